@@ -1,0 +1,28 @@
+# Two commands: `make demo` and `make test`. Each sets up all that it needs in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+
+.PHONY: demo test zoo clean
+.DELETE_ON_ERROR:
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[scenes,dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/pixvox run jobs/demo.yaml
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+# Makes the shipped weights and test split again, from seeds.
+zoo: $(READY)
+	sh jobs/train/zoo.sh
+
+clean:
+	rm -rf .venv work results/runs

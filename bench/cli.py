@@ -1,0 +1,87 @@
+"""The `pixvox` command. Nothing heavy is imported before a command runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+RUNS = Path("results/runs")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pixvox", description="Speak images with PixVoxLM, and evaluate what was spoken."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run an evaluation job, or go on with it")
+    run.add_argument("job", type=Path, help="a job file, such as jobs/demo.yaml")
+    run.add_argument("--limit", type=int, help="take only the first N items")
+    run.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
+    train = commands.add_parser("train", help="run a training job, or go on with it")
+    train.add_argument("job", type=Path, help="a job file, such as jobs/train/encodec-tiny.yaml")
+    doctor = commands.add_parser("doctor", help="push one item through every stage")
+    doctor.add_argument("job", type=Path, nargs="?", help="a job file; without one, the zoo")
+    scenes = commands.add_parser("scenes", help="build a split of the scenes dataset")
+    scenes.add_argument("folder", type=Path)
+    scenes.add_argument("--split", default="test")
+    scenes.add_argument("--images", type=int, default=200)
+    scenes.add_argument("--seed", type=int, default=0)
+    scenes.add_argument("--lossy", action="store_true", help="speech as Opus instead of PCM")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from bench.run import run_job
+
+    return run_job(arguments.job, arguments.runs, arguments.limit)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from bench.progress import progress
+    from bench.training.run import RUNNERS
+    from bench.training.spec import TrainingJob
+    from bench.yamlfile import parse
+
+    job = parse(arguments.job, TrainingJob)
+    with progress() as report:
+        RUNNERS[type(job)](job, report)
+    print(f"weights: {job.output}")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from bench.doctor import examine
+
+    return examine(arguments.job)
+
+
+def _scenes(arguments: argparse.Namespace) -> int:
+    from bench.datasets.scenes.build import SplitPlan, build_split
+    from bench.progress import progress
+
+    plan = SplitPlan(arguments.split, arguments.images, arguments.seed, lossy=arguments.lossy)
+    with progress() as report:
+        for done in build_split(plan, arguments.folder):
+            report("scenes", done, plan.images)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; bad input is one line on stderr and exit status 2."""
+    arguments = _parser().parse_args(argv)
+    commands = {"run": _run, "train": _train, "doctor": _doctor, "scenes": _scenes}
+    from bench.errors import UserError
+
+    try:
+        return commands[arguments.command](arguments)
+    except UserError as error:
+        print(f"pixvox: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        again = f"pixvox {' '.join(argv if argv is not None else sys.argv[1:])}"
+        print(f"\nstopped; what was done is kept. Go on with: {again}", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Ray actors and a thin scheduler over them."""

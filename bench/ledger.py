@@ -1,0 +1,57 @@
+"""What is done, durably: rows in parts that are whole or not there.
+
+A part is written to a temporary file, synced, and renamed to a name that holds its digest. A part
+that no longer has its digest is set aside and its rows count as not done. Resuming is a question
+to the ledger; tables and pages are derived from it and can be thrown away.
+"""
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+
+class Ledger:
+    """The rows of one run, by stage and key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.damaged: list[Path] = []
+
+    def _parts(self, stage: str, key: str) -> Path:
+        return self.folder / stage / key
+
+    def append(self, stage: str, key: str, rows: pl.DataFrame) -> None:
+        """Commits rows as one part."""
+        folder = self._parts(stage, key)
+        folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        rows.write_parquet(buffer)
+        data = buffer.getvalue()
+        name = f"part-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
+        partial = folder / f".{name}.{os.getpid()}"
+        with partial.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(folder / name)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rows(self, stage: str, key: str, schema: dict[str, Any]) -> pl.DataFrame:
+        """All committed rows, one an item, sorted by item; damaged parts are set aside."""
+        parts = [pl.DataFrame(schema=schema)]
+        for path in sorted(self._parts(stage, key).glob("part-*.parquet")):
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest()[:32] != path.stem.removeprefix("part-"):
+                path.replace(path.with_suffix(".damaged"))
+                self.damaged.append(path)
+                continue
+            parts.append(pl.read_parquet(io.BytesIO(data), schema=schema))
+        return pl.concat(parts).unique("item", keep="first", maintain_order=True).sort("item")

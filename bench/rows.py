@@ -1,0 +1,70 @@
+"""The rows of the ledger: one an item and stage, failures included."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+SPOKEN_SCHEMA: dict[str, Any] = {
+    "item": pl.String,
+    "status": pl.String,
+    "reason": pl.String,
+    "units": pl.Binary,
+    "codebooks": pl.Int32,
+    "prompt_frames": pl.Int32,
+    "caption": pl.Int32,
+    "ended": pl.Boolean,
+}
+HEARD_SCHEMA: dict[str, Any] = {
+    "item": pl.String,
+    "status": pl.String,
+    "reason": pl.String,
+    "transcript": pl.String,
+    "seconds": pl.Float64,
+    "no_speech_prob": pl.Float64,
+    "avg_logprob": pl.Float64,
+    "compression_ratio": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What a system made of one item.
+
+    `units` are int16 `[K, N]` in C order; empty for recorded speech, which is read where it
+    lies. `caption` is the number of the caption that was spoken or gave the prompt, -1 for none.
+    """
+
+    item: str
+    status: str
+    reason: str = ""
+    units: bytes = b""
+    codebooks: int = 0
+    prompt_frames: int = 0
+    caption: int = -1
+    ended: bool = True
+
+    @property
+    def array(self) -> "np.ndarray[Any, np.dtype[np.int16]]":
+        """The units as `[K, N]`."""
+        return np.frombuffer(self.units, dtype=np.int16).reshape(self.codebooks, -1)
+
+
+@dataclass(frozen=True)
+class HeardRow:
+    """What the listener made of one item's speech; `seconds` is the speech's length."""
+
+    item: str
+    status: str
+    reason: str = ""
+    transcript: str = ""
+    seconds: float = 0.0
+    no_speech_prob: float = 0.0
+    avg_logprob: float = 0.0
+    compression_ratio: float = 0.0
+
+
+def frame(rows: "list[Spoken] | list[HeardRow]", schema: dict[str, Any]) -> pl.DataFrame:
+    """Rows as a Polars frame of the ledger's schema."""
+    return pl.DataFrame([asdict(row) for row in rows], schema=schema)

@@ -1,0 +1,130 @@
+"""`pixvox run`: a job file in, tables, rows and speech out."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import polars as pl
+
+from bench.cells import Cell, expand
+from bench.comparison import Protocol, comparison
+from bench.datasets.types import Dataset
+from bench.errors import UserError
+from bench.evaluation import Evaluation, asr_content
+from bench.ledger import Ledger
+from bench.progress import progress
+from bench.scoring import CellScores, score_cells
+from bench.spec import Flickr8kSpec, Job, ScenesSpec
+from bench.yamlfile import parse
+
+
+def load_dataset(job: Job) -> Dataset:
+    """The job's dataset."""
+    spec = job.dataset
+    if isinstance(spec, ScenesSpec):
+        from bench.datasets.scenes.load import load_scenes
+
+        return load_scenes(spec.folder)
+    assert isinstance(spec, Flickr8kSpec)
+    from bench.datasets.flickr8k import load_flickr8k
+
+    return load_flickr8k(spec.root, spec.split, spec.audio)
+
+
+def _write_rows(folder: Path, scores: list[CellScores]) -> None:
+    """One Parquet of all items of all cells, with transcripts and per-item scores."""
+    frames = [
+        s.items.with_columns(
+            system=pl.lit(s.cell.label),
+            pattern=pl.lit(s.cell.pattern),
+            prompt=pl.lit(s.cell.prompt),
+            cell=pl.lit(s.cell.slug),
+        )
+        for s in scores
+    ]
+    pl.concat(frames).write_parquet(folder / "rows.parquet")
+
+
+def _report(job: Job, folder: Path, scores: list[CellScores], protocol: Protocol) -> None:
+    from rich.console import Console
+
+    from bench.report import files, terminal
+
+    # Without a terminal, rich assumes 80 characters, too few for a table of scores.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for table in job.tables:
+        frame = comparison(scores, table, protocol, job.name)
+        terminal.show(frame, table, protocol, console)
+        files.write(frame, table, protocol, folder / "tables")
+    summary = {
+        "protocol": asdict(protocol),
+        "job": json.loads(job.model_dump_json()),
+        "cells": [
+            {
+                "system": s.cell.label,
+                "pattern": s.cell.pattern,
+                "prompt": s.cell.prompt,
+                "cell": s.cell.slug,
+                "heard_key": s.cell.heard_key,
+                "scores": s.corpus,
+                "wer": s.wer,
+                "n": s.n,
+                "failed": s.failed,
+                "unended": s.unended,
+            }
+            for s in scores
+        ],
+    }
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
+def run_job(path: Path, runs: Path, limit: int | None) -> int:
+    """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there."""
+    from bench.listening.whisper import file_digest, locate
+
+    job: Job = parse(path, Job)
+    limit = limit if limit is not None else job.limit
+    if limit is not None and limit < 1:
+        raise UserError(f"{path}: limit {limit}: take at least one item")
+    started = time.monotonic()
+    dataset = load_dataset(job)
+    if not dataset.items:
+        raise UserError(f"{path}: dataset: the split has no items")
+    items = dataset.items[:limit]
+    checkpoint = locate(job.asr.model)
+    asr_digest = file_digest(checkpoint)
+    cells: list[Cell] = expand(job, dataset, asr_content(job.asr, asr_digest))
+    folder = runs / job.name
+    evaluation = Evaluation(job, items, cells, Ledger(folder / "ledger"), folder / "speech")
+    for part in evaluation.ledger.damaged:
+        print(f"{part}: damaged; set aside, its rows are made again")
+    missing, total = evaluation.missing, len(items) * len(cells)
+    print(
+        f"{job.name}: {len(cells)} cells × {len(items)} of {len(dataset.items)} "
+        f"{dataset.name} {dataset.split} images; {total - missing} of {total} rows already there"
+    )
+    if missing:
+        with progress() as report:
+            evaluation.complete(checkpoint, report)
+    protocol = Protocol(
+        dataset.name,
+        dataset.split,
+        dataset.digest,
+        dataset.speech_kind,
+        len(items),
+        len(dataset.items),
+        f"openai-whisper {Path(job.asr.model).name} ({asr_digest}), "
+        + (f"beam {job.asr.beam_size}" if job.asr.beam_size else "greedy"),
+        job.scoring.references,
+    )
+    scores = score_cells(dataset, job.scoring, [(c, evaluation.transcripts(c)) for c in cells])
+    _write_rows(folder, scores)
+    _report(job, folder, scores, protocol)
+    failed = sum(s.failed for s in scores)
+    print(
+        f"{folder}: tables/, rows.parquet, speech/, ledger/; {total} rows, {failed} failed; "
+        f"{time.monotonic() - started:.0f} s"
+    )
+    return 0

@@ -1,0 +1,89 @@
+"""PixVoxConfig: every size of PixVoxLM is a configuration of one code path."""
+
+from typing import Any, ClassVar
+
+from transformers import BlipVisionConfig, PreTrainedConfig
+
+from pixvox.patterns import PATTERN_NAMES
+
+
+class PixVoxConfig(PreTrainedConfig):
+    """What a PixVoxLM is made of.
+
+    `codebook_size` counts the codec's units; the model adds one id for "no unit" (nothing there
+    yet on the way in, end of speech on the way out). `codec` and `bandwidth` (kbps) name the
+    EnCodec whose units were learnt, so that a checkpoint is never decoded by another.
+    """
+
+    model_type = "pixvox"
+    sub_configs: ClassVar = {"vision_config": BlipVisionConfig}
+
+    vision_config: dict[str, Any] | PreTrainedConfig | None = None
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 512
+    layer_norm_eps: float = 1e-12
+    dropout: float = 0.0
+    initializer_range: float = 0.02
+    num_codebooks: int = 8
+    codebook_size: int = 1024
+    frame_rate: int = 75
+    pattern: str = "delay"
+    codec: str = "facebook/encodec_24khz"
+    codec_digest: str = ""
+    bandwidth: float = 6.0
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.vision_config is None:
+            self.vision_config = BlipVisionConfig()
+        elif isinstance(self.vision_config, dict):
+            self.vision_config = BlipVisionConfig(**self.vision_config)
+        if self.pattern not in PATTERN_NAMES:
+            raise ValueError(
+                f"unknown pattern {self.pattern!r}; choose one of {', '.join(PATTERN_NAMES)}"
+            )
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}"
+            )
+        super().__post_init__(**kwargs)
+
+    @property
+    def empty(self) -> int:
+        """The id beside the units: no unit yet on the way in, end of speech on the way out."""
+        return self.codebook_size
+
+    @classmethod
+    def base(cls, **changes: Any) -> "PixVoxConfig":
+        """The paper's size: BLIP captioning-base, ViT-B/16 at 384 px, 12 layers of 768."""
+        return cls(**({"vision_config": BlipVisionConfig(image_size=384)} | changes))
+
+    @classmethod
+    def tiny(cls, **changes: Any) -> "PixVoxConfig":
+        """The zoo's size: 128 px pictures, 4 layers of 256, a 16 kHz codec of 4 codebooks."""
+        vision = BlipVisionConfig(
+            image_size=128,
+            patch_size=16,
+            hidden_size=128,
+            intermediate_size=512,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            # transformers' default, 1e-10, is meant for weights that are loaded afterwards.
+            initializer_range=0.02,
+        )
+        sizes = {
+            "vision_config": vision,
+            "hidden_size": 256,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "intermediate_size": 1024,
+            "num_codebooks": 4,
+            "codebook_size": 256,
+            "frame_rate": 50,
+            "codec": "zoo:encodec-tiny",
+            "bandwidth": 1.6,
+        }
+        return cls(**(sizes | changes))

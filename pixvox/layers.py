@@ -1,0 +1,117 @@
+"""The decoder's layers: BLIP's text decoder (post-norm BERT with cross-attention), cached.
+
+Written out rather than taken from transformers' BlipTextModel, which has no static cache, no
+SDPA and no way to share cross-attention keys between the requests of one image.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedConfig
+
+from pixvox.configuration import PixVoxConfig
+
+
+@dataclass
+class KeyValues:
+    """Keys and values of one attention, `[B, H, T, D]` each; `used` positions hold something."""
+
+    keys: Tensor
+    values: Tensor
+    used: int = 0
+
+    @classmethod
+    def empty(cls, batch: int, length: int, config: PixVoxConfig, like: Tensor) -> "KeyValues":
+        heads = config.num_attention_heads
+        shape = (batch, heads, length, config.hidden_size // heads)
+        return cls(like.new_zeros(shape), like.new_zeros(shape))
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes after what is there; returns all that is used, `[B, H, used, D]`."""
+        end = self.used + keys.shape[2]
+        self.keys[:, :, self.used : end] = keys
+        self.values[:, :, self.used : end] = values
+        self.used = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class Attention(nn.Module):
+    """Multi-head attention with BERT's residual output: `LayerNorm(x + out(attend(x)))`."""
+
+    def __init__(self, config: PixVoxConfig, memory_size: int | None = None) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.heads = config.num_attention_heads
+        self.query = nn.Linear(size, size)
+        self.key = nn.Linear(memory_size or size, size)
+        self.value = nn.Linear(memory_size or size, size)
+        self.output = nn.Linear(size, size)
+        self.norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.dropout = config.dropout
+
+    def split(self, x: Tensor) -> Tensor:
+        """`[B, T, H * D]` → `[B, H, T, D]`."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values `[B, H, T, D]` of a memory `[B, T, M]`."""
+        return self.split(self.key(memory)), self.split(self.value(memory))
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool) -> Tensor:
+        """`x` `[B, T, M]` attends to keys and values `[B, H, S, D]`; `causal` needs T == S."""
+        queries = self.split(self.query(x))
+        attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
+        update = self.output(attended.transpose(1, 2).flatten(2))
+        return self.norm(x + F.dropout(update, self.dropout, self.training))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention to the image, feed-forward."""
+
+    def __init__(self, config: PixVoxConfig) -> None:
+        super().__init__()
+        assert isinstance(config.vision_config, PreTrainedConfig)
+        self.attention = Attention(config)
+        self.crossattention = Attention(config, config.vision_config.hidden_size)
+        self.intermediate = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = config.dropout
+
+    def forward(self, x: Tensor, image: tuple[Tensor, Tensor], cache: KeyValues | None) -> Tensor:
+        """One layer over `[B, T, M]`.
+
+        Without a cache the whole sequence is seen causally. With one, `x` is one further step
+        (T = 1) and attends to all that the cache holds.
+        """
+        keys, values = self.attention.project(x)
+        if cache is not None:
+            keys, values = cache.append(keys, values)
+        x = self.attention(x, keys, values, causal=cache is None)
+        x = self.crossattention(x, *image, causal=False)
+        update = self.output(F.gelu(self.intermediate(x)))
+        return self.norm(x + F.dropout(update, self.dropout, self.training))
+
+
+class UnitEmbeddings(nn.Module):
+    """The sum of one embedding per codebook and a learned position, normalised as in BERT."""
+
+    def __init__(self, config: PixVoxConfig) -> None:
+        super().__init__()
+        vocabulary = config.codebook_size + 1
+        self.codebooks = nn.ModuleList(
+            nn.Embedding(vocabulary, config.hidden_size) for _ in range(config.num_codebooks)
+        )
+        self.positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = config.dropout
+
+    def forward(self, units: Tensor, start: int) -> Tensor:
+        """Units `[B, K, T]` at positions from `start` → `[B, T, M]`."""
+        index = torch.arange(start, start + units.shape[-1], device=units.device)
+        summed = self.positions(index)[None].expand(units.shape[0], -1, -1)
+        for embedding, codes in zip(self.codebooks, units.unbind(1), strict=True):
+            summed = summed + embedding(codes)
+        return F.dropout(self.norm(summed), self.dropout, self.training)

@@ -1,0 +1,108 @@
+"""Codebook patterns as data: in which decoding step each unit is predicted.
+
+The idea is audiocraft's (Copet et al. 2023, "Simple and Controllable Music Generation", section
+2.3): a pattern lists, for every step, the (frame, codebook) coordinates that the step predicts.
+Everything that differs between patterns is in that list, so model, loss and decoding know none
+of them by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Coord(NamedTuple):
+    """One unit: its frame `t` and its codebook `q`, both from 0."""
+
+    t: int
+    q: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The steps of one pattern for K codebooks and N frames, validated on construction.
+
+    Raises ValueError unless every (t, q) appears exactly once, no step predicts two units of one
+    codebook, and each codebook's frames come in order (a later frame may see an earlier one).
+    """
+
+    codebooks: int
+    frames: int
+    steps: tuple[tuple[Coord, ...], ...]
+
+    def __post_init__(self) -> None:
+        last = [-1] * self.codebooks
+        for number, step in enumerate(self.steps):
+            codebooks = [coord.q for coord in step]
+            if len(set(codebooks)) != len(codebooks):
+                raise ValueError(f"step {number} predicts one codebook twice: {step}")
+            for t, q in step:
+                if not 0 <= q < self.codebooks or not 0 <= t < self.frames:
+                    raise ValueError(f"step {number} names ({t}, {q}), outside the layout")
+                if t != last[q] + 1:
+                    raise ValueError(f"step {number}: frame {t} of codebook {q} is out of order")
+                last[q] = t
+        if any(end != self.frames - 1 for end in last):
+            raise ValueError(f"not every frame is predicted: codebooks end at frames {last}")
+
+    @cached_property
+    def step_of(self) -> Tensor:
+        """`[K, N]`: the step that predicts each unit."""
+        index = torch.zeros(self.codebooks, self.frames, dtype=torch.long)
+        for number, step in enumerate(self.steps):
+            for t, q in step:
+                index[q, t] = number
+        return index
+
+    @cached_property
+    def frame_of(self) -> Tensor:
+        """`[K, S]`: the frame that each step predicts in each codebook, -1 where it is silent."""
+        index = torch.full((self.codebooks, len(self.steps)), -1, dtype=torch.long)
+        for number, step in enumerate(self.steps):
+            for t, q in step:
+                index[q, number] = t
+        return index
+
+    def build(self, units: Tensor, empty: int) -> Tensor:
+        """Units `[..., K, N]` as the sequence of steps `[..., K, S]`; `empty` fills the gaps."""
+        if units.shape[-2:] != (self.codebooks, self.frames):
+            raise ValueError(f"units {tuple(units.shape)} do not fit {self.codebooks} codebooks")
+        frame = self.frame_of.to(units.device)
+        gathered = units.gather(-1, frame.clamp_min(0).expand(*units.shape[:-1], -1))
+        return torch.where(frame < 0, empty, gathered)
+
+    def revert(self, sequence: Tensor) -> Tensor:
+        """The inverse of `build`: steps `[..., K, S]` as units `[..., K, N]`."""
+        step = self.step_of.to(sequence.device)
+        return sequence.gather(-1, step.expand(*sequence.shape[:-1], -1))
+
+
+def _parallel(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
+    return tuple(tuple(Coord(t, q) for q in range(codebooks)) for t in range(frames))
+
+
+def _delay(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
+    """Codebook q lags q frames behind the first, so it sees the coarser units of its frame."""
+    return tuple(
+        tuple(Coord(s - q, q) for q in range(codebooks) if 0 <= s - q < frames)
+        for s in range(frames + codebooks - 1)
+    )
+
+
+_PATTERNS: dict[str, Callable[[int, int], tuple[tuple[Coord, ...], ...]]] = {
+    "parallel": _parallel,
+    "delay": _delay,
+}
+PATTERN_NAMES = tuple(_PATTERNS)
+
+
+@lru_cache(maxsize=4096)
+def layout(pattern: str, codebooks: int, frames: int) -> Layout:
+    """The layout of a named pattern; raises ValueError for a name that is not known."""
+    if pattern not in _PATTERNS:
+        raise ValueError(f"unknown pattern {pattern!r}; choose one of {', '.join(PATTERN_NAMES)}")
+    return Layout(codebooks, frames, _PATTERNS[pattern](codebooks, frames))

@@ -1,0 +1,77 @@
+"""Pretrains a small image encoder on image-caption pairs.
+
+Stands in for BLIP's own pretraining where its weights cannot be had: the encoder learns to tell
+which words people use of a picture (soft targets: the share of its captions that use the word;
+Joulin et al. 2016, "Learning Visual Features from Large Weakly Supervised Data"). As in the
+paper's recipe, PixVoxLM then keeps it frozen.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers.models.blip.modeling_blip import BlipVisionModel
+
+from pixvox.images import normalise
+from pixvox.schedule import cosine
+
+
+@dataclass(frozen=True)
+class VisionTraining:
+    """The recipe of the pretraining."""
+
+    steps: int = 1500
+    batch: int = 64
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    seed: int = 0
+
+
+def word_targets(captions: Sequence[Sequence[str]], least: int = 20) -> tuple[list[str], Tensor]:
+    """The words used at least `least` times, and `[I, W]`: the share of captions using each."""
+    counts: dict[str, int] = {}
+    for caption in (c for group in captions for c in group):
+        for word in set(caption.split()):
+            counts[word] = counts.get(word, 0) + 1
+    words = sorted(word for word, count in counts.items() if count >= least)
+    index = {word: column for column, word in enumerate(words)}
+    shares = torch.zeros(len(captions), len(words))
+    for row, group in enumerate(captions):
+        for caption in group:
+            for word in set(caption.split()) & index.keys():
+                shares[row, index[word]] += 1 / len(group)
+    return words, shares
+
+
+def pretrain(
+    vision: BlipVisionModel, images: Tensor, shares: Tensor, plan: VisionTraining
+) -> Iterator[float]:
+    """Trains `vision` on images `[I, 3, H, W]` (uint8) and word shares `[I, W]`, in place.
+
+    Yields the loss of every step: binary cross entropy, in nats a picture.
+    """
+    torch.manual_seed(plan.seed)
+    rng = np.random.default_rng(plan.seed)
+    reader = nn.Linear(vision.config.hidden_size, shares.shape[1])
+    parameters = [*vision.parameters(), *reader.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=0.05)
+    vision.train()
+    for step in range(plan.steps):
+        rows = torch.from_numpy(rng.integers(len(images), size=plan.batch))
+        with torch.autocast("cpu", torch.bfloat16):
+            states = vision(normalise(images[rows])).last_hidden_state
+            logits = reader(states.mean(1))
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            logits.float(), shares[rows], reduction="sum"
+        )
+        loss = loss / plan.batch
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        for group in optimiser.param_groups:
+            group["lr"] = cosine(step, plan.steps, plan.learning_rate, plan.warmup)
+        optimiser.step()
+        yield loss.item()
+    vision.eval()
