@@ -13,6 +13,7 @@ from typing import Any
 from bench.datasets.types import Dataset
 from bench.errors import UserError
 from bench.spec import Job, PixVoxSpec, RecordedSpec, ResynthesisSpec, SystemSpec
+from pixvox.patterns import PATTERN_NAMES
 from pixvox.weights import WeightsError, digest, resolve
 
 SPEECH_PROTOCOL = 1
@@ -71,6 +72,11 @@ def _pixvox(spec: PixVoxSpec) -> tuple[dict[str, Any], str]:
     config = _config(folder)
     if config.get("model_type") != "pixvox":
         raise UserError(f"{spec.weights}: a {config.get('model_type')} model, not a PixVoxLM")
+    if config["pattern"] not in PATTERN_NAMES:
+        raise UserError(
+            f"{spec.weights}: unknown pattern {config['pattern']!r}; "
+            f"this version knows {', '.join(PATTERN_NAMES)}"
+        )
     if spec.pattern is not None and spec.pattern != config["pattern"]:
         raise UserError(
             f"{spec.weights}: trained on the pattern {config['pattern']!r}, the job asks for "

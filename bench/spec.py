@@ -50,7 +50,7 @@ class PixVoxSpec(Strict):
     label: str
     weights: str
     codec: str | None = None
-    pattern: str | None = None
+    pattern: Literal["parallel", "delay"] | None = None
     prompts: tuple[Share, ...] = (0.0,)
     prompt_caption: Annotated[int, Field(ge=0)] = 0
     decoding: DecodingSpec = DecodingSpec()

@@ -1,0 +1,58 @@
+"""Flickr8k as users have it: its quirks are read, its damage is named."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.datasets.flickr8k import load_flickr8k, read_csv, read_tokens
+from bench.errors import UserError
+
+
+def test_the_folder_is_read_with_its_quirks(flickr8k: Path) -> None:
+    data = load_flickr8k(flickr8k, "test", flickr8k / "flickr_audio")
+    assert len(data.items) == 4
+    assert all(len(item.captions) == 5 for item in data.items)
+    first = data.items[0]
+    assert first.captions[1].text[0].isupper()
+    assert first.captions[1].text.endswith(" .")
+    assert first.captions[4].speech is not None
+    assert first.captions[4].speech.name.endswith("_4.wav")
+    assert not data.items[3].image.exists()
+
+
+def test_the_csv_gives_the_same_captions(flickr8k: Path, tmp_path: Path) -> None:
+    tokens = read_tokens(flickr8k / "Flickr8k.token.txt")
+    rows = [f'{name},"{text}"' for name, texts in tokens.items() for text in texts]
+    (tmp_path / "captions.txt").write_text("image,caption\n" + "\n".join(rows))
+    assert read_csv(tmp_path / "captions.txt") == tokens
+
+
+def test_content_makes_the_digest(flickr8k: Path) -> None:
+    before = load_flickr8k(flickr8k, "test").digest
+    assert load_flickr8k(flickr8k, "test").digest == before
+    image = next((flickr8k / "Flicker8k_Dataset").iterdir())
+    image.write_bytes(image.read_bytes() + b"\0")
+    assert load_flickr8k(flickr8k, "test").digest != before
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("Flickr8k.token.txt", "no tag here\n", r"token\.txt:1: expected NAME\.jpg#N"),
+        ("Flickr8k.token.txt", "a.jpg#0\tx\na.jpg#0\ty\n", r"token\.txt:2: a\.jpg#0 appears twice"),
+        ("Flickr_8k.testImages.txt", "nobody.jpg\n", r"testImages\.txt:1: nobody\.jpg has no cap"),
+        ("Flickr_8k.testImages.txt", "../../etc/passwd\n", "is a path"),
+        ("flickr_audio/wav2capt.txt", "a b\n", r"wav2capt\.txt:1: expected WAV IMAGE #N"),
+    ],
+)
+def test_damage_is_named_by_file_and_line(
+    flickr8k: Path, file: str, text: str, message: str
+) -> None:
+    (flickr8k / file).write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_flickr8k(flickr8k, "test", flickr8k / "flickr_audio")
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"neither Flickr8k\.token\.txt nor captions\.txt"):
+        load_flickr8k(tmp_path, "test")

@@ -1,0 +1,42 @@
+"""The ledger: a part is whole or it is not there."""
+
+from pathlib import Path
+
+import polars as pl
+
+from bench.ledger import Ledger
+
+SCHEMA = {"item": pl.String, "value": pl.Int64}
+
+
+def _rows(*items: str) -> pl.DataFrame:
+    return pl.DataFrame({"item": items, "value": range(len(items))}, schema=SCHEMA)
+
+
+def test_rows_come_back_once_each(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append("spoken", "cell", _rows("b", "a"))
+    ledger.append("spoken", "cell", _rows("a", "c"))
+    ledger.append("spoken", "other", _rows("z"))
+    assert ledger.rows("spoken", "cell", SCHEMA)["item"].to_list() == ["a", "b", "c"]
+
+
+def test_a_flipped_byte_costs_its_part_and_no_other(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append("spoken", "cell", _rows("a"))
+    (damaged,) = tmp_path.rglob("part-*.parquet")
+    ledger.append("spoken", "cell", _rows("b", "c"))
+    data = bytearray(damaged.read_bytes())
+    data[20] ^= 1
+    damaged.write_bytes(data)
+    assert ledger.rows("spoken", "cell", SCHEMA)["item"].to_list() == ["b", "c"]
+    assert ledger.damaged == [damaged]
+    assert not damaged.exists()
+
+
+def test_an_unfinished_write_is_not_a_part(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append("spoken", "cell", _rows("a"))
+    (part,) = tmp_path.rglob("part-*.parquet")
+    (part.parent / f".{part.name}.123").write_bytes(part.read_bytes()[:50])
+    assert ledger.rows("spoken", "cell", SCHEMA).height == 1

