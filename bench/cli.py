@@ -67,7 +67,7 @@ def _scenes(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; bad input is one line on stderr and exit status 2."""
+    """Runs a command; bad input is one line on stderr and status 2, a failed run 3."""
     arguments = _parser().parse_args(argv)
     commands = {"run": _run, "train": _train, "doctor": _doctor, "scenes": _scenes}
     from bench.errors import UserError
@@ -77,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"pixvox: {error}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        print(f"pixvox: {error}", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         again = f"pixvox {' '.join(argv if argv is not None else sys.argv[1:])}"
         print(f"\nstopped; what was done is kept. Go on with: {again}", file=sys.stderr)

@@ -57,7 +57,23 @@ class Pool(Generic[T]):
         self._message = message
         self._deadline = deadline
         self._waiting: deque[Batch[T]] = deque()
-        self._workers = [_Worker[T](start()) for _ in range(size)]
+        self._workers = [_Worker[T](handle) for handle in self._ready(size)]
+
+    def _ready(self, count: int) -> list[Any]:
+        """Starts actors and waits for them: one that cannot start is no item's fault.
+
+        Raises RuntimeError with the reason.
+        """
+        import ray
+        from ray.exceptions import RayError
+
+        handles = [self._start() for _ in range(count)]
+        try:
+            ray.get([handle.__ray_ready__.remote() for handle in handles])
+        except RayError as error:
+            reason = " ".join(str(error).strip().splitlines()[-1:]) or type(error).__name__
+            raise RuntimeError(f"an actor did not start: {reason}; run: pixvox doctor") from error
+        return handles
 
     def submit(self, batch: Batch[T]) -> None:
         """Queues a batch."""
@@ -136,7 +152,7 @@ class Pool(Generic[T]):
         ray.kill(worker.handle)
         (_, suspect), *others = list(worker.queue)
         worker.queue.clear()
-        worker.handle = self._start()
+        (worker.handle,) = self._ready(1)
         for _, batch in reversed(others):
             self._waiting.appendleft(batch)
         suspect.deaths += 1

@@ -11,17 +11,25 @@ from bench.cluster.session import ray_session
 from bench.spec import ClusterSpec
 
 
-class Doubler:
-    """Doubles numbers; dies of 13, raises on 7, and never answers 99."""
+def _doubler() -> type:
+    # Made inside a function, so that Ray ships the class itself and not its module's name.
+    class Doubler:
+        """Doubles numbers; dies of 13, raises on 7, and never answers 99."""
 
-    def work(self, numbers: list[int]) -> list[int]:
-        if 13 in numbers:
-            os._exit(1)
-        if 7 in numbers:
-            raise ValueError("seven is refused")
-        while 99 in numbers:
-            pass
-        return [2 * n for n in numbers]
+        def __init__(self, start: bool = True) -> None:
+            if not start:
+                raise ValueError("no weights here")
+
+        def work(self, numbers: list[int]) -> list[int]:
+            if 13 in numbers:
+                os._exit(1)
+            if 7 in numbers:
+                raise ValueError("seven is refused")
+            while 99 in numbers:
+                pass
+            return [2 * n for n in numbers]
+
+    return Doubler
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +41,7 @@ def ray() -> Iterator[None]:
 def _drain(numbers: list[int], size: int, deadline: float) -> dict[int, Done[int]]:
     import ray
 
-    actor = ray.remote(num_cpus=0)(Doubler)
+    actor = ray.remote(num_cpus=0)(_doubler())
     pool: Pool[int] = Pool(actor.remote, 2, lambda batch: list(batch.items), deadline)
     for start in range(0, len(numbers), size):
         pool.submit(Batch("tag", numbers[start : start + size]))
@@ -48,7 +56,7 @@ def _drain(numbers: list[int], size: int, deadline: float) -> dict[int, Done[int
 
 
 def test_only_the_poisonous_items_fail() -> None:
-    numbers = [n for n in range(24) if n != 99]
+    numbers = list(range(24))
     found = _drain(numbers, 4, deadline=60)
     assert sorted(found) == numbers
     failed = {n: done.failure for n, done in found.items() if done.failure}
@@ -63,3 +71,11 @@ def test_a_stuck_batch_meets_its_deadline() -> None:
     found = _drain([1, 99, 2], 1, deadline=4)
     assert {n for n, done in found.items() if done.failure} == {99}
     assert "no result within 4 s" in found[99].failure
+
+
+def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
+    import ray
+
+    actor = ray.remote(num_cpus=0)(_doubler())
+    with pytest.raises(RuntimeError, match="did not start: .*no weights here"):
+        Pool(lambda: actor.remote(start=False), 1, list, deadline=60)

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Makes everything that ships: the test split, the codec, the image encoder, both PixVoxLMs.
+# Every step goes on where it stopped. Run from the repository's root, or by `make zoo`.
+set -eu
+PATH="$PWD/.venv/bin:$PATH"
+
+pixvox scenes bench/datasets/scenes/test --split test --images 200 --lossy
+for model in encodec-tiny blip-vision-tiny pixvox-tiny-parallel pixvox-tiny-delay; do
+  pixvox train "jobs/train/$model.yaml"
+done
+for model in encodec-tiny pixvox-tiny-parallel pixvox-tiny-delay; do
+  mkdir -p "pixvox/zoo/$model"
+  cp "work/zoo/$model/config.json" "work/zoo/$model/model.safetensors" "pixvox/zoo/$model/"
+done
