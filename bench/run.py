@@ -53,11 +53,12 @@ def _report(job: Job, folder: Path, scores: list[CellScores], protocol: Protocol
     from bench.report import files, terminal
 
     # Without a terminal, rich assumes 80 characters, too few for a table of scores.
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 120, record=True)
     for table in job.tables:
         frame = comparison(scores, table, protocol, job.name)
         terminal.show(frame, table, protocol, console)
         files.write(frame, table, protocol, folder / "tables")
+    terminal.save_picture(console, f"pixvox run {job.name}", folder / "tables" / "tables.svg")
     summary = {
         "protocol": asdict(protocol),
         "job": json.loads(job.model_dump_json()),

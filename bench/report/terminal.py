@@ -1,5 +1,8 @@
 """The table for a terminal, by rich."""
 
+import re
+from pathlib import Path
+
 import polars as pl
 from rich import box
 from rich.console import Console
@@ -36,3 +39,9 @@ def show(frame: pl.DataFrame, table: str, protocol: Protocol, console: Console) 
     for line in notes(frame, protocol):
         console.print(escape(line), style="dim", soft_wrap=True)
     console.print()
+
+
+def save_picture(console: Console, title: str, path: Path) -> None:
+    """Saves all that a recording console has printed as an SVG that fetches nothing."""
+    svg = console.export_svg(title=title)
+    path.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL), encoding="utf-8")

@@ -77,5 +77,5 @@ def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
     import ray
 
     actor = ray.remote(num_cpus=0)(_doubler())
-    with pytest.raises(RuntimeError, match="did not start: .*no weights here"):
+    with pytest.raises(RuntimeError, match=r"did not start: .*no weights here"):
         Pool(lambda: actor.remote(start=False), 1, list, deadline=60)
