@@ -30,13 +30,18 @@ LOG_FLOOR = 1e-5
 
 @dataclass(frozen=True)
 class CodecTraining:
-    """The recipe. Steps are optimiser steps; each stage ends at the step that it names."""
+    """The recipe. Steps are optimiser steps; each stage ends at the step that it names.
+
+    `onsets` is the share of crops that start where their clip starts: the codec is causal, and
+    what it does out of silence is learnt from nothing else.
+    """
 
     steps: int = 7000
     quantise_from: int = 600
     freeze_units_at: int = 4500
     batch: int = 12
     crop_seconds: float = 0.5
+    onsets: float = 0.0
     learning_rate: float = 1e-3
     warmup: int = 50
     clip: float = 10.0
@@ -124,14 +129,16 @@ class SpectralLoss(torch.nn.Module):
 
 
 def _crops(
-    waves: Sequence[npt.NDArray[np.float32]], length: int, batch: int, step: int, seed: int
+    waves: Sequence[npt.NDArray[np.float32]], length: int, plan: CodecTraining, step: int
 ) -> Tensor:
     """A batch `[B, 1, length]`, a function of the step: a resumed run sees it too."""
-    rng = np.random.default_rng((seed, step))
+    rng = np.random.default_rng((plan.seed, step))
     rows = []
-    for index in rng.integers(len(waves), size=batch):
+    for index in rng.integers(len(waves), size=plan.batch):
         wave = waves[index]
         start = int(rng.integers(max(1, len(wave) - length + 1)))
+        if plan.onsets and rng.random() < plan.onsets:
+            start = 0
         crop = wave[start : start + length]
         rows.append(np.pad(crop, (0, length - len(crop))))
     return torch.from_numpy(np.stack(rows))[:, None]
@@ -142,9 +149,11 @@ def train_codec(
     waves: Sequence[npt.NDArray[np.float32]],
     plan: CodecTraining,
     folder: Path,
+    fresh: bool = True,
 ) -> Iterator[CodecStep]:
     """Trains `codec` on mono waveforms at its own rate, yielding after every step.
 
+    A `fresh` codec has its weights initialised first; another goes on from those that it has.
     The state is written to `folder/state.pt`; the same call goes on from it.
     """
     state = folder / "state.pt"
@@ -153,15 +162,15 @@ def train_codec(
     spectral = SpectralLoss(codec.config.sampling_rate)
     depths = len(codec.quantizer.layers)
     saved = load_state(state)
-    if saved is None:
+    if saved is None and fresh:
         initialise_weights(codec, plan.seed)
-    else:
+    if saved is not None:
         codec.load_state_dict(saved["codec"])
         optimiser.load_state_dict(saved["optimiser"])
     codec.train()
     for step in range(saved["step"] if saved else 0, plan.steps):
         rng = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
-        target = _crops(waves, length, plan.batch, step, plan.seed)
+        target = _crops(waves, length, plan, step)
         fixed = step >= plan.freeze_units_at
         # bfloat16 is a third faster on CPUs that have it; the decoder's last stage is exact.
         half = torch.autocast("cpu", torch.bfloat16, enabled=not fixed)
@@ -169,7 +178,7 @@ def train_codec(
             embeddings = codec.encoder(target)
         embeddings = embeddings.float()
         commitment = embeddings.new_zeros(())
-        if step == plan.quantise_from:
+        if step == plan.quantise_from and not fixed:
             initialise(codec, embeddings, rng)
         if step >= plan.quantise_from:
             shallow = not fixed and bool(torch.rand((), generator=rng) < 0.5)

@@ -43,13 +43,18 @@ class _Log:
 
 def run_codec(job: CodecJob, report: Report) -> None:
     """Trains and exports a codec."""
+    if job.threads:
+        torch.set_num_threads(job.threads)
     rows = ensure_split(job.data, "train", job.data.train_images, report)
     waves = [read_wave(row["speech"]) for row in rows[: job.clips]]
     torch.manual_seed(job.plan.seed)
-    codec = EncodecModel(tiny_config())
+    if job.start_from is not None:
+        codec = EncodecModel.from_pretrained(job.start_from, dtype=torch.float32)
+    else:
+        codec = EncodecModel(tiny_config())
     state = job.output.with_name(job.output.name + ".training")
     log = _Log(state)
-    for step in train_codec(codec, waves, job.plan, state):
+    for step in train_codec(codec, waves, job.plan, state, job.start_from is None):
         log.write(asdict(step))
         report(f"loss {step.loss:.3f}", step.step, job.plan.steps)
     export(codec, job.output)

@@ -21,12 +21,17 @@ class ScenesData(Strict):
 
 
 class CodecJob(Strict):
-    """An EnCodec of the tiny size from the first `clips` spoken captions."""
+    """An EnCodec of the tiny size from the first `clips` spoken captions.
+
+    With `start_from`, a codec made before is trained on instead of a new one.
+    """
 
     kind: Literal["codec"]
     output: Path
     data: ScenesData
     clips: int
+    start_from: Path | None = None
+    threads: int = 0
     plan: CodecTraining
 
 
