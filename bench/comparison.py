@@ -131,6 +131,14 @@ def _belongs(scores: CellScores, table: str) -> bool:
     return scores.cell.prompt == 0 if table == "table1" else model
 
 
+def _remarks(scores: CellScores) -> list[str]:
+    """Why items failed, and how many were cut off, for the note under the table."""
+    remarks = list(scores.reasons)
+    if scores.unended:
+        remarks.append(f"{scores.unended} of {scores.n} reached the length limit")
+    return remarks
+
+
 def measured_frame(
     scores: Sequence[CellScores], table: str, protocol: Protocol, run: str
 ) -> pl.DataFrame:
@@ -149,7 +157,7 @@ def measured_frame(
             "failed": s.failed,
             "unended": s.unended,
             "source": f"pixvox run {run}",
-            "note": "; ".join(s.reasons),
+            "note": "; ".join(_remarks(s)),
         }
         for s in scores
         if _belongs(s, table)

@@ -37,7 +37,7 @@ def show(frame: pl.DataFrame, table: str, protocol: Protocol, console: Console) 
             shown.add_row(*(escape(text) for name, text in texts if name not in hidden))
         console.print(shown)
     for line in notes(frame, protocol):
-        console.print(escape(line), style="dim", soft_wrap=True)
+        console.print(escape(line), style="dim", highlight=False)
     console.print()
 
 

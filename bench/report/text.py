@@ -47,6 +47,10 @@ def block_title(block: str, frame: pl.DataFrame) -> str:
     return f"{block}, on {clean(names)}"
 
 
+def _at(prompt: float) -> str:
+    return f" at {prompt:.0%}" if prompt else ""
+
+
 def notes(frame: pl.DataFrame, protocol: Protocol) -> list[str]:
     """What stands under a table: protocol, sources, doubts, failures."""
     lines = [
@@ -59,7 +63,7 @@ def notes(frame: pl.DataFrame, protocol: Protocol) -> list[str]:
     published = frame.filter(pl.col("block") == "published")
     lines += [f"Published: {s}." for s in published["source"].unique(maintain_order=True)]
     lines += [
-        f"{row['system']}: {clean(row['note'])}."
+        f"{clean(row['system'])}{_at(row['prompt'])}: {clean(row['note'])}."
         for row in frame.iter_rows(named=True)
         if row["note"]
     ]
