@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.audio import Wave
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.world import sample_scene
 
@@ -45,7 +46,7 @@ def _write(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def _encode(wave: "object", lossy: bool) -> bytes:
+def _encode(wave: Wave, lossy: bool) -> bytes:
     import soundfile
 
     from bench.datasets.scenes.speech import SAMPLE_RATE
