@@ -37,12 +37,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from bench.progress import progress
+    from bench.progress import progress, quiet_libraries
     from bench.training.run import RUNNERS
     from bench.training.spec import TrainingJob
     from bench.yamlfile import parse
 
     job = parse(arguments.job, TrainingJob)
+    quiet_libraries()
     with progress() as report:
         RUNNERS[type(job)](job, report)
     print(f"weights: {job.output}")
@@ -51,7 +52,9 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from bench.doctor import examine
+    from bench.progress import quiet_libraries
 
+    quiet_libraries()
     return examine(arguments.job)
 
 
