@@ -63,14 +63,15 @@ class Evaluation:
 
             from bench.cluster.actors import ListenerActor, SpeakerActor
 
-            speakers, listeners, gpus = sizes(self.job.cluster)
+            has = ray.cluster_resources()
+            plan = sizes(self.job.cluster, int(has.get("GPU", 0)), int(has.get("CPU", 1)))
             # One thread an actor: more would only fight over the same cores.
-            hears = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0)(ListenerActor)
-            speaks = ray.remote(num_cpus=0, num_gpus=1 if gpus else 0)(SpeakerActor)
+            hears = ray.remote(num_cpus=plan.cpu, num_gpus=plan.gpu)(ListenerActor)
+            speaks = ray.remote(num_cpus=0, num_gpus=plan.gpu)(SpeakerActor)
             deadline = self.job.cluster.deadline_seconds
             listening: Pool[Any] = Pool(
                 partial(_new, hears, self.job.asr, str(checkpoint), 1),
-                listeners,
+                plan.listeners,
                 lambda batch: (batch.tag.system, batch.items),
                 deadline,
             )
@@ -83,7 +84,7 @@ class Evaluation:
                 if not any(self.unspoken(cell) for cell in cells):
                     continue
                 speaking: Pool[Any] = Pool(
-                    partial(_new, speaks, system, 1), speakers, lambda b: b.items, deadline
+                    partial(_new, speaks, system, 1), plan.speakers, lambda b: b.items, deadline
                 )
                 self._ask(speaking, system, cells)
                 while speaking.busy:

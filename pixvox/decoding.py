@@ -138,9 +138,11 @@ def _decode(
     sequence = torch.full((slots, codebooks, steps + 1), empty)
     ends = torch.full((slots,), frames)
     for number in range(steps):
-        logits = model.step(sequence[:, :, number : number + 1], memory, cache, number)
+        # Choosing is done on the CPU, where every machine draws the same noise.
+        last = sequence[:, :, number : number + 1].to(images.device)
+        logits = model.step(last, memory, cache, number)
         # Only the first codebook may end the speech; the others follow it.
-        logits = logits[:, 0].float()
+        logits = logits[:, 0].float().cpu()
         logits[:, 1:, empty] = -torch.inf
         chosen = choose(logits, decoding, noise)
         active = plan.frame_of[:, number]

@@ -84,11 +84,6 @@ class Pool(Generic[T]):
         """Whether anything is queued or in flight."""
         return bool(self._waiting) or any(worker.queue for worker in self._workers)
 
-    @property
-    def backlog(self) -> int:
-        """How many batches no actor has yet."""
-        return len(self._waiting)
-
     def poll(self, timeout: float) -> Iterator[Done[T]]:
         """Hands out batches, waits at most `timeout` seconds, and yields what is finished."""
         import ray

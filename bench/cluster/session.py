@@ -1,9 +1,11 @@
 """A Ray session: local unless an address is given, quiet, and bound to this machine."""
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from bench.spec import ClusterSpec
 
@@ -39,14 +41,28 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
         ray.shutdown()
 
 
-def sizes(spec: ClusterSpec) -> tuple[int, int, bool]:
-    """Speakers, listeners, and whether there are GPUs; 0 in the job means as the machine has.
+@dataclass(frozen=True)
+class Sizes:
+    """How many actors of each kind, and the share of a GPU or core that each asks Ray for."""
 
-    A GPU each for the speakers where there are GPUs; otherwise one speaker and a listener a
-    core, because on CPU listening costs several times what speaking does.
+    speakers: int
+    listeners: int
+    gpu: float
+    cpu: float
+
+
+def _share(actors: int, units: int) -> float:
+    """A whole unit each where there are enough, else an equal part: Ray splits none over two."""
+    return 1 / math.ceil(actors / units) if units else 0.0
+
+
+def sizes(spec: ClusterSpec, gpus: int, cpus: int) -> Sizes:
+    """0 in the job means as the machine has; whatever is asked for, every actor can be placed.
+
+    GPUs are divided between speakers and listeners. Without any there is one speaker, and a
+    listener a core, because on CPU listening costs several times what speaking does.
     """
-    import ray
-
-    resources = ray.cluster_resources()
-    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    return spec.speakers or max(1, gpus // 2), spec.listeners or max(1, gpus or cpus), gpus > 0
+    speakers = spec.speakers or max(1, gpus // 2)
+    listeners = spec.listeners or (max(1, gpus - speakers) if gpus else max(1, cpus))
+    gpu = _share(speakers + listeners, gpus)
+    return Sizes(speakers, listeners, gpu, 0.0 if gpus else _share(listeners, cpus))

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from whisper.normalizers import EnglishTextNormalizer
 
 NAME = "WER"
-NORMALISER = "whisper-english"
 
 
 @lru_cache(maxsize=1)

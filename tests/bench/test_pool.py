@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.cluster.pool import Batch, Done, Pool
-from bench.cluster.session import ray_session
+from bench.cluster.session import ray_session, sizes
 from bench.spec import ClusterSpec
 
 
@@ -79,3 +79,15 @@ def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
     actor = ray.remote(num_cpus=0)(_doubler())
     with pytest.raises(RuntimeError, match=r"did not start: .*no weights here"):
         Pool(lambda: actor.remote(start=False), 1, list, deadline=60)
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 2, 3, 8])
+@pytest.mark.parametrize(("speakers", "listeners"), [(0, 0), (1, 0), (2, 5)])
+def test_every_actor_can_be_placed(gpus: int, speakers: int, listeners: int) -> None:
+    plan = sizes(ClusterSpec(speakers=speakers, listeners=listeners), gpus, cpus=2)
+    actors = plan.speakers + plan.listeners
+    if gpus:
+        assert actors <= gpus * int(1 / plan.gpu)
+    else:
+        assert plan.gpu == 0
+        assert plan.listeners <= 2 * int(1 / plan.cpu)
