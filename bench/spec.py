@@ -107,7 +107,6 @@ class Job(Strict):
     """One evaluation."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    title: str = ""
     dataset: DatasetSpec
     limit: PositiveInt | None = None
     systems: Annotated[tuple[SystemSpec, ...], Field(min_length=1)]
