@@ -4,15 +4,17 @@ After Tran & Sakti, "From Pixels to Voice": K embeddings in, K heads out, cross 
 K codebooks and N frames.
 """
 
+import os
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.blip.modeling_blip import BlipVisionModel
 
+from pixvox.card import write_card
 from pixvox.configuration import PixVoxConfig
 from pixvox.layers import DecoderLayer, KeyValues, UnitEmbeddings
 from pixvox.patterns import layout
@@ -26,7 +28,7 @@ Memory = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class PixVoxOutput:
-    """`loss` is a scalar; `codebook_losses` is `[K]`, detached; `logits` is `[B, S, K, C + 1]`."""
+    """`loss` is a scalar, the mean of `codebook_losses` `[K]`; `logits` is `[B, S, K, C + 1]`."""
 
     loss: Tensor
     codebook_losses: Tensor
@@ -64,6 +66,11 @@ class PixVoxLM(PreTrainedModel):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
+        """As transformers does, and a model card beside the weights."""
+        super().save_pretrained(save_directory, **options)
+        write_card(self, save_directory)
 
     def encode_images(self, pixel_values: Tensor) -> Tensor:
         """Images `[B, 3, H, W]`, normalised, → image states `[B, P, M_vision]`."""
@@ -122,7 +129,7 @@ class PixVoxLM(PreTrainedModel):
                 for q in range(self.config.num_codebooks)
             ]
         )
-        return PixVoxOutput(losses.mean(), losses.detach(), logits)
+        return PixVoxOutput(losses.mean(), losses, logits)
 
     def sequences(self, units: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Decoder inputs and targets, `[B, K, S]` each, of units `[B, K, N]`."""
@@ -136,3 +143,7 @@ class PixVoxLM(PreTrainedModel):
         steps = plan.build(units, empty)
         targets = plan.build(units.masked_fill(beyond, IGNORED), IGNORED)
         return F.pad(steps, (1, -1), value=empty), targets
+
+
+AutoConfig.register(PixVoxConfig.model_type, PixVoxConfig)
+AutoModel.register(PixVoxConfig, PixVoxLM)

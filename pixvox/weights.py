@@ -2,7 +2,12 @@
 
 import hashlib
 import importlib.resources
+import pickle
+from collections.abc import Iterator
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 ZOO_PREFIX = "zoo:"
 
@@ -42,6 +47,38 @@ def resolve(name: str) -> Path:
             f"{name}: no such folder, and the hub did not give it ({type(error).__name__}); "
             "name a local folder of weights"
         ) from error
+
+
+def load_pickle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a PyTorch pickle; raises WeightsError for one that holds anything else."""
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise WeightsError(
+            f"{path}: not loaded: it is damaged, or would run code when unpickled; "
+            "save it as safetensors"
+        ) from error
+    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+        raise WeightsError(f"{path}: holds more than named tensors; save its state dict alone")
+    return held
+
+
+def read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Every named tensor of a folder: safetensors, or, where there are none, a safe pickle."""
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(folder.glob("*.safetensors"))
+    pickles = sorted(folder.glob("pytorch_model*.bin"))
+    if not files and not pickles:
+        raise WeightsError(f"{folder}: neither .safetensors nor pytorch_model.bin is there")
+    for path in files:
+        try:
+            with safe_open(path, "pt") as held:
+                yield from ((name, held.get_tensor(name)) for name in held.keys())  # noqa: SIM118
+        except SafetensorError as error:
+            raise WeightsError(f"{path}: not readable as safetensors; fetch it again") from error
+    for path in () if files else pickles:
+        yield from load_pickle(path).items()
 
 
 def digest(folder: Path) -> str:

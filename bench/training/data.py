@@ -23,11 +23,12 @@ Report = Callable[[str, int, int], None]
 def ensure_split(data: ScenesData, split: str, images: int, report: Report) -> list[dict[str, str]]:
     """Builds a split as far as it is missing; one row a spoken caption: id, image, text, speech."""
     folder = data.folder / split
-    if not (folder / MANIFEST).exists():
+    manifest = folder / MANIFEST
+    if not manifest.exists() or len(manifest.read_text().splitlines()) < images:
         for done in build_split(SplitPlan(split, images, data.seed), folder):
             report(f"scenes {split}", done, images)
     rows = []
-    for line in (folder / MANIFEST).read_text().splitlines()[:images]:
+    for line in manifest.read_text().splitlines()[:images]:
         item = json.loads(line)
         image = str(folder / item["image"])
         rows += [
@@ -64,13 +65,13 @@ def _units(rows: list[dict[str, str]], codec: Codec, cache: Path, report: Report
 
 
 @torch.inference_mode()
-def _image_states(paths: list[str], model: PixVoxLM) -> Tensor:
+def _image_states(paths: list[str], model: PixVoxLM) -> npt.NDArray[np.float32]:
     size = model.config.vision_config.image_size
     chunks = [
         model.encode_images(torch.stack([load_image(Path(p), size) for p in paths[i : i + 64]]))
         for i in range(0, len(paths), 64)
     ]
-    return torch.cat(chunks).clone()
+    return np.asarray(torch.cat(chunks).numpy())
 
 
 def spoken_captions(

@@ -1,0 +1,95 @@
+"""The model card that is written beside saved weights, and the parameter counts in it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from pixvox.configuration import PixVoxConfig
+
+if TYPE_CHECKING:
+    from pixvox.modeling import PixVoxLM
+
+PUBLISHED_TOTAL = 211e6
+PUBLISHED_TRAINABLE = 125e6
+"""Parameters as Tran & Sakti print them: 125M of 211M are trained."""
+
+_MARK = "<!-- written by pixvox; a card without this line is left alone -->"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Parameters of a PixVoxLM: of the image encoder, and of all the rest."""
+
+    vision: int
+    decoder: int
+
+    @property
+    def total(self) -> int:
+        return self.vision + self.decoder
+
+
+def count(model: nn.Module) -> Counts:
+    """Counts a PixVoxLM's parameters."""
+    vision = sum(p.numel() for name, p in model.named_parameters() if name.startswith("vision."))
+    return Counts(vision, sum(p.numel() for p in model.parameters()) - vision)
+
+
+def count_config(config: PixVoxConfig) -> Counts:
+    """Counts the parameters that a configuration would have, without making them."""
+    from pixvox.modeling import PixVoxLM
+
+    with torch.device("meta"):
+        return count(PixVoxLM(config))
+
+
+def write_card(model: "PixVoxLM", folder: str | os.PathLike[str]) -> None:
+    """Writes `README.md` into a folder of saved weights, unless somebody's own is there."""
+    path = Path(folder) / "README.md"
+    if path.exists() and _MARK not in path.read_text(encoding="utf-8"):
+        return
+    config, counts = model.config, count(model)
+    vision = config.vision_config
+    rows = [
+        ("pattern", config.pattern),
+        ("codec", f"{config.codec} at {config.bandwidth} kbps (digest `{config.codec_digest}`)"),
+        ("units", f"{config.num_codebooks} codebooks of {config.codebook_size}"),
+        ("frame rate", f"{config.frame_rate} Hz"),
+        ("decoder", f"{config.num_hidden_layers} layers of {config.hidden_size}"),
+        ("positions", f"{config.max_position_embeddings} decoding steps"),
+        ("image encoder", f"{vision.num_hidden_layers} layers of {vision.hidden_size}"),
+        ("pictures", f"{vision.image_size} px, patches of {vision.patch_size} px"),
+        ("parameters", f"{counts.total:,}, of which {counts.vision:,} in the image encoder"),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    path.write_text(
+        f"""---
+library_name: transformers
+pipeline_tag: image-to-text
+tags: [pixvox, image-to-speech]
+---
+{_MARK}
+# A PixVoxLM
+
+Speaks a description of an image without any text in between: a BLIP image encoder, a decoder over
+EnCodec units, EnCodec (Tran & Sakti, "From Pixels to Voice").
+
+| | |
+|---|---|
+{table}
+
+```python
+import pixvox.modeling  # registers PixVoxLM with transformers' Auto classes
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("path/to/this/folder")
+```
+
+Its units mean something to the codec named above only. Add here what it was trained on, how it
+scores (`pixvox run`), and what it should not be used for.
+""",
+        encoding="utf-8",
+    )
