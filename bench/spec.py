@@ -6,10 +6,11 @@ A job names a dataset, the systems to evaluate on it, who listens, and how it is
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from bench.yamlfile import Strict
 
+Pattern = Literal["parallel", "delay", "partial-delay", "flatten", "coarse-first"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -33,7 +34,7 @@ DatasetSpec = Annotated[ScenesSpec | Flickr8kSpec, Field(discriminator="name")]
 
 
 class DecodingSpec(Strict):
-    """How units are chosen; recorded with every row. See pixvox.decoding.Decoding."""
+    """How units are chosen; recorded with every row. See pixvox.sampling.Decoding."""
 
     temperature: Annotated[float, Field(ge=0)] = 0.0
     top_k: Annotated[int, Field(ge=0)] = 0
@@ -41,6 +42,13 @@ class DecodingSpec(Strict):
     seed: int = 0
     max_seconds: Annotated[float, Field(gt=0)] = 6.0
     slots: PositiveInt = 32
+    lanes: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _lanes_divide(self) -> "DecodingSpec":
+        if self.slots % self.lanes:
+            raise ValueError(f"lanes must divide the {self.slots} slots, not {self.lanes}")
+        return self
 
 
 class PixVoxSpec(Strict):
@@ -50,7 +58,7 @@ class PixVoxSpec(Strict):
     label: str
     weights: str
     codec: str | None = None
-    pattern: Literal["parallel", "delay"] | None = None
+    pattern: Pattern | None = None
     prompts: tuple[Share, ...] = (0.0,)
     prompt_caption: Annotated[int, Field(ge=0)] = 0
     decoding: DecodingSpec = DecodingSpec()

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from transformers import BlipVisionConfig, PreTrainedConfig
 
-from pixvox.patterns import PATTERN_NAMES
+from pixvox.patterns import PATTERN_NAMES, Layout, layout
 
 
 class PixVoxConfig(PreTrainedConfig):
@@ -55,6 +55,10 @@ class PixVoxConfig(PreTrainedConfig):
     def empty(self) -> int:
         """The id beside the units: no unit yet on the way in, end of speech on the way out."""
         return self.codebook_size
+
+    def layout(self, frames: int) -> Layout:
+        """The pattern laid out for this K and so many frames (the one that ends included)."""
+        return layout(self.pattern, self.num_codebooks, frames)
 
     @classmethod
     def base(cls, **changes: Any) -> "PixVoxConfig":

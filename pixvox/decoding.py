@@ -1,44 +1,30 @@
 """Batched autoregressive decoding whose result does not depend on the batch.
 
-A fixed number of slots advances in step. Every row's noise is keyed by (seed, item, step), and a
-row never sees another, so an item's units are the same whatever it is decoded with.
+A fixed number of slots; a row that has ended is replaced from the queue at once (Yu et al. 2022,
+"Orca", section 3). A row never sees another and draws from noise of its own, so an item's units
+are the same whatever it is decoded with, in whichever order.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pixvox.modeling import Memory, PixVoxLM
-from pixvox.patterns import layout
+from pixvox.modeling import PixVoxLM
+from pixvox.patterns import Layout, layout
+from pixvox.sampling import Decoding, choose, item_noise
+from pixvox.stepper import Stepper
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when a change here changes units; part of every cell's id."""
 
+_WINDOW = 64
+"""Positions that a graph's attention reads grow by this many."""
 
-@dataclass(frozen=True)
-class Decoding:
-    """How units are chosen.
-
-    `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep everything. `max_seconds` bounds the
-    speech, the prompt included; what reaches it is recorded as not ended.
-    """
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-    max_seconds: float = 6.0
-    slots: int = 32
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise ValueError("need temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
-        if self.max_seconds <= 0 or self.slots < 1:
-            raise ValueError("need max_seconds > 0 and slots >= 1")
+_POLL = 8
+"""Steps between two looks at a GPU: a look stops it, a row that ended waits for it."""
 
 
 @dataclass(frozen=True)
@@ -59,104 +45,193 @@ class Generation:
     ended: bool
 
 
-def _noise(decoding: Decoding, item: str) -> np.random.Generator:
-    """The row's own stream of noise, a function of seed and item alone."""
-    key = hashlib.sha256(f"{decoding.seed}\0{item}".encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
+class Engine:
+    """Decodes requests with one model; keeps its buffers, and on a GPU its graphs, between calls.
 
-
-def _filtered(logits: Tensor, decoding: Decoding) -> Tensor:
-    """Logits `[..., V]` over temperature, -inf outside the top k and the top p.
-
-    Top-p is Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1:
-    the smallest set of the likeliest whose probability reaches p.
+    Raises ValueError where `max_seconds` needs more positions than the model has. `dense` chooses
+    the attention (see Stepper); left out, it is ragged on CPU and dense elsewhere.
     """
-    logits = logits / decoding.temperature
-    if 0 < decoding.top_k < logits.shape[-1]:
-        least = logits.topk(decoding.top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    if decoding.top_p < 1:
-        ordered, order = logits.sort(dim=-1, descending=True, stable=True)
-        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-        ordered = ordered.masked_fill(before >= decoding.top_p, -torch.inf)
-        logits = torch.empty_like(logits).scatter_(-1, order, ordered)
-    return logits
 
+    def __init__(self, model: PixVoxLM, decoding: Decoding, dense: bool | None = None) -> None:
+        config = model.config
+        self.decoding = decoding
+        self.codebooks, self.empty = config.num_codebooks, config.empty
+        self.pattern = config.pattern
+        self.frames = round(decoding.max_seconds * config.frame_rate)
+        # Every layout ends with the frame that says "no unit": the end of speech.
+        self.plan = layout(self.pattern, self.codebooks, self.frames + 1)
+        steps = len(self.plan.steps)
+        if steps > config.max_position_embeddings:
+            raise ValueError(
+                f"{decoding.max_seconds} s need {steps} steps of the {self.pattern} pattern, the "
+                f"model has {config.max_position_embeddings} positions; lower max_seconds"
+            )
+        self.stepper = Stepper(model, decoding.slots, decoding.lanes, steps, dense)
+        device, slots = self.stepper.device, decoding.slots
+        self.steps_run = self.rows_run = 0
 
-def choose(logits: Tensor, decoding: Decoding, noise: Sequence[np.random.Generator]) -> Tensor:
-    """Units `[B, K]` from logits `[B, K, V]`: the likeliest, or a draw by the Gumbel-max trick."""
-    if decoding.temperature == 0:
-        return logits.argmax(-1)
-    uniform = np.stack([rng.random(logits.shape[1:], dtype=np.float32) for rng in noise])
-    gumbel = -torch.from_numpy(uniform).clamp_min(1e-20).log().neg().clamp_min(1e-20).log()
-    return (_filtered(logits, decoding) + gumbel).argmax(-1)
+        def integers(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.long, device=device)
+
+        self.sequence = integers(slots, self.codebooks, steps + 1)
+        self.given = integers(slots, self.codebooks, self.frames + 1)
+        self.table = integers(slots, self.codebooks, steps)
+        self.position, self.ends = integers(slots), integers(slots)
+        self.busy = torch.zeros(slots, dtype=torch.bool, device=device)
+        self.noise = torch.zeros(slots, steps, self.codebooks, device=device)
+        self.finish = self._finishing_steps().to(device)
+        self.rows = torch.arange(slots, device=device)
+        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+
+    def _finishing_steps(self) -> Tensor:
+        """`[N + 1]`: how many steps a speech of each number of frames takes."""
+        needed = torch.zeros(self.frames + 1, dtype=torch.long)
+        for frames in range(1, self.frames + 1):
+            needed[frames] = self._plan_of(frames).step_of[:, frames - 1].max() + 1
+        return needed
+
+    def _plan_of(self, frames: int) -> Layout:
+        """The layout of a speech that ends after `frames` frames."""
+        if self.pattern == "coarse-first":
+            return layout(self.pattern, self.codebooks, frames + 1)
+        return self.plan
+
+    @torch.inference_mode()
+    def generate(self, images: Tensor, requests: Sequence[Request]) -> list[Generation]:
+        """Speaks all requests over image states `[I, P, M_vision]`, in the order given.
+
+        Raises ValueError for a prompt that leaves no room.
+        """
+        for request in requests:
+            if request.prompt.shape[0] != self.codebooks or request.prompt.shape[1] >= self.frames:
+                raise ValueError(
+                    f"{request.item}: a prompt of {tuple(request.prompt.shape)} does not fit "
+                    f"{self.codebooks} codebooks and {self.frames} frames; raise max_seconds or "
+                    "cut the prompt"
+                )
+        # Requests of one image follow each other, so that they find its memory in place.
+        order = sorted(range(len(requests)), key=lambda index: requests[index].image)
+        queue = deque(order)
+        held: list[int | None] = [None] * self.decoding.slots
+        in_memory: list[int | None] = [None] * (self.decoding.slots // self.decoding.lanes)
+        done: dict[int, Generation] = {}
+        self.busy.zero_()
+        while len(done) < len(requests):
+            self._admit(queue, held, in_memory, images, requests)
+            self._run()
+            position, ends = self.position.tolist(), self.ends.tolist()
+            needed = self.finish[self.ends].tolist()
+            for slot, index in enumerate(held):
+                if index is not None and position[slot] >= needed[slot]:
+                    done[index] = self._take(slot, requests[index].item, ends[slot])
+                    held[slot] = None
+                    self.busy[slot] = False
+        return [done[index] for index in range(len(requests))]
+
+    def _admit(
+        self,
+        queue: deque[int],
+        held: list[int | None],
+        in_memory: list[int | None],
+        images: Tensor,
+        requests: Sequence[Request],
+    ) -> None:
+        """Fills free slots from the queue; a memory changes only when none of its rows is busy."""
+        lanes = self.decoding.lanes
+        for slot in range(self.decoding.slots):
+            if held[slot] is not None or not queue:
+                continue
+            entry = slot // lanes
+            image = requests[queue[0]].image
+            if in_memory[entry] != image:
+                if any(row is not None for row in held[entry * lanes : (entry + 1) * lanes]):
+                    continue
+                self.stepper.remember(entry, images[image])
+                in_memory[entry] = image
+            held[slot] = queue.popleft()
+            self._start(slot, requests[held[slot] or 0])
+
+    def _start(self, slot: int, request: Request) -> None:
+        self.given[slot] = -1
+        self.given[slot, :, : request.prompt.shape[1]] = request.prompt
+        self.table[slot] = self.plan.frame_of
+        self.sequence[slot] = self.empty
+        self.position[slot] = 0
+        self.ends[slot] = self.frames
+        self.busy[slot] = True
+        if self.decoding.temperature > 0:
+            steps = len(self.plan.steps)
+            self.noise[slot] = item_noise(self.decoding.seed, request.item, steps, self.codebooks)
+
+    def _take(self, slot: int, item: str, frames: int) -> Generation:
+        sequence = self.sequence[slot, :, 1:].cpu()
+        step = self._plan_of(frames).step_of[:, :frames]
+        return Generation(item, sequence.gather(-1, step), frames < self.frames)
+
+    def _run(self) -> None:
+        """Steps all rows: once where looking is free, else until the next look."""
+        highest = int(self.position.max())
+        poll = _POLL if self.stepper.device.type == "cuda" else 1
+        if self.pattern == "coarse-first":
+            # Where the other codebooks start is known only once the first has ended.
+            poll = 1
+        for ahead in range(poll):
+            window = min(-(-(highest + ahead + 1) // _WINDOW) * _WINDOW, self.stepper.steps)
+            before = self.ends.clone() if self.pattern == "coarse-first" else None
+            if self.stepper.device.type == "cuda":
+                self._replay(window)
+            else:
+                self._advance(window)
+            if before is not None:
+                self._lay_out_again(before)
+            self.steps_run += 1
+            self.rows_run += int(self.busy.sum()) if self.stepper.device.type == "cpu" else 0
+
+    def _lay_out_again(self, before: Tensor) -> None:
+        for slot in (before != self.ends).nonzero().flatten().tolist():
+            table = self._plan_of(int(self.ends[slot])).frame_of
+            self.table[slot] = -1
+            self.table[slot, :, : table.shape[1]] = table
+
+    def _replay(self, window: int) -> None:
+        """The step as one CUDA graph, one for each window."""
+        if window not in self.graphs:
+            kept = [t.clone() for t in (self.sequence, self.position, self.ends)]
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(2):
+                    self._advance(window)
+            torch.cuda.current_stream().wait_stream(stream)
+            self.graphs[window] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graphs[window]):
+                self._advance(window)
+            for buffer, value in zip((self.sequence, self.position, self.ends), kept, strict=True):
+                buffer.copy_(value)
+        self.graphs[window].replay()
+
+    def _advance(self, window: int) -> None:
+        """One step of every row, in place and without looking at any value."""
+        last = self.position.clamp_max(self.stepper.steps - 1)
+        index = last[:, None, None].expand(-1, self.codebooks, 1)
+        units = self.sequence.gather(-1, index)[..., 0]
+        logits = self.stepper.logits(units, last, window)
+        # Only the first codebook may end the speech; the others follow it.
+        logits[:, 1:, self.empty] = -torch.inf
+        chosen = choose(logits, self.decoding, self.noise[self.rows, last])
+        frame = self.table.gather(-1, index)[..., 0]
+        given = self.given.gather(-1, frame.clamp_min(0)[..., None])[..., 0]
+        chosen = torch.where(given >= 0, given, chosen)
+        inside = (frame >= 0) & (frame < self.ends[:, None])
+        chosen = torch.where(inside, chosen, self.empty)
+        stopped = (chosen[:, 0] == self.empty) & inside[:, 0]
+        self.ends.copy_(torch.where(stopped, frame[:, 0], self.ends))
+        self.sequence.scatter_(-1, index + 1, chosen[..., None])
+        self.position.add_(self.busy)
 
 
 def generate(
     model: PixVoxLM, images: Tensor, requests: Sequence[Request], decoding: Decoding
-) -> Iterator[Generation]:
-    """Decodes all requests over image states `[I, P, M_vision]`, `decoding.slots` at a time.
-
-    Raises ValueError where `max_seconds` or a prompt needs more positions than the model has.
-    """
-    for start in range(0, len(requests), decoding.slots):
-        group = requests[start : start + decoding.slots]
-        yield from _decode(model, images, group, decoding)
-
-
-@torch.inference_mode()
-def _decode(
-    model: PixVoxLM, images: Tensor, group: Sequence[Request], decoding: Decoding
 ) -> list[Generation]:
-    config = model.config
-    codebooks, empty = config.num_codebooks, config.empty
-    frames = round(decoding.max_seconds * config.frame_rate)
-    for request in group:
-        if request.prompt.shape[0] != codebooks or request.prompt.shape[1] >= frames:
-            raise ValueError(
-                f"{request.item}: a prompt of {tuple(request.prompt.shape)} does not fit "
-                f"{codebooks} codebooks and {frames} frames; raise max_seconds or cut the prompt"
-            )
-    # Every layout ends with the frame that says "no unit": the end of speech.
-    plan = layout(config.pattern, codebooks, frames + 1)
-    steps = len(plan.steps)
-    if steps > config.max_position_embeddings:
-        raise ValueError(
-            f"{decoding.max_seconds} s need {steps} steps, the model has "
-            f"{config.max_position_embeddings} positions; lower max_seconds"
-        )
-    slots = decoding.slots
-    rows = [group[index % len(group)] for index in range(slots)]
-    noise = [_noise(decoding, request.item) for request in rows]
-    states = images[[request.image for request in rows]]
-    memory: Memory = model.remember(states)
-    cache = model.new_cache(slots, steps)
-    forced = torch.full((slots, codebooks, frames + 1), -1)
-    for index, request in enumerate(rows):
-        forced[index, :, : request.prompt.shape[1]] = request.prompt
-    given = plan.build(forced, -1)
-    sequence = torch.full((slots, codebooks, steps + 1), empty)
-    ends = torch.full((slots,), frames)
-    for number in range(steps):
-        # Choosing is done on the CPU, where every machine draws the same noise.
-        last = sequence[:, :, number : number + 1].to(images.device)
-        logits = model.step(last, memory, cache, number)
-        # Only the first codebook may end the speech; the others follow it.
-        logits = logits[:, 0].float().cpu()
-        logits[:, 1:, empty] = -torch.inf
-        chosen = choose(logits, decoding, noise)
-        active = plan.frame_of[:, number]
-        chosen = torch.where(given[:, :, number] >= 0, given[:, :, number], chosen)
-        chosen = torch.where((active >= 0) & (active < ends[:, None]), chosen, empty)
-        stopped = (chosen[:, 0] == empty) & (active[0] >= 0) & (active[0] < ends)
-        ends = torch.where(stopped, active[0], ends)
-        sequence[:, :, number + 1] = chosen
-        if bool((plan.step_of[:, (ends - 1).clamp_min(0)].amax(0) <= number).all()):
-            break
-    units = plan.revert(sequence[:, :, 1:])
-    return [
-        Generation(
-            request.item, units[index, :, : int(ends[index])].clone(), int(ends[index]) < frames
-        )
-        for index, request in enumerate(group)
-    ]
+    """Decodes all requests over image states `[I, P, M_vision]` once (see Engine)."""
+    return Engine(model, decoding).generate(images, requests)

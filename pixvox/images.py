@@ -23,7 +23,12 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def load_image(path: Path, size: int) -> Tensor:
-    """An image file as `[3, size, size]`, upright, RGB, bicubic; raises ImageError."""
+    """An image file as BLIP sees it: `[3, size, size]`, normalised; raises ImageError."""
+    return normalise(load_pixels(path, size))
+
+
+def load_pixels(path: Path, size: int) -> Tensor:
+    """An image file as uint8 `[3, size, size]`, upright, RGB, bicubic; raises ImageError."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -39,4 +44,4 @@ def load_image(path: Path, size: int) -> Tensor:
         ) from error
     if upright.size != (size, size):
         upright = upright.resize((size, size), Image.Resampling.BICUBIC)
-    return normalise(torch.from_numpy(np.array(upright)).permute(2, 0, 1))
+    return torch.from_numpy(np.array(upright)).permute(2, 0, 1)

@@ -17,7 +17,7 @@ from transformers.models.blip.modeling_blip import BlipVisionModel
 from pixvox.card import write_card
 from pixvox.configuration import PixVoxConfig
 from pixvox.layers import DecoderLayer, KeyValues, UnitEmbeddings
-from pixvox.patterns import layout
+from pixvox.patterns import frame_tables
 
 IGNORED = -100
 """The target of a position that carries no loss (PyTorch's own default)."""
@@ -132,17 +132,19 @@ class PixVoxLM(PreTrainedModel):
         return PixVoxOutput(losses.mean(), losses, logits)
 
     def sequences(self, units: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Decoder inputs and targets, `[B, K, S]` each, of units `[B, K, N]`."""
-        empty = self.config.empty
+        """Decoder inputs and targets, `[B, K, S]` each, of units `[B, K, N]`.
+
+        Each row is laid out for its own length, so no step depends on the padding.
+        """
+        empty, codebooks = self.config.empty, self.config.num_codebooks
         frames = torch.arange(units.shape[-1] + 1, device=units.device)
-        units = F.pad(units, (0, 1), value=empty)
-        after = (frames >= lengths[:, None])[:, None]
-        units = torch.where(after, empty, units)
-        beyond = (frames > lengths[:, None])[:, None].expand_as(units)
-        plan = layout(self.config.pattern, self.config.num_codebooks, units.shape[-1])
-        steps = plan.build(units, empty)
-        targets = plan.build(units.masked_fill(beyond, IGNORED), IGNORED)
-        return F.pad(steps, (1, -1), value=empty), targets
+        ended = (frames >= lengths[:, None])[:, None]
+        units = torch.where(ended, empty, F.pad(units, (0, 1), value=empty))
+        table = frame_tables(self.config.pattern, codebooks, (lengths + 1).tolist())
+        table = table.to(units.device)
+        steps = units.gather(-1, table.clamp_min(0))
+        targets = steps.masked_fill(table < 0, IGNORED)
+        return F.pad(steps.masked_fill(table < 0, empty), (1, -1), value=empty), targets
 
 
 AutoConfig.register(PixVoxConfig.model_type, PixVoxConfig)

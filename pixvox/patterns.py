@@ -6,13 +6,14 @@ Everything that differs between patterns is in that list, so model, loss and dec
 of them by name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Coord(NamedTuple):
@@ -28,6 +29,8 @@ class Layout:
 
     Raises ValueError unless every (t, q) appears exactly once, no step predicts two units of one
     codebook, and each codebook's frames come in order (a later frame may see an earlier one).
+    Also unless a frame's first codebook comes no later than its others: it is the one that ends
+    the speech.
     """
 
     codebooks: int
@@ -37,12 +40,15 @@ class Layout:
     def __post_init__(self) -> None:
         last = [-1] * self.codebooks
         for number, step in enumerate(self.steps):
+            leads = max([last[0], *(t for t, q in step if q == 0)])
             codebooks = [coord.q for coord in step]
             if len(set(codebooks)) != len(codebooks):
                 raise ValueError(f"step {number} predicts one codebook twice: {step}")
             for t, q in step:
                 if not 0 <= q < self.codebooks or not 0 <= t < self.frames:
                     raise ValueError(f"step {number} names ({t}, {q}), outside the layout")
+                if t > leads:
+                    raise ValueError(f"step {number}: codebook {q} is ahead of the first at {t}")
                 if t != last[q] + 1:
                     raise ValueError(f"step {number}: frame {t} of codebook {q} is out of order")
                 last[q] = t
@@ -93,11 +99,44 @@ def _delay(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
     )
 
 
+def _flatten(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
+    """One unit a step, frame by frame: exact conditioning at K times the steps."""
+    return tuple((Coord(t, q),) for t in range(frames) for q in range(codebooks))
+
+
+def _coarse_first(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
+    """All of the first codebook, then all others together (the "VALL-E" pattern there)."""
+    first = tuple((Coord(t, 0),) for t in range(frames))
+    if codebooks == 1:
+        return first
+    return first + tuple(tuple(Coord(t, q) for q in range(1, codebooks)) for t in range(frames))
+
+
+def _partial_delay(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
+    """The first codebook leads; all others follow together, one frame behind."""
+    if codebooks == 1:
+        return _parallel(codebooks, frames)
+    return tuple(
+        tuple(Coord(s - min(q, 1), q) for q in range(codebooks) if 0 <= s - min(q, 1) < frames)
+        for s in range(frames + 1)
+    )
+
+
 _PATTERNS: dict[str, Callable[[int, int], tuple[tuple[Coord, ...], ...]]] = {
     "parallel": _parallel,
     "delay": _delay,
+    "partial-delay": _partial_delay,
+    "flatten": _flatten,
+    "coarse-first": _coarse_first,
 }
 PATTERN_NAMES = tuple(_PATTERNS)
+
+
+def frame_tables(pattern: str, codebooks: int, frames: Sequence[int]) -> Tensor:
+    """`[B, K, S]`: each row's `frame_of` for its own number of frames, -1 after its last step."""
+    tables = [layout(pattern, codebooks, number).frame_of for number in frames]
+    steps = max(table.shape[1] for table in tables)
+    return torch.stack([F.pad(table, (0, steps - table.shape[1]), value=-1) for table in tables])
 
 
 @lru_cache(maxsize=4096)

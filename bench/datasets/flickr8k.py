@@ -77,7 +77,7 @@ def _captions_file(root: Path) -> dict[str, list[str]]:
     raise UserError(f"{root}: neither Flickr8k.token.txt nor captions.txt is there")
 
 
-def load_flickr8k(root: Path, split: str, audio: Path | None = None) -> Dataset:
+def read_flickr8k(root: Path, split: str, audio: Path | None = None) -> tuple[Item, ...]:
     """A split of the Flickr8k folder at `root`; `audio` is the Flickr Audio folder, if any.
 
     A name on the list whose image is missing stays an item: its failure is then recorded and
@@ -105,5 +105,11 @@ def load_flickr8k(root: Path, split: str, audio: Path | None = None) -> Dataset:
         texts = captions[name]
         spoken = tuple(Caption(text, speech.get((name, i))) for i, text in enumerate(texts))
         items.append(Item(Path(name).stem, images / name, spoken))
+    return tuple(items)
+
+
+def load_flickr8k(root: Path, split: str, audio: Path | None = None) -> Dataset:
+    """A split as it is evaluated (see read_flickr8k)."""
+    items = read_flickr8k(root, split, audio)
     kind = "natural, many speakers" if audio else "none"
-    return Dataset("flickr8k", split, kind, tuple(items), digest_of(items))
+    return Dataset("flickr8k", split, kind, items, digest_of(items))

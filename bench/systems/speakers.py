@@ -13,9 +13,10 @@ from bench.datasets.types import Item
 from bench.rows import Spoken
 from bench.spec import PixVoxSpec, RecordedSpec, ResynthesisSpec, SystemSpec
 from pixvox.codec import Codec
-from pixvox.decoding import Decoding, Request, generate
+from pixvox.decoding import Engine, Request
 from pixvox.images import ImageError, load_image
 from pixvox.modeling import PixVoxLM
+from pixvox.sampling import Decoding
 from pixvox.weights import resolve
 
 Asked = Sequence[tuple[Item, tuple[float, ...]]]
@@ -93,6 +94,7 @@ class PixVoxSpeaker:
         config = self.model.config
         self.codec = Codec.load(spec.codec or config.codec, config.bandwidth)
         self.decoding = Decoding(**spec.decoding.model_dump())
+        self.engine = Engine(self.model, self.decoding)
 
     def _prompt(self, item: Item, share: float) -> Tensor:
         """The first `share` of the reference speech, cut on codec frames: `[K, P]`."""
@@ -132,7 +134,7 @@ class PixVoxSpeaker:
                 requests.append(Request(item.id, len(images) - 1, prompt))
                 keys.append((item.id, share, prompt.shape[1]))
         if requests:
-            made = generate(self.model, self._encode(images), requests, self.decoding)
+            made = self.engine.generate(self._encode(images), requests)
             for (name, share, frames), speech in zip(keys, made, strict=True):
                 done[name, share] = self._row(name, share, frames, speech.units, speech.ended)
         return [(share, done[item.id, share]) for item, shares in asked for share in shares]

@@ -1,18 +1,25 @@
-"""Scenes as training data: built when missing, units cached."""
+"""Spoken captions as training data: pictures and speech found or built, units and images cached."""
 
-import json
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bench.audio import SpeechError, read_speech
+from bench.datasets.flickr8k import read_flickr8k
 from bench.datasets.scenes.build import MANIFEST, SplitPlan, build_split
-from bench.training.spec import ScenesData
+from bench.datasets.scenes.load import read_scenes
+from bench.datasets.types import Item
+from bench.errors import UserError
+from bench.training.spec import Data, ScenesData
 from pixvox.codec import Codec
-from pixvox.images import load_image
+from pixvox.images import ImageError, load_pixels, normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training import SpokenCaptions
 
@@ -20,66 +27,143 @@ Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-def ensure_split(data: ScenesData, split: str, images: int, report: Report) -> list[dict[str, str]]:
-    """Builds a split as far as it is missing; one row a spoken caption: id, image, text, speech."""
+@dataclass(frozen=True)
+class Spoken:
+    """One caption that somebody says: the picture's file and the speech's."""
+
+    image: Path
+    speech: Path
+
+
+def scenes_items(data: ScenesData, split: str, report: Report) -> tuple[Item, ...]:
+    """A split of the scenes, built as far as it is missing."""
+    images = data.train_images if split == "train" else data.validation_images
     folder = data.folder / split
     manifest = folder / MANIFEST
     if not manifest.exists() or len(manifest.read_text().splitlines()) < images:
         for done in build_split(SplitPlan(split, images, data.seed), folder):
             report(f"scenes {split}", done, images)
-    rows = []
-    for line in manifest.read_text().splitlines()[:images]:
-        item = json.loads(line)
-        image = str(folder / item["image"])
-        rows += [
-            {
-                "id": item["id"],
-                "image": image,
-                "text": c["text"],
-                "speech": str(folder / c["speech"]),
-            }
-            for c in item["captions"]
-        ]
-    return rows
+    return read_scenes(folder, images)
 
 
-def read_wave(path: str) -> npt.NDArray[np.float32]:
-    """Speech `[T]` as the scenes store it: mono, 16 kHz."""
-    import soundfile
+def spoken_of(data: Data, split: str, report: Report) -> list[Spoken]:
+    """Every spoken caption of a split; raises UserError where there is none."""
+    if isinstance(data, ScenesData):
+        items = scenes_items(data, split, report)
+    else:
+        items = read_flickr8k(data.root, split, data.audio)
+    found = [Spoken(i.image, c.speech) for i in items for c in i.captions if c.speech is not None]
+    if not found:
+        raise UserError(f"data: no caption of {split} has speech; name the folder of the audio")
+    return found
 
-    wave, _ = soundfile.read(path, dtype="float32")
-    return np.asarray(wave, dtype=np.float32)
+
+def read_wave(path: Path, rate: int) -> npt.NDArray[np.float32]:
+    """Speech `[T]` at `rate`; raises UserError naming the file."""
+    try:
+        return read_speech(path, rate)
+    except SpeechError as error:
+        raise UserError(f"{path}: {error}; mend or remove it") from error
 
 
-def _units(rows: list[dict[str, str]], codec: Codec, cache: Path, report: Report) -> list[Tensor]:
-    """Units of every row's speech, int64 `[K, N]`; cached under the codec's own digest."""
+def _cache(data: Data, split: str) -> Path:
+    folder = data.folder / split
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _units(spoken: Sequence[Spoken], codec: Codec, cache: Path, report: Report) -> list[Tensor]:
+    """Units of every caption's speech, int64 `[K, N]`; cached under the codec's own digest."""
     file = cache / f"units-{codec.digest}-{codec.bandwidth}.pt"
     known: dict[str, Tensor] = torch.load(file, weights_only=True) if file.exists() else {}
-    missing = [row["speech"] for row in rows if row["speech"] not in known]
+    missing = [one.speech for one in spoken if str(one.speech) not in known]
     for number, speech in enumerate(missing):
-        known[speech] = codec.encode(read_wave(speech)).to(torch.int16)
+        units = codec.encode(read_wave(speech, codec.sample_rate))
+        known[str(speech)] = units.to(torch.int16)
         report("units", number + 1, len(missing))
     if missing:
-        torch.save(known, file)
-    return [known[row["speech"]].long() for row in rows]
+        partial = file.with_suffix(".part")
+        torch.save(known, partial)
+        partial.replace(file)
+    return [known[str(one.speech)].long() for one in spoken]
+
+
+def _images(
+    paths: Sequence[Path], model: PixVoxLM, frozen: bool, cache: Path, report: Report
+) -> npt.NDArray[Any]:
+    """Rows for `SpokenCaptions.images`: uint8 pictures, or the frozen encoder's states (float16).
+
+    Kept as a memory-mapped file, so that the workers of one machine share it.
+    """
+    size = model.config.vision_config.image_size
+    key = hashlib.sha256("\n".join(map(str, paths)).encode())
+    if frozen:
+        for name, value in model.vision.state_dict().items():
+            key.update(name.encode() + value.float().cpu().numpy().tobytes())
+    kind = "states" if frozen else f"pixels-{size}"
+    file = cache / f"{kind}-{key.hexdigest()[:16]}.npy"
+    if not file.exists():
+        partial = file.with_suffix(".part")
+        rows: npt.NDArray[Any] | None = None
+        for number, path in enumerate(paths):
+            row = _image(path, size, model, frozen)
+            if rows is None:
+                shape = (len(paths), *row.shape)
+                rows = np.lib.format.open_memmap(partial, "w+", row.dtype, shape)
+            rows[number] = row
+            report("pictures", number + 1, len(paths))
+        assert isinstance(rows, np.memmap)
+        rows.flush()
+        partial.replace(file)
+    mapped: npt.NDArray[Any] = np.load(file, mmap_mode="r")
+    return mapped
 
 
 @torch.inference_mode()
-def _image_states(paths: list[str], model: PixVoxLM) -> npt.NDArray[np.float32]:
-    size = model.config.vision_config.image_size
-    chunks = [
-        model.encode_images(torch.stack([load_image(Path(p), size) for p in paths[i : i + 64]]))
-        for i in range(0, len(paths), 64)
-    ]
-    return np.asarray(torch.cat(chunks).numpy())
+def _image(path: Path, size: int, model: PixVoxLM, frozen: bool) -> npt.NDArray[Any]:
+    try:
+        pixels = load_pixels(path, size)
+    except ImageError as error:
+        raise UserError(f"{path}: {error}; mend or remove it") from error
+    if not frozen:
+        return np.asarray(pixels.numpy())
+    states = model.encode_images(normalise(pixels)[None].to(model.device))[0]
+    return np.asarray(states.to(torch.float16).cpu().numpy())
+
+
+def _fitting(
+    spoken: list[Spoken], units: list[Tensor], model: PixVoxLM, skip: bool
+) -> tuple[list[Spoken], list[Tensor]]:
+    """Leaves out speech that needs more steps than the model has positions, if that is asked."""
+    limit = model.config.max_position_embeddings
+    lengths = [u.shape[-1] + 1 for u in units]
+    steps = {n: len(model.config.layout(n).steps) for n in set(lengths)}
+    fits = [steps[n] <= limit for n in lengths]
+    if not all(fits) and not skip:
+        worst = max(range(len(units)), key=lengths.__getitem__)
+        raise UserError(
+            f"{spoken[worst].speech}: {steps[lengths[worst]]} steps, and the model has {limit} "
+            f"positions ({fits.count(False)} such captions); raise positions, or set "
+            "too_long: skip"
+        )
+    chosen = [index for index, fit in enumerate(fits) if fit]
+    return [spoken[index] for index in chosen], [units[index] for index in chosen]
 
 
 def spoken_captions(
-    data: ScenesData, split: str, images: int, codec: Codec, model: PixVoxLM, report: Report
+    data: Data,
+    split: str,
+    codec: Codec,
+    model: PixVoxLM,
+    frozen: bool,
+    skip_too_long: bool,
+    report: Report,
 ) -> SpokenCaptions:
-    """A split ready for training: units of all spoken captions, every image encoded once."""
-    rows = ensure_split(data, split, images, report)
-    paths = sorted({row["image"] for row in rows})
+    """A split ready for training; what takes long is done once and cached."""
+    spoken = spoken_of(data, split, report)
+    units = _units(spoken, codec, _cache(data, split), report)
+    spoken, units = _fitting(spoken, units, model, skip_too_long)
+    paths = sorted({one.image for one in spoken})
     index = {path: number for number, path in enumerate(paths)}
-    units = _units(rows, codec, data.folder / split, report)
-    return SpokenCaptions(units, [index[row["image"]] for row in rows], _image_states(paths, model))
+    images = _images(paths, model, frozen, _cache(data, split), report)
+    return SpokenCaptions(units, [index[one.image] for one in spoken], images)

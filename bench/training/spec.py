@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 
+from bench.spec import Pattern
 from bench.yamlfile import Strict
 from pixvox.codec_training import CodecTraining
 from pixvox.training import Training
@@ -14,10 +15,23 @@ from pixvox.vision_training import VisionTraining
 class ScenesData(Strict):
     """Which scenes to train on; they are built under `folder` when they are not there."""
 
+    name: Literal["scenes"] = "scenes"
     folder: Path = Path("work/scenes")
     train_images: int
     validation_images: int = 0
     seed: int = 0
+
+
+class Flickr8kData(Strict):
+    """Flickr8k's own folder and the Flickr Audio folder; what is computed goes under `folder`."""
+
+    name: Literal["flickr8k"]
+    root: Path
+    audio: Path
+    folder: Path = Path("work/flickr8k")
+
+
+Data = ScenesData | Flickr8kData
 
 
 class CodecJob(Strict):
@@ -46,18 +60,34 @@ class VisionJob(Strict):
 
 
 class PixVoxJob(Strict):
-    """A PixVoxLM of the tiny size over a codec's units, its image encoder frozen."""
+    """A PixVoxLM over a codec's units, by Ray Train on `workers` workers.
+
+    It starts either from a BLIP captioning checkpoint (`blip`) or, at the zoo's size, from an
+    image encoder alone (`vision`). Speech that needs more steps than the model has positions is an
+    error that names it, unless `too_long` says to leave it out.
+    """
 
     kind: Literal["pixvox"]
     output: Path
-    data: ScenesData
-    pattern: str
+    data: Data
+    pattern: Pattern
     codec: str
     bandwidth: float
-    vision: Path
-    dropout: float = 0.1
-    threads: int = 0
+    blip: str | None = None
+    vision: Path | None = None
+    positions: PositiveInt = 512
+    too_long: Literal["fail", "skip"] = "fail"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    workers: PositiveInt = 1
+    threads: Annotated[int, Field(ge=0)] = 0
+    tracking: Literal["tensorboard"] | None = None
     plan: Training
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "PixVoxJob":
+        if (self.blip is None) == (self.vision is None):
+            raise ValueError("name what it starts from: either blip or vision")
+        return self
 
 
 TrainingJob = Annotated[CodecJob | VisionJob | PixVoxJob, Field(discriminator="kind")]

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
+from plain import plain_greedy
 
-from pixvox.decoding import Decoding, Generation, Request, choose, generate
+from pixvox.decoding import Engine, Generation, Request, generate
 from pixvox.modeling import PixVoxLM
 from pixvox.patterns import PATTERN_NAMES
+from pixvox.sampling import Decoding, choose, item_noise
 
 Make = Callable[[str], PixVoxLM]
 SAMPLED = Decoding(temperature=1.0, top_k=12, top_p=0.95, seed=3, slots=4, max_seconds=2)
@@ -26,12 +27,19 @@ def _run(model: PixVoxLM, requests: list[Request], decoding: Decoding) -> dict[s
     return {made.item: made for made in generate(model, states, requests, decoding)}
 
 
+def _ending(model: PixVoxLM) -> PixVoxLM:
+    """The model, made to end its speeches now and then, so that rows are replaced."""
+    with torch.no_grad():
+        model.heads[0].bias[model.config.empty] += 1.0
+    return model
+
+
 @pytest.mark.parametrize("pattern", PATTERN_NAMES)
 @pytest.mark.parametrize("decoding", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 def test_units_do_not_depend_on_the_batch(
     small_model: Make, pattern: str, decoding: Decoding
 ) -> None:
-    model = small_model(pattern)
+    model = _ending(small_model(pattern))
     requests = _requests(11)
     whole = _run(model, requests, decoding)
     alone = {r.item: _run(model, [r], decoding)[r.item] for r in requests}
@@ -44,21 +52,21 @@ def test_units_do_not_depend_on_the_batch(
         assert made.units.shape[1] <= 20
 
 
+@pytest.mark.parametrize("dense", [False, True], ids=["ragged", "dense"])
+@pytest.mark.parametrize("lanes", [1, 2])
 @pytest.mark.parametrize("pattern", PATTERN_NAMES)
-def test_greedy_units_are_the_likeliest_of_the_whole_sequence(
-    small_model: Make, pattern: str
+def test_greedy_units_are_the_plain_paths(
+    small_model: Make, pattern: str, lanes: int, dense: bool
 ) -> None:
-    model = small_model(pattern)
-    made = _run(model, _requests(1), GREEDY)["item0"]
+    model = _ending(small_model(pattern))
+    requests = _requests(9)
     torch.manual_seed(5)
-    states = torch.randn(3, 5, 32)[:1]
-    lengths = torch.tensor([made.units.shape[1]])
-    with torch.no_grad():
-        logits = model(made.units[None], lengths, image_states=states).logits
-    _, targets = model.sequences(made.units[None], lengths)
-    real = (targets >= 0) & (targets < 16)
-    best = logits[0, :, :, :16].argmax(-1).T[None]
-    assert torch.equal(best[real], targets[real])
+    states = torch.randn(3, 5, 32)
+    engine = Engine(model, Decoding(slots=4, lanes=lanes, max_seconds=2), dense)
+    made = engine.generate(states, requests)
+    for request, result in zip(requests, made, strict=True):
+        wanted = plain_greedy(model, states[request.image], request.prompt, 20)
+        assert torch.equal(result.units, wanted)
 
 
 def test_another_seed_gives_other_units(small_model: Make) -> None:
@@ -71,13 +79,19 @@ def test_another_seed_gives_other_units(small_model: Make) -> None:
 def test_draws_follow_the_filtered_distribution() -> None:
     logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0])
     decoding = Decoding(temperature=0.7, top_k=3, top_p=0.9)
-    noise = [np.random.default_rng(i) for i in range(20_000)]
-    drawn = choose(logits.expand(20_000, 1, 5), decoding, noise)[:, 0]
+    uniform = item_noise(0, "draws", 20_000, 1)
+    drawn = choose(logits.expand(20_000, 1, 5), decoding, uniform)[:, 0]
     shares = torch.bincount(drawn, minlength=5) / 20_000
     kept = (logits / 0.7)[:3].softmax(0)
     # Of the three likeliest the first two reach 0.9 (0.74 + 0.18).
     expected = torch.tensor([*(kept[:2] / kept[:2].sum()).tolist(), 0, 0, 0])
     torch.testing.assert_close(shares, expected, atol=0.012, rtol=0)
+
+
+def test_no_draw_is_impossible_at_the_edges_of_the_noise() -> None:
+    logits = torch.tensor([[[-torch.inf, 0.0, 0.0, -torch.inf]]]).expand(2, 1, 4)
+    edges = torch.tensor([[0.0], [1 - 2**-24]])
+    assert choose(logits, Decoding(temperature=1.0), edges).flatten().tolist() == [1, 2]
 
 
 def test_a_prompt_without_room_is_refused(small_model: Make) -> None:

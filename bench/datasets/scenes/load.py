@@ -14,17 +14,17 @@ def shipped_folder() -> Path:
     return Path(str(importlib.resources.files("bench.datasets.scenes") / "test"))
 
 
-def load_scenes(folder: Path | None = None) -> Dataset:
-    """The split in `folder`, or the shipped test split.
+def read_scenes(root: Path, limit: int | None = None) -> tuple[Item, ...]:
+    """The items of the split in `root`; `limit` takes only its first images.
 
     Raises UserError naming the manifest's line that cannot be used.
     """
-    root = folder or shipped_folder()
     manifest = root / MANIFEST
     if not manifest.exists():
         raise UserError(f"{manifest}: no such file; build it with: pixvox scenes FOLDER")
     items = []
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
+    lines = manifest.read_text(encoding="utf-8").splitlines()[:limit]
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
             captions = tuple(
@@ -36,4 +36,11 @@ def load_scenes(folder: Path | None = None) -> Dataset:
             raise UserError(
                 f"{manifest}:{number}: not a scene ({error}); build it again"
             ) from error
-    return Dataset("scenes", root.name, "synthetic, one voice", tuple(items), digest_of(items))
+    return tuple(items)
+
+
+def load_scenes(folder: Path | None = None) -> Dataset:
+    """The split in `folder`, or the shipped test split (see read_scenes)."""
+    root = folder or shipped_folder()
+    items = read_scenes(root)
+    return Dataset("scenes", root.name, "synthetic, one voice", items, digest_of(items))

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios measured in one run, on a machine that is named."""

@@ -1,0 +1,251 @@
+"""`pixvox perf decode`: our engine beside eager decoding of the same weights, and the floor."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.perf.eager import as_blip_text, eager_greedy
+from bench.perf.machine import bandwidth, machine, wait
+from pixvox.configuration import PixVoxConfig
+from pixvox.decoding import Engine, Generation, Request
+from pixvox.modeling import PixVoxLM
+from pixvox.sampling import Decoding
+from pixvox.weights import resolve
+
+SECONDS = (3.0, 10.0)
+"""Shortest and longest speech where the weights are random and end none by themselves."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One way of decoding: medians over the rounds."""
+
+    way: str
+    rows_per_second: float
+    ms_per_step: float
+    steps: int
+
+
+class _FixedLengths(Engine):
+    """An engine whose speeches end where they are told to: random weights end none."""
+
+    lengths: dict[str, int]
+
+    def _start(self, slot: int, request: Request) -> None:
+        super()._start(slot, request)
+        if self.lengths:
+            self.ends[slot] = self.lengths[request.item]
+
+
+def _model(name: str, pattern: str, codebooks: int, seconds: float) -> PixVoxLM:
+    """Weights by name, or `base` and `tiny`: that size with random weights."""
+    if name not in ("base", "tiny"):
+        return PixVoxLM.from_pretrained(resolve(name), dtype=torch.float32).eval()
+    torch.manual_seed(0)
+    make = PixVoxConfig.base if name == "base" else PixVoxConfig.tiny
+    sizes: dict[str, Any] = {"pattern": pattern}
+    if name == "base":
+        steps = round(seconds * 75) + codebooks + 1
+        sizes |= {"num_codebooks": codebooks, "max_position_embeddings": max(512, steps)}
+    return PixVoxLM(make(**sizes)).eval()
+
+
+def _states(model: PixVoxLM, images: int, trained: bool) -> Tensor:
+    """Image states `[I, P, M]`: of the shipped test pictures, or noise for random weights."""
+    vision = model.config.vision_config
+    if not trained:
+        patches = (vision.image_size // vision.patch_size) ** 2 + 1
+        return torch.randn(images, patches, vision.hidden_size)
+    from bench.datasets.scenes.load import load_scenes
+    from pixvox.images import load_image
+
+    items = load_scenes(None).items[:images]
+    with torch.inference_mode():
+        return torch.cat(
+            [model.encode_images(load_image(i.image, vision.image_size)[None]) for i in items]
+        )
+
+
+def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, speed: float) -> float:
+    """The least time of a step, s: every weight once, every row's keys and values, over `speed`.
+
+    `positions` is how many positions a row has on average; `images` memories are read once each.
+    """
+    config = model.config
+    vision = config.vision_config
+    width = 2 if model.device.type == "cuda" else 4
+    patches = (vision.image_size // vision.patch_size) ** 2 + 1
+    per_position = 2 * config.num_hidden_layers * config.hidden_size
+    weights = sum(
+        p.numel()
+        for name, p in model.named_parameters()
+        # Embeddings are looked up, and cross-attention's keys and values are ready.
+        if not name.startswith(("vision.", "embeddings."))
+        and not (".crossattention.key" in name or ".crossattention.value" in name)
+    )
+    return width * (weights + per_position * (rows * positions + images * patches)) / speed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure."""
+
+    weights: str
+    slots: int
+    images: int
+    seconds: float
+    rounds: int
+    pattern: str = "delay"
+    codebooks: int = 8
+
+
+def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """Runs every way once a round, in turn, so that a slow moment meets all of them."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = _model(plan.weights, plan.pattern, plan.codebooks, plan.seconds).to(device)
+    trained = plan.weights not in ("base", "tiny")
+    states = _states(model, plan.images, trained).to(device)
+    count, frames = len(states), round(plan.seconds * model.config.frame_rate)
+    text_model = model.to(torch.bfloat16) if device.type == "cuda" else model
+    text = as_blip_text(text_model)
+    states = states.to(text_model.dtype)
+    lengths: dict[str, int] = {}
+    if not trained:
+        low, high = (min(s, plan.seconds) * model.config.frame_rate for s in SECONDS)
+        drawn = torch.randint(int(low), int(high) + 1, (count,), generator=torch.manual_seed(1))
+        lengths = {str(index): int(length) for index, length in enumerate(drawn)}
+
+    def engine(lanes: int) -> _FixedLengths:
+        decoding = Decoding(max_seconds=plan.seconds, slots=plan.slots, lanes=lanes)
+        made = _FixedLengths(text_model, decoding)
+        made.lengths = lengths
+        return made
+
+    none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
+    single, shared = engine(1), engine(4 if plan.slots % 4 == 0 else 1)
+    requests = [Request(str(index), index, none) for index in range(count)]
+    variants = [Request(str(index), index // 4, none) for index in range(count)]
+
+    def eagerly() -> tuple[list[Tensor], int]:
+        units: list[Tensor] = []
+        steps = 0
+        for start in range(0, count, plan.slots):
+            wanted = (
+                [lengths[str(i)] for i in range(start, min(start + plan.slots, count))]
+                if lengths
+                else None
+            )
+            made, ran = eager_greedy(
+                text_model,
+                text,
+                states[start : start + plan.slots],
+                frames,
+                torch.tensor(wanted) if wanted else None,
+            )
+            units, steps = units + made, steps + ran
+        return units, steps
+
+    def ours(which: _FixedLengths, asked: Sequence[Request], group: int) -> Any:
+        before = which.steps_run
+        made: list[Generation] = []
+        for start in range(0, len(asked), group):
+            made += which.generate(states, asked[start : start + group])
+        return [one.units for one in made], which.steps_run - before
+
+    ways: dict[str, Callable[[], tuple[list[Tensor], int]]] = {
+        "eager": eagerly,
+        "engine": lambda: ours(single, requests, count),
+        "engine, no replacement": lambda: ours(single, requests, plan.slots),
+        "engine, four share an image": lambda: ours(shared, variants, count),
+    }
+    ours(single, requests[: plan.slots], plan.slots)
+    taken: dict[str, list[tuple[float, int]]] = {way: [] for way in ways}
+    units: dict[str, list[Tensor]] = {}
+    for round_ in range(plan.rounds):
+        for number, (way, run) in enumerate(ways.items()):
+            report("decode", round_ * len(ways) + number, plan.rounds * len(ways))
+            wait(device)
+            start = time.perf_counter()
+            units[way], steps = run()
+            wait(device)
+            taken[way].append((time.perf_counter() - start, steps))
+    report("decode", plan.rounds * len(ways), plan.rounds * len(ways))
+    rows = [
+        Measured(
+            way,
+            count / statistics.median(seconds for seconds, _ in runs),
+            1000 * statistics.median(seconds / steps for seconds, steps in runs),
+            runs[0][1],
+        )
+        for way, runs in taken.items()
+    ]
+    frames_of = [one.shape[1] for one in units["engine"]]
+    equal = sum(
+        torch.equal(a.cpu(), b.cpu()) for a, b in zip(units["eager"], units["engine"], strict=True)
+    )
+    # A row of n steps has n / 2 positions on average; long rows count more often.
+    average = sum(n * n for n in frames_of) / max(1, sum(frames_of)) / 2
+    speed = bandwidth(device)
+    floor = floor_seconds(text_model, plan.slots, plan.slots, average, speed)
+    return {
+        "plan": asdict(plan),
+        "machine": asdict(machine(device)),
+        "rows": [asdict(row) for row in rows],
+        "speeches": count,
+        "mean_frames": sum(frames_of) / count,
+        "greedy_units_equal_to_eager": equal,
+        "bandwidth_gb_per_s": speed / 1e9,
+        "floor_ms_per_step": 1000 * floor,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints the table and the ratios that the project promises."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"decoding {result['plan']['weights']}, {result['plan']['slots']} slots")
+    for column in ("way", "images/s", "ms/step", "of the floor", "against eager"):
+        table.add_column(column, justify="left" if column == "way" else "right")
+    eager = result["rows"][0]["rows_per_second"]
+    for row in result["rows"]:
+        table.add_row(
+            row["way"],
+            f"{row['rows_per_second']:.2f}",
+            f"{row['ms_per_step']:.3f}",
+            f"{100 * result['floor_ms_per_step'] / row['ms_per_step']:.0f}%",
+            f"{row['rows_per_second'] / eager:.2f}x",
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    made = result["machine"]
+    console.print(
+        f"{made['gpu'] or made['processor']}, {made['threads']} threads, torch {made['torch']}, "
+        f"transformers {made['transformers']}"
+    )
+    console.print(
+        f"floor {result['floor_ms_per_step']:.3f} ms/step: bytes of a step over "
+        f"{result['bandwidth_gb_per_s']:.1f} GB/s measured here; "
+        f"{result['speeches']} speeches of {result['mean_frames']:.0f} frames on average; "
+        f"greedy units equal to eager's: {result['greedy_units_equal_to_eager']}"
+    )
+
+
+def run(plan: Plan, save: Path | None) -> int:
+    """Measures, prints, and keeps the figures as JSON where asked to."""
+    from bench.progress import progress
+
+    with progress() as report:
+        result = measure(plan, report)
+    show(result)
+    if save:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        save.write_text(json.dumps(result, indent=2) + "\n")
+    return 0

@@ -1,0 +1,58 @@
+"""What a figure was measured on, and how fast its memory is."""
+
+import importlib.metadata
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The processor, the GPU if one is used, and the versions that speed depends on."""
+
+    processor: str
+    threads: int
+    gpu: str
+    python: str
+    torch: str
+    transformers: str
+
+
+def machine(device: torch.device) -> Machine:
+    """This machine; no host or user name is part of it."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        processor = names[0].split(":", 1)[1].strip() if names else processor
+    return Machine(
+        processor,
+        torch.get_num_threads(),
+        torch.cuda.get_device_name(device) if device.type == "cuda" else "",
+        platform.python_version(),
+        torch.__version__,
+        importlib.metadata.version("transformers"),
+    )
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def bandwidth(device: torch.device, megabytes: int = 512) -> float:
+    """Bytes a second of a large copy, what is read and what is written together; best of 7."""
+    source = torch.empty(megabytes * 1024 * 1024 // 4, device=device).fill_(1.0)
+    target = torch.empty_like(source)
+    best = float("inf")
+    for _ in range(7):
+        wait(device)
+        start = time.perf_counter()
+        target.copy_(source)
+        wait(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * source.numel() * 4 / best

@@ -1,0 +1,72 @@
+"""What a training leaves to read: `log.jsonl`, one line a step, and the curves drawn from it."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+
+class Log:
+    """`log.jsonl` in a folder. Steps that a resumed run takes again replace their old lines."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "log.jsonl"
+        self._start = time.perf_counter()
+        self._fresh = True
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Appends a row, which has a `step`."""
+        if self._fresh and self._path.exists():
+            kept = [line for line in read_log(self._path) if line["step"] < row["step"]]
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            partial = self._path.with_suffix(".part")
+            partial.write_text(text)
+            partial.replace(self._path)
+        self._fresh = False
+        seconds = round(time.perf_counter() - self._start, 2)
+        with self._path.open("a") as file:
+            file.write(json.dumps(row | {"seconds": seconds}) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows so far; a last line cut by a kill is left out."""
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def draw(folder: Path) -> Path | None:
+    """Draws `loss.svg` beside the log: the training loss, and the validation loss per codebook."""
+    log = folder / "log.jsonl"
+    rows = read_log(log) if log.exists() else []
+    if not rows:
+        return None
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    steps, losses = [row["step"] for row in rows], [row["loss"] for row in rows]
+    axes.plot(steps, losses, color="0.75", linewidth=0.8, label="training")
+    checked = [row for row in rows if row.get("validation")]
+    codebooks = len(checked[0]["validation"]) if checked else 0
+    colours = plt.get_cmap("viridis")
+    for q in range(codebooks):
+        values = [row["validation"][q] for row in checked]
+        colour = colours(q / max(1, codebooks - 1) * 0.85)
+        steps = [row["step"] for row in checked]
+        axes.plot(steps, values, color=colour, marker=".", label=f"validation, codebook {q + 1}")
+    axes.set_xlabel("step")
+    axes.set_ylabel("cross entropy, nats a unit")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    target = folder / "loss.svg"
+    figure.savefig(target)
+    plt.close(figure)
+    return target

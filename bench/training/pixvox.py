@@ -1,0 +1,208 @@
+"""A PixVoxLM's training on Ray Train: the driver prepares and watches, the workers train."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import BlipVisionModel, PreTrainedModel
+
+from bench.cluster.session import ray_session
+from bench.errors import UserError
+from bench.spec import ClusterSpec
+from bench.training.data import Report, spoken_captions
+from bench.training.log import Log, draw, read_log
+from bench.training.spec import CodecJob, PixVoxJob, VisionJob
+from pixvox.blip import from_blip
+from pixvox.codec import Codec
+from pixvox.configuration import PixVoxConfig
+from pixvox.modeling import PixVoxLM
+from pixvox.training import SpokenCaptions, train
+from pixvox.weights import WeightsError
+
+_RETRIES = 3
+"""How often Ray Train starts the workers anew after one died; they go on from the checkpoint."""
+
+
+def state_folder(job: CodecJob | VisionJob | PixVoxJob) -> Path:
+    """Where a training keeps its checkpoints and log, beside its output."""
+    return job.output.with_name(job.output.name + ".training")
+
+
+def export(model: PreTrainedModel, folder: Path) -> None:
+    """Saves as float16 safetensors: half the bytes, and loaded as float32 for use."""
+    model.half().save_pretrained(folder)
+    model.float()
+
+
+def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
+    """The model that the job starts from, for the codec's units.
+
+    Raises WeightsError for a codec that the model cannot speak with.
+    """
+    torch.manual_seed(job.plan.seed)
+    name = job.codec
+    if Path(name).parent == Path("work/zoo"):
+        # The zoo's recipe: what is trained on is what will ship under this name.
+        name = f"zoo:{Path(name).name}"
+    options: dict[str, Any] = {
+        "pattern": job.pattern,
+        "dropout": job.dropout,
+        "codec": name,
+        "codec_digest": codec.digest,
+        "bandwidth": job.bandwidth,
+        "num_codebooks": codec.codebooks,
+        "codebook_size": codec.codebook_size,
+        "frame_rate": codec.frame_rate,
+        "max_position_embeddings": job.positions,
+    }
+    if job.blip is not None:
+        return from_blip(job.blip, **options)
+    assert job.vision is not None
+    vision = BlipVisionModel.from_pretrained(job.vision, dtype=torch.float32)
+    model = PixVoxLM(PixVoxConfig.tiny(**options | {"vision_config": vision.config}))
+    model.vision.load_state_dict(vision.state_dict())
+    return model.eval()
+
+
+def prepare(job: PixVoxJob, report: Report) -> tuple[PixVoxLM, SpokenCaptions, SpokenCaptions]:
+    """The model and both splits; a second call finds everything that takes long in the caches."""
+    codec = Codec.load(job.codec, job.bandwidth)
+    model = new_model(job, codec)
+    frozen, skip = not job.plan.train_vision, job.too_long == "skip"
+    data = spoken_captions(job.data, "train", codec, model, frozen, skip, report)
+    held = spoken_captions(job.data, "val", codec, model, frozen, skip, report)
+    return model, data, held
+
+
+def work(job: PixVoxJob, device: torch.device, rank: int) -> None:
+    """One worker's whole training; the first writes log, checkpoints and, in the end, weights."""
+    model, data, held = prepare(job, lambda *_: None)
+    model.to(device)
+    folder = state_folder(job)
+    log = Log(folder)
+    track = _tracker(job, folder) if rank == 0 else None
+    for step in train(model, data, held, job.plan, folder):
+        if rank == 0:
+            log.write(asdict(step))
+            if track:
+                track(asdict(step))
+    if rank == 0:
+        export(model.cpu(), job.output)
+
+
+def _tracker(job: PixVoxJob, folder: Path) -> Callable[[dict[str, Any]], None] | None:
+    if job.tracking is None:
+        return None
+    from tensorboardX import SummaryWriter
+
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def track(row: dict[str, Any]) -> None:
+        writer.add_scalar("loss/train", row["loss"], row["step"])
+        for q, loss in enumerate(row["validation"] or ()):
+            writer.add_scalar(f"loss/validation codebook {q + 1}", loss, row["step"])
+
+    return track
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """What Ray Train runs in every worker."""
+    import ray.train
+    from ray.train.torch import get_device
+
+    torch.set_num_threads(config["threads"])
+    job = PixVoxJob.model_validate(config["job"])
+    work(job, get_device(), ray.train.get_context().get_world_rank())
+
+
+def _placed(job: PixVoxJob) -> PixVoxJob:
+    """The job with whole paths: workers do not run in the driver's folder."""
+    data = job.data.model_copy(
+        update={
+            key: Path(value).absolute()
+            for key, value in job.data.model_dump().items()
+            if isinstance(value, Path)
+        }
+    )
+    local = {
+        key: str(Path(value).absolute())
+        for key in ("codec", "blip")
+        if (value := getattr(job, key)) and Path(value).is_dir()
+    }
+    paths = {"output": job.output.absolute(), "data": data}
+    if job.vision is not None:
+        paths["vision"] = job.vision.absolute()
+    return job.model_copy(update=paths | local)
+
+
+def run_pixvox(job: PixVoxJob, report: Report) -> None:
+    """Trains and exports a PixVoxLM; the same call goes on where a killed one stopped.
+
+    Raises UserError for weights or data that cannot be used, RuntimeError where training failed.
+    """
+    folder = state_folder(job)
+    try:
+        # In the driver first, so that bad input is one line and caches are written once.
+        prepare(job, report)
+    except WeightsError as error:
+        raise UserError(str(error)) from error
+    os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+    with ray_session(ClusterSpec()):
+        import ray
+
+        resources = ray.cluster_resources()
+        gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        available = gpus or cores
+        if job.workers > available:
+            what = "GPUs" if gpus else "cores"
+            raise UserError(f"workers: {job.workers} asked for, {available} {what} are here")
+        threads = job.threads or max(1, cores // job.workers)
+        failure: list[BaseException] = []
+        thread = threading.Thread(
+            target=_fit, args=(job, gpus > 0, threads, folder, failure), daemon=True
+        )
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(0.5)
+                _report_last(folder, job.plan.steps, report)
+        finally:
+            draw(folder)
+    if failure:
+        reason = " ".join(str(failure[0]).split())
+        raise RuntimeError(f"training failed; go on with the same command: {reason}")
+
+
+def _fit(
+    job: PixVoxJob, gpu: bool, threads: int, folder: Path, failure: list[BaseException]
+) -> None:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"job": _placed(job).model_dump(mode="json"), "threads": threads},
+        scaling_config=ScalingConfig(num_workers=job.workers, use_gpu=gpu),
+        run_config=RunConfig(
+            name=f"run-{int(time.time())}",
+            storage_path=str((folder / "ray").absolute()),
+            failure_config=FailureConfig(max_failures=_RETRIES),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        failure.append(error)
+
+
+def _report_last(folder: Path, steps: int, report: Report) -> None:
+    with suppress(FileNotFoundError):
+        rows = read_log(folder / "log.jsonl")
+        if rows:
+            report(f"loss {rows[-1]['loss']:.3f}", rows[-1]["step"], steps)

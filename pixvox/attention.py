@@ -1,0 +1,106 @@
+"""One decoding step's attention on CPU: every row reads exactly the keys that it has.
+
+Written as compiled loops because rows stand at different positions: batched matrix products would
+read, for every row, as much as the longest needs, and their rounding would depend on it. Here a
+row's result is a function of the row alone, whatever shares the batch, and rows that look at the
+same image read the same memory.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+
+@lru_cache(maxsize=1)
+def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
+    """`(append_and_attend, attend)`, compiled on first use and cached beside this file.
+
+    Keys lie `[.., D, S]`, values `[.., S, D]`: both products then run along memory.
+
+    `attend(queries [B, H, D], keys [M, H, D, S], values [M, H, S, D], owner [B], out [B, H, D])`:
+    row b attends to all of memory `owner[b]`.
+
+    `append_and_attend(qkv [B, 3, H, D], keys [B, H, D, S], values, position [B], out)` first
+    writes row b's key and value at `position[b]`, then attends to what it has so far.
+    """
+    import numba
+
+    # Sums may be vectorised; infinities keep their meaning, so a diverged model stays visible.
+    fast = {"reassoc", "contract", "nsz", "arcp"}
+    jit: Any = numba.njit(cache=True, fastmath=fast, nogil=True)
+    parallel: Any = numba.njit(cache=True, fastmath=fast, nogil=True, parallel=True)
+
+    @jit  # type: ignore[untyped-decorator]
+    def weigh(scores: Array, used: int) -> float:
+        """Turns scores into exp(score - highest) and returns their sum.
+
+        The exponential is 2^n times a polynomial (Cephes' expf; relative error below 2e-7),
+        because a call to the C library's cannot be vectorised.
+        """
+        highest = scores[0]
+        for s in range(used):
+            highest = max(highest, scores[s])
+        bits = np.empty(used, np.int32)
+        for s in range(used):
+            x = max(scores[s] - highest, np.float32(-87))
+            n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+            x = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
+            y = np.float32(1.9875691500e-4)
+            y = y * x + np.float32(1.3981999507e-3)
+            y = y * x + np.float32(8.3334519073e-3)
+            y = y * x + np.float32(4.1665795894e-2)
+            y = y * x + np.float32(1.6666665459e-1)
+            y = y * x + np.float32(5.0000001201e-1)
+            scores[s] = y * x * x + x + np.float32(1)
+            bits[s] = (np.int32(n) + np.int32(127)) << np.int32(23)
+        powers = bits.view(np.float32)
+        total = np.float32(0)
+        for s in range(used):
+            scores[s] *= powers[s]
+            total += scores[s]
+        return total
+
+    @jit  # type: ignore[untyped-decorator]
+    def one(query: Array, keys: Array, values: Array, used: int, out: Array) -> None:
+        size = query.shape[0]
+        scale = np.float32(1.0 / np.sqrt(size))
+        scores = np.zeros(used, np.float32)
+        for d in range(size):
+            factor = query[d] * scale
+            for s in range(used):
+                scores[s] += factor * keys[d, s]
+        total = weigh(scores, used)
+        summed = np.zeros(size, np.float32)
+        for s in range(used):
+            share = scores[s]
+            for d in range(size):
+                summed[d] += share * values[s, d]
+        for d in range(size):
+            out[d] = summed[d] / total
+
+    @parallel  # type: ignore[untyped-decorator]
+    def attend(queries: Array, keys: Array, values: Array, owner: Array, out: Array) -> None:
+        heads = queries.shape[1]
+        for index in numba.prange(queries.shape[0] * heads):
+            b, h = index // heads, index % heads
+            m = owner[b]
+            one(queries[b, h], keys[m, h], values[m, h], values.shape[2], out[b, h])
+
+    @parallel  # type: ignore[untyped-decorator]
+    def append_and_attend(
+        qkv: Array, keys: Array, values: Array, position: Array, out: Array
+    ) -> None:
+        heads = qkv.shape[2]
+        for index in numba.prange(qkv.shape[0] * heads):
+            b, h = index // heads, index % heads
+            at = position[b]
+            keys[b, h, :, at] = qkv[b, 1, h]
+            values[b, h, at] = qkv[b, 2, h]
+            one(qkv[b, 0, h], keys[b, h], values[b, h], at + 1, out[b, h])
+
+    return append_and_attend, attend
