@@ -27,7 +27,33 @@ def _parser() -> argparse.ArgumentParser:
     scenes.add_argument("--images", type=int, default=200)
     scenes.add_argument("--seed", type=int, default=0)
     scenes.add_argument("--lossy", action="store_true", help="speech as Opus instead of PCM")
+    _model_parser(commands.add_parser("model", help="look at weights"))
+    _perf_parser(commands.add_parser("perf", help="measure speed, and what rounding changes"))
     return parser
+
+
+def _model_parser(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    info = commands.add_parser("info", help="sizes and parameter counts")
+    info.add_argument(
+        "weights", help="base, tiny, zoo:NAME, a folder or a hub id; PixVoxLM's or BLIP's"
+    )
+
+
+def _perf_parser(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    decode = commands.add_parser("decode", help="our engine, eager decoding, and the floor")
+    decode.add_argument("--images", type=int, default=200)
+    decode.add_argument("--rounds", type=int, default=3, help="each way runs once a round")
+    decode.add_argument("--codebooks", type=int, default=8, help="K, where weights is base")
+    invariance = commands.add_parser("invariance", help="what another slot count changes")
+    invariance.add_argument("--images", type=int, default=200)
+    invariance.add_argument("--temperature", type=float, default=0.5)
+    for command in (decode, invariance):
+        command.add_argument("--weights", default="zoo:pixvox-tiny-delay", help="or base, tiny")
+        command.add_argument("--slots", type=int, default=32)
+        command.add_argument("--seconds", type=float, default=6.0, help="the longest speech")
+        command.add_argument("--save", type=Path, help="write the figures as JSON")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -69,10 +95,53 @@ def _scenes(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _model(arguments: argparse.Namespace) -> int:
+    from bench.model import info
+
+    return info(arguments.weights)
+
+
+def _perf(arguments: argparse.Namespace) -> int:
+    from bench.progress import quiet_libraries
+
+    quiet_libraries()
+    if arguments.what == "decode":
+        from bench.perf import decode
+
+        plan = decode.Plan(
+            arguments.weights,
+            arguments.slots,
+            arguments.images,
+            arguments.seconds,
+            arguments.rounds,
+            codebooks=arguments.codebooks,
+        )
+        return decode.run(plan, arguments.save)
+    from bench.perf import invariance
+
+    return invariance.run(
+        invariance.Plan(
+            arguments.weights,
+            arguments.slots,
+            arguments.images,
+            arguments.seconds,
+            arguments.temperature,
+        ),
+        arguments.save,
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; bad input is one line on stderr and status 2, a failed run 3."""
     arguments = _parser().parse_args(argv)
-    commands = {"run": _run, "train": _train, "doctor": _doctor, "scenes": _scenes}
+    commands = {
+        "run": _run,
+        "train": _train,
+        "doctor": _doctor,
+        "scenes": _scenes,
+        "model": _model,
+        "perf": _perf,
+    }
     from bench.errors import UserError
 
     try:

@@ -36,7 +36,7 @@ def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     parallel: Any = numba.njit(cache=True, fastmath=fast, nogil=True, parallel=True)
 
     @jit  # type: ignore[untyped-decorator]
-    def weigh(scores: Array, used: int) -> float:
+    def weigh(scores: Array, used: int) -> np.float32:
         """Turns scores into exp(score - highest) and returns their sum.
 
         The exponential is 2^n times a polynomial (Cephes' expf; relative error below 2e-7),

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import EncodecModel
 
-from pixvox.weights import WeightsError, digest, resolve
+from pixvox.official_encodec import load_official
+from pixvox.weights import WeightsError, digest, file_of, resolve
 
 
 class UnitsError(ValueError):
@@ -31,10 +32,16 @@ class Codec:
 
     @classmethod
     def load(cls, name: str, bandwidth: float) -> "Codec":
-        """Loads `zoo:NAME`, a folder or a hub id; raises WeightsError naming the mend."""
-        folder = resolve(name)
-        fingerprint = digest(folder)
-        model = EncodecModel.from_pretrained(folder, dtype=torch.float32).eval()
+        """Loads `zoo:NAME`, a folder, a hub id or an official `.th` file.
+
+        Raises WeightsError naming the mend, also for a bandwidth that the codec does not have.
+        """
+        if name.endswith(".th"):
+            model, fingerprint = load_official(file_of(name))
+        else:
+            folder = resolve(name)
+            fingerprint = digest(folder)
+            model = EncodecModel.from_pretrained(folder, dtype=torch.float32).eval()
         offered = tuple(model.config.target_bandwidths)
         if bandwidth not in offered:
             raise WeightsError(f"{name} has no bandwidth {bandwidth} kbps; choose one of {offered}")

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pixvox.attention import kernels
 from pixvox.layers import DecoderLayer
+from pixvox.linear import Ready
 from pixvox.modeling import PixVoxLM
 
 
@@ -22,7 +23,12 @@ class _Layer:
     same where attention is dense, `[.., D, S]` and `[.., D, P]` where it is ragged."""
 
     layer: DecoderLayer
-    qkv: tuple[Tensor, Tensor]
+    qkv: Ready
+    attention_output: Ready
+    query: Ready
+    cross_output: Ready
+    intermediate: Ready
+    output: Ready
     keys: Tensor
     values: Tensor
     image_keys: Tensor
@@ -55,7 +61,12 @@ class Stepper:
         self.layers = [
             _Layer(
                 layer,
-                _fused([layer.attention.query, layer.attention.key, layer.attention.value]),
+                Ready([layer.attention.query, layer.attention.key, layer.attention.value], slots),
+                Ready([layer.attention.output], slots),
+                Ready([layer.crossattention.query], slots),
+                Ready([layer.crossattention.output], slots),
+                Ready([layer.intermediate], slots, gelu=True),
+                Ready([layer.output], slots),
                 self._keys(*own),
                 self._zeros(*own),
                 self._keys(*shared),
@@ -63,7 +74,7 @@ class Stepper:
             )
             for layer in (cast(DecoderLayer, layer) for layer in self.model.layers)
         ]
-        self.head = _fused(list(self.model.heads))
+        self.head = Ready(list(self.model.heads), slots)
         tables = [cast(Tensor, table.weight) for table in self.model.embeddings.codebooks]
         self.embeddings = torch.cat(tables).detach()
         self.offsets = torch.arange(self.codebooks, device=self.device) * len(tables[0])
@@ -98,7 +109,7 @@ class Stepper:
             mask = (places <= position[:, None])[:, None, None]
         for part in self.layers:
             layer = part.layer
-            qkv = F.linear(x, *part.qkv).view(self.slots, 3, self.heads, self.head_size)
+            qkv = part.qkv(x).view(self.slots, 3, self.heads, self.head_size)
             if self.dense:
                 part.keys[rows, :, position] = qkv[:, 1]
                 part.values[rows, :, position] = qkv[:, 2]
@@ -111,15 +122,15 @@ class Stepper:
             else:
                 self._ragged_self(part, qkv, position)
                 attended = self.attended.flatten(1)
-            x = layer.attention.norm(x + layer.attention.output(attended))
-            queries = layer.crossattention.query(x).view(self.slots, self.heads, self.head_size)
+            x = layer.attention.norm(x + part.attention_output(attended))
+            queries = part.query(x).view(self.slots, self.heads, self.head_size)
             if self.dense:
                 attended = self._dense_cross(part, queries)
             else:
                 self._ragged_cross(part, queries)
-            x = layer.crossattention.norm(x + layer.crossattention.output(attended))
-            x = layer.norm(x + layer.output(F.gelu(layer.intermediate(x))))
-        return F.linear(x, *self.head).float().view(self.slots, self.codebooks, -1)
+            x = layer.crossattention.norm(x + part.cross_output(attended))
+            x = layer.norm(x + part.output(part.intermediate(x)))
+        return self.head(x).float().view(self.slots, self.codebooks, -1)
 
     def _dense_cross(self, part: _Layer, queries: Tensor) -> Tensor:
         """`[B, H, D]` → `[B, H * D]`; a memory is read once for all rows that share it."""
@@ -146,13 +157,6 @@ class Stepper:
             self.owner.numpy(),
             self.attended.numpy(),
         )
-
-
-def _fused(linears: list[torch.nn.Module]) -> tuple[Tensor, Tensor]:
-    """Linear layers of one input as one: weight `[sum of outputs, inputs]` and bias."""
-    weights = [cast(Tensor, linear.weight) for linear in linears]
-    biases = [cast(Tensor, linear.bias) for linear in linears]
-    return torch.cat(weights).detach(), torch.cat(biases).detach()
 
 
 def _copy(model: PixVoxLM, dtype: torch.dtype) -> PixVoxLM:

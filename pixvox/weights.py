@@ -49,6 +49,14 @@ def resolve(name: str) -> Path:
         ) from error
 
 
+def file_of(name: str) -> Path:
+    """A weights file by its path; raises WeightsError where there is none."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"{name}: no such file; name a checkpoint, a folder or a hub id")
+    return path
+
+
 def load_pickle(path: Path) -> dict[str, Tensor]:
     """The tensors of a PyTorch pickle; raises WeightsError for one that holds anything else."""
     try:

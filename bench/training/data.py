@@ -76,16 +76,17 @@ def _units(spoken: Sequence[Spoken], codec: Codec, cache: Path, report: Report) 
     """Units of every caption's speech, int64 `[K, N]`; cached under the codec's own digest."""
     file = cache / f"units-{codec.digest}-{codec.bandwidth}.pt"
     known: dict[str, Tensor] = torch.load(file, weights_only=True) if file.exists() else {}
-    missing = [one.speech for one in spoken if str(one.speech) not in known]
+    # Keyed by file name, which a corpus does not repeat: the folder may be moved.
+    missing = [one.speech for one in spoken if one.speech.name not in known]
     for number, speech in enumerate(missing):
         units = codec.encode(read_wave(speech, codec.sample_rate))
-        known[str(speech)] = units.to(torch.int16)
+        known[speech.name] = units.to(torch.int16)
         report("units", number + 1, len(missing))
     if missing:
         partial = file.with_suffix(".part")
         torch.save(known, partial)
         partial.replace(file)
-    return [known[str(one.speech)].long() for one in spoken]
+    return [known[one.speech.name].long() for one in spoken]
 
 
 def _images(
@@ -96,7 +97,7 @@ def _images(
     Kept as a memory-mapped file, so that the workers of one machine share it.
     """
     size = model.config.vision_config.image_size
-    key = hashlib.sha256("\n".join(map(str, paths)).encode())
+    key = hashlib.sha256("\n".join(path.name for path in paths).encode())
     if frozen:
         for name, value in model.vision.state_dict().items():
             key.update(name.encode() + value.float().cpu().numpy().tobytes())

@@ -1,0 +1,161 @@
+"""`pixvox perf invariance`: what may not change units changes none, and what may, how many.
+
+The same items alone, backwards and in other company must give the same units, bit for bit.
+Another number of slots rounds differently: how many items it changes is measured, and what
+that does to the scores (units are decoded, heard and scored as in a run).
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import UserError
+from bench.perf.machine import machine
+from pixvox.decoding import Engine, Generation, Request
+from pixvox.modeling import PixVoxLM
+from pixvox.sampling import Decoding
+from pixvox.weights import WeightsError, resolve
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure, on the shipped test pictures."""
+
+    weights: str
+    slots: int
+    images: int
+    seconds: float
+    temperature: float
+
+
+def _changed(before: dict[str, Generation], after: dict[str, Generation]) -> int:
+    return sum(not torch.equal(before[item].units, after[item].units) for item in before)
+
+
+def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """Decodes the same items in several companies and slot counts, and compares."""
+    from bench.datasets.scenes.load import load_scenes
+    from pixvox.images import load_image
+
+    try:
+        model = PixVoxLM.from_pretrained(resolve(plan.weights), dtype=torch.float32).eval()
+    except WeightsError as error:
+        raise UserError(str(error)) from error
+    data = load_scenes()
+    items = data.items[: plan.images]
+    size = model.config.vision_config.image_size
+    with torch.inference_mode():
+        states = torch.cat(
+            [model.encode_images(load_image(item.image, size)[None]) for item in items]
+        )
+    none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
+    requests = [Request(item.id, number, none) for number, item in enumerate(items)]
+    base = Decoding(temperature=plan.temperature, max_seconds=plan.seconds, slots=plan.slots)
+
+    def speak(decoding: Decoding, groups: list[list[Request]]) -> dict[str, Generation]:
+        engine = Engine(model, decoding)
+        return {made.item: made for group in groups for made in engine.generate(states, group)}
+
+    whole = speak(base, [requests])
+    companies = {
+        "backwards": [requests[::-1]],
+        "in groups of 7": [requests[i : i + 7] for i in range(0, len(requests), 7)],
+        "by two replicas": [requests[::2], requests[1::2]],
+    }
+    counts = (1, max(1, plan.slots // 4), plan.slots * 2)
+    total = len(companies) + len(counts)
+    company: dict[str, int] = {}
+    for name, groups in companies.items():
+        report("invariance", len(company), total)
+        company[name] = _changed(whole, speak(base, groups))
+    slots: dict[str, dict[str, Any]] = {}
+    speeches = {str(plan.slots): whole}
+    for number in counts:
+        report("invariance", len(company) + len(slots), total)
+        other = speak(replace(base, slots=number), [requests])
+        speeches[str(number)] = other
+        slots[str(number)] = {"changed": _changed(whole, other)}
+    report("invariance", total, total)
+    scores = {name: _scores(model, data, made) for name, made in speeches.items()}
+    for name in slots:
+        slots[name]["scores"] = scores[name]
+    return {
+        "plan": asdict(plan),
+        "machine": asdict(machine(torch.device("cpu"))),
+        "items": len(items),
+        "company": company,
+        "scores": scores[str(plan.slots)],
+        "slots": slots,
+    }
+
+
+def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str, float]:
+    """BLEU-4 and CIDEr of what Whisper hears of the speeches."""
+    from bench.audio import resample
+    from bench.listening.whisper import SAMPLE_RATE, WhisperListener, locate
+    from bench.metrics.bleu import bleu
+    from bench.metrics.cider import cider
+    from bench.metrics.tokens import tokenise
+    from pixvox.codec import Codec
+
+    codec = Codec.load(model.config.codec, model.config.bandwidth)
+    listener = WhisperListener(locate("tiny.en"), "cpu", None)
+    texts: dict[str, str] = {}
+    names = list(made)
+    for start in range(0, len(names), 8):
+        group = names[start : start + 8]
+        waves = [_speech(codec, made[name].units, resample, SAMPLE_RATE) for name in group]
+        for name, heard in zip(group, listener.hear(waves), strict=True):
+            texts[name] = heard.transcript
+    hypotheses = dict(zip(names, tokenise(list(texts.values())), strict=True))
+    wanted = {name: data.references[name] for name in names}
+    references = {name: tokenise(list(captions)) for name, captions in wanted.items()}
+    four = bleu(hypotheses, references).corpus["BLEU-4"]
+    return {"BLEU-4": four, "CIDEr": cider(hypotheses, references).corpus["CIDEr"]}
+
+
+def _speech(codec: Any, units: Tensor, resample: Any, rate: int) -> Any:
+    return resample(codec.decode(units), codec.sample_rate, rate)
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints how many items each change of company and of slots changed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    plan, items = result["plan"], result["items"]
+    table = Table(
+        title=f"{plan['weights']} at temperature {plan['temperature']:g}, "
+        f"against all {items} items in {plan['slots']} slots"
+    )
+    for column in ("change", "items changed", "BLEU-4", "CIDEr"):
+        table.add_column(column, justify="left" if column == "change" else "right")
+    scores = result["scores"]
+    table.add_row("none", "", f"{scores['BLEU-4']:.2f}", f"{scores['CIDEr']:.2f}")
+    for name, changed in result["company"].items():
+        table.add_row(name, f"{changed} of {items}", "", "")
+    for name, row in result["slots"].items():
+        moved = [f"{row['scores'][k] - scores[k]:+.2f}" for k in ("BLEU-4", "CIDEr")]
+        table.add_row(f"{name} slots", f"{row['changed']} of {items}", *moved)
+    console = Console(highlight=False)
+    console.print(table)
+    made = result["machine"]
+    console.print(f"{made['processor']}, {made['threads']} threads, torch {made['torch']}")
+
+
+def run(plan: Plan, save: Path | None) -> int:
+    """Measures and prints; 1 where company changed any unit, which it must never do."""
+    from bench.progress import progress
+
+    with progress() as report:
+        result = measure(plan, report)
+    show(result)
+    if save:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        save.write_text(json.dumps(result, indent=2) + "\n")
+    return 1 if any(result["company"].values()) else 0

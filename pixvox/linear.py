@@ -1,0 +1,34 @@
+"""Linear layers made ready for many small products: fused, and packed where the CPU gains by it."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Ready:
+    """`x [B, I]` → `[B, sum of outputs]` of linear layers that share their input.
+
+    On CPU the weights are laid out once as oneDNN wants them for `rows` rows, which saves a fifth
+    of the time of such a product; without oneDNN, and elsewhere, it is a plain product.
+    """
+
+    def __init__(self, linears: Sequence[nn.Module], rows: int, gelu: bool = False) -> None:
+        self.weight = torch.cat([cast(Tensor, linear.weight) for linear in linears]).detach()
+        self.bias = torch.cat([cast(Tensor, linear.bias) for linear in linears]).detach()
+        self.gelu = gelu
+        self.packed: Any = None
+        if self.weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, rows)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.packed is None:
+            y = F.linear(x, self.weight, self.bias)
+            return F.gelu(y) if self.gelu else y
+        kind, algorithm = ("gelu", "none") if self.gelu else ("none", "")
+        packed: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self.packed, self.bias, kind, [], algorithm
+        )
+        return packed
