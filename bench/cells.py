@@ -13,7 +13,8 @@ from typing import Any
 from bench.datasets.types import Dataset
 from bench.errors import UserError
 from bench.spec import Job, PixVoxSpec, RecordedSpec, ResynthesisSpec, SystemSpec
-from pixvox.patterns import PATTERN_NAMES
+from pixvox.codec import codec_facts
+from pixvox.patterns import PATTERN_NAMES, layout
 from pixvox.weights import WeightsError, digest, resolve
 
 SPEECH_PROTOCOL = 1
@@ -54,19 +55,6 @@ def _config(folder: Path) -> dict[str, Any]:
     return content
 
 
-def codec_codebooks(folder: Path, bandwidth: float) -> int:
-    """K of an EnCodec folder at a bandwidth in kbps; raises UserError where it has none such."""
-    from transformers import EncodecConfig
-
-    config = EncodecConfig.from_pretrained(folder)
-    if bandwidth not in tuple(config.target_bandwidths):
-        raise UserError(
-            f"{folder.name}: no bandwidth {bandwidth} kbps; it has {config.target_bandwidths}"
-        )
-    per_codebook = config.codebook_nbits * config.frame_rate
-    return int(bandwidth * 1000 // per_codebook)
-
-
 def _pixvox(spec: PixVoxSpec) -> tuple[dict[str, Any], str]:
     folder = resolve(spec.weights)
     config = _config(folder)
@@ -83,18 +71,23 @@ def _pixvox(spec: PixVoxSpec) -> tuple[dict[str, Any], str]:
             f"{spec.pattern!r}; name the other checkpoint or drop the line"
         )
     codec_name = spec.codec or config["codec"]
-    codec = resolve(codec_name)
-    codebooks = codec_codebooks(codec, config["bandwidth"])
+    codec_digest, codebooks = codec_facts(codec_name, config["bandwidth"])
     if codebooks != config["num_codebooks"]:
         raise UserError(
             f"{spec.weights}: {config['num_codebooks']} codebooks, but {codec_name} has "
             f"{codebooks} at {config['bandwidth']} kbps; name the codec it was trained on"
         )
-    codec_digest = digest(codec)
     if config["codec_digest"] and config["codec_digest"] != codec_digest:
         raise UserError(
             f"{spec.weights}: trained on the codec {config['codec_digest']}, {codec_name} is "
             f"{codec_digest}; name the codec it was trained on"
+        )
+    frames = round(spec.decoding.max_seconds * config["frame_rate"]) + 1
+    steps = len(layout(config["pattern"], codebooks, frames).steps)
+    if steps > config["max_position_embeddings"]:
+        raise UserError(
+            f"{spec.weights}: decoding.max_seconds {spec.decoding.max_seconds:g} needs {steps} "
+            f"steps, the model has {config['max_position_embeddings']} positions; lower it"
         )
     content = spec.model_dump(exclude={"label", "prompts", "weights", "codec", "pattern"})
     content |= {"weights": digest(folder), "codec": codec_digest}
@@ -110,9 +103,8 @@ def _content(spec: SystemSpec) -> tuple[dict[str, Any], str]:
             case RecordedSpec():
                 return spec.model_dump(exclude={"label"}), ""
             case ResynthesisSpec():
-                codec = resolve(spec.codec)
-                codec_codebooks(codec, spec.bandwidth)
-                return spec.model_dump(exclude={"label"}) | {"codec": digest(codec)}, ""
+                codec_digest, _ = codec_facts(spec.codec, spec.bandwidth)
+                return spec.model_dump(exclude={"label"}) | {"codec": codec_digest}, ""
     except WeightsError as error:
         raise UserError(str(error)) from error
 

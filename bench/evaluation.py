@@ -19,6 +19,8 @@ from bench.spec import AsrSpec, Job, PixVoxSpec, SystemSpec
 
 POLL_SECONDS = 0.5
 LISTENER_CLIPS = 8
+ROUNDS = 3
+"""How many times a batch fills a speaker's slots."""
 
 
 def _spoken_rows(ledger: Ledger, cell: Cell) -> dict[str, Spoken]:
@@ -86,7 +88,7 @@ class Evaluation:
                 speaking: Pool[Any] = Pool(
                     partial(_new, speaks, system, 1), plan.speakers, lambda b: b.items, deadline
                 )
-                self._ask(speaking, system, cells)
+                self._ask(speaking, system, cells, plan.speakers)
                 while speaking.busy:
                     self._settle_spoken(speaking, cells, listening)
                     self._settle_heard(listening, 0.0, report)
@@ -97,7 +99,7 @@ class Evaluation:
                 self._settle_heard(listening, POLL_SECONDS, report)
             listening.close()
 
-    def _ask(self, pool: Pool[Any], system: SystemSpec, cells: list[Cell]) -> None:
+    def _ask(self, pool: Pool[Any], system: SystemSpec, cells: list[Cell], speakers: int) -> None:
         """Queues the missing items, an item with every prompt share that it lacks."""
         lacking: dict[str, list[float]] = defaultdict(list)
         for cell in cells:
@@ -105,7 +107,8 @@ class Evaluation:
                 lacking[name].append(cell.prompt)
         asked = [(self.items[name], tuple(lacking[name])) for name in self.items if name in lacking]
         slots = system.decoding.slots if isinstance(system, PixVoxSpec) else LISTENER_CLIPS
-        size = max(1, slots // len(cells))
+        # Several fills of the slots, so that rows are replaced; but work for every speaker.
+        size = max(1, min(ROUNDS * slots // len(cells), -(-len(asked) // speakers)))
         for start in range(0, len(asked), size):
             pool.submit(Batch(system, asked[start : start + size]))
 

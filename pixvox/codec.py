@@ -12,14 +12,30 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import EncodecModel
+from transformers import EncodecConfig, EncodecModel
 
 from pixvox.official_encodec import load_official
-from pixvox.weights import WeightsError, digest, file_of, resolve
+from pixvox.weights import WeightsError, digest, file_digest, file_of, resolve
 
 
 class UnitsError(ValueError):
     """Units that the codec cannot speak: of the wrong shape, out of range, or none."""
+
+
+def codec_facts(name: str, bandwidth: float) -> tuple[str, int]:
+    """The digest and K of a codec at a bandwidth in kbps, without loading it.
+
+    Raises WeightsError where the codec cannot be had or has no such bandwidth.
+    """
+    if name.endswith(".th"):
+        fingerprint, config = file_digest(file_of(name))[:16], EncodecConfig()
+    else:
+        folder = resolve(name)
+        fingerprint, config = digest(folder), EncodecConfig.from_pretrained(folder)
+    offered = tuple(config.target_bandwidths)
+    if bandwidth not in offered:
+        raise WeightsError(f"{name} has no bandwidth {bandwidth} kbps; choose one of {offered}")
+    return fingerprint, int(bandwidth * 1000 // (config.codebook_nbits * config.frame_rate))
 
 
 @dataclass(frozen=True)
@@ -36,15 +52,11 @@ class Codec:
 
         Raises WeightsError naming the mend, also for a bandwidth that the codec does not have.
         """
+        fingerprint, _ = codec_facts(name, bandwidth)
         if name.endswith(".th"):
-            model, fingerprint = load_official(file_of(name))
+            model = load_official(file_of(name))
         else:
-            folder = resolve(name)
-            fingerprint = digest(folder)
-            model = EncodecModel.from_pretrained(folder, dtype=torch.float32).eval()
-        offered = tuple(model.config.target_bandwidths)
-        if bandwidth not in offered:
-            raise WeightsError(f"{name} has no bandwidth {bandwidth} kbps; choose one of {offered}")
+            model = EncodecModel.from_pretrained(resolve(name), dtype=torch.float32).eval()
         if model.config.audio_channels != 1:
             raise WeightsError(f"{name} is not mono; use a mono EnCodec such as the 24 kHz one")
         return cls(model, bandwidth, fingerprint)

@@ -4,13 +4,12 @@ The two are one architecture under two sets of names (Défossez et al. 2022; the
 `EncodecModel.encodec_model_24khz`), so loading is renaming.
 """
 
-import hashlib
 import re
 from pathlib import Path
 
 from transformers import EncodecConfig, EncodecModel
 
-from pixvox.weights import WeightsError, load_pickle
+from pixvox.weights import WeightsError, file_digest, load_pickle
 
 _RENAMES = (
     (r"^(encoder|decoder)\.model\.", r"\1.layers."),
@@ -28,15 +27,14 @@ def our_name(name: str) -> str:
     return name
 
 
-def load_official(path: Path) -> tuple[EncodecModel, str]:
-    """The codec of an official checkpoint and its digest: SHA-256 of the file, 16 hex digits.
+def load_official(path: Path) -> EncodecModel:
+    """The codec of an official checkpoint.
 
     Raises WeightsError for a file whose bytes are not those that its name promises
     (`encodec_24khz-d7cc33bc.th`: the first digits of its SHA-256), that would run code, or that
     is not the 24 kHz model.
     """
-    with path.open("rb") as stream:
-        whole = hashlib.file_digest(stream, "sha256").hexdigest()
+    whole = file_digest(path)
     promised = re.search(r"-([0-9a-f]{8,})\.th$", path.name)
     if promised and not whole.startswith(promised[1]):
         raise WeightsError(
@@ -54,4 +52,4 @@ def load_official(path: Path) -> tuple[EncodecModel, str]:
             f"{path}: {wrong[0]} does not fit EnCodec's mono 24 kHz model; name that checkpoint"
         )
     model.load_state_dict(state)
-    return model.eval(), whole[:16]
+    return model.eval()

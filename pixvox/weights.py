@@ -57,6 +57,12 @@ def file_of(name: str) -> Path:
     return path
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def load_pickle(path: Path) -> dict[str, Tensor]:
     """The tensors of a PyTorch pickle; raises WeightsError for one that holds anything else."""
     try:
@@ -97,6 +103,5 @@ def digest(folder: Path) -> str:
     state = hashlib.sha256()
     for path in [folder / "config.json", *files]:
         state.update(path.name.encode())
-        with path.open("rb") as stream:
-            state.update(hashlib.file_digest(stream, "sha256").digest())
+        state.update(bytes.fromhex(file_digest(path)))
     return state.hexdigest()[:16]
