@@ -1,0 +1,54 @@
+"""The benchmarks run, and compare what they say they compare."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.cli import main
+from bench.perf.decode import floor_seconds
+from pixvox.configuration import PixVoxConfig
+from pixvox.modeling import PixVoxLM
+
+
+def test_the_engine_gives_what_transformers_own_model_gives(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "decode.json"
+    size = ["--images", "6", "--slots", "4", "--seconds", "1", "--rounds", "1"]
+    assert main(["perf", "decode", "--weights", "tiny", *size, "--save", str(saved)]) == 0
+    result = json.loads(saved.read_text())
+    assert result["greedy_units_equal_to_eager"] == result["speeches"] == 6
+    assert [row["way"] for row in result["rows"]][:2] == ["eager", "engine"]
+    assert "of the floor" in capsys.readouterr().out
+
+
+def test_company_changes_no_unit(tmp_path: Path) -> None:
+    saved = tmp_path / "invariance.json"
+    size = ["--images", "3", "--slots", "2", "--seconds", "2"]
+    assert main(["perf", "invariance", *size, "--save", str(saved)]) == 0
+    result = json.loads(saved.read_text())
+    assert set(result["company"].values()) == {0}
+    assert set(result["slots"]) == {"1", "4"}
+
+
+def test_the_floor_is_the_design_notes_arithmetic() -> None:
+    # Section 7: 105.4M parameters a step; at B = 64, 450 steps and 3.0 TB/s, 0.70 ms in bfloat16.
+    with torch.device("meta"):
+        model = PixVoxLM(PixVoxConfig.base(num_codebooks=8))
+    # Here in float32, so twice the bytes.
+    seconds = floor_seconds(model, rows=64, images=64, positions=225, speed=3.0e12)
+    assert seconds / 2 == pytest.approx(0.70e-3, rel=0.02)
+
+
+def test_model_info_says_how_far_each_k_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "info", "base"]) == 0
+    printed = capsys.readouterr().out
+    assert "126.42M" in printed
+    assert "+1.1% of 125M" in printed
+
+
+def test_unknown_weights_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "info", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("pixvox: nowhere: no config.json there")
