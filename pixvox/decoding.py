@@ -66,9 +66,12 @@ class Engine:
                 f"{decoding.max_seconds} s need {steps} steps of the {self.pattern} pattern, the "
                 f"model has {config.max_position_embeddings} positions; lower max_seconds"
             )
+        # Whether a unit's step depends on where the speech ends (coarse-first) or not (the others).
+        shorter = layout(self.pattern, self.codebooks, self.frames).step_of
+        self.moves = not torch.equal(shorter, self.plan.step_of[:, : self.frames])
         self.stepper = Stepper(model, decoding.slots, decoding.lanes, steps, dense)
         device, slots = self.stepper.device, decoding.slots
-        self.steps_run = self.rows_run = 0
+        self.steps_run = 0
 
         def integers(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.long, device=device)
@@ -92,7 +95,7 @@ class Engine:
 
     def _plan_of(self, frames: int) -> Layout:
         """The layout of a speech that ends after `frames` frames."""
-        if self.pattern == "coarse-first":
+        if self.moves:
             return layout(self.pattern, self.codebooks, frames + 1)
         return self.plan
 
@@ -148,8 +151,9 @@ class Engine:
                     continue
                 self.stepper.remember(entry, images[image])
                 in_memory[entry] = image
-            held[slot] = queue.popleft()
-            self._start(slot, requests[held[slot] or 0])
+            index = queue.popleft()
+            held[slot] = index
+            self._start(slot, requests[index])
 
     def _start(self, slot: int, request: Request) -> None:
         self.given[slot] = -1
@@ -171,21 +175,19 @@ class Engine:
     def _run(self) -> None:
         """Steps all rows: once where looking is free, else until the next look."""
         highest = int(self.position.max())
-        poll = _POLL if self.stepper.device.type == "cuda" else 1
-        if self.pattern == "coarse-first":
-            # Where the other codebooks start is known only once the first has ended.
-            poll = 1
+        on_gpu = self.stepper.device.type == "cuda"
+        # Where steps move with the end, they are laid out again as soon as it is known.
+        poll = _POLL if on_gpu and not self.moves else 1
         for ahead in range(poll):
             window = min(-(-(highest + ahead + 1) // _WINDOW) * _WINDOW, self.stepper.steps)
-            before = self.ends.clone() if self.pattern == "coarse-first" else None
-            if self.stepper.device.type == "cuda":
+            before = self.ends.clone() if self.moves else None
+            if on_gpu:
                 self._replay(window)
             else:
                 self._advance(window)
             if before is not None:
                 self._lay_out_again(before)
             self.steps_run += 1
-            self.rows_run += int(self.busy.sum()) if self.stepper.device.type == "cpu" else 0
 
     def _lay_out_again(self, before: Tensor) -> None:
         for slot in (before != self.ends).nonzero().flatten().tolist():

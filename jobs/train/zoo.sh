@@ -5,10 +5,10 @@ set -eu
 PATH="$PWD/.venv/bin:$PATH"
 
 pixvox scenes bench/datasets/scenes/test --split test --images 200 --lossy
-for model in encodec-tiny-units encodec-tiny blip-vision-tiny pixvox-tiny-parallel pixvox-tiny-delay; do
+for model in encodec-tiny-units encodec-tiny-onsets encodec-tiny blip-vision-tiny pixvox-tiny-parallel pixvox-tiny-delay; do
   pixvox train "jobs/train/$model.yaml"
 done
 for model in encodec-tiny pixvox-tiny-parallel pixvox-tiny-delay; do
   mkdir -p "pixvox/zoo/$model"
-  cp "work/zoo/$model/config.json" "work/zoo/$model/model.safetensors" "pixvox/zoo/$model/"
+  cp "work/zoo/$model/"* "pixvox/zoo/$model/"
 done
