@@ -27,6 +27,10 @@ def _parser() -> argparse.ArgumentParser:
     scenes.add_argument("--images", type=int, default=200)
     scenes.add_argument("--seed", type=int, default=0)
     scenes.add_argument("--lossy", action="store_true", help="speech as Opus instead of PCM")
+    runs = commands.add_parser("runs", help="list, show, verify or prune what has been run")
+    runs.add_argument("what", choices=("list", "show", "verify", "prune"))
+    runs.add_argument("name", nargs="?", help="the run's name; all but list need it")
+    runs.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
     _model_parser(commands.add_parser("model", help="look at weights"))
     _perf_parser(commands.add_parser("perf", help="measure speed, and what rounding changes"))
     return parser
@@ -95,6 +99,18 @@ def _scenes(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _runs(arguments: argparse.Namespace) -> int:
+    from bench import runs
+    from bench.errors import UserError
+
+    if arguments.what == "list":
+        return runs.listing(arguments.runs)
+    if arguments.name is None:
+        raise UserError(f"runs {arguments.what}: name a run; pixvox runs list shows them")
+    commands = {"show": runs.show, "verify": runs.verify, "prune": runs.prune}
+    return commands[arguments.what](arguments.runs, arguments.name)
+
+
 def _model(arguments: argparse.Namespace) -> int:
     from bench.model import info
 
@@ -139,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train": _train,
         "doctor": _doctor,
         "scenes": _scenes,
+        "runs": _runs,
         "model": _model,
         "perf": _perf,
     }

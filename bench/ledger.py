@@ -5,13 +5,25 @@ that no longer has its digest is set aside and its rows count as not done. Resum
 to the ledger; tables and pages are derived from it and can be thrown away.
 """
 
+import fcntl
 import hashlib
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from bench.errors import UserError
+
+STAGES = ("spoken", "heard")
+
+
+def is_whole(path: Path, data: bytes) -> bool:
+    """Whether a part's bytes are those that its name promises."""
+    return hashlib.sha256(data).hexdigest()[:32] == path.stem.removeprefix("part-")
 
 
 class Ledger:
@@ -23,6 +35,27 @@ class Ledger:
 
     def _parts(self, stage: str, key: str) -> Path:
         return self.folder / stage / key
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps the ledger for one driver; the system lets go of it however the driver ends.
+
+        Raises UserError where another driver has it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                stream.seek(0)
+                raise UserError(
+                    f"{self.folder}: another pixvox (process {stream.read().strip()}) is writing "
+                    "here; wait for it, or stop it"
+                ) from error
+            stream.truncate(0)
+            stream.write(str(os.getpid()))
+            stream.flush()
+            yield
 
     def append(self, stage: str, key: str, rows: pl.DataFrame) -> None:
         """Commits rows as one part."""
@@ -49,7 +82,7 @@ class Ledger:
         parts = [pl.DataFrame(schema=schema)]
         for path in sorted(self._parts(stage, key).glob("part-*.parquet")):
             data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest()[:32] != path.stem.removeprefix("part-"):
+            if not is_whole(path, data):
                 path.replace(path.with_suffix(".damaged"))
                 self.damaged.append(path)
                 continue

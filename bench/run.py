@@ -14,6 +14,7 @@ from bench.datasets.types import Dataset
 from bench.errors import UserError
 from bench.evaluation import Evaluation, asr_content
 from bench.ledger import Ledger
+from bench.manifest import read_manifest
 from bench.progress import progress
 from bench.scoring import CellScores, score_cells
 from bench.spec import Flickr8kSpec, Job, ScenesSpec
@@ -81,14 +82,47 @@ def _report(job: Job, folder: Path, scores: list[CellScores], protocol: Protocol
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 
 
-def run_job(path: Path, runs: Path, limit: int | None) -> int:
-    """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there."""
-    from bench.listening.whisper import file_digest, locate
+def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
+    """Writes what the run is: its job, and which cell each ledger key belongs to."""
+    before = read_manifest(folder)
+    known = {cell["speech_key"] for cell in before["cells"]} if before else set()
+    for cell in cells:
+        if known and cell.speech_key not in known:
+            print(f"{cell.slug}: a new cell; nothing of the old ones is mixed with it")
+    rows = [
+        {
+            "cell": cell.slug,
+            "system": cell.label,
+            "prompt": cell.prompt,
+            "speech_key": cell.speech_key,
+            "heard_key": cell.heard_key,
+        }
+        for cell in cells
+    ]
+    text = json.dumps({"job": json.loads(job.model_dump_json()), "cells": rows}, indent=1)
+    partial = folder / ".run.json.part"
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(folder / "run.json")
 
+
+def run_job(path: Path, runs: Path, limit: int | None) -> int:
+    """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
+
+    Raises UserError for a job that cannot be run, or while another driver runs it.
+    """
     job: Job = parse(path, Job)
     limit = limit if limit is not None else job.limit
     if limit is not None and limit < 1:
         raise UserError(f"{path}: limit {limit}: take at least one item")
+    folder = runs / job.name
+    ledger = Ledger(folder / "ledger")
+    with ledger.lock():
+        return _run_locked(job, path, folder, ledger, limit)
+
+
+def _run_locked(job: Job, path: Path, folder: Path, ledger: Ledger, limit: int | None) -> int:
+    from bench.listening.whisper import file_digest, locate
+
     started = time.monotonic()
     dataset = load_dataset(job)
     if not dataset.items:
@@ -97,9 +131,9 @@ def run_job(path: Path, runs: Path, limit: int | None) -> int:
     checkpoint = locate(job.asr.model)
     asr_digest = file_digest(checkpoint)
     cells: list[Cell] = expand(job, dataset, asr_content(job.asr, asr_digest))
-    folder = runs / job.name
-    evaluation = Evaluation(job, items, cells, Ledger(folder / "ledger"), folder / "speech")
-    for part in evaluation.ledger.damaged:
+    _remember(job, cells, folder)
+    evaluation = Evaluation(job, items, cells, ledger, folder / "speech")
+    for part in ledger.damaged:
         print(f"{part}: damaged; set aside, its rows are made again")
     missing, total = evaluation.missing, len(items) * len(cells)
     print(
