@@ -17,7 +17,7 @@ from pixvox.codec import codec_facts
 from pixvox.patterns import PATTERN_NAMES, layout
 from pixvox.weights import WeightsError, digest, resolve
 
-SPEECH_PROTOCOL = 1
+SPEECH_PROTOCOL = 2
 """Raised when a change makes the same system speak differently (prompt cut, resampling, …)."""
 
 

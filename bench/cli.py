@@ -27,6 +27,11 @@ def _parser() -> argparse.ArgumentParser:
     scenes.add_argument("--images", type=int, default=200)
     scenes.add_argument("--seed", type=int, default=0)
     scenes.add_argument("--lossy", action="store_true", help="speech as Opus instead of PCM")
+    chaos = commands.add_parser("chaos", help="kill small runs at random and compare every byte")
+    chaos.add_argument("--rounds", type=int, default=20)
+    chaos.add_argument("--items", type=int, default=200)
+    chaos.add_argument("--seed", type=int, default=0)
+    chaos.add_argument("--save", type=Path, help="write the verdict as JSON")
     runs = commands.add_parser("runs", help="list, show, verify or prune what has been run")
     runs.add_argument("what", choices=("list", "show", "verify", "prune"))
     runs.add_argument("name", nargs="?", help="the run's name; all but list need it")
@@ -99,6 +104,12 @@ def _scenes(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _chaos(arguments: argparse.Namespace) -> int:
+    from bench.chaos import run
+
+    return run(arguments.rounds, arguments.items, arguments.seed, arguments.save)
+
+
 def _runs(arguments: argparse.Namespace) -> int:
     from bench import runs
     from bench.errors import UserError
@@ -156,6 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "doctor": _doctor,
         "scenes": _scenes,
         "runs": _runs,
+        "chaos": _chaos,
         "model": _model,
         "perf": _perf,
     }

@@ -70,6 +70,7 @@ class Protocol:
     of: int
     asr: str
     references: str
+    unusable: int = 0
 
 
 def baselines_file() -> Path:

@@ -1,7 +1,12 @@
-"""Runs a job: what the ledger lacks is spoken and heard, and committed as it comes."""
+"""Runs a job: what the ledger lacks is spoken and heard, and committed as it comes.
+
+The driver holds names, not rows: units go to the ledger and on to a listener, and listeners that
+have enough to do keep speakers from being given more.
+"""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from bench.cells import Cell
-from bench.cluster.pool import Batch, Done, Pool
+from bench.cluster.pool import Batch, Pool
 from bench.cluster.session import ray_session, sizes
 from bench.datasets.types import Item
 from bench.ledger import Ledger
@@ -21,11 +26,23 @@ POLL_SECONDS = 0.5
 LISTENER_CLIPS = 8
 ROUNDS = 3
 """How many times a batch fills a speaker's slots."""
+CREDITS = 8
+"""Batches that may wait for each listener before speakers get no more work."""
 
 
-def _spoken_rows(ledger: Ledger, cell: Cell) -> dict[str, Spoken]:
-    table = ledger.rows("spoken", cell.speech_key, SPOKEN_SCHEMA)
-    return {row["item"]: Spoken(**row) for row in table.iter_rows(named=True)}
+@dataclass(frozen=True)
+class Actors:
+    """What speaks and what listens; `work` takes and gives what the real actors' does."""
+
+    speaker: type
+    listener: type
+
+
+def real_actors() -> Actors:
+    """Models: a system that speaks, a codec and an ASR that listen."""
+    from bench.cluster.actors import ListenerActor, SpeakerActor
+
+    return Actors(SpeakerActor, ListenerActor)
 
 
 class Evaluation:
@@ -39,84 +56,102 @@ class Evaluation:
         self.cells = list(cells)
         self.ledger = ledger
         self.speech = speech
-        self._queued: set[tuple[Cell, str]] = set()
-        self.spoken = {cell: _spoken_rows(ledger, cell) for cell in cells}
-        self.heard = {
-            cell: set(ledger.rows("heard", cell.heard_key, HEARD_SCHEMA)["item"]) for cell in cells
+        self.spoken = {c: ledger.settled("spoken", c.speech_key, SPOKEN_SCHEMA) for c in cells}
+        self.heard = {c: ledger.settled("heard", c.heard_key, HEARD_SCHEMA) for c in cells}
+        for cell in cells:
+            # What is to be spoken again is to be heard again.
+            self.heard[cell] &= self.spoken[cell]
+        self._pending: dict[Cell, list[Spoken]] = {cell: [] for cell in cells}
+        self._done = {
+            stage: sum(len(self.items.keys() & of[cell]) for cell in cells)
+            for stage, of in (("spoken", self.spoken), ("heard", self.heard))
         }
-
-    def unspoken(self, cell: Cell) -> list[str]:
-        """Items that the cell has no spoken row for."""
-        return [name for name in self.items if name not in self.spoken[cell]]
-
-    def unheard(self, cell: Cell) -> list[str]:
-        """Items that were spoken, but not heard."""
-        return [n for n in self.items if n in self.spoken[cell] and n not in self.heard[cell]]
 
     @property
     def missing(self) -> int:
         """How many (cell, item) pairs still lack a transcript."""
-        return sum(len(self.items.keys() - self.heard[cell]) for cell in self.cells)
+        return len(self.items) * len(self.cells) - self._done["heard"]
 
-    def complete(self, checkpoint: Path, report: Progress) -> None:
+    def complete(self, checkpoint: Path, report: Progress, actors: Actors | None = None) -> None:
         """Speaks and hears all that is missing."""
+        actors = actors or real_actors()
         with ray_session(self.job.cluster):
             import ray
-
-            from bench.cluster.actors import ListenerActor, SpeakerActor
 
             has = ray.cluster_resources()
             plan = sizes(self.job.cluster, int(has.get("GPU", 0)), int(has.get("CPU", 1)))
             # One thread an actor: more would only fight over the same cores.
-            hears = ray.remote(num_cpus=plan.cpu, num_gpus=plan.gpu)(ListenerActor)
-            speaks = ray.remote(num_cpus=0, num_gpus=plan.gpu)(SpeakerActor)
+            hears = ray.remote(num_cpus=plan.cpu, num_gpus=plan.gpu)(actors.listener)
+            speaks = ray.remote(num_cpus=0, num_gpus=plan.gpu)(actors.speaker)
             deadline = self.job.cluster.deadline_seconds
             listening: Pool[Any] = Pool(
                 partial(_new, hears, self.job.asr, str(checkpoint), 1),
                 plan.listeners,
                 lambda batch: (batch.tag.system, batch.items),
                 deadline,
+                self._spoken_before(),
             )
-            for cell in self.cells:
-                self._listen(listening, cell, self.unheard(cell))
             groups: dict[SystemSpec, list[Cell]] = defaultdict(list)
             for cell in self.cells:
                 groups[cell.system].append(cell)
             for system, cells in groups.items():
-                if not any(self.unspoken(cell) for cell in cells):
+                if all(self.items.keys() <= self.spoken[cell] for cell in cells):
                     continue
                 speaking: Pool[Any] = Pool(
-                    partial(_new, speaks, system, 1), plan.speakers, lambda b: b.items, deadline
+                    partial(_new, speaks, system, 1),
+                    plan.speakers,
+                    lambda batch: batch.items,
+                    deadline,
+                    self._to_speak(system, cells, plan.speakers),
                 )
-                self._ask(speaking, system, cells, plan.speakers)
                 while speaking.busy:
-                    self._settle_spoken(speaking, cells, listening)
-                    self._settle_heard(listening, 0.0, report)
+                    room = listening.waiting < CREDITS * plan.listeners
+                    self._settle_spoken(speaking, cells, listening, room)
+                    self._settle_heard(listening, 0.0 if room else POLL_SECONDS, report)
                 speaking.close()
                 for cell in cells:
-                    self._listen(listening, cell, self._waiting(cell))
+                    self._listen(listening, cell, whole=False)
             while listening.busy:
                 self._settle_heard(listening, POLL_SECONDS, report)
             listening.close()
 
-    def _ask(self, pool: Pool[Any], system: SystemSpec, cells: list[Cell], speakers: int) -> None:
-        """Queues the missing items, an item with every prompt share that it lacks."""
-        lacking: dict[str, list[float]] = defaultdict(list)
-        for cell in cells:
-            for name in self.unspoken(cell):
-                lacking[name].append(cell.prompt)
-        asked = [(self.items[name], tuple(lacking[name])) for name in self.items if name in lacking]
+    def _to_speak(
+        self, system: SystemSpec, cells: list[Cell], speakers: int
+    ) -> Iterator[Batch[Any]]:
+        """The missing items in batches, an item with every prompt share that it lacks."""
+        lacking = {
+            name: shares
+            for name in self.items
+            if (shares := tuple(c.prompt for c in cells if name not in self.spoken[c]))
+        }
         slots = system.decoding.slots if isinstance(system, PixVoxSpec) else LISTENER_CLIPS
         # Several fills of the slots, so that rows are replaced; but work for every speaker.
-        size = max(1, min(ROUNDS * slots // len(cells), -(-len(asked) // speakers)))
-        for start in range(0, len(asked), size):
-            pool.submit(Batch(system, asked[start : start + size]))
+        size = max(1, min(ROUNDS * slots // len(cells), -(-len(lacking) // speakers)))
+        names = list(lacking)
+        for start in range(0, len(names), size):
+            chosen = names[start : start + size]
+            yield Batch(system, [(self.items[name], lacking[name]) for name in chosen])
 
-    def _settle_spoken(self, pool: Pool[Any], cells: list[Cell], listening: Pool[Any]) -> None:
+    def _spoken_before(self) -> Iterator[Batch[Any]]:
+        """What an earlier run spoke and nobody heard, read part by part as it is wanted."""
+        for cell in self.cells:
+            wanted = (self.items.keys() & self.spoken[cell]) - self.heard[cell]
+            if not wanted:
+                continue
+            for part in self.ledger.parts("spoken", cell.speech_key, SPOKEN_SCHEMA):
+                rows = [Spoken(**row) for row in part.iter_rows(named=True)]
+                chosen = [row for row in rows if row.item in wanted and row.settled]
+                wanted -= {row.item for row in chosen}
+                yield from self._batches(cell, chosen)
+
+    def _settle_spoken(
+        self, pool: Pool[Any], cells: list[Cell], listening: Pool[Any], hand_out: bool
+    ) -> None:
         by_prompt = {cell.prompt: cell for cell in cells}
-        for done in pool.poll(POLL_SECONDS):
+        for done in pool.poll(POLL_SECONDS if hand_out else 0.0, hand_out):
+            cause = "machine" if done.machine else ""
             made: list[tuple[float, Spoken]] = done.result or [
-                (share, Spoken(item.id, "failed", done.failure))
+                (share, Spoken(item.id, "failed", done.failure, cause=cause))
                 for item, shares in done.items
                 for share in shares
             ]
@@ -124,47 +159,49 @@ class Evaluation:
                 rows = [row for share, row in made if by_prompt[share] is cell]
                 if rows:
                     self.ledger.append("spoken", cell.speech_key, frame(rows, SPOKEN_SCHEMA))
-                    self.spoken[cell] |= {row.item: row for row in rows}
-                    waiting = self._waiting(cell)
-                    whole = len(waiting) - len(waiting) % LISTENER_CLIPS
-                    self._listen(listening, cell, waiting[:whole])
+                    self.spoken[cell] |= {row.item for row in rows}
+                    self._done["spoken"] += len(rows)
+                    self._pending[cell] += rows
+                    self._listen(listening, cell, whole=True)
 
-    def _waiting(self, cell: Cell) -> list[str]:
-        return [name for name in self.unheard(cell) if (cell, name) not in self._queued]
+    def _listen(self, pool: Pool[Any], cell: Cell, whole: bool) -> None:
+        """Queues spoken rows for the listeners; with `whole`, full batches only."""
+        rows = self._pending[cell]
+        count = len(rows) - len(rows) % LISTENER_CLIPS if whole else len(rows)
+        self._pending[cell] = rows[count:]
+        for batch in self._batches(cell, rows[:count]):
+            pool.submit(batch)
 
-    def _listen(self, pool: Pool[Any], cell: Cell, names: Sequence[str]) -> None:
-        """Queues spoken items; what was not spoken is committed as not heard, for its reason."""
+    def _batches(self, cell: Cell, rows: Sequence[Spoken]) -> Iterator[Batch[Any]]:
+        """Rows as listeners' work; what was not spoken is committed as unheard, for its reason."""
         from bench.cluster.actors import ToHear
 
-        self._queued.update((cell, name) for name in names)
-        rows = [self.spoken[cell][name] for name in names]
-        failed = [HeardRow(r.item, "failed", r.reason) for r in rows if r.status != "ok"]
+        failed = [r for r in rows if r.status != "ok"]
         if failed:
-            self._commit(cell, failed)
+            self._commit(cell, [HeardRow(r.item, "failed", r.reason, r.cause) for r in failed])
         good = [
             ToHear(r, self.items[r.item], self.speech / cell.slug / f"{r.item}.wav")
             for r in rows
             if r.status == "ok"
         ]
         for start in range(0, len(good), LISTENER_CLIPS):
-            pool.submit(Batch(cell, good[start : start + LISTENER_CLIPS]))
+            yield Batch(cell, good[start : start + LISTENER_CLIPS])
 
     def _settle_heard(self, pool: Pool[Any], timeout: float, report: Progress) -> None:
-        done: Done[Any]
         for done in pool.poll(timeout):
+            cause = "machine" if done.machine else ""
             rows = done.result or [
-                HeardRow(entry.row.item, "failed", done.failure) for entry in done.items
+                HeardRow(entry.row.item, "failed", done.failure, cause) for entry in done.items
             ]
             self._commit(done.tag, rows)
-        spoken = sum(len(self.items.keys() & self.spoken[c].keys()) for c in self.cells)
-        heard = sum(len(self.items.keys() & self.heard[c]) for c in self.cells)
         total = len(self.items) * len(self.cells)
-        report("speaking", spoken, total)
-        report("listening", heard, total)
+        report("speaking", self._done["spoken"], total)
+        report("listening", self._done["heard"], total)
 
     def _commit(self, cell: Cell, rows: list[HeardRow]) -> None:
         self.ledger.append("heard", cell.heard_key, frame(rows, HEARD_SCHEMA))
         self.heard[cell] |= {row.item for row in rows}
+        self._done["heard"] += len(rows)
 
     def transcripts(self, cell: Cell) -> pl.DataFrame:
         """The cell's heard rows of the items asked for, joined with what was spoken."""

@@ -77,14 +77,34 @@ class Ledger:
         finally:
             os.close(descriptor)
 
-    def rows(self, stage: str, key: str, schema: dict[str, Any]) -> pl.DataFrame:
-        """All committed rows, one an item, sorted by item; damaged parts are set aside."""
-        parts = [pl.DataFrame(schema=schema)]
+    def parts(self, stage: str, key: str, schema: dict[str, Any]) -> Iterator[pl.DataFrame]:
+        """The committed parts, one at a time; damaged ones are set aside.
+
+        Raises UserError for a part with other columns, which another version wrote.
+        """
         for path in sorted(self._parts(stage, key).glob("part-*.parquet")):
             data = path.read_bytes()
             if not is_whole(path, data):
                 path.replace(path.with_suffix(".damaged"))
                 self.damaged.append(path)
                 continue
-            parts.append(pl.read_parquet(io.BytesIO(data), schema=schema))
-        return pl.concat(parts).unique("item", keep="first", maintain_order=True).sort("item")
+            part = pl.read_parquet(io.BytesIO(data))
+            if part.schema != pl.Schema(schema):
+                raise UserError(f"{path}: another version wrote this; move the run away")
+            yield part
+
+    def rows(self, stage: str, key: str, schema: dict[str, Any]) -> pl.DataFrame:
+        """All committed rows, one an item, sorted by item.
+
+        What was made again after a machine's failure replaces the row of that failure.
+        """
+        rows = pl.concat([pl.DataFrame(schema=schema), *self.parts(stage, key, schema)])
+        final = rows.sort("item", pl.col("cause") == "machine", maintain_order=True)
+        return final.unique("item", keep="first", maintain_order=True)
+
+    def settled(self, stage: str, key: str, schema: dict[str, Any]) -> set[str]:
+        """Items whose row is final: done, or failed by a fault of their own."""
+        found: set[str] = set()
+        for part in self.parts(stage, key, schema):
+            found.update(part.filter(pl.col("cause") != "machine")["item"])
+        return found

@@ -10,6 +10,7 @@ SPOKEN_SCHEMA: dict[str, Any] = {
     "item": pl.String,
     "status": pl.String,
     "reason": pl.String,
+    "cause": pl.String,
     "units": pl.Binary,
     "codebooks": pl.Int32,
     "prompt_frames": pl.Int32,
@@ -20,6 +21,7 @@ HEARD_SCHEMA: dict[str, Any] = {
     "item": pl.String,
     "status": pl.String,
     "reason": pl.String,
+    "cause": pl.String,
     "transcript": pl.String,
     "seconds": pl.Float64,
     "no_speech_prob": pl.Float64,
@@ -34,16 +36,24 @@ class Spoken:
 
     `units` are int16 `[K, N]` in C order; empty for recorded speech, which is read where it
     lies. `caption` is the number of the caption that was spoken or gave the prompt, -1 for none.
+    A failed row's `cause` is `machine` where a process died or hung over it: that may go better
+    another time, what is wrong with the item itself will not.
     """
 
     item: str
     status: str
     reason: str = ""
+    cause: str = ""
     units: bytes = b""
     codebooks: int = 0
     prompt_frames: int = 0
     caption: int = -1
     ended: bool = True
+
+    @property
+    def settled(self) -> bool:
+        """Whether another run would leave the row as it is."""
+        return self.cause != "machine"
 
     @property
     def array(self) -> "np.ndarray[Any, np.dtype[np.int16]]":
@@ -58,6 +68,7 @@ class HeardRow:
     item: str
     status: str
     reason: str = ""
+    cause: str = ""
     transcript: str = ""
     seconds: float = 0.0
     no_speech_prob: float = 0.0

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +16,7 @@ from bench.evaluation import Evaluation, asr_content
 from bench.ledger import Ledger
 from bench.manifest import read_manifest
 from bench.progress import progress
+from bench.report.text import clean
 from bench.scoring import CellScores, score_cells
 from bench.spec import Flickr8kSpec, Job, ScenesSpec
 from bench.yamlfile import parse
@@ -34,10 +35,20 @@ def load_dataset(job: Job) -> Dataset:
     return load_flickr8k(spec.root, spec.split, spec.audio)
 
 
-def _write_rows(folder: Path, scores: list[CellScores]) -> None:
-    """One Parquet of all items of all cells, with transcripts and per-item scores."""
+def _write_rows(folder: Path, scores: list[CellScores], dataset: Dataset) -> None:
+    """One Parquet of all items of all cells, with transcripts and per-item scores.
+
+    Entries of the split that cannot be scored are rows too, failed, with their reason.
+    """
+    unusable = pl.DataFrame(
+        [
+            {"item": n, "status": "failed", "reason": f"not scored: {r}"}
+            for n, r in dataset.unusable
+        ],
+        schema={"item": pl.String, "status": pl.String, "reason": pl.String},
+    )
     frames = [
-        s.items.with_columns(
+        pl.concat([s.items, unusable], how="diagonal").with_columns(
             system=pl.lit(s.cell.label),
             pattern=pl.lit(s.cell.pattern),
             prompt=pl.lit(s.cell.prompt),
@@ -135,6 +146,8 @@ def _run_locked(job: Job, path: Path, folder: Path, ledger: Ledger, limit: int |
     evaluation = Evaluation(job, items, cells, ledger, folder / "speech")
     for part in ledger.damaged:
         print(f"{part}: damaged; set aside, its rows are made again")
+    for name, reason in dataset.unusable:
+        print(f"{clean(name)}: cannot be scored: {reason}")
     missing, total = evaluation.missing, len(items) * len(cells)
     print(
         f"{job.name}: {len(cells)} cells × {len(items)} of {len(dataset.items)} "
@@ -154,8 +167,10 @@ def _run_locked(job: Job, path: Path, folder: Path, ledger: Ledger, limit: int |
         + (f"beam {job.asr.beam_size}" if job.asr.beam_size else "greedy"),
         job.scoring.references,
     )
+    if dataset.unusable:
+        protocol = replace(protocol, unusable=len(dataset.unusable))
     scores = score_cells(dataset, job.scoring, [(c, evaluation.transcripts(c)) for c in cells])
-    _write_rows(folder, scores)
+    _write_rows(folder, scores, dataset)
     _report(job, folder, scores, protocol)
     failed = sum(s.failed for s in scores)
     print(

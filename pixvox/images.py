@@ -1,10 +1,14 @@
 """Image files as PixVoxLM sees them: RGB, square, normalised as BLIP expects."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _MEAN = torch.tensor((0.48145466, 0.4578275, 0.40821073))[:, None, None]
 _STD = torch.tensor((0.26862954, 0.26130258, 0.27577711))[:, None, None]
@@ -29,19 +33,38 @@ def load_image(path: Path, size: int) -> Tensor:
 
 def load_pixels(path: Path, size: int) -> Tensor:
     """An image file as uint8 `[3, size, size]`, upright, RGB, bicubic; raises ImageError."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ImageError(f"{path.name}: {picture.width} x {picture.height} is too large")
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            upright = _rgb(ImageOps.exif_transpose(picture), path.name)
+        if upright.size != (size, size):
+            upright = upright.resize((size, size), Image.Resampling.BICUBIC)
     except FileNotFoundError as error:
         raise ImageError(f"{path.name}: no such image") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+    except ImageError:
+        raise
+    except Exception as error:
+        # Decoders of damaged files raise whatever they stumble over; all of it is this image's.
         raise ImageError(
             f"{path.name}: not readable as an image ({type(error).__name__})"
         ) from error
-    if upright.size != (size, size):
-        upright = upright.resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(upright)).permute(2, 0, 1)
+
+
+def _rgb(picture: "Image.Image", name: str) -> "Image.Image":
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        # Pillow cuts 16 bits off at 255, which turns such a picture white.
+        levels = np.asarray(picture).astype(np.int64).clip(0, 65535) // 257
+        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
+    if picture.mode == "F":
+        raise ImageError(f"{name}: has floating-point pixels; save it with 8 or 16 bits")
+    if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
+        # What is transparent is shown on white, as a page would, not in its hidden colour.
+        solid = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", solid.size, "white"), solid).convert("RGB")
+    return picture.convert("RGB")

@@ -96,12 +96,11 @@ class ListenerActor:
                 done[name] = HeardRow(
                     name,
                     "ok",
-                    "",
-                    result.transcript,
-                    done[name].seconds,
-                    result.no_speech_prob,
-                    result.avg_logprob,
-                    result.compression_ratio,
+                    transcript=result.transcript,
+                    seconds=done[name].seconds,
+                    no_speech_prob=result.no_speech_prob,
+                    avg_logprob=result.avg_logprob,
+                    compression_ratio=result.compression_ratio,
                 )
         return [done[entry.row.item] for entry in batch]
 

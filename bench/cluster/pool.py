@@ -2,7 +2,8 @@
 
 Two batches are in flight on each actor, so none waits for the driver. A batch whose actor died
 is tried again on a new one; a batch that killed two, or raised, is halved until the one bad item
-is found, which is given back as failed. A batch past its deadline has its actor replaced.
+is found, which is given back as failed. A batch past its deadline has its actor replaced. While
+an actor is being replaced the others go on.
 """
 
 import time
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 IN_FLIGHT = 2
 DEATHS_TO_SPLIT = 2
+STARTS = 3
+"""How often in a row an actor may fail to start before its place is given up."""
 
 
 @dataclass
@@ -28,23 +31,39 @@ class Batch(Generic[T]):
 
 @dataclass(frozen=True)
 class Done(Generic[T]):
-    """A finished batch: its result, or, for a single bad item, why it failed."""
+    """A finished batch: its result, or, for a single bad item, why it failed.
+
+    `machine` says that an actor died or hung over it: another run may well succeed.
+    """
 
     tag: Any
     items: Sequence[T]
     result: Any = None
     failure: str = ""
+    machine: bool = False
 
 
 @dataclass
 class _Worker(Generic[T]):
+    """An actor, what it has been given, and, while it starts, the reference that says so."""
+
     handle: Any
+    ready: Any
+    since: float
     queue: deque[tuple[Any, Batch[T]]] = field(default_factory=deque)
-    since: float = 0.0
+    failed_starts: int = 0
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).strip().splitlines()[-1:]) or type(error).__name__
 
 
 class Pool(Generic[T]):
-    """`start` makes one actor; `message` turns a batch into the argument of its `work`."""
+    """`start` makes one actor; `message` turns a batch into the argument of its `work`.
+
+    Batches come from `submit` and, when none of those waits, from `source`. Raises RuntimeError
+    where no actor can be started.
+    """
 
     def __init__(
         self,
@@ -52,55 +71,88 @@ class Pool(Generic[T]):
         size: int,
         message: Callable[[Batch[T]], Any],
         deadline: float,
+        source: Iterator[Batch[T]] | None = None,
     ) -> None:
+        import ray
+        from ray.exceptions import RayError
+
         self._start = start
         self._message = message
         self._deadline = deadline
         self._waiting: deque[Batch[T]] = deque()
-        self._workers = [_Worker[T](handle) for handle in self._ready(size)]
-
-    def _ready(self, count: int) -> list[Any]:
-        """Starts actors and waits for them: one that cannot start is no item's fault.
-
-        Raises RuntimeError with the reason.
-        """
-        import ray
-        from ray.exceptions import RayError
-
-        handles = [self._start() for _ in range(count)]
+        self._source = source
+        self._workers = [self._started() for _ in range(size)]
         try:
-            ray.get([handle.__ray_ready__.remote() for handle in handles])
+            # One that cannot start at all is no item's fault, so this comes before any item.
+            ray.get([worker.ready for worker in self._workers])
         except RayError as error:
-            reason = " ".join(str(error).strip().splitlines()[-1:]) or type(error).__name__
-            raise RuntimeError(f"an actor did not start: {reason}; run: pixvox doctor") from error
-        return handles
+            raise RuntimeError(
+                f"an actor did not start: {_reason(error)}; run: pixvox doctor"
+            ) from error
+        for worker in self._workers:
+            worker.ready = None
+
+    def _started(self) -> _Worker[T]:
+        handle = self._start()
+        return _Worker(handle, handle.__ray_ready__.remote(), time.monotonic())
 
     def submit(self, batch: Batch[T]) -> None:
         """Queues a batch."""
         self._waiting.append(batch)
 
     @property
+    def waiting(self) -> int:
+        """How many submitted batches no actor has been given yet."""
+        return len(self._waiting)
+
+    @property
     def busy(self) -> bool:
-        """Whether anything is queued or in flight."""
+        """Whether anything is queued, in flight, or still to come from the source."""
+        if not self._waiting and self._source is not None:
+            following = next(self._source, None)
+            if following is None:
+                self._source = None
+            else:
+                self._waiting.append(following)
         return bool(self._waiting) or any(worker.queue for worker in self._workers)
 
-    def poll(self, timeout: float) -> Iterator[Done[T]]:
-        """Hands out batches, waits at most `timeout` seconds, and yields what is finished."""
+    def poll(self, timeout: float, hand_out: bool = True) -> Iterator[Done[T]]:
+        """Hands out batches, waits at most `timeout` seconds, and yields what is finished.
+
+        Without `hand_out` no new batch is begun: whoever takes the results has enough.
+        """
         import ray
 
-        self._hand_out()
-        heads = {w.queue[0][0]: w for w in self._workers if w.queue}
+        if hand_out:
+            self._hand_out()
+        heads = {
+            w.ready if w.ready is not None else w.queue[0][0]: w
+            for w in self._workers
+            if w.ready is not None or w.queue
+        }
         if not heads:
             return
         ready, _ = ray.wait(list(heads), num_returns=1, timeout=timeout)
         if ready:
             ready, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0)
         for reference in ready:
-            yield from self._collect(heads[reference])
+            worker = heads[reference]
+            if worker.ready is not None:
+                self._greet(worker)
+            else:
+                yield from self._collect(worker)
         now = time.monotonic()
-        for worker in self._workers:
-            if worker.queue and now - worker.since > self._deadline:
+        for worker in list(self._workers):
+            if worker.ready is None and worker.queue and now - worker.since > self._deadline:
                 yield from self._bury(worker, f"no result within {self._deadline:.0f} s")
+        starting = [w for w in self._workers if w.ready is not None]
+        if len(starting) == len(self._workers) and all(
+            now - w.since > self._deadline for w in starting
+        ):
+            raise RuntimeError(
+                f"no actor could be placed within {self._deadline:.0f} s; are there still "
+                "machines with the resources that it asks for?"
+            )
 
     def close(self) -> None:
         """Ends the actors."""
@@ -110,15 +162,49 @@ class Pool(Generic[T]):
             ray.kill(worker.handle)
         self._workers = []
 
+    def _next(self) -> Batch[T] | None:
+        if self._waiting:
+            return self._waiting.popleft()
+        if self._source is None:
+            return None
+        following = next(self._source, None)
+        if following is None:
+            self._source = None
+        return following
+
     def _hand_out(self) -> None:
         for depth in range(IN_FLIGHT):
             for worker in self._workers:
-                if self._waiting and len(worker.queue) == depth:
-                    batch = self._waiting.popleft()
-                    if not worker.queue:
-                        worker.since = time.monotonic()
-                    reference = worker.handle.work.remote(self._message(batch))
-                    worker.queue.append((reference, batch))
+                if worker.ready is not None or len(worker.queue) != depth:
+                    continue
+                batch = self._next()
+                if batch is None:
+                    return
+                if not worker.queue:
+                    worker.since = time.monotonic()
+                reference = worker.handle.work.remote(self._message(batch))
+                worker.queue.append((reference, batch))
+
+    def _greet(self, worker: _Worker[T]) -> None:
+        """A replaced actor has started, or not; its place is given up after several failures."""
+        import ray
+        from ray.exceptions import RayError
+
+        try:
+            ray.get(worker.ready)
+        except RayError as error:
+            worker.failed_starts += 1
+            if worker.failed_starts < STARTS:
+                worker.handle, worker.since = self._start(), time.monotonic()
+                worker.ready = worker.handle.__ray_ready__.remote()
+                return
+            self._workers.remove(worker)
+            if not self._workers:
+                raise RuntimeError(
+                    f"no actor starts any more: {_reason(error)}; run: pixvox doctor"
+                ) from error
+            return
+        worker.ready, worker.failed_starts = None, 0
 
     def _collect(self, worker: _Worker[T]) -> Iterator[Done[T]]:
         import ray
@@ -131,10 +217,13 @@ class Pool(Generic[T]):
             yield from self._bury(worker, f"its actor died ({type(error).__name__})")
             return
         except RayError as error:
+            if "CUDA error" in str(error):
+                # The device's context is lost with it: every later batch there would fail too.
+                yield from self._bury(worker, _reason(error))
+                return
             worker.queue.popleft()
             worker.since = time.monotonic()
-            reason = " ".join(str(error).strip().splitlines()[-1:]) or type(error).__name__
-            yield from self._split(batch, reason)
+            yield from self._split(batch, _reason(error), machine=False)
             return
         worker.queue.popleft()
         worker.since = time.monotonic()
@@ -147,18 +236,19 @@ class Pool(Generic[T]):
         ray.kill(worker.handle)
         (_, suspect), *others = list(worker.queue)
         worker.queue.clear()
-        (worker.handle,) = self._ready(1)
+        worker.handle, worker.since = self._start(), time.monotonic()
+        worker.ready = worker.handle.__ray_ready__.remote()
         for _, batch in reversed(others):
             self._waiting.appendleft(batch)
         suspect.deaths += 1
         if suspect.deaths < DEATHS_TO_SPLIT:
             self._waiting.appendleft(suspect)
         else:
-            yield from self._split(suspect, reason)
+            yield from self._split(suspect, reason, machine=True)
 
-    def _split(self, batch: Batch[T], reason: str) -> Iterator[Done[T]]:
+    def _split(self, batch: Batch[T], reason: str, machine: bool) -> Iterator[Done[T]]:
         if len(batch.items) == 1:
-            yield Done(batch.tag, batch.items, failure=reason)
+            yield Done(batch.tag, batch.items, failure=reason, machine=machine)
             return
         middle = len(batch.items) // 2
         for half in (batch.items[middle:], batch.items[:middle]):

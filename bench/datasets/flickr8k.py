@@ -6,10 +6,11 @@ folder under any of its names; `wav2capt.txt` and `wavs/` where the speech is th
 """
 
 import csv
+import io
 import re
 from pathlib import Path
 
-from bench.datasets.types import Caption, Dataset, Item, digest_of
+from bench.datasets.types import Caption, Dataset, Item, digest_of, text_lines
 from bench.errors import UserError
 
 _SPLITS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
@@ -17,21 +18,10 @@ _TOKEN_LINE = re.compile(r"^(?P<name>\S+)#(?P<number>\d+)[ \t]+(?P<text>.*\S)\s*
 _IMAGE_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images", "images")
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: no such file; point dataset.root at the Flickr8k folder"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert the file") from error
-
-
 def read_tokens(path: Path) -> dict[str, list[str]]:
     """Image name → captions in the order of their numbers, from a token file."""
     found: dict[str, dict[int, str]] = {}
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(text_lines(path), 1):
         if not line.strip():
             continue
         match = _TOKEN_LINE.match(line)
@@ -47,7 +37,8 @@ def read_tokens(path: Path) -> dict[str, list[str]]:
 def read_csv(path: Path) -> dict[str, list[str]]:
     """Image name → captions in file order, from a CSV with the columns image and caption."""
     found: dict[str, list[str]] = {}
-    rows = csv.DictReader(_lines(path))
+    # Read as a stream: a quoted caption may hold line breaks of its own.
+    rows = csv.DictReader(io.StringIO("\n".join(text_lines(path)) + "\n", newline=""))
     if not {"image", "caption"} <= set(rows.fieldnames or ()):
         raise UserError(f"{path}:1: expected the columns image,caption, got {rows.fieldnames}")
     for row in rows:
@@ -61,7 +52,7 @@ def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
     """(image name, caption number) → the file of its speech, from `wav2capt.txt`."""
     path = folder / "wav2capt.txt"
     found = {}
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(text_lines(path), 1):
         parts = line.split()
         if len(parts) != 3 or not parts[2].removeprefix("#").isdigit():
             raise UserError(f"{path}:{number}: expected WAV IMAGE #N, got {line[:60]!r}")
@@ -77,11 +68,14 @@ def _captions_file(root: Path) -> dict[str, list[str]]:
     raise UserError(f"{root}: neither Flickr8k.token.txt nor captions.txt is there")
 
 
-def read_flickr8k(root: Path, split: str, audio: Path | None = None) -> tuple[Item, ...]:
+def read_flickr8k(
+    root: Path, split: str, audio: Path | None = None
+) -> tuple[tuple[Item, ...], tuple[tuple[str, str], ...]]:
     """A split of the Flickr8k folder at `root`; `audio` is the Flickr Audio folder, if any.
 
-    A name on the list whose image is missing stays an item: its failure is then recorded and
-    counted. Raises UserError for a list entry that has no caption, naming file and line.
+    Gives the items, and the entries of the list that cannot be one, with the reason: no caption,
+    listed twice, a path instead of a name. A name whose image is missing stays an item: its
+    failure is then recorded and counted. Raises UserError for files that cannot be read.
     """
     captions = _captions_file(root)
     speech = read_speech(audio) if audio else {}
@@ -89,27 +83,28 @@ def read_flickr8k(root: Path, split: str, audio: Path | None = None) -> tuple[It
     if images is None:
         raise UserError(f"{root}: none of the image folders {', '.join(_IMAGE_FOLDERS)} is there")
     listing = root / f"Flickr_8k.{_SPLITS[split]}.txt"
-    items = []
-    seen: set[str] = set()
-    for number, line in enumerate(_lines(listing), 1):
+    items: dict[str, Item] = {}
+    unusable = []
+    for number, line in enumerate(text_lines(listing), 1):
         name = line.strip()
+        at = f"{listing.name}:{number}"
         if not name:
             continue
         if Path(name).name != name:
-            raise UserError(f"{listing}:{number}: {name!r} is a path; expected an image name")
-        if name in seen:
-            raise UserError(f"{listing}:{number}: {name} is listed twice; remove one")
-        if name not in captions:
-            raise UserError(f"{listing}:{number}: {name} has no caption; remove it or add one")
-        seen.add(name)
-        texts = captions[name]
-        spoken = tuple(Caption(text, speech.get((name, i))) for i, text in enumerate(texts))
-        items.append(Item(Path(name).stem, images / name, spoken))
-    return tuple(items)
+            unusable.append((name, f"{at}: a path, not an image name"))
+        elif Path(name).stem in items:
+            unusable.append((name, f"{at}: listed twice"))
+        elif name not in captions:
+            unusable.append((name, f"{at}: has no caption"))
+        else:
+            texts = captions[name]
+            spoken = tuple(Caption(text, speech.get((name, i))) for i, text in enumerate(texts))
+            items[Path(name).stem] = Item(Path(name).stem, images / name, spoken)
+    return tuple(items.values()), tuple(unusable)
 
 
 def load_flickr8k(root: Path, split: str, audio: Path | None = None) -> Dataset:
     """A split as it is evaluated (see read_flickr8k)."""
-    items = read_flickr8k(root, split, audio)
+    items, unusable = read_flickr8k(root, split, audio)
     kind = "natural, many speakers" if audio else "none"
-    return Dataset("flickr8k", split, kind, items, digest_of(items))
+    return Dataset("flickr8k", split, kind, items, digest_of(items), unusable)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.errors import UserError
+
 
 @dataclass(frozen=True)
 class Caption:
@@ -25,18 +27,39 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A split. `digest` covers ids, captions and the bytes of images and speech."""
+    """A split. `digest` covers ids, captions and the bytes of images and speech.
+
+    `unusable` are entries of the split that no score can be given to, each with the reason; they
+    are reported with every run, and never dropped in silence.
+    """
 
     name: str
     split: str
     speech_kind: str
     items: tuple[Item, ...]
     digest: str
+    unusable: tuple[tuple[str, str], ...] = ()
 
     @property
     def references(self) -> dict[str, tuple[str, ...]]:
         """Item id → its captions, of the whole split."""
         return {item.id: tuple(c.text for c in item.captions) for item in self.items}
+
+
+def text_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, ended by a line feed and nothing else.
+
+    `str.splitlines` also splits at U+2028, form feeds and the like, which captions contain.
+    Raises UserError where the file is not there or not UTF-8.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise UserError(f"{path}: no such file; point the dataset at its folder") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert the file") from error
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if lines[-1] == "" else lines
 
 
 def _file_digest(path: Path) -> bytes:

@@ -53,11 +53,13 @@ def _at(prompt: float) -> str:
 
 def notes(frame: pl.DataFrame, protocol: Protocol) -> list[str]:
     """What stands under a table: protocol, sources, doubts, failures."""
+    count = protocol.unusable
+    unusable = f"; {count} entries of the split cannot be scored" if count else ""
     lines = [
         f"Measured: {protocol.dataset} {protocol.split} ({protocol.dataset_digest}), "
         f"{protocol.items} of {protocol.of} images, speech: {protocol.speech}; "
         f"ASR: {protocol.asr}; references: {protocol.references}; "
-        "failed items count as empty transcripts.",
+        f"failed items count as empty transcripts{unusable}.",
         "Blocks are on different datasets and protocols: nothing is ranked across them.",
     ]
     published = frame.filter(pl.col("block") == "published")

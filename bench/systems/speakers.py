@@ -76,7 +76,13 @@ class ResynthesisSpeaker:
             try:
                 wave = read_speech(_speech_file(item, number), self.codec.sample_rate)
                 units = self.codec.encode(wave)
-                row = Spoken(item.id, "ok", "", _packed(units), units.shape[0], caption=number)
+                row = Spoken(
+                    item.id,
+                    "ok",
+                    units=_packed(units),
+                    codebooks=units.shape[0],
+                    caption=number,
+                )
             except SpeechError as error:
                 row = Spoken(item.id, "failed", str(error), caption=number)
             rows.append((0.0, row))

@@ -51,7 +51,7 @@ def spoken_of(data: Data, split: str, report: Report) -> list[Spoken]:
     if isinstance(data, ScenesData):
         items = scenes_items(data, split, report)
     else:
-        items = read_flickr8k(data.root, split, data.audio)
+        items, _ = read_flickr8k(data.root, split, data.audio)
     found = [Spoken(i.image, c.speech) for i in items for c in i.captions if c.speech is not None]
     if not found:
         raise UserError(f"data: no caption of {split} has speech; name the folder of the audio")

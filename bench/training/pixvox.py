@@ -67,6 +67,10 @@ def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
     vision = BlipVisionModel.from_pretrained(job.vision, dtype=torch.float32)
     model = PixVoxLM(PixVoxConfig.tiny(**options | {"vision_config": vision.config}))
     model.vision.load_state_dict(vision.state_dict())
+    if job.start_from is not None:
+        before = PixVoxLM.from_pretrained(job.start_from, dtype=torch.float32).state_dict()
+        decoder = {name: v for name, v in before.items() if not name.startswith("vision.")}
+        model.load_state_dict(decoder, strict=False)
     return model.eval()
 
 
@@ -135,9 +139,12 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
         for key in ("codec", "blip")
         if (value := getattr(job, key)) and Path(value).is_dir()
     }
-    paths = {"output": job.output.absolute(), "data": data}
-    if job.vision is not None:
-        paths["vision"] = job.vision.absolute()
+    paths: dict[str, Any] = {"output": job.output.absolute(), "data": data}
+    paths |= {
+        key: value.absolute()
+        for key in ("vision", "start_from")
+        if (value := getattr(job, key)) is not None
+    }
     return job.model_copy(update=paths | local)
 
 

@@ -63,8 +63,9 @@ class PixVoxJob(Strict):
     """A PixVoxLM over a codec's units, by Ray Train on `workers` workers.
 
     It starts either from a BLIP captioning checkpoint (`blip`) or, at the zoo's size, from an
-    image encoder alone (`vision`). Speech that needs more steps than the model has positions is an
-    error that names it, unless `too_long` says to leave it out.
+    image encoder alone (`vision`); `start_from` then names a PixVoxLM, trained over another image
+    encoder, whose decoder is gone on from. Speech that needs more steps than the model has
+    positions is an error that names it, unless `too_long` says to leave it out.
     """
 
     kind: Literal["pixvox"]
@@ -75,6 +76,7 @@ class PixVoxJob(Strict):
     bandwidth: float
     blip: str | None = None
     vision: Path | None = None
+    start_from: Path | None = None
     positions: PositiveInt = 512
     too_long: Literal["fail", "skip"] = "fail"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1

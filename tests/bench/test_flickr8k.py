@@ -40,8 +40,6 @@ def test_content_makes_the_digest(flickr8k: Path) -> None:
     [
         ("Flickr8k.token.txt", "no tag here\n", r"token\.txt:1: expected NAME\.jpg#N"),
         ("Flickr8k.token.txt", "a.jpg#0\tx\na.jpg#0\ty\n", r"token\.txt:2: a\.jpg#0 appears twice"),
-        ("Flickr_8k.testImages.txt", "nobody.jpg\n", r"testImages\.txt:1: nobody\.jpg has no cap"),
-        ("Flickr_8k.testImages.txt", "../../etc/passwd\n", "is a path"),
         ("flickr_audio/wav2capt.txt", "a b\n", r"wav2capt\.txt:1: expected WAV IMAGE #N"),
     ],
 )
@@ -51,6 +49,32 @@ def test_damage_is_named_by_file_and_line(
     (flickr8k / file).write_text(text)
     with pytest.raises(UserError, match=message):
         load_flickr8k(flickr8k, "test", flickr8k / "flickr_audio")
+
+
+def test_entries_that_cannot_be_scored_are_kept_with_their_reason(flickr8k: Path) -> None:
+    listing = flickr8k / "Flickr_8k.testImages.txt"
+    names = listing.read_text().split()
+    listing.write_text("\n".join(["nobody.jpg", *names, names[0], "../../etc/passwd"]))
+    data = load_flickr8k(flickr8k, "test")
+    assert len(data.items) == 4
+    assert data.unusable == (
+        ("nobody.jpg", "Flickr_8k.testImages.txt:1: has no caption"),
+        (names[0], "Flickr_8k.testImages.txt:6: listed twice"),
+        ("../../etc/passwd", "Flickr_8k.testImages.txt:7: a path, not an image name"),
+    )
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\x0b", "\x0c", "\x85", "|||", "<b>&amp;</b>", "=1+1"])
+def test_odd_characters_stay_in_their_caption(flickr8k: Path, tmp_path: Path, odd: str) -> None:
+    file = flickr8k / "Flickr8k.token.txt"
+    file.write_bytes(file.read_bytes().replace(b" .", f" {odd} end .".encode(), 1))
+    first = load_flickr8k(flickr8k, "test").items[0].captions[0].text
+    assert first.endswith(f" {odd} end .")
+    rows = f'image,caption\na.jpg,"one {odd} two"\na.jpg,"three\nlines, quoted"\n'
+    (tmp_path / "captions.txt").write_text(rows, encoding="utf-8", newline="")
+    assert read_csv(tmp_path / "captions.txt") == {
+        "a.jpg": [f"one {odd} two", "three\nlines, quoted"]
+    }
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import polars as pl
 
 from bench.ledger import Ledger
 
-SCHEMA = {"item": pl.String, "value": pl.Int64}
+SCHEMA = {"item": pl.String, "cause": pl.String, "value": pl.Int64}
 
 
-def _rows(*items: str) -> pl.DataFrame:
-    return pl.DataFrame({"item": items, "value": range(len(items))}, schema=SCHEMA)
+def _rows(*items: str, cause: str = "", value: int = 0) -> pl.DataFrame:
+    columns = {"item": items, "cause": [cause] * len(items), "value": [value] * len(items)}
+    return pl.DataFrame(columns, schema=SCHEMA)
 
 
 def test_rows_come_back_once_each(tmp_path: Path) -> None:
@@ -40,3 +41,15 @@ def test_an_unfinished_write_is_not_a_part(tmp_path: Path) -> None:
     (part,) = tmp_path.rglob("part-*.parquet")
     (part.parent / f".{part.name}.123").write_bytes(part.read_bytes()[:50])
     assert ledger.rows("spoken", "cell", SCHEMA).height == 1
+
+
+def test_a_machine_s_failure_is_open_until_something_final_replaces_it(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append("heard", "cell", _rows("a", "b", cause="machine"))
+    ledger.append("heard", "cell", _rows("c"))
+    assert ledger.settled("heard", "cell", SCHEMA) == {"c"}
+    ledger.append("heard", "cell", _rows("a", value=7))
+    assert ledger.settled("heard", "cell", SCHEMA) == {"a", "c"}
+    rows = ledger.rows("heard", "cell", SCHEMA)
+    assert rows["cause"].to_list() == ["", "machine", ""]
+    assert rows["value"].to_list() == [7, 0, 0]

@@ -1,17 +1,33 @@
 """Loads a split of the scenes: the shipped test split, or a folder that was built."""
 
 import importlib.resources
-import json
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from bench.datasets.scenes.build import MANIFEST
-from bench.datasets.types import Caption, Dataset, Item, digest_of
+from bench.datasets.types import Caption, Dataset, Item, digest_of, text_lines
 from bench.errors import UserError
+from bench.yamlfile import Strict
 
 
 def shipped_folder() -> Path:
     """Where the test split lies inside the package."""
     return Path(str(importlib.resources.files("bench.datasets.scenes") / "test"))
+
+
+class _Caption(Strict):
+    text: str
+    speech: str | None = None
+
+
+class _Row(Strict):
+    """One line of the manifest. An id names files, so it is plain."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
+    image: str
+    captions: Annotated[tuple[_Caption, ...], Field(min_length=1)]
 
 
 def read_scenes(root: Path, limit: int | None = None) -> tuple[Item, ...]:
@@ -22,21 +38,35 @@ def read_scenes(root: Path, limit: int | None = None) -> tuple[Item, ...]:
     manifest = root / MANIFEST
     if not manifest.exists():
         raise UserError(f"{manifest}: no such file; build it with: pixvox scenes FOLDER")
-    items = []
-    lines = manifest.read_text(encoding="utf-8").splitlines()[:limit]
-    for number, line in enumerate(lines, 1):
+    items: dict[str, Item] = {}
+    for number, line in enumerate(text_lines(manifest)[:limit], 1):
         try:
-            row = json.loads(line)
-            captions = tuple(
-                Caption(c["text"], root / c["speech"] if "speech" in c else None)
-                for c in row["captions"]
-            )
-            items.append(Item(row["id"], root / row["image"], captions))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            row = _Row.model_validate_json(line)
+            item = Item(row.id, _inside(root, row.image), _captions(root, row))
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"{manifest}:{number}: not a scene ({error}); build it again"
+                f"{manifest}:{number}: not a scene ({reason}); build it again"
             ) from error
-    return tuple(items)
+        if item.id in items:
+            raise UserError(f"{manifest}:{number}: {item.id} is there twice; remove one")
+        items[item.id] = item
+    return tuple(items.values())
+
+
+def _captions(root: Path, row: _Row) -> tuple[Caption, ...]:
+    return tuple(
+        Caption(c.text, _inside(root, c.speech) if c.speech is not None else None)
+        for c in row.captions
+    )
+
+
+def _inside(root: Path, name: str) -> Path:
+    """A file of the dataset's folder; raises ValueError for a name that leads out of it."""
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{name!r} leads out of the dataset's folder")
+    return path
 
 
 def load_scenes(folder: Path | None = None) -> Dataset:

@@ -1,0 +1,245 @@
+"""Hostile images, speech, captions, manifests and YAML: a row or one reason, and never a crash."""
+
+import io
+import json
+import random
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+from pydantic import TypeAdapter
+
+from bench.audio import SpeechError, read_speech
+from bench.datasets.flickr8k import read_csv, read_tokens
+from bench.datasets.scenes.load import load_scenes, read_scenes, shipped_folder
+from bench.errors import UserError
+from bench.spec import Job
+from bench.yamlfile import parse
+from pixvox.codec import Codec
+from pixvox.images import ImageError, load_pixels
+
+SIZE = 32
+
+
+def _picture(**channels: object) -> Image.Image:
+    """Red on the left, blue on the right."""
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:, :20, 0] = 255
+    pixels[:, 20:, 2] = 255
+    return Image.fromarray(pixels)
+
+
+def _saved(folder: Path, picture: Image.Image, name: str, **options: object) -> Path:
+    picture.save(folder / name, **options)
+    return folder / name
+
+
+def _red_then_blue(path: Path) -> bool:
+    pixels = load_pixels(path, SIZE).float()
+    return bool(pixels[0, :, :12].mean() > 200 > 60 > pixels[0, :, 20:].mean())
+
+
+def test_unusual_pictures_are_seen_as_people_see_them(tmp_path: Path) -> None:
+    picture = _picture()
+    rotated = picture.rotate(-90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    frames = [picture, Image.new("RGB", picture.size)]
+    clear = picture.convert("RGBA")
+    for path in (
+        _saved(tmp_path, picture, "plain.jpg", quality=95),
+        _saved(tmp_path, picture, "jpeg-named.png", format="JPEG", quality=95),
+        _saved(tmp_path, picture.convert("CMYK"), "cmyk.jpg", quality=95),
+        _saved(tmp_path, picture.convert("P"), "palette.gif"),
+        _saved(tmp_path, frames[0], "moving.gif", save_all=True, append_images=frames[1:]),
+        _saved(tmp_path, rotated, "turned.jpg", exif=exif, quality=95),
+        _saved(tmp_path, clear, "clear.png"),
+        _saved(tmp_path, picture, "lossless.webp", lossless=True),
+    ):
+        assert _red_then_blue(path), path.name
+    grey = np.full((8, 8), 32768, np.uint16)
+    assert load_pixels(_saved(tmp_path, Image.fromarray(grey), "deep.png"), SIZE).unique() == 127
+    hidden = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    assert load_pixels(_saved(tmp_path, hidden, "hidden.png"), SIZE).min() == 255
+
+
+def _bomb(side: int) -> bytes:
+    """The beginning of a PNG that promises `side` x `side` pixels."""
+    chunks = [b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0), b"IDAT" + b"0" * 8]
+    parts = [
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not readable"),
+        (b"hello", "not readable"),
+        (_bomb(9_000), "9000 x 9000 is too large"),
+        (_bomb(60_000), "DecompressionBomb"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not readable"),
+    ],
+)
+def test_what_is_no_picture_is_one_reason(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "x.png").write_bytes(data)
+    with pytest.raises(ImageError, match=f"x.png: .*{reason}"):
+        load_pixels(tmp_path / "x.png", SIZE)
+
+
+def _spoilt(data: bytes, rng: random.Random) -> bytes:
+    """The bytes cut, flipped, doubled or filled with noise somewhere."""
+    spoilt = bytearray(data)
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(spoilt))
+        match rng.randrange(4):
+            case 0:
+                spoilt = spoilt[: max(1, at)]
+            case 1:
+                spoilt[at] ^= 1 << rng.randrange(8)
+            case 2:
+                spoilt[at:at] = spoilt[at : at + rng.randint(1, 40)]
+            case _:
+                spoilt[at : at + 8] = rng.randbytes(8)
+    return bytes(spoilt)
+
+
+def _each(tmp_path: Path, originals: dict[str, bytes], rounds: int) -> list[Path]:
+    rng = random.Random(0)
+    paths = []
+    for number in range(rounds):
+        name = rng.choice(sorted(originals))
+        paths.append(tmp_path / f"{number}-{name}")
+        paths[-1].write_bytes(_spoilt(originals[name], rng))
+    return paths
+
+
+def _attempt(read: Callable[[Path], object], path: Path, *expected: type[Exception]) -> bool:
+    """Whether the file was read; anything but the expected errors fails the test."""
+    try:
+        read(path)
+    except expected as error:
+        told = str(error)
+    else:
+        return True
+    assert told
+    assert "\n" not in told
+    return False
+
+
+def test_spoilt_pictures_are_pictures_or_one_reason(tmp_path: Path) -> None:
+    originals = {}
+    for kind in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"):
+        buffer = io.BytesIO()
+        _picture().save(buffer, kind)
+        originals[f"picture.{kind.lower()}"] = buffer.getvalue()
+    read = [
+        _attempt(lambda p: load_pixels(p, SIZE), path, ImageError)
+        for path in _each(tmp_path, originals, 200)
+    ]
+    assert 0 < sum(read) < 200
+
+
+def _wave(seconds: float, rate: int = 16_000) -> np.ndarray:
+    return 0.3 * np.sin(2 * np.pi * 220 * np.arange(int(seconds * rate)) / rate)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec.load("zoo:encodec-tiny", 1.6)
+
+
+@pytest.mark.parametrize(
+    ("wave", "rate"),
+    [
+        (_wave(0.5, 8_000), 8_000),
+        (np.stack([_wave(0.5, 44_100)] * 2, 1), 44_100),
+        (np.zeros(8_000), 16_000),
+        (50 * _wave(0.5), 16_000),
+        (np.ones(1), 16_000),
+    ],
+    ids=["8 kHz", "stereo", "silent", "clipped", "one sample"],
+)
+def test_unusual_speech_is_spoken_again(
+    tmp_path: Path, codec: Codec, wave: np.ndarray, rate: int
+) -> None:
+    soundfile.write(tmp_path / "x.wav", wave, rate, subtype="FLOAT")
+    units = codec.encode(read_speech(tmp_path / "x.wav", codec.sample_rate))
+    assert units.shape[0] == 4
+    assert np.isfinite(codec.decode(units)).all()
+
+
+@pytest.mark.parametrize(
+    ("wave", "rate", "reason"),
+    [
+        (np.zeros(0), 16_000, "no samples"),
+        (np.array([0.0, np.nan]), 16_000, "not numbers"),
+        (np.zeros(1_000_000), 1_000, "longer than 900 s"),
+        (np.zeros(10), 7, "a sample rate of 7 Hz"),
+    ],
+)
+def test_what_is_no_speech_is_one_reason(
+    tmp_path: Path, wave: np.ndarray, rate: int, reason: str
+) -> None:
+    soundfile.write(tmp_path / "x.wav", wave, rate, subtype="FLOAT")
+    with pytest.raises(SpeechError, match=f"x.wav: .*{reason}"):
+        read_speech(tmp_path / "x.wav", 16_000)
+
+
+def test_spoilt_speech_is_speech_or_one_reason(tmp_path: Path) -> None:
+    originals = {}
+    for kind in ("WAV", "FLAC", "OGG", "MP3"):
+        buffer = io.BytesIO()
+        soundfile.write(buffer, _wave(0.3), 16_000, format=kind)
+        originals[f"speech.{kind.lower()}"] = buffer.getvalue()
+    read = [
+        _attempt(lambda p: read_speech(p, 16_000), path, SpeechError)
+        for path in _each(tmp_path, originals, 200)
+    ]
+    assert 0 < sum(read) < 200
+
+
+def test_spoilt_text_files_are_read_or_one_line(tmp_path: Path) -> None:
+    manifest = (shipped_folder() / "manifest.jsonl").read_bytes()[:2000]
+    job = (Path(__file__).parents[2] / "jobs" / "demo.yaml").read_bytes()
+    tokens = b"a.jpg#0\tA dog runs .\na.jpg#1\tTwo dogs .\nb.jpg#0\tA cat .\n"
+    table = b'image,caption\na.jpg,"A dog, running"\nb.jpg,A cat .\n'
+    readers: dict[str, Callable[[Path], object]] = {
+        "manifest.jsonl": lambda p: read_scenes(p.parent),
+        "job.yaml": lambda p: parse(p, Job),
+        "tokens.txt": read_tokens,
+        "captions.csv": read_csv,
+    }
+    rng = random.Random(1)
+    originals = {"manifest.jsonl": manifest, "job.yaml": job}
+    originals |= {"tokens.txt": tokens, "captions.csv": table}
+    for name, data in originals.items():
+        for _ in range(60):
+            (tmp_path / name).write_bytes(_spoilt(data, rng))
+            _attempt(readers[name], tmp_path / name, UserError)
+
+
+def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"")
+    folder = tmp_path / "split"
+    folder.mkdir()
+    row = {"id": "a", "image": "../secret.png", "captions": [{"text": "a dog"}]}
+    (folder / "manifest.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UserError, match="leads out of the dataset's folder"):
+        load_scenes(folder)
+    (folder / "manifest.jsonl").write_text(json.dumps(row | {"id": "../a", "image": "a.png"}))
+    with pytest.raises(UserError, match="jsonl:1: not a scene"):
+        load_scenes(folder)
+
+
+def test_yaml_makes_no_objects(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("name: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(UserError, match="not readable as YAML"):
+        parse(tmp_path / "job.yaml", TypeAdapter(dict).core_schema)
