@@ -28,7 +28,7 @@ from bench.datasets.types import Caption, Item
 from bench.evaluation import Actors, Evaluation
 from bench.ledger import Ledger
 from bench.rows import HeardRow, Spoken
-from bench.spec import Job, PixVoxSpec
+from bench.spec import DecodingSpec, Job, PixVoxSpec
 
 KINDS = ("driver", "speaker", "listener", "raylet", "write", "rename", "disk")
 """Whom a kill meets: four processes, the driver just before and after a part's rename, a disk
@@ -76,7 +76,10 @@ def _silent(what: str, done: int, total: int) -> None:
 
 def evaluation(folder: Path, items: int, speakers: int, listeners: int) -> Evaluation:
     """The small run: two cells of one system that nothing has to be loaded for."""
-    system = PixVoxSpec(kind="pixvox", label="stub", weights="none", prompts=(0.0, 0.5))
+    few = DecodingSpec(slots=4)
+    system = PixVoxSpec(
+        kind="pixvox", label="stub", weights="none", prompts=(0.0, 0.5), decoding=few
+    )
     job = Job.model_validate(
         {
             "name": "chaos",
@@ -115,7 +118,7 @@ def _die_at(kind: str, after: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         real(descriptor)
 
-    os.fsync = fsync
+    os.fsync = fsync  # type: ignore[assignment]
 
 
 def child(arguments: Sequence[str]) -> int:
@@ -224,7 +227,7 @@ def _attempt(folder: Path, items: int, kind: str, rng: random.Random) -> bool:
     command += ["--die", die, "--after", str(rng.randint(1, max(1, items // 20)))]
     process = subprocess.Popen(
         command,
-        env=os.environ | {"PIXVOX_CHAOS_PAUSE": "0.05"},
+        env=os.environ | {"PIXVOX_CHAOS_PAUSE": "0.15"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -255,33 +258,42 @@ def _file(frame: pl.DataFrame) -> bytes:
     return hashlib.sha256(buffer.getvalue()).digest()
 
 
-def rounds(
-    folder: Path,
-    count: int,
-    items: int,
-    kinds: Sequence[str],
-    seed: int,
-    report: Callable[[str, int, int], None],
+def unbroken(folder: Path, items: int) -> pl.DataFrame:
+    """The rows of a run that nothing is done to."""
+    _attempt(folder, items, "none", random.Random(0))
+    return pl.read_parquet(folder / "rows.parquet")
+
+
+def one_round(
+    folder: Path, whole: pl.DataFrame, items: int, kinds: Sequence[str], rng: random.Random
 ) -> Verdict:
-    """`count` times: a run that is killed one to three times and resumed, against the unbroken.
+    """A run killed once in each of the ways and resumed, against the unbroken one's rows.
 
     Raises RuntimeError where a run hangs or cannot be finished.
     """
-    _attempt(folder / "unbroken", items, "none", random.Random(0))
-    whole = pl.read_parquet(folder / "unbroken" / "rows.parquet")
+    kills = Counter[str]()
+    for kind in kinds:
+        kills[kind] += _attempt(folder, items, kind, rng)
+    _attempt(folder, items, "none", rng)
+    if not (folder / "rows.parquet").exists():
+        raise RuntimeError(f"{folder}: the run could not be finished after its kills")
+    return Verdict(1, dict(kills), *_compare(folder, whole))
+
+
+def rounds(
+    folder: Path, count: int, items: int, seed: int, report: Callable[[str, int, int], None]
+) -> Verdict:
+    """`count` rounds of one to three kills each, their kinds drawn from the seed."""
+    whole = unbroken(folder / "unbroken", items)
     kills = Counter[str]()
     lost = doubled = different = 0
     for number in range(count):
         rng = random.Random(f"{seed}/{number}")
-        here = folder / f"round{number}"
-        for _ in range(rng.randint(1, 3)):
-            kind = rng.choice(list(kinds))
-            kills[kind] += _attempt(here, items, kind, rng)
-        _attempt(here, items, "none", rng)
-        if not (here / "rows.parquet").exists():
-            raise RuntimeError(f"{here}: the run could not be finished after its kills")
-        found = _compare(here, whole)
-        lost, doubled, different = lost + found[0], doubled + found[1], different + found[2]
+        kinds = [rng.choice(KINDS) for _ in range(rng.randint(1, 3))]
+        found = one_round(folder / f"round{number}", whole, items, kinds, rng)
+        kills.update(found.kills)
+        lost, doubled = lost + found.lost, doubled + found.doubled
+        different += found.different
         report("chaos", number + 1, count)
     return Verdict(count, dict(kills), lost, doubled, different)
 
@@ -293,7 +305,7 @@ def run(count: int, items: int, seed: int, save: Path | None) -> int:
     from bench.progress import progress
 
     with tempfile.TemporaryDirectory(prefix="pixvox-chaos-") as name, progress() as report:
-        verdict = rounds(Path(name), count, items, KINDS, seed, report)
+        verdict = rounds(Path(name), count, items, seed, report)
     print(f"{verdict.rounds} rounds, kills that were met: {verdict.kills}")
     print(
         f"rows lost {verdict.lost}, doubled {verdict.doubled}; runs whose rows differ in any "
