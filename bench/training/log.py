@@ -40,6 +40,17 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def last_row(path: Path) -> dict[str, Any] | None:
+    """The last whole row of a log, however long it is; None where there is none yet."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        lines = file.read().split(b"\n")[:-1]
+    row: dict[str, Any] | None = json.loads(lines[-1]) if lines else None
+    return row
+
+
 def draw(folder: Path) -> Path | None:
     """Draws `loss.svg` beside the log: the training loss, and the validation loss per codebook."""
     log = folder / "log.jsonl"

@@ -4,7 +4,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from bench.cluster.session import ray_session
 from bench.errors import UserError
 from bench.spec import ClusterSpec
 from bench.training.data import Report, spoken_captions
-from bench.training.log import Log, draw, read_log
+from bench.training.log import Log, draw, last_row
 from bench.training.spec import CodecJob, PixVoxJob, VisionJob
 from pixvox.blip import from_blip
 from pixvox.codec import Codec
@@ -46,14 +45,10 @@ def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
     Raises WeightsError for a codec that the model cannot speak with.
     """
     torch.manual_seed(job.plan.seed)
-    name = job.codec
-    if Path(name).parent == Path("work/zoo"):
-        # The zoo's recipe: what is trained on is what will ship under this name.
-        name = f"zoo:{Path(name).name}"
     options: dict[str, Any] = {
         "pattern": job.pattern,
         "dropout": job.dropout,
-        "codec": name,
+        "codec": job.codec_name or job.codec,
         "codec_digest": codec.digest,
         "bandwidth": job.bandwidth,
         "num_codebooks": codec.codebooks,
@@ -140,6 +135,7 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
         if (value := getattr(job, key)) and Path(value).is_dir()
     }
     paths: dict[str, Any] = {"output": job.output.absolute(), "data": data}
+    paths["codec_name"] = job.codec_name or job.codec
     paths |= {
         key: value.absolute()
         for key in ("vision", "start_from")
@@ -160,7 +156,7 @@ def run_pixvox(job: PixVoxJob, report: Report) -> None:
     except WeightsError as error:
         raise UserError(str(error)) from error
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
-    with ray_session(ClusterSpec()):
+    with ray_session(ClusterSpec(address=job.address)):
         import ray
 
         resources = ray.cluster_resources()
@@ -209,7 +205,6 @@ def _fit(
 
 
 def _report_last(folder: Path, steps: int, report: Report) -> None:
-    with suppress(FileNotFoundError):
-        rows = read_log(folder / "log.jsonl")
-        if rows:
-            report(f"loss {rows[-1]['loss']:.3f}", rows[-1]["step"], steps)
+    row = last_row(folder / "log.jsonl")
+    if row is not None:
+        report(f"loss {row['loss']:.3f}", row["step"], steps)

@@ -65,7 +65,9 @@ class PixVoxJob(Strict):
     It starts either from a BLIP captioning checkpoint (`blip`) or, at the zoo's size, from an
     image encoder alone (`vision`); `start_from` then names a PixVoxLM, trained over another image
     encoder, whose decoder is gone on from. Speech that needs more steps than the model has
-    positions is an error that names it, unless `too_long` says to leave it out.
+    positions is an error that names it, unless `too_long` says to leave it out. `codec_name` is what
+    the saved model calls its codec, where that is not how the job finds it; `address` is that of a
+    running Ray cluster.
     """
 
     kind: Literal["pixvox"]
@@ -73,6 +75,7 @@ class PixVoxJob(Strict):
     data: Data
     pattern: Pattern
     codec: str
+    codec_name: str | None = None
     bandwidth: float
     blip: str | None = None
     vision: Path | None = None
@@ -81,6 +84,7 @@ class PixVoxJob(Strict):
     too_long: Literal["fail", "skip"] = "fail"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     workers: PositiveInt = 1
+    address: str | None = None
     threads: Annotated[int, Field(ge=0)] = 0
     tracking: Literal["tensorboard"] | None = None
     plan: Training
