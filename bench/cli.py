@@ -17,6 +17,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("job", type=Path, help="a job file, such as jobs/demo.yaml")
     run.add_argument("--limit", type=int, help="take only the first N items")
     run.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
+    rescore = commands.add_parser("rescore", help="score a run's transcripts anew, without models")
+    rescore.add_argument("job", type=Path, help="its job file, with another scoring perhaps")
+    rescore.add_argument("--limit", type=int, help="take only the first N items")
+    rescore.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
     train = commands.add_parser("train", help="run a training job, or go on with it")
     train.add_argument("job", type=Path, help="a job file, such as jobs/train/encodec-tiny.yaml")
     doctor = commands.add_parser("doctor", help="push one item through every stage")
@@ -68,7 +72,8 @@ def _perf_parser(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from bench.run import run_job
 
-    return run_job(arguments.job, arguments.runs, arguments.limit)
+    score_only = arguments.command == "rescore"
+    return run_job(arguments.job, arguments.runs, arguments.limit, score_only)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -163,6 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     commands = {
         "run": _run,
+        "rescore": _run,
         "train": _train,
         "doctor": _doctor,
         "scenes": _scenes,

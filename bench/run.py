@@ -116,10 +116,11 @@ def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
     partial.replace(folder / "run.json")
 
 
-def run_job(path: Path, runs: Path, limit: int | None) -> int:
+def run_job(path: Path, runs: Path, limit: int | None, score_only: bool = False) -> int:
     """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
 
-    Raises UserError for a job that cannot be run, or while another driver runs it.
+    With `score_only` no model is loaded: what was heard is scored anew. Raises UserError for a job
+    that cannot be run, for rows that are not there to score, or while another driver runs it.
     """
     job: Job = parse(path, Job)
     limit = limit if limit is not None else job.limit
@@ -128,10 +129,12 @@ def run_job(path: Path, runs: Path, limit: int | None) -> int:
     folder = runs / job.name
     ledger = Ledger(folder / "ledger")
     with ledger.lock():
-        return _run_locked(job, path, folder, ledger, limit)
+        return _run_locked(job, path, folder, ledger, limit, score_only)
 
 
-def _run_locked(job: Job, path: Path, folder: Path, ledger: Ledger, limit: int | None) -> int:
+def _run_locked(
+    job: Job, path: Path, folder: Path, ledger: Ledger, limit: int | None, score_only: bool
+) -> int:
     from bench.listening.whisper import file_digest, locate
 
     started = time.monotonic()
@@ -153,6 +156,8 @@ def _run_locked(job: Job, path: Path, folder: Path, ledger: Ledger, limit: int |
         f"{job.name}: {len(cells)} cells × {len(items)} of {len(dataset.items)} "
         f"{dataset.name} {dataset.split} images; {total - missing} of {total} rows already there"
     )
+    if missing and score_only:
+        raise UserError(f"{path}: {missing} rows are not heard yet; run first: pixvox run {path}")
     if missing:
         with progress() as report:
             evaluation.complete(checkpoint, report)

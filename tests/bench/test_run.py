@@ -65,6 +65,16 @@ def test_a_flickr8k_folder_from_images_to_tables(
     assert parts == {p: p.stat().st_mtime_ns for p in (run / "ledger").rglob("*.parquet")}
     assert table == (run / "tables" / "table2.csv").read_bytes()
 
+    # Another way of scoring needs the transcripts only, and a further system's are not there.
+    others = _job(tmp_path, flickr8k, scoring={"references": "others"})
+    assert main(["rescore", str(others), "--runs", str(tmp_path)]) == 0
+    assert parts == {p: p.stat().st_mtime_ns for p in (run / "ledger").rglob("*.parquet")}
+    assert table != (run / "tables" / "table2.csv").read_bytes()
+    capsys.readouterr()
+    more = _job(tmp_path, flickr8k, systems=[{"kind": "recorded", "caption": 1}])
+    assert main(["rescore", str(more), "--runs", str(tmp_path)]) == 2
+    assert "4 rows are not heard yet; run first: pixvox run" in capsys.readouterr().err
+
 
 def _refused(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
     assert main(["run", str(job), "--runs", str(tmp_path)]) == 2
