@@ -54,8 +54,15 @@ def resample(wave: Wave, source: int, target: int) -> Wave:
 
 
 def write_wav(path: Path, wave: Wave, rate: int) -> None:
-    """Writes 16-bit PCM that any player plays; what is louder than full scale is clipped."""
+    """Writes 16-bit PCM that any player plays; what is louder than full scale is clipped.
+
+    Raises OSError where it cannot be written.
+    """
+    import io
+
     import soundfile
 
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(wave, -1, 1), rate, subtype="PCM_16", format="WAV")
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.clip(wave, -1, 1), rate, subtype="PCM_16", format="WAV")
+    path.write_bytes(buffer.getvalue())

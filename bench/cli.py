@@ -77,14 +77,17 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from bench.errors import bad_input
+    from bench.lock import locked
     from bench.progress import progress, quiet_libraries
+    from bench.training.pixvox import state_folder
     from bench.training.run import RUNNERS
     from bench.training.spec import TrainingJob
     from bench.yamlfile import parse
 
     job = parse(arguments.job, TrainingJob)
     quiet_libraries()
-    with progress() as report:
+    with locked(state_folder(job)), bad_input(), progress() as report:
         RUNNERS[type(job)](job, report)
     print(f"weights: {job.output}")
     return 0
@@ -128,15 +131,25 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 
 def _model(arguments: argparse.Namespace) -> int:
+    from bench.errors import bad_input
     from bench.model import info
 
-    return info(arguments.weights)
+    with bad_input():
+        return info(arguments.weights)
 
 
 def _perf(arguments: argparse.Namespace) -> int:
+    from bench.errors import UserError, bad_input
     from bench.progress import quiet_libraries
 
     quiet_libraries()
+    if min(arguments.slots, arguments.images, getattr(arguments, "rounds", 1)) < 1:
+        raise UserError("perf: --slots, --images and --rounds start at 1")
+    with bad_input():
+        return _measure(arguments)
+
+
+def _measure(arguments: argparse.Namespace) -> int:
     if arguments.what == "decode":
         from bench.perf import decode
 

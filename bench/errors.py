@@ -1,5 +1,24 @@
 """The one error that users cause: bad input, told in one line with its mend."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(ValueError):
     """Input that cannot be used; the message names the file, the item and the mend."""
+
+
+@contextmanager
+def bad_input() -> Iterator[None]:
+    """Tells what weights, files or options were refused for in one line, as a UserError.
+
+    For commands whose work starts by loading what the user named.
+    """
+    from pixvox.weights import WeightsError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (WeightsError, OSError, ImportError) as error:
+        raise UserError(" ".join(str(error).split())) from error

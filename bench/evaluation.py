@@ -84,12 +84,16 @@ class Evaluation:
             hears = ray.remote(num_cpus=plan.cpu, num_gpus=plan.gpu)(actors.listener)
             speaks = ray.remote(num_cpus=0, num_gpus=plan.gpu)(actors.speaker)
             deadline = self.job.cluster.deadline_seconds
+            unheard = {
+                cell: (self.items.keys() & self.spoken[cell]) - self.heard[cell]
+                for cell in self.cells
+            }
             listening: Pool[Any] = Pool(
                 partial(_new, hears, self.job.asr, str(checkpoint), 1),
                 plan.listeners,
                 lambda batch: (batch.tag.system, batch.items),
                 deadline,
-                self._spoken_before(),
+                self._spoken_before(unheard),
             )
             groups: dict[SystemSpec, list[Cell]] = defaultdict(list)
             for cell in self.cells:
@@ -132,10 +136,9 @@ class Evaluation:
             chosen = names[start : start + size]
             yield Batch(system, [(self.items[name], lacking[name]) for name in chosen])
 
-    def _spoken_before(self) -> Iterator[Batch[Any]]:
+    def _spoken_before(self, unheard: dict[Cell, set[str]]) -> Iterator[Batch[Any]]:
         """What an earlier run spoke and nobody heard, read part by part as it is wanted."""
-        for cell in self.cells:
-            wanted = (self.items.keys() & self.spoken[cell]) - self.heard[cell]
+        for cell, wanted in unheard.items():
             if not wanted:
                 continue
             for part in self.ledger.parts("spoken", cell.speech_key, SPOKEN_SCHEMA):

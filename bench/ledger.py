@@ -5,18 +5,18 @@ that no longer has its digest is set aside and its rows count as not done. Resum
 to the ledger; tables and pages are derived from it and can be thrown away.
 """
 
-import fcntl
 import hashlib
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from bench.errors import UserError
+from bench.lock import locked
 
 STAGES = ("spoken", "heard")
 
@@ -24,6 +24,12 @@ STAGES = ("spoken", "heard")
 def is_whole(path: Path, data: bytes) -> bool:
     """Whether a part's bytes are those that its name promises."""
     return hashlib.sha256(data).hexdigest()[:32] == path.stem.removeprefix("part-")
+
+
+def final(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row an item, sorted by item: a machine's failure only where nothing replaced it."""
+    ordered = rows.sort("item", pl.col("cause") == "machine", maintain_order=True)
+    return ordered.unique("item", keep="first", maintain_order=True)
 
 
 class Ledger:
@@ -36,26 +42,9 @@ class Ledger:
     def _parts(self, stage: str, key: str) -> Path:
         return self.folder / stage / key
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keeps the ledger for one driver; the system lets go of it however the driver ends.
-
-        Raises UserError where another driver has it.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a+") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                stream.seek(0)
-                raise UserError(
-                    f"{self.folder}: another pixvox (process {stream.read().strip()}) is writing "
-                    "here; wait for it, or stop it"
-                ) from error
-            stream.truncate(0)
-            stream.write(str(os.getpid()))
-            stream.flush()
-            yield
+    def lock(self) -> AbstractContextManager[None]:
+        """Keeps the ledger for one driver (see locked)."""
+        return locked(self.folder)
 
     def append(self, stage: str, key: str, rows: pl.DataFrame) -> None:
         """Commits rows as one part."""
@@ -94,13 +83,8 @@ class Ledger:
             yield part
 
     def rows(self, stage: str, key: str, schema: dict[str, Any]) -> pl.DataFrame:
-        """All committed rows, one an item, sorted by item.
-
-        What was made again after a machine's failure replaces the row of that failure.
-        """
-        rows = pl.concat([pl.DataFrame(schema=schema), *self.parts(stage, key, schema)])
-        final = rows.sort("item", pl.col("cause") == "machine", maintain_order=True)
-        return final.unique("item", keep="first", maintain_order=True)
+        """All committed rows, one an item (see `final`)."""
+        return final(pl.concat([pl.DataFrame(schema=schema), *self.parts(stage, key, schema)]))
 
     def settled(self, stage: str, key: str, schema: dict[str, Any]) -> set[str]:
         """Items whose row is final: done, or failed by a fault of their own."""

@@ -10,7 +10,7 @@ from bench.errors import UserError
 from pixvox.blip import blip_config
 from pixvox.card import PUBLISHED_TOTAL, PUBLISHED_TRAINABLE, Counts, count_config
 from pixvox.configuration import PixVoxConfig
-from pixvox.weights import WeightsError, resolve
+from pixvox.weights import resolve
 
 _CODEBOOKS = (2, 4, 8, 16, 32)
 """K of EnCodec's 24 kHz model at 1.5, 3, 6, 12 and 24 kbps."""
@@ -25,7 +25,7 @@ def _config(name: str) -> PixVoxConfig:
         if stated.get("model_type") == "pixvox":
             return PixVoxConfig.from_pretrained(folder)
         return blip_config(folder)
-    except (WeightsError, json.JSONDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{name}: {error}" if name not in str(error) else str(error)) from error
 
 

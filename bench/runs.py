@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.errors import UserError
-from bench.ledger import STAGES, Ledger, is_whole
+from bench.ledger import STAGES, Ledger, final, is_whole
 from bench.manifest import read_manifest
 
 
@@ -48,13 +48,13 @@ def _all(runs: Path) -> list[Path]:
 def _counts(run: Path, stage: str, key: str) -> tuple[int, int]:
     """Rows and failed rows of one ledger key, damaged parts left out."""
     frames = [
-        pl.read_parquet(part, columns=["item", "status"])
-        for part in (run / "ledger" / stage / key).glob("part-*.parquet")
+        pl.read_parquet(part, columns=["item", "status", "cause"])
+        for part in sorted((run / "ledger" / stage / key).glob("part-*.parquet"))
         if is_whole(part, part.read_bytes())
     ]
     if not frames:
         return 0, 0
-    rows = pl.concat(frames).unique("item")
+    rows = final(pl.concat(frames))
     return rows.height, rows.filter(pl.col("status") != "ok").height
 
 

@@ -16,6 +16,14 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 
+def use_threads_of_torch() -> None:
+    """Has the loops use as many threads as PyTorch's products do here."""
+    import numba
+    import torch
+
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+
+
 @lru_cache(maxsize=1)
 def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     """`(append_and_attend, attend)`, compiled on first use and cached beside this file.

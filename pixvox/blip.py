@@ -50,7 +50,7 @@ def blip_config(folder: Path, **changes: Any) -> PixVoxConfig:
     """The PixVoxConfig that fits a BLIP captioning folder; raises WeightsError if it is none."""
     try:
         stated = json.loads((folder / "config.json").read_text())
-        vision, text = stated["vision_config"], stated["text_config"]
+        vision, text = dict(stated["vision_config"]), dict(stated["text_config"])
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise WeightsError(
             f"{folder}: config.json is not BLIP's (no vision_config and text_config); "

@@ -1,5 +1,6 @@
 """Training states on disk: whole or not there, and never code."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Writes a training state beside `path` and moves it there in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
+    partial = path.with_suffix(f".{os.getpid()}.part")
     torch.save(state, partial)
     partial.replace(path)
 

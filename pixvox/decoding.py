@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pixvox.attention import use_threads_of_torch
 from pixvox.modeling import PixVoxLM
 from pixvox.patterns import Layout, layout
 from pixvox.sampling import Decoding, choose, item_noise
@@ -119,6 +120,8 @@ class Engine:
         in_memory: list[int | None] = [None] * (self.decoding.slots // self.decoding.lanes)
         done: dict[int, Generation] = {}
         self.busy.zero_()
+        self.position.zero_()
+        use_threads_of_torch()
         while len(done) < len(requests):
             self._admit(queue, held, in_memory, images, requests)
             self._run()
@@ -128,7 +131,9 @@ class Engine:
                 if index is not None and position[slot] >= needed[slot]:
                     done[index] = self._take(slot, requests[index].item, ends[slot])
                     held[slot] = None
+                    # An idle row must not keep the window of the others wide.
                     self.busy[slot] = False
+                    self.position[slot] = 0
         return [done[index] for index in range(len(requests))]
 
     def _admit(
@@ -205,9 +210,10 @@ class Engine:
                 for _ in range(2):
                     self._advance(window)
             torch.cuda.current_stream().wait_stream(stream)
-            self.graphs[window] = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graphs[window]):
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
                 self._advance(window)
+            self.graphs[window] = graph
             for buffer, value in zip((self.sequence, self.position, self.ends), kept, strict=True):
                 buffer.copy_(value)
         self.graphs[window].replay()

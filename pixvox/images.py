@@ -23,7 +23,8 @@ class ImageError(ValueError):
 
 def normalise(images: Tensor) -> Tensor:
     """uint8 images `[..., 3, H, W]` as BLIP's image processor scales them (CLIP's mean and std)."""
-    return (images.float() / 255 - _MEAN) / _STD
+    mean, deviation = _MEAN.to(images.device), _STD.to(images.device)
+    return (images.float() / 255 - mean) / deviation
 
 
 def load_image(path: Path, size: int) -> Tensor:

@@ -5,9 +5,10 @@ however it is cut: gradients are weighed by targets, so workers and micro-batche
 rounding and dropout.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pixvox.checkpoint import load_state, save_state
 from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.schedule import cosine
+from pixvox.weights import WeightsError
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ class Training:
             raise ValueError("micro_batch is 0 (a worker's whole share) or more")
 
 
+_FREE = ("micro_batch", "precision", "validate_every", "checkpoint_every")
+"""What may change between two parts of one training: the steps stay the same but for rounding."""
+
+
 @dataclass(frozen=True)
 class Step:
     """What one step reports; the validation losses `[K]` only where it validated."""
@@ -131,7 +137,11 @@ def _precision(plan: Training, device: torch.device) -> AbstractContextManager[o
     if wanted == "auto":
         # Without instructions of its own bfloat16 is emulated, many times slower than float32.
         on_cpu = bool(torch.cpu._is_avx512_bf16_supported())
-        has = torch.cuda.is_bf16_supported() if device.type == "cuda" else on_cpu
+        has = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.type == "cuda"
+            else on_cpu
+        )
         wanted = "bfloat16" if has else "float32"
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted == "bfloat16")
 
@@ -173,6 +183,15 @@ def trainable(model: PixVoxLM, train_vision: bool) -> list[Tensor]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
+def _identity(model: PixVoxLM, data: SpokenCaptions, plan: Training) -> str:
+    """What a checkpoint is of: the model's make, the recipe's course, and the data's units."""
+    course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
+    state = hashlib.sha256(repr((model.config.to_json_string(), sorted(course.items()))).encode())
+    for units in data.units:
+        state.update(units.to(torch.int16).numpy().tobytes())
+    return state.hexdigest()[:16]
+
+
 def train(
     model: PixVoxLM, data: SpokenCaptions, validation: SpokenCaptions, plan: Training, folder: Path
 ) -> Iterator[Step]:
@@ -180,7 +199,8 @@ def train(
 
     `folder/state.pt` is the last checkpoint: the same call goes on from it with the same batches
     and dropout as an unbroken run. `folder/best.pt` holds the weights of the lowest validation
-    loss so far. Every worker calls this with the same arguments; the first writes.
+    loss so far. Every worker calls this with the same arguments; the first writes. Raises
+    WeightsError where the checkpoint is another training's.
     """
     rank, size = _world()
     device = next(model.parameters()).device
@@ -189,7 +209,13 @@ def train(
         parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay
     )
     saved = load_state(folder / "state.pt") or {"step": 0, "best": float("inf")}
+    identity = _identity(model, data, plan)
     if saved["step"]:
+        if saved.get("identity") != identity:
+            raise WeightsError(
+                f"{folder / 'state.pt'}: the checkpoint of another model, recipe or data; remove "
+                f"{folder}, or choose another output"
+            )
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
     best = float(saved["best"])
@@ -229,7 +255,9 @@ def train(
                     save_state(folder / "best.pt", {"model": model.state_dict()})
         if rank == 0 and ((step + 1) % plan.checkpoint_every == 0 or last):
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-            save_state(folder / "state.pt", state | {"step": step + 1, "best": best})
+            save_state(
+                folder / "state.pt", state | {"step": step + 1, "best": best, "identity": identity}
+            )
         losses_seen = tuple(_summed(seen).tolist())
         yield Step(step + 1, sum(losses_seen) / len(losses_seen), losses_seen, checked)
     if rank == 0 and (chosen := load_state(folder / "best.pt")) is not None:

@@ -8,12 +8,14 @@ paper's recipe, PixVoxLM then keeps it frozen.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.models.blip.modeling_blip import BlipVisionModel
 
+from pixvox.checkpoint import load_state, save_state
 from pixvox.images import normalise
 from pixvox.schedule import cosine
 
@@ -27,6 +29,7 @@ class VisionTraining:
     learning_rate: float = 1e-3
     warmup: int = 100
     seed: int = 0
+    checkpoint_every: int = 250
 
 
 def word_targets(captions: Sequence[Sequence[str]], least: int = 20) -> tuple[list[str], Tensor]:
@@ -46,19 +49,25 @@ def word_targets(captions: Sequence[Sequence[str]], least: int = 20) -> tuple[li
 
 
 def pretrain(
-    vision: BlipVisionModel, images: Tensor, shares: Tensor, plan: VisionTraining
-) -> Iterator[float]:
+    vision: BlipVisionModel, images: Tensor, shares: Tensor, plan: VisionTraining, folder: Path
+) -> Iterator[tuple[int, float]]:
     """Trains `vision` on images `[I, 3, H, W]` (uint8) and word shares `[I, W]`, in place.
 
-    Yields the loss of every step: binary cross entropy, in nats a picture.
+    Yields every step's number and loss: binary cross entropy, in nats a picture. The state is
+    written to `folder/state.pt`; the same call goes on from it.
     """
     torch.manual_seed(plan.seed)
-    rng = np.random.default_rng(plan.seed)
     reader = nn.Linear(vision.config.hidden_size, shares.shape[1])
     parameters = [*vision.parameters(), *reader.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=0.05)
+    saved = load_state(folder / "state.pt")
+    if saved is not None:
+        vision.load_state_dict(saved["vision"])
+        reader.load_state_dict(saved["reader"])
+        optimiser.load_state_dict(saved["optimiser"])
     vision.train()
-    for step in range(plan.steps):
+    for step in range(saved["step"] if saved else 0, plan.steps):
+        rng = np.random.default_rng((plan.seed, step))
         rows = torch.from_numpy(rng.integers(len(images), size=plan.batch))
         with torch.autocast("cpu", torch.bfloat16):
             states = vision(normalise(images[rows])).last_hidden_state
@@ -73,5 +82,9 @@ def pretrain(
         for group in optimiser.param_groups:
             group["lr"] = cosine(step, plan.steps, plan.learning_rate, plan.warmup)
         optimiser.step()
-        yield loss.item()
+        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
+            state = {"vision": vision.state_dict(), "reader": reader.state_dict()}
+            state |= {"optimiser": optimiser.state_dict()}
+            save_state(folder / "state.pt", state | {"step": step + 1})
+        yield step + 1, loss.item()
     vision.eval()

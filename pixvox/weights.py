@@ -42,7 +42,7 @@ def resolve(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise WeightsError(
             f"{name}: no such folder, and the hub did not give it ({type(error).__name__}); "
             "name a local folder of weights"

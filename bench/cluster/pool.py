@@ -54,6 +54,15 @@ class _Worker(Generic[T]):
     failed_starts: int = 0
 
 
+_DEVICE_LOST = ("CUDA error", "cuDNN error", "CUBLAS_STATUS")
+
+
+def _is_machines(error: Exception) -> bool:
+    """Whether a batch failed for want of memory or disk, which another time may be there."""
+    cause = getattr(error, "cause", None)
+    return isinstance(cause, OSError | MemoryError) or "out of memory" in str(error)
+
+
 def _reason(error: Exception) -> str:
     return " ".join(str(error).strip().splitlines()[-1:]) or type(error).__name__
 
@@ -74,7 +83,7 @@ class Pool(Generic[T]):
         source: Iterator[Batch[T]] | None = None,
     ) -> None:
         import ray
-        from ray.exceptions import RayError
+        from ray.exceptions import GetTimeoutError, RayError
 
         self._start = start
         self._message = message
@@ -84,7 +93,12 @@ class Pool(Generic[T]):
         self._workers = [self._started() for _ in range(size)]
         try:
             # One that cannot start at all is no item's fault, so this comes before any item.
-            ray.get([worker.ready for worker in self._workers])
+            ray.get([worker.ready for worker in self._workers], timeout=deadline)
+        except GetTimeoutError as error:
+            raise RuntimeError(
+                f"no place for {size} actors within {deadline:.0f} s; free the machine, or ask "
+                "for fewer (cluster.speakers, cluster.listeners)"
+            ) from error
         except RayError as error:
             raise RuntimeError(
                 f"an actor did not start: {_reason(error)}; run: pixvox doctor"
@@ -217,13 +231,13 @@ class Pool(Generic[T]):
             yield from self._bury(worker, f"its actor died ({type(error).__name__})")
             return
         except RayError as error:
-            if "CUDA error" in str(error):
+            if any(sign in str(error) for sign in _DEVICE_LOST):
                 # The device's context is lost with it: every later batch there would fail too.
                 yield from self._bury(worker, _reason(error))
                 return
             worker.queue.popleft()
             worker.since = time.monotonic()
-            yield from self._split(batch, _reason(error), machine=False)
+            yield from self._split(batch, _reason(error), machine=_is_machines(error))
             return
         worker.queue.popleft()
         worker.since = time.monotonic()

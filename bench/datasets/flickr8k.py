@@ -8,6 +8,7 @@ folder under any of its names; `wav2capt.txt` and `wavs/` where the speech is th
 import csv
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.datasets.types import Caption, Dataset, Item, digest_of, text_lines
@@ -41,11 +42,22 @@ def read_csv(path: Path) -> dict[str, list[str]]:
     rows = csv.DictReader(io.StringIO("\n".join(text_lines(path)) + "\n", newline=""))
     if not {"image", "caption"} <= set(rows.fieldnames or ()):
         raise UserError(f"{path}:1: expected the columns image,caption, got {rows.fieldnames}")
-    for row in rows:
+    for row in _checked(rows, path):
+        if None in row:
+            raise UserError(
+                f"{path}:{rows.line_num}: more than two columns; quote the caption's commas"
+            )
         if not row["image"] or not (row["caption"] or "").strip():
             raise UserError(f"{path}:{rows.line_num}: an image without a caption; mend the line")
         found.setdefault(row["image"], []).append(row["caption"].strip())
     return found
+
+
+def _checked(rows: "csv.DictReader[str]", path: Path) -> Iterator[dict[str, str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise UserError(f"{path}:{rows.line_num}: not readable as CSV ({error})") from error
 
 
 def read_speech(folder: Path) -> dict[tuple[str, int], Path]:

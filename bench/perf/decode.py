@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.errors import UserError
 from bench.perf.eager import as_blip_text, eager_greedy
 from bench.perf.machine import bandwidth, machine, wait
 from pixvox.configuration import PixVoxConfig
@@ -69,7 +70,10 @@ def _states(model: PixVoxLM, images: int, trained: bool) -> Tensor:
     items = load_scenes(None).items[:images]
     with torch.inference_mode():
         return torch.cat(
-            [model.encode_images(load_image(i.image, vision.image_size)[None]) for i in items]
+            [
+                model.encode_images(load_image(i.image, vision.image_size)[None].to(model.device))
+                for i in items
+            ]
         )
 
 
@@ -123,8 +127,11 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
         lengths = {str(index): int(length) for index, length in enumerate(drawn)}
 
     def engine(lanes: int) -> _FixedLengths:
-        decoding = Decoding(max_seconds=plan.seconds, slots=plan.slots, lanes=lanes)
-        made = _FixedLengths(text_model, decoding)
+        try:
+            decoding = Decoding(max_seconds=plan.seconds, slots=plan.slots, lanes=lanes)
+            made = _FixedLengths(text_model, decoding)
+        except ValueError as error:
+            raise UserError(str(error)) from error
         made.lengths = lengths
         return made
 

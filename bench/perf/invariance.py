@@ -7,7 +7,7 @@ that does to the scores (units are decoded, heard and scored as in a run).
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from bench.perf.machine import machine
 from pixvox.decoding import Engine, Generation, Request
 from pixvox.modeling import PixVoxLM
 from pixvox.sampling import Decoding
-from pixvox.weights import WeightsError, resolve
+from pixvox.weights import resolve
 
 
 @dataclass(frozen=True)
@@ -42,26 +42,27 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
     from bench.datasets.scenes.load import load_scenes
     from pixvox.images import load_image
 
-    try:
-        model = PixVoxLM.from_pretrained(resolve(plan.weights), dtype=torch.float32).eval()
-    except WeightsError as error:
-        raise UserError(str(error)) from error
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = PixVoxLM.from_pretrained(resolve(plan.weights), dtype=torch.float32).eval().to(device)
     data = load_scenes()
     items = data.items[: plan.images]
     size = model.config.vision_config.image_size
     with torch.inference_mode():
         states = torch.cat(
-            [model.encode_images(load_image(item.image, size)[None]) for item in items]
+            [model.encode_images(load_image(i.image, size)[None].to(device)) for i in items]
         )
     none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
     requests = [Request(item.id, number, none) for number, item in enumerate(items)]
-    base = Decoding(temperature=plan.temperature, max_seconds=plan.seconds, slots=plan.slots)
 
-    def speak(decoding: Decoding, groups: list[list[Request]]) -> dict[str, Generation]:
-        engine = Engine(model, decoding)
+    def speak(slots: int, groups: list[list[Request]]) -> dict[str, Generation]:
+        try:
+            decoding = Decoding(temperature=plan.temperature, max_seconds=plan.seconds, slots=slots)
+            engine = Engine(model, decoding)
+        except ValueError as error:
+            raise UserError(str(error)) from error
         return {made.item: made for group in groups for made in engine.generate(states, group)}
 
-    whole = speak(base, [requests])
+    whole = speak(plan.slots, [requests])
     companies = {
         "backwards": [requests[::-1]],
         "in groups of 7": [requests[i : i + 7] for i in range(0, len(requests), 7)],
@@ -72,12 +73,12 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
     company: dict[str, int] = {}
     for name, groups in companies.items():
         report("invariance", len(company), total)
-        company[name] = _changed(whole, speak(base, groups))
+        company[name] = _changed(whole, speak(plan.slots, groups))
     slots: dict[str, dict[str, Any]] = {}
     speeches = {str(plan.slots): whole}
     for number in counts:
         report("invariance", len(company) + len(slots), total)
-        other = speak(replace(base, slots=number), [requests])
+        other = speak(number, [requests])
         speeches[str(number)] = other
         slots[str(number)] = {"changed": _changed(whole, other)}
     report("invariance", total, total)
@@ -86,7 +87,7 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
         slots[name]["scores"] = scores[name]
     return {
         "plan": asdict(plan),
-        "machine": asdict(machine(torch.device("cpu"))),
+        "machine": asdict(machine(device)),
         "items": len(items),
         "company": company,
         "scores": scores[str(plan.slots)],
@@ -105,15 +106,16 @@ def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str
 
     codec = Codec.load(model.config.codec, model.config.bandwidth)
     listener = WhisperListener(locate("tiny.en"), "cpu", None)
-    texts: dict[str, str] = {}
-    names = list(made)
+    # A speech of no frames is silence, and heard as nothing.
+    names = [name for name in made if made[name].units.shape[1]]
+    texts = dict.fromkeys(made, "")
     for start in range(0, len(names), 8):
         group = names[start : start + 8]
         waves = [_speech(codec, made[name].units, resample, SAMPLE_RATE) for name in group]
         for name, heard in zip(group, listener.hear(waves), strict=True):
             texts[name] = heard.transcript
-    hypotheses = dict(zip(names, tokenise(list(texts.values())), strict=True))
-    wanted = {name: data.references[name] for name in names}
+    hypotheses = dict(zip(texts, tokenise(list(texts.values())), strict=True))
+    wanted = {name: data.references[name] for name in texts}
     references = {name: tokenise(list(captions)) for name, captions in wanted.items()}
     four = bleu(hypotheses, references).corpus["BLEU-4"]
     return {"BLEU-4": four, "CIDEr": cider(hypotheses, references).corpus["CIDEr"]}

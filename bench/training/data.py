@@ -1,6 +1,8 @@
 """Spoken captions as training data: pictures and speech found or built, units and images cached."""
 
 import hashlib
+import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from bench.audio import SpeechError, read_speech
 from bench.datasets.flickr8k import read_flickr8k
-from bench.datasets.scenes.build import MANIFEST, SplitPlan, build_split
+from bench.datasets.scenes.build import MANIFEST, PLAN, SplitPlan, build_split
 from bench.datasets.scenes.load import read_scenes
 from bench.datasets.types import Item
 from bench.errors import UserError
@@ -22,6 +24,10 @@ from pixvox.codec import Codec
 from pixvox.images import ImageError, load_pixels, normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training import SpokenCaptions
+from pixvox.weights import file_digest
+
+_SAVE_EVERY = 2000
+"""Captions between two writes of the units' cache."""
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -40,8 +46,10 @@ def scenes_items(data: ScenesData, split: str, report: Report) -> tuple[Item, ..
     images = data.train_images if split == "train" else data.validation_images
     folder = data.folder / split
     manifest = folder / MANIFEST
-    if not manifest.exists() or len(manifest.read_text().splitlines()) < images:
-        for done in build_split(SplitPlan(split, images, data.seed), folder):
+    plan, made = SplitPlan(split, images, data.seed), folder / PLAN
+    enough = manifest.exists() and len(manifest.read_text().splitlines()) >= images
+    if not enough or not made.exists() or json.loads(made.read_text())["seed"] != data.seed:
+        for done in build_split(plan, folder):
             report(f"scenes {split}", done, images)
     return read_scenes(folder, images)
 
@@ -54,7 +62,9 @@ def spoken_of(data: Data, split: str, report: Report) -> list[Spoken]:
         items, _ = read_flickr8k(data.root, split, data.audio)
     found = [Spoken(i.image, c.speech) for i in items for c in i.captions if c.speech is not None]
     if not found:
-        raise UserError(f"data: no caption of {split} has speech; name the folder of the audio")
+        raise UserError(
+            f"data: {split} has no spoken caption; name the audio, or ask for more images"
+        )
     return found
 
 
@@ -73,20 +83,27 @@ def _cache(data: Data, split: str) -> Path:
 
 
 def _units(spoken: Sequence[Spoken], codec: Codec, cache: Path, report: Report) -> list[Tensor]:
-    """Units of every caption's speech, int64 `[K, N]`; cached under the codec's own digest."""
+    """Units of every caption's speech, int64 `[K, N]`; cached by the digests of both."""
     file = cache / f"units-{codec.digest}-{codec.bandwidth}.pt"
     known: dict[str, Tensor] = torch.load(file, weights_only=True) if file.exists() else {}
-    # Keyed by file name, which a corpus does not repeat: the folder may be moved.
-    missing = [one.speech for one in spoken if one.speech.name not in known]
-    for number, speech in enumerate(missing):
-        units = codec.encode(read_wave(speech, codec.sample_rate))
-        known[speech.name] = units.to(torch.int16)
-        report("units", number + 1, len(missing))
-    if missing:
-        partial = file.with_suffix(".part")
-        torch.save(known, partial)
-        partial.replace(file)
-    return [known[one.speech.name].long() for one in spoken]
+    keys = [_content(one.speech) for one in spoken]
+    missing = {k: one.speech for k, one in zip(keys, spoken, strict=True) if k not in known}
+    for number, (key, speech) in enumerate(missing.items(), 1):
+        known[key] = codec.encode(read_wave(speech, codec.sample_rate)).to(torch.int16)
+        report("units", number, len(missing))
+        if number % _SAVE_EVERY == 0 or number == len(missing):
+            partial = file.with_suffix(f".{os.getpid()}.part")
+            torch.save(known, partial)
+            partial.replace(file)
+    return [known[key].long() for key in keys]
+
+
+def _content(path: Path) -> str:
+    """The digest of a file's bytes; raises UserError naming a file that is not there."""
+    try:
+        return file_digest(path)[:16]
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}); mend or remove it") from error
 
 
 def _images(
@@ -97,14 +114,14 @@ def _images(
     Kept as a memory-mapped file, so that the workers of one machine share it.
     """
     size = model.config.vision_config.image_size
-    key = hashlib.sha256("\n".join(path.name for path in paths).encode())
+    key = hashlib.sha256("\n".join(_content(path) for path in paths).encode())
     if frozen:
         for name, value in model.vision.state_dict().items():
             key.update(name.encode() + value.float().cpu().numpy().tobytes())
     kind = "states" if frozen else f"pixels-{size}"
     file = cache / f"{kind}-{key.hexdigest()[:16]}.npy"
     if not file.exists():
-        partial = file.with_suffix(".part")
+        partial = file.with_suffix(f".{os.getpid()}.part")
         rows: npt.NDArray[Any] | None = None
         for number, path in enumerate(paths):
             row = _image(path, size, model, frozen)
@@ -148,6 +165,8 @@ def _fitting(
             "too_long: skip"
         )
     chosen = [index for index, fit in enumerate(fits) if fit]
+    if not chosen:
+        raise UserError(f"data: no caption fits {limit} positions; raise positions")
     return [spoken[index] for index in chosen], [units[index] for index in chosen]
 
 

@@ -22,7 +22,6 @@ from pixvox.codec import Codec
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
 from pixvox.training import SpokenCaptions, train
-from pixvox.weights import WeightsError
 
 _RETRIES = 3
 """How often Ray Train starts the workers anew after one died; they go on from the checkpoint."""
@@ -132,7 +131,7 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
     local = {
         key: str(Path(value).absolute())
         for key in ("codec", "blip")
-        if (value := getattr(job, key)) and Path(value).is_dir()
+        if (value := getattr(job, key)) and Path(value).exists()
     }
     paths: dict[str, Any] = {"output": job.output.absolute(), "data": data}
     paths["codec_name"] = job.codec_name or job.codec
@@ -150,11 +149,8 @@ def run_pixvox(job: PixVoxJob, report: Report) -> None:
     Raises UserError for weights or data that cannot be used, RuntimeError where training failed.
     """
     folder = state_folder(job)
-    try:
-        # In the driver first, so that bad input is one line and caches are written once.
-        prepare(job, report)
-    except WeightsError as error:
-        raise UserError(str(error)) from error
+    # In the driver first, so that bad input is one line and caches are written once.
+    prepare(job, report)
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
     with ray_session(ClusterSpec(address=job.address)):
         import ray

@@ -54,7 +54,7 @@ def run_vision(job: VisionJob, report: Report) -> None:
     _, shares = word_targets(texts)
     state = state_folder(job)
     log = Log(state)
-    for number, loss in enumerate(pretrain(vision, torch.stack(pictures), shares, job.plan), 1):
+    for number, loss in pretrain(vision, torch.stack(pictures), shares, job.plan, state):
         log.write({"step": number, "loss": loss})
         report(f"loss {loss:.3f}", number, job.plan.steps)
     draw(state)

@@ -93,6 +93,8 @@ class PixVoxJob(Strict):
     def _one_start(self) -> "PixVoxJob":
         if (self.blip is None) == (self.vision is None):
             raise ValueError("name what it starts from: either blip or vision")
+        if self.start_from is not None and self.vision is None:
+            raise ValueError("start_from goes with vision; blip brings a decoder of its own")
         return self
 
 

@@ -10,6 +10,7 @@ import torch
 
 from pixvox.modeling import PixVoxLM
 from pixvox.training import SpokenCaptions, Training, batches, train
+from pixvox.weights import WeightsError
 
 Make = Callable[[str], PixVoxLM]
 PLAN = Training(
@@ -101,3 +102,12 @@ def test_an_epoch_takes_every_caption_once() -> None:
 def test_a_plan_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(ValueError, match="use auto, bfloat16 or float32"):
         Training(steps=1, precision="int3")
+
+
+def test_another_training_is_not_gone_on_with(small_model: Make, tmp_path: Path) -> None:
+    _losses(small_model("delay"), PLAN, tmp_path, stop=4)
+    for other, plan in (("parallel", PLAN), ("delay", replace(PLAN, batch=4))):
+        with pytest.raises(WeightsError, match="the checkpoint of another model, recipe or data"):
+            _losses(small_model(other), plan, tmp_path)
+    # How often it validates is no part of what a training is.
+    assert _losses(small_model("delay"), replace(PLAN, validate_every=2), tmp_path)

@@ -17,8 +17,10 @@ from pathlib import Path
 from bench.audio import Wave
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.world import sample_scene
+from bench.errors import UserError
 
 MANIFEST = "manifest.jsonl"
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,23 @@ def _build_item(plan: SplitPlan, folder: Path, index: int) -> dict[str, object]:
     return {"id": name, "image": str(image.relative_to(folder)), "captions": rows}
 
 
+def _same_split(plan: SplitPlan, folder: Path) -> None:
+    """Keeps one folder to one split: what is there already is not made again."""
+    path = folder / PLAN
+    stated = {"split": plan.split, "seed": plan.seed, "lossy": plan.lossy}
+    if path.exists() and json.loads(path.read_text()) != stated:
+        raise UserError(f"{folder}: holds another split, seed or format; name another folder")
+    _write(path, json.dumps(stated).encode())
+
+
 def build_split(plan: SplitPlan, folder: Path, workers: int | None = None) -> Iterator[int]:
-    """Builds the split under `folder`, yielding how many images are done as they are done."""
+    """Builds the split under `folder`, yielding how many images are done as they are done.
+
+    Raises UserError for a folder that holds another split.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "speech").mkdir(exist_ok=True)
+    _same_split(plan, folder)
     rows: list[dict[str, object]] = []
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
