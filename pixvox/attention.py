@@ -28,12 +28,14 @@ def use_threads_of_torch() -> None:
 def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     """`(append_and_attend, attend)`, compiled on first use and cached beside this file.
 
-    Keys lie `[.., D, S]`, values `[.., S, D]`: both products then run along memory.
+    An image's keys lie `[.., D, P]`, values `[.., P, D]`, so that both products run along memory. A
+    row's own lie `[.., S, D]`, because they grow: in the other order each step would touch as
+    many pages as a head has numbers.
 
     `attend(queries [B, H, D], keys [M, H, D, S], values [M, H, S, D], owner [B], out [B, H, D])`:
     row b attends to all of memory `owner[b]`.
 
-    `append_and_attend(qkv [B, 3, H, D], keys [B, H, D, S], values, position [B], out)` first
+    `append_and_attend(qkv [B, 3, H, D], keys [B, H, S, D], values, position [B], out)` first
     writes row b's key and value at `position[b]`, then attends to what it has so far.
     """
     import numba
@@ -74,14 +76,25 @@ def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
         return total
 
     @jit  # type: ignore[untyped-decorator]
-    def one(query: Array, keys: Array, values: Array, used: int, out: Array) -> None:
-        size = query.shape[0]
+    def across(query: Array, keys: Array, scores: Array) -> None:
+        for d in range(query.shape[0]):
+            for s in range(scores.shape[0]):
+                scores[s] += query[d] * keys[d, s]
+
+    @jit  # type: ignore[untyped-decorator]
+    def along(query: Array, keys: Array, scores: Array) -> None:
+        for s in range(scores.shape[0]):
+            total = np.float32(0)
+            for d in range(query.shape[0]):
+                total += query[d] * keys[s, d]
+            scores[s] = total
+
+    @jit  # type: ignore[untyped-decorator]
+    def gather(scores: Array, values: Array, out: Array) -> None:
+        used, size = scores.shape[0], out.shape[0]
         scale = np.float32(1.0 / np.sqrt(size))
-        scores = np.zeros(used, np.float32)
-        for d in range(size):
-            factor = query[d] * scale
-            for s in range(used):
-                scores[s] += factor * keys[d, s]
+        for s in range(used):
+            scores[s] *= scale
         total = weigh(scores, used)
         summed = np.zeros(size, np.float32)
         for s in range(used):
@@ -97,7 +110,9 @@ def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
         for index in numba.prange(queries.shape[0] * heads):
             b, h = index // heads, index % heads
             m = owner[b]
-            one(queries[b, h], keys[m, h], values[m, h], values.shape[2], out[b, h])
+            scores = np.zeros(values.shape[2], np.float32)
+            across(queries[b, h], keys[m, h], scores)
+            gather(scores, values[m, h], out[b, h])
 
     @parallel  # type: ignore[untyped-decorator]
     def append_and_attend(
@@ -107,8 +122,10 @@ def kernels() -> tuple[Callable[..., None], Callable[..., None]]:
         for index in numba.prange(qkv.shape[0] * heads):
             b, h = index // heads, index % heads
             at = position[b]
-            keys[b, h, :, at] = qkv[b, 1, h]
+            keys[b, h, at] = qkv[b, 1, h]
             values[b, h, at] = qkv[b, 2, h]
-            one(qkv[b, 0, h], keys[b, h], values[b, h], at + 1, out[b, h])
+            scores = np.empty(at + 1, np.float32)
+            along(qkv[b, 0, h], keys[b, h], scores)
+            gather(scores, values[b, h], out[b, h])
 
     return append_and_attend, attend
