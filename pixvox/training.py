@@ -253,13 +253,14 @@ def train(
                 best = sum(checked)
                 if rank == 0:
                     save_state(folder / "best.pt", {"model": model.state_dict()})
+        losses_seen = tuple(_summed(seen).tolist())
+        yield Step(step + 1, sum(losses_seen) / len(losses_seen), losses_seen, checked)
+        # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
         if rank == 0 and ((step + 1) % plan.checkpoint_every == 0 or last):
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
             save_state(
                 folder / "state.pt", state | {"step": step + 1, "best": best, "identity": identity}
             )
-        losses_seen = tuple(_summed(seen).tolist())
-        yield Step(step + 1, sum(losses_seen) / len(losses_seen), losses_seen, checked)
     if rank == 0 and (chosen := load_state(folder / "best.pt")) is not None:
         model.load_state_dict(chosen["model"])
     model.eval()
