@@ -67,7 +67,7 @@ def test_the_best_weights_are_what_is_left(small_model: Make, tmp_path: Path) ->
     plan = replace(PLAN, learning_rate=1.0, warmup=4)
     steps = list(train(model, _data(), _data(), plan, tmp_path))
     checked = {s.step: sum(s.validation) for s in steps if s.validation}
-    best, last = torch.load(tmp_path / "best.pt"), torch.load(tmp_path / "state.pt")
+    best, last = (torch.load(tmp_path / f, weights_only=True) for f in ("best.pt", "state.pt"))
     assert checked[3] < checked[6]
     for name, value in model.state_dict().items():
         assert torch.equal(value, best["model"][name])
