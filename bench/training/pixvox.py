@@ -197,6 +197,7 @@ def _fit(
     try:
         trainer.fit()
     except Exception as error:
+        # For the driver's own thread, which ends the command with it.
         failure.append(error)
 
 
