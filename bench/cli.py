@@ -62,6 +62,9 @@ def _perf_parser(parser: argparse.ArgumentParser) -> None:
     invariance = commands.add_parser("invariance", help="what another slot count changes")
     invariance.add_argument("--images", type=int, default=200)
     invariance.add_argument("--temperature", type=float, default=0.5)
+    scheduler = commands.add_parser("scheduler", help="what an item costs beside the models")
+    scheduler.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
+    scheduler.add_argument("--save", type=Path, help="write the figures as JSON")
     for command in (decode, invariance):
         command.add_argument("--weights", default="zoo:pixvox-tiny-delay", help="or base, tiny")
         command.add_argument("--slots", type=int, default=32)
@@ -113,7 +116,7 @@ def _scenes(arguments: argparse.Namespace) -> int:
 
 
 def _chaos(arguments: argparse.Namespace) -> int:
-    from bench.chaos import run
+    from bench.chaos.rounds import run
 
     return run(arguments.rounds, arguments.items, arguments.seed, arguments.save)
 
@@ -142,6 +145,10 @@ def _perf(arguments: argparse.Namespace) -> int:
     from bench.errors import UserError, bad_input
     from bench.progress import quiet_libraries
 
+    if arguments.what == "scheduler":
+        from bench.perf import scheduler
+
+        return scheduler.run(arguments.items, arguments.save)
     quiet_libraries()
     if min(arguments.slots, arguments.images, getattr(arguments, "rounds", 1)) < 1:
         raise UserError("perf: --slots, --images and --rounds start at 1")

@@ -137,6 +137,10 @@ def _remarks(scores: CellScores) -> list[str]:
     remarks = list(scores.reasons)
     if scores.unended:
         remarks.append(f"{scores.unended} of {scores.n} reached the length limit")
+    for column in ("device", "spoken_on"):
+        devices = scores.items.filter(pl.col(column) != "")[column].unique().sort().to_list()
+        if len(devices) > 1:
+            remarks.append(f"rows were made on different devices: {', '.join(devices)}")
     return remarks
 
 

@@ -40,7 +40,7 @@ class _Check:
         return f"{self.data.name} {self.data.split}: {len(self.data.items)} images"
 
     def weights(self) -> str:
-        from bench.cells import expand
+        from bench.expansion import expand
 
         cells = expand(self.job, self.data, {})
         return f"{len(cells)} cells, codebooks and patterns fit"
@@ -59,8 +59,9 @@ class _Check:
         return f"{self.item.id}: {len(self.rows)} speeches"
 
     def listen(self) -> str:
-        from bench.cluster.actors import ListenerActor, ToHear
+        from bench.cluster.actors import ListenerActor
         from bench.listening.whisper import locate
+        from bench.rows import ToHear
 
         listener = ListenerActor(self.job.asr, str(locate(self.job.asr.model)), 1)
         texts = []

@@ -5,11 +5,11 @@ have enough to do keep speakers from being given more.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import polars as pl
 
@@ -19,7 +19,7 @@ from bench.cluster.session import ray_session, sizes
 from bench.datasets.types import Item
 from bench.ledger import Ledger
 from bench.progress import Progress
-from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
+from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, ToHear, frame
 from bench.spec import AsrSpec, Job, PixVoxSpec, SystemSpec
 
 POLL_SECONDS = 0.5
@@ -72,8 +72,18 @@ class Evaluation:
         """How many (cell, item) pairs still lack a transcript."""
         return len(self.items) * len(self.cells) - self._done["heard"]
 
-    def complete(self, checkpoint: Path, report: Progress, actors: Actors | None = None) -> None:
-        """Speaks and hears all that is missing."""
+    def complete(
+        self,
+        checkpoint: Path,
+        report: Progress,
+        actors: Actors | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Speaks and hears all that is missing.
+
+        Where `stop` says so nothing new is begun; what is in flight is committed, and
+        KeyboardInterrupt raised.
+        """
         actors = actors or real_actors()
         with ray_session(self.job.cluster):
             import ray
@@ -109,6 +119,8 @@ class Evaluation:
                     self._to_speak(system, cells, plan.speakers),
                 )
                 while speaking.busy:
+                    if stop():
+                        self._wind_up(speaking, cells, listening, report)
                     room = listening.waiting < CREDITS * plan.listeners
                     self._settle_spoken(speaking, cells, listening, room)
                     self._settle_heard(listening, 0.0 if room else POLL_SECONDS, report)
@@ -116,8 +128,25 @@ class Evaluation:
                 for cell in cells:
                     self._listen(listening, cell, whole=False)
             while listening.busy:
+                if stop():
+                    self._wind_up(None, [], listening, report)
                 self._settle_heard(listening, POLL_SECONDS, report)
             listening.close()
+
+    def _wind_up(
+        self,
+        speaking: Pool[Any] | None,
+        cells: list[Cell],
+        listening: Pool[Any],
+        report: Progress,
+    ) -> NoReturn:
+        """Commits what is in flight; what was spoken and not heard is there for the next run."""
+        while listening.flying or (speaking is not None and speaking.flying):
+            if speaking is not None and speaking.flying:
+                self._settle_spoken(speaking, cells, listening, hand_out=False)
+            if listening.flying:
+                self._settle_heard(listening, POLL_SECONDS, report, hand_out=False)
+        raise KeyboardInterrupt
 
     def _to_speak(
         self, system: SystemSpec, cells: list[Cell], speakers: int
@@ -177,8 +206,6 @@ class Evaluation:
 
     def _batches(self, cell: Cell, rows: Sequence[Spoken]) -> Iterator[Batch[Any]]:
         """Rows as listeners' work; what was not spoken is committed as unheard, for its reason."""
-        from bench.cluster.actors import ToHear
-
         failed = [r for r in rows if r.status != "ok"]
         if failed:
             self._commit(cell, [HeardRow(r.item, "failed", r.reason, r.cause) for r in failed])
@@ -190,8 +217,10 @@ class Evaluation:
         for start in range(0, len(good), LISTENER_CLIPS):
             yield Batch(cell, good[start : start + LISTENER_CLIPS])
 
-    def _settle_heard(self, pool: Pool[Any], timeout: float, report: Progress) -> None:
-        for done in pool.poll(timeout):
+    def _settle_heard(
+        self, pool: Pool[Any], timeout: float, report: Progress, hand_out: bool = True
+    ) -> None:
+        for done in pool.poll(timeout, hand_out):
             cause = "machine" if done.machine else ""
             rows = done.result or [
                 HeardRow(entry.row.item, "failed", done.failure, cause) for entry in done.items
@@ -210,7 +239,7 @@ class Evaluation:
         """The cell's heard rows of the items asked for, joined with what was spoken."""
         heard = self.ledger.rows("heard", cell.heard_key, HEARD_SCHEMA)
         spoken = self.ledger.rows("spoken", cell.speech_key, SPOKEN_SCHEMA)
-        facts = spoken.select("item", "caption", "prompt_frames", "ended")
+        facts = spoken.select("item", "caption", "prompt_frames", "ended", spoken_on="device")
         asked = pl.DataFrame({"item": list(self.items)}, schema={"item": pl.String})
         return asked.join(heard, on="item", how="left").join(facts, on="item", how="left")
 
@@ -228,5 +257,6 @@ def asr_content(spec: AsrSpec, checkpoint_digest: str) -> dict[str, Any]:
         "weights": checkpoint_digest,
         "beam_size": spec.beam_size,
         "batch": spec.batch,
+        "arithmetic": spec.arithmetic,
         "protocol": PROTOCOL,
     }

@@ -1,10 +1,13 @@
 """The rows of the ledger: one an item and stage, failures included."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+
+from bench.datasets.types import Item
 
 SPOKEN_SCHEMA: dict[str, Any] = {
     "item": pl.String,
@@ -16,6 +19,7 @@ SPOKEN_SCHEMA: dict[str, Any] = {
     "prompt_frames": pl.Int32,
     "caption": pl.Int32,
     "ended": pl.Boolean,
+    "device": pl.String,
 }
 HEARD_SCHEMA: dict[str, Any] = {
     "item": pl.String,
@@ -27,6 +31,7 @@ HEARD_SCHEMA: dict[str, Any] = {
     "no_speech_prob": pl.Float64,
     "avg_logprob": pl.Float64,
     "compression_ratio": pl.Float64,
+    "device": pl.String,
 }
 
 
@@ -37,7 +42,7 @@ class Spoken:
     `units` are int16 `[K, N]` in C order; empty for recorded speech, which is read where it
     lies. `caption` is the number of the caption that was spoken or gave the prompt, -1 for none.
     A failed row's `cause` is `machine` where a process died or hung over it: that may go better
-    another time, what is wrong with the item itself will not.
+    another time, what is wrong with the item itself will not. `device` is what computed it.
     """
 
     item: str
@@ -49,6 +54,7 @@ class Spoken:
     prompt_frames: int = 0
     caption: int = -1
     ended: bool = True
+    device: str = ""
 
     @property
     def settled(self) -> bool:
@@ -74,6 +80,16 @@ class HeardRow:
     no_speech_prob: float = 0.0
     avg_logprob: float = 0.0
     compression_ratio: float = 0.0
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class ToHear:
+    """One row to listen to, whose item it is, and where its speech is kept."""
+
+    row: Spoken
+    item: Item
+    keep: Path
 
 
 def frame(rows: "list[Spoken] | list[HeardRow]", schema: dict[str, Any]) -> pl.DataFrame:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import polars as pl
 
-from bench.cells import Cell, expand
+from bench.cells import Cell
 from bench.comparison import Protocol, comparison
 from bench.datasets.types import Dataset
 from bench.errors import UserError
 from bench.evaluation import Evaluation, asr_content
+from bench.expansion import expand
+from bench.interrupt import stoppable
 from bench.ledger import Ledger
 from bench.manifest import read_manifest
 from bench.progress import progress
@@ -159,8 +161,8 @@ def _run_locked(
     if missing and score_only:
         raise UserError(f"{path}: {missing} rows are not heard yet; run first: pixvox run {path}")
     if missing:
-        with progress() as report:
-            evaluation.complete(checkpoint, report)
+        with stoppable() as stop, progress() as report:
+            evaluation.complete(checkpoint, report, stop=stop)
     protocol = Protocol(
         dataset.name,
         dataset.split,
@@ -174,7 +176,8 @@ def _run_locked(
     )
     if dataset.unusable:
         protocol = replace(protocol, unusable=len(dataset.unusable))
-    scores = score_cells(dataset, job.scoring, [(c, evaluation.transcripts(c)) for c in cells])
+    tables = [(cell, evaluation.transcripts(cell)) for cell in cells]
+    scores = score_cells(dataset, job.scoring, tables, folder / "cache")
     _write_rows(folder, scores, dataset)
     _report(job, folder, scores, protocol)
     failed = sum(s.failed for s in scores)

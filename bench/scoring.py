@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
@@ -9,7 +10,7 @@ from bench.cells import Cell
 from bench.datasets.types import Dataset
 from bench.metrics.bleu import bleu
 from bench.metrics.cider import cider
-from bench.metrics.meteor import Meteor
+from bench.metrics.meteor import Meteor, paraphrases
 from bench.metrics.rouge import rouge
 from bench.metrics.tokens import tokenise
 from bench.metrics.wer import wer
@@ -100,9 +101,15 @@ class Scorer:
 
 
 def score_cells(
-    dataset: Dataset, spec: ScoringSpec, tables: Sequence[tuple[Cell, pl.DataFrame]]
+    dataset: Dataset,
+    spec: ScoringSpec,
+    tables: Sequence[tuple[Cell, pl.DataFrame]],
+    cache: Path,
 ) -> list[CellScores]:
-    """Scores all cells with one tokenised reference set and one METEOR."""
+    """Scores all cells with one tokenised reference set and one METEOR.
+
+    `cache` keeps METEOR's table for the reference set; it can be thrown away.
+    """
     scorer = Scorer(dataset, spec)
-    with Meteor() as meteor:
+    with Meteor(paraphrases(scorer.references, cache)) as meteor:
         return [scorer.score(cell, table, meteor) for cell, table in tables]

@@ -43,6 +43,7 @@ class DecodingSpec(Strict):
     max_seconds: Annotated[float, Field(gt=0)] = 6.0
     slots: PositiveInt = 32
     lanes: PositiveInt = 1
+    arithmetic: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
     def _lanes_divide(self) -> "DecodingSpec":
@@ -91,6 +92,7 @@ class AsrSpec(Strict):
     model: str = "tiny.en"
     beam_size: PositiveInt | None = None
     batch: PositiveInt = 8
+    arithmetic: Literal["float32", "float16"] = "float32"
 
 
 class ScoringSpec(Strict):

@@ -49,8 +49,9 @@ class Generation:
 class Engine:
     """Decodes requests with one model; keeps its buffers, and on a GPU its graphs, between calls.
 
-    Raises ValueError where `max_seconds` needs more positions than the model has. `dense` chooses
-    the attention (see Stepper); left out, it is ragged on CPU and dense elsewhere.
+    Raises ValueError where `max_seconds` needs more positions than the model has, and for bfloat16
+    on a CPU. `dense` chooses the attention (see Stepper); left out, it is ragged on CPU and dense
+    elsewhere.
     """
 
     def __init__(self, model: PixVoxLM, decoding: Decoding, dense: bool | None = None) -> None:
@@ -70,7 +71,10 @@ class Engine:
         # Whether a unit's step depends on where the speech ends (coarse-first) or not (the others).
         shorter = layout(self.pattern, self.codebooks, self.frames).step_of
         self.moves = not torch.equal(shorter, self.plan.step_of[:, : self.frames])
-        self.stepper = Stepper(model, decoding.slots, decoding.lanes, steps, dense)
+        dtype = torch.float32 if decoding.arithmetic == "float32" else torch.bfloat16
+        if dtype != torch.float32 and model.device.type == "cpu":
+            raise ValueError("decoding.arithmetic: bfloat16 needs a GPU; use float32")
+        self.stepper = Stepper(model, decoding.slots, decoding.lanes, steps, dtype, dense)
         device, slots = self.stepper.device, decoding.slots
         self.steps_run = 0
 

@@ -43,12 +43,18 @@ class Stepper:
     """
 
     def __init__(
-        self, model: PixVoxLM, slots: int, lanes: int, steps: int, dense: bool | None = None
+        self,
+        model: PixVoxLM,
+        slots: int,
+        lanes: int,
+        steps: int,
+        dtype: torch.dtype = torch.float32,
+        dense: bool | None = None,
     ) -> None:
         config = model.config
         self.device = model.device
         self.dense = self.device.type != "cpu" if dense is None else dense
-        self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        self.dtype = dtype
         self.slots, self.lanes, self.steps = slots, lanes, steps
         self.codebooks, self.hidden = config.num_codebooks, config.hidden_size
         self.heads = config.num_attention_heads

@@ -1,13 +1,12 @@
 """The two kinds of actor: speakers hold a model, listeners hold a codec and an ASR model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from bench.audio import SpeechError, Wave, read_speech, resample, write_wav
-from bench.datasets.types import Item
 from bench.listening.whisper import MAX_SECONDS, SAMPLE_RATE, WhisperListener
-from bench.rows import HeardRow, Spoken
+from bench.rows import HeardRow, Spoken, ToHear
 from bench.spec import AsrSpec, PixVoxSpec, ResynthesisSpec, SystemSpec
 from bench.systems.speakers import Asked, make_speaker, units_of
 from pixvox.codec import Codec, UnitsError
@@ -19,6 +18,12 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def _device_name() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
 class SpeakerActor:
     """Holds one system; `work` speaks a batch of items at the prompt shares asked of each."""
 
@@ -27,18 +32,12 @@ class SpeakerActor:
 
         torch.set_num_threads(threads)
         self.speaker = make_speaker(spec, _device())
+        self.device = _device_name()
 
     def work(self, asked: Asked) -> list[tuple[float, Spoken]]:
-        return self.speaker.speak(asked)
-
-
-@dataclass(frozen=True)
-class ToHear:
-    """One row to listen to, whose item it is, and where its speech is kept."""
-
-    row: Spoken
-    item: Item
-    keep: Path
+        """One row for every item and share asked."""
+        made = self.speaker.speak(asked)
+        return [(share, replace(row, device=self.device)) for share, row in made]
 
 
 class ListenerActor:
@@ -49,7 +48,8 @@ class ListenerActor:
 
         torch.set_num_threads(threads)
         self.batch = spec.batch
-        self.asr = WhisperListener(Path(checkpoint), _device(), spec.beam_size)
+        self.asr = WhisperListener(Path(checkpoint), _device(), spec.beam_size, spec.arithmetic)
+        self.device = _device_name()
         self.codecs: dict[tuple[str, float], Codec] = {}
 
     def _codec(self, system: SystemSpec) -> Codec:
@@ -102,7 +102,7 @@ class ListenerActor:
                     avg_logprob=result.avg_logprob,
                     compression_ratio=result.compression_ratio,
                 )
-        return [done[entry.row.item] for entry in batch]
+        return [replace(done[entry.row.item], device=self.device) for entry in batch]
 
     def _speech(self, system: SystemSpec, entry: ToHear) -> tuple[Wave, int]:
         if entry.row.units:

@@ -128,7 +128,12 @@ class Pool(Generic[T]):
                 self._source = None
             else:
                 self._waiting.append(following)
-        return bool(self._waiting) or any(worker.queue for worker in self._workers)
+        return bool(self._waiting) or self.flying
+
+    @property
+    def flying(self) -> bool:
+        """Whether any actor has work."""
+        return any(worker.queue for worker in self._workers)
 
     def poll(self, timeout: float, hand_out: bool = True) -> Iterator[Done[T]]:
         """Hands out batches, waits at most `timeout` seconds, and yields what is finished.

@@ -66,10 +66,19 @@ def file_digest(path: Path) -> str:
 
 
 class WhisperListener:
-    """A Whisper model on one device, in float32 on CPU and float16 on CUDA."""
+    """A Whisper model on one device; raises ValueError for float16 on a CPU."""
 
-    def __init__(self, checkpoint: Path, device: str, beam_size: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        device: str,
+        beam_size: int | None = None,
+        arithmetic: str = "float32",
+    ) -> None:
         import whisper
+
+        if arithmetic == "float16" and not device.startswith("cuda"):
+            raise ValueError("asr.arithmetic: float16 needs a GPU; use float32")
 
         # openai-whisper's own loader unpickles with weights_only and takes a file.
         self.model = whisper.load_model(str(checkpoint), device=device)
@@ -78,7 +87,7 @@ class WhisperListener:
             temperature=0.0,
             beam_size=beam_size,
             without_timestamps=True,
-            fp16=device.startswith("cuda"),
+            fp16=arithmetic == "float16",
         )
 
     @torch.inference_mode()

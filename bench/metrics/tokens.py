@@ -29,6 +29,12 @@ def package_file(name: str) -> Path:
     return Path(found.submodule_search_locations[0]) / name
 
 
+def _tokenised(command: Sequence[str], data: bytes) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        command, input=data, capture_output=True, timeout=TIMEOUT_SECONDS, check=False
+    )
+
+
 def tokenise(texts: Sequence[str]) -> list[str]:
     """Each text as its lower-case tokens joined by spaces, punctuation dropped.
 
@@ -39,13 +45,11 @@ def tokenise(texts: Sequence[str]) -> list[str]:
     lines = [_LINE_BREAKS.sub(" ", text) for text in texts]
     jar = package_file("tokenizer/stanford-corenlp-3.4.1.jar")
     command = [java(), *LOCALE, "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
-    done = subprocess.run(
-        [*command, "-preserveLines", "-lowerCase"],
-        input="\n".join(lines).encode(),
-        capture_output=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
+    data = "\n".join(lines).encode()
+    done = _tokenised([*command, "-preserveLines", "-lowerCase"], data)
+    if done.returncode < 0:
+        # Somebody killed it; a second death is no accident.
+        done = _tokenised([*command, "-preserveLines", "-lowerCase"], data)
     if done.returncode != 0:
         raise RuntimeError(f"the PTB tokeniser failed: {done.stderr.decode()[-300:].strip()}")
     rows = done.stdout.decode().split("\n")

@@ -117,6 +117,7 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
     trained = plan.weights not in ("base", "tiny")
     states = _states(model, plan.images, trained).to(device)
     count, frames = len(states), round(plan.seconds * model.config.frame_rate)
+    arithmetic = "bfloat16" if device.type == "cuda" else "float32"
     text_model = model.to(torch.bfloat16) if device.type == "cuda" else model
     text = as_blip_text(text_model)
     states = states.to(text_model.dtype)
@@ -128,7 +129,9 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
 
     def engine(lanes: int) -> _FixedLengths:
         try:
-            decoding = Decoding(max_seconds=plan.seconds, slots=plan.slots, lanes=lanes)
+            decoding = Decoding(
+                max_seconds=plan.seconds, slots=plan.slots, lanes=lanes, arithmetic=arithmetic
+            )
             made = _FixedLengths(text_model, decoding)
         except ValueError as error:
             raise UserError(str(error)) from error

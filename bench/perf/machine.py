@@ -21,15 +21,20 @@ class Machine:
     transformers: str
 
 
-def machine(device: torch.device) -> Machine:
-    """This machine; no host or user name is part of it."""
-    processor = platform.processor() or platform.machine()
+def processor() -> str:
+    """The processor's name."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        processor = names[0].split(":", 1)[1].strip() if names else processor
+        if names:
+            return names[0].split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine(device: torch.device) -> Machine:
+    """This machine; no host or user name is part of it."""
     return Machine(
-        processor,
+        processor(),
         torch.get_num_threads(),
         torch.cuda.get_device_name(device) if device.type == "cuda" else "",
         platform.python_version(),

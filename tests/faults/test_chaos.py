@@ -3,27 +3,30 @@
 import random
 from pathlib import Path
 
-import polars as pl
 import pytest
 
-from bench.chaos import one_round, unbroken
+from bench.chaos.rounds import one_round, unbroken
 
 ITEMS = 96
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
-    return unbroken(tmp_path_factory.mktemp("unbroken"), ITEMS)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unbroken(tmp_path_factory.mktemp("unbroken") / "run", ITEMS)
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize(
-    "kinds", [("driver", "speaker", "rename"), ("write", "listener", "raylet", "disk")]
+    "kinds",
+    [
+        ("driver", "speaker", "rename", "flip"),
+        ("write", "listener", "jvm"),
+        ("interrupt", "raylet", "disk"),
+    ],
 )
 def test_a_killed_run_ends_as_the_unbroken_one(
-    tmp_path: Path, whole: pl.DataFrame, kinds: tuple[str, ...]
+    tmp_path: Path, whole: Path, kinds: tuple[str, ...]
 ) -> None:
-    verdict = one_round(tmp_path, whole, ITEMS, kinds, random.Random(7))
-    assert whole.height == 2 * ITEMS
+    verdict = one_round(tmp_path / "run", whole, ITEMS, kinds, random.Random(7))
     assert sum(verdict.kills.values()) >= 2
     assert verdict.good, verdict

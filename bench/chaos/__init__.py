@@ -1,0 +1,1 @@
+"""Kills small runs at random, resumes them, and compares every byte."""

@@ -1,0 +1,30 @@
+"""Ctrl-C: once ends a run after what is in flight, twice at once."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Gives a question: has the user asked to stop? A second Ctrl-C raises KeyboardInterrupt."""
+    asked = False
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        print(
+            "\nstopping: what is in flight is finished and kept; Ctrl-C again stops at once",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,109 @@
+"""`pixvox perf scheduler`: what an item costs the driver when models cost nothing.
+
+The ledger, the scheduler and Ray are the real ones. Every size runs in a process of its own, so
+that one's memory is not another's.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+SLOTS = 32
+_PAGE = resource.getpagesize()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A run of stub items.
+
+    `ms_per_item` leaves out what Ray needs to start and end. `first_mb` is the driver's memory
+    once a tenth of the items is heard, `last_mb` with the last one, `peak_mb` the most that it
+    ever had.
+    """
+
+    items: int
+    seconds: float
+    ms_per_item: float
+    first_mb: float
+    last_mb: float
+    peak_mb: float
+    parts: int
+
+
+def _resident() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 1e6
+
+
+def one(items: int) -> Figure:
+    """Runs one size in this process."""
+    from bench.stub import ACTORS, stub_dataset, stub_run
+
+    marks: dict[str, float] = {}
+    first = last = 0.0
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal first, last
+        if what != "listening":
+            return
+        marks.setdefault("begun", time.monotonic())
+        if not first and 10 * done >= total:
+            first = _resident()
+        if done == total and "done" not in marks:
+            marks["done"], last = time.monotonic(), _resident()
+
+    with tempfile.TemporaryDirectory(prefix="pixvox-scheduler-") as name:
+        cluster: dict[str, object] = {"speakers": 1, "listeners": 2}
+        run = stub_run(
+            Path(name), stub_dataset(items), prompts=(0.0,), slots=SLOTS, cluster=cluster
+        )
+        started = time.monotonic()
+        run.complete(Path("none"), report, ACTORS)
+        seconds = time.monotonic() - started
+        heard = run.transcripts(run.cells[0])
+        if heard["status"].to_list() != ["ok"] * items:
+            raise RuntimeError(f"{items} items: some are missing")
+        parts = sum(1 for _ in Path(name).rglob("part-*.parquet"))
+    per_item = 1000 * (marks["done"] - marks["begun"]) / items
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return Figure(items, seconds, per_item, first, last, peak, parts)
+
+
+def run(sizes: list[int], save: Path | None) -> int:
+    """Measures every size, prints a line for each, and saves them if asked."""
+    from bench.perf.machine import processor
+
+    figures: list[Figure] = []
+    for items in sizes:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.perf.scheduler", str(items)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"the run of {items} items failed with status {done.returncode}")
+        figure = Figure(**json.loads(done.stdout.splitlines()[-1]))
+        figures.append(figure)
+        print(
+            f"{figure.items:7} items: {figure.ms_per_item:.2f} ms an item, "
+            f"{figure.first_mb:.0f} MB at a tenth, {figure.last_mb:.0f} MB at the end, "
+            f"{figure.peak_mb:.0f} MB at most, {figure.parts} parts",
+            flush=True,
+        )
+    ratio = figures[-1].peak_mb / figures[0].peak_mb
+    print(f"memory, {sizes[-1]} items over {sizes[0]}: {ratio:.2f}x")
+    if save:
+        facts = {"processor": processor(), "cores": os.cpu_count(), "memory_ratio": ratio}
+        text = json.dumps(facts | {"figures": [asdict(f) for f in figures]}, indent=1)
+        save.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(one(int(sys.argv[1])))))
