@@ -9,25 +9,53 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from bench.spec import SystemSpec
+from bench.spec import AsrSpec
+from bench.systems.specs import DecodingSpec, PixVoxSpec, SystemSpec
+from bench.systems.types import Variant
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One system at one prompt share on one dataset."""
+    """One system at one point of the grid, heard by one ASR (None: a text, heard by nobody).
+
+    `hear` is `continuation` where only what follows the prompt is listened to.
+    """
 
     label: str
     system: SystemSpec
     pattern: str
     prompt: float
+    asr: AsrSpec | None
+    hear: str
     speech_key: str
     heard_key: str
 
     @property
     def slug(self) -> str:
-        """The cell's name as a folder: its label, its prompt share in percent, its key."""
+        """The speech's name as a folder: its label, its prompt share in percent, its key."""
         plain = "".join(c if c.isalnum() else "-" for c in self.label.lower()).strip("-")
         return f"{plain}-{round(100 * self.prompt)}-{self.speech_key[:8]}"
+
+    @property
+    def name(self) -> str:
+        """The cell's own name: that of its speech, and who heard it."""
+        return f"{self.slug}-{self.heard_key[:8]}"
+
+    @property
+    def variant(self) -> Variant:
+        """How the system is to speak for this cell."""
+        decoding = self.system.decoding if isinstance(self.system, PixVoxSpec) else DecodingSpec()
+        return Variant(self.speech_key, self.prompt, decoding)
+
+    @property
+    def speaker(self) -> SystemSpec:
+        """What one speaker has to hold: the same for all variants that share its weights."""
+        plain = self.system.model_copy(update={"label": ""})
+        if isinstance(self.system, PixVoxSpec):
+            plain = plain.model_copy(update={"prompts": (0.0,), "decoding": DecodingSpec()})
+        elif hasattr(self.system, "prompts"):
+            plain = plain.model_copy(update={"prompts": (0.5,)})
+        return plain
 
 
 def key_of(content: dict[str, Any]) -> str:

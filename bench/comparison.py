@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from bench.scoring import CellScores
-from bench.spec import PixVoxSpec
+from bench.systems.specs import CEILINGS, PixVoxSpec
 from bench.yamlfile import Strict, parse
 
 SCORES = {
@@ -153,7 +153,7 @@ def measured_frame(
             "block": "measured",
             "system": s.cell.label,
             "dataset": protocol.dataset,
-            "training": "single model" if isinstance(s.cell.system, PixVoxSpec) else "ceiling",
+            "training": "single model" if not isinstance(s.cell.system, CEILINGS) else "ceiling",
             "prompt": s.cell.prompt,
             "asr": protocol.asr,
             **{short: s.corpus[long] for short, long in SCORES.items()},

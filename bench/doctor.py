@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.spec import Job, PixVoxSpec
+from bench.spec import Job
 from bench.yamlfile import parse
 
 _ZOO_JOB = {
@@ -42,17 +42,17 @@ class _Check:
     def weights(self) -> str:
         from bench.expansion import expand
 
-        cells = expand(self.job, self.data, {})
+        cells = expand(self.job, self.data, [(asr, {}) for asr in self.job.asrs])
+        self.cells = list({c.speech_key: c for c in cells if c.asr is not None}.values())
         return f"{len(cells)} cells, codebooks and patterns fit"
 
     def speak(self) -> str:
         from bench.systems.speakers import make_speaker
 
         self.rows = []
-        for system in self.job.systems:
-            shares = system.prompts if isinstance(system, PixVoxSpec) else (0.0,)
-            made = make_speaker(system, "cpu").speak([(self.item, shares)])
-            self.rows += [(system, row) for _, row in made]
+        for cell in self.cells:
+            made = make_speaker(cell.system, "cpu").speak([(self.item, (cell.variant,))])
+            self.rows += [(cell.system, row) for _, row in made]
         failed = [row.reason for _, row in self.rows if row.status != "ok"]
         if failed:
             raise RuntimeError(failed[0])
@@ -60,19 +60,20 @@ class _Check:
 
     def listen(self) -> str:
         from bench.cluster.actors import ListenerActor
-        from bench.listening.whisper import locate
+        from bench.listening.types import locate
         from bench.rows import ToHear
 
-        listener = ListenerActor(self.job.asr, str(locate(self.job.asr.model)), 1)
+        asr = self.job.asrs[0]
+        listener = ListenerActor(asr, str(locate(asr)), 1)
         texts = []
         for number, (system, row) in enumerate(self.rows):
             keep = self.folder / f"{number}.wav"
-            heard = listener.work((system, [ToHear(row, self.item, keep)]))[0]
+            heard = listener.work((system, "whole", [ToHear(row, self.item, keep)]))[0]
             if heard.status != "ok":
                 raise RuntimeError(heard.reason)
             texts.append(heard.transcript)
         self.transcripts = texts
-        return f"{self.job.asr.model} heard {texts[0]!r}"
+        return f"{asr.label} heard {texts[0]!r}"
 
     def score(self) -> str:
         from bench.metrics.meteor import Meteor

@@ -1,33 +1,27 @@
-"""Runs a job: what the ledger lacks is spoken and heard, and committed as it comes.
+"""What a run has and lacks: the ledger's rows of a job's cells, and how they come about.
 
-The driver holds names, not rows: units go to the ledger and on to a listener, and listeners that
-have enough to do keep speakers from being given more.
+The driver holds names, not rows: what is spoken goes to the ledger and on to a listener.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
 
 import polars as pl
 
 from bench.cells import Cell
-from bench.cluster.pool import Batch, Pool
 from bench.cluster.session import ray_session, sizes
-from bench.datasets.types import Item
+from bench.datasets.types import Dataset, Item
 from bench.ledger import Ledger
+from bench.marks import Marks
 from bench.progress import Progress
-from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, ToHear, frame
-from bench.spec import AsrSpec, Job, PixVoxSpec, SystemSpec
+from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
+from bench.spec import AsrSpec, Job
+from bench.systems.recorded import shuffled
+from bench.systems.specs import ShuffledSpec, SystemSpec, TextSpec
 
-POLL_SECONDS = 0.5
-LISTENER_CLIPS = 8
-ROUNDS = 3
-"""How many times a batch fills a speaker's slots."""
-CREDITS = 8
-"""Batches that may wait for each listener before speakers get no more work."""
+_TEXTS = 5000
+"""Rows of a text that are committed at once."""
 
 
 @dataclass(frozen=True)
@@ -49,32 +43,83 @@ class Evaluation:
     """One job's run over one ledger. `missing` asks the ledger; `complete` makes it so."""
 
     def __init__(
-        self, job: Job, items: Sequence[Item], cells: Sequence[Cell], ledger: Ledger, speech: Path
+        self,
+        job: Job,
+        dataset: Dataset,
+        limit: int | None,
+        cells: Sequence[Cell],
+        ledger: Ledger,
+        speech: Path,
     ) -> None:
         self.job = job
-        self.items = {item.id: item for item in items}
+        self.items = dataset.items[:limit]
         self.cells = list(cells)
         self.ledger = ledger
         self.speech = speech
-        self.spoken = {c: ledger.settled("spoken", c.speech_key, SPOKEN_SCHEMA) for c in cells}
-        self.heard = {c: ledger.settled("heard", c.heard_key, HEARD_SCHEMA) for c in cells}
+        self.index = {item.id: number for number, item in enumerate(self.items)}
+        self.spoken: dict[str, Marks] = {}
+        self.heard: dict[str, Marks] = {}
         for cell in cells:
+            if cell.speech_key not in self.spoken:
+                settled = ledger.settled("spoken", cell.speech_key, SPOKEN_SCHEMA)
+                if cell.asr is None:
+                    settled = iter(self.index)
+                self.spoken[cell.speech_key] = Marks(self.index, settled)
+            settled = ledger.settled("heard", cell.heard_key, HEARD_SCHEMA)
+            self.heard[cell.heard_key] = Marks(self.index, settled)
             # What is to be spoken again is to be heard again.
-            self.heard[cell] &= self.spoken[cell]
-        self._pending: dict[Cell, list[Spoken]] = {cell: [] for cell in cells}
-        self._done = {
-            stage: sum(len(self.items.keys() & of[cell]) for cell in cells)
-            for stage, of in (("spoken", self.spoken), ("heard", self.heard))
+            self.heard[cell.heard_key].keep(self.spoken[cell.speech_key])
+        self._others = {
+            cell.system: shuffled(dataset.items, cell.system.seed)
+            for cell in cells
+            if isinstance(cell.system, ShuffledSpec)
         }
 
     @property
     def missing(self) -> int:
         """How many (cell, item) pairs still lack a transcript."""
-        return len(self.items) * len(self.cells) - self._done["heard"]
+        return sum(len(self.items) - marks.count for marks in self.heard.values())
+
+    def item(self, name: str, system: SystemSpec) -> Item:
+        """An item as a system sees it: shuffled speech belongs to another image."""
+        others = self._others.get(system) if isinstance(system, ShuffledSpec) else None
+        return others[name] if others is not None else self.items[self.index[name]]
+
+    def commit_spoken(self, key: str, rows: list[Spoken]) -> None:
+        """Commits what was spoken, or failed to be."""
+        self.ledger.append("spoken", key, frame(rows, SPOKEN_SCHEMA))
+        self.spoken[key].add(row.item for row in rows)
+
+    def commit_heard(self, cell: Cell, rows: list[HeardRow]) -> None:
+        """Commits what was heard, or failed to be."""
+        self.ledger.append("heard", cell.heard_key, frame(rows, HEARD_SCHEMA))
+        self.heard[cell.heard_key].add(row.item for row in rows)
+
+    def unheard(self, cell: Cell, spoken: Marks) -> Iterator[list[Spoken]]:
+        """What of the `spoken` items this cell has not heard, part by part."""
+        given = Marks(self.index)
+        for part in self.ledger.parts("spoken", cell.speech_key, SPOKEN_SCHEMA):
+            rows = [Spoken(**row) for row in part.iter_rows(named=True)]
+            chosen = [
+                row
+                for row in rows
+                if row.settled
+                and row.item in spoken
+                and row.item not in self.heard[cell.heard_key]
+                and row.item not in given
+            ]
+            given.add(row.item for row in chosen)
+            yield chosen
+
+    def told(self, report: Progress) -> None:
+        """Reports how far speaking and listening are."""
+        items = len(self.items)
+        for what, stage in (("speaking", self.spoken), ("listening", self.heard)):
+            report(what, sum(marks.count for marks in stage.values()), items * len(stage))
 
     def complete(
         self,
-        checkpoint: Path,
+        checkpoints: Mapping[AsrSpec, Path],
         report: Progress,
         actors: Actors | None = None,
         stop: Callable[[], bool] = lambda: False,
@@ -84,179 +129,66 @@ class Evaluation:
         Where `stop` says so nothing new is begun; what is in flight is committed, and
         KeyboardInterrupt raised.
         """
+        from bench.pipeline import Pipeline, Plan
+
+        for cell in self.cells:
+            if cell.asr is None:
+                self._write(cell)
+        if not self.missing:
+            return
         actors = actors or real_actors()
         with ray_session(self.job.cluster):
             import ray
 
             has = ray.cluster_resources()
-            plan = sizes(self.job.cluster, int(has.get("GPU", 0)), int(has.get("CPU", 1)))
+            wanted = sizes(self.job.cluster, int(has.get("GPU", 0)), int(has.get("CPU", 1)))
             # One thread an actor: more would only fight over the same cores.
-            hears = ray.remote(num_cpus=plan.cpu, num_gpus=plan.gpu)(actors.listener)
-            speaks = ray.remote(num_cpus=0, num_gpus=plan.gpu)(actors.speaker)
-            deadline = self.job.cluster.deadline_seconds
-            unheard = {
-                cell: (self.items.keys() & self.spoken[cell]) - self.heard[cell]
-                for cell in self.cells
-            }
-            listening: Pool[Any] = Pool(
-                partial(_new, hears, self.job.asr, str(checkpoint), 1),
-                plan.listeners,
-                lambda batch: (batch.tag.system, batch.items),
-                deadline,
-                self._spoken_before(unheard),
+            plan = Plan(
+                ray.remote(num_cpus=0, num_gpus=wanted.gpu)(actors.speaker),
+                ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu)(actors.listener),
+                wanted,
+                self.job.cluster.deadline_seconds,
             )
-            groups: dict[SystemSpec, list[Cell]] = defaultdict(list)
-            for cell in self.cells:
-                groups[cell.system].append(cell)
-            for system, cells in groups.items():
-                if all(self.items.keys() <= self.spoken[cell] for cell in cells):
-                    continue
-                speaking: Pool[Any] = Pool(
-                    partial(_new, speaks, system, 1),
-                    plan.speakers,
-                    lambda batch: batch.items,
-                    deadline,
-                    self._to_speak(system, cells, plan.speakers),
-                )
-                while speaking.busy:
-                    if stop():
-                        self._wind_up(speaking, cells, listening, report)
-                    room = listening.waiting < CREDITS * plan.listeners
-                    self._settle_spoken(speaking, cells, listening, room)
-                    self._settle_heard(listening, 0.0 if room else POLL_SECONDS, report)
-                speaking.close()
-                for cell in cells:
-                    self._listen(listening, cell, whole=False)
-            while listening.busy:
-                if stop():
-                    self._wind_up(None, [], listening, report)
-                self._settle_heard(listening, POLL_SECONDS, report)
-            listening.close()
+            for asr, checkpoint in checkpoints.items():
+                cells = [cell for cell in self.cells if cell.asr == asr]
+                if any(not self.heard[cell.heard_key].full for cell in cells):
+                    Pipeline(self, plan, cells, asr, checkpoint, report, stop).run()
 
-    def _wind_up(
-        self,
-        speaking: Pool[Any] | None,
-        cells: list[Cell],
-        listening: Pool[Any],
-        report: Progress,
-    ) -> NoReturn:
-        """Commits what is in flight; what was spoken and not heard is there for the next run."""
-        while listening.flying or (speaking is not None and speaking.flying):
-            if speaking is not None and speaking.flying:
-                self._settle_spoken(speaking, cells, listening, hand_out=False)
-            if listening.flying:
-                self._settle_heard(listening, POLL_SECONDS, report, hand_out=False)
-        raise KeyboardInterrupt
-
-    def _to_speak(
-        self, system: SystemSpec, cells: list[Cell], speakers: int
-    ) -> Iterator[Batch[Any]]:
-        """The missing items in batches, an item with every prompt share that it lacks."""
-        lacking = {
-            name: shares
-            for name in self.items
-            if (shares := tuple(c.prompt for c in cells if name not in self.spoken[c]))
-        }
-        slots = system.decoding.slots if isinstance(system, PixVoxSpec) else LISTENER_CLIPS
-        # Several fills of the slots, so that rows are replaced; but work for every speaker.
-        size = max(1, min(ROUNDS * slots // len(cells), -(-len(lacking) // speakers)))
-        names = list(lacking)
-        for start in range(0, len(names), size):
-            chosen = names[start : start + size]
-            yield Batch(system, [(self.items[name], lacking[name]) for name in chosen])
-
-    def _spoken_before(self, unheard: dict[Cell, set[str]]) -> Iterator[Batch[Any]]:
-        """What an earlier run spoke and nobody heard, read part by part as it is wanted."""
-        for cell, wanted in unheard.items():
-            if not wanted:
-                continue
-            for part in self.ledger.parts("spoken", cell.speech_key, SPOKEN_SCHEMA):
-                rows = [Spoken(**row) for row in part.iter_rows(named=True)]
-                chosen = [row for row in rows if row.item in wanted and row.settled]
-                wanted -= {row.item for row in chosen}
-                yield from self._batches(cell, chosen)
-
-    def _settle_spoken(
-        self, pool: Pool[Any], cells: list[Cell], listening: Pool[Any], hand_out: bool
-    ) -> None:
-        by_prompt = {cell.prompt: cell for cell in cells}
-        for done in pool.poll(POLL_SECONDS if hand_out else 0.0, hand_out):
-            cause = "machine" if done.machine else ""
-            made: list[tuple[float, Spoken]] = done.result or [
-                (share, Spoken(item.id, "failed", done.failure, cause=cause))
-                for item, shares in done.items
-                for share in shares
+    def _write(self, cell: Cell) -> None:
+        """A text needs no actor: its transcript is the caption."""
+        assert isinstance(cell.system, TextSpec)
+        number = cell.system.caption
+        todo = [item for item in self.items if item.id not in self.heard[cell.heard_key]]
+        for start in range(0, len(todo), _TEXTS):
+            rows = [
+                HeardRow(item.id, "ok", transcript=item.captions[number].text)
+                if number < len(item.captions)
+                else HeardRow(item.id, "failed", f"{item.id}: has no caption {number}")
+                for item in todo[start : start + _TEXTS]
             ]
-            for cell in cells:
-                rows = [row for share, row in made if by_prompt[share] is cell]
-                if rows:
-                    self.ledger.append("spoken", cell.speech_key, frame(rows, SPOKEN_SCHEMA))
-                    self.spoken[cell] |= {row.item for row in rows}
-                    self._done["spoken"] += len(rows)
-                    self._pending[cell] += rows
-                    self._listen(listening, cell, whole=True)
-
-    def _listen(self, pool: Pool[Any], cell: Cell, whole: bool) -> None:
-        """Queues spoken rows for the listeners; with `whole`, full batches only."""
-        rows = self._pending[cell]
-        count = len(rows) - len(rows) % LISTENER_CLIPS if whole else len(rows)
-        self._pending[cell] = rows[count:]
-        for batch in self._batches(cell, rows[:count]):
-            pool.submit(batch)
-
-    def _batches(self, cell: Cell, rows: Sequence[Spoken]) -> Iterator[Batch[Any]]:
-        """Rows as listeners' work; what was not spoken is committed as unheard, for its reason."""
-        failed = [r for r in rows if r.status != "ok"]
-        if failed:
-            self._commit(cell, [HeardRow(r.item, "failed", r.reason, r.cause) for r in failed])
-        good = [
-            ToHear(r, self.items[r.item], self.speech / cell.slug / f"{r.item}.wav")
-            for r in rows
-            if r.status == "ok"
-        ]
-        for start in range(0, len(good), LISTENER_CLIPS):
-            yield Batch(cell, good[start : start + LISTENER_CLIPS])
-
-    def _settle_heard(
-        self, pool: Pool[Any], timeout: float, report: Progress, hand_out: bool = True
-    ) -> None:
-        for done in pool.poll(timeout, hand_out):
-            cause = "machine" if done.machine else ""
-            rows = done.result or [
-                HeardRow(entry.row.item, "failed", done.failure, cause) for entry in done.items
-            ]
-            self._commit(done.tag, rows)
-        total = len(self.items) * len(self.cells)
-        report("speaking", self._done["spoken"], total)
-        report("listening", self._done["heard"], total)
-
-    def _commit(self, cell: Cell, rows: list[HeardRow]) -> None:
-        self.ledger.append("heard", cell.heard_key, frame(rows, HEARD_SCHEMA))
-        self.heard[cell] |= {row.item for row in rows}
-        self._done["heard"] += len(rows)
+            self.commit_heard(cell, rows)
 
     def transcripts(self, cell: Cell) -> pl.DataFrame:
         """The cell's heard rows of the items asked for, joined with what was spoken."""
         heard = self.ledger.rows("heard", cell.heard_key, HEARD_SCHEMA)
+        asked = pl.DataFrame({"item": list(self.index)}, schema={"item": pl.String})
+        joined = asked.join(heard, on="item", how="left")
+        if isinstance(cell.system, TextSpec):
+            return joined.with_columns(
+                caption=pl.lit(cell.system.caption, pl.Int32),
+                prompt_frames=pl.lit(0, pl.Int32),
+                ended=pl.lit(True),
+                spoken_on=pl.lit(""),
+                frames=pl.lit(0, pl.UInt32),
+            )
         spoken = self.ledger.rows("spoken", cell.speech_key, SPOKEN_SCHEMA)
-        facts = spoken.select("item", "caption", "prompt_frames", "ended", spoken_on="device")
-        asked = pl.DataFrame({"item": list(self.items)}, schema={"item": pl.String})
-        return asked.join(heard, on="item", how="left").join(facts, on="item", how="left")
-
-
-def _new(actor: Any, *arguments: Any) -> Any:
-    return actor.remote(*arguments)
-
-
-def asr_content(spec: AsrSpec, checkpoint_digest: str) -> dict[str, Any]:
-    """All that a transcript depends on beside the speech."""
-    from bench.listening.whisper import PROTOCOL
-
-    return {
-        "asr": "openai-whisper",
-        "weights": checkpoint_digest,
-        "beam_size": spec.beam_size,
-        "batch": spec.batch,
-        "arithmetic": spec.arithmetic,
-        "protocol": PROTOCOL,
-    }
+        frames = pl.col("units").bin.size() // (2 * pl.col("codebooks").clip(1))
+        facts = spoken.select(
+            "item",
+            "caption",
+            "prompt_frames",
+            "ended",
+            spoken_on="device",
+            frames=frames.cast(pl.UInt32),
+        )
+        return joined.join(facts, on="item", how="left")

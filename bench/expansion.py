@@ -1,17 +1,31 @@
 """A job's cells: the digests of weights, codecs, data and protocols, hashed into keys."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.cells import Cell, key_of
 from bench.datasets.types import Dataset
 from bench.errors import UserError
-from bench.spec import Job, PixVoxSpec, RecordedSpec, ResynthesisSpec, SystemSpec
+from bench.grid import matches, prompts_of, variants
+from bench.spec import AsrSpec, Job
+from bench.systems.files import wavs_digest
+from bench.systems.plugin import source_of
+from bench.systems.specs import (
+    PixVoxSpec,
+    PromptSpec,
+    PythonSpec,
+    ResynthesisSpec,
+    SystemSpec,
+    TextSpec,
+    UnitsSpec,
+    WavsSpec,
+)
 from pixvox.codec import codec_facts
 from pixvox.decoding import PROTOCOL
 from pixvox.patterns import PATTERN_NAMES, layout
-from pixvox.weights import WeightsError, digest, resolve
+from pixvox.weights import WeightsError, digest, file_digest, resolve
 
 SPEECH_PROTOCOL = 2
 """Raised when a change makes the same system speak differently (prompt cut, resampling, …)."""
@@ -63,45 +77,85 @@ def _pixvox(spec: PixVoxSpec) -> tuple[dict[str, Any], str]:
         )
     content = spec.model_dump(exclude={"label", "prompts", "weights", "codec", "pattern"})
     content |= {"weights": digest(folder), "codec": codec_digest}
+    if prompts_of(spec)[0] == 0:
+        del content["prompt_caption"]
     return content, str(config["pattern"])
 
 
-def _content(spec: SystemSpec) -> tuple[dict[str, Any], str]:
+def _content(spec: SystemSpec, dataset: Dataset) -> tuple[dict[str, Any], str]:
     """What a system's speech depends on, digests for names, and its pattern."""
     try:
         match spec:
             case PixVoxSpec():
                 return _pixvox(spec)
-            case RecordedSpec():
-                return spec.model_dump(exclude={"label"}), ""
-            case ResynthesisSpec():
+            case ResynthesisSpec() | PromptSpec():
                 codec_digest, _ = codec_facts(spec.codec, spec.bandwidth)
-                return spec.model_dump(exclude={"label"}) | {"codec": codec_digest}, ""
+                content = spec.model_dump(exclude={"label", "prompts"})
+                return content | {"codec": codec_digest}, ""
+            case WavsSpec():
+                return {"kind": "wavs", "files": wavs_digest(spec, dataset.items)}, ""
+            case UnitsSpec():
+                codec_digest, _ = codec_facts(spec.codec, spec.bandwidth)
+                if not spec.file.is_file():
+                    raise UserError(f"{spec.file}: no such file; {spec.label} needs its units")
+                units = file_digest(spec.file)[:16]
+                return {"kind": "units", "units": units, "codec": codec_digest}, ""
+            case PythonSpec():
+                content = spec.model_dump(exclude={"label", "training"})
+                return content | {"source": file_digest(source_of(spec))[:16]}, ""
+            case _:
+                return spec.model_dump(exclude={"label"}), ""
     except WeightsError as error:
         raise UserError(str(error)) from error
 
 
-def expand(job: Job, dataset: Dataset, asr: dict[str, Any]) -> list[Cell]:
-    """A job's cells, in its order; `asr` is all that a transcript depends on but the speech.
-
-    Raises UserError for weights, codecs or patterns that do not fit, or a cell named twice.
-    """
-    cells: list[Cell] = []
-    for spec in job.systems:
-        content, pattern = _content(spec)
-        prompts = spec.prompts if isinstance(spec, PixVoxSpec) else (0.0,)
-        for prompt in prompts:
-            speech_key = key_of(
+def _speeches(job: Job, dataset: Dataset) -> list[tuple[SystemSpec, str, str]]:
+    """Every variant of every system, its pattern and its speech's key."""
+    found: list[tuple[SystemSpec, str, str]] = []
+    for base in job.systems:
+        for spec in variants(base, job.grid):
+            content, pattern = _content(spec, dataset)
+            key = key_of(
                 content
-                | {"prompt": prompt, "dataset": dataset.digest}
+                | {"prompt": prompts_of(spec)[0], "dataset": dataset.digest}
                 | {"protocol": SPEECH_PROTOCOL, "decoding_protocol": PROTOCOL}
             )
-            heard_key = key_of({"speech": speech_key} | asr)
-            cells.append(Cell(spec.label, spec, pattern, prompt, speech_key, heard_key))
-    keys = [cell.speech_key for cell in cells]
-    for cell in cells:
-        if keys.count(cell.speech_key) > 1:
+            found.append((spec, pattern, key))
+    keys = [key for _, _, key in found]
+    for spec, _, key in found:
+        if keys.count(key) > 1:
             raise UserError(
-                f"systems: {cell.label} at {cell.prompt:.0%} is there twice; remove one"
+                f"systems: {spec.label} at {prompts_of(spec)[0]:.0%} is there twice; remove one"
             )
+    return found
+
+
+def expand(
+    job: Job, dataset: Dataset, asrs: Sequence[tuple[AsrSpec, Mapping[str, Any]]]
+) -> list[Cell]:
+    """A job's cells, in its order; with every ASR, all that a transcript depends on but speech.
+
+    Raises UserError for weights, codecs, files or patterns that do not fit, a cell named twice,
+    or a grid that leaves none.
+    """
+    cells: list[Cell] = []
+    for spec, pattern, speech_key in _speeches(job, dataset):
+        prompt = prompts_of(spec)[0]
+        if isinstance(spec, TextSpec):
+            key = key_of({"text": speech_key})
+            cells.append(Cell(spec.label, spec, "", 0.0, None, "whole", speech_key, key))
+            continue
+        completes = prompt > 0 and isinstance(spec, PixVoxSpec)
+        for asr, facts in asrs:
+            if any(matches(point, spec, asr.label) for point in job.grid.exclude):
+                continue
+            for hear in job.hear if completes else ("whole",):
+                content = {"speech": speech_key} | dict(facts)
+                if hear != "whole":
+                    content["hear"] = hear
+                cells.append(
+                    Cell(spec.label, spec, pattern, prompt, asr, hear, speech_key, key_of(content))
+                )
+    if not cells:
+        raise UserError(f"{job.name}: the grid leaves no cell; exclude less")
     return cells

@@ -19,6 +19,7 @@ from bench.errors import UserError
 from bench.lock import locked
 
 STAGES = ("spoken", "heard")
+_JOINED = 256
 
 
 def is_whole(path: Path, data: bytes) -> bool:
@@ -84,11 +85,17 @@ class Ledger:
 
     def rows(self, stage: str, key: str, schema: dict[str, Any]) -> pl.DataFrame:
         """All committed rows, one an item (see `final`)."""
-        return final(pl.concat([pl.DataFrame(schema=schema), *self.parts(stage, key, schema)]))
-
-    def settled(self, stage: str, key: str, schema: dict[str, Any]) -> set[str]:
-        """Items whose row is final: done, or failed by a fault of their own."""
-        found: set[str] = set()
+        joined = [pl.DataFrame(schema=schema)]
+        small: list[pl.DataFrame] = []
+        # A frame of a few rows costs kilobytes, so thousands of them are not held at once.
         for part in self.parts(stage, key, schema):
-            found.update(part.filter(pl.col("cause") != "machine")["item"])
-        return found
+            small.append(part)
+            if len(small) == _JOINED:
+                joined.append(pl.concat(small, rechunk=True))
+                small = []
+        return final(pl.concat([*joined, *small]))
+
+    def settled(self, stage: str, key: str, schema: dict[str, Any]) -> Iterator[str]:
+        """Items whose row is final: done, or failed by a fault of their own."""
+        for part in self.parts(stage, key, schema):
+            yield from part.filter(pl.col("cause") != "machine")["item"]

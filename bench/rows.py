@@ -15,6 +15,8 @@ SPOKEN_SCHEMA: dict[str, Any] = {
     "reason": pl.String,
     "cause": pl.String,
     "units": pl.Binary,
+    "audio": pl.Binary,
+    "file": pl.String,
     "codebooks": pl.Int32,
     "prompt_frames": pl.Int32,
     "caption": pl.Int32,
@@ -28,6 +30,7 @@ HEARD_SCHEMA: dict[str, Any] = {
     "cause": pl.String,
     "transcript": pl.String,
     "seconds": pl.Float64,
+    "peak": pl.Float64,
     "no_speech_prob": pl.Float64,
     "avg_logprob": pl.Float64,
     "compression_ratio": pl.Float64,
@@ -39,10 +42,11 @@ HEARD_SCHEMA: dict[str, Any] = {
 class Spoken:
     """What a system made of one item.
 
-    `units` are int16 `[K, N]` in C order; empty for recorded speech, which is read where it
-    lies. `caption` is the number of the caption that was spoken or gave the prompt, -1 for none.
-    A failed row's `cause` is `machine` where a process died or hung over it: that may go better
-    another time, what is wrong with the item itself will not. `device` is what computed it.
+    `units` are int16 `[K, N]` in C order; empty where there is `audio` (FLAC), a `file` below the
+    system's folder, or recorded speech, which is read where it lies. `caption` is the number of
+    the caption that was spoken or gave the prompt, -1 for none. A failed row's `cause` is
+    `machine` where a process died or hung over it: that may go better another time, what is
+    wrong with the item itself will not. `device` is what computed it.
     """
 
     item: str
@@ -50,6 +54,8 @@ class Spoken:
     reason: str = ""
     cause: str = ""
     units: bytes = b""
+    audio: bytes = b""
+    file: str = ""
     codebooks: int = 0
     prompt_frames: int = 0
     caption: int = -1
@@ -69,7 +75,10 @@ class Spoken:
 
 @dataclass(frozen=True)
 class HeardRow:
-    """What the listener made of one item's speech; `seconds` is the speech's length."""
+    """What the listener made of one item's speech, `seconds` long, its loudest sample `peak`.
+
+    What an ASR does not know of itself is NaN.
+    """
 
     item: str
     status: str
@@ -77,6 +86,7 @@ class HeardRow:
     cause: str = ""
     transcript: str = ""
     seconds: float = 0.0
+    peak: float = 0.0
     no_speech_prob: float = 0.0
     avg_logprob: float = 0.0
     compression_ratio: float = 0.0
@@ -85,11 +95,16 @@ class HeardRow:
 
 @dataclass(frozen=True)
 class ToHear:
-    """One row to listen to, whose item it is, and where its speech is kept."""
+    """One row to listen to, whose item it is, and where its speech is kept, if it is."""
 
     row: Spoken
     item: Item
-    keep: Path
+    keep: Path | None
+
+
+def packed(units: "np.ndarray[Any, Any]") -> bytes:
+    """Units `[K, N]` as a row keeps them."""
+    return np.ascontiguousarray(units, dtype=np.int16).tobytes()
 
 
 def frame(rows: "list[Spoken] | list[HeardRow]", schema: dict[str, Any]) -> pl.DataFrame:

@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -12,7 +13,7 @@ from bench.cells import Cell
 from bench.comparison import Protocol, comparison
 from bench.datasets.types import Dataset
 from bench.errors import UserError
-from bench.evaluation import Evaluation, asr_content
+from bench.evaluation import Evaluation
 from bench.expansion import expand
 from bench.interrupt import stoppable
 from bench.ledger import Ledger
@@ -20,7 +21,7 @@ from bench.manifest import read_manifest
 from bench.progress import progress
 from bench.report.text import clean
 from bench.scoring import CellScores, score_cells
-from bench.spec import Flickr8kSpec, Job, ScenesSpec
+from bench.spec import AsrSpec, Flickr8kSpec, Job, ScenesSpec
 from bench.yamlfile import parse
 
 
@@ -54,7 +55,7 @@ def _write_rows(folder: Path, scores: list[CellScores], dataset: Dataset) -> Non
             system=pl.lit(s.cell.label),
             pattern=pl.lit(s.cell.pattern),
             prompt=pl.lit(s.cell.prompt),
-            cell=pl.lit(s.cell.slug),
+            cell=pl.lit(s.cell.name),
         )
         for s in scores
     ]
@@ -81,7 +82,7 @@ def _report(job: Job, folder: Path, scores: list[CellScores], protocol: Protocol
                 "system": s.cell.label,
                 "pattern": s.cell.pattern,
                 "prompt": s.cell.prompt,
-                "cell": s.cell.slug,
+                "cell": s.cell.name,
                 "heard_key": s.cell.heard_key,
                 "scores": s.corpus,
                 "wer": s.wer,
@@ -98,15 +99,19 @@ def _report(job: Job, folder: Path, scores: list[CellScores], protocol: Protocol
 def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
     """Writes what the run is: its job, and which cell each ledger key belongs to."""
     before = read_manifest(folder)
-    known = {cell["speech_key"] for cell in before["cells"]} if before else set()
+    known = {cell["heard_key"] for cell in before["cells"]} if before else set()
+    spoken = {cell["speech_key"] for cell in before["cells"]} if before else set()
     for cell in cells:
-        if known and cell.speech_key not in known:
-            print(f"{cell.slug}: a new cell; nothing of the old ones is mixed with it")
+        if known and cell.heard_key not in known:
+            same = "; its speech is there already" if cell.speech_key in spoken else ""
+            print(f"{cell.name}: a new cell, nothing of the old ones is mixed with it{same}")
     rows = [
         {
             "cell": cell.slug,
             "system": cell.label,
             "prompt": cell.prompt,
+            "asr": cell.asr.label if cell.asr else "",
+            "hear": cell.hear,
             "speech_key": cell.speech_key,
             "heard_key": cell.heard_key,
         }
@@ -116,6 +121,11 @@ def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
     partial = folder / ".run.json.part"
     partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(folder / "run.json")
+
+
+def _asr_text(asr: AsrSpec, facts: dict[str, Any]) -> str:
+    how = f"beam {asr.beam_size}" if asr.beam_size else "greedy"
+    return f"{asr.label} ({facts['weights']}), {how}"
 
 
 def run_job(path: Path, runs: Path, limit: int | None, score_only: bool = False) -> int:
@@ -137,18 +147,18 @@ def run_job(path: Path, runs: Path, limit: int | None, score_only: bool = False)
 def _run_locked(
     job: Job, path: Path, folder: Path, ledger: Ledger, limit: int | None, score_only: bool
 ) -> int:
-    from bench.listening.whisper import file_digest, locate
+    from bench.listening.types import asr_facts, locate
 
     started = time.monotonic()
     dataset = load_dataset(job)
     if not dataset.items:
         raise UserError(f"{path}: dataset: the split has no items")
     items = dataset.items[:limit]
-    checkpoint = locate(job.asr.model)
-    asr_digest = file_digest(checkpoint)
-    cells: list[Cell] = expand(job, dataset, asr_content(job.asr, asr_digest))
+    checkpoints = {asr: locate(asr) for asr in job.asrs}
+    facts = {asr: asr_facts(asr, path) for asr, path in checkpoints.items()}
+    cells = expand(job, dataset, list(facts.items()))
     _remember(job, cells, folder)
-    evaluation = Evaluation(job, items, cells, ledger, folder / "speech")
+    evaluation = Evaluation(job, dataset, limit, cells, ledger, folder / "speech")
     for part in ledger.damaged:
         print(f"{part}: damaged; set aside, its rows are made again")
     for name, reason in dataset.unusable:
@@ -162,7 +172,7 @@ def _run_locked(
         raise UserError(f"{path}: {missing} rows are not heard yet; run first: pixvox run {path}")
     if missing:
         with stoppable() as stop, progress() as report:
-            evaluation.complete(checkpoint, report, stop=stop)
+            evaluation.complete(checkpoints, report, stop=stop)
     protocol = Protocol(
         dataset.name,
         dataset.split,
@@ -170,8 +180,7 @@ def _run_locked(
         dataset.speech_kind,
         len(items),
         len(dataset.items),
-        f"openai-whisper {Path(job.asr.model).name} ({asr_digest}), "
-        + (f"beam {job.asr.beam_size}" if job.asr.beam_size else "greedy"),
+        _asr_text(job.asrs[0], facts[job.asrs[0]]),
         job.scoring.references,
     )
     if dataset.unusable:

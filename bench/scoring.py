@@ -14,7 +14,8 @@ from bench.metrics.meteor import Meteor, paraphrases
 from bench.metrics.rouge import rouge
 from bench.metrics.tokens import tokenise
 from bench.metrics.wer import wer
-from bench.spec import PixVoxSpec, ScoringSpec
+from bench.spec import ScoringSpec
+from bench.systems.specs import CEILINGS
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 
@@ -91,7 +92,7 @@ class Scorer:
         )
 
     def _wer(self, cell: Cell, table: pl.DataFrame) -> float | None:
-        if isinstance(cell.system, PixVoxSpec):
+        if not isinstance(cell.system, CEILINGS):
             return None
         spoken = [
             self.texts[item][caption]

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from bench.grid import Grid
+from bench.systems.specs import SystemSpec
 from bench.yamlfile import Strict
-
-Pattern = Literal["parallel", "delay", "partial-delay", "flatten", "coarse-first"]
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ScenesSpec(Strict):
@@ -33,75 +32,43 @@ class Flickr8kSpec(Strict):
 DatasetSpec = Annotated[ScenesSpec | Flickr8kSpec, Field(discriminator="name")]
 
 
-class DecodingSpec(Strict):
-    """How units are chosen; recorded with every row. See pixvox.sampling.Decoding."""
-
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    top_k: Annotated[int, Field(ge=0)] = 0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    seed: int = 0
-    max_seconds: Annotated[float, Field(gt=0)] = 6.0
-    slots: PositiveInt = 32
-    lanes: PositiveInt = 1
-    arithmetic: Literal["float32", "bfloat16"] = "float32"
-
-    @model_validator(mode="after")
-    def _lanes_divide(self) -> "DecodingSpec":
-        if self.slots % self.lanes:
-            raise ValueError(f"lanes must divide the {self.slots} slots, not {self.lanes}")
-        return self
-
-
-class PixVoxSpec(Strict):
-    """A PixVoxLM checkpoint; one cell for each prompt, the share of the reference speech given."""
-
-    kind: Literal["pixvox"]
-    label: str
-    weights: str
-    codec: str | None = None
-    pattern: Pattern | None = None
-    prompts: tuple[Share, ...] = (0.0,)
-    prompt_caption: Annotated[int, Field(ge=0)] = 0
-    decoding: DecodingSpec = DecodingSpec()
-
-
-class RecordedSpec(Strict):
-    """The dataset's own speech of one caption: what the listener makes of a perfect system."""
-
-    kind: Literal["recorded"]
-    label: str = "recorded speech"
-    caption: Annotated[int, Field(ge=0)] = 0
-
-
-class ResynthesisSpec(Strict):
-    """The dataset's speech through a codec and back: the ceiling of every system over it."""
-
-    kind: Literal["resynthesis"]
-    label: str = "resynthesis"
-    codec: str
-    bandwidth: float
-    caption: Annotated[int, Field(ge=0)] = 0
-
-
-SystemSpec = Annotated[PixVoxSpec | RecordedSpec | ResynthesisSpec, Field(discriminator="kind")]
-
-
 class AsrSpec(Strict):
-    """Who listens: a Whisper model name or checkpoint file, greedy unless a beam is asked for."""
+    """Who listens: greedy unless a beam is asked for; `batch` clips at a time.
 
+    `model` is a name that the backend knows, a file or a folder; tiny.en comes with the suite.
+    """
+
+    backend: Literal["openai-whisper", "faster-whisper", "transformers-ctc"] = "openai-whisper"
     model: str = "tiny.en"
     beam_size: PositiveInt | None = None
     batch: PositiveInt = 8
     arithmetic: Literal["float32", "float16"] = "float32"
+
+    @model_validator(mode="after")
+    def _beam(self) -> "AsrSpec":
+        if self.backend == "transformers-ctc" and self.beam_size is not None:
+            raise ValueError("beam_size: transformers-ctc is heard greedily, as Im2Sp does")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What tables call it: backend and model, without the folders before a file's name."""
+        return f"{self.backend} {Path(self.model).name}"
 
 
 class ScoringSpec(Strict):
     """How transcripts are scored.
 
     `references` is `all`, or `others`: without the caption that was spoken or gave the prompt.
+    `normaliser` is applied to both sides before tokenising: `none`, or `whisper`, Whisper's
+    English normaliser. `replicates` are the bootstrap's, `confidence` the intervals'.
     """
 
     references: Literal["all", "others"] = "all"
+    normaliser: Literal["none", "whisper"] = "none"
+    replicates: Annotated[int, Field(ge=100)] = 2000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    seed: int = 0
 
 
 class ClusterSpec(Strict):
@@ -114,13 +81,35 @@ class ClusterSpec(Strict):
 
 
 class Job(Strict):
-    """One evaluation."""
+    """One evaluation.
+
+    `hear` says what is listened to where there is a prompt: the whole speech, or what follows
+    the prompt, or both, as cells of their own.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     dataset: DatasetSpec
     limit: PositiveInt | None = None
     systems: Annotated[tuple[SystemSpec, ...], Field(min_length=1)]
-    asr: AsrSpec = AsrSpec()
+    grid: Grid = Grid()
+    asr: AsrSpec | Annotated[tuple[AsrSpec, ...], Field(min_length=1)] = AsrSpec()
+    hear: Annotated[tuple[Literal["whole", "continuation"], ...], Field(min_length=1)] = ("whole",)
     scoring: ScoringSpec = ScoringSpec()
     cluster: ClusterSpec = ClusterSpec()
     tables: tuple[Literal["table1", "table2"], ...] = ("table1", "table2")
+
+    @property
+    def asrs(self) -> tuple[AsrSpec, ...]:
+        """All who listen; the first is the job's own, the others show what depends on it."""
+        return self.asr if isinstance(self.asr, tuple) else (self.asr,)
+
+    @model_validator(mode="after")
+    def _known_names(self) -> "Job":
+        labels = [system.label for system in self.systems]
+        heard = [asr.label for asr in self.asrs]
+        for point in (*self.grid.include, *self.grid.exclude):
+            if point.system is not None and point.system not in labels:
+                raise ValueError(f"grid: no system {point.system!r}; there are {labels}")
+            if point.asr is not None and point.asr not in heard:
+                raise ValueError(f"grid: no asr {point.asr!r}; there are {heard}")
+        return self

@@ -16,7 +16,9 @@ from bench.datasets.types import Caption, Dataset, Item
 from bench.evaluation import Actors, Evaluation
 from bench.ledger import Ledger
 from bench.rows import HeardRow, Spoken
-from bench.spec import DecodingSpec, Job, PixVoxSpec
+from bench.spec import AsrSpec, Job
+from bench.systems.specs import DecodingSpec, PixVoxSpec
+from bench.systems.types import Asked, Made
 
 PAUSE = "PIXVOX_STUB_PAUSE"
 """The environment's name for how many seconds a stub takes over a batch."""
@@ -39,13 +41,13 @@ class StubSpeaker:
     def __init__(self, system: PixVoxSpec, threads: int) -> None:
         self.pause = float(os.environ.get(PAUSE, "0"))
 
-    def work(self, asked: Sequence[tuple[Item, tuple[float, ...]]]) -> list[tuple[float, Spoken]]:
-        """One row for every item and share."""
+    def work(self, asked: Asked) -> Made:
+        """One row for every item and variant."""
         time.sleep(self.pause)
         return [
-            (share, Spoken(item.id, "ok", units=_digest(item.id, share), codebooks=4))
-            for item, shares in asked
-            for share in shares
+            (v.key, Spoken(item.id, "ok", units=_digest(item.id, v.prompt), codebooks=4))
+            for item, variants in asked
+            for v in variants
         ]
 
 
@@ -55,24 +57,25 @@ class StubListener:
     def __init__(self, spec: object, checkpoint: str, threads: int) -> None:
         self.pause = float(os.environ.get(PAUSE, "0"))
 
-    def work(self, work: tuple[object, Sequence[Any]]) -> list[HeardRow]:
+    def work(self, work: tuple[object, str, Sequence[Any]]) -> list[HeardRow]:
         """One row for every row given."""
         time.sleep(self.pause)
         return [
             HeardRow(e.row.item, "ok", transcript=words(e.row.item, e.row.units.hex()))
-            for e in work[1]
+            for e in work[2]
         ]
 
 
 ACTORS = Actors(StubSpeaker, StubListener)
 
 
-def stub_dataset(items: int) -> Dataset:
-    """Items with two captions and no files."""
+def stub_dataset(items: int, captions: int = 2) -> Dataset:
+    """Items with captions and no files."""
     image = Path("none.png")
     made = [f"i{number:06d}" for number in range(items)]
     things = tuple(
-        Item(name, image, (Caption(words(name, 0)), Caption(words(name, 1)))) for name in made
+        Item(name, image, tuple(Caption(words(name, number)) for number in range(captions)))
+        for name in made
     )
     return Dataset("stub", "test", "none", things, "0")
 
@@ -98,5 +101,7 @@ def stub_run(
             "cluster": {"deadline_seconds": 30} | cluster,
         }
     )
-    cells = [Cell("stub", system, "delay", p, f"s{p}", f"h{p}") for p in prompts]
-    return Evaluation(job, dataset.items, cells, Ledger(folder / "ledger"), folder / "speech")
+    cells = [
+        Cell("stub", system, "delay", p, AsrSpec(), "whole", f"s{p}", f"h{p}") for p in prompts
+    ]
+    return Evaluation(job, dataset, None, cells, Ledger(folder / "ledger"), folder / "speech")

@@ -30,11 +30,15 @@ _POLL = 8
 
 @dataclass(frozen=True)
 class Request:
-    """One speech to make: of which row of the images, after which prompt `[K, P]` (P may be 0)."""
+    """One speech to make: of which row of the images, after which prompt `[K, P]` (P may be 0).
+
+    `seed` is that of its noise, the engine's where it is None.
+    """
 
     item: str
     image: int
     prompt: Tensor
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,8 @@ class Engine:
         self.busy[slot] = True
         if self.decoding.temperature > 0:
             steps = len(self.plan.steps)
-            self.noise[slot] = item_noise(self.decoding.seed, request.item, steps, self.codebooks)
+            seed = self.decoding.seed if request.seed is None else request.seed
+            self.noise[slot] = item_noise(seed, request.item, steps, self.codebooks)
 
     def _take(self, slot: int, item: str, frames: int) -> Generation:
         sequence = self.sequence[slot, :, 1:].cpu()

@@ -18,6 +18,7 @@ import polars as pl
 
 from bench.evaluation import Evaluation
 from bench.ledger import Ledger
+from bench.spec import AsrSpec
 from bench.stub import ACTORS, stub_dataset, stub_run
 
 OWN_DEATHS = ("write", "rename", "disk")
@@ -34,7 +35,7 @@ def finish(
     """Completes the run and writes what a comparison compares: `rows.parquet`, `scores.json`."""
     with run.ledger.lock():
         if run.missing:
-            run.complete(Path("none"), _silent, ACTORS, stop)
+            run.complete({AsrSpec(): Path("none")}, _silent, ACTORS, stop)
         tables = [(cell, run.transcripts(cell)) for cell in run.cells]
     pl.concat([t.with_columns(cell=pl.lit(c.prompt)) for c, t in tables]).write_parquet(
         folder / "rows.parquet"

@@ -1,9 +1,10 @@
 """A pool of like actors that work through batches, whatever happens to the actors.
 
 Two batches are in flight on each actor, so none waits for the driver. A batch whose actor died
-is tried again on a new one; a batch that killed two, or raised, is halved until the one bad item
-is found, which is given back as failed. A batch past its deadline has its actor replaced. While
-an actor is being replaced the others go on.
+is tried again on a new one, alone: of two in flight, the one that was done may not have been heard
+of yet. A batch that killed two, or raised, is halved until the one bad item is found, which is
+given back as failed. A batch past its deadline has its actor replaced. While an actor is being
+replaced the others go on.
 """
 
 import time
@@ -89,6 +90,7 @@ class Pool(Generic[T]):
         self._message = message
         self._deadline = deadline
         self._waiting: deque[Batch[T]] = deque()
+        self._suspects: deque[Batch[T]] = deque()
         self._source = source
         self._workers = [self._started() for _ in range(size)]
         try:
@@ -117,7 +119,7 @@ class Pool(Generic[T]):
     @property
     def waiting(self) -> int:
         """How many submitted batches no actor has been given yet."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._suspects)
 
     @property
     def busy(self) -> bool:
@@ -128,7 +130,7 @@ class Pool(Generic[T]):
                 self._source = None
             else:
                 self._waiting.append(following)
-        return bool(self._waiting) or self.flying
+        return bool(self._waiting or self._suspects) or self.flying
 
     @property
     def flying(self) -> bool:
@@ -196,7 +198,10 @@ class Pool(Generic[T]):
             for worker in self._workers:
                 if worker.ready is not None or len(worker.queue) != depth:
                     continue
-                batch = self._next()
+                if worker.queue and worker.queue[0][1].deaths:
+                    continue
+                suspect = depth == 0 and self._suspects
+                batch = self._suspects.popleft() if suspect else self._next()
                 if batch is None:
                     return
                 if not worker.queue:
@@ -261,7 +266,7 @@ class Pool(Generic[T]):
             self._waiting.appendleft(batch)
         suspect.deaths += 1
         if suspect.deaths < DEATHS_TO_SPLIT:
-            self._waiting.appendleft(suspect)
+            self._suspects.append(suspect)
         else:
             yield from self._split(suspect, reason, machine=True)
 

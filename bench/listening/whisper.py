@@ -1,35 +1,17 @@
 """openai-whisper as the listener: greedy, without fallback, one clip's text for one clip."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from bench.audio import Wave
 from bench.errors import UserError
 from bench.listening import packaged_whisper
-
-SAMPLE_RATE = 16_000
-"""Hz; what Whisper listens at."""
-
-MAX_SECONDS = 30.0
-"""Whisper hears one window of 30 s; longer speech is a recorded failure, not a silent cut."""
+from bench.listening.types import Heard
 
 PROTOCOL = 1
 """Raised when a change here changes transcripts; part of every transcript's key."""
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A raw transcript and what Whisper knew about it."""
-
-    transcript: str
-    no_speech_prob: float
-    avg_logprob: float
-    compression_ratio: float
 
 
 def locate(name: str) -> Path:
@@ -59,26 +41,13 @@ def locate(name: str) -> Path:
     return root / f"{name}.pt"
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a checkpoint, 16 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-
-
 class WhisperListener:
-    """A Whisper model on one device; raises ValueError for float16 on a CPU."""
+    """A Whisper model on one device, in float16 if `half`."""
 
     def __init__(
-        self,
-        checkpoint: Path,
-        device: str,
-        beam_size: int | None = None,
-        arithmetic: str = "float32",
+        self, checkpoint: Path, device: str, beam_size: int | None = None, half: bool = False
     ) -> None:
         import whisper
-
-        if arithmetic == "float16" and not device.startswith("cuda"):
-            raise ValueError("asr.arithmetic: float16 needs a GPU; use float32")
 
         # openai-whisper's own loader unpickles with weights_only and takes a file.
         self.model = whisper.load_model(str(checkpoint), device=device)
@@ -87,11 +56,11 @@ class WhisperListener:
             temperature=0.0,
             beam_size=beam_size,
             without_timestamps=True,
-            fp16=arithmetic == "float16",
+            fp16=half,
         )
 
     @torch.inference_mode()
-    def hear(self, waves: Sequence[npt.NDArray[np.float32]]) -> list[Heard]:
+    def hear(self, waves: Sequence[Wave]) -> list[Heard]:
         """Transcribes clips `[T]` at 16 kHz, at most 30 s each, as one batch."""
         import whisper
 

@@ -98,7 +98,8 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
 def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str, float]:
     """BLEU-4 and CIDEr of what Whisper hears of the speeches."""
     from bench.audio import resample
-    from bench.listening.whisper import SAMPLE_RATE, WhisperListener, locate
+    from bench.listening.types import SAMPLE_RATE
+    from bench.listening.whisper import WhisperListener, locate
     from bench.metrics.bleu import bleu
     from bench.metrics.cider import cider
     from bench.metrics.tokens import tokenise

@@ -24,7 +24,7 @@ class Figure:
 
     `ms_per_item` leaves out what Ray needs to start and end. `first_mb` is the driver's memory
     once a tenth of the items is heard, `last_mb` with the last one, `peak_mb` the most that it
-    ever had.
+    ever had, once all rows had been read for scoring.
     """
 
     items: int
@@ -42,6 +42,7 @@ def _resident() -> float:
 
 def one(items: int) -> Figure:
     """Runs one size in this process."""
+    from bench.spec import AsrSpec
     from bench.stub import ACTORS, stub_dataset, stub_run
 
     marks: dict[str, float] = {}
@@ -60,10 +61,10 @@ def one(items: int) -> Figure:
     with tempfile.TemporaryDirectory(prefix="pixvox-scheduler-") as name:
         cluster: dict[str, object] = {"speakers": 1, "listeners": 2}
         run = stub_run(
-            Path(name), stub_dataset(items), prompts=(0.0,), slots=SLOTS, cluster=cluster
+            Path(name), stub_dataset(items, 0), prompts=(0.0,), slots=SLOTS, cluster=cluster
         )
         started = time.monotonic()
-        run.complete(Path("none"), report, ACTORS)
+        run.complete({AsrSpec(): Path("none")}, report, ACTORS)
         seconds = time.monotonic() - started
         heard = run.transcripts(run.cells[0])
         if heard["status"].to_list() != ["ok"] * items:
@@ -93,11 +94,11 @@ def run(sizes: list[int], save: Path | None) -> int:
         print(
             f"{figure.items:7} items: {figure.ms_per_item:.2f} ms an item, "
             f"{figure.first_mb:.0f} MB at a tenth, {figure.last_mb:.0f} MB at the end, "
-            f"{figure.peak_mb:.0f} MB at most, {figure.parts} parts",
+            f"{figure.peak_mb:.0f} MB with all rows read, {figure.parts} parts",
             flush=True,
         )
-    ratio = figures[-1].peak_mb / figures[0].peak_mb
-    print(f"memory, {sizes[-1]} items over {sizes[0]}: {ratio:.2f}x")
+    ratio = figures[-1].last_mb / figures[0].last_mb
+    print(f"memory at the end, {sizes[-1]} items over {sizes[0]}: {ratio:.2f}x")
     if save:
         facts = {"processor": processor(), "cores": os.cpu_count(), "memory_ratio": ratio}
         text = json.dumps(facts | {"figures": [asdict(f) for f in figures]}, indent=1)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from bench.spec import Pattern
+from bench.systems.specs import Pattern
 from bench.yamlfile import Strict
 from pixvox.codec_training import CodecTraining
 from pixvox.training import Training

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from bench.datasets.scenes.build import MANIFEST
-from bench.datasets.types import Caption, Dataset, Item, digest_of, text_lines
+from bench.datasets.types import Caption, Dataset, Item, digest_of, inside, text_lines
 from bench.errors import UserError
 from bench.yamlfile import Strict
 
@@ -42,7 +42,7 @@ def read_scenes(root: Path, limit: int | None = None) -> tuple[Item, ...]:
     for number, line in enumerate(text_lines(manifest)[:limit], 1):
         try:
             row = _Row.model_validate_json(line)
-            item = Item(row.id, _inside(root, row.image), _captions(root, row))
+            item = Item(row.id, inside(root, row.image), _captions(root, row))
         except ValueError as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
@@ -56,17 +56,9 @@ def read_scenes(root: Path, limit: int | None = None) -> tuple[Item, ...]:
 
 def _captions(root: Path, row: _Row) -> tuple[Caption, ...]:
     return tuple(
-        Caption(c.text, _inside(root, c.speech) if c.speech is not None else None)
+        Caption(c.text, inside(root, c.speech) if c.speech is not None else None)
         for c in row.captions
     )
-
-
-def _inside(root: Path, name: str) -> Path:
-    """A file of the dataset's folder; raises ValueError for a name that leads out of it."""
-    path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"{name!r} leads out of the dataset's folder")
-    return path
 
 
 def load_scenes(folder: Path | None = None) -> Dataset:
