@@ -18,6 +18,7 @@ import polars as pl
 
 from bench.evaluation import Evaluation
 from bench.ledger import Ledger
+from bench.progress import Progress
 from bench.spec import AsrSpec
 from bench.stub import ACTORS, stub_dataset, stub_run
 
@@ -30,12 +31,16 @@ def _silent(what: str, done: int, total: int) -> None:
 
 
 def finish(
-    run: Evaluation, folder: Path, stop: Callable[[], bool] = lambda: False, score: bool = True
+    run: Evaluation,
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
+    score: bool = True,
+    report: Progress = _silent,
 ) -> None:
     """Completes the run and writes what a comparison compares: `rows.parquet`, `scores.json`."""
     with run.ledger.lock():
         if run.missing:
-            run.complete({AsrSpec(): Path("none")}, _silent, ACTORS, stop)
+            run.complete({AsrSpec(): Path("none")}, report, ACTORS, stop)
         tables = [(cell, run.transcripts(cell)) for cell in run.cells]
     pl.concat([t.with_columns(cell=pl.lit(c.prompt)) for c, t in tables]).write_parquet(
         folder / "rows.parquet"

@@ -45,7 +45,7 @@ class Verdict:
         return not (self.lost or self.doubled or self.different)
 
 
-def _below(pid: int) -> dict[int, str]:
+def below(pid: int) -> dict[int, str]:
     """The names of all processes below one."""
     found: dict[int, str] = {}
     parents: dict[int, list[int]] = {}
@@ -68,7 +68,7 @@ def _below(pid: int) -> dict[int, str]:
 
 def _victims(process: "subprocess.Popen[bytes]", kind: str) -> list[int]:
     """The processes that a kind means, once the run is under way."""
-    names = _below(process.pid).items()
+    names = below(process.pid).items()
     if kind == "jvm":
         return [pid for pid, name in names if Path(name).name == "java"]
     if not any(PROCESSES["speaker"] in name for _, name in names):

