@@ -176,7 +176,7 @@ def one_round(
 def rounds(
     folder: Path, count: int, items: int, seed: int, report: Callable[[str, int, int], None]
 ) -> Verdict:
-    """`count` rounds of one to three blows each, their kinds drawn from the seed."""
+    """`count` rounds of one or two blows each, their kinds drawn from the seed."""
     import shutil
 
     whole = unbroken(folder / "unbroken", items)
@@ -184,7 +184,7 @@ def rounds(
     lost = doubled = different = 0
     for number in range(count):
         rng = random.Random(f"{seed}/{number}")
-        kinds = [rng.choice(KINDS) for _ in range(rng.randint(1, 3))]
+        kinds = [rng.choice(KINDS) for _ in range(rng.randint(1, 2))]
         found = one_round(folder / f"round{number}", whole, items, kinds, rng)
         kills.update(found.kills)
         lost, doubled = lost + found.lost, doubled + found.doubled
