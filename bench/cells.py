@@ -18,7 +18,8 @@ from bench.systems.types import Variant
 class Cell:
     """One system at one point of the grid, heard by one ASR (None: a text, heard by nobody).
 
-    `hear` is `continuation` where only what follows the prompt is listened to.
+    `hear` is `continuation` where only what follows the prompt is listened to. `weights` and
+    `codec` are digests, empty where there are none.
     """
 
     label: str
@@ -29,6 +30,8 @@ class Cell:
     hear: str
     speech_key: str
     heard_key: str
+    weights: str = ""
+    codec: str = ""
 
     @property
     def slug(self) -> str:
@@ -40,6 +43,11 @@ class Cell:
     def name(self) -> str:
         """The cell's own name: that of its speech, and who heard it."""
         return f"{self.slug}-{self.heard_key[:8]}"
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of its noise, for what has one."""
+        return self.system.decoding.seed if isinstance(self.system, PixVoxSpec) else None
 
     @property
     def variant(self) -> Variant:

@@ -65,6 +65,11 @@ def _perf_parser(parser: argparse.ArgumentParser) -> None:
     scheduler = commands.add_parser("scheduler", help="what an item costs beside the models")
     scheduler.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
     scheduler.add_argument("--save", type=Path, help="write the figures as JSON")
+    tests = commands.add_parser("statistics", help="whether the tests reject as often as they say")
+    tests.add_argument("--splits", type=int, default=200)
+    tests.add_argument("--items", type=int, default=1000)
+    tests.add_argument("--replicates", type=int, default=1000)
+    tests.add_argument("--save", type=Path, help="write the figures as JSON")
     for command in (decode, invariance):
         command.add_argument("--weights", default="zoo:pixvox-tiny-delay", help="or base, tiny")
         command.add_argument("--slots", type=int, default=32)
@@ -149,6 +154,11 @@ def _perf(arguments: argparse.Namespace) -> int:
         from bench.perf import scheduler
 
         return scheduler.run(arguments.items, arguments.save)
+    if arguments.what == "statistics":
+        from bench.perf import statistics
+
+        sizes = (arguments.splits, arguments.items, arguments.replicates)
+        return statistics.run(*sizes, arguments.save)
     quiet_libraries()
     if min(arguments.slots, arguments.images, getattr(arguments, "rounds", 1)) < 1:
         raise UserError("perf: --slots, --images and --rounds start at 1")

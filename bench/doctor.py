@@ -77,13 +77,14 @@ class _Check:
 
     def score(self) -> str:
         from bench.metrics.meteor import Meteor
+        from bench.metrics.meteor import meteor as score
         from bench.metrics.tokens import tokenise
 
         references = {self.item.id: tokenise([c.text for c in self.item.captions])}
         with Meteor() as meteor:
             hypothesis = tokenise(self.transcripts[:1])[0]
-            scored = meteor.score({self.item.id: hypothesis}, references)
-        return f"METEOR {scored.corpus['METEOR']:.1f}"
+            found = meteor.statistics({self.item.id: hypothesis}, references)
+        return f"METEOR {score(found.sum(0))['METEOR']:.1f}"
 
     def write(self) -> str:
         from bench.ledger import Ledger

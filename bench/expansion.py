@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,20 @@ def _content(spec: SystemSpec, dataset: Dataset) -> tuple[dict[str, Any], str]:
         raise UserError(str(error)) from error
 
 
-def _speeches(job: Job, dataset: Dataset) -> list[tuple[SystemSpec, str, str]]:
+@dataclass(frozen=True)
+class _Speech:
+    """A variant of a system, its pattern, its speech's key, and the digests it stands on."""
+
+    system: SystemSpec
+    pattern: str
+    key: str
+    weights: str
+    codec: str
+
+
+def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
     """Every variant of every system, its pattern and its speech's key."""
-    found: list[tuple[SystemSpec, str, str]] = []
+    found: list[_Speech] = []
     for base in job.systems:
         for spec in variants(base, job.grid):
             content, pattern = _content(spec, dataset)
@@ -120,12 +132,14 @@ def _speeches(job: Job, dataset: Dataset) -> list[tuple[SystemSpec, str, str]]:
                 | {"prompt": prompts_of(spec)[0], "dataset": dataset.digest}
                 | {"protocol": SPEECH_PROTOCOL, "decoding_protocol": PROTOCOL}
             )
-            found.append((spec, pattern, key))
-    keys = [key for _, _, key in found]
-    for spec, _, key in found:
-        if keys.count(key) > 1:
+            facts = (str(content.get("weights", "")), str(content.get("codec", "")))
+            found.append(_Speech(spec, pattern, key, *facts))
+    keys = [one.key for one in found]
+    for one in found:
+        if keys.count(one.key) > 1:
+            share = prompts_of(one.system)[0]
             raise UserError(
-                f"systems: {spec.label} at {prompts_of(spec)[0]:.0%} is there twice; remove one"
+                f"systems: {one.system.label} at {share:.0%} is there twice; remove one"
             )
     return found
 
@@ -139,7 +153,8 @@ def expand(
     or a grid that leaves none.
     """
     cells: list[Cell] = []
-    for spec, pattern, speech_key in _speeches(job, dataset):
+    for one in _speeches(job, dataset):
+        spec, pattern, speech_key = one.system, one.pattern, one.key
         prompt = prompts_of(spec)[0]
         if isinstance(spec, TextSpec):
             key = key_of({"text": speech_key})
@@ -153,9 +168,9 @@ def expand(
                 content = {"speech": speech_key} | dict(facts)
                 if hear != "whole":
                     content["hear"] = hear
-                cells.append(
-                    Cell(spec.label, spec, pattern, prompt, asr, hear, speech_key, key_of(content))
-                )
+                keys = (speech_key, key_of(content))
+                made = (spec.label, spec, pattern, prompt, asr, hear, *keys)
+                cells.append(Cell(*made, one.weights, one.codec))
     if not cells:
         raise UserError(f"{job.name}: the grid leaves no cell; exclude less")
     return cells

@@ -1,16 +1,12 @@
 """`pixvox run`: a job file in, tables, rows and speech out."""
 
 import json
-import sys
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from bench.cells import Cell
-from bench.comparison import Protocol, comparison
+from bench.comparison import Protocol
 from bench.datasets.types import Dataset
 from bench.errors import UserError
 from bench.evaluation import Evaluation
@@ -20,7 +16,8 @@ from bench.ledger import Ledger
 from bench.manifest import read_manifest
 from bench.progress import progress
 from bench.report.text import clean
-from bench.scoring import CellScores, score_cells
+from bench.results import write_report, write_rows
+from bench.scoring import Scorer
 from bench.spec import AsrSpec, Flickr8kSpec, Job, ScenesSpec
 from bench.yamlfile import parse
 
@@ -36,64 +33,6 @@ def load_dataset(job: Job) -> Dataset:
     from bench.datasets.flickr8k import load_flickr8k
 
     return load_flickr8k(spec.root, spec.split, spec.audio)
-
-
-def _write_rows(folder: Path, scores: list[CellScores], dataset: Dataset) -> None:
-    """One Parquet of all items of all cells, with transcripts and per-item scores.
-
-    Entries of the split that cannot be scored are rows too, failed, with their reason.
-    """
-    unusable = pl.DataFrame(
-        [
-            {"item": n, "status": "failed", "reason": f"not scored: {r}"}
-            for n, r in dataset.unusable
-        ],
-        schema={"item": pl.String, "status": pl.String, "reason": pl.String},
-    )
-    frames = [
-        pl.concat([s.items, unusable], how="diagonal").with_columns(
-            system=pl.lit(s.cell.label),
-            pattern=pl.lit(s.cell.pattern),
-            prompt=pl.lit(s.cell.prompt),
-            cell=pl.lit(s.cell.name),
-        )
-        for s in scores
-    ]
-    pl.concat(frames).write_parquet(folder / "rows.parquet")
-
-
-def _report(job: Job, folder: Path, scores: list[CellScores], protocol: Protocol) -> None:
-    from rich.console import Console
-
-    from bench.report import files, terminal
-
-    # Without a terminal, rich assumes 80 characters, too few for a table of scores.
-    console = Console(width=None if sys.stdout.isatty() else 120, record=True)
-    for table in job.tables:
-        frame = comparison(scores, table, protocol, job.name)
-        terminal.show(frame, table, protocol, console)
-        files.write(frame, table, protocol, folder / "tables")
-    terminal.save_picture(console, f"pixvox run {job.name}", folder / "tables" / "tables.svg")
-    summary = {
-        "protocol": asdict(protocol),
-        "job": json.loads(job.model_dump_json()),
-        "cells": [
-            {
-                "system": s.cell.label,
-                "pattern": s.cell.pattern,
-                "prompt": s.cell.prompt,
-                "cell": s.cell.name,
-                "heard_key": s.cell.heard_key,
-                "scores": s.corpus,
-                "wer": s.wer,
-                "n": s.n,
-                "failed": s.failed,
-                "unended": s.unended,
-            }
-            for s in scores
-        ],
-    }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 
 
 def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
@@ -182,13 +121,14 @@ def _run_locked(
         len(dataset.items),
         _asr_text(job.asrs[0], facts[job.asrs[0]]),
         job.scoring.references,
+        job.scoring.normaliser,
+        job.scoring.confidence,
+        len(dataset.unusable),
     )
-    if dataset.unusable:
-        protocol = replace(protocol, unusable=len(dataset.unusable))
-    tables = [(cell, evaluation.transcripts(cell)) for cell in cells]
-    scores = score_cells(dataset, job.scoring, tables, folder / "cache")
-    _write_rows(folder, scores, dataset)
-    _report(job, folder, scores, protocol)
+    with Scorer(dataset, job.scoring, facts, folder / "cache") as scorer:
+        scores = [scorer.score(cell, evaluation.transcripts(cell)) for cell in cells]
+        write_rows(folder, scores, dataset)
+        write_report(job, folder, scores, protocol, scorer)
     failed = sum(s.failed for s in scores)
     print(
         f"{folder}: tables/, rows.parquet, speech/, ledger/; {total} rows, {failed} failed; "

@@ -1,116 +1,146 @@
 """Scores cells: every item asked for is in the denominator, failed ones as empty transcripts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from bench import taxonomy
 from bench.cells import Cell
 from bench.datasets.types import Dataset
-from bench.metrics.bleu import bleu
-from bench.metrics.cider import cider
+from bench.metrics.bleu import bleu_statistics
+from bench.metrics.cider import cider_statistics
+from bench.metrics.corpus import METRICS, joined, scores
 from bench.metrics.meteor import Meteor, paraphrases
-from bench.metrics.rouge import rouge
+from bench.metrics.normalise import normaliser
+from bench.metrics.rouge import rouge_statistics
 from bench.metrics.tokens import tokenise
-from bench.metrics.wer import wer
-from bench.spec import ScoringSpec
-from bench.systems.specs import CEILINGS
+from bench.metrics.types import Array
+from bench.metrics.wer import wer_statistics
+from bench.signature import Signature, idf_digest, signature
+from bench.spec import AsrSpec, ScoringSpec
+from bench.statistics import Interval, intervals
+from bench.systems.specs import RecordedSpec, ResynthesisSpec, TextSpec
 
-METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+AsrFacts = Mapping[AsrSpec, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class CellScores:
-    """A cell's corpus scores in percent, and its items' own.
+    """A cell's corpus scores in percent with their intervals, and its items' own.
 
-    `wer` is against the caption that was spoken (None where the words were the model's own).
-    `failed` items count as empty transcripts; `unended` is how many reached the length limit.
+    `values` are the sufficient statistics, `[n, D]` (see bench.metrics.corpus). WER, against the
+    caption that was spoken, is there only where the words were not the model's own. `failed`
+    items count as empty transcripts; `unended` is how many reached the length limit; `kinds` are
+    the shares of items that failed in some way.
     """
 
     cell: Cell
-    corpus: dict[str, float]
+    values: Array
+    scores: dict[str, Interval]
     items: pl.DataFrame
-    wer: float | None
     n: int
     failed: int
     unended: int
     reasons: tuple[str, ...]
+    kinds: dict[str, float]
+    signature: Signature
+
+    @property
+    def corpus(self) -> dict[str, float]:
+        """The corpus scores alone."""
+        return {name: found.score for name, found in self.scores.items()}
 
 
 class Scorer:
-    """Tokenises a split's references once and keeps one METEOR for all cells."""
+    """Tokenises a split's references once and keeps one METEOR; use it as a context manager.
 
-    def __init__(self, dataset: Dataset, spec: ScoringSpec) -> None:
+    `cache` keeps METEOR's table for the reference set; it can be thrown away.
+    """
+
+    def __init__(self, dataset: Dataset, spec: ScoringSpec, asrs: AsrFacts, cache: Path) -> None:
+        self.dataset = dataset
         self.spec = spec
+        self.asrs = asrs
+        self.clean = normaliser(spec.normaliser)
         self.texts = dataset.references
-        flat = iter(tokenise([text for texts in self.texts.values() for text in texts]))
+        flat = iter(self.tokens([text for texts in self.texts.values() for text in texts]))
         self.references = {
             item: tuple(next(flat) for _ in texts) for item, texts in self.texts.items()
         }
+        self.idf = idf_digest(self.references)
+        self.meteor = Meteor(paraphrases(self.references, cache))
 
-    def _references(self, table: pl.DataFrame) -> dict[str, tuple[str, ...]]:
-        if self.spec.references == "all":
-            return self.references
-        left_out = dict(table.select("item", "caption").iter_rows())
+    def __enter__(self) -> "Scorer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.meteor.__exit__(None, None, None)
+
+    def tokens(self, texts: Sequence[str]) -> list[str]:
+        """Texts normalised as the job asks, and tokenised."""
+        return tokenise([self.clean(text) for text in texts])
+
+    def without(self, left_out: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+        """The references of the whole split, without one caption of the items named."""
         return {
             item: tuple(r for number, r in enumerate(rows) if number != left_out.get(item, -1))
             for item, rows in self.references.items()
         }
 
-    def score(self, cell: Cell, table: pl.DataFrame, meteor: Meteor) -> CellScores:
-        """Scores a cell's table (item, status, reason, transcript, caption, ended)."""
-        names = table["item"].to_list()
-        tokens = tokenise([text or "" for text in table["transcript"].to_list()])
-        hypotheses = dict(zip(names, tokens, strict=True))
-        references = self._references(table)
-        own = {name: references[name] for name in names}
-        parts = [
-            bleu(hypotheses, own),
-            meteor.score(hypotheses, own),
-            rouge(hypotheses, own),
-            cider(hypotheses, references),
-        ]
-        corpus: dict[str, float] = {}
-        columns: dict[str, list[float]] = {}
-        for part in parts:
-            corpus |= part.corpus
-            columns |= part.items
-        failed = table.filter(pl.col("status") != "ok")
-        reasons = failed["reason"].value_counts(sort=True).head(3).iter_rows()
-        return CellScores(
-            cell,
-            corpus,
-            table.with_columns(
-                pl.Series("tokens", tokens), *(pl.Series(k, v) for k, v in columns.items())
-            ),
-            self._wer(cell, table),
-            len(names),
-            failed.height,
-            table.filter(~pl.col("ended")).height,
-            tuple(f"{count} × {reason}" for reason, count in reasons),
+    def statistics(
+        self, hypotheses: Mapping[str, str], references: Mapping[str, tuple[str, ...]]
+    ) -> tuple[Array, Array, Array, Array]:
+        """BLEU's, METEOR's, ROUGE's and CIDEr's; `references` are the whole split's."""
+        own = {name: references[name] for name in hypotheses}
+        lone = next((name for name, texts in own.items() if not texts), None)
+        if lone is not None:
+            raise ValueError(f"{lone}: no reference is left; score with references: all")
+        return (
+            bleu_statistics(hypotheses, own),
+            self.meteor.statistics(hypotheses, own),
+            rouge_statistics(hypotheses, own),
+            cider_statistics(hypotheses, references),
         )
 
-    def _wer(self, cell: Cell, table: pl.DataFrame) -> float | None:
-        if not isinstance(cell.system, CEILINGS):
-            return None
-        spoken = [
-            self.texts[item][caption]
-            for item, caption in table.select("item", "caption").iter_rows()
-        ]
-        return 100 * wer(spoken, [text or "" for text in table["transcript"].to_list()])
-
-
-def score_cells(
-    dataset: Dataset,
-    spec: ScoringSpec,
-    tables: Sequence[tuple[Cell, pl.DataFrame]],
-    cache: Path,
-) -> list[CellScores]:
-    """Scores all cells with one tokenised reference set and one METEOR.
-
-    `cache` keeps METEOR's table for the reference set; it can be thrown away.
-    """
-    scorer = Scorer(dataset, spec)
-    with Meteor(paraphrases(scorer.references, cache)) as meteor:
-        return [scorer.score(cell, table, meteor) for cell, table in tables]
+    def score(self, cell: Cell, table: pl.DataFrame) -> CellScores:
+        """Scores a cell's table, a row an item (see Evaluation.transcripts)."""
+        names = table["item"].to_list()
+        tokens = self.tokens([text or "" for text in table["transcript"].to_list()])
+        captions = dict(table.select("item", "caption").iter_rows())
+        # A caption beside itself would say nothing.
+        others = self.spec.references == "others" or isinstance(cell.system, TextSpec)
+        references = self.without(captions) if others else self.references
+        if isinstance(cell.system, RecordedSpec | ResynthesisSpec):
+            pairs = zip(names, table["transcript"].to_list(), strict=True)
+            heard = [(self.texts[n][captions[n] or 0], t or "") for n, t in pairs]
+            wer = wer_statistics([s for s, _ in heard], [t for _, t in heard])
+        else:
+            wer = None
+        hypotheses = dict(zip(names, tokens, strict=True))
+        values = joined(*self.statistics(hypotheses, references), wer)
+        shortest = pl.Series([min(len(t.split()) for t in self.references[n]) for n in names])
+        kinds = taxonomy.kinds(table, shortest)
+        failed = table.filter(pl.col("status") != "ok")
+        reasons = failed["reason"].value_counts(sort=True).head(3).iter_rows()
+        own = scores(values)
+        facts = self.asrs[cell.asr] if cell.asr is not None else {}
+        spec = self.spec.model_copy(update={"references": "others" if others else "all"})
+        sizes = (len(names), failed.height)
+        return CellScores(
+            cell,
+            values,
+            intervals(values, self.spec.replicates, self.spec.confidence, self.spec.seed),
+            table.with_columns(
+                pl.Series("tokens", tokens),
+                *(pl.Series(name, own[name]) for name in METRICS),
+                *(kinds[name] for name in taxonomy.KINDS),
+            ),
+            *sizes,
+            table.filter(~pl.col("ended")).height,
+            tuple(f"{count} × {reason}" for reason, count in reasons),
+            taxonomy.shares(kinds),
+            signature(cell, self.dataset, spec, self.idf, facts, *sizes),
+        )

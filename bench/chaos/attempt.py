@@ -47,11 +47,14 @@ def finish(
     )
     if not score:
         return
-    from bench.scoring import score_cells
+    from bench.scoring import Scorer
     from bench.spec import ScoringSpec
 
-    scores = score_cells(stub_dataset(len(run.items)), ScoringSpec(), tables, folder.parent)
-    text = json.dumps({str(s.cell.prompt): s.corpus for s in scores})
+    data = stub_dataset(len(run.items))
+    facts = {AsrSpec(): {"weights": "", "protocol": 0}}
+    with Scorer(data, ScoringSpec(replicates=100), facts, folder.parent) as scorer:
+        found = [scorer.score(cell, table) for cell, table in tables]
+    text = json.dumps({str(s.cell.prompt): s.corpus for s in found})
     (folder / "scores.json").write_text(text + "\n")
 
 

@@ -5,15 +5,15 @@ of the split, never from the items that happen to be scored: a subset's scores t
 as the whole's, and one image does not score 0.
 """
 
-from statistics import fmean
+import numpy as np
 
-from bench.metrics.types import Hypotheses, References, Scored
+from bench.metrics.types import Array, Hypotheses, References
 
 NAME = "CIDEr"
 
 
-def cider(hypotheses: Hypotheses, references: References) -> Scored:
-    """The mean over the hypotheses' items, and each item's own; `references` is the whole split."""
+def cider_statistics(hypotheses: Hypotheses, references: References) -> Array:
+    """Every item's score in percent, `[n]`; `references` is the whole split."""
     from pycocoevalcap.cider.cider_scorer import CiderScorer
 
     scorer = CiderScorer(n=4, sigma=6.0)
@@ -22,5 +22,4 @@ def cider(hypotheses: Hypotheses, references: References) -> Scored:
         scorer += (hypotheses.get(item, ""), list(captions))
     _, scores = scorer.compute_score()
     by_item = dict(zip(references, scores, strict=True))
-    items = [100 * float(by_item[item]) for item in hypotheses]
-    return Scored({NAME: fmean(items)}, {NAME: items})
+    return np.array([100 * float(by_item[item]) for item in hypotheses], dtype=np.float64)

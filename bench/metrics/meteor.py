@@ -14,12 +14,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from bench.metrics.java import LOCALE, java
 from bench.metrics.tokens import package_file
-from bench.metrics.types import Hypotheses, References, Scored
+from bench.metrics.types import Array, Hypotheses, References
 
 NAME = "METEOR"
+WIDTH = 23
 DEADLINE_SECONDS = 600.0
+_ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
+_CHUNKS, _MATCHED = 20, slice(21, 23)
+_WEIGHTS = (1.0, 0.6, 0.8, 0.6)
 _UNSAFE = re.compile(r"\|\|\||[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
@@ -127,40 +133,62 @@ class Meteor:
             raise _Ended
         return line.strip()
 
-    def score(self, hypotheses: Hypotheses, references: References) -> Scored:
-        """The corpus score as METEOR aggregates it, and each item's own, in percent.
+    def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
+        """METEOR's own sufficient statistics of every item, `[n, 23]`.
 
         Raises RuntimeError where two JVMs ended or gave no answer within the deadline.
         """
         try:
-            return self._score(hypotheses, references)
+            return self._all(hypotheses, references)
         except _Ended:
             self._end()
             self._process = self._start()
         try:
-            return self._score(hypotheses, references)
+            return self._all(hypotheses, references)
         except _Ended as error:
             raise RuntimeError(
                 f"METEOR's JVM ended or gave no answer within {self.deadline:.0f} s, twice; "
                 "run: pixvox doctor"
             ) from error
 
-    def _score(self, hypotheses: Hypotheses, references: References) -> Scored:
+    def _all(self, hypotheses: Hypotheses, references: References) -> Array:
         watchdog = threading.Timer(self.deadline, self._process.kill)
         watchdog.start()
         try:
-            stats = [
-                self._statistics(hypothesis, references[item])
-                for item, hypothesis in hypotheses.items()
-            ]
-            self._ask(" ||| ".join(["EVAL", *stats]))
-            items = [100 * float(self._answer()) for _ in stats]
-            corpus = 100 * float(self._answer())
+            rows = [self._one(text, references[item]) for item, text in hypotheses.items()]
         finally:
             watchdog.cancel()
-        return Scored({NAME: corpus}, {NAME: items})
+        found = np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
+        # METEOR counts no fragment where a hypothesis is its reference in one chunk, alone or
+        # summed; with none there, its formula needs no such case.
+        whole = (found[:, _CHUNKS] == 1) & (found[:, 0:2] == found[:, _MATCHED]).all(1)
+        found[whole, _CHUNKS] = 0
+        return found
 
-    def _statistics(self, hypothesis: str, references: Sequence[str]) -> str:
-        """METEOR's own sufficient statistics of one item, as it prints them."""
+    def _one(self, hypothesis: str, references: Sequence[str]) -> list[float]:
         self._ask(" ||| ".join(["SCORE", *map(_field, (*references, hypothesis))]))
-        return self._answer()
+        return [float(value) for value in self._answer().split()]
+
+
+def meteor(sums: Array) -> dict[str, Array]:
+    """The score in percent from statistics summed over items, `[..., 23]`.
+
+    Denkowski & Lavie 2014, section 2, with METEOR 1.5's parameters for English.
+    """
+    length, words = sums[..., 0:2], sums[..., 2:4]
+    stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
+    chunks, matched = sums[..., _CHUNKS], sums[..., _MATCHED]
+    # Of every stage (exact, stem, synonym, paraphrase): content words matched on either side,
+    # then function words.
+    found = np.einsum(
+        "s,...sk->...k", _WEIGHTS, _DELTA * stages[..., :2] + (1 - _DELTA) * stages[..., 2:]
+    )
+    possible = _DELTA * (length - words) + (1 - _DELTA) * words
+    precision, recall = np.moveaxis(_divided(found, possible), -1, 0)
+    mean = _divided(precision * recall, _ALPHA * precision + (1 - _ALPHA) * recall)
+    fragments = _divided(chunks, matched.mean(-1))
+    return {NAME: 100 * mean * (1 - _GAMMA * fragments**_BETA)}
+
+
+def _divided(above: Array, below: Array) -> Array:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)

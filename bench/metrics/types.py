@@ -1,18 +1,14 @@
 """What every metric takes and gives."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
 
 References = Mapping[str, Sequence[str]]
 """Item id → its reference captions, tokenised."""
 
 Hypotheses = Mapping[str, str]
 """Item id → its tokenised transcript; "" where the item failed, so that it stays counted."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Corpus scores by name, and per-item scores in hypothesis order, all in percent."""
-
-    corpus: dict[str, float]
-    items: dict[str, list[float]]

@@ -1,26 +1,30 @@
 """Word error rate by jiwer, against the caption that was spoken."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from whisper.normalizers import EnglishTextNormalizer
+import numpy as np
+
+from bench.metrics.normalise import english
+from bench.metrics.types import Array
 
 NAME = "WER"
+WIDTH = 2
+"""Edits, and words of the reference."""
 
 
-@lru_cache(maxsize=1)
-def _normaliser() -> "EnglishTextNormalizer":
-    from whisper.normalizers import EnglishTextNormalizer
-
-    return EnglishTextNormalizer()
-
-
-def wer(spoken: Sequence[str], transcripts: Sequence[str]) -> float:
-    """Corpus WER (edits over reference words), both sides through Whisper's English normaliser."""
+def wer_statistics(spoken: Sequence[str], transcripts: Sequence[str]) -> Array:
+    """Statistics of every item, `[n, 2]`; both sides through Whisper's English normaliser."""
     import jiwer
 
-    clean = _normaliser()
-    pairs = [(clean(s), clean(t)) for s, t in zip(spoken, transcripts, strict=True)]
-    return float(jiwer.wer([s for s, _ in pairs], [t for _, t in pairs]))
+    clean = english()
+    rows = []
+    for said, heard in zip(spoken, transcripts, strict=True):
+        found = jiwer.process_words(clean(said), clean(heard))
+        edits = found.substitutions + found.deletions + found.insertions
+        rows.append((edits, found.hits + found.substitutions + found.deletions))
+    return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
+
+
+def wer(sums: Array) -> dict[str, Array]:
+    """The rate in percent from statistics summed over items, `[..., 2]`."""
+    return {NAME: 100 * sums[..., 0] / np.maximum(sums[..., 1], 1)}

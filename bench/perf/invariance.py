@@ -100,8 +100,8 @@ def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str
     from bench.audio import resample
     from bench.listening.types import SAMPLE_RATE
     from bench.listening.whisper import WhisperListener, locate
-    from bench.metrics.bleu import bleu
-    from bench.metrics.cider import cider
+    from bench.metrics.bleu import bleu, bleu_statistics
+    from bench.metrics.cider import cider_statistics
     from bench.metrics.tokens import tokenise
     from pixvox.codec import Codec
 
@@ -118,8 +118,8 @@ def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str
     hypotheses = dict(zip(texts, tokenise(list(texts.values())), strict=True))
     wanted = {name: data.references[name] for name in texts}
     references = {name: tokenise(list(captions)) for name, captions in wanted.items()}
-    four = bleu(hypotheses, references).corpus["BLEU-4"]
-    return {"BLEU-4": four, "CIDEr": cider(hypotheses, references).corpus["CIDEr"]}
+    four = bleu(bleu_statistics(hypotheses, references).sum(0))["BLEU-4"]
+    return {"BLEU-4": float(four), "CIDEr": float(cider_statistics(hypotheses, references).mean())}
 
 
 def _speech(codec: Any, units: Tensor, resample: Any, rate: int) -> Any:

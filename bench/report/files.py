@@ -1,13 +1,25 @@
-"""The table as files: Markdown for people, CSV for programs."""
+"""The table as files: Markdown and LaTeX for people, CSV, Parquet and JSON for programs."""
 
 import html
 import re
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from bench.comparison import TITLES, Protocol
-from bench.report.text import block_title, cells, clean, columns, notes
+from bench.report.latex import latex
+from bench.report.text import (
+    HEADINGS,
+    LEFT,
+    block_title,
+    clean,
+    columns,
+    is_score,
+    notes,
+    plain,
+    score,
+)
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -18,29 +30,52 @@ def inert_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", html.escape(clean(text), quote=False))
 
 
+def _cell(row: dict[str, Any], name: str) -> str:
+    if not is_score(name):
+        text = plain(row, name)
+        return text if text == "-" else inert_markdown(text)
+    value, half = score(row, name)
+    text = f"**{value}**" if name in (row["best"] or []) else value
+    text += f" ± {half}" if half else ""
+    return text + (r"\*" if name in (row["significant"] or []) else "")
+
+
 def markdown(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
     """A table as GitHub Markdown."""
     names = columns(table)
-    aligned = [":--" if name in ("system", "training") else "--:" for name in names]
+    aligned = [":--" if name in LEFT else "--:" for name in names]
     lines = [f"### {TITLES[table]}", ""]
     for block in ("published", "measured"):
         part = frame.filter(pl.col("block") == block)
         if part.is_empty():
             continue
         lines += [f"**{inert_markdown(block_title(block, frame))}**", ""]
-        lines += [f"| {' | '.join(names)} |", f"|{'|'.join(aligned)}|"]
+        headings = " | ".join(HEADINGS.get(name, name) for name in names)
+        lines += [f"| {headings} |", f"|{'|'.join(aligned)}|"]
         for row in part.iter_rows(named=True):
-            shown = (c if c == "-" else inert_markdown(c) for c in cells(row, table))
-            lines.append(f"| {' | '.join(shown)} |")
+            lines.append(f"| {' | '.join(_cell(row, name) for name in names)} |")
         lines.append("")
     lines += [f"- {inert_markdown(line)}" for line in notes(frame, protocol)]
     return "\n".join(lines) + "\n"
 
 
+def plain_markdown(frame: pl.DataFrame, title: str) -> str:
+    """Any small frame as GitHub Markdown; numbers to two places."""
+    lines = [f"### {inert_markdown(title)}", "", f"| {' | '.join(frame.columns)} |"]
+    aligned = ["--:" if kind.is_numeric() else ":--" for kind in frame.schema.values()]
+    lines.append(f"|{'|'.join(aligned)}|")
+    for row in frame.iter_rows():
+        cells = (f"{v:.2f}" if isinstance(v, float) else inert_markdown(str(v)) for v in row)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def csv(frame: pl.DataFrame) -> str:
-    """A table as CSV, full precision; text that a spreadsheet would run is quoted as text."""
-    text = [name for name, kind in frame.schema.items() if kind == pl.String]
-    safe = frame.with_columns(
+    """A frame as CSV, full precision; text that a spreadsheet would run is quoted as text."""
+    lists = [name for name, kind in frame.schema.items() if kind == pl.List(pl.String)]
+    flat = frame.with_columns(pl.col(name).list.join(" ") for name in lists)
+    text = [name for name, kind in flat.schema.items() if kind == pl.String]
+    safe = flat.with_columns(
         pl.col(name).map_elements(
             lambda v: f"'{clean(v)}" if v.startswith(_FORMULA) else clean(v), return_dtype=pl.String
         )
@@ -50,7 +85,17 @@ def csv(frame: pl.DataFrame) -> str:
 
 
 def write(frame: pl.DataFrame, table: str, protocol: Protocol, folder: Path) -> None:
-    """Writes `TABLE.md` and `TABLE.csv` into a folder."""
+    """Writes a table into a folder as `TABLE.md`, `.tex`, `.csv`, `.json` and `.parquet`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{table}.md").write_text(markdown(frame, table, protocol), encoding="utf-8")
+    (folder / f"{table}.tex").write_text(latex(frame, table, protocol), encoding="utf-8")
     (folder / f"{table}.csv").write_text(csv(frame), encoding="utf-8")
+    frame.write_json(folder / f"{table}.json")
+    frame.write_parquet(folder / f"{table}.parquet")
+
+
+def write_frame(frame: pl.DataFrame, name: str, title: str, folder: Path) -> None:
+    """Writes any small frame as Markdown, CSV and Parquet."""
+    (folder / f"{name}.md").write_text(plain_markdown(frame, title), encoding="utf-8")
+    (folder / f"{name}.csv").write_text(csv(frame), encoding="utf-8")
+    frame.write_parquet(folder / f"{name}.parquet")

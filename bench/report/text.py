@@ -5,9 +5,13 @@ from typing import Any
 
 import polars as pl
 
-from bench.comparison import SCORES, Protocol
+from bench.comparison import Protocol
+from bench.published import SCORES
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+LEFT = ("grade", "system", "training")
+"""Columns whose text begins at the left."""
+HEADINGS = {"grade": ""}
 
 
 def clean(text: str) -> str:
@@ -15,30 +19,32 @@ def clean(text: str) -> str:
     return _CONTROL.sub(" ", text)
 
 
-def number(value: Any) -> str:
-    """A score as papers print it, "-" where there is none."""
-    return "-" if value is None else f"{value:.2f}"
-
-
 def columns(table: str) -> list[str]:
     """Which columns a table shows."""
     leading = ["prompt"] if table == "table2" else ["training"]
     tail = ["WER"] if table == "table1" else []
-    return ["system", *leading, *SCORES, *tail, "n", "failed"]
+    return ["grade", "system", *leading, *SCORES, *tail, "n", "failed"]
 
 
-def cells(row: dict[str, Any], table: str) -> list[str]:
-    """One row's cells in the order of `columns`."""
-    shown = []
-    for name in columns(table):
-        value = row[name]
-        if name == "prompt":
-            shown.append(f"{value:.0%}")
-        elif name in SCORES or name == "WER":
-            shown.append(number(value))
-        else:
-            shown.append("-" if value is None else clean(str(value)))
-    return shown
+def score(row: dict[str, Any], name: str) -> tuple[str, str]:
+    """A score as papers print it, "-" where there is none, and half its interval's width."""
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return "-", ""
+    return f"{value:.2f}", "" if low is None else f"{(high - low) / 2:.1f}"
+
+
+def plain(row: dict[str, Any], name: str) -> str:
+    """A cell that is no score."""
+    value = row[name]
+    if name == "prompt":
+        return f"{value:.0%}"
+    return "-" if value is None else clean(str(value))
+
+
+def is_score(name: str) -> bool:
+    """Whether a column holds scores with intervals."""
+    return name in SCORES or name == "WER"
 
 
 def block_title(block: str, frame: pl.DataFrame) -> str:
@@ -52,16 +58,22 @@ def _at(prompt: float) -> str:
 
 
 def notes(frame: pl.DataFrame, protocol: Protocol) -> list[str]:
-    """What stands under a table: protocol, sources, doubts, failures."""
+    """What stands under a table: protocol, sources, grades, doubts, failures."""
     count = protocol.unusable
     unusable = f"; {count} entries of the split cannot be scored" if count else ""
     lines = [
         f"Measured: {protocol.dataset} {protocol.split} ({protocol.dataset_digest}), "
         f"{protocol.items} of {protocol.of} images, speech: {protocol.speech}; "
-        f"ASR: {protocol.asr}; references: {protocol.references}; "
-        f"failed items count as empty transcripts{unusable}.",
-        "Blocks are on different datasets and protocols: nothing is ranked across them.",
+        f"ASR: {protocol.asr}; references: {protocol.references}; normaliser: "
+        f"{protocol.normaliser}; failed items count as empty transcripts{unusable}.",
+        f"±: half of the {protocol.confidence:.0%} bootstrap interval over images. *: differs from "
+        "the first system of its prompt at 5% (paired permutation test, Holm over metrics). Best "
+        "in bold, among systems marked ✓.",
     ]
+    for mark in ("≈", "✗"):
+        reasons = frame.filter(pl.col("grade") == mark)["reason"].unique(maintain_order=True)
+        if len(reasons):
+            lines.append(f"{mark} not to be ranked with the measured rows: {_joined(reasons)}.")
     published = frame.filter(pl.col("block") == "published")
     lines += [f"Published: {s}." for s in published["source"].unique(maintain_order=True)]
     lines += [
@@ -70,3 +82,7 @@ def notes(frame: pl.DataFrame, protocol: Protocol) -> list[str]:
         if row["note"]
     ]
     return lines
+
+
+def _joined(reasons: pl.Series) -> str:
+    return "; or ".join(clean(reason) for reason in reasons)

@@ -13,12 +13,14 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from bench.datasets.types import Dataset
-from bench.metrics.bleu import bleu
-from bench.metrics.cider import cider
-from bench.metrics.meteor import Meteor, paraphrases
-from bench.metrics.rouge import rouge
+from bench.metrics.bleu import bleu_statistics
+from bench.metrics.cider import cider_statistics
+from bench.metrics.corpus import joined, scores
+from bench.metrics.meteor import Meteor, meteor, paraphrases
+from bench.metrics.rouge import rouge_statistics
 from bench.metrics.tokens import tokenise
-from bench.metrics.wer import wer
+from bench.metrics.types import Array
+from bench.metrics.wer import wer, wer_statistics
 
 Corpus = tuple[dict[str, str], dict[str, tuple[str, ...]]]
 
@@ -44,34 +46,43 @@ def corpus(scenes: Dataset) -> Corpus:
     return hypotheses, references
 
 
-def test_scores_equal_the_published_tools(corpus: Corpus, tmp_path: Path) -> None:
+def _statistics(corpus: Corpus, cache: Path) -> Array:
+    hypotheses, references = corpus
+    # With METEOR's table cut down to the references; theirs loads the whole one.
+    with Meteor(paraphrases(references, cache)) as jvm:
+        return joined(
+            bleu_statistics(hypotheses, references),
+            jvm.statistics(hypotheses, references),
+            rouge_statistics(hypotheses, references),
+            cider_statistics(hypotheses, references),
+            None,
+        )
+
+
+def test_scores_from_statistics_equal_the_published_tools(corpus: Corpus, tmp_path: Path) -> None:
     hypotheses, references = corpus
     gts = {name: list(texts) for name, texts in references.items()}
     res = {name: [text] for name, text in hypotheses.items()}
+    values = _statistics(corpus, tmp_path)
+    ours, own = scores(values.sum(0)), scores(values)
     published, published_items = Bleu(4).compute_score(gts, res, verbose=0)
-    ours = bleu(hypotheses, references)
-    assert list(ours.corpus.values()) == pytest.approx([100 * v for v in published], abs=1e-9)
-    assert ours.items["BLEU-4"] == pytest.approx([100 * v for v in published_items[3]], abs=1e-9)
-    for metric, tool in ((rouge, Rouge()), (cider, Cider())):
+    for n, name in enumerate(("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")):
+        assert ours[name] == pytest.approx(100 * published[n], abs=1e-9)
+        assert own[name] == pytest.approx([100 * v for v in published_items[n]], abs=1e-9)
+    tools = {"ROUGE-L": Rouge(), "CIDEr": Cider(), "METEOR": PublishedMeteor()}
+    for name, tool in tools.items():
         score, items = tool.compute_score(gts, res)
-        scored = metric(hypotheses, references)
-        assert next(iter(scored.corpus.values())) == pytest.approx(100 * score, abs=1e-9)
-        assert next(iter(scored.items.values())) == pytest.approx(list(100 * items), abs=1e-9)
-    score, items = PublishedMeteor().compute_score(gts, res)
-    # Ours with the table cut down to the references, theirs with the whole one.
-    with Meteor(paraphrases(references, tmp_path)) as meteor:
-        scored = meteor.score(hypotheses, references)
-    assert scored.corpus["METEOR"] == 100 * score
-    assert scored.items["METEOR"] == [100 * item for item in items]
+        assert ours[name] == pytest.approx(100 * score, abs=1e-9)
+        assert own[name] == pytest.approx([100 * float(item) for item in items], abs=1e-9)
 
 
 def test_a_subset_keeps_the_whole_split_s_idf(corpus: Corpus) -> None:
     hypotheses, references = corpus
-    whole = dict(zip(hypotheses, cider(hypotheses, references).items["CIDEr"], strict=True))
+    whole = dict(zip(hypotheses, cider_statistics(hypotheses, references), strict=True))
     name = list(hypotheses)[1]
-    alone = cider({name: hypotheses[name]}, references)
-    assert alone.items["CIDEr"] == pytest.approx([whole[name]], abs=1e-9)
-    assert alone.corpus["CIDEr"] > 0
+    alone = cider_statistics({name: hypotheses[name]}, references)
+    assert alone == pytest.approx([whole[name]], abs=1e-9)
+    assert alone[0] > 0
 
 
 def test_tokens_equal_the_published_tokeniser() -> None:
@@ -87,20 +98,20 @@ def test_line_breaks_inside_a_caption_shift_no_other() -> None:
 
 def test_meteor_survives_its_own_separator() -> None:
     references = {"a": ("a dog runs",), "b": ("a cat sleeps",)}
-    with Meteor(deadline=60) as meteor:
-        scored = meteor.score({"a": "a dog ||| runs\n", "b": "a cat sleeps"}, references)
-    assert scored.items["METEOR"][1] == pytest.approx(100)
-    assert scored.items["METEOR"][0] == pytest.approx(100)
+    with Meteor(deadline=60) as jvm:
+        found = jvm.statistics({"a": "a dog ||| runs\n", "b": "a cat sleeps"}, references)
+    assert meteor(found)["METEOR"] == pytest.approx(100)
 
 
 @pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_stuck_or_killed_jvm_is_replaced(corpus: Corpus, tmp_path: Path, blow: int) -> None:
     hypotheses, references = corpus
-    with Meteor(paraphrases(references, tmp_path), deadline=10) as meteor:
-        whole = meteor.score(hypotheses, references)
-        os.kill(meteor.pid, blow)
-        assert meteor.score(hypotheses, references) == whole
+    with Meteor(paraphrases(references, tmp_path), deadline=10) as jvm:
+        whole = jvm.statistics(hypotheses, references)
+        os.kill(jvm.pid, blow)
+        assert (jvm.statistics(hypotheses, references) == whole).all()
 
 
 def test_wer_counts_edits_over_reference_words() -> None:
-    assert wer(["a man runs", "two dogs"], ["A man sits.", "2 dogs"]) == pytest.approx(1 / 5)
+    found = wer_statistics(["a man runs", "two dogs"], ["A man sits.", "2 dogs"])
+    assert wer(found.sum(0))["WER"] == pytest.approx(100 / 5)

@@ -2,18 +2,21 @@
 
 import csv as reader
 import io
+import re
 
 import polars as pl
 import pytest
 
-from bench.comparison import SCORES, Protocol, load_published, published_frame
+from bench.comparison import Protocol, published_frame
+from bench.published import SCORES, load_published
 from bench.report.files import csv, inert_markdown, markdown
+from bench.report.latex import latex
 
 PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", 1, 2, "tiny.en", "all")
 
 
 def _frame(system: str) -> pl.DataFrame:
-    published = published_frame(load_published(), "table1")
+    published = published_frame(load_published(), "table1", "scenes", "tiny.en")
     row = published.head(1).with_columns(block=pl.lit("measured"), system=pl.lit(system))
     return pl.concat([published, row.with_columns(dataset=pl.lit("scenes"))])
 
@@ -34,7 +37,7 @@ def test_blocks_stay_apart() -> None:
     published, measured = text.split("**measured, on scenes**")
     assert "ours" not in published
     assert "| SAT |" not in measured
-    assert "nothing is ranked across them" in measured
+    assert "✗ not to be ranked with the measured rows" in measured
 
 
 @pytest.mark.parametrize(
@@ -56,3 +59,20 @@ def test_hostile_text_is_inert_in_csv(hostile: str) -> None:
     assert len(rows) == 9
     assert rows[-1]["system"][0] not in "=+-@"
     assert rows[-1]["system"].endswith(hostile.replace("\n", " "))
+
+
+def test_hostile_text_is_inert_in_latex() -> None:
+    hostile = r"\input{/etc/passwd} $x$ 50% a&b #1 _ ^ ~ {"
+    text = latex(_frame(hostile), "table1", PROTOCOL)
+    (line,) = [line for line in text.splitlines() if "passwd" in line]
+    assert line.startswith(
+        r"$\times$ & \textbackslash{}input\{/etc/passwd\} \$x\$ 50\% a\&b \#1 \_ "
+    )
+    # Every row has as many cells as the table has columns, and every brace its partner.
+    rows = [one for one in text.splitlines() if one.endswith(r"\\") and "multicolumn" not in one]
+    columns = re.search(r"begin\{tabular\}\{([lr]+)\}", text)
+    assert columns is not None
+    assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns[1])}
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert text.isascii()

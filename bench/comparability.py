@@ -1,0 +1,52 @@
+"""Which rows may stand beside which: ✓ the same protocol, ≈ nearly, ✗ not, each with a reason."""
+
+from dataclasses import dataclass
+
+from bench.published import PublishedRow
+from bench.signature import Signature
+
+SAME, NEAR, OTHER = "✓", "≈", "✗"
+
+
+@dataclass(frozen=True)
+class Grade:
+    """How far a row compares with a table's protocol, and why not further."""
+
+    mark: str
+    reason: str = ""
+
+
+def grade_published(row: PublishedRow, dataset: str, asr: str) -> Grade:
+    """A paper's row beside measured ones: never the same, for no paper tells its whole protocol."""
+    if row.dataset != dataset:
+        return Grade(OTHER, f"on {row.dataset}, not {dataset}")
+    reasons = []
+    if row.asr != asr:
+        reasons.append(f"ASR: {row.asr}")
+    reasons.append("normaliser and tokeniser not told")
+    return Grade(NEAR, "; ".join(reasons))
+
+
+_DECIDES = {
+    "data": "another dataset",
+    "references": "other references",
+    "tokeniser": "another tokeniser",
+    "metrics": "another metric version",
+    "idf": "other document frequencies",
+    "hear": "another part of the speech was heard",
+    "n": "another number of items",
+}
+_NEARLY = {
+    "asr": "another ASR",
+    "normaliser": "another normaliser",
+    "version": "another version of the suite",
+}
+
+
+def grade_measured(one: Signature, other: Signature) -> Grade:
+    """A measured row beside another: what differs decides whether they may be ranked."""
+    for fields, mark in ((_DECIDES, OTHER), (_NEARLY, NEAR)):
+        for name, reason in fields.items():
+            if getattr(one, name) != getattr(other, name):
+                return Grade(mark, f"{reason}: {getattr(one, name)}, not {getattr(other, name)}")
+    return Grade(SAME)

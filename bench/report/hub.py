@@ -1,0 +1,40 @@
+"""Measured rows as the Hugging Face hub reads them: the evaluation results of a model card."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.comparison import Protocol, Row, ranked
+from bench.published import SCORES
+from bench.report.text import clean
+
+_TYPES = {"METEOR": "meteor", "ROUGE-L": "rouge", "CIDEr": "cider"}
+
+
+def model_index(rows: Sequence[Row], protocol: Protocol) -> str:
+    """`model-index` in YAML, to be put into a model card's front matter."""
+    import yaml
+    from huggingface_hub import EvalResult
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    entries: list[dict[str, Any]] = []
+    for row in rows:
+        if not ranked(row):
+            continue
+        name = clean(row.label) + (f" at {row.cell.prompt:.0%}" if row.cell.prompt else "")
+        results = [
+            EvalResult(
+                task_type="image-to-speech",
+                task_name="Image-to-speech captioning",
+                dataset_type=protocol.dataset,
+                dataset_name=protocol.dataset,
+                dataset_split=protocol.split,
+                dataset_revision=protocol.dataset_digest,
+                metric_type=_TYPES.get(long, "bleu"),
+                metric_name=long,
+                metric_value=round(row.scores[long].score, 4),
+                metric_config=row.first.signature.text(long),
+            )
+            for long in SCORES.values()
+        ]
+        entries += eval_results_to_model_index(name, results)
+    return yaml.safe_dump({"model-index": entries}, sort_keys=False, allow_unicode=True)

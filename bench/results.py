@@ -1,0 +1,135 @@
+"""What a run leaves beside its ledger: rows, tables, waterfall, sweep; all derived."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.comparison import Protocol, Row, base_of, comparison, differences, pooled, ranked
+from bench.datasets.types import Dataset
+from bench.report import files, hub, terminal
+from bench.scoring import CellScores, Scorer
+from bench.spec import Job
+from bench.sweep import pivot, plot, sensitivity, tidy, varied
+from bench.waterfall import STEPS, waterfall_frame, waterfalls
+
+
+def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> None:
+    """One Parquet of all items of all cells, with transcripts and per-item scores.
+
+    Entries of the split that cannot be scored are rows too, failed, with their reason.
+    """
+    unusable = pl.DataFrame(
+        [
+            {"item": n, "status": "failed", "reason": f"not scored: {r}"}
+            for n, r in dataset.unusable
+        ],
+        schema={"item": pl.String, "status": pl.String, "reason": pl.String},
+    )
+    frames = [
+        pl.concat([s.items, unusable], how="diagonal").with_columns(
+            system=pl.lit(s.cell.label),
+            pattern=pl.lit(s.cell.pattern),
+            prompt=pl.lit(s.cell.prompt),
+            cell=pl.lit(s.cell.name),
+        )
+        for s in scores
+    ]
+    pl.concat(frames).write_parquet(folder / "rows.parquet")
+
+
+def _summary(job: Job, protocol: Protocol, scores: Sequence[CellScores]) -> dict[str, Any]:
+    return {
+        "protocol": asdict(protocol),
+        "job": json.loads(job.model_dump_json()),
+        "cells": [
+            {
+                "system": s.cell.label,
+                "pattern": s.cell.pattern,
+                "prompt": s.cell.prompt,
+                "hear": s.cell.hear,
+                "asr": s.cell.asr.label if s.cell.asr else "",
+                "cell": s.cell.name,
+                "heard_key": s.cell.heard_key,
+                "scores": {name: asdict(found) for name, found in s.scores.items()},
+                "n": s.n,
+                "failed": s.failed,
+                "unended": s.unended,
+                "kinds": s.kinds,
+                "signature": asdict(s.signature),
+            }
+            for s in scores
+        ],
+    }
+
+
+def _tests(rows: Sequence[Row], replicates: int) -> pl.DataFrame:
+    """Every system against the first of its prompt: differences, intervals, p, what can be seen."""
+    competing = [row for row in rows if ranked(row)]
+    made = []
+    for row in competing:
+        base = base_of(row, competing)
+        if base is None or base is row:
+            continue
+        for metric, found in differences(base, row, replicates).items():
+            names = {"system": row.label, "against": base.label, "prompt": row.cell.prompt}
+            made.append(names | {"metric": metric} | asdict(found))
+    return pl.DataFrame(made) if made else pl.DataFrame()
+
+
+def _short(frame: pl.DataFrame) -> pl.DataFrame:
+    """A waterfall for a terminal: a row a model and metric, a column a step."""
+    shown = frame.filter(pl.col("metric").is_in(("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")))
+    wide = shown.pivot(on="step", index=["system", "metric", "start", "end"], values="lost")
+    return wide.select("system", "metric", "start", *(-pl.col(s) for s in STEPS), "end")
+
+
+def write_report(
+    job: Job,
+    folder: Path,
+    scores: Sequence[CellScores],
+    protocol: Protocol,
+    scorer: Scorer,
+) -> None:
+    """Prints the tables and writes them, and all else, below the run's folder."""
+    from rich.console import Console
+
+    # Without a terminal, rich assumes 80 characters, too few for a table of scores.
+    console = Console(width=None if sys.stdout.isatty() else 132, record=True)
+    tables = folder / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    replicates, asr = job.scoring.replicates, job.asrs[0].label
+    heard = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
+    rows = pooled(heard, replicates, job.scoring.confidence)
+    for table in job.tables:
+        frame = comparison(rows, table, protocol, asr, job.name, replicates)
+        terminal.show(frame, table, protocol, console)
+        files.write(frame, table, protocol, tables)
+    falls = waterfall_frame(waterfalls(rows, scorer))
+    if not falls.is_empty():
+        title = "Where the points go: lost to the references, the ASR, the codec, the model"
+        terminal.show_frame(_short(falls), title, console)
+        files.write_frame(falls, "waterfall", title, tables)
+    tests = _tests(rows, replicates)
+    if not tests.is_empty():
+        files.write_frame(tests, "tests", "Every system against the first of its prompt", tables)
+    sweep = tidy(scores)
+    sweep.write_parquet(folder / "scores.parquet")
+    if len(job.asrs) > 1:
+        title = f"What depends on the ASR: scores and ranks beside {asr}"
+        found = sensitivity(sweep, asr)
+        some = found.filter(pl.col("metric").is_in(("BLEU-4", "CIDEr")))
+        terminal.show_frame(some, title, console)
+        files.write_frame(found, "sensitivity", title, tables)
+    if job.grid.model_fields_set and varied(sweep):
+        terminal.show_frame(pivot(sweep), "The sweep, means over seeds", console)
+        files.write_frame(pivot(sweep), "sweep", "The sweep, means over seeds", tables)
+        plot(sweep, tables / "sweep.svg")
+    terminal.save_picture(console, f"pixvox run {job.name}", tables / "tables.svg")
+    (tables / "model-index.yaml").write_text(hub.model_index(rows, protocol), encoding="utf-8")
+    text = json.dumps(_summary(job, protocol, scores), indent=1)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,67 @@
+"""How speech fails, item by item: the kinds that a mean of scores hides."""
+
+import re
+
+import polars as pl
+
+SILENT_PEAK = 0.001
+"""-60 dB full scale: nothing that could be heard."""
+LOOP = re.compile(r"\b(\w+(?: \w+){0,4})(?: \1\b){2,}")
+"""One to five words said at least three times in a row."""
+LOOP_COMPRESSION = 2.4
+"""Whisper's own bound for text that repeats itself (Radford et al. 2022, section 4.5)."""
+NO_SPEECH, NO_SPEECH_LOGPROB = 0.6, -1.0
+"""Whisper's own gate for words heard where nobody speaks (the same section)."""
+WORDS_A_SECOND = 6.0
+"""More words than anybody says in a second: a tail that was heard and not spoken."""
+TRUNCATED = 0.5
+"""A speech that has less than this share of its shortest reference's words was cut off."""
+
+KINDS = (
+    "failed",
+    "silent",
+    "no end of speech",
+    "empty transcript",
+    "looping",
+    "hallucinated",
+    "truncated",
+)
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"[a-z']+", text.lower()))
+
+
+def kinds(table: pl.DataFrame, shortest: pl.Series) -> pl.DataFrame:
+    """One column of booleans a kind, for a cell's rows; an item may be of several.
+
+    `shortest` is how many words each item's shortest reference has.
+    """
+    text = pl.Series([_words(t or "") for t in table["transcript"]], dtype=pl.String)
+    count = pl.Series([len(t.split()) for t in text], dtype=pl.Int64)
+    heard = table["status"] == "ok"
+    loops = pl.Series([bool(LOOP.search(t)) for t in text], dtype=pl.Boolean)
+    compressed = (table["compression_ratio"].fill_nan(0) > LOOP_COMPRESSION).fill_null(False)
+    gated = (table["no_speech_prob"].fill_nan(0) > NO_SPEECH) & (
+        table["avg_logprob"].fill_nan(0) < NO_SPEECH_LOGPROB
+    )
+    silent = table["peak"] < SILENT_PEAK
+    crowded = count > WORDS_A_SECOND * table["seconds"]
+    spoken = table["seconds"] > 0
+    ended = table["ended"].fill_null(True)
+    return pl.DataFrame(
+        {
+            "failed": ~heard,
+            "silent": heard & spoken & silent,
+            "no end of speech": heard & ~ended,
+            "empty transcript": heard & (count == 0),
+            "looping": heard & (loops | compressed),
+            "hallucinated": heard & spoken & (count > 0) & (gated | silent | crowded),
+            "truncated": heard & ended & (count > 0) & (count < TRUNCATED * shortest),
+        }
+    )
+
+
+def shares(found: pl.DataFrame) -> dict[str, float]:
+    """The share of items of each kind, 0 to 1."""
+    return {name: float(found[name].mean() or 0.0) for name in KINDS}  # type: ignore[arg-type]

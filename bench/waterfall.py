@@ -1,0 +1,131 @@
+"""Where a model's points go: how many the references, the ASR, the codec and the model take.
+
+Every bar is scored on the same images against the same references, those without caption c:
+the caption itself among all of them, the caption against the others, its recorded speech as an
+ASR hears it, the same through the codec, and the model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from bench.cells import Cell
+from bench.comparison import Row
+from bench.metrics.corpus import METRICS, joined, scores
+from bench.metrics.types import Array
+from bench.scoring import CellScores, Scorer
+from bench.statistics import compare
+from bench.systems.specs import PixVoxSpec, RecordedSpec, ResynthesisSpec, UnitsSpec
+
+STEPS = ("references", "ASR", "codec", "model")
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """One model's way down: the score that remains after every step, and what each took.
+
+    `lost` are points with their intervals: metric → step → (points, low, high).
+    """
+
+    system: str
+    start: dict[str, float]
+    end: dict[str, float]
+    lost: dict[str, dict[str, tuple[float, float, float]]]
+
+
+def _ceilings(cell: Cell, found: Sequence[CellScores]) -> tuple[CellScores, CellScores] | None:
+    """The recorded and the resynthesised speech of one caption, heard by the model's own ASR."""
+    for recorded in found:
+        if not isinstance(recorded.cell.system, RecordedSpec) or recorded.cell.asr != cell.asr:
+            continue
+        for other in found:
+            system = other.cell.system
+            if (
+                isinstance(system, ResynthesisSpec)
+                and system.caption == recorded.cell.system.caption
+                and other.cell.asr == cell.asr
+                and other.cell.codec == cell.codec
+            ):
+                return recorded, other
+    return None
+
+
+def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
+    """One for every model without a prompt whose ceilings are among the rows, mean over seeds."""
+    found: list[Waterfall] = []
+    singles = [row.first for row in rows]
+    made: dict[tuple[str, int], Array] = {}
+
+    def values(name: str, hypotheses: dict[str, str], left_out: int) -> Array:
+        # What several models share is scored once.
+        if (name, left_out) not in made:
+            references = scorer.without(dict.fromkeys(scorer.references, left_out))
+            made[name, left_out] = joined(*scorer.statistics(hypotheses, references), None)
+        return made[name, left_out]
+
+    for row in rows:
+        if not isinstance(row.cell.system, PixVoxSpec | UnitsSpec) or row.cell.prompt > 0:
+            continue
+        ceilings = _ceilings(row.cell, singles)
+        if ceilings is None:
+            continue
+        recorded, resynthesis = ceilings
+        assert isinstance(recorded.cell.system, RecordedSpec)
+        caption = recorded.cell.system.caption
+        names = row.first.items["item"].to_list()
+        text = {name: scorer.references[name][caption] for name in names}
+        seeds = [values(c.cell.heard_key, _tokens(c), caption) for c in row.cells]
+        bars = [
+            values("text", text, -1),
+            values("text", text, caption),
+            *(values(c.cell.heard_key, _tokens(c), caption) for c in (recorded, resynthesis)),
+            np.mean(seeds, axis=0),
+        ]
+        found.append(_waterfall(row, bars, scorer.spec.replicates, scorer.spec.seed))
+    return found
+
+
+def _tokens(found: CellScores) -> dict[str, str]:
+    return dict(found.items.select("item", "tokens").iter_rows())
+
+
+def _waterfall(row: Row, bars: Sequence[Array], replicates: int, seed: int) -> Waterfall:
+    lost: dict[str, dict[str, tuple[float, float, float]]] = {name: {} for name in METRICS}
+    for step, before, after in zip(STEPS, bars, bars[1:], strict=False):
+        for name, found in compare(before, after, replicates, seed=seed).items():
+            lost[name][step] = (-found.difference, -found.high, -found.low)
+    ends = [{k: float(np.asarray(v)) for k, v in scores(bar.sum(0)).items()} for bar in bars]
+    return Waterfall(row.label, ends[0], ends[-1], lost)
+
+
+def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:
+    """A row for every model, metric and step."""
+    return pl.DataFrame(
+        [
+            {
+                "system": row.system,
+                "metric": metric,
+                "start": row.start[metric],
+                "step": step,
+                "lost": points,
+                "low": low,
+                "high": high,
+                "end": row.end[metric],
+            }
+            for row in rows
+            for metric, steps in row.lost.items()
+            for step, (points, low, high) in steps.items()
+        ],
+        schema={
+            "system": pl.String,
+            "metric": pl.String,
+            "start": pl.Float64,
+            "step": pl.String,
+            "lost": pl.Float64,
+            "low": pl.Float64,
+            "high": pl.Float64,
+            "end": pl.Float64,
+        },
+    )
