@@ -17,6 +17,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("job", type=Path, help="a job file, such as jobs/demo.yaml")
     run.add_argument("--limit", type=int, help="take only the first N items")
     run.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
+    run.add_argument("--dry-run", action="store_true", help="only tell what there is to do")
     rescore = commands.add_parser("rescore", help="score a run's transcripts anew, without models")
     rescore.add_argument("job", type=Path, help="its job file, with another scoring perhaps")
     rescore.add_argument("--limit", type=int, help="take only the first N items")
@@ -40,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("what", choices=("list", "show", "verify", "prune"))
     runs.add_argument("name", nargs="?", help="the run's name; all but list need it")
     runs.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
+    board = commands.add_parser("leaderboard", help="keep scores of one protocol, best first")
+    board.add_argument("what", choices=("add", "show"))
+    board.add_argument("run", nargs="?", help="the run's name, to add it")
+    board.add_argument("--board", type=Path, default=Path("results/leaderboard.jsonl"))
+    board.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
     _model_parser(commands.add_parser("model", help="look at weights"))
     _perf_parser(commands.add_parser("perf", help="measure speed, and what rounding changes"))
     return parser
@@ -81,7 +87,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from bench.run import run_job
 
     score_only = arguments.command == "rescore"
-    return run_job(arguments.job, arguments.runs, arguments.limit, score_only)
+    dry = not score_only and arguments.dry_run
+    return run_job(arguments.job, arguments.runs, arguments.limit, score_only, dry)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -124,6 +131,17 @@ def _chaos(arguments: argparse.Namespace) -> int:
     from bench.chaos.rounds import run
 
     return run(arguments.rounds, arguments.items, arguments.seed, arguments.save)
+
+
+def _leaderboard(arguments: argparse.Namespace) -> int:
+    from bench import leaderboard
+    from bench.errors import UserError
+
+    if arguments.what == "show":
+        return leaderboard.show(arguments.board)
+    if arguments.run is None:
+        raise UserError("leaderboard add: name the run; pixvox runs list shows them")
+    return leaderboard.add(arguments.runs / arguments.run, arguments.board)
 
 
 def _runs(arguments: argparse.Namespace) -> int:
@@ -204,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "scenes": _scenes,
         "runs": _runs,
         "chaos": _chaos,
+        "leaderboard": _leaderboard,
         "model": _model,
         "perf": _perf,
     }

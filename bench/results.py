@@ -1,7 +1,6 @@
 """What a run leaves beside its ledger: rows, tables, waterfall, sweep; all derived."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -44,11 +43,12 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
 
 def _summary(job: Job, protocol: Protocol, scores: Sequence[CellScores]) -> dict[str, Any]:
     return {
-        "protocol": asdict(protocol),
+        "protocol": asdict(protocol) | {"asr_label": job.asrs[0].label},
         "job": json.loads(job.model_dump_json()),
         "cells": [
             {
                 "system": s.cell.label,
+                "kind": s.cell.system.kind,
                 "pattern": s.cell.pattern,
                 "prompt": s.cell.prompt,
                 "hear": s.cell.hear,
@@ -96,10 +96,7 @@ def write_report(
     scorer: Scorer,
 ) -> None:
     """Prints the tables and writes them, and all else, below the run's folder."""
-    from rich.console import Console
-
-    # Without a terminal, rich assumes 80 characters, too few for a table of scores.
-    console = Console(width=None if sys.stdout.isatty() else 132, record=True)
+    console = terminal.make_console(record=True)
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     replicates, asr = job.scoring.replicates, job.asrs[0].label

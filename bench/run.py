@@ -2,12 +2,14 @@
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.cells import Cell
 from bench.comparison import Protocol
 from bench.datasets.types import Dataset
+from bench.dryrun import keep_rate, read_rates, tell
 from bench.errors import UserError
 from bench.evaluation import Evaluation
 from bench.expansion import expand
@@ -67,11 +69,50 @@ def _asr_text(asr: AsrSpec, facts: dict[str, Any]) -> str:
     return f"{asr.label} ({facts['weights']}), {how}"
 
 
-def run_job(path: Path, runs: Path, limit: int | None, score_only: bool = False) -> int:
+@dataclass(frozen=True)
+class Prepared:
+    """A job that can be run: its data, cells, ASR models, and what its ledger has."""
+
+    job: Job
+    path: Path
+    folder: Path
+    dataset: Dataset
+    cells: list[Cell]
+    checkpoints: dict[AsrSpec, Path]
+    facts: dict[AsrSpec, dict[str, Any]]
+    evaluation: Evaluation
+
+    @property
+    def total(self) -> int:
+        """How many rows the job asks for."""
+        return len(self.evaluation.items) * len(self.cells)
+
+
+def _prepared(path: Path, job: Job, folder: Path, ledger: Ledger, limit: int | None) -> Prepared:
+    from bench.listening.types import asr_facts, locate
+
+    dataset = load_dataset(job)
+    if not dataset.items:
+        raise UserError(f"{path}: dataset: the split has no items")
+    checkpoints = {asr: locate(asr) for asr in job.asrs}
+    facts = {asr: asr_facts(asr, weights) for asr, weights in checkpoints.items()}
+    cells = expand(job, dataset, list(facts.items()))
+    evaluation = Evaluation(job, dataset, limit, cells, ledger, folder / "speech")
+    return Prepared(job, path, folder, dataset, cells, checkpoints, facts, evaluation)
+
+
+def run_job(
+    path: Path,
+    runs: Path,
+    limit: int | None,
+    score_only: bool = False,
+    dry: bool = False,
+) -> int:
     """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
 
-    With `score_only` no model is loaded: what was heard is scored anew. Raises UserError for a job
-    that cannot be run, for rows that are not there to score, or while another driver runs it.
+    With `score_only` no model is loaded: what was heard is scored anew. With `dry` nothing is
+    done but told. Raises UserError for a job that cannot be run, for rows that are not there to
+    score, or while another driver runs it.
     """
     job: Job = parse(path, Job)
     limit = limit if limit is not None else job.limit
@@ -80,58 +121,61 @@ def run_job(path: Path, runs: Path, limit: int | None, score_only: bool = False)
     folder = runs / job.name
     ledger = Ledger(folder / "ledger")
     with ledger.lock():
-        return _run_locked(job, path, folder, ledger, limit, score_only)
+        ready = _prepared(path, job, folder, ledger, limit)
+        for part in ledger.damaged:
+            print(f"{part}: damaged; set aside, its rows are made again")
+        if dry:
+            tell(job.name, ready.cells, ready.evaluation, read_rates(runs))
+            return 0
+        return _run(ready, runs, score_only)
 
 
-def _run_locked(
-    job: Job, path: Path, folder: Path, ledger: Ledger, limit: int | None, score_only: bool
-) -> int:
-    from bench.listening.types import asr_facts, locate
-
+def _run(ready: Prepared, runs: Path, score_only: bool) -> int:
     started = time.monotonic()
-    dataset = load_dataset(job)
-    if not dataset.items:
-        raise UserError(f"{path}: dataset: the split has no items")
-    items = dataset.items[:limit]
-    checkpoints = {asr: locate(asr) for asr in job.asrs}
-    facts = {asr: asr_facts(asr, path) for asr, path in checkpoints.items()}
-    cells = expand(job, dataset, list(facts.items()))
-    _remember(job, cells, folder)
-    evaluation = Evaluation(job, dataset, limit, cells, ledger, folder / "speech")
-    for part in ledger.damaged:
-        print(f"{part}: damaged; set aside, its rows are made again")
+    job, dataset, evaluation = ready.job, ready.dataset, ready.evaluation
+    _remember(job, ready.cells, ready.folder)
     for name, reason in dataset.unusable:
         print(f"{clean(name)}: cannot be scored: {reason}")
-    missing, total = evaluation.missing, len(items) * len(cells)
+    missing = evaluation.missing
     print(
-        f"{job.name}: {len(cells)} cells × {len(items)} of {len(dataset.items)} "
-        f"{dataset.name} {dataset.split} images; {total - missing} of {total} rows already there"
+        f"{job.name}: {len(ready.cells)} cells × {len(evaluation.items)} of {len(dataset.items)} "
+        f"{dataset.name} {dataset.split} images; {ready.total - missing} of {ready.total} rows "
+        "already there"
     )
     if missing and score_only:
-        raise UserError(f"{path}: {missing} rows are not heard yet; run first: pixvox run {path}")
+        raise UserError(
+            f"{ready.path}: {missing} rows are not heard yet; run first: pixvox run {ready.path}"
+        )
     if missing:
         with stoppable() as stop, progress() as report:
-            evaluation.complete(checkpoints, report, stop=stop)
+            evaluation.complete(ready.checkpoints, report, stop=stop)
+        keep_rate(runs, ready.cells, missing, time.monotonic() - started)
+    failed = _score(ready)
+    print(
+        f"{ready.folder}: tables/, rows.parquet, speech/, ledger/; {ready.total} rows, "
+        f"{failed} failed; {time.monotonic() - started:.0f} s"
+    )
+    return 0
+
+
+def _score(ready: Prepared) -> int:
+    """Scores and writes everything; gives how many rows failed."""
+    job, dataset = ready.job, ready.dataset
     protocol = Protocol(
         dataset.name,
         dataset.split,
         dataset.digest,
         dataset.speech_kind,
-        len(items),
+        len(ready.evaluation.items),
         len(dataset.items),
-        _asr_text(job.asrs[0], facts[job.asrs[0]]),
+        _asr_text(job.asrs[0], ready.facts[job.asrs[0]]),
         job.scoring.references,
         job.scoring.normaliser,
         job.scoring.confidence,
         len(dataset.unusable),
     )
-    with Scorer(dataset, job.scoring, facts, folder / "cache") as scorer:
-        scores = [scorer.score(cell, evaluation.transcripts(cell)) for cell in cells]
-        write_rows(folder, scores, dataset)
-        write_report(job, folder, scores, protocol, scorer)
-    failed = sum(s.failed for s in scores)
-    print(
-        f"{folder}: tables/, rows.parquet, speech/, ledger/; {total} rows, {failed} failed; "
-        f"{time.monotonic() - started:.0f} s"
-    )
-    return 0
+    with Scorer(dataset, job.scoring, ready.facts, ready.folder / "cache") as scorer:
+        scores = [scorer.score(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+        write_rows(ready.folder, scores, dataset)
+        write_report(job, ready.folder, scores, protocol, scorer)
+    return sum(s.failed for s in scores)

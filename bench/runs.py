@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from bench.errors import UserError
 from bench.ledger import STAGES, Ledger, final, is_whole
 from bench.manifest import read_manifest
+from bench.report.terminal import make_console
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def listing(runs: Path) -> int:
             str(len(held)),
             f"{sum(part.bytes for part in held) / 1e6:.1f}",
         )
-    Console(highlight=False).print(table)
+    make_console().print(table)
     return 0
 
 
@@ -93,7 +93,7 @@ def show(runs: Path, name: str) -> int:
             str(heard),
             str(failed),
         )
-    Console(highlight=False).print(table)
+    make_console().print(table)
     return 0
 
 

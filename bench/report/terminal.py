@@ -1,6 +1,7 @@
 """Tables for a terminal, by rich."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from bench.report.text import score as score_text
 
 WIDE = 150
 """Characters from which the column `training` is shown too."""
+
+
+def make_console(record: bool = False) -> Console:
+    """A console for tables; without a terminal, rich's 80 characters are too few for scores."""
+    width = None if sys.stdout.isatty() else 132
+    return Console(width=width, record=record, highlight=False)
 
 
 def _score(row: dict[str, Any], name: str) -> Text:

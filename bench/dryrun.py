@@ -1,0 +1,77 @@
+"""`pixvox run --dry-run`: a job's cells, what of them is there, and how long the rest takes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from bench.cells import Cell
+from bench.evaluation import Evaluation
+from bench.report.terminal import make_console
+from bench.sweep import AXES, axes_of
+
+_RATES = "rates.json"
+
+
+def read_rates(runs: Path) -> dict[str, float]:
+    """Seconds a transcript took on this machine, by ASR; nothing where the file is unreadable."""
+    try:
+        found = json.loads((runs / _RATES).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return {str(k): float(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def keep_rate(runs: Path, cells: Sequence[Cell], rows: int, seconds: float) -> None:
+    """Remembers what a run of one ASR took, speaking included."""
+    labels = {cell.asr.label for cell in cells if cell.asr is not None}
+    if len(labels) != 1 or rows < 50:
+        # Of a mixed run nobody knows who took how long; of a few rows most is start-up.
+        return
+    rates = read_rates(runs) | {labels.pop(): seconds / rows}
+    (runs / _RATES).write_text(json.dumps(rates, indent=1) + "\n", encoding="utf-8")
+
+
+def predicted(cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]) -> float | None:
+    """Seconds for all missing rows, None where an ASR's pace is not known."""
+    total = 0.0
+    for cell in cells:
+        missing = len(run.items) - run.heard[cell.heard_key].count
+        if cell.asr is None or not missing:
+            continue
+        if cell.asr.label not in rates:
+            return None
+        total += missing * rates[cell.asr.label]
+    return total
+
+
+def _varies(told: Sequence[Mapping[str, Any]], axis: str) -> bool:
+    return len({row[axis] for row in told if row[axis] is not None}) > 1
+
+
+def tell(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]) -> None:
+    """Prints a line for every cell, and the sums."""
+    items = len(run.items)
+    told = [axes_of(cell) for cell in cells]
+    # A pattern is its system's; where all agree, or only one has a value, there is no axis.
+    axes = ["system", *(a for a in AXES if a not in ("system", "pattern") and _varies(told, a))]
+    table = Table(*axes, "spoken", "heard", title=escape(name), box=box.SIMPLE_HEAD)
+    for cell, row in zip(cells, told, strict=True):
+        spoken = "-" if cell.asr is None else f"{run.spoken[cell.speech_key].count}/{items}"
+        heard = f"{run.heard[cell.heard_key].count}/{items}"
+        shown = (escape("-" if row[axis] is None else str(row[axis])) for axis in axes)
+        table.add_row(*shown, spoken, heard)
+    console = make_console()
+    console.print(table)
+    speeches = {cell.speech_key for cell in cells if cell.asr is not None}
+    unspoken = sum(items - run.spoken[key].count for key in speeches)
+    seconds = predicted(cells, run, rates)
+    pace = "no run here has shown the pace yet" if seconds is None else f"about {seconds:.0f} s"
+    console.print(
+        f"{len(cells)} cells, {len(speeches)} speeches of {items} images: {unspoken} to speak, "
+        f"{run.missing} to hear; {pace}"
+    )

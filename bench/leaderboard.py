@@ -1,0 +1,160 @@
+"""A leaderboard kept as data: one protocol, every score with its signature, nothing ever erased.
+
+`results/leaderboard.jsonl`: a line an entry. The first entry sets the protocol; a score of
+another one is refused, with the field that differs.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from bench.errors import UserError
+from bench.published import SCORES
+from bench.report.terminal import make_console
+from bench.report.text import clean
+from bench.yamlfile import Strict
+
+PROTOCOL = (
+    "data",
+    "references",
+    "normaliser",
+    "tokeniser",
+    "metrics",
+    "idf",
+    "asr",
+    "hear",
+    "n",
+)
+"""The fields of a signature in which all entries of a board agree."""
+_SYSTEMS = ("pixvox", "wavs", "units", "python")
+
+
+class Entry(Strict):
+    """One system at one prompt share, when it was added and from which run."""
+
+    added: str
+    run: str
+    system: str
+    prompt: float
+    scores: dict[str, dict[str, float]] = Field(min_length=1)
+    failed: int
+    signature: dict[str, str | int]
+
+    @property
+    def key(self) -> tuple[str, float, str]:
+        """What a later entry replaces at the top of the board."""
+        return self.system, self.prompt, str(self.signature["seeds"])
+
+
+def read_board(path: Path) -> list[Entry]:
+    """All entries, oldest first; raises UserError naming a line that is none."""
+    if not path.exists():
+        return []
+    entries = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            entries.append(Entry.model_validate_json(line))
+        except ValidationError as error:
+            reason = " ".join(str(error).split())[:150]
+            raise UserError(
+                f"{path}:{number}: not an entry ({reason}); restore the file"
+            ) from error
+    return entries
+
+
+def _entries(run: Path) -> list[Entry]:
+    path = run / "summary.json"
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: no summary of a finished run; run the job first") from error
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    first = summary["protocol"]["asr_label"]
+    return [
+        Entry(
+            added=now,
+            run=run.name,
+            system=cell["system"],
+            prompt=cell["prompt"],
+            scores=cell["scores"],
+            failed=cell["failed"],
+            signature=cell["signature"],
+        )
+        for cell in summary["cells"]
+        if cell["kind"] in _SYSTEMS and cell["asr"] == first and cell["hear"] == "whole"
+    ]
+
+
+def _refuse(entry: Entry, board: Path, first: Entry) -> None:
+    for field in PROTOCOL:
+        if entry.signature[field] != first.signature[field]:
+            raise UserError(
+                f"{board}: {entry.system}: {field} {entry.signature[field]}, the board's is "
+                f"{first.signature[field]}; score it with the board's protocol, or begin another"
+            )
+
+
+def add(run: Path, board: Path) -> int:
+    """Adds a run's systems; raises UserError, and adds none, where one has another protocol."""
+    known = read_board(board)
+    fresh = _entries(run)
+    if not fresh:
+        raise UserError(f"{run}: no system to add; ceilings and floors are none")
+    for entry in fresh:
+        _refuse(entry, board, (known or fresh)[0])
+    seen = {json.dumps([e.system, e.prompt, e.scores, e.signature], sort_keys=True) for e in known}
+    new = [
+        e
+        for e in fresh
+        if json.dumps([e.system, e.prompt, e.scores, e.signature], sort_keys=True) not in seen
+    ]
+    board.parent.mkdir(parents=True, exist_ok=True)
+    with board.open("a", encoding="utf-8") as stream:
+        stream.writelines(entry.model_dump_json() + "\n" for entry in new)
+    print(f"{board}: {len(new)} entries added, {len(fresh) - len(new)} were there already")
+    return 0
+
+
+def _newest(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
+    """The last entry of every system and prompt, and how many it replaces."""
+    last: dict[tuple[str, float, str], Entry] = {}
+    times: dict[tuple[str, float, str], int] = {}
+    for entry in entries:
+        last[entry.key] = entry
+        times[entry.key] = times.get(entry.key, -1) + 1
+    return [(entry, times[key]) for key, entry in last.items()]
+
+
+def show(board: Path, metric: str = "CIDEr") -> int:
+    """Prints the board, the best first within a prompt share."""
+    entries = read_board(board)
+    if not entries:
+        raise UserError(f"{board}: empty; add a run: pixvox leaderboard add RUN")
+    heads = ("", "system", "seed", "prompt", *SCORES, "failed", "added", "earlier")
+    table = Table(*heads, box=box.SIMPLE_HEAD)
+    ranked = sorted(
+        _newest(entries), key=lambda pair: (pair[0].prompt, -pair[0].scores[metric]["score"])
+    )
+    place, prompt = 0, -1.0
+    for entry, earlier in ranked:
+        place, prompt = (place + 1 if entry.prompt == prompt else 1), entry.prompt
+        cells = (
+            f"{found['score']:.2f} ±{(found['high'] - found['low']) / 2:.1f}"
+            for found in (entry.scores[name] for name in SCORES.values())
+        )
+        name = escape(clean(entry.system))
+        tail = (str(entry.failed), entry.added[:10], str(earlier))
+        seed = str(entry.signature["seeds"]) or "-"
+        table.add_row(str(place), name, seed, f"{entry.prompt:.0%}", *cells, *tail)
+    console = make_console()
+    console.print(table)
+    fields = "|".join(f"{name}:{entries[0].signature[name]}" for name in PROTOCOL)
+    console.print(escape(clean(fields)), style="dim")
+    return 0
