@@ -33,6 +33,7 @@ PROTOCOL = (
     "n",
 )
 """The fields of a signature in which all entries of a board agree."""
+_SHOWN = ("B1", "B4", "M", "R", "C")
 _SYSTEMS = ("pixvox", "wavs", "units", "python")
 
 
@@ -137,8 +138,10 @@ def show(board: Path, metric: str = "CIDEr") -> int:
     entries = read_board(board)
     if not entries:
         raise UserError(f"{board}: empty; add a run: pixvox leaderboard add RUN")
-    heads = ("", "system", "seed", "prompt", *SCORES, "failed", "added", "earlier")
-    table = Table(*heads, box=box.SIMPLE_HEAD)
+    heads = ("", "system", "seed", "prompt", *_SHOWN, "failed", "added", "earlier")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in heads:
+        table.add_column(head, no_wrap=True, justify="left" if head == "system" else "right")
     ranked = sorted(
         _newest(entries), key=lambda pair: (pair[0].prompt, -pair[0].scores[metric]["score"])
     )
@@ -146,8 +149,8 @@ def show(board: Path, metric: str = "CIDEr") -> int:
     for entry, earlier in ranked:
         place, prompt = (place + 1 if entry.prompt == prompt else 1), entry.prompt
         cells = (
-            f"{found['score']:.2f} ±{(found['high'] - found['low']) / 2:.1f}"
-            for found in (entry.scores[name] for name in SCORES.values())
+            f"{found['score']:.2f}±{(found['high'] - found['low']) / 2:.1f}"
+            for found in (entry.scores[SCORES[name]] for name in _SHOWN)
         )
         name = escape(clean(entry.system))
         tail = (str(entry.failed), entry.added[:10], str(earlier))

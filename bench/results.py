@@ -92,10 +92,14 @@ def write_report(
     job: Job,
     folder: Path,
     scores: Sequence[CellScores],
+    others: Sequence[CellScores],
     protocol: Protocol,
     scorer: Scorer,
 ) -> None:
-    """Prints the tables and writes them, and all else, below the run's folder."""
+    """Prints the tables and writes them, and all else, below the run's folder.
+
+    `others` are the cells under the job's further normalisers.
+    """
     console = terminal.make_console(record=True)
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
@@ -115,10 +119,12 @@ def write_report(
     if not tests.is_empty():
         files.write_frame(tests, "tests", "Every system against the first of its prompt", tables)
     sweep = tidy(scores)
-    sweep.write_parquet(folder / "scores.parquet")
-    if len(job.asrs) > 1:
-        title = f"What depends on the ASR: scores and ranks beside {asr}"
-        found = sensitivity(sweep, asr)
+    everything = pl.concat([sweep, tidy(others)])
+    everything.write_parquet(folder / "scores.parquet")
+    if len(job.asrs) > 1 or others:
+        own = (asr, job.scoring.normalisers[0])
+        title = f"What depends on the listener: beside {own[0]}, normaliser {own[1]}"
+        found = sensitivity(everything, *own)
         some = found.filter(pl.col("metric").is_in(("BLEU-4", "CIDEr")))
         terminal.show_frame(some, title, console)
         files.write_frame(found, "sensitivity", title, tables)

@@ -19,7 +19,7 @@ from bench.manifest import read_manifest
 from bench.progress import progress
 from bench.report.text import clean
 from bench.results import write_report, write_rows
-from bench.scoring import Scorer
+from bench.scoring import CellScores, Scorer
 from bench.spec import AsrSpec, Flickr8kSpec, Job, ScenesSpec
 from bench.yamlfile import parse
 
@@ -170,12 +170,18 @@ def _score(ready: Prepared) -> int:
         len(dataset.items),
         _asr_text(job.asrs[0], ready.facts[job.asrs[0]]),
         job.scoring.references,
-        job.scoring.normaliser,
+        job.scoring.normalisers[0],
         job.scoring.confidence,
         len(dataset.unusable),
     )
-    with Scorer(dataset, job.scoring, ready.facts, ready.folder / "cache") as scorer:
-        scores = [scorer.score(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+    tables = [(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+    cache = ready.folder / "cache"
+    others: list[CellScores] = []
+    for name in job.scoring.normalisers[1:]:
+        with Scorer(dataset, job.scoring.with_normaliser(name), ready.facts, cache) as scorer:
+            others += [scorer.score(cell, table) for cell, table in tables]
+    with Scorer(dataset, job.scoring, ready.facts, cache) as scorer:
+        scores = [scorer.score(cell, table) for cell, table in tables]
         write_rows(ready.folder, scores, dataset)
-        write_report(job, ready.folder, scores, protocol, scorer)
+        write_report(job, ready.folder, scores, others, protocol, scorer)
     return sum(s.failed for s in scores)

@@ -64,7 +64,7 @@ class Scorer:
         self.dataset = dataset
         self.spec = spec
         self.asrs = asrs
-        self.clean = normaliser(spec.normaliser)
+        self.clean = normaliser(spec.normalisers[0])
         self.texts = dataset.references
         flat = iter(self.tokens([text for texts in self.texts.values() for text in texts]))
         self.references = {

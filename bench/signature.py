@@ -72,7 +72,7 @@ def signature(
     return Signature(
         data=f"{dataset.name}.{dataset.split}@{dataset.digest}",
         references=scoring.references,
-        normaliser=scoring.normaliser,
+        normaliser=scoring.normalisers[0],
         tokeniser=TOKENISER,
         metrics=f"pycocoevalcap-{importlib.metadata.version('pycocoevalcap')}",
         idf=idf,

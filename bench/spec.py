@@ -56,19 +56,32 @@ class AsrSpec(Strict):
         return f"{self.backend} {Path(self.model).name}"
 
 
+Normaliser = Literal["none", "whisper"]
+
+
 class ScoringSpec(Strict):
     """How transcripts are scored.
 
     `references` is `all`, or `others`: without the caption that was spoken or gave the prompt.
     `normaliser` is applied to both sides before tokenising: `none`, or `whisper`, Whisper's
-    English normaliser. `replicates` are the bootstrap's, `confidence` the intervals'.
+    English normaliser; of several the first is the job's own, the others show what depends on it.
+    `replicates` are the bootstrap's, `confidence` the intervals'.
     """
 
     references: Literal["all", "others"] = "all"
-    normaliser: Literal["none", "whisper"] = "none"
+    normaliser: Normaliser | Annotated[tuple[Normaliser, ...], Field(min_length=1)] = "none"
     replicates: Annotated[int, Field(ge=100)] = 2000
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     seed: int = 0
+
+    @property
+    def normalisers(self) -> tuple[Normaliser, ...]:
+        """All of them, the job's own first."""
+        return self.normaliser if isinstance(self.normaliser, tuple) else (self.normaliser,)
+
+    def with_normaliser(self, name: Normaliser) -> "ScoringSpec":
+        """The same scoring with one normaliser."""
+        return self.model_copy(update={"normaliser": name})
 
 
 class ClusterSpec(Strict):

@@ -35,6 +35,7 @@ _SCHEMA: dict[str, Any] = {
     "top_p": pl.Float64,
     "bandwidth": pl.Float64,
     "asr": pl.String,
+    "normaliser": pl.String,
     "metric": pl.String,
     "score": pl.Float64,
     "low": pl.Float64,
@@ -43,6 +44,7 @@ _SCHEMA: dict[str, Any] = {
     "failed": pl.Int64,
     "signature": pl.String,
 }
+_LISTENER = ("asr", "normaliser")
 SHOWN = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 
 
@@ -65,6 +67,7 @@ def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
         axes_of(found.cell)
         | {
             "cell": found.cell.name,
+            "normaliser": found.signature.normaliser,
             "metric": metric,
             "score": interval.score,
             "low": interval.low,
@@ -130,8 +133,9 @@ def plot(frame: pl.DataFrame, path: Path) -> bool:
     return True
 
 
-def sensitivity(frame: pl.DataFrame, first: str) -> pl.DataFrame:
-    """Every system's scores by each ASR, and by how many ranks it moves from the first one's.
+def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
+    """Every system's scores by each ASR and normaliser, and by how many ranks it moves from the
+    named ones'.
 
     Means over seeds, of speech that was heard whole; systems are ranked within a prompt share.
     """
@@ -139,22 +143,21 @@ def sensitivity(frame: pl.DataFrame, first: str) -> pl.DataFrame:
     kept = frame.filter(
         pl.col("metric").is_in(SHOWN), pl.col("asr").is_not_null(), pl.col("hear") == "whole"
     )
-    means = kept.group_by([*point, "asr"], maintain_order=True).agg(pl.col("score").mean())
+    means = kept.group_by([*point, *_LISTENER], maintain_order=True).agg(pl.col("score").mean())
     ranks = means.with_columns(
         rank=pl.col("score")
         .rank("min", descending=True)
-        .over("prompt", "metric", "asr")
+        .over("prompt", "metric", *_LISTENER)
         .cast(pl.Int64)
     )
-    base = ranks.filter(asr=first).select(*point, first="rank", first_score="score")
-    joined = ranks.filter(pl.col("asr") != first).join(
-        base, on=point, how="inner", nulls_equal=True
-    )
+    own = (pl.col("asr") == asr) & (pl.col("normaliser") == normaliser)
+    base = ranks.filter(own).select(*point, first="rank", first_score="score")
+    joined = ranks.filter(~own).join(base, on=point, how="inner", nulls_equal=True)
     return joined.select(
         "system",
         "prompt",
         "metric",
-        "asr",
+        *_LISTENER,
         "score",
         change=pl.col("score") - pl.col("first_score"),
         rank="rank",

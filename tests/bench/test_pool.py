@@ -1,6 +1,7 @@
 """The pool on real Ray actors: whatever dies, every item comes back once."""
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,8 @@ from bench.spec import ClusterSpec
 def _doubler() -> type:
     # Made inside a function, so that Ray ships the class itself and not its module's name.
     class Doubler:
-        """Doubles numbers; dies of 13, raises on 7, and never answers 99."""
+        """Doubles numbers; dies of 13, exits on 17, loses its GPU over 21, raises on 7, and never
+        answers 99."""
 
         def __init__(self, start: bool = True) -> None:
             if not start:
@@ -23,6 +25,10 @@ def _doubler() -> type:
         def work(self, numbers: list[int]) -> list[int]:
             if 13 in numbers:
                 os._exit(1)
+            if 17 in numbers:
+                sys.exit(0)
+            if 21 in numbers:
+                raise RuntimeError("CUDA error: device-side assert triggered")
             if 7 in numbers:
                 raise ValueError("seven is refused")
             while 99 in numbers:
@@ -60,9 +66,13 @@ def test_only_the_poisonous_items_fail() -> None:
     found = _drain(numbers, 4, deadline=60)
     assert sorted(found) == numbers
     failed = {n: done.failure for n, done in found.items() if done.failure}
-    assert failed.keys() == {7, 13}
+    assert failed.keys() == {7, 13, 17, 21}
     assert "seven is refused" in failed[7]
     assert "died" in failed[13]
+    assert "died" in failed[17]
+    assert "CUDA error" in failed[21]
+    # Another machine may do better with what killed this one, not with what is refused.
+    assert {n for n, done in found.items() if done.machine} == {13, 17, 21}
     good: list[Any] = [done for done in found.values() if not done.failure]
     assert all(done.result == [2 * n for n in done.items] for done in good)
 
