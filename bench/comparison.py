@@ -1,7 +1,7 @@
 """Tables in Polars: published rows in one block, measured rows in another, nothing mixed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from bench.cells import Cell
 from bench.comparability import SAME, Grade, grade_measured, grade_published
 from bench.published import SCORES, Published, load_published
 from bench.scoring import CellScores
+from bench.signature import Signature
 from bench.statistics import Difference, Interval, compare, intervals
 from bench.systems.specs import CEILINGS, FLOORS, PixVoxSpec, PromptSpec
 
@@ -56,6 +57,13 @@ class Row:
     def cell(self) -> Cell:
         """That cell itself."""
         return self.first.cell
+
+    @property
+    def signature(self) -> Signature:
+        """The first cell's, with all seeds and the failures of all."""
+        seeds = ",".join(found.signature.seeds for found in self.cells)
+        failed = sum(found.failed for found in self.cells)
+        return replace(self.first.signature, seeds=seeds, failed=failed)
 
     def seed_spread(self, metric: str) -> float | None:
         """The standard deviation of a score over seeds, None for a single one."""
@@ -252,7 +260,7 @@ def measured_frame(
             "significant": _significant(row, base_of(row, competing), replicates),
             "source": f"pixvox run {run}",
             "note": "; ".join(_remarks(row)),
-            "signature": row.first.signature.text("*"),
+            "signature": row.signature.text("*"),
         }
         made.append(found)
     return pl.DataFrame(made, schema=_SCHEMA)

@@ -39,7 +39,8 @@ class Signature:
     def text(self, metric: str) -> str:
         """One line for one score; CIDEr's also names its document frequencies."""
         fields = {k: v for k, v in asdict(self).items() if k != "idf" or metric == "CIDEr"}
-        return "|".join([metric, *(f"{name}:{value or '-'}" for name, value in fields.items())])
+        named = (f"{name}:{'-' if value == '' else value}" for name, value in fields.items())
+        return "|".join([metric, *named])
 
 
 def idf_digest(references: Mapping[str, tuple[str, ...]]) -> str:

@@ -32,7 +32,7 @@ def model_index(rows: Sequence[Row], protocol: Protocol) -> str:
                 metric_type=_TYPES.get(long, "bleu"),
                 metric_name=long,
                 metric_value=round(row.scores[long].score, 4),
-                metric_config=row.first.signature.text(long),
+                metric_config=row.signature.text(long),
             )
             for long in SCORES.values()
         ]
