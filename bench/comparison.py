@@ -1,19 +1,15 @@
 """Tables in Polars: published rows in one block, measured rows in another, nothing mixed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from bench.cells import Cell
 from bench.comparability import SAME, Grade, grade_measured, grade_published
+from bench.pooling import Row, base_of, differences, ranked, role
 from bench.published import SCORES, Published, load_published
-from bench.scoring import CellScores
-from bench.signature import Signature
-from bench.statistics import Difference, Interval, compare, intervals
-from bench.systems.specs import CEILINGS, FLOORS, PixVoxSpec, PromptSpec
+from bench.systems.specs import PixVoxSpec, PromptSpec
 
 TITLES = {
     "table1": "Table I: systems without a prompt",
@@ -39,113 +35,11 @@ class Protocol:
     unusable: int = 0
 
 
-@dataclass(frozen=True)
-class Row:
-    """A measured row: one cell, or the cells that differ only in their seed, pooled by image."""
-
-    cells: tuple[CellScores, ...]
-    label: str
-    values: "np.ndarray[Any, np.dtype[np.float64]]"
-    scores: dict[str, Interval]
-
-    @property
-    def first(self) -> CellScores:
-        """The cell of the first seed."""
-        return self.cells[0]
-
-    @property
-    def cell(self) -> Cell:
-        """That cell itself."""
-        return self.first.cell
-
-    @property
-    def signature(self) -> Signature:
-        """The first cell's, with all seeds and the failures of all."""
-        seeds = ",".join(found.signature.seeds for found in self.cells)
-        failed = sum(found.failed for found in self.cells)
-        return replace(self.first.signature, seeds=seeds, failed=failed)
-
-    def seed_spread(self, metric: str) -> float | None:
-        """The standard deviation of a score over seeds, None for a single one."""
-        if len(self.cells) < 2:
-            return None
-        return float(np.std([found.corpus[metric] for found in self.cells], ddof=1))
-
-
-def _without_seed(cell: Cell) -> str:
-    system = cell.system
-    if isinstance(system, PixVoxSpec):
-        decoding = system.decoding.model_copy(update={"seed": 0})
-        system = system.model_copy(update={"decoding": decoding})
-    heard = cell.asr.model_dump_json() if cell.asr else ""
-    return f"{system.model_dump_json()}{heard}{cell.hear}"
-
-
-def pooled(scores: Sequence[CellScores], replicates: int, confidence: float) -> list[Row]:
-    """Rows in the cells' order, of one ASR; an image stays whole, summed over seeds."""
-    groups: dict[str, list[CellScores]] = {}
-    for found in scores:
-        groups.setdefault(_without_seed(found.cell), []).append(found)
-    rows = []
-    for cells in groups.values():
-        label = _label(cells[0].cell, len(cells))
-        if len(cells) == 1:
-            rows.append(Row(tuple(cells), label, cells[0].values, cells[0].scores))
-            continue
-        values = np.sum([found.values for found in cells], axis=0)
-        spread = intervals(values, replicates, confidence)
-        rows.append(Row(tuple(cells), label, values, spread))
-    varied = _varied([row.cell for row in rows])
-    return [Row(r.cells, r.label + varied(r.cell), r.values, r.scores) for r in rows]
-
-
-def _label(cell: Cell, seeds: int) -> str:
-    label = cell.label + (f", {seeds} seeds" if seeds > 1 else "")
-    return label + (", continuation only" if cell.hear == "continuation" else "")
-
-
-def _varied(cells: Sequence[Cell]) -> Any:
-    """What tells cells of one label apart beside prompt and seed, as text for the label."""
-
-    def facts(cell: Cell) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        if isinstance(cell.system, PixVoxSpec):
-            found = cell.system.decoding.model_dump(exclude={"seed"})
-        if hasattr(cell.system, "bandwidth"):
-            found["bandwidth"] = cell.system.bandwidth
-        return found
-
-    seen: dict[str, dict[str, set[Any]]] = {}
-    for cell in cells:
-        for name, value in facts(cell).items():
-            seen.setdefault(cell.label, {}).setdefault(name, set()).add(value)
-
-    def text(cell: Cell) -> str:
-        differing = [n for n, values in seen.get(cell.label, {}).items() if len(values) > 1]
-        return "".join(f", {name} {facts(cell)[name]}" for name in differing)
-
-    return text
-
-
 def belongs(row: Row, table: str) -> bool:
     """Whether a row is of a table."""
     if table == "table1":
         return row.cell.prompt == 0
     return isinstance(row.cell.system, PixVoxSpec | PromptSpec)
-
-
-def role(cell: Cell) -> str:
-    """What stands in the column `training`."""
-    if isinstance(cell.system, PixVoxSpec):
-        return "single model"
-    if isinstance(cell.system, CEILINGS):
-        return "ceiling"
-    return "floor" if isinstance(cell.system, FLOORS) else str(cell.system.training)
-
-
-def ranked(row: Row) -> bool:
-    """Whether a row is a system that competes: neither ceiling nor floor."""
-    return not isinstance(row.cell.system, CEILINGS + FLOORS)
 
 
 _SCHEMA: dict[str, Any] = {
@@ -285,27 +179,11 @@ def _best(row: Row, competing: Sequence[Row], first: Row, grade: Grade) -> list[
     ]
 
 
-def base_of(row: Row, competing: Sequence[Row]) -> Row | None:
-    """What a row is tested against: the first competing one with its prompt and protocol."""
-    for other in competing:
-        same = other.cell.prompt == row.cell.prompt
-        if same and grade_measured(row.first.signature, other.first.signature).mark == SAME:
-            return other
-    return None
-
-
 def _significant(row: Row, base: Row | None, replicates: int) -> list[str]:
     if base is None or base is row or not ranked(row):
         return []
     found = differences(base, row, replicates)
     return [s for s, name in SCORES.items() if found[name].p_holm < SIGNIFICANT]
-
-
-def differences(one: Row, other: Row, replicates: int) -> dict[str, Difference]:
-    """`other` less `one`, on scores that both have; seeds are averaged within an image."""
-    width = min(one.values.shape[1], other.values.shape[1])
-    a, b = (row.values[:, :width] / len(row.cells) for row in (one, other))
-    return compare(a, b, replicates)
 
 
 def comparison(

@@ -8,8 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from bench.comparison import Protocol, Row, base_of, comparison, differences, pooled, ranked
+from bench.comparison import Protocol, comparison
 from bench.datasets.types import Dataset
+from bench.pooling import Row, base_of, differences, pooled, ranked
 from bench.report import files, hub, terminal
 from bench.scoring import CellScores, Scorer
 from bench.spec import Job

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from bench.cells import Cell
-from bench.comparison import Row
 from bench.metrics.corpus import METRICS, joined, scores
 from bench.metrics.types import Array
+from bench.pooling import Row
 from bench.scoring import CellScores, Scorer
 from bench.statistics import compare
 from bench.systems.specs import PixVoxSpec, RecordedSpec, ResynthesisSpec, UnitsSpec

@@ -1,6 +1,5 @@
 """`pixvox chaos`: kills a small run at random, resumes it, and compares every byte."""
 
-import json
 import os
 import random
 import signal
@@ -198,7 +197,7 @@ def run(count: int, items: int, seed: int, save: Path | None) -> int:
     """Runs the rounds in a folder of their own and prints the verdict; 1 unless it is good."""
     import tempfile
 
-    from bench.perf.machine import processor
+    from bench.perf.machine import save as save_figures
     from bench.progress import progress
 
     started = time.monotonic()
@@ -209,12 +208,7 @@ def run(count: int, items: int, seed: int, save: Path | None) -> int:
         f"rows lost {verdict.lost}, doubled {verdict.doubled}; runs that differ in any "
         f"byte: {verdict.different}: {'good' if verdict.good else 'BAD'}"
     )
-    if save:
-        facts: dict[str, object] = {
-            "items": items,
-            "seed": seed,
-            "seconds": round(time.monotonic() - started),
-        }
-        facts |= {"cores": os.cpu_count(), "processor": processor()}
-        save.write_text(json.dumps(asdict(verdict) | facts, indent=1) + "\n")
+    seconds = round(time.monotonic() - started)
+    figures = asdict(verdict) | {"items": items, "seed": seed, "seconds": seconds}
+    save_figures(figures, save)
     return 0 if verdict.good else 1

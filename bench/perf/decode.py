@@ -1,6 +1,5 @@
 """`pixvox perf decode`: our engine beside eager decoding of the same weights, and the floor."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from torch import Tensor
 from bench.errors import UserError
 from bench.perf.eager import as_blip_text, eager_greedy
 from bench.perf.machine import bandwidth, machine, wait
+from bench.perf.machine import save as save_figures
 from pixvox.configuration import PixVoxConfig
 from pixvox.decoding import Engine, Generation, Request
 from pixvox.modeling import PixVoxLM
@@ -255,7 +255,5 @@ def run(plan: Plan, save: Path | None) -> int:
     with progress() as report:
         result = measure(plan, report)
     show(result)
-    if save:
-        save.parent.mkdir(parents=True, exist_ok=True)
-        save.write_text(json.dumps(result, indent=2) + "\n")
+    save_figures(result, save)
     return 0

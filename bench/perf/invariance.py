@@ -5,7 +5,6 @@ Another number of slots rounds differently: how many items it changes is measure
 that does to the scores (units are decoded, heard and scored as in a run).
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from bench.errors import UserError
 from bench.perf.machine import machine
+from bench.perf.machine import save as save_figures
 from pixvox.decoding import Engine, Generation, Request
 from pixvox.modeling import PixVoxLM
 from pixvox.sampling import Decoding
@@ -158,7 +158,5 @@ def run(plan: Plan, save: Path | None) -> int:
     with progress() as report:
         result = measure(plan, report)
     show(result)
-    if save:
-        save.parent.mkdir(parents=True, exist_ok=True)
-        save.write_text(json.dumps(result, indent=2) + "\n")
+    save_figures(result, save)
     return 1 if any(result["company"].values()) else 0

@@ -1,10 +1,14 @@
 """What a figure was measured on, and how fast its memory is."""
 
 import importlib.metadata
+import json
+import os
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -41,6 +45,17 @@ def machine(device: torch.device) -> Machine:
         torch.__version__,
         importlib.metadata.version("transformers"),
     )
+
+
+def save(figures: Mapping[str, Any], path: Path | None) -> None:
+    """Writes figures as JSON, with the machine that they were measured on; None writes nothing."""
+    if path is None:
+        return
+    facts = dict(figures)
+    if "machine" not in facts:
+        facts |= {"processor": processor(), "cores": os.cpu_count()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def wait(device: torch.device) -> None:

@@ -5,7 +5,6 @@ that one's memory is not another's.
 """
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -77,7 +76,7 @@ def one(items: int) -> Figure:
 
 def run(sizes: list[int], save: Path | None) -> int:
     """Measures every size, prints a line for each, and saves them if asked."""
-    from bench.perf.machine import processor
+    from bench.perf.machine import save as save_figures
 
     figures: list[Figure] = []
     for items in sizes:
@@ -99,10 +98,7 @@ def run(sizes: list[int], save: Path | None) -> int:
         )
     ratio = figures[-1].last_mb / figures[0].last_mb
     print(f"memory at the end, {sizes[-1]} items over {sizes[0]}: {ratio:.2f}x")
-    if save:
-        facts = {"processor": processor(), "cores": os.cpu_count(), "memory_ratio": ratio}
-        text = json.dumps(facts | {"figures": [asdict(f) for f in figures]}, indent=1)
-        save.write_text(text + "\n", encoding="utf-8")
+    save_figures({"memory_ratio": ratio, "figures": [asdict(f) for f in figures]}, save)
     return 0
 
 

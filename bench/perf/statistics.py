@@ -4,8 +4,6 @@ Items are simulated with statistics like those of real transcripts (five referen
 two systems share their items' difficulty, as two systems on the same images do.
 """
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -154,14 +152,12 @@ def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
 
 def run(splits: int, items: int, replicates: int, save: Path | None) -> int:
     """Measures, prints the rates, and saves them if asked."""
-    from bench.perf.machine import processor
+    from bench.perf.machine import save as save_figures
 
     result = measure(splits, items, replicates)
     for name, rates in result["rates"].items():
         for key, rate in rates.items():
             print(f"{name}: {key}: rejected in {rate:.1%} of {splits} splits of {items} items")
     print(f"10,000 replicates of all metrics: {result['seconds_for_10000_replicates']:.1f} s")
-    if save:
-        result |= {"processor": processor(), "cores": os.cpu_count()}
-        save.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    save_figures(result, save)
     return 0

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.comparison import Protocol, Row, ranked
+from bench.comparison import Protocol
+from bench.pooling import Row, ranked
 from bench.published import SCORES
 from bench.report.text import clean
 
