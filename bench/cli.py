@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("what", choices=("list", "show", "verify", "prune"))
     runs.add_argument("name", nargs="?", help="the run's name; all but list need it")
     runs.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
+    _gate_parser(commands.add_parser("gate", help="judge a job by a golden: pass, regressed, ..."))
     board = commands.add_parser("leaderboard", help="keep scores of one protocol, best first")
     board.add_argument("what", choices=("add", "show"))
     board.add_argument("run", nargs="?", help="the run's name, to add it")
@@ -49,6 +50,19 @@ def _parser() -> argparse.ArgumentParser:
     _model_parser(commands.add_parser("model", help="look at weights"))
     _perf_parser(commands.add_parser("perf", help="measure speed, and what rounding changes"))
     return parser
+
+
+def _gate_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", type=Path, help="a job file, such as jobs/gate.yaml")
+    golden = Path("results/golden")
+    parser.add_argument("--baseline", type=Path, default=golden, help="a golden, or their folder")
+    parser.add_argument("--budget", default="15m", help="how long it may take: 90s, 15m, 1h")
+    parser.add_argument("--exact", action="store_true", help="bit for bit, for a refactoring")
+    parser.add_argument("--accept", action="store_true", help="make a new golden, deliberately")
+    parser.add_argument("--any-machine", action="store_true", help="quality from other hardware")
+    parser.add_argument("--base", help="a git revision: compare its speed with this checkout's")
+    parser.add_argument("--out", type=Path, help="where junit.xml, comment.md, badge.json go")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
 
 
 def _model_parser(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +85,10 @@ def _perf_parser(parser: argparse.ArgumentParser) -> None:
     scheduler = commands.add_parser("scheduler", help="what an item costs beside the models")
     scheduler.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
     scheduler.add_argument("--save", type=Path, help="write the figures as JSON")
+    gates = commands.add_parser("gate", help="how often the gate is wrong, either way")
+    gates.add_argument("--gates", type=int, default=200, help="simulated runs of each kind")
+    gates.add_argument("--items", type=int, nargs="+", default=[48, 200, 1000])
+    gates.add_argument("--save", type=Path, help="write the figures as JSON")
     tests = commands.add_parser("statistics", help="whether the tests reject as often as they say")
     tests.add_argument("--splits", type=int, default=200)
     tests.add_argument("--items", type=int, default=1000)
@@ -133,6 +151,22 @@ def _chaos(arguments: argparse.Namespace) -> int:
     return run(arguments.rounds, arguments.items, arguments.seed, arguments.save)
 
 
+def _gate(arguments: argparse.Namespace) -> int:
+    from bench import gate
+
+    if arguments.accept:
+        return gate.accept(arguments.job, arguments.runs, arguments.baseline)
+    plan = gate.Plan(
+        arguments.job,
+        arguments.baseline,
+        gate.seconds(arguments.budget),
+        arguments.exact,
+        arguments.any_machine,
+        arguments.base,
+    )
+    return gate.gate(plan, arguments.runs, arguments.out)
+
+
 def _leaderboard(arguments: argparse.Namespace) -> int:
     from bench import leaderboard
     from bench.errors import UserError
@@ -172,6 +206,10 @@ def _perf(arguments: argparse.Namespace) -> int:
         from bench.perf import scheduler
 
         return scheduler.run(arguments.items, arguments.save)
+    if arguments.what == "gate":
+        from bench.perf import gate
+
+        return gate.run(arguments.gates, arguments.items, arguments.save)
     if arguments.what == "statistics":
         from bench.perf import statistics
 
@@ -223,6 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "runs": _runs,
         "chaos": _chaos,
         "leaderboard": _leaderboard,
+        "gate": _gate,
         "model": _model,
         "perf": _perf,
     }

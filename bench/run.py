@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,18 +103,11 @@ def _prepared(path: Path, job: Job, folder: Path, ledger: Ledger, limit: int | N
     return Prepared(job, path, folder, dataset, cells, checkpoints, facts, evaluation)
 
 
-def run_job(
-    path: Path,
-    runs: Path,
-    limit: int | None,
-    score_only: bool = False,
-    dry: bool = False,
-) -> int:
-    """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
+@contextmanager
+def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
+    """A job with its run's folder locked for this process.
 
-    With `score_only` no model is loaded: what was heard is scored anew. With `dry` nothing is
-    done but told. Raises UserError for a job that cannot be run, for rows that are not there to
-    score, or while another driver runs it.
+    Raises UserError for a job that cannot be run, or while another driver runs it.
     """
     job: Job = parse(path, Job)
     limit = limit if limit is not None else job.limit
@@ -124,41 +119,66 @@ def run_job(
         ready = _prepared(path, job, folder, ledger, limit)
         for part in ledger.damaged:
             print(f"{part}: damaged; set aside, its rows are made again")
-        if dry:
-            tell(job.name, ready.cells, ready.evaluation, read_rates(runs))
-            return 0
-        return _run(ready, runs, score_only)
+        yield ready
 
 
-def _run(ready: Prepared, runs: Path, score_only: bool) -> int:
-    started = time.monotonic()
+def complete(ready: Prepared, runs: Path) -> None:
+    """Speaks and hears what the ledger lacks."""
     job, dataset, evaluation = ready.job, ready.dataset, ready.evaluation
     _remember(job, ready.cells, ready.folder)
-    for name, reason in dataset.unusable:
-        print(f"{clean(name)}: cannot be scored: {reason}")
     missing = evaluation.missing
     print(
         f"{job.name}: {len(ready.cells)} cells × {len(evaluation.items)} of {len(dataset.items)} "
         f"{dataset.name} {dataset.split} images; {ready.total - missing} of {ready.total} rows "
         "already there"
     )
-    if missing and score_only:
-        raise UserError(
-            f"{ready.path}: {missing} rows are not heard yet; run first: pixvox run {ready.path}"
-        )
     if missing:
+        started = time.monotonic()
         with stoppable() as stop, progress() as report:
             evaluation.complete(ready.checkpoints, report, stop=stop)
         keep_rate(runs, ready.cells, missing, time.monotonic() - started)
-    failed = _score(ready)
-    print(
-        f"{ready.folder}: tables/, rows.parquet, speech/, ledger/; {ready.total} rows, "
-        f"{failed} failed; {time.monotonic() - started:.0f} s"
-    )
+
+
+def scored(ready: Prepared) -> list[CellScores]:
+    """The scores of all cells, and nothing written."""
+    with Scorer(ready.dataset, ready.job.scoring, ready.facts, ready.folder / "cache") as scorer:
+        return [scorer.score(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+
+
+def run_job(
+    path: Path,
+    runs: Path,
+    limit: int | None,
+    score_only: bool = False,
+    dry: bool = False,
+) -> int:
+    """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
+
+    With `score_only` no model is loaded: what was heard is scored anew. With `dry` nothing is
+    done but told. Raises UserError as `opened` does, and for rows that are not there to score.
+    """
+    started = time.monotonic()
+    with opened(path, runs, limit) as ready:
+        if dry:
+            tell(ready.job.name, ready.cells, ready.evaluation, read_rates(runs))
+            return 0
+        for name, reason in ready.dataset.unusable:
+            print(f"{clean(name)}: cannot be scored: {reason}")
+        missing = ready.evaluation.missing
+        if missing and score_only:
+            raise UserError(
+                f"{path}: {missing} rows are not heard yet; run first: pixvox run {path}"
+            )
+        complete(ready, runs)
+        failed = _report(ready)
+        print(
+            f"{ready.folder}: tables/, rows.parquet, speech/, ledger/; {ready.total} rows, "
+            f"{failed} failed; {time.monotonic() - started:.0f} s"
+        )
     return 0
 
 
-def _score(ready: Prepared) -> int:
+def _report(ready: Prepared) -> int:
     """Scores and writes everything; gives how many rows failed."""
     job, dataset = ready.job, ready.dataset
     protocol = Protocol(

@@ -7,6 +7,7 @@ two systems share their items' difficulty, as two systems on the same images do.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _QUALITY, _SPREAD = 0.72, 0.6
 
 
 @dataclass(frozen=True)
-class _Said:
+class Said:
     """Which words of every item are right `[items, 14]`, and the lengths of item and reference."""
 
     right: "np.ndarray[Any, np.dtype[np.bool_]]"
@@ -36,18 +37,29 @@ class _Said:
     reference: Array
 
 
-def _said(items: int, quality: float, rng: np.random.Generator, hardness: Array) -> _Said:
+def said(
+    items: int,
+    rng: np.random.Generator,
+    quality: float = _QUALITY,
+    hardness: Array | None = None,
+) -> Said:
+    """What a system says that gets a word right with about that chance.
+
+    `hardness` `[items]` moves the chance item by item; systems that share it are correlated.
+    """
+    if hardness is None:
+        hardness = rng.normal(0, _SPREAD, items)
     chance = 1 / (1 + np.exp(-(np.log(quality / (1 - quality)) + hardness)))
     length = rng.integers(8, _LONGEST, items).astype(np.float64)
     reference = np.maximum(length + rng.integers(-1, 2, items), 4)
     right = rng.random((items, _LONGEST)) < chance[:, None]
     right &= np.arange(_LONGEST) < length[:, None]
-    return _Said(right, length, reference)
+    return Said(right, length, reference)
 
 
-def _statistics(said: _Said) -> Array:
+def statistics_of(one: Said) -> Array:
     """What the metrics would count: every run of right words is an n-gram of the reference."""
-    right, length, reference = said.right, said.length, said.reference
+    right, length, reference = one.right, one.length, one.reference
     items = len(length)
     bleu = np.zeros((items, 10))
     for n in range(4):
@@ -68,13 +80,13 @@ def _statistics(said: _Said) -> Array:
 
 def simulated(items: int, quality: float, rng: np.random.Generator) -> Array:
     """Statistics `[items, D]` of a system that gets a word right with about that chance."""
-    return _statistics(_said(items, quality, rng, rng.normal(0, _SPREAD, items)))
+    return statistics_of(said(items, rng, quality))
 
 
-def _damaged(said: _Said, chance: float, rng: np.random.Generator) -> _Said:
+def damaged(one: Said, chance: float, rng: np.random.Generator) -> Said:
     """The same system after a change that loses a right word now and then."""
-    kept = rng.random(said.right.shape) >= chance
-    return _Said(said.right & kept, said.length, said.reference)
+    kept = rng.random(one.right.shape) >= chance
+    return Said(one.right & kept, one.length, one.reference)
 
 
 def _pairs(
@@ -82,15 +94,16 @@ def _pairs(
 ) -> Iterator[tuple[str, Array, Array]]:
     """Two runs of one system; a system and itself, damaged; a system and another, worse one."""
     hardness = rng.normal(0, _SPREAD, items)
-    said = _said(items, _QUALITY, rng, hardness)
-    first = _statistics(said)
-    yield "a/a", first, _statistics(_said(items, _QUALITY, rng, hardness))
-    yield "two points lost", first, _statistics(_damaged(said, damage, rng))
-    yield "another system, two points worse", first, _statistics(_said(items, worse, rng, hardness))
+    one = said(items, rng, hardness=hardness)
+    first = statistics_of(one)
+    yield "a/a", first, statistics_of(said(items, rng, hardness=hardness))
+    yield "two points lost", first, statistics_of(damaged(one, damage, rng))
+    other = said(items, rng, worse, hardness)
+    yield "another system, two points worse", first, statistics_of(other)
 
 
-def _bleu(said: _Said) -> float:
-    return float(scores(_statistics(said).sum(0))["BLEU-4"])
+def _bleu(one: Said) -> float:
+    return float(scores(statistics_of(one).sum(0))["BLEU-4"])
 
 
 def _bisected(score: Callable[[float], float], low: float, high: float, target: float) -> float:
@@ -105,17 +118,16 @@ def _bisected(score: Callable[[float], float], low: float, high: float, target: 
     return (low + high) / 2
 
 
-def _losses() -> tuple[float, float]:
+@lru_cache(maxsize=1)
+def losses() -> tuple[float, float]:
     """How much damage, and how much less quality, cost `LOSS` points of BLEU-4."""
     items, rng = 100_000, np.random.default_rng(1)
     hardness = rng.normal(0, _SPREAD, items)
-    said = _said(items, _QUALITY, np.random.default_rng(2), hardness)
-    target = _bleu(said) - LOSS
-    damage = _bisected(
-        lambda c: _bleu(_damaged(said, c, np.random.default_rng(3))), 0.0, 0.5, target
-    )
+    one = said(items, np.random.default_rng(2), hardness=hardness)
+    target = _bleu(one) - LOSS
+    damage = _bisected(lambda c: _bleu(damaged(one, c, np.random.default_rng(3))), 0.0, 0.5, target)
     worse = _bisected(
-        lambda q: _bleu(_said(items, q, np.random.default_rng(2), hardness)),
+        lambda q: _bleu(said(items, np.random.default_rng(2), q, hardness)),
         0.3,
         _QUALITY,
         target,
@@ -126,11 +138,11 @@ def _losses() -> tuple[float, float]:
 def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
     """Rates of rejection where there is no difference, and where there is one of two points."""
     rng = np.random.default_rng(0)
-    losses = _losses()
+    lost = losses()
     rejected: dict[str, dict[str, int]] = {}
     with progress() as report:
         for split in range(splits):
-            for name, a, b in _pairs(rng, items, *losses):
+            for name, a, b in _pairs(rng, items, *lost):
                 counts = rejected.setdefault(name, {})
                 for metric, found in compare(a, b, replicates, seed=split).items():
                     for test in ("permutation", "bootstrap"):
