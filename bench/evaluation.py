@@ -127,7 +127,7 @@ class Evaluation:
         """Speaks and hears all that is missing.
 
         Where `stop` says so nothing new is begun; what is in flight is committed, and
-        KeyboardInterrupt raised.
+        KeyboardInterrupt raised. Raises RuntimeError where a row is missing after all.
         """
         from bench.pipeline import Pipeline, Plan
 
@@ -153,6 +153,8 @@ class Evaluation:
                 cells = [cell for cell in self.cells if cell.asr == asr]
                 if any(not self.heard[cell.heard_key].full for cell in cells):
                     Pipeline(self, plan, cells, asr, checkpoint, report, stop).run()
+        if self.missing:
+            raise RuntimeError(f"{self.missing} rows did not come back; run the job again")
 
     def _write(self, cell: Cell) -> None:
         """A text needs no actor: its transcript is the caption."""

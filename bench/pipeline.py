@@ -69,7 +69,14 @@ class Pipeline:
             plan.sizes.listeners,
             lambda batch: (batch.tag.system, batch.tag.hear, batch.items),
             plan.deadline,
-            self._unheard([(cell, run.spoken[cell.speech_key].copy()) for cell in cells]),
+            # Chosen now: what is spoken and heard meanwhile must not count as heard before.
+            self._unheard(
+                [
+                    (cell, run.spoken[cell.speech_key].copy())
+                    for cell in cells
+                    if run.heard[cell.heard_key].count < run.spoken[cell.speech_key].count
+                ]
+            ),
         )
 
     def run(self) -> None:
@@ -141,9 +148,8 @@ class Pipeline:
     def _unheard(self, cells: Sequence[tuple[Cell, Marks]]) -> Iterator[Batch[Any]]:
         """What was there before anything new is spoken, read as it is wanted."""
         for cell, spoken in cells:
-            if self.state.heard[cell.heard_key].count < spoken.count:
-                for rows in self.state.unheard(cell, spoken):
-                    yield from self._batches(cell, rows)
+            for rows in self.state.unheard(cell, spoken):
+                yield from self._batches(cell, rows)
 
     def _settle_spoken(self, pool: Pool[Any], hand_out: bool) -> None:
         for done in pool.poll(POLL_SECONDS if hand_out else 0.0, hand_out):

@@ -21,7 +21,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("driver", "speaker", "rename", "flip"),
         ("write", "listener", "jvm"),
-        ("interrupt", "raylet", "disk"),
+        ("raylet", "disk", "interrupt"),
     ],
 )
 def test_a_killed_run_ends_as_the_unbroken_one(
