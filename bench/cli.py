@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     chaos.add_argument("--rounds", type=int, default=20)
     chaos.add_argument("--items", type=int, default=200)
     chaos.add_argument("--seed", type=int, default=0)
+    chaos.add_argument("--at-once", type=int, default=1, help="rounds beside each other")
     chaos.add_argument("--save", type=Path, help="write the verdict as JSON")
     runs = commands.add_parser("runs", help="list, show, verify or prune what has been run")
     runs.add_argument("what", choices=("list", "show", "verify", "prune"))
@@ -148,7 +149,8 @@ def _scenes(arguments: argparse.Namespace) -> int:
 def _chaos(arguments: argparse.Namespace) -> int:
     from bench.chaos.rounds import run
 
-    return run(arguments.rounds, arguments.items, arguments.seed, arguments.save)
+    sizes = (arguments.rounds, arguments.items, arguments.seed, arguments.at_once)
+    return run(*sizes, arguments.save)
 
 
 def _gate(arguments: argparse.Namespace) -> int:

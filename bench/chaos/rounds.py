@@ -2,12 +2,14 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -173,27 +175,43 @@ def one_round(
 
 
 def rounds(
-    folder: Path, count: int, items: int, seed: int, report: Callable[[str, int, int], None]
+    folder: Path,
+    count: int,
+    items: int,
+    seed: int,
+    at_once: int,
+    report: Callable[[str, int, int], None],
 ) -> Verdict:
     """`count` rounds of one or two blows each, their kinds drawn from the seed."""
-    import shutil
-
     whole = unbroken(folder / "unbroken", items)
-    kills = Counter[str]()
-    lost = doubled = different = 0
-    for number in range(count):
+
+    def one(number: int) -> Verdict:
         rng = random.Random(f"{seed}/{number}")
         kinds = [rng.choice(KINDS) for _ in range(rng.randint(1, 2))]
-        found = one_round(folder / f"round{number}", whole, items, kinds, rng)
-        kills.update(found.kills)
-        lost, doubled = lost + found.lost, doubled + found.doubled
-        different += found.different
-        report("chaos", number + 1, count)
-        shutil.rmtree(folder / f"round{number}")
-    return Verdict(count, dict(sorted(kills.items())), lost, doubled, different)
+        here = folder / f"round{number}"
+        found = one_round(here, whole, items, kinds, rng)
+        if not found.good:
+            print(f"round {number}: {', '.join(kinds)}: {found}", flush=True)
+        shutil.rmtree(here)
+        return found
+
+    kills = Counter[str]()
+    found: list[Verdict] = []
+    with ThreadPoolExecutor(at_once) as pool:
+        for verdict in pool.map(one, range(count)):
+            found.append(verdict)
+            kills.update(verdict.kills)
+            report("chaos", len(found), count)
+    return Verdict(
+        count,
+        dict(sorted(kills.items())),
+        sum(v.lost for v in found),
+        sum(v.doubled for v in found),
+        sum(v.different for v in found),
+    )
 
 
-def run(count: int, items: int, seed: int, save: Path | None) -> int:
+def run(count: int, items: int, seed: int, at_once: int, save: Path | None) -> int:
     """Runs the rounds in a folder of their own and prints the verdict; 1 unless it is good."""
     import tempfile
 
@@ -202,7 +220,7 @@ def run(count: int, items: int, seed: int, save: Path | None) -> int:
 
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pixvox-chaos-") as name, progress() as report:
-        verdict = rounds(Path(name), count, items, seed, report)
+        verdict = rounds(Path(name), count, items, seed, at_once, report)
     print(f"{verdict.rounds} rounds, blows that met: {verdict.kills}")
     print(
         f"rows lost {verdict.lost}, doubled {verdict.doubled}; runs that differ in any "
