@@ -15,7 +15,10 @@ from bench.golden import Golden, gathered, read_golden, write_golden
 from bench.regression import Finding, Verdict, exact, incomparable, judge, overall
 from bench.report.ci import annotations, write_ci
 from bench.run import complete, opened, scored
+from bench.spec import Job
 from bench.speed import interleaved, judge_speed, measured
+from bench.systems.specs import PixVoxSpec
+from bench.yamlfile import parse
 
 PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
 """Exit codes; 2 is bad usage and 3 a run that failed, as for every command."""
@@ -107,9 +110,6 @@ def gate(plan: Plan, runs: Path, out: Path | None) -> int:
     Looks at more items while it is inconclusive and there is budget; every look shares the rate
     of false alarms.
     """
-    from bench.spec import Job
-    from bench.yamlfile import parse
-
     started = time.monotonic()
     job: Job = parse(plan.job, Job)
     golden = _golden(plan, job.name)
@@ -182,11 +182,7 @@ def _checkout(revision: str) -> Iterator[Path]:
             subprocess.run(remove, capture_output=True, check=False)
 
 
-def _speed(revision: str, job: object) -> list[Finding]:
-    from bench.spec import Job
-    from bench.systems.specs import PixVoxSpec
-
-    assert isinstance(job, Job)
+def _speed(revision: str, job: Job) -> list[Finding]:
     weights = [s.weights for s in job.systems if isinstance(s, PixVoxSpec)]
     if not weights:
         raise UserError("--base: the job has no PixVoxLM whose speed could be measured")

@@ -157,11 +157,12 @@ def exact(golden: Golden, head: Golden, items: Sequence[str]) -> list[Finding]:
     """Bit for bit: which items' units or transcripts changed, and where units first differ."""
     findings = []
     for cell in head.signatures:
-        pairs = zip(
-            golden.cell(cell, items).iter_rows(named=True),
-            head.cell(cell, items).iter_rows(named=True),
-            strict=True,
-        )
+        before, after = golden.cell(cell, items), head.cell(cell, items)
+        if before["item"].to_list() != after["item"].to_list():
+            detail = f"{after.height} items, the golden has {before.height} of them"
+            findings.append(Finding(cell, "coverage", Verdict.REGRESSED, detail))
+            continue
+        pairs = zip(before.iter_rows(named=True), after.iter_rows(named=True), strict=True)
         changed = [text for a, b in pairs if (text := _changed(a, b))]
         verdict = Verdict.REGRESSED if changed else Verdict.PASS
         detail = f"{len(changed)} of {len(items)} items changed"

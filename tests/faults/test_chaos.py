@@ -21,12 +21,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("driver", "speaker", "rename", "flip"),
         ("write", "listener", "jvm"),
-        ("raylet", "disk", "interrupt"),
+        ("raylet", "disk"),
+        ("interrupt",),
     ],
 )
 def test_a_killed_run_ends_as_the_unbroken_one(
     tmp_path: Path, whole: Path, kinds: tuple[str, ...]
 ) -> None:
     verdict = one_round(tmp_path / "run", whole, ITEMS, kinds, random.Random(7))
-    assert sum(verdict.kills.values()) >= 2
+    # A later blow may find the run finished already.
+    assert sum(verdict.kills.values()) >= 1
     assert verdict.good, verdict
