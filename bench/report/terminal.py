@@ -22,7 +22,7 @@ WIDE = 150
 
 def make_console(record: bool = False) -> Console:
     """A console for tables; without a terminal, rich's 80 characters are too few for scores."""
-    width = None if sys.stdout.isatty() else 132
+    width = None if sys.stdout.isatty() else 144
     return Console(width=width, record=record, highlight=False)
 
 
