@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.spec import Job
+from bench.training.spec import TrainingJob
+from bench.yamlfile import parse
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -46,3 +49,10 @@ def test_a_bad_job_is_one_line(
 def test_a_job_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "nowhere.yaml"]) == 2
     assert capsys.readouterr().err == "pixvox: nowhere.yaml: no such file\n"
+
+
+def test_every_job_file_is_read() -> None:
+    jobs = Path(__file__).parents[2] / "jobs"
+    for kind, files in ((Job, jobs.glob("*.yaml")), (TrainingJob, (jobs / "train").glob("*.yaml"))):
+        found = [parse(path, kind) for path in files]
+        assert len(found) > 5
