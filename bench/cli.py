@@ -63,7 +63,6 @@ def _gate_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--any-machine", action="store_true", help="quality from other hardware")
     parser.add_argument("--base", help="a git revision: compare its speed with this checkout's")
     parser.add_argument("--out", type=Path, help="where junit.xml, comment.md, badge.json go")
-    parser.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
 
 
 def _model_parser(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +156,7 @@ def _gate(arguments: argparse.Namespace) -> int:
     from bench import gate
 
     if arguments.accept:
-        return gate.accept(arguments.job, arguments.runs, arguments.baseline)
+        return gate.accept(arguments.job, arguments.baseline)
     plan = gate.Plan(
         arguments.job,
         arguments.baseline,
@@ -166,7 +165,7 @@ def _gate(arguments: argparse.Namespace) -> int:
         arguments.any_machine,
         arguments.base,
     )
-    return gate.gate(plan, arguments.runs, arguments.out)
+    return gate.gate(plan, arguments.out)
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:

@@ -62,9 +62,19 @@ def fingerprint() -> str:
     return f"{facts.gpu or facts.processor}, torch {facts.torch}"
 
 
-def accept(job: Path, runs: Path, folder: Path) -> int:
+@contextmanager
+def _fresh() -> Iterator[Path]:
+    """A runs' folder with nothing in it.
+
+    A cell's key does not know the code, so what an earlier version spoke must not answer for it.
+    """
+    with tempfile.TemporaryDirectory(prefix="pixvox-gate-") as name:
+        yield Path(name)
+
+
+def accept(job: Path, folder: Path) -> int:
     """Runs the job and keeps what it gave as a new golden; nothing old is changed."""
-    with opened(job, runs, None) as ready:
+    with _fresh() as runs, opened(job, runs, None) as ready:
         complete(ready, runs)
         golden = gathered(ready.job.name, fingerprint(), scored(ready), ready.evaluation.ledger)
     path = write_golden(golden, folder)
@@ -104,12 +114,17 @@ def _end(verdict: Verdict, note: str) -> int:
     return {Verdict.PASS: PASS, Verdict.REGRESSED: REGRESSED}.get(verdict, INCONCLUSIVE)
 
 
-def gate(plan: Plan, runs: Path, out: Path | None) -> int:
+def gate(plan: Plan, out: Path | None) -> int:
     """Judges quality, and speed where a base is named; an exit code (see the constants).
 
     Looks at more items while it is inconclusive and there is budget; every look shares the rate
     of false alarms.
     """
+    with _fresh() as runs:
+        return _gate(plan, runs, out)
+
+
+def _gate(plan: Plan, runs: Path, out: Path | None) -> int:
     started = time.monotonic()
     job: Job = parse(plan.job, Job)
     golden = _golden(plan, job.name)
