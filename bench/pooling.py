@@ -57,7 +57,9 @@ def _without_seed(cell: Cell) -> str:
     return f"{system.model_dump_json()}{heard}{cell.hear}"
 
 
-def pooled(scores: Sequence[CellScores], replicates: int, confidence: float) -> list[Row]:
+def pooled(
+    scores: Sequence[CellScores], replicates: int, confidence: float, seed: int
+) -> list[Row]:
     """Rows in the cells' order, of one ASR; an image stays whole, summed over seeds."""
     groups: dict[str, list[CellScores]] = {}
     for found in scores:
@@ -69,7 +71,7 @@ def pooled(scores: Sequence[CellScores], replicates: int, confidence: float) -> 
             rows.append(Row(tuple(cells), label, cells[0].values, cells[0].scores))
             continue
         values = np.sum([found.values for found in cells], axis=0)
-        spread = intervals(values, replicates, confidence)
+        spread = intervals(values, replicates, confidence, seed)
         rows.append(Row(tuple(cells), label, values, spread))
     varied = _varied([row.cell for row in rows])
     return [Row(r.cells, r.label + varied(r.cell), r.values, r.scores) for r in rows]
@@ -126,8 +128,10 @@ def base_of(row: Row, competing: Sequence[Row]) -> Row | None:
     return None
 
 
-def differences(one: Row, other: Row, replicates: int) -> dict[str, Difference]:
+def differences(
+    one: Row, other: Row, replicates: int, confidence: float = 0.95
+) -> dict[str, Difference]:
     """`other` less `one`, on scores that both have; seeds are averaged within an image."""
     width = min(one.values.shape[1], other.values.shape[1])
     a, b = (row.values[:, :width] / len(row.cells) for row in (one, other))
-    return compare(a, b, replicates)
+    return compare(a, b, replicates, confidence)

@@ -68,7 +68,7 @@ def _summary(job: Job, protocol: Protocol, scores: Sequence[CellScores]) -> dict
     }
 
 
-def _tests(rows: Sequence[Row], replicates: int) -> pl.DataFrame:
+def _tests(rows: Sequence[Row], replicates: int, confidence: float) -> pl.DataFrame:
     """Every system against the first of its prompt: differences, intervals, p, what can be seen."""
     competing = [row for row in rows if ranked(row)]
     made = []
@@ -76,7 +76,7 @@ def _tests(rows: Sequence[Row], replicates: int) -> pl.DataFrame:
         base = base_of(row, competing)
         if base is None or base is row:
             continue
-        for metric, found in differences(base, row, replicates).items():
+        for metric, found in differences(base, row, replicates, confidence).items():
             names = {"system": row.label, "against": base.label, "prompt": row.cell.prompt}
             made.append(names | {"metric": metric} | asdict(found))
     return pl.DataFrame(made) if made else pl.DataFrame()
@@ -106,7 +106,7 @@ def write_report(
     tables.mkdir(parents=True, exist_ok=True)
     replicates, asr = job.scoring.replicates, job.asrs[0].label
     heard = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
-    rows = pooled(heard, replicates, job.scoring.confidence)
+    rows = pooled(heard, replicates, job.scoring.confidence, job.scoring.seed)
     for table in job.tables:
         frame = comparison(rows, table, protocol, asr, job.name, replicates)
         terminal.show(frame, table, protocol, console)
@@ -116,7 +116,7 @@ def write_report(
         title = "Where the points go: lost to the references, the ASR, the codec, the model"
         terminal.show_frame(_short(falls), title, console)
         files.write_frame(falls, "waterfall", title, tables)
-    tests = _tests(rows, replicates)
+    tests = _tests(rows, replicates, job.scoring.confidence)
     if not tests.is_empty():
         files.write_frame(tests, "tests", "Every system against the first of its prompt", tables)
     sweep = tidy(scores)

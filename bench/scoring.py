@@ -10,6 +10,7 @@ import polars as pl
 from bench import taxonomy
 from bench.cells import Cell
 from bench.datasets.types import Dataset
+from bench.errors import UserError
 from bench.metrics.bleu import bleu_statistics
 from bench.metrics.cider import cider_statistics
 from bench.metrics.corpus import METRICS, joined, scores
@@ -93,11 +94,17 @@ class Scorer:
     def statistics(
         self, hypotheses: Mapping[str, str], references: Mapping[str, tuple[str, ...]]
     ) -> tuple[Array, Array, Array, Array]:
-        """BLEU's, METEOR's, ROUGE's and CIDEr's; `references` are the whole split's."""
+        """BLEU's, METEOR's, ROUGE's and CIDEr's; `references` are the whole split's.
+
+        Raises UserError for an item without any.
+        """
         own = {name: references[name] for name in hypotheses}
         lone = next((name for name, texts in own.items() if not texts), None)
         if lone is not None:
-            raise ValueError(f"{lone}: no reference is left; score with references: all")
+            raise UserError(
+                f"{lone}: no reference is left beside the caption that was spoken; score with "
+                "references: all, and leave out systems of kind text"
+            )
         return (
             bleu_statistics(hypotheses, own),
             self.meteor.statistics(hypotheses, own),

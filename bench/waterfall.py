@@ -74,6 +74,9 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
         recorded, resynthesis = ceilings
         assert isinstance(recorded.cell.system, RecordedSpec)
         caption = recorded.cell.system.caption
+        if any(len(texts) <= max(caption, 1) for texts in scorer.references.values()):
+            # Without that caption, or any beside it, there is nothing to fall from.
+            continue
         names = row.first.items["item"].to_list()
         text = {name: scorer.references[name][caption] for name in names}
         seeds = [values(c.cell.heard_key, _tokens(c), caption) for c in row.cells]

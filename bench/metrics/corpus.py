@@ -10,7 +10,6 @@ from bench.metrics import bleu, cider, meteor, rouge, wer
 from bench.metrics.types import Array
 
 METRICS = (*bleu.NAMES, meteor.NAME, rouge.NAME, cider.NAME)
-LOWER_IS_BETTER = (wer.NAME,)
 
 _BLEU = slice(0, bleu.WIDTH)
 _METEOR = slice(_BLEU.stop, _BLEU.stop + meteor.WIDTH)

@@ -101,6 +101,23 @@ def test_every_kind_of_system_gets_rows(job: Path, tmp_path: Path, scenes: Datas
     assert cells["silence"]["kinds"]["silent"] == 1
 
 
+def test_a_lone_caption_cannot_be_scored_against_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Images").mkdir()
+    (tmp_path / "Flickr8k.token.txt").write_text("a.jpg#0\tA dog runs .\n")
+    (tmp_path / "Flickr_8k.testImages.txt").write_text("a.jpg\n")
+    dataset = {"name": "flickr8k", "root": str(tmp_path)}
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        yaml.safe_dump({"name": "lone", "dataset": dataset, "systems": [{"kind": "text"}]})
+    )
+    assert main(["run", str(job), "--runs", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert "pixvox: a: no reference is left beside the caption that was spoken" in error
+    assert "Traceback" not in error
+
+
 def test_a_file_s_name_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "wavs").mkdir()
     mapping = tmp_path / "map.csv"
