@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixvox.attention import kernels
+from pixvox.attention import append_and_attend, attend
 from pixvox.layers import DecoderLayer
 from pixvox.linear import Ready
 from pixvox.modeling import PixVoxLM
@@ -145,7 +145,6 @@ class Stepper:
         return attended.transpose(1, 2).flatten(0, 1).flatten(1)
 
     def _ragged_self(self, part: _Layer, qkv: Tensor, position: Tensor) -> None:
-        append_and_attend, _ = kernels()
         append_and_attend(
             qkv.numpy(),
             part.keys.numpy(),
@@ -155,7 +154,6 @@ class Stepper:
         )
 
     def _ragged_cross(self, part: _Layer, queries: Tensor) -> None:
-        _, attend = kernels()
         attend(
             queries.numpy(),
             part.image_keys.numpy(),
