@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test zoo clean
+.PHONY: demo test gate zoo clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml constraints.txt
@@ -19,6 +19,11 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+	$(MAKE) gate
+
+# Whether the demo job's outputs are still as good as the golden's.
+gate: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh jobs/ci/gate.sh
 
 # Makes the shipped weights and test split again, from seeds.
 zoo: $(READY)

@@ -43,6 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("name", nargs="?", help="the run's name; all but list need it")
     runs.add_argument("--runs", type=Path, default=RUNS, help="where runs are kept")
     _gate_parser(commands.add_parser("gate", help="judge a job by a golden: pass, regressed, ..."))
+    trend = commands.add_parser("trend", help="how committed figures moved, and where they changed")
+    trend.add_argument("file", type=Path, help="a committed JSON file, such as a table's")
+    trend.add_argument("--only", default="", help="figures that have this in their name")
+    trend.add_argument("--plot", type=Path, help="draw them: an .svg or .png")
     board = commands.add_parser("leaderboard", help="keep scores of one protocol, best first")
     board.add_argument("what", choices=("add", "show"))
     board.add_argument("run", nargs="?", help="the run's name, to add it")
@@ -54,15 +58,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _gate_parser(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", type=Path, help="a job file, such as jobs/gate.yaml")
+    parser.add_argument("job", type=Path, help="a job file, such as jobs/demo.yaml")
     golden = Path("results/golden")
     parser.add_argument("--baseline", type=Path, default=golden, help="a golden, or their folder")
     parser.add_argument("--budget", default="15m", help="how long it may take: 90s, 15m, 1h")
     parser.add_argument("--exact", action="store_true", help="bit for bit, for a refactoring")
     parser.add_argument("--accept", action="store_true", help="make a new golden, deliberately")
     parser.add_argument("--any-machine", action="store_true", help="quality from other hardware")
+    parser.add_argument("--allow-inconclusive", action="store_true", help="then exit 0, not 4")
+    parser.add_argument("--margin", help="the loss allowed, such as 5%%, of a score")
     parser.add_argument("--base", help="a git revision: compare its speed with this checkout's")
-    parser.add_argument("--out", type=Path, help="where junit.xml, comment.md, badge.json go")
+    parser.add_argument("--out", type=Path, help="where junit.xml, comment.md, ... go")
+    parser.add_argument("--links", default="", help="the address at which --out will be found")
 
 
 def _model_parser(parser: argparse.ArgumentParser) -> None:
@@ -86,9 +93,15 @@ def _perf_parser(parser: argparse.ArgumentParser) -> None:
     scheduler.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
     scheduler.add_argument("--save", type=Path, help="write the figures as JSON")
     gates = commands.add_parser("gate", help="how often the gate is wrong, either way")
+    gates.add_argument("golden", type=Path, help="a golden of one model's seeds, and another model")
+    gates.add_argument("--speed", type=Path, default=Path("results/perf/speed.json"))
     gates.add_argument("--gates", type=int, default=200, help="simulated runs of each kind")
-    gates.add_argument("--items", type=int, nargs="+", default=[48, 200, 1000])
+    gates.add_argument("--items", type=int, nargs="+", default=[48, 200])
     gates.add_argument("--save", type=Path, help="write the figures as JSON")
+    speed = commands.add_parser("speed", help="replicates for perf gate, some really slowed")
+    speed.add_argument("--weights", default="zoo:pixvox-tiny-delay")
+    speed.add_argument("--rounds", type=int, default=20)
+    speed.add_argument("--save", type=Path, default=Path("results/perf/speed.json"))
     tests = commands.add_parser("statistics", help="whether the tests reject as often as they say")
     tests.add_argument("--splits", type=int, default=200)
     tests.add_argument("--items", type=int, default=1000)
@@ -153,7 +166,10 @@ def _chaos(arguments: argparse.Namespace) -> int:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
+    import traceback
+
     from bench import gate
+    from bench.errors import UserError
 
     if arguments.accept:
         return gate.accept(arguments.job, arguments.baseline)
@@ -163,9 +179,26 @@ def _gate(arguments: argparse.Namespace) -> int:
         gate.seconds(arguments.budget),
         arguments.exact,
         arguments.any_machine,
+        gate.share(arguments.margin) if arguments.margin else None,
         arguments.base,
+        arguments.out,
+        arguments.links,
+        arguments.allow_inconclusive,
     )
-    return gate.gate(plan, arguments.out)
+    try:
+        return gate.gate(plan)
+    except (UserError, RuntimeError):
+        raise
+    except Exception:
+        # Python's own status for a bug is 1, which here says that somebody's change is bad.
+        traceback.print_exc()
+        return 3
+
+
+def _trend(arguments: argparse.Namespace) -> int:
+    from bench import trend
+
+    return trend.run(arguments.file, arguments.only, arguments.plot)
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
@@ -210,7 +243,12 @@ def _perf(arguments: argparse.Namespace) -> int:
     if arguments.what == "gate":
         from bench.perf import gate
 
-        return gate.run(arguments.gates, arguments.items, arguments.save)
+        stored = (arguments.golden, arguments.speed)
+        return gate.run(*stored, arguments.gates, arguments.items, arguments.save)
+    if arguments.what == "speed":
+        from bench.perf import gate
+
+        return gate.measure_speed(arguments.weights, arguments.rounds, arguments.save)
     if arguments.what == "statistics":
         from bench.perf import statistics
 
@@ -263,6 +301,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "chaos": _chaos,
         "leaderboard": _leaderboard,
         "gate": _gate,
+        "trend": _trend,
         "model": _model,
         "perf": _perf,
     }
@@ -278,7 +317,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 3
     except KeyboardInterrupt:
         again = f"pixvox {' '.join(argv if argv is not None else sys.argv[1:])}"
-        print(f"\nstopped; what was done is kept. Go on with: {again}", file=sys.stderr)
+        # A gate keeps nothing: it judges what one version does from the beginning.
+        kept = "" if arguments.command == "gate" else " what was done is kept."
+        print(f"\nstopped;{kept} Go on with: {again}", file=sys.stderr)
         return 130
 
 

@@ -1,8 +1,6 @@
 """`pixvox gate`: runs a job and judges it by a golden; made to be a step of somebody's CI."""
 
-import os
 import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -10,29 +8,36 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
+from bench.bitwise import exact
+from bench.cells import Cell
 from bench.errors import UserError
-from bench.golden import Golden, gathered, read_golden, write_golden
-from bench.regression import Finding, Verdict, exact, incomparable, judge, overall
-from bench.report.ci import annotations, write_ci
+from bench.golden import Golden, cell_id, gathered, read_golden, write_golden
+from bench.regression import Finding, Rule, Verdict, incomparable, judge, overall
+from bench.report.ci import Shown, prepare, publish
+from bench.report.worst import save_speech, worst_items
 from bench.run import complete, opened, scored
 from bench.spec import Job
-from bench.speed import interleaved, judge_speed, measured
+from bench.speed import against
 from bench.systems.specs import PixVoxSpec
 from bench.yamlfile import parse
 
 PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
 """Exit codes; 2 is bad usage and 3 a run that failed, as for every command."""
-FIRST = 24
-"""Items of the first look; every further look has twice as many."""
-SPEED_ROUNDS = 6
-SPEED_IMAGES = 24
+FIRST = 12
+"""Items of the first look: enough for what is gross, or the same. A later one has twice as many."""
+_CODES = {Verdict.PASS: PASS, Verdict.REGRESSED: REGRESSED, Verdict.INCONCLUSIVE: INCONCLUSIVE}
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to gate: a job against a golden, within a budget of seconds.
 
-    `base` is a git revision whose speed is compared; None leaves speed out.
+    `margin` is the share of a score that may be lost, None the usual one. `base` is a git revision
+    whose speed is compared; None leaves speed out. `out` is where files for CI go, and `links` the
+    address under which that folder will be found. With `allow_inconclusive` a gate that judged
+    and could not tell counts as passed; one that could not judge never does.
     """
 
     job: Path
@@ -40,7 +45,21 @@ class Plan:
     budget: float
     exact: bool = False
     any_machine: bool = False
+    margin: float | None = None
     base: str | None = None
+    out: Path | None = None
+    links: str = ""
+    allow_inconclusive: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """The job's first items, run and scored: what they gave, and where their speech lies."""
+
+    found: Golden
+    items: list[str]
+    cells: dict[str, Cell]
+    folder: Path
 
 
 def seconds(text: str) -> float:
@@ -49,6 +68,14 @@ def seconds(text: str) -> float:
     if found is None:
         raise UserError(f"--budget {text}: write a number and s, m or h, such as 15m")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def share(text: str) -> float:
+    """`5%` as 0.05; raises UserError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)
+    if found is None:
+        raise UserError(f"--margin {text}: write a share of the score, such as 5%")
+    return float(found[1]) / 100
 
 
 def fingerprint() -> str:
@@ -72,11 +99,30 @@ def _fresh() -> Iterator[Path]:
         yield Path(name)
 
 
-def accept(job: Path, folder: Path) -> int:
-    """Runs the job and keeps what it gave as a new golden; nothing old is changed."""
-    with _fresh() as runs, opened(job, runs, None) as ready:
+def _look(job: Path, runs: Path, items: int | None) -> Look:
+    with opened(job, runs, items) as ready:
         complete(ready, runs)
-        golden = gathered(ready.job.name, fingerprint(), scored(ready), ready.evaluation.ledger)
+        scores = scored(ready)
+        lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
+        if lost:
+            raise RuntimeError(f"{lost} rows were lost to processes that died; run the gate again")
+        found = gathered(ready.job.name, fingerprint(), scores, ready.evaluation.ledger)
+        cells = {cell_id(one): one.cell for one in scores}
+        return Look(found, [item.id for item in ready.evaluation.items], cells, ready.folder)
+
+
+def accept(job: Path, folder: Path) -> int:
+    """Runs the job and keeps what it gave as a new golden; nothing old is changed.
+
+    Raises UserError for a folder that is none, RuntimeError where a cell spoke nothing.
+    """
+    if folder.is_file():
+        raise UserError(f"{folder}: is a file; goldens are not replaced, name their folder")
+    with _fresh() as runs:
+        golden = _look(job, runs, None).found
+    for cell in golden.signatures:
+        if golden.rows.filter(cell=cell, status="ok").is_empty():
+            raise RuntimeError(f"{cell}: every item failed, which is nothing to judge others by")
     path = write_golden(golden, folder)
     print(f"{path}: a new golden of {golden.rows.height} rows; commit it, and name it in your CI")
     return PASS
@@ -84,128 +130,104 @@ def accept(job: Path, folder: Path) -> int:
 
 def _golden(plan: Plan, name: str) -> Golden | None:
     """The golden that the plan names, or the only one of the job in a folder."""
-    if plan.baseline.is_file():
-        return read_golden(plan.baseline)
-    found = sorted(plan.baseline.glob(f"{name}-*.parquet"))
+    found = [plan.baseline] if plan.baseline.is_file() else []
+    if plan.baseline.is_dir():
+        ours = re.compile(re.escape(name) + r"-[0-9a-f]{12}\.parquet")
+        found = sorted(path for path in plan.baseline.iterdir() if ours.fullmatch(path.name))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise UserError(f"{plan.baseline}: several goldens of {name} ({names}); name one")
     return read_golden(found[0]) if found else None
 
 
-def _sizes(most: int) -> Iterator[int]:
-    size = FIRST
-    while size < most:
-        yield size
-        size *= 2
-    yield most
+def _unfit(plan: Plan, job: Job, golden: Golden | None) -> str:
+    """Why nothing can be judged, known before anything is run; "" where it can."""
+    if golden is None:
+        return f"{plan.baseline}: no golden of {job.name} to judge by"
+    if golden.job != job.name:
+        return f"{plan.baseline}: a golden of {golden.job}, not of {job.name}"
+    here = fingerprint()
+    if golden.machine != here and (plan.exact or not plan.any_machine):
+        return f"made on {golden.machine}, this is {here}"
+    return ""
 
 
-def _look(plan: Plan, runs: Path, items: int) -> tuple[Golden, list[str]]:
-    """The job's first items, run and scored."""
-    with opened(plan.job, runs, items) as ready:
-        complete(ready, runs)
-        head = gathered(ready.job.name, fingerprint(), scored(ready), ready.evaluation.ledger)
-        return head, [item.id for item in ready.evaluation.items]
+def look_sizes(most: int) -> list[int]:
+    """How many items the looks have."""
+    found = [FIRST]
+    while found[-1] < most:
+        found.append(2 * found[-1])
+    return [*found[:-1], most]
 
 
-def _end(verdict: Verdict, note: str) -> int:
-    print(f"pixvox gate: {verdict.name}: {note}")
-    return {Verdict.PASS: PASS, Verdict.REGRESSED: REGRESSED}.get(verdict, INCONCLUSIVE)
-
-
-def gate(plan: Plan, out: Path | None) -> int:
+def gate(plan: Plan) -> int:
     """Judges quality, and speed where a base is named; an exit code (see the constants).
 
-    Looks at more items while it is inconclusive and there is budget; every look shares the rate
-    of false alarms.
+    Looks at more items while quality is inconclusive and there is budget; every look shares the
+    rate of false alarms. Raises UserError for what cannot be used and RuntimeError where the run
+    or this checkout's speed fails.
     """
-    with _fresh() as runs:
-        return _gate(plan, runs, out)
-
-
-def _gate(plan: Plan, runs: Path, out: Path | None) -> int:
     started = time.monotonic()
     job: Job = parse(plan.job, Job)
+    if plan.out is not None:
+        prepare(plan.out)
     golden = _golden(plan, job.name)
-    if golden is None:
-        return _end(Verdict.INCONCLUSIVE, f"{plan.baseline}: no golden of {job.name} to judge by")
-    sizes = list(_sizes(golden.rows["item"].n_unique()))
-    findings: list[Finding] = []
-    head = golden
-    for number, size in enumerate(sizes):
+    reason = _unfit(plan, job, golden)
+    # First, so that the looks have what it leaves of the budget.
+    speed = [] if reason else _speed(plan, job)
+    findings, counted, shown = list(speed), "not compared", Shown()
+    if golden is not None and not reason:
+        with _fresh() as runs:
+            look, quality, reason = _looks(plan, golden, runs, started)
+            findings = [*quality, *speed]
+            if not reason:
+                counted = f"{overall(quality).name} ({len(look.items)} items a cell)"
+                worst = worst_items(golden, look.found)
+                files = [("", "")] * len(worst)
+                if plan.out is not None:
+                    files = save_speech(worst, golden, look.cells, look.folder, plan.out)
+                shown = Shown(worst, files, plan.links)
+    if reason:
+        findings.append(Finding("gate", "golden", Verdict.INCONCLUSIVE, reason))
+    spent = f"{time.monotonic() - started:.0f} s of {plan.budget:.0f}"
+    compared = overall(speed).name if speed else "not compared"
+    note = f"quality {counted}, speed {compared}; {spent}"
+    publish(findings, shown, note, plan.out)
+    verdict = overall(findings)
+    print(f"pixvox gate: {verdict.name}: {note}")
+    if verdict == Verdict.INCONCLUSIVE and plan.allow_inconclusive and not reason:
+        return PASS
+    return _CODES[verdict]
+
+
+def _looks(
+    plan: Plan, golden: Golden, runs: Path, started: float
+) -> tuple[Look, list[Finding], str]:
+    """The last look, what was found in it, and why nothing could be ("" where it could)."""
+    sizes = look_sizes(golden.rows["item"].n_unique())
+    if plan.exact:
+        sizes = sizes[-1:]
+    rule = Rule(plan.margin, len(sizes), len(golden.signatures))
+    for size in sizes:
         before = time.monotonic()
-        head, items = _look(plan, runs, size)
-        reason = incomparable(golden, head, plan.any_machine and not plan.exact)
+        look = _look(plan.job, runs, size)
+        reason = incomparable(golden, look.found)
         if reason:
-            return _end(Verdict.INCONCLUSIVE, f"no comparable golden: {reason}")
+            return look, [], reason
         if plan.exact:
-            findings = exact(golden, head, items)
-        else:
-            findings = judge(golden, head, items, looks=len(sizes))
-        spent, last = time.monotonic() - started, time.monotonic() - before
+            return look, exact(golden, look.found, look.items), ""
+        findings = judge(golden, look.found, look.items, rule)
         # The next look doubles the items, so it takes about as long again as all so far.
-        afford = spent + 2 * last < plan.budget
-        if number + 1 == len(sizes) or not afford:
+        last, spent = time.monotonic() - before, time.monotonic() - started
+        if overall(findings) != Verdict.INCONCLUSIVE or spent + 2 * last > plan.budget:
             break
-        if not plan.exact and overall(findings) != Verdict.INCONCLUSIVE:
-            break
-    if plan.base is not None:
-        findings += _speed(plan.base, job)
-    note = f"{len(items)} items a cell, {time.monotonic() - started:.0f} s"
-    _tell(findings)
-    if out is not None:
-        write_ci(findings, golden, head, note, out)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        print("\n".join(annotations(findings)))
-        summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        if summary and out is not None:
-            with Path(summary).open("a", encoding="utf-8") as stream:
-                stream.write((out / "comment.md").read_text(encoding="utf-8"))
-    return _end(overall(findings), note)
+    return look, findings, ""
 
 
-def _tell(findings: Sequence[Finding]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from bench.report.terminal import make_console
-    from bench.report.text import clean
-
-    table = Table("", "cell", "what", "", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for found in findings:
-        cells = (found.verdict.name, found.cell, found.what, found.detail)
-        table.add_row(*(Text(clean(cell)) for cell in cells))
-    make_console().print(table)
-
-
-@contextmanager
-def _checkout(revision: str) -> Iterator[Path]:
-    """A git revision of this repository in a folder of its own; raises UserError if unknown."""
-    with tempfile.TemporaryDirectory(prefix="pixvox-base-") as name:
-        folder = Path(name) / "base"
-        command = ["git", "worktree", "add", "--detach", "--quiet", str(folder), revision]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            reason = " ".join(done.stderr.split())
-            raise UserError(f"--base {revision}: no such revision here ({reason})")
-        try:
-            yield folder
-        finally:
-            remove = ["git", "worktree", "remove", "--force", str(folder)]
-            subprocess.run(remove, capture_output=True, check=False)
-
-
-def _speed(revision: str, job: Job) -> list[Finding]:
+def _speed(plan: Plan, job: Job) -> Sequence[Finding]:
+    if plan.base is None:
+        return []
     weights = [s.weights for s in job.systems if isinstance(s, PixVoxSpec)]
     if not weights:
         raise UserError("--base: the job has no PixVoxLM whose speed could be measured")
-    here = Path.cwd()
-    with _checkout(revision) as folder:
-        replicates = interleaved(
-            lambda: measured(folder, weights[0], SPEED_IMAGES),
-            lambda: measured(here, weights[0], SPEED_IMAGES),
-            SPEED_ROUNDS,
-        )
-    return judge_speed(*replicates)
+    return against(plan.base, weights[0])

@@ -21,6 +21,7 @@ from bench.metrics.types import Array
 from bench.rows import SPOKEN_SCHEMA
 from bench.scoring import CellScores
 from bench.signature import Signature
+from bench.systems.specs import DecodingSpec, PixVoxSpec, PromptSpec, ResynthesisSpec, UnitsSpec
 
 VERSION = 1
 _SCHEMA: dict[str, Any] = {
@@ -49,15 +50,25 @@ class Golden:
     def cell(self, name: str, items: Sequence[str]) -> pl.DataFrame:
         """A cell's rows of some items, in their order; those that are missing are left out."""
         wanted = pl.DataFrame({"item": list(items)}, schema={"item": pl.String})
-        return wanted.join(self.rows.filter(cell=name), on="item", how="inner")
+        rows = self.rows.filter(cell=name)
+        return wanted.join(rows, on="item", how="inner", maintain_order="left")
 
 
 def cell_id(found: CellScores) -> str:
     """What a cell is called across versions: its label and place in the grid, and no digest."""
-    cell = found.cell
-    asr = cell.asr.label if cell.asr else "text"
-    seed = "" if cell.seed is None else f", seed {cell.seed}"
-    return f"{cell.label} at {cell.prompt:.0%}{seed}, {cell.hear}, {asr}"
+    cell, system = found.cell, found.cell.system
+    parts = [f"{cell.label} at {cell.prompt:.0%}"]
+    if isinstance(system, PixVoxSpec):
+        how, usual = system.decoding, DecodingSpec()
+        parts += [f"seed {how.seed}", f"temperature {how.temperature:g}"]
+        parts += [f"top k {how.top_k}"] if how.top_k != usual.top_k else []
+        parts += [f"top p {how.top_p:g}"] if how.top_p != usual.top_p else []
+    elif isinstance(system, ResynthesisSpec | PromptSpec | UnitsSpec):
+        parts.append(f"{system.bandwidth:g} kbps")
+    parts.append(cell.hear)
+    if cell.asr is not None:
+        parts.append(cell.asr.label + (f" beam {cell.asr.beam_size}" if cell.asr.beam_size else ""))
+    return ", ".join(parts)
 
 
 def matrix(rows: pl.DataFrame) -> Array:
@@ -66,7 +77,11 @@ def matrix(rows: pl.DataFrame) -> Array:
 
 
 def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledger) -> Golden:
-    """The cells of a finished run."""
+    """The cells of a finished run; raises UserError where two cannot be told apart by name."""
+    named = [cell_id(found) for found in scores]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{job}: two cells are called {twice}; give their systems other labels")
     frames = [pl.DataFrame(schema=_SCHEMA)]
     for found in scores:
         spoken = ledger.rows("spoken", found.cell.speech_key, SPOKEN_SCHEMA)
@@ -78,7 +93,7 @@ def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledge
         )
         joined = table.join(units, on="item", how="left", maintain_order="left")
         frames.append(joined.select(*_SCHEMA))
-    signatures = {cell_id(found): found.signature for found in scores}
+    signatures = {name: found.signature for name, found in zip(named, scores, strict=True)}
     return Golden(job, machine, signatures, pl.concat(frames))
 
 
@@ -107,11 +122,12 @@ def read_golden(path: Path) -> Golden:
         data = path.read_bytes()
         facts = json.loads(pl.read_parquet_metadata(path)["golden"])
         rows = pl.read_parquet(io.BytesIO(data))
+        version = facts["version"]
     except (OSError, KeyError, json.JSONDecodeError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{path}: not a golden; make one with: pixvox gate --accept") from error
     if hashlib.sha256(data).hexdigest()[:12] != path.stem.rsplit("-", 1)[-1]:
         raise UserError(f"{path}: changed since it was made; restore it, or accept a new one")
-    if facts["version"] != VERSION:
+    if version != VERSION:
         raise UserError(f"{path}: another version made it; accept a new one")
     signatures = {name: Signature(**fields) for name, fields in facts["signatures"].items()}
     return Golden(facts["job"], facts["machine"], signatures, rows)

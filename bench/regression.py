@@ -1,7 +1,7 @@
-"""Did it get worse? Three-way verdicts on quality against a golden, and hard guards.
+"""Did it get worse? Three-way verdicts on quality against a golden, and guards.
 
-An interval of the paired difference is held against a margin: inside it is a pass, a loss that is
-both sure and larger is a regression, all else wants more items.
+A loss that is sure and larger than a margin is a regression; that no loss is larger is a pass; all
+else wants more items. Chance has a rate of false alarms that everything in one gate shares.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,16 @@ import polars as pl
 
 from bench.golden import Golden, matrix
 from bench.metrics.types import Array
-from bench.statistics import Difference, compare
+from bench.statistics import differences, sign_test, student
 
 METRICS = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 """Scores that are gated; the others go with them."""
 MARGIN_POINTS, MARGIN_SHARE = 0.5, 0.02
 """A loss below half a point or 2% of the golden's score, whichever is more, is none."""
 ALARM = 0.05
-"""The rate of false alarms over all that is compared in one gate."""
+"""The rate of false alarms over all that is compared in one gate, and of missed regressions."""
+FEWEST = 24
+"""Items below which an interval is not trusted, unless nothing differs."""
 FAILED_MORE = 0.02
 UNENDED_MORE = 0.05
 SILENT_MORE = 0.02
@@ -46,16 +48,46 @@ class Finding:
     detail: str
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What counts as a loss, and how many tests share the false alarms.
+
+    `share` of a golden's score, if given, stands in for the usual margin. `looks` is how often
+    one gate looks at the growing run, `cells` how many there are.
+    """
+
+    share: float | None = None
+    looks: int = 1
+    cells: int = 1
+
+    def margin(self, score: float) -> float:
+        """The loss, in points, up to which a score counts as kept."""
+        if self.share is not None:
+            return self.share * score
+        return max(MARGIN_POINTS, MARGIN_SHARE * score)
+
+    @property
+    def alarm(self) -> float:
+        """The level of one test: of scores, ends of speech and duration, in all cells and looks."""
+        return ALARM / ((len(METRICS) + 2) * self.cells * self.looks)
+
+    @property
+    def missed(self) -> float:
+        """The level at which a score has to be shown as kept: only looks share it.
+
+        A pass needs every score to be kept, so their number makes it no more likely by chance.
+        """
+        return ALARM / self.looks
+
+
 _SAME = ("data", "references", "normaliser", "tokeniser", "metrics", "idf", "asr", "hear")
 
 
-def incomparable(golden: Golden, head: Golden, any_machine: bool) -> str:
+def incomparable(golden: Golden, head: Golden) -> str:
     """Why a golden cannot judge a run, "" where it can."""
     missing = golden.signatures.keys() ^ head.signatures.keys()
     if missing:
         return f"other cells: {', '.join(sorted(missing))}"
-    if not any_machine and golden.machine != head.machine:
-        return f"another machine: {head.machine}, the golden's is {golden.machine}"
     for name, one in head.signatures.items():
         for field in _SAME:
             ours, theirs = getattr(one, field), getattr(golden.signatures[name], field)
@@ -64,79 +96,119 @@ def incomparable(golden: Golden, head: Golden, any_machine: bool) -> str:
     return ""
 
 
-def margin(score: float) -> float:
-    """The loss, in points, up to which a score counts as kept."""
-    return max(MARGIN_POINTS, MARGIN_SHARE * score)
-
-
-def judged(found: Difference, base: float) -> Verdict:
-    """A difference against its margin."""
-    if found.high < 0 and found.difference < -margin(base):
-        return Verdict.REGRESSED
-    return Verdict.PASS if found.low > -margin(base) else Verdict.INCONCLUSIVE
-
-
 def quality(
-    cell: str, before: Array, after: Array, tests: int, replicates: int = 2000
+    cell: str, before: Array, after: Array, rule: Rule, replicates: int = 2000
 ) -> list[Finding]:
-    """The gated scores of one cell on the same items; `tests` share the rate of false alarms."""
+    """The gated scores of one cell on the same items."""
     from bench.metrics.corpus import scores
 
-    # A loss is one-sided: half of what an interval leaves out lies on the other side.
-    confidence = 1 - 2 * ALARM / max(tests, 1)
     base = scores(before.sum(0))
+    few = len(before) < FEWEST and not np.array_equal(before, after)
     findings = []
-    for name, found in compare(before, after, replicates, confidence).items():
-        if name in METRICS:
-            detail = (
-                f"{found.difference:+.2f} from {float(base[name]):.2f} "
-                f"[{found.low:+.2f}, {found.high:+.2f}], margin {margin(float(base[name])):.2f}"
-            )
-            findings.append(Finding(cell, name, judged(found, float(base[name])), detail))
+    freedom = max(len(before) - 1, 1)
+    for name, (seen, drawn) in differences(before, after, replicates, 0).items():
+        if name not in METRICS:
+            continue
+        score, error = float(base[name]), float(drawn.std())
+        # The levels are too far out for quantiles of the replicates.
+        low = seen - student(1 - rule.missed, freedom) * error
+        high = seen + student(1 - rule.alarm, freedom) * error
+        margin = rule.margin(score)
+        if few:
+            verdict = Verdict.INCONCLUSIVE
+        elif high < 0 and seen < -margin:
+            verdict = Verdict.REGRESSED
+        else:
+            verdict = Verdict.PASS if low >= -margin else Verdict.INCONCLUSIVE
+        detail = f"{seen:+.2f} from {score:.2f} [{low:+.2f}, {high:+.2f}], margin {margin:.2f}"
+        findings.append(Finding(cell, name, verdict, detail))
     return findings
 
 
-def _rate(cell: str, what: str, before: float, after: float, more: float) -> Finding:
-    verdict = Verdict.REGRESSED if after > before + more else Verdict.PASS
-    return Finding(cell, what, verdict, f"{after:.1%}, was {before:.1%}, may rise by {more:.0%}")
+def _rate(
+    cell: str, what: str, before: pl.Series, after: pl.Series, more: float, alarm: float
+) -> Finding:
+    """A rate that may rise a little; beyond that, by chance if `alarm` allows for any."""
+    was, now = (float(one.cast(int).to_numpy().mean()) for one in (before, after))
+    verdict = Verdict.PASS
+    if now > was + more:
+        chance = sign_test(int((after & ~before).sum()), int((before & ~after).sum()))
+        verdict = Verdict.INCONCLUSIVE if chance > alarm else Verdict.REGRESSED
+    return Finding(cell, what, verdict, f"{now:.1%}, was {was:.1%}, may rise by {more:.0%}")
 
 
-def guards(cell: str, before: pl.DataFrame, after: pl.DataFrame) -> list[Finding]:
-    """Rates and durations that no mean of scores may hide, on the same items."""
+def _duration(cell: str, before: pl.DataFrame, after: pl.DataFrame, alarm: float) -> Finding:
+    """Mean seconds of what both runs spoke, by a paired t-test."""
+    spoken = (before["status"] == "ok") & (after["status"] == "ok")
+    was, now = (
+        one.filter(spoken)["seconds"].fill_null(0.0).to_numpy().astype(np.float64)
+        for one in (before, after)
+    )
+    if not len(was):
+        return Finding(cell, "mean duration", Verdict.PASS, "nothing spoken in both")
+    mean, moved = float(was.mean()), float((now - was).mean())
+    verdict = Verdict.PASS
+    if abs(moved) > SECONDS_OFF * mean:
+        error = float((now - was).std(ddof=1)) / np.sqrt(len(was)) if len(was) > 1 else np.inf
+        sure = len(was) > 1 and abs(moved) > student(1 - alarm / 2, len(was) - 1) * error
+        verdict = Verdict.REGRESSED if sure else Verdict.INCONCLUSIVE
+    detail = f"{mean + moved:.2f} s, was {mean:.2f} s, may move by {SECONDS_OFF:.0%}"
+    return Finding(cell, "mean duration", verdict, detail)
 
-    def share(rows: pl.DataFrame, hit: pl.Expr) -> float:
-        return float(rows.select(hit.fill_null(False).mean()).item() or 0.0)
 
-    def seconds(rows: pl.DataFrame) -> float:
-        return float(rows.filter(status="ok").select(pl.col("seconds").mean()).item() or 0.0)
+def guards(cell: str, before: pl.DataFrame, after: pl.DataFrame, rule: Rule) -> list[Finding]:
+    """Rates and durations that no mean of scores may hide, on the same items.
+
+    Nothing fails or falls silent by chance; an end of speech and a duration are sampled.
+    """
+
+    def of(rows: pl.DataFrame, hit: pl.Expr) -> pl.Series:
+        return rows.select(hit.fill_null(False).alias("hit"))["hit"]
 
     rates = (
-        ("failed", pl.col("status") != "ok", FAILED_MORE),
-        ("silent", pl.col("silent"), SILENT_MORE),
-        ("no end of speech", ~pl.col("ended"), UNENDED_MORE),
+        ("failed", pl.col("status") != "ok", FAILED_MORE, 1.0),
+        ("silent", pl.col("silent"), SILENT_MORE, 1.0),
+        ("no end of speech", ~pl.col("ended"), UNENDED_MORE, rule.alarm),
     )
     found = [
-        _rate(cell, what, share(before, hit), share(after, hit), more) for what, hit, more in rates
+        _rate(cell, what, of(before, hit), of(after, hit), more, alarm)
+        for what, hit, more, alarm in rates
     ]
-    was, now = seconds(before), seconds(after)
-    off = abs(now - was) > SECONDS_OFF * was
-    detail = f"{now:.2f} s, was {was:.2f} s, may move by {SECONDS_OFF:.0%}"
-    found.append(Finding(cell, "mean duration", Verdict.REGRESSED if off else Verdict.PASS, detail))
-    return found
+    return [*found, _duration(cell, before, after, rule.alarm)]
 
 
-def stale(golden: Golden, head: Golden, cell: str, same: float) -> Finding:
-    """Other weights that say exactly what the old ones said were not run at all."""
-    changed = golden.signatures[cell].weights != head.signatures[cell].weights
-    verdict = Verdict.REGRESSED if changed and same == 1 else Verdict.PASS
+def _same_units(before: pl.DataFrame, after: pl.DataFrame) -> float:
+    """The share of spoken items with equal units; of rows without any, of equal transcripts."""
+    spoken = (before["status"] == "ok") & (after["status"] == "ok")
+    before, after = before.filter(spoken), after.filter(spoken)
+    column = "units" if before["units"].bin.size().sum() else "transcript"
+    return float((before[column].eq_missing(after[column])).sum()) / max(before.height, 1)
+
+
+def fresh(golden: Golden, head: Golden, cell: str, items: Sequence[str]) -> list[Finding]:
+    """Weights that say exactly what other weights say were not run at all."""
+    now = head.signatures[cell]
+    if not now.weights:
+        return []
+    mine = head.cell(cell, items)
+    before = _same_units(golden.cell(cell, items), mine)
+    changed = golden.signatures[cell].weights != now.weights
+    stale = changed and before == 1
     how = "other weights" if changed else "the same weights"
-    return Finding(cell, "fresh output", verdict, f"{how}, {same:.0%} of items with equal units")
+    detail = f"{how}, {before:.0%} of items as in the golden"
+    for name, other in head.signatures.items():
+        if (
+            other.weights not in ("", now.weights)
+            and _same_units(head.cell(name, items), mine) == 1
+        ):
+            stale, detail = True, f"all items as those of {name}, which has other weights"
+    verdict = Verdict.REGRESSED if stale else Verdict.PASS
+    return [Finding(cell, "fresh output", verdict, detail)]
 
 
-def judge(golden: Golden, head: Golden, items: Sequence[str], looks: int = 1) -> list[Finding]:
-    """Every cell of a run of some items against the golden; `looks` share the false alarms."""
+def judge(golden: Golden, head: Golden, items: Sequence[str], rule: Rule) -> list[Finding]:
+    """Every cell of a run of some items against the golden."""
     findings: list[Finding] = []
-    tests = len(METRICS) * len(head.signatures) * looks
     for cell in head.signatures:
         before, after = golden.cell(cell, items), head.cell(cell, items)
         lacking = len(items) - min(before.height, after.height)
@@ -145,52 +217,10 @@ def judge(golden: Golden, head: Golden, items: Sequence[str], looks: int = 1) ->
         findings.append(Finding(cell, "coverage", verdict, detail))
         if lacking:
             continue
-        findings += guards(cell, before, after)
-        units = before["units"].fill_null(b"") == after["units"].fill_null(b"")
-        if golden.signatures[cell].weights:
-            findings.append(stale(golden, head, cell, float(units.mean() or 0.0)))  # type: ignore[arg-type]
-        findings += quality(cell, matrix(before), matrix(after), tests)
+        findings += guards(cell, before, after, rule)
+        findings += fresh(golden, head, cell, items)
+        findings += quality(cell, matrix(before), matrix(after), rule)
     return findings
-
-
-def exact(golden: Golden, head: Golden, items: Sequence[str]) -> list[Finding]:
-    """Bit for bit: which items' units or transcripts changed, and where units first differ."""
-    findings = []
-    for cell in head.signatures:
-        before, after = golden.cell(cell, items), head.cell(cell, items)
-        if before["item"].to_list() != after["item"].to_list():
-            detail = f"{after.height} items, the golden has {before.height} of them"
-            findings.append(Finding(cell, "coverage", Verdict.REGRESSED, detail))
-            continue
-        pairs = zip(before.iter_rows(named=True), after.iter_rows(named=True), strict=True)
-        changed = [text for a, b in pairs if (text := _changed(a, b))]
-        verdict = Verdict.REGRESSED if changed else Verdict.PASS
-        detail = f"{len(changed)} of {len(items)} items changed"
-        findings.append(Finding(cell, "bit for bit", verdict, "; ".join([detail, *changed[:3]])))
-    return findings
-
-
-def _changed(before: dict[str, object], after: dict[str, object]) -> str:
-    """How an item changed, "" where it did not."""
-    item = after["item"]
-    if before["units"] != after["units"]:
-        one, other = (_units(row) for row in (before, after))
-        frames = min(one.shape[1], other.shape[1])
-        if one.shape[0] != other.shape[0]:
-            return f"{item}: {other.shape[0]} codebooks, were {one.shape[0]}"
-        differ = np.flatnonzero((one[:, :frames] != other[:, :frames]).any(0))
-        first = int(differ[0]) if differ.size else frames
-        return f"{item}: first differing frame {first}"
-    if before["transcript"] != after["transcript"] or before["status"] != after["status"]:
-        return f"{item}: the same units, heard otherwise"
-    return ""
-
-
-def _units(row: dict[str, object]) -> "np.ndarray[tuple[int, ...], np.dtype[np.int16]]":
-    data, codebooks = row["units"] or b"", row["codebooks"] or 1
-    assert isinstance(data, bytes)
-    assert isinstance(codebooks, int)
-    return np.frombuffer(data, dtype=np.int16).reshape(max(codebooks, 1), -1)
 
 
 def overall(findings: Sequence[Finding]) -> Verdict:

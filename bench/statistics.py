@@ -6,6 +6,7 @@ stays together. A resampled corpus is a row of counts; its scores come from one 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 from statistics import NormalDist
 
 import numpy as np
@@ -105,6 +106,33 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     return corrected
 
 
+def differences(a: Array, b: Array, replicates: int, seed: int) -> dict[str, tuple[float, Array]]:
+    """Every score of b less that of a, and its bootstrap replicates on common draws of images.
+
+    Statistics are `[images, D]`; raises ValueError where the images differ in number.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"statistics of {a.shape} and {b.shape}: compare the same images")
+    here, there = scores(a.sum(0)), scores(b.sum(0))
+    drawn_a, drawn_b = (resampled(values, replicates, seed) for values in (a, b))
+    return {name: (float(there[name] - here[name]), drawn_b[name] - drawn_a[name]) for name in here}
+
+
+def student(probability: float, freedom: int) -> float:
+    """Student's quantile, from the normal one (Cornish-Fisher; Abramowitz & Stegun 26.7.5)."""
+    z = NormalDist().inv_cdf(probability)
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3
+
+
+def sign_test(worse: int, better: int) -> float:
+    """One-sided p-value of that many items getting worse where chance moves both ways alike."""
+    changed = worse + better
+    return sum(comb(changed, k) for k in range(worse, changed + 1)) / 2**changed
+
+
 def compare(
     a: Array, b: Array, replicates: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Difference]:
@@ -115,23 +143,18 @@ def compare(
     1991, guideline 1); the permutation test is Noreen's approximate randomisation (1989). Raises
     ValueError where the images differ in number.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"statistics of {a.shape} and {b.shape}: compare the same images")
-    here, there = scores(a.sum(0)), scores(b.sum(0))
-    drawn_a, drawn_b = (resampled(values, replicates, seed) for values in (a, b))
+    drawn = differences(a, b, replicates, seed)
     permuted = _permuted(a, b, replicates, seed)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     normal = NormalDist()
     reach = normal.inv_cdf(0.975) + normal.inv_cdf(POWER)
     rows: dict[str, tuple[float, float, float, float, float, float]] = {}
-    for name in here:
-        seen = float(there[name] - here[name])
-        differences = drawn_b[name] - drawn_a[name]
-        low, high = np.quantile(differences, tails)
-        p_bootstrap = _share(np.abs(differences - seen) >= abs(seen))
+    for name, (seen, found) in drawn.items():
+        low, high = np.quantile(found, tails)
+        p_bootstrap = _share(np.abs(found - seen) >= abs(seen))
         # Rounding must not decide whether a permutation is as extreme as what was seen.
         p_permutation = _share(np.abs(permuted[name]) >= abs(seen) - 1e-9)
-        spread = float(differences.std())
+        spread = float(found.std())
         rows[name] = (seen, float(low), float(high), p_bootstrap, p_permutation, reach * spread)
     corrected = holm({name: row[4] for name, row in rows.items()})
     return {

@@ -1,166 +1,134 @@
-"""`pixvox perf gate`: how often the gate cries wolf, and how surely it finds an injury.
+"""`pixvox perf gate`: how often the gate cries wolf, and how surely it finds a regression.
 
-Runs are drawn from simulated statistics (see bench.perf.statistics), where the truth is known:
-two runs of one system for false alarms, and a system and its injured self for power.
+Simulated gate runs, drawn from stored ones: quality from a golden of several seeds (see
+bench.perf.stored), speed from replicates that were really measured, some really slowed.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from bench.golden import Golden
-from bench.perf.statistics import Said, damaged, losses, said, statistics_of
+from bench.errors import UserError
+from bench.gate import look_sizes
+from bench.golden import Golden, read_golden
+from bench.perf.stored import Stored, read_stored, simulated
 from bench.progress import progress
-from bench.regression import Verdict, judge, overall
-from bench.signature import Signature
+from bench.regression import Finding, Rule, Verdict, judge, overall
+from bench.speed import ROUNDS, Replicate, interleaved, judge_speed, measured
 
-CELL = "Delay at 0%, seed 0, whole, openai-whisper tiny.en"
-_SIGNATURE = Signature(
-    "scenes.test@0", "all", "none", "ptb", "m", "i", "tiny.en", "whole", "c", "w", "0", 0, 0, "0"
-)
+DELAY = 0.1
+"""The share by which every decoding step is really slowed."""
+WIDER = 0.05
+"""A margin beside the usual one, as a share of the score."""
+_WAYS = ("base", "the same again", "decoding 10% slower")
 
-
-def _golden(one: Said, rng: np.random.Generator, weights: str = "w") -> Golden:
-    """What one system said, as a golden keeps it."""
-    items = len(one.length)
-    values = statistics_of(one)
-    seconds = 0.35 * one.length + rng.normal(0, 0.05, items)
-    units = rng.integers(0, 256, (items, 4, 60), dtype=np.int16)
-    rows = pl.DataFrame(
-        {
-            "cell": [CELL] * items,
-            "item": [f"i{number:04d}" for number in range(items)],
-            "status": ["ok"] * items,
-            "transcript": [" ".join("w" * int(n)) for n in one.right.sum(1)],
-            "seconds": seconds,
-            "silent": [False] * items,
-            "ended": [True] * items,
-            "units": [one_item.tobytes() for one_item in units],
-            "codebooks": pl.Series([4] * items, dtype=pl.Int32),
-            "values": values.tolist(),
-        }
-    )
-    signature = Signature(**{**_SIGNATURE.__dict__, "weights": weights, "n": items})
-    return Golden("gate", "simulated", {CELL: signature}, rows)
+Shares = dict[str, dict[str, float]]
 
 
-def stored(items: int, rng: np.random.Generator) -> Golden:
-    """A golden of one system."""
-    return _golden(said(items, rng), rng)
-
-
-def _replaced(golden: Golden, **columns: Any) -> Golden:
-    rows = golden.rows.with_columns(**columns)
-    return Golden(golden.job, golden.machine, golden.signatures, rows)
-
-
-def _some(golden: Golden, rng: np.random.Generator, share: float) -> pl.Series:
-    return pl.Series(rng.random(golden.rows.height) < share)
-
-
-def _nothing(golden: Golden) -> pl.Expr:
-    """Statistics of items of which nothing was heard."""
-    width = len(golden.rows["values"][0])
-    empty = np.zeros(width)
-    # What remains of an empty hypothesis: the references' lengths, and that the item counts.
-    keep = (9, 11, 13, 35)
-
-    def emptied(values: list[float]) -> list[float]:
-        found = empty.copy()
-        found[list(keep)] = np.array(values)[list(keep)]
-        return found.tolist()
-
-    return pl.col("values").map_elements(
-        lambda v: emptied(v.to_list()), return_dtype=pl.List(pl.Float64)
-    )
-
-
-def _silent(golden: Golden, rng: np.random.Generator) -> Golden:
-    hit = _some(golden, rng, 0.1)
-    return _replaced(
-        golden,
-        silent=hit,
-        units=pl.when(hit).then(pl.lit(b"\0" * 480)).otherwise(pl.col("units")),
-        values=pl.when(hit).then(_nothing(golden)).otherwise(pl.col("values")),
-    )
-
-
-def _truncated(golden: Golden, rng: np.random.Generator) -> Golden:
-    return _replaced(
-        golden, seconds=pl.col("seconds") * 0.7, units=pl.col("units").bin.slice(0, 320)
-    )
-
-
-def _dropped(golden: Golden, rng: np.random.Generator) -> Golden:
-    rows = golden.rows.filter(~_some(golden, rng, 0.05))
-    return Golden(golden.job, golden.machine, golden.signatures, rows)
-
-
-def _cached(golden: Golden, rng: np.random.Generator) -> Golden:
-    """Other weights are asked for, and the old model's outputs come back."""
-    signatures = {
-        name: Signature(**{**s.__dict__, "weights": "new"}) for name, s in golden.signatures.items()
+def _shares(verdicts: Mapping[str, Sequence[Verdict]]) -> Shares:
+    return {
+        name: {v.name: sum(one == v for one in some) / len(some) for v in Verdict}
+        for name, some in verdicts.items()
     }
-    return Golden(golden.job, golden.machine, signatures, golden.rows)
 
 
-def _worse(golden: Golden, rng: np.random.Generator) -> Golden:
-    """Words are lost until two BLEU-4 points are; the golden's own words, so the same seed."""
-    one = said(golden.rows.height, np.random.default_rng(0))
-    lost = damaged(one, losses()[0], rng)
-    return _replaced(golden, values=pl.Series(statistics_of(lost).tolist()))
+def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Verdict:
+    """What a gate says of a job of one cell, looking at more items while it cannot tell."""
+    sizes = look_sizes(items)
+    rule = Rule(margin, len(sizes))
+    names = base.rows["item"].to_list()
+    for size in sizes:
+        found = overall(judge(base, head, names[:size], rule))
+        if found != Verdict.INCONCLUSIVE:
+            break
+    return found
 
 
-def _another(golden: Golden, rng: np.random.Generator) -> Golden:
-    """The outputs of a much weaker model under the old one's name."""
-    return _golden(said(golden.rows.height, rng, 0.45), rng)
-
-
-INJURIES: Mapping[str, Callable[[Golden, np.random.Generator], Golden]] = {
-    "two BLEU points lost": _worse,
-    "truncated speech": _truncated,
-    "silent outputs": _silent,
-    "dropped items": _dropped,
-    "cached outputs": _cached,
-    "another model's outputs": _another,
-}
-
-
-def measure(runs: int, items: int) -> dict[str, Any]:
+def quality(stored: Stored, runs: int, items: int, margin: float | None) -> Shares:
     """Shares of verdicts over simulated gate runs of `items` items."""
-    counts: dict[str, dict[str, int]] = {}
+    verdicts: dict[str, list[Verdict]] = {}
     with progress() as report:
         for run in range(runs):
-            rng = np.random.default_rng([7, run])
-            hard = rng.normal(0, 0.6, items)
-            base = _golden(said(items, rng, hardness=hard), rng)
-            names = base.rows["item"].to_list()
-            heads = {"the same run": base}
-            heads["another seed, as good"] = _golden(said(items, rng, hardness=hard), rng)
-            first = stored(items, np.random.default_rng(0))
-            for name, injure in INJURIES.items():
-                heads[name] = injure(first, rng)
+            base, heads = simulated(stored, items, np.random.default_rng([7, items, run]))
             for name, head in heads.items():
-                golden = base if name in ("the same run", "another seed, as good") else first
-                verdict = overall(judge(golden, head, names))
-                row = counts.setdefault(name, {v.name: 0 for v in Verdict})
-                row[verdict.name] += 1
-            report("gate", run + 1, runs)
-    shares = {name: {v: n / runs for v, n in row.items()} for name, row in counts.items()}
-    return {"runs": runs, "items": items, "shares": shares}
+                verdicts.setdefault(name, []).append(_looked(base, head, items, margin))
+            report(f"gates of {items} items", run + 1, runs)
+    return _shares(verdicts)
 
 
-def run(runs: int, items: list[int], save: Path | None) -> int:
-    """Measures, prints a line for every kind of run, and saves the shares if asked."""
+def measure_speed(weights: str, rounds: int, save: Path) -> int:
+    """Measures replicates of this checkout, twice as it is and once slowed, and saves them all."""
     from bench.perf.machine import save as save_figures
 
-    results = [measure(runs, size) for size in items]
-    for result in results:
-        for name, row in result["shares"].items():
-            told = ", ".join(f"{v.lower()} {share:.1%}" for v, share in row.items())
-            print(f"{result['items']} items, {name}: {told}")
-    save_figures({"results": results}, save)
+    here = Path.cwd()
+
+    def way(share: float) -> Callable[[], Replicate]:
+        return lambda: measured(here, weights, delay=share)
+
+    ways = [way(0.0), way(0.0), way(DELAY)]
+    found, canaries = interleaved(ways, rounds)
+    pairs = zip(_WAYS, found, strict=True)
+    replicates = {name: [asdict(one) for one in some] for name, some in pairs}
+
+    save_figures({"replicates": replicates, "canaries": canaries}, save)
     return 0
+
+
+def speed(path: Path, runs: int) -> Shares:
+    """Shares of verdicts over gate runs of rounds drawn from stored ones.
+
+    Raises UserError for a file that holds none.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        ways = {n: [Replicate(**r) for r in rs] for n, rs in facts["replicates"].items()}
+        canaries = [float(one) for one in facts["canaries"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no stored replicates; make them: pixvox perf speed") from error
+    if _WAYS[0] not in ways or len(canaries) <= ROUNDS:
+        raise UserError(f"{path}: fewer than {ROUNDS} rounds; make them: pixvox perf speed")
+    base = ways.pop(_WAYS[0])
+    verdicts: dict[str, list[Verdict]] = {}
+    for run in range(runs):
+        drawn = np.random.default_rng([8, run]).choice(len(base), ROUNDS, replace=False)
+        beside = [canaries[n] for n in np.union1d(drawn, drawn + 1)]
+        for name, some in ways.items():
+            findings: list[Finding] = judge_speed(
+                [base[n] for n in drawn], [some[n] for n in drawn], beside
+            )
+            verdicts.setdefault(name, []).append(overall(findings))
+    return _shares(verdicts)
+
+
+def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: Path | None) -> int:
+    """Simulates, prints a table, and saves it as JSON and Markdown if asked."""
+    from bench.perf.machine import save as save_figures
+    from bench.report.files import plain_markdown
+    from bench.report.terminal import make_console, show_frame
+
+    slowed = speed(replicates, runs)
+    stored = read_stored(read_golden(golden))
+    rows = []
+    for size in items:
+        for margin in (None, WIDER):
+            shares = quality(stored, runs, size, margin)
+            shown = f"{margin:.0%}" if margin else "usual"
+            rows += [_row(name, f"{size} items", shown, row) for name, row in shares.items()]
+    rows += [_row(name, f"{ROUNDS} rounds", "", row) for name, row in slowed.items()]
+    table = pl.DataFrame(rows)
+    title = f"Verdicts of {runs} gate runs of each kind, in percent"
+    show_frame(table, title, make_console())
+    save_figures({"gates": runs, "golden": golden.name, "verdicts": rows}, save)
+    if save is not None:
+        save.with_suffix(".md").write_text(plain_markdown(table, title), encoding="utf-8")
+    return 0
+
+
+def _row(name: str, size: str, margin: str, shares: Mapping[str, float]) -> dict[str, Any]:
+    percent = {verdict.lower(): round(100 * share, 2) for verdict, share in shares.items()}
+    return {"run": name, "of": size, "margin": margin, **percent}

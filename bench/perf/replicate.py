@@ -1,27 +1,65 @@
 """One replicate of a speed comparison: a fresh process that decodes a few test pictures.
 
-`python -m bench.perf.replicate WEIGHTS IMAGES` in a checkout prints one line of JSON. Counters are
-functions of the code and the weights alone; seconds and memory are the machine's too.
+`python -P replicate.py WEIGHTS IMAGES DELAY` prints one line of JSON. It measures the pixvox that
+is first on its path, whatever checkout this file lies in. Counters are functions of the code and
+the weights alone; seconds and memory are the machine's too.
 """
 
 import json
 import resource
 import sys
+import tempfile
 import time
+from pathlib import Path
+from typing import Any
+
+ROUNDS = 6
 
 
-def replicate(weights: str, images: int) -> dict[str, float]:
-    """Encodes and decodes the first shipped pictures, once to warm up and once measured."""
+def _delayed(engine: Any, share: float) -> None:
+    """Makes every decoding step last longer by a share of its time: a regression to find."""
+    step = engine._advance
+
+    def slower(window: int) -> None:
+        started = time.perf_counter()
+        step(window)
+        until = time.perf_counter() + share * (time.perf_counter() - started)
+        while time.perf_counter() < until:
+            pass
+
+    engine._advance = slower
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage's figure begins at the parent's, and so hides what is below that.
+        high = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(high.split()[1]) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def replicate(weights: str, images: int, delay: float = 0.0) -> dict[str, Any]:
+    """Encodes, decodes and commits the first shipped pictures: once to warm up, then measured.
+
+    Seconds are the fastest of a few rounds: what other processes take is only ever added.
+    """
     import torch
 
+    import pixvox
     from bench.datasets.scenes.load import load_scenes
+    from bench.ledger import Ledger
+    from bench.rows import SPOKEN_SCHEMA, Spoken, frame, packed
     from pixvox.decoding import Engine, Request
     from pixvox.images import load_image
     from pixvox.modeling import PixVoxLM
     from pixvox.sampling import Decoding
-    from pixvox.weights import resolve
+    from pixvox.weights import digest, resolve
 
-    model = PixVoxLM.from_pretrained(resolve(weights), dtype=torch.float32).eval()
+    torch.set_num_threads(1)
+    folder = resolve(weights)
+    model = PixVoxLM.from_pretrained(folder, dtype=torch.float32).eval()
     size = model.config.vision_config.image_size
     calls = 0
 
@@ -32,29 +70,48 @@ def replicate(weights: str, images: int) -> dict[str, float]:
     model.vision.register_forward_hook(count)
     items = load_scenes(None).items[:images]
     engine = Engine(model, Decoding(temperature=0.5, max_seconds=4.0, slots=16))
+    if delay:
+        _delayed(engine, delay)
     none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
+    asked = [Request(item.id, number, none) for number, item in enumerate(items)]
 
-    def once() -> tuple[float, int]:
+    def once() -> tuple[float, float, list[Any]]:
         started = time.perf_counter()
         with torch.inference_mode():
             states = torch.cat(
                 [model.encode_images(load_image(item.image, size)[None]) for item in items]
             )
-        asked = [Request(item.id, number, none) for number, item in enumerate(items)]
+        encoded = time.perf_counter()
         made = engine.generate(states, asked)
-        return time.perf_counter() - started, sum(one.units.numel() for one in made)
+        return encoded - started, time.perf_counter() - encoded, made
 
     once()
     calls, before = 0, engine.steps_run
-    seconds, tokens = once()
+    encoding, decoding, made = once()
+    steps, encoded = engine.steps_run - before, calls
+    for _ in range(ROUNDS - 1):
+        again = once()
+        encoding, decoding = min(encoding, again[0]), min(decoding, again[1])
+    rows = [
+        Spoken(item.id, "ok", units=packed(one.units.numpy()), codebooks=one.units.shape[0])
+        for item, one in zip(items, made, strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        Ledger(Path(name)).append("spoken", "replicate", frame(rows, SPOKEN_SCHEMA))
+        committed = sum(part.stat().st_size for part in Path(name).rglob("*.parquet"))
     return {
-        "seconds": seconds,
-        "decoder steps": engine.steps_run - before,
-        "encoder calls": calls,
-        "tokens": tokens,
-        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "code": str(Path(pixvox.__file__).resolve()),
+        "weights": digest(folder),
+        "seconds": {"encoding": encoding, "decoding": decoding},
+        "peak_mb": peak_mb(),
+        "counters": {
+            "decoder steps": steps,
+            "encoder calls": encoded,
+            "tokens": sum(one.units.numel() for one in made),
+            "bytes committed": committed,
+        },
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(replicate(sys.argv[1], int(sys.argv[2]))))
+    print(json.dumps(replicate(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))))

@@ -1,19 +1,22 @@
 """A gate's findings where a CI's users look: JUnit, annotations, a comment, a badge."""
 
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
-import polars as pl
-
-from bench.golden import Golden
+from bench.errors import UserError
 from bench.regression import Finding, Verdict, overall
 from bench.report.files import inert_markdown
 from bench.report.text import clean
+from bench.report.worst import Worst
 
 _COLOURS = {Verdict.PASS: "brightgreen", Verdict.INCONCLUSIVE: "yellow", Verdict.REGRESSED: "red"}
 _LEVELS = {Verdict.INCONCLUSIVE: "warning", Verdict.REGRESSED: "error"}
+_FILES = ("junit.xml", "comment.md", "badge.json")
 
 
 def junit(findings: Sequence[Finding]) -> str:
@@ -37,6 +40,7 @@ def junit(findings: Sequence[Finding]) -> str:
 
 def _escaped(text: str, more: str = "") -> str:
     """As GitHub's workflow commands want it: nothing in a message can begin another command."""
+    text = clean(text)
     for char in "%\r\n" + more:
         text = text.replace(char, f"%{ord(char):02X}")
     return text
@@ -52,45 +56,48 @@ def annotations(findings: Sequence[Finding]) -> list[str]:
     ]
 
 
-def worst_items(golden: Golden, head: Golden, count: int = 3) -> list[tuple[str, str, str, str]]:
-    """Items whose own CIDEr fell most: cell, item, what was heard before, and now."""
-    from bench.golden import matrix
-    from bench.metrics.corpus import scores
-
-    fallen: list[tuple[float, str, str, str, str]] = []
-    for cell in head.signatures:
-        items = head.rows.filter(cell=cell)["item"].to_list()
-        before, after = golden.cell(cell, items), head.cell(cell, items)
-        both = before.join(after, on="item", suffix="_now")
-        if both.is_empty():
-            continue
-        own = scores(matrix(both))["CIDEr"]
-        now = scores(matrix(both.select(values=pl.col("values_now"))))["CIDEr"]
-        names = both.select("item", "transcript", "transcript_now").iter_rows()
-        for was, becomes, (item, then, heard) in zip(own, now, names, strict=True):
-            if becomes < was:
-                fallen.append((float(becomes - was), cell, item, then or "", heard or ""))
-    return [(cell, item, then, now) for _, cell, item, then, now in sorted(fallen)[:count]]
+def shortened(findings: Sequence[Finding]) -> list[Finding]:
+    """What did not pass, worst first, and a line for all that did of every cell."""
+    rows = sorted((f for f in findings if f.verdict != Verdict.PASS), key=lambda f: -f.verdict)
+    for cell in dict.fromkeys(found.cell for found in findings):
+        checks = [found for found in findings if found.cell == cell]
+        passed = sum(found.verdict == Verdict.PASS for found in checks)
+        if passed:
+            rows.append(Finding(cell, f"{passed} of {len(checks)} checks", Verdict.PASS, ""))
+    return rows
 
 
-def comment(
-    findings: Sequence[Finding], worst: Sequence[tuple[str, str, str, str]], note: str
-) -> str:
+def _heard(text: str, name: str, links: str) -> str:
+    """A transcript, and where its speech is, if it is."""
+    shown = inert_markdown(text or "(nothing)")
+    return f"{shown} ([listen]({links}{name}))" if name else shown
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The worst items, the names of each one's two files, and the address before those."""
+
+    worst: Sequence[Worst] = ()
+    speech: Sequence[tuple[str, str]] = ()
+    links: str = ""
+
+
+def comment(findings: Sequence[Finding], items: Shown, note: str) -> str:
     """A pull request's comment in Markdown; nothing that was heard is live in it."""
-    verdict = overall(findings)
-    lines = [f"## pixvox gate: {verdict.name}", "", inert_markdown(note), ""]
+    links = items.links
+    prefix = f"{quote(links.rstrip('/'), safe=':/?&=%~+,@')}/" if links else ""
+    lines = [f"## pixvox gate: {overall(findings).name}", "", inert_markdown(note), ""]
     lines += ["| | cell | what | |", "|:--|:--|:--|:--|"]
-    shown = [f for f in findings if f.verdict != Verdict.PASS] or list(findings)[:8]
-    for found in shown:
+    for found in shortened(findings):
         cells = (found.verdict.name, found.cell, found.what, found.detail)
         lines.append(f"| {' | '.join(inert_markdown(cell) for cell in cells)} |")
-    passed = sum(f.verdict == Verdict.PASS for f in findings)
-    lines += ["", f"{passed} of {len(findings)} checks pass.", ""]
-    if worst:
+    lines.append("")
+    if items.worst:
         lines += ["| worst items | before | now |", "|:--|:--|:--|"]
-        for cell, item, before, now in worst:
-            texts = (f"{item}, {cell}", before or "(nothing)", now or "(nothing)")
-            lines.append(f"| {' | '.join(inert_markdown(text) for text in texts)} |")
+        for one, (before, now) in zip(items.worst, items.speech, strict=True):
+            name = inert_markdown(f"{one.item}, {one.cell}")
+            then, heard = _heard(one.before, before, prefix), _heard(one.now, now, prefix)
+            lines.append(f"| {name} | {then} | {heard} |")
     return "\n".join(lines) + "\n"
 
 
@@ -100,12 +107,52 @@ def badge(verdict: Verdict) -> str:
     return json.dumps(facts | {"color": _COLOURS[verdict]}) + "\n"
 
 
-def write_ci(
-    findings: Sequence[Finding], golden: Golden, head: Golden, note: str, folder: Path
-) -> None:
-    """Writes `junit.xml`, `comment.md` and `badge.json` into a folder."""
+def prepare(folder: Path) -> None:
+    """Makes the folder, and takes away what an earlier gate left there.
+
+    Raises UserError where it is a file.
+    """
+    if folder.is_file():
+        raise UserError(f"--out {folder}: is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
+    for old in [*(folder / name for name in _FILES), *(folder / "audio").glob("*.wav")]:
+        old.unlink(missing_ok=True)
+
+
+def publish(findings: Sequence[Finding], items: Shown, note: str, folder: Path | None) -> None:
+    """Prints what was found, tells GitHub if it runs this, and writes files if there is a folder."""
+    text = comment(findings, items, note)
+    _tell(findings)
+    _tell_github(findings, text)
+    if folder is None:
+        return
     (folder / "junit.xml").write_text(junit(findings), encoding="utf-8")
-    text = comment(findings, worst_items(golden, head), note)
     (folder / "comment.md").write_text(text, encoding="utf-8")
     (folder / "badge.json").write_text(badge(overall(findings)), encoding="utf-8")
+
+
+def _tell_github(findings: Sequence[Finding], text: str) -> None:
+    """Under GitHub Actions: annotations, and the comment as the step's summary."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    print("\n".join(annotations(findings)))
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as stream:
+            stream.write(text)
+
+
+def _tell(findings: Sequence[Finding]) -> None:
+    """Prints findings as a table."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from bench.report.terminal import make_console
+
+    table = Table("", "cell", "what", "", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for found in shortened(findings):
+        cells = (found.verdict.name, found.cell, found.what, found.detail)
+        # A line that a long cell wraps to must not begin a workflow command.
+        table.add_row(*(Text(clean(cell).replace("::", ": :")) for cell in cells))
+    make_console().print(table)

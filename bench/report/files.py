@@ -22,12 +22,15 @@ from bench.report.text import (
 )
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
+# What GitHub links wherever it stands; a space of no width after it keeps it from that.
+_LINKED = re.compile(r"(@|#(?=\d)|:(?=//)|www(?=\.))")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def inert_markdown(text: str) -> str:
-    """Text that Markdown shows and does not act on."""
-    return _MARKDOWN.sub(r"\\\1", html.escape(clean(text), quote=False))
+    """Text that Markdown shows and does not act on; no address, name or number becomes a link."""
+    unlinked = _LINKED.sub("\\1\u200b", clean(text))
+    return _MARKDOWN.sub(r"\\\1", html.escape(unlinked, quote=False))
 
 
 def _cell(row: dict[str, Any], name: str) -> str:

@@ -8,7 +8,10 @@ import polars as pl
 from bench.comparison import Protocol
 from bench.published import SCORES
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    r"\ud800-\udfff\ufffe\uffff]"
+)
 LEFT = ("grade", "system", "training")
 """Columns whose text begins at the left."""
 HEADINGS = {"grade": ""}

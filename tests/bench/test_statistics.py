@@ -6,7 +6,7 @@ import pytest
 from bench.metrics.corpus import scores
 from bench.metrics.types import Array
 from bench.perf.statistics import simulated
-from bench.statistics import compare, holm, intervals, resampled
+from bench.statistics import compare, holm, intervals, resampled, sign_test, student
 
 
 def _cell(items: int, quality: float, seed: int) -> Array:
@@ -55,6 +55,14 @@ def test_the_sign_says_who_is_better_and_the_order_of_items_nothing() -> None:
 def test_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match="compare the same images"):
         compare(_cell(3, 0.5, 0), _cell(4, 0.5, 0), 100)
+
+
+def test_small_samples_have_student_s_quantiles() -> None:
+    # Tables of the t distribution, and five heads in five throws.
+    for freedom, expected in ((5, 2.571), (11, 2.201), (30, 2.042)):
+        assert student(0.975, freedom) == pytest.approx(expected, abs=5e-3)
+    assert sign_test(5, 0) == 1 / 32
+    assert sign_test(0, 0) == 1
 
 
 def test_holm_is_the_textbook_s_example() -> None:

@@ -1,0 +1,49 @@
+"""Trends as a picture: a panel for every score, a line for every system, changes marked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.report.text import clean
+from bench.trend import Series
+
+_WIDTH, _HEIGHT = 8.0, 2.6
+"""Inches of a panel."""
+
+
+def draw(found: Sequence[Series], path: Path) -> None:
+    """Saves all series to a file whose suffix names the format, such as .svg or .png."""
+    from matplotlib.figure import Figure
+
+    panels: dict[str, list[Series]] = {}
+    for one in found:
+        panels.setdefault(one.name.rpartition(" / ")[2], []).append(one)
+    figure = Figure(figsize=(_WIDTH, _HEIGHT * len(panels)), layout="constrained")
+    shown = {point.version.number: point.version.revision for one in found for point in one.points}
+    revisions = {shown[number]: place for place, number in enumerate(sorted(shown))}
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
+    for axis, (score, lines) in zip(axes[:, 0], panels.items(), strict=True):
+        _panel(axis, score, lines, revisions)
+    axes[-1, 0].set_xticks(list(revisions.values()), list(revisions), rotation=45, ha="right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _panel(axis: Any, score: str, lines: Sequence[Series], revisions: dict[str, int]) -> None:
+    for one in lines:
+        # A dollar would start a formula.
+        label = clean(one.name.rpartition(" / ")[0]).replace("$", r"\$")
+        colour = None
+        for points in one.stretches:
+            x = [revisions[point.version.revision] for point in points]
+            values = [point.value for point in points]
+            (drawn,) = axis.plot(x, values, "o-", color=colour, markersize=4, label=label)
+            # The next stretch is the same line: of its colour, and not named again.
+            colour, label = drawn.get_color(), "_"
+        for change in one.changes:
+            at = revisions[change.version.revision]
+            axis.axvline(at - 0.5, color=colour, linestyle="--", linewidth=1)
+    axis.set_title(clean(score), loc="left")
+    axis.grid(alpha=0.3)
+    if any(one.name.rpartition(" / ")[0] for one in lines):
+        axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
