@@ -196,7 +196,7 @@ def _gate(arguments: argparse.Namespace) -> int:
 
 
 def _trend(arguments: argparse.Namespace) -> int:
-    from bench import trend
+    from bench.report import trend
 
     return trend.run(arguments.file, arguments.only, arguments.plot)
 

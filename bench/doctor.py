@@ -60,7 +60,7 @@ class _Check:
 
     def listen(self) -> str:
         from bench.cluster.actors import ListenerActor
-        from bench.listening.types import locate
+        from bench.listening.choice import locate
         from bench.rows import ToHear
 
         asr = self.job.asrs[0]

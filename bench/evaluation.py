@@ -1,22 +1,20 @@
-"""What a run has and lacks: the ledger's rows of a job's cells, and how they come about.
+"""What a run has and lacks: the ledger's rows of a job's cells.
 
 The driver holds names, not rows: what is spoken goes to the ledger and on to a listener.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from bench.cells import Cell
-from bench.cluster.session import ray_session, sizes
 from bench.datasets.types import Dataset, Item
 from bench.ledger import Ledger
 from bench.marks import Marks
 from bench.progress import Progress
 from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
-from bench.spec import AsrSpec, Job
+from bench.spec import Job
 from bench.systems.recorded import shuffled
 from bench.systems.specs import ShuffledSpec, SystemSpec, TextSpec
 
@@ -24,23 +22,8 @@ _TEXTS = 5000
 """Rows of a text that are committed at once."""
 
 
-@dataclass(frozen=True)
-class Actors:
-    """What speaks and what listens; `work` takes and gives what the real actors' does."""
-
-    speaker: type
-    listener: type
-
-
-def real_actors() -> Actors:
-    """Models: a system that speaks, a codec and an ASR that listen."""
-    from bench.cluster.actors import ListenerActor, SpeakerActor
-
-    return Actors(SpeakerActor, ListenerActor)
-
-
 class Evaluation:
-    """One job's run over one ledger. `missing` asks the ledger; `complete` makes it so."""
+    """One job's run over one ledger: what is there, what is `missing`, how rows are committed."""
 
     def __init__(
         self,
@@ -117,46 +100,7 @@ class Evaluation:
         for what, stage in (("speaking", self.spoken), ("listening", self.heard)):
             report(what, sum(marks.count for marks in stage.values()), items * len(stage))
 
-    def complete(
-        self,
-        checkpoints: Mapping[AsrSpec, Path],
-        report: Progress,
-        actors: Actors | None = None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Speaks and hears all that is missing.
-
-        Where `stop` says so nothing new is begun; what is in flight is committed, and
-        KeyboardInterrupt raised. Raises RuntimeError where a row is missing after all.
-        """
-        from bench.pipeline import Pipeline, Plan
-
-        for cell in self.cells:
-            if cell.asr is None:
-                self._write(cell)
-        if not self.missing:
-            return
-        actors = actors or real_actors()
-        with ray_session(self.job.cluster):
-            import ray
-
-            has = ray.cluster_resources()
-            wanted = sizes(self.job.cluster, int(has.get("GPU", 0)), int(has.get("CPU", 1)))
-            # One thread an actor: more would only fight over the same cores.
-            plan = Plan(
-                ray.remote(num_cpus=0, num_gpus=wanted.gpu)(actors.speaker),
-                ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu)(actors.listener),
-                wanted,
-                self.job.cluster.deadline_seconds,
-            )
-            for asr, checkpoint in checkpoints.items():
-                cells = [cell for cell in self.cells if cell.asr == asr]
-                if any(not self.heard[cell.heard_key].full for cell in cells):
-                    Pipeline(self, plan, cells, asr, checkpoint, report, stop).run()
-        if self.missing:
-            raise RuntimeError(f"{self.missing} rows did not come back; run the job again")
-
-    def _write(self, cell: Cell) -> None:
+    def write_text(self, cell: Cell) -> None:
         """A text needs no actor: its transcript is the caption."""
         assert isinstance(cell.system, TextSpec)
         number = cell.system.caption

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.cells import Cell
 from bench.comparison import Protocol
+from bench.completion import make_whole
 from bench.datasets.types import Dataset
 from bench.dryrun import keep_rate, read_rates, tell
 from bench.errors import UserError
@@ -91,7 +92,7 @@ class Prepared:
 
 
 def _prepared(path: Path, job: Job, folder: Path, ledger: Ledger, limit: int | None) -> Prepared:
-    from bench.listening.types import asr_facts, locate
+    from bench.listening.choice import asr_facts, locate
 
     dataset = load_dataset(job)
     if not dataset.items:
@@ -135,7 +136,7 @@ def complete(ready: Prepared, runs: Path) -> None:
     if missing:
         started = time.monotonic()
         with stoppable() as stop, progress() as report:
-            evaluation.complete(ready.checkpoints, report, stop=stop)
+            make_whole(evaluation, ready.checkpoints, report, stop=stop)
         keep_rate(runs, ready.cells, missing, time.monotonic() - started)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.cells import Cell
+from bench.completion import Actors
 from bench.datasets.types import Caption, Dataset, Item
-from bench.evaluation import Actors, Evaluation
+from bench.evaluation import Evaluation
 from bench.ledger import Ledger
 from bench.rows import HeardRow, Spoken
 from bench.spec import AsrSpec, Job

@@ -1,4 +1,4 @@
-"""`pixvox trend`: how committed figures moved from commit to commit, and where they changed.
+"""How committed figures moved from commit to commit, and where they changed.
 
 Reads any JSON file of results: a table's rows by system and score, other figures by their place.
 Where the protocol or the machine is another, a new stretch begins: across it nothing is compared.
@@ -128,33 +128,3 @@ def series_of(path: Path, only: str = "") -> list[Series]:
     if not points:
         raise UserError(f"{path}: no figure has {only!r} in its name; leave out --only to see all")
     return [Series(name, tuple(some)) for name, some in points.items()]
-
-
-def run(path: Path, only: str, plot: Path | None) -> int:
-    """Prints a line for every figure with its changes, and draws them if asked."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from bench.report.terminal import make_console
-    from bench.report.text import clean
-
-    found = series_of(path, only)
-    table = Table("figure", "commits", "first", "last", "changes", box=box.SIMPLE_HEAD)
-    for one in found:
-        changes = [
-            f"{c.before:.2f} to {c.after:.2f} at {c.version.revision}, {c.version.day}: "
-            f"{c.version.subject}"
-            for c in one.changes
-        ]
-        breaks = [f"another protocol at {s[0].version.revision}" for s in one.stretches[1:]]
-        ends = (f"{one.points[0].value:.2f}", f"{one.points[-1].value:.2f}")
-        notes = "\n".join(clean(note) for note in [*changes, *breaks]) or "none"
-        table.add_row(Text(clean(one.name)), str(len(one.points)), *ends, Text(notes))
-    make_console().print(table)
-    if plot is not None:
-        from bench.report.trend import draw
-
-        draw(found, plot)
-        print(plot)
-    return 0

@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.completion import make_whole
 from bench.evaluation import Evaluation
 from bench.ledger import Ledger
 from bench.progress import Progress
@@ -40,7 +41,7 @@ def finish(
     """Completes the run and writes what a comparison compares: `rows.parquet`, `scores.json`."""
     with run.ledger.lock():
         if run.missing:
-            run.complete({AsrSpec(): Path("none")}, report, ACTORS, stop)
+            make_whole(run, {AsrSpec(): Path("none")}, report, ACTORS, stop)
         tables = [(cell, run.transcripts(cell)) for cell in run.cells]
     pl.concat([t.with_columns(cell=pl.lit(c.prompt)) for c, t in tables]).write_parquet(
         folder / "rows.parquet"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.audio import SpeechError, Wave, resample, write_wav
-from bench.listening.types import MAX_SECONDS, SAMPLE_RATE, make_listener
+from bench.listening.choice import make_listener
+from bench.listening.types import MAX_SECONDS, SAMPLE_RATE
 from bench.rows import HeardRow, ToHear
 from bench.spec import AsrSpec
 from bench.systems.speakers import make_speaker

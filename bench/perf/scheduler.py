@@ -41,6 +41,7 @@ def _resident() -> float:
 
 def one(items: int) -> Figure:
     """Runs one size in this process."""
+    from bench.completion import make_whole
     from bench.spec import AsrSpec
     from bench.stub import ACTORS, stub_dataset, stub_run
 
@@ -63,7 +64,7 @@ def one(items: int) -> Figure:
             Path(name), stub_dataset(items, 0), prompts=(0.0,), slots=SLOTS, cluster=cluster
         )
         started = time.monotonic()
-        run.complete({AsrSpec(): Path("none")}, report, ACTORS)
+        make_whole(run, {AsrSpec(): Path("none")}, report, ACTORS)
         seconds = time.monotonic() - started
         heard = run.transcripts(run.cells[0])
         if heard["status"].to_list() != ["ok"] * items:

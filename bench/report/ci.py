@@ -120,7 +120,7 @@ def prepare(folder: Path) -> None:
 
 
 def publish(findings: Sequence[Finding], items: Shown, note: str, folder: Path | None) -> None:
-    """Prints what was found, tells GitHub if it runs this, and writes files if there is a folder."""
+    """Prints what was found, tells GitHub if it runs this, writes files if there is a folder."""
     text = comment(findings, items, note)
     _tell(findings)
     _tell_github(findings, text)

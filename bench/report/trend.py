@@ -1,18 +1,50 @@
-"""Trends as a picture: a panel for every score, a line for every system, changes marked."""
+"""`pixvox trend`: a line for every figure that was committed, and a picture of them all."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from bench.report.terminal import make_console
 from bench.report.text import clean
-from bench.trend import Series
+from bench.trend import Series, series_of
 
 _WIDTH, _HEIGHT = 8.0, 2.6
 """Inches of a panel."""
 
 
+def run(path: Path, only: str, plot: Path | None) -> int:
+    """Prints every figure with its changes, and draws them if asked.
+
+    Raises UserError as series_of does.
+    """
+    found = series_of(path, only)
+    table = Table("figure", "commits", "first", "last", "changes", box=box.SIMPLE_HEAD)
+    for one in found:
+        changes = [
+            f"{c.before:.2f} to {c.after:.2f} at {c.version.revision}, {c.version.day}: "
+            f"{c.version.subject}"
+            for c in one.changes
+        ]
+        breaks = [f"another protocol at {s[0].version.revision}" for s in one.stretches[1:]]
+        ends = (f"{one.points[0].value:.2f}", f"{one.points[-1].value:.2f}")
+        notes = "\n".join(clean(note) for note in [*changes, *breaks]) or "none"
+        table.add_row(Text(clean(one.name)), str(len(one.points)), *ends, Text(notes))
+    make_console().print(table)
+    if plot is not None:
+        draw(found, plot)
+        print(plot)
+    return 0
+
+
 def draw(found: Sequence[Series], path: Path) -> None:
-    """Saves all series to a file whose suffix names the format, such as .svg or .png."""
+    """Saves a panel for every score, with a line for every system and its changes marked.
+
+    The file's suffix names the format, such as .svg or .png.
+    """
     from matplotlib.figure import Figure
 
     panels: dict[str, list[Series]] = {}

@@ -10,7 +10,8 @@ import torch
 from bench.audio import Wave, read_speech
 from bench.datasets.types import Dataset
 from bench.errors import UserError
-from bench.listening.types import Listener, asr_facts, locate, make_listener
+from bench.listening.choice import asr_facts, locate, make_listener
+from bench.listening.types import Listener
 from bench.metrics.wer import wer, wer_statistics
 from bench.spec import AsrSpec
 

@@ -1,15 +1,25 @@
 """The benchmarks run, and compare what they say they compare."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from bench.cli import main
+from bench.golden import matrix, read_golden
+from bench.metrics.corpus import scores
 from bench.perf.decode import floor_seconds
+from bench.perf.stored import LOSS, read_stored, simulated
+from bench.regression import Rule, Verdict, judge, overall
+from bench.speed import measured
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = "zoo:pixvox-tiny-delay"
 
 
 def test_the_engine_gives_what_transformers_own_model_gives(
@@ -31,6 +41,32 @@ def test_company_changes_no_unit(tmp_path: Path) -> None:
     result = json.loads(saved.read_text())
     assert set(result["company"].values()) == {0}
     assert set(result["slots"]) == {"1", "4"}
+
+
+def test_a_replicate_measures_the_checkout_that_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    with pytest.raises(RuntimeError, match="no pixvox of its own"):
+        measured(tmp_path / "base", WEIGHTS, images=1)
+    shutil.copytree(ROOT / "pixvox", tmp_path / "base" / "pixvox")
+    base, head = (measured(folder, WEIGHTS, images=2) for folder in (tmp_path / "base", ROOT))
+    assert base.counters == head.counters
+    assert base.counters["encoder calls"] == 2
+    assert base.weights == head.weights
+
+
+def test_stored_runs_are_injured_as_their_names_say() -> None:
+    (path,) = (ROOT / "results" / "golden").glob("seeds-*.parquet")
+    stored = read_stored(read_golden(path))
+    values = matrix(stored.rows)
+    lost = scores(values.sum(0))["BLEU-4"] - scores(stored.worse.sum(0))["BLEU-4"]
+    assert lost == pytest.approx(LOSS, abs=0.1)
+    base, heads = simulated(stored, stored.items, np.random.default_rng(0))
+    items = base.rows["item"].to_list()
+    found = {name: overall(judge(base, head, items, Rule())) for name, head in heads.items()}
+    assert found["the same run"] == Verdict.PASS
+    assert found["another seed, as good"] != Verdict.REGRESSED
+    for name in ("truncated speech", "silent outputs", "dropped items", "another model's outputs"):
+        assert found[name] == Verdict.REGRESSED
 
 
 def test_the_floor_is_the_design_notes_arithmetic() -> None:

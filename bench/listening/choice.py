@@ -1,0 +1,61 @@
+"""Which ASR a job means, and what a transcript of it depends on."""
+
+from pathlib import Path
+from typing import Any
+
+from bench.cells import key_of
+from bench.listening.types import Listener
+from bench.spec import AsrSpec
+
+
+def _module(spec: AsrSpec) -> Any:
+    """The module of its backend."""
+    from bench.listening import ctc, faster, whisper
+
+    modules = {"openai-whisper": whisper, "faster-whisper": faster, "transformers-ctc": ctc}
+    return modules[spec.backend]
+
+
+def locate(spec: AsrSpec) -> Path:
+    """The checkpoint's file or folder, fetched if it must be; raises UserError with the mend."""
+    return _module(spec).locate(spec.model)
+
+
+def asr_facts(spec: AsrSpec, checkpoint: Path) -> dict[str, Any]:
+    """All that a transcript depends on beside the speech, digests for names."""
+    from pixvox.weights import file_digest
+
+    if checkpoint.is_dir():
+        # Weights, vocabulary and configuration; a card says nothing that is heard.
+        files = sorted(p for p in checkpoint.iterdir() if p.is_file() and p.suffix != ".md")
+        whole = key_of({path.name: file_digest(path) for path in files})
+    else:
+        whole = file_digest(checkpoint)[:16]
+    return {
+        "asr": spec.backend,
+        "weights": whole,
+        "beam_size": spec.beam_size,
+        "batch": spec.batch,
+        "arithmetic": spec.arithmetic,
+        "protocol": _module(spec).PROTOCOL,
+    }
+
+
+def make_listener(spec: AsrSpec, checkpoint: str, device: str, threads: int) -> Listener:
+    """The listener of a specification; raises ValueError for float16 on a CPU."""
+    if spec.arithmetic == "float16" and not device.startswith("cuda"):
+        raise ValueError("asr.arithmetic: float16 needs a GPU; use float32")
+    half = spec.arithmetic == "float16"
+    match spec.backend:
+        case "openai-whisper":
+            from bench.listening.whisper import WhisperListener
+
+            return WhisperListener(Path(checkpoint), device, spec.beam_size, half)
+        case "faster-whisper":
+            from bench.listening.faster import FasterListener
+
+            return FasterListener(Path(checkpoint), device, spec.beam_size, half, threads)
+        case "transformers-ctc":
+            from bench.listening.ctc import CtcListener
+
+            return CtcListener(Path(checkpoint), device, half)
