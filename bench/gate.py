@@ -26,7 +26,7 @@ from bench.yamlfile import parse
 PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
 """Exit codes; 2 is bad usage and 3 a run that failed, as for every command."""
 FIRST = 12
-"""Items of the first look: enough for what is gross, or the same. A later one has twice as many."""
+"""Items of the first look, enough for what is gross. A later one has twice as many."""
 _CODES = {Verdict.PASS: PASS, Verdict.REGRESSED: REGRESSED, Verdict.INCONCLUSIVE: INCONCLUSIVE}
 
 
@@ -163,7 +163,7 @@ def look_sizes(most: int) -> list[int]:
 def gate(plan: Plan) -> int:
     """Judges quality, and speed where a base is named; an exit code (see the constants).
 
-    Looks at more items while quality is inconclusive and there is budget; every look shares the
+    Looks at more items while quality has not regressed and there is budget; every look shares the
     rate of false alarms. Raises UserError for what cannot be used and RuntimeError where the run
     or this checkout's speed fails.
     """
@@ -219,7 +219,8 @@ def _looks(
         findings = judge(golden, look.found, look.items, rule)
         # The next look doubles the items, so it takes about as long again as all so far.
         last, spent = time.monotonic() - before, time.monotonic() - started
-        if overall(findings) != Verdict.INCONCLUSIVE or spent + 2 * last > plan.budget:
+        # A pass takes all that can be looked at: what is rare is not among the first few.
+        if overall(findings) == Verdict.REGRESSED or spent + 2 * last > plan.budget:
             break
     return look, findings, ""
 

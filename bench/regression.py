@@ -20,7 +20,11 @@ METRICS = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 MARGIN_POINTS, MARGIN_SHARE = 0.5, 0.02
 """A loss below half a point or 2% of the golden's score, whichever is more, is none."""
 ALARM = 0.05
-"""The rate of false alarms over all that is compared in one gate, and of missed regressions."""
+"""The rate of false alarms over all that is compared in one gate.
+
+Also the level at which a score has to be shown as kept. A pass needs that of all scores at the last
+look, so their number and the looks make it no more likely by chance.
+"""
 FEWEST = 24
 """Items below which an interval is not trusted, unless nothing differs."""
 FAILED_MORE = 0.02
@@ -71,14 +75,6 @@ class Rule:
         """The level of one test: of scores, ends of speech and duration, in all cells and looks."""
         return ALARM / ((len(METRICS) + 2) * self.cells * self.looks)
 
-    @property
-    def missed(self) -> float:
-        """The level at which a score has to be shown as kept: only looks share it.
-
-        A pass needs every score to be kept, so their number makes it no more likely by chance.
-        """
-        return ALARM / self.looks
-
 
 _SAME = ("data", "references", "normaliser", "tokeniser", "metrics", "idf", "asr", "hear")
 
@@ -111,7 +107,7 @@ def quality(
             continue
         score, error = float(base[name]), float(drawn.std())
         # The levels are too far out for quantiles of the replicates.
-        low = seen - student(1 - rule.missed, freedom) * error
+        low = seen - student(1 - ALARM, freedom) * error
         high = seen + student(1 - rule.alarm, freedom) * error
         margin = rule.margin(score)
         if few:

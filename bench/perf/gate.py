@@ -5,7 +5,7 @@ bench.perf.stored), speed from replicates that were really measured, some really
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from bench.golden import Golden, read_golden
 from bench.perf.stored import Stored, read_stored, simulated
 from bench.progress import progress
 from bench.regression import Finding, Rule, Verdict, judge, overall
-from bench.speed import ROUNDS, Replicate, interleaved, judge_speed, measured
+from bench.speed import ROUNDS, Replicate, Way, judge_speed, measured
 
 DELAY = 0.1
 """The share by which every decoding step is really slowed."""
@@ -38,13 +38,13 @@ def _shares(verdicts: Mapping[str, Sequence[Verdict]]) -> Shares:
 
 
 def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Verdict:
-    """What a gate says of a job of one cell, looking at more items while it cannot tell."""
+    """What a gate of a job of one cell says, look by look, if its budget is enough for all."""
     sizes = look_sizes(items)
     rule = Rule(margin, len(sizes))
     names = base.rows["item"].to_list()
     for size in sizes:
         found = overall(judge(base, head, names[:size], rule))
-        if found != Verdict.INCONCLUSIVE:
+        if found == Verdict.REGRESSED:
             break
     return found
 
@@ -65,16 +65,10 @@ def measure_speed(weights: str, rounds: int, save: Path) -> int:
     """Measures replicates of this checkout, twice as it is and once slowed, and saves them all."""
     from bench.perf.machine import save as save_figures
 
-    here = Path.cwd()
-
-    def way(share: float) -> Callable[[], Replicate]:
-        return lambda: measured(here, weights, delay=share)
-
-    ways = [way(0.0), way(0.0), way(DELAY)]
-    found, canaries = interleaved(ways, rounds)
+    ways = [Way(Path.cwd(), weights, delay=share) for share in (0.0, 0.0, DELAY)]
+    found, canaries = measured(ways, rounds)
     pairs = zip(_WAYS, found, strict=True)
     replicates = {name: [asdict(one) for one in some] for name, some in pairs}
-
     save_figures({"replicates": replicates, "canaries": canaries}, save)
     return 0
 

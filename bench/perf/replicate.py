@@ -1,8 +1,9 @@
 """One replicate of a speed comparison: a fresh process that decodes a few test pictures.
 
-`python -P replicate.py WEIGHTS IMAGES DELAY` prints one line of JSON. It measures the pixvox that
-is first on its path, whatever checkout this file lies in. Counters are functions of the code and
-the weights alone; seconds and memory are the machine's too.
+`python -P replicate.py WEIGHTS IMAGES DELAY` warms up, then measures once for every line that it
+reads, so that two of them can take turns; it answers with a line of JSON each, and at the end with
+what it is and counted. It measures the pixvox that is first on its path, whatever checkout this
+file lies in. Counters are functions of the code and the weights alone.
 """
 
 import json
@@ -13,7 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROUNDS = 6
+ENCODINGS = 4
+"""One encoding of all pictures is too short to be timed."""
 
 
 def _delayed(engine: Any, share: float) -> None:
@@ -40,11 +42,8 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def replicate(weights: str, images: int, delay: float = 0.0) -> dict[str, Any]:
-    """Encodes, decodes and commits the first shipped pictures: once to warm up, then measured.
-
-    Seconds are the fastest of a few rounds: what other processes take is only ever added.
-    """
+def replicate(weights: str, images: int, delay: float = 0.0) -> None:
+    """Encodes, decodes and commits the first shipped pictures, once for every line of its input."""
     import torch
 
     import pixvox
@@ -75,23 +74,25 @@ def replicate(weights: str, images: int, delay: float = 0.0) -> dict[str, Any]:
     none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
     asked = [Request(item.id, number, none) for number, item in enumerate(items)]
 
-    def once() -> tuple[float, float, list[Any]]:
+    def once() -> tuple[dict[str, float], list[Any]]:
         started = time.perf_counter()
         with torch.inference_mode():
-            states = torch.cat(
-                [model.encode_images(load_image(item.image, size)[None]) for item in items]
-            )
+            for _ in range(ENCODINGS):
+                states = torch.cat(
+                    [model.encode_images(load_image(item.image, size)[None]) for item in items]
+                )
         encoded = time.perf_counter()
         made = engine.generate(states, asked)
-        return encoded - started, time.perf_counter() - encoded, made
+        return {"encoding": encoded - started, "decoding": time.perf_counter() - encoded}, made
 
-    once()
-    calls, before = 0, engine.steps_run
-    encoding, decoding, made = once()
-    steps, encoded = engine.steps_run - before, calls
-    for _ in range(ROUNDS - 1):
-        again = once()
-        encoding, decoding = min(encoding, again[0]), min(decoding, again[1])
+    def tell(facts: dict[str, Any]) -> None:
+        print(json.dumps(facts), flush=True)
+
+    _, made = once()
+    steps, encoded = engine.steps_run, calls // ENCODINGS
+    tell({"code": str(Path(pixvox.__file__).resolve())})
+    for _ in sys.stdin:
+        tell(once()[0])
     rows = [
         Spoken(item.id, "ok", units=packed(one.units.numpy()), codebooks=one.units.shape[0])
         for item, one in zip(items, made, strict=True)
@@ -99,19 +100,19 @@ def replicate(weights: str, images: int, delay: float = 0.0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         Ledger(Path(name)).append("spoken", "replicate", frame(rows, SPOKEN_SCHEMA))
         committed = sum(part.stat().st_size for part in Path(name).rglob("*.parquet"))
-    return {
-        "code": str(Path(pixvox.__file__).resolve()),
-        "weights": digest(folder),
-        "seconds": {"encoding": encoding, "decoding": decoding},
-        "peak_mb": peak_mb(),
-        "counters": {
-            "decoder steps": steps,
-            "encoder calls": encoded,
-            "tokens": sum(one.units.numel() for one in made),
-            "bytes committed": committed,
-        },
-    }
+    tell(
+        {
+            "weights": digest(folder),
+            "peak_mb": peak_mb(),
+            "counters": {
+                "decoder steps": steps,
+                "encoder calls": encoded,
+                "tokens": sum(one.units.numel() for one in made),
+                "bytes committed": committed,
+            },
+        }
+    )
 
 
 if __name__ == "__main__":
-    print(json.dumps(replicate(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))))
+    replicate(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

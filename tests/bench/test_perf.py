@@ -14,7 +14,7 @@ from bench.metrics.corpus import scores
 from bench.perf.decode import floor_seconds
 from bench.perf.stored import LOSS, read_stored, simulated
 from bench.regression import Rule, Verdict, judge, overall
-from bench.speed import measured
+from bench.speed import Way, WayError, one_round
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
 
@@ -45,10 +45,12 @@ def test_company_changes_no_unit(tmp_path: Path) -> None:
 
 def test_a_replicate_measures_the_checkout_that_it_is_given(tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
-    with pytest.raises(RuntimeError, match="no pixvox of its own"):
-        measured(tmp_path / "base", WEIGHTS, images=1)
+    with pytest.raises(WayError, match="no pixvox of its own"):
+        one_round([Way(tmp_path / "base", WEIGHTS, images=1)], 1)
     shutil.copytree(ROOT / "pixvox", tmp_path / "base" / "pixvox")
-    base, head = (measured(folder, WEIGHTS, images=2) for folder in (tmp_path / "base", ROOT))
+    ways = [Way(folder, WEIGHTS, images=2) for folder in (tmp_path / "base", ROOT)]
+    base, head = one_round(ways, 2)
+    assert [len(one.seconds["decoding"]) for one in (base, head)] == [2, 2]
     assert base.counters == head.counters
     assert base.counters["encoder calls"] == 2
     assert base.weights == head.weights
