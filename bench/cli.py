@@ -171,8 +171,6 @@ def _gate(arguments: argparse.Namespace) -> int:
     from bench import gate
     from bench.errors import UserError
 
-    if arguments.accept:
-        return gate.accept(arguments.job, arguments.baseline)
     plan = gate.Plan(
         arguments.job,
         arguments.baseline,
@@ -186,6 +184,8 @@ def _gate(arguments: argparse.Namespace) -> int:
         arguments.allow_inconclusive,
     )
     try:
+        if arguments.accept:
+            return gate.accept(arguments.job, arguments.baseline)
         return gate.gate(plan)
     except (UserError, RuntimeError):
         raise

@@ -19,7 +19,8 @@ from bench.golden import Golden, read_golden
 from bench.perf.stored import Stored, read_stored, simulated
 from bench.progress import progress
 from bench.regression import Finding, Rule, Verdict, judge, overall
-from bench.speed import ROUNDS, Replicate, Way, judge_speed, measured
+from bench.speed import ROUNDS, judge_speed
+from bench.turns import Replicate, Way, measured
 
 DELAY = 0.1
 """The share by which every decoding step is really slowed."""

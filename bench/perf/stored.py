@@ -18,11 +18,10 @@ from bench.errors import UserError
 from bench.golden import Golden, matrix
 from bench.metrics.corpus import joined, scores
 from bench.metrics.types import Array
+from bench.perf.statistics import LOSS
 from bench.scoring import Scorer
 from bench.signature import Signature
 
-LOSS = 2.0
-"""BLEU-4 points of the regression that a gate has to find."""
 KEPT = 0.7
 """The share that is left of truncated speech, and of its words."""
 TOUCHED = {"silent": 0.1, "dropped": 0.05}

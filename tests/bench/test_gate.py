@@ -20,7 +20,8 @@ from bench.regression import Rule, Verdict, incomparable, judge, overall
 from bench.report.ci import Shown, annotations, comment, junit
 from bench.report.worst import Worst, worst_items
 from bench.signature import Signature
-from bench.speed import Replicate, judge_speed, order
+from bench.speed import judge_speed
+from bench.turns import Replicate, order
 
 ITEMS = 200
 CELL = "Delay at 0%, seed 0, whole, openai-whisper tiny.en"

@@ -12,9 +12,10 @@ from bench.cli import main
 from bench.golden import matrix, read_golden
 from bench.metrics.corpus import scores
 from bench.perf.decode import floor_seconds
-from bench.perf.stored import LOSS, read_stored, simulated
+from bench.perf.statistics import LOSS
+from bench.perf.stored import read_stored, simulated
 from bench.regression import Rule, Verdict, judge, overall
-from bench.speed import Way, WayError, one_round
+from bench.turns import Way, WayError, one_round
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
 
