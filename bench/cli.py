@@ -166,10 +166,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
-    import traceback
-
     from bench import gate
-    from bench.errors import UserError
 
     plan = gate.Plan(
         arguments.job,
@@ -183,16 +180,9 @@ def _gate(arguments: argparse.Namespace) -> int:
         arguments.links,
         arguments.allow_inconclusive,
     )
-    try:
-        if arguments.accept:
-            return gate.accept(arguments.job, arguments.baseline)
-        return gate.gate(plan)
-    except (UserError, RuntimeError):
-        raise
-    except Exception:
-        # Python's own status for a bug is 1, which here says that somebody's change is bad.
-        traceback.print_exc()
-        return 3
+    if arguments.accept:
+        return gate.accept(arguments.job, arguments.baseline)
+    return gate.gate(plan)
 
 
 def _trend(arguments: argparse.Namespace) -> int:
@@ -289,7 +279,7 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; bad input is one line on stderr and status 2, a failed run 3."""
+    """Runs a command; bad input is one line on stderr and status 2, a failed run 3, as is a bug."""
     arguments = _parser().parse_args(argv)
     commands = {
         "run": _run,
@@ -305,14 +295,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "model": _model,
         "perf": _perf,
     }
-    from bench.errors import UserError
+    from bench.errors import RunFailed, UserError
 
     try:
         return commands[arguments.command](arguments)
     except UserError as error:
         print(f"pixvox: {error}", file=sys.stderr)
         return 2
-    except RuntimeError as error:
+    except RunFailed as error:
         print(f"pixvox: {error}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
@@ -321,6 +311,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = "" if arguments.command == "gate" else " what was done is kept."
         print(f"\nstopped;{kept} Go on with: {again}", file=sys.stderr)
         return 130
+    except Exception:
+        import traceback
+
+        # A bug shows itself. Python's own status for it is 1, which is the gate's REGRESSED.
+        traceback.print_exc()
+        return 3
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cluster.session import ray_session, sizes
+from bench.errors import RunFailed
 from bench.evaluation import Evaluation
 from bench.pipeline import Pipeline, Plan
 from bench.progress import Progress
@@ -36,7 +37,7 @@ def make_whole(
     """Speaks and hears all that is missing.
 
     Where `stop` says so nothing new is begun; what is in flight is committed, and
-    KeyboardInterrupt raised. Raises RuntimeError where a row is missing after all.
+    KeyboardInterrupt raised. Raises RunFailed where a row is missing after all.
     """
     for cell in run.cells:
         if cell.asr is None:
@@ -61,4 +62,4 @@ def make_whole(
             if any(not run.heard[cell.heard_key].full for cell in cells):
                 Pipeline(run, plan, cells, asr, checkpoint, report, stop).run()
     if run.missing:
-        raise RuntimeError(f"{run.missing} rows did not come back; run the job again")
+        raise RunFailed(f"{run.missing} rows did not come back; run the job again")

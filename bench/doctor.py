@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.errors import UserError
+from bench.errors import RunFailed, UserError
 from bench.spec import Job
 from bench.yamlfile import parse
 
@@ -29,7 +29,7 @@ class _Check:
         from bench.metrics.tokens import tokenise
 
         if tokenise(["Two dogs run."]) != ["two dogs run"]:
-            raise RuntimeError("the PTB tokeniser gives other tokens; reinstall pycocoevalcap")
+            raise RunFailed("the PTB tokeniser gives other tokens; reinstall pycocoevalcap")
         return "PTB tokeniser runs"
 
     def dataset(self) -> str:
@@ -55,7 +55,7 @@ class _Check:
             self.rows += [(cell.system, row) for _, row in made]
         failed = [row.reason for _, row in self.rows if row.status != "ok"]
         if failed:
-            raise RuntimeError(failed[0])
+            raise RunFailed(failed[0])
         return f"{self.item.id}: {len(self.rows)} speeches"
 
     def listen(self) -> str:
@@ -70,7 +70,7 @@ class _Check:
             keep = self.folder / f"{number}.wav"
             heard = listener.work((system, "whole", [ToHear(row, self.item, keep)]))[0]
             if heard.status != "ok":
-                raise RuntimeError(heard.reason)
+                raise RunFailed(heard.reason)
             texts.append(heard.transcript)
         self.transcripts = texts
         return f"{asr.label} heard {texts[0]!r}"
@@ -94,7 +94,7 @@ class _Check:
         rows = [row for _, row in self.rows[:1]]
         ledger.append("spoken", "doctor", frame(rows, SPOKEN_SCHEMA))
         if ledger.rows("spoken", "doctor", SPOKEN_SCHEMA).height != 1:
-            raise RuntimeError("the row did not come back")
+            raise RunFailed("the row did not come back")
         return "row committed and read back"
 
 
@@ -118,7 +118,7 @@ def examine(path: Path | None) -> int:
     for name, stage in stages:
         try:
             console.print(f"[green]ok[/green]      {name:8} {escape(stage())}")
-        except (UserError, RuntimeError, ValueError, OSError, ImportError) as error:
+        except (UserError, RunFailed, RuntimeError, ValueError, OSError, ImportError) as error:
             console.print(f"[red]missing[/red] {name:8} {escape(' '.join(str(error).split()))}")
             return 1
     return 0

@@ -1,11 +1,15 @@
-"""The one error that users cause: bad input, told in one line with its mend."""
+"""The two errors that end a command with one line; everything else is a bug and shows itself."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class UserError(ValueError):
-    """Input that cannot be used; the message names the file, the item and the mend."""
+    """Input that cannot be used; the message names the file, the item and the fix."""
+
+
+class RunFailed(Exception):
+    """A run that could not be finished through no fault of its input; says what to do next."""
 
 
 @contextmanager

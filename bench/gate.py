@@ -12,7 +12,7 @@ import polars as pl
 
 from bench.bitwise import exact
 from bench.cells import Cell
-from bench.errors import UserError
+from bench.errors import RunFailed, UserError
 from bench.golden import Golden, cell_id, gathered, read_golden, write_golden
 from bench.regression import Finding, Rule, Verdict, incomparable, judge, overall
 from bench.report.ci import Shown, prepare, publish
@@ -105,7 +105,7 @@ def _look(job: Path, runs: Path, items: int | None) -> Look:
         scores = scored(ready)
         lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
         if lost:
-            raise RuntimeError(f"{lost} rows were lost to processes that died; run the gate again")
+            raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
         found = gathered(ready.job.name, fingerprint(), scores, ready.evaluation.ledger)
         cells = {cell_id(one): one.cell for one in scores}
         return Look(found, [item.id for item in ready.evaluation.items], cells, ready.folder)
@@ -114,7 +114,7 @@ def _look(job: Path, runs: Path, items: int | None) -> Look:
 def accept(job: Path, folder: Path) -> int:
     """Runs the job and keeps what it gave as a new golden; nothing old is changed.
 
-    Raises UserError for a folder that is none, RuntimeError where a cell spoke nothing.
+    Raises UserError for a folder that is none, RunFailed where a cell spoke nothing.
     """
     if folder.is_file():
         raise UserError(f"{folder}: is a file; goldens are not replaced, name their folder")
@@ -122,7 +122,7 @@ def accept(job: Path, folder: Path) -> int:
         golden = _look(job, runs, None).found
     for cell in golden.signatures:
         if golden.rows.filter(cell=cell, status="ok").is_empty():
-            raise RuntimeError(f"{cell}: every item failed, which is nothing to judge others by")
+            raise RunFailed(f"{cell}: every item failed, which is nothing to judge others by")
     path = write_golden(golden, folder)
     print(f"{path}: a new golden of {golden.rows.height} rows; commit it, and name it in your CI")
     return PASS
@@ -164,7 +164,7 @@ def gate(plan: Plan) -> int:
     """Judges quality, and speed where a base is named; an exit code (see the constants).
 
     Looks at more items while quality has not regressed and there is budget; every look shares the
-    rate of false alarms. Raises UserError for what cannot be used and RuntimeError where the run
+    rate of false alarms. Raises UserError for what cannot be used and RunFailed where the run
     or this checkout's speed fails.
     """
     started = time.monotonic()

@@ -101,7 +101,7 @@ def checkout(revision: str) -> Iterator[Path]:
 
 
 def against(revision: str, weights: str) -> list[Finding]:
-    """This checkout's speed against a git revision's; raises RuntimeError if this cannot run."""
+    """This checkout's speed against a git revision's; raises RunFailed if this cannot run."""
     head = Way(Path(_git("rev-parse", "--show-toplevel")), weights)
     with checkout(revision) as folder:
         base = Way(folder, weights)

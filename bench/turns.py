@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from bench.errors import RunFailed
 from bench.progress import progress
 
 TURNS = 6
@@ -41,7 +42,7 @@ class Replicate:
     counters: dict[str, int]
 
 
-class WayError(RuntimeError):
+class WayError(RunFailed):
     """A way that cannot be measured; `way` says which."""
 
     def __init__(self, way: Way, reason: str) -> None:

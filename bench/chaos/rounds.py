@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from bench.chaos.attempt import OWN_DEATHS
+from bench.errors import RunFailed
 from bench.stub import PAUSE
 
 PROCESSES = {
@@ -129,7 +130,7 @@ def _attempt(folder: Path, items: int, kind: str, rng: random.Random) -> bool:
         code = process.wait(_PATIENCE_SECONDS)
     except subprocess.TimeoutExpired as error:
         process.kill()
-        raise RuntimeError(f"{folder}: a run hung after: {kind}") from error
+        raise RunFailed(f"{folder}: a run hung after: {kind}") from error
     return met or (die != "none" and code != 0)
 
 
@@ -152,7 +153,7 @@ def unbroken(folder: Path, items: int) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _attempt(folder, items, "none", random.Random(0))
     if not (folder / "scores.json").exists():
-        raise RuntimeError(f"{folder.parent / folder.name}.log: the unbroken run failed")
+        raise RunFailed(f"{folder.parent / folder.name}.log: the unbroken run failed")
     return folder
 
 
@@ -161,7 +162,7 @@ def one_round(
 ) -> Verdict:
     """A run hit once in each of the ways and resumed, against the unbroken one's bytes.
 
-    Raises RuntimeError where a run hangs or cannot be finished.
+    Raises RunFailed where a run hangs or cannot be finished.
     """
     kills = Counter[str]()
     for kind in kinds:
@@ -170,7 +171,7 @@ def one_round(
         (folder / name).unlink(missing_ok=True)
     _attempt(folder, items, "none", rng)
     if not (folder / "scores.json").exists():
-        raise RuntimeError(f"{folder}: the run could not be finished after: {', '.join(kinds)}")
+        raise RunFailed(f"{folder}: the run could not be finished after: {', '.join(kinds)}")
     return Verdict(1, dict(kills), *_compare(folder, whole))
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from bench.errors import RunFailed
+
 T = TypeVar("T")
 
 IN_FLIGHT = 2
@@ -71,7 +73,7 @@ def _reason(error: Exception) -> str:
 class Pool(Generic[T]):
     """`start` makes one actor; `message` turns a batch into the argument of its `work`.
 
-    Batches come from `submit` and, when none of those waits, from `source`. Raises RuntimeError
+    Batches come from `submit` and, when none of those waits, from `source`. Raises RunFailed
     where no actor can be started.
     """
 
@@ -97,12 +99,12 @@ class Pool(Generic[T]):
             # One that cannot start at all is no item's fault, so this comes before any item.
             ray.get([worker.ready for worker in self._workers], timeout=deadline)
         except GetTimeoutError as error:
-            raise RuntimeError(
+            raise RunFailed(
                 f"no place for {size} actors within {deadline:.0f} s; free the machine, or ask "
                 "for fewer (cluster.speakers, cluster.listeners)"
             ) from error
         except RayError as error:
-            raise RuntimeError(
+            raise RunFailed(
                 f"an actor did not start: {_reason(error)}; run: pixvox doctor"
             ) from error
         for worker in self._workers:
@@ -170,7 +172,7 @@ class Pool(Generic[T]):
         if len(starting) == len(self._workers) and all(
             now - w.since > self._deadline for w in starting
         ):
-            raise RuntimeError(
+            raise RunFailed(
                 f"no actor could be placed within {self._deadline:.0f} s; are there still "
                 "machines with the resources that it asks for?"
             )
@@ -224,7 +226,7 @@ class Pool(Generic[T]):
                 return
             self._workers.remove(worker)
             if not self._workers:
-                raise RuntimeError(
+                raise RunFailed(
                     f"no actor starts any more: {_reason(error)}; run: pixvox doctor"
                 ) from error
             return

@@ -16,6 +16,7 @@ from typing import Self
 
 import numpy as np
 
+from bench.errors import RunFailed
 from bench.metrics.java import LOCALE, java
 from bench.metrics.tokens import package_file
 from bench.metrics.types import Array, Hypotheses, References
@@ -65,7 +66,7 @@ def paraphrases(references: References, folder: Path) -> Path:
             break
         if attempt == 2:
             said = done.stderr.decode(errors="replace")[-300:].strip()
-            raise RuntimeError(f"METEOR's FilterParaphrase failed: {said}; run: pixvox doctor")
+            raise RunFailed(f"METEOR's FilterParaphrase failed: {said}; run: pixvox doctor")
     listed.unlink()
     partial.replace(table)
     return table
@@ -136,7 +137,7 @@ class Meteor:
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
         """METEOR's own sufficient statistics of every item, `[n, 23]`.
 
-        Raises RuntimeError where two JVMs ended or gave no answer within the deadline.
+        Raises RunFailed where two JVMs ended or gave no answer within the deadline.
         """
         try:
             return self._all(hypotheses, references)
@@ -146,7 +147,7 @@ class Meteor:
         try:
             return self._all(hypotheses, references)
         except _Ended as error:
-            raise RuntimeError(
+            raise RunFailed(
                 f"METEOR's JVM ended or gave no answer within {self.deadline:.0f} s, twice; "
                 "run: pixvox doctor"
             ) from error

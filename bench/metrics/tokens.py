@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.errors import RunFailed
 from bench.metrics.java import LOCALE, java
 
 # pycocoevalcap.tokenizer.ptbtokenizer.PUNCTUATIONS, which is dropped after tokenising.
@@ -38,7 +39,7 @@ def _tokenised(command: Sequence[str], data: bytes) -> "subprocess.CompletedProc
 def tokenise(texts: Sequence[str]) -> list[str]:
     """Each text as its lower-case tokens joined by spaces, punctuation dropped.
 
-    Raises RuntimeError where the tokeniser fails or returns another number of lines.
+    Raises RunFailed where the tokeniser fails or returns another number of lines.
     """
     if not texts:
         return []
@@ -51,12 +52,12 @@ def tokenise(texts: Sequence[str]) -> list[str]:
         # Somebody killed it; a second death is no accident.
         done = _tokenised([*command, "-preserveLines", "-lowerCase"], data)
     if done.returncode != 0:
-        raise RuntimeError(f"the PTB tokeniser failed: {done.stderr.decode()[-300:].strip()}")
+        raise RunFailed(f"the PTB tokeniser failed: {done.stderr.decode()[-300:].strip()}")
     rows = done.stdout.decode().split("\n")
     if rows and rows[-1] == "":
         rows.pop()
     # Trailing empty captions are swallowed with the final newline.
     rows += [""] * (len(lines) - len(rows)) if not any(lines[len(rows) :]) else []
     if len(rows) != len(lines):
-        raise RuntimeError(f"the PTB tokeniser returned {len(rows)} lines for {len(lines)} texts")
+        raise RunFailed(f"the PTB tokeniser returned {len(rows)} lines for {len(lines)} texts")
     return [" ".join(t for t in row.rstrip().split(" ") if t not in PUNCTUATION) for row in rows]

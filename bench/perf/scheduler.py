@@ -13,6 +13,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.errors import RunFailed
+
 SLOTS = 32
 _PAGE = resource.getpagesize()
 
@@ -68,7 +70,7 @@ def one(items: int) -> Figure:
         seconds = time.monotonic() - started
         heard = run.transcripts(run.cells[0])
         if heard["status"].to_list() != ["ok"] * items:
-            raise RuntimeError(f"{items} items: some are missing")
+            raise RunFailed(f"{items} items: some are missing")
         parts = sum(1 for _ in Path(name).rglob("part-*.parquet"))
     per_item = 1000 * (marks["done"] - marks["begun"]) / items
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
@@ -88,7 +90,7 @@ def run(sizes: list[int], save: Path | None) -> int:
             check=False,
         )
         if done.returncode != 0:
-            raise RuntimeError(f"the run of {items} items failed with status {done.returncode}")
+            raise RunFailed(f"the run of {items} items failed with status {done.returncode}")
         figure = Figure(**json.loads(done.stdout.splitlines()[-1]))
         figures.append(figure)
         print(

@@ -12,7 +12,7 @@ import torch
 from transformers import BlipVisionModel, PreTrainedModel
 
 from bench.cluster.session import ray_session
-from bench.errors import UserError
+from bench.errors import RunFailed, UserError
 from bench.spec import ClusterSpec
 from bench.training.data import Report, spoken_captions
 from bench.training.log import Log, draw, last_row
@@ -146,7 +146,7 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
 def run_pixvox(job: PixVoxJob, report: Report) -> None:
     """Trains and exports a PixVoxLM; the same call goes on where a killed one stopped.
 
-    Raises UserError for weights or data that cannot be used, RuntimeError where training failed.
+    Raises UserError for weights or data that cannot be used, RunFailed where training failed.
     """
     folder = state_folder(job)
     # In the driver first, so that bad input is one line and caches are written once.
@@ -175,7 +175,7 @@ def run_pixvox(job: PixVoxJob, report: Report) -> None:
             draw(folder)
     if failure:
         reason = " ".join(str(failure[0]).split())
-        raise RuntimeError(f"training failed; go on with the same command: {reason}")
+        raise RunFailed(f"training failed; go on with the same command: {reason}")
 
 
 def _fit(

@@ -9,6 +9,7 @@ import pytest
 
 from bench.cluster.pool import Batch, Done, Pool
 from bench.cluster.session import ray_session, sizes
+from bench.errors import RunFailed
 from bench.spec import ClusterSpec
 
 
@@ -87,7 +88,7 @@ def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
     import ray
 
     actor = ray.remote(num_cpus=0)(_doubler())
-    with pytest.raises(RuntimeError, match=r"did not start: .*no weights here"):
+    with pytest.raises(RunFailed, match=r"did not start: .*no weights here"):
         Pool(lambda: actor.remote(start=False), 1, list, deadline=60)
 
 
