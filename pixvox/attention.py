@@ -4,6 +4,11 @@ Written as compiled loops because rows stand at different positions: batched mat
 read, for every row, as much as the longest needs, and their rounding would depend on it. Here a
 row's result is a function of the row alone, whatever shares the batch, and rows that look at the
 same image read the same memory.
+
+The arithmetic is IEEE 754 float32 in the order that is written here. No sum may be reassociated
+and no product fused into a sum, so the compiler, its version, the vector width of the machine and
+whether the code was compiled in this process or loaded from numba's cache change no bit. What runs
+over independent numbers is still vectorised; sums are written as halves that are added.
 """
 
 from typing import Any
@@ -22,26 +27,44 @@ def use_threads_of_torch() -> None:
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
 
 
-# Sums may be vectorised; infinities keep their meaning, so a diverged model stays visible.
-_FAST = {"reassoc", "contract", "nsz", "arcp"}
 # Compiled on first use and cached beside this file: only functions of a module are found there
-# again, those of a function never.
-_jit: Any = numba.njit(cache=True, fastmath=_FAST, nogil=True)
-_parallel: Any = numba.njit(cache=True, fastmath=_FAST, nogil=True, parallel=True)
+# again, those of a function never. Without fastmath, for which see above.
+_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+_parallel: Any = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
 
 
 @_jit  # type: ignore[untyped-decorator]
-def _weigh(scores: Array, used: int) -> np.float32:
-    """Turns scores into exp(score - highest) and returns their sum.
+def _highest(values: Array, work: Array) -> np.float32:
+    count = values.shape[0]
+    work[:count] = values
+    while count > 1:
+        half = (count + 1) // 2
+        for i in range(count - half):
+            work[i] = max(work[i], work[half + i])
+        count = half
+    return work[0]
 
-    The exponential is 2^n times a polynomial (Cephes' expf; relative error below 2e-7),
-    because a call to the C library's cannot be vectorised.
+
+@_jit  # type: ignore[untyped-decorator]
+def _sum(values: Array, work: Array) -> np.float32:
+    count = values.shape[0]
+    work[:count] = values
+    while count > 1:
+        half = (count + 1) // 2
+        for i in range(count - half):
+            work[i] += work[half + i]
+        count = half
+    return work[0]
+
+
+@_jit  # type: ignore[untyped-decorator]
+def _exponentials(scores: Array, highest: np.float32) -> None:
+    """Turns scores into exp(score - highest).
+
+    The exponential is 2^n times a polynomial (Cephes' expf; relative error below 2e-7): a call to
+    the C library's cannot be vectorised, and another library would round otherwise.
     """
-    highest = scores[0]
-    for s in range(used):
-        highest = max(highest, scores[s])
-    bits = np.empty(used, np.int32)
-    for s in range(used):
+    for s in range(scores.shape[0]):
         x = max(scores[s] - highest, np.float32(-87))
         n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
         x = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
@@ -51,46 +74,50 @@ def _weigh(scores: Array, used: int) -> np.float32:
         y = y * x + np.float32(4.1665795894e-2)
         y = y * x + np.float32(1.6666665459e-1)
         y = y * x + np.float32(5.0000001201e-1)
-        scores[s] = y * x * x + x + np.float32(1)
-        bits[s] = (np.int32(n) + np.int32(127)) << np.int32(23)
-    powers = bits.view(np.float32)
-    total = np.float32(0)
-    for s in range(used):
-        scores[s] *= powers[s]
-        total += scores[s]
-    return total
+        power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+        scores[s] = (y * x * x + x + np.float32(1)) * power
 
 
 @_jit  # type: ignore[untyped-decorator]
-def _across(query: Array, keys: Array, scores: Array) -> None:
-    for d in range(query.shape[0]):
-        for s in range(scores.shape[0]):
-            scores[s] += query[d] * keys[d, s]
-
-
-@_jit  # type: ignore[untyped-decorator]
-def _along(query: Array, keys: Array, scores: Array) -> None:
-    for s in range(scores.shape[0]):
-        total = np.float32(0)
-        for d in range(query.shape[0]):
-            total += query[d] * keys[s, d]
-        scores[s] = total
-
-
-@_jit  # type: ignore[untyped-decorator]
-def _gather(scores: Array, values: Array, out: Array) -> None:
-    used, size = scores.shape[0], out.shape[0]
+def _attend_one(query: Array, keys: Array, values: Array, used: int, out: Array) -> None:
+    """One head of one row: the first `used` keys `[D, S]` and values `[S, D]`, into `out [D]`."""
+    size = query.shape[0]
     scale = np.float32(1.0 / np.sqrt(size))
-    for s in range(used):
-        scores[s] *= scale
-    total = _weigh(scores, used)
-    summed = np.zeros(size, np.float32)
-    for s in range(used):
-        share = scores[s]
-        for d in range(size):
-            summed[d] += share * values[s, d]
+    scores, work = np.zeros(used, np.float32), np.empty(used, np.float32)
+    # Four at a time, because a pass over the scores costs more than its products.
+    fours = size - size % 4
+    for d in range(0, fours, 4):
+        a, b, c, e = (
+            query[d] * scale,
+            query[d + 1] * scale,
+            query[d + 2] * scale,
+            query[d + 3] * scale,
+        )
+        for s in range(used):
+            scores[s] += (a * keys[d, s] + b * keys[d + 1, s]) + (
+                c * keys[d + 2, s] + e * keys[d + 3, s]
+            )
+    for d in range(fours, size):
+        a = query[d] * scale
+        for s in range(used):
+            scores[s] += a * keys[d, s]
+    _exponentials(scores, _highest(scores, work))
+    total = _sum(scores, work)
     for d in range(size):
-        out[d] = summed[d] / total
+        out[d] = np.float32(0)
+    fours = used - used % 4
+    for s in range(0, fours, 4):
+        a, b, c, e = scores[s], scores[s + 1], scores[s + 2], scores[s + 3]
+        for d in range(size):
+            out[d] += (a * values[s, d] + b * values[s + 1, d]) + (
+                c * values[s + 2, d] + e * values[s + 3, d]
+            )
+    for s in range(fours, used):
+        a = scores[s]
+        for d in range(size):
+            out[d] += a * values[s, d]
+    for d in range(size):
+        out[d] /= total
 
 
 @_parallel  # type: ignore[untyped-decorator]
@@ -103,24 +130,19 @@ def attend(queries: Array, keys: Array, values: Array, owner: Array, out: Array)
     for index in numba.prange(queries.shape[0] * heads):
         b, h = index // heads, index % heads
         m = owner[b]
-        scores = np.zeros(values.shape[2], np.float32)
-        _across(queries[b, h], keys[m, h], scores)
-        _gather(scores, values[m, h], out[b, h])
+        _attend_one(queries[b, h], keys[m, h], values[m, h], values.shape[2], out[b, h])
 
 
 @_parallel  # type: ignore[untyped-decorator]
 def append_and_attend(qkv: Array, keys: Array, values: Array, position: Array, out: Array) -> None:
     """Writes row b's key and value at `position[b]`, then attends to what it has so far.
 
-    `qkv [B, 3, H, D]`; keys and values lie `[B, H, S, D]`, because they grow: in the other order
-    each step would touch as many pages as a head has numbers.
+    `qkv [B, 3, H, D]`, into `out [B, H, D]`; keys lie `[B, H, D, S]`, values `[B, H, S, D]`.
     """
     heads = qkv.shape[2]
     for index in numba.prange(qkv.shape[0] * heads):
         b, h = index // heads, index % heads
         at = position[b]
-        keys[b, h, at] = qkv[b, 1, h]
+        keys[b, h, :, at] = qkv[b, 1, h]
         values[b, h, at] = qkv[b, 2, h]
-        scores = np.empty(at + 1, np.float32)
-        _along(qkv[b, 0, h], keys[b, h], scores)
-        _gather(scores, values[b, h], out[b, h])
+        _attend_one(qkv[b, 0, h], keys[b, h], values[b, h], at + 1, out[b, h])

@@ -18,8 +18,9 @@ from pixvox.patterns import Layout, layout
 from pixvox.sampling import Decoding, choose, item_noise
 from pixvox.stepper import Stepper
 
-PROTOCOL = 2
-"""Raised when a change here changes units; part of every cell's id."""
+PROTOCOL = 3
+"""Raised when a change changes units, how it rounds (pixvox.attention, pixvox.linear) included;
+part of every cell's key."""
 
 _WINDOW = 64
 """Positions that a graph's attention reads grow by this many."""

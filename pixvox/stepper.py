@@ -20,7 +20,7 @@ from pixvox.modeling import PixVoxLM
 @dataclass(frozen=True)
 class _Layer:
     """One layer's weights and caches: keys and values `[B, H, S, D]`, the image's `[I, H, P, D]`;
-    the image's keys are `[I, H, D, P]` where attention is ragged."""
+    where attention is ragged, keys are `[B, H, D, S]` and `[I, H, D, P]`."""
 
     layer: DecoderLayer
     qkv: Ready
@@ -73,9 +73,9 @@ class Stepper:
                 Ready([layer.crossattention.output], slots),
                 Ready([layer.intermediate], slots, gelu=True),
                 Ready([layer.output], slots),
+                self._keys(*own),
                 self._zeros(*own),
-                self._zeros(*own),
-                self._image_keys(*shared),
+                self._keys(*shared),
                 self._zeros(*shared),
             )
             for layer in (cast(DecoderLayer, layer) for layer in self.model.layers)
@@ -90,7 +90,7 @@ class Stepper:
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
-    def _image_keys(self, rows: int, heads: int, length: int, size: int) -> Tensor:
+    def _keys(self, rows: int, heads: int, length: int, size: int) -> Tensor:
         return self._zeros(rows, heads, *((length, size) if self.dense else (size, length)))
 
     @torch.inference_mode()
