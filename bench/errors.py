@@ -18,7 +18,7 @@ def bad_input() -> Iterator[None]:
 
     For commands whose work starts by loading what the user named.
     """
-    from pixvox.weights import WeightsError
+    from pixvox.digests import WeightsError
 
     try:
         yield

@@ -25,8 +25,9 @@ from bench.systems.specs import (
 )
 from pixvox.codec import codec_facts
 from pixvox.decoding import PROTOCOL
+from pixvox.digests import WeightsError, digest, file_digest
 from pixvox.patterns import PATTERN_NAMES, layout
-from pixvox.weights import WeightsError, digest, file_digest, resolve
+from pixvox.weights import resolve
 
 SPEECH_PROTOCOL = 2
 """Raised when a change makes the same system speak differently (prompt cut, resampling, …)."""

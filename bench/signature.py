@@ -52,12 +52,12 @@ def idf_digest(references: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def asr_text(cell: Cell, facts: Mapping[str, Any]) -> str:
-    """Who listened and how."""
+    """The ASR and how it decoded. A model is its digest, for its name may be a path."""
     if cell.asr is None:
         return "none"
     how = f"beam{cell.asr.beam_size}" if cell.asr.beam_size else "greedy"
-    name = cell.asr.label.replace(" ", "/")
-    return f"{name}@{facts['weights']}.{how}.{cell.asr.arithmetic}.v{facts['protocol']}"
+    engine = f"{cell.asr.backend}@{facts['weights']}"
+    return f"{engine}.{how}.{cell.asr.arithmetic}.v{facts['protocol']}"
 
 
 def signature(

@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import BlipVisionConfig
 
 from pixvox.configuration import PixVoxConfig
+from pixvox.digests import WeightsError, read_tensors
 from pixvox.modeling import PixVoxLM
-from pixvox.weights import WeightsError, read_tensors, resolve
+from pixvox.weights import resolve
 
 _DECODER = "text_decoder.bert."
 _NAMES = (

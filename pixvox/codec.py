@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from transformers import EncodecConfig, EncodecModel
 
+from pixvox.digests import WeightsError, archive_digest, digest
 from pixvox.official_encodec import load_official
-from pixvox.weights import WeightsError, digest, file_digest, file_of, resolve
+from pixvox.weights import file_of, resolve
 
 
 class UnitsError(ValueError):
@@ -28,7 +29,7 @@ def codec_facts(name: str, bandwidth: float) -> tuple[str, int]:
     Raises WeightsError where the codec cannot be had or has no such bandwidth.
     """
     if name.endswith(".th"):
-        fingerprint, config = file_digest(file_of(name))[:16], EncodecConfig()
+        fingerprint, config = archive_digest(file_of(name)), EncodecConfig()
     else:
         folder = resolve(name)
         fingerprint, config = digest(folder), EncodecConfig.from_pretrained(folder)

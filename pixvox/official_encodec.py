@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import EncodecConfig, EncodecModel
 
-from pixvox.weights import WeightsError, file_digest, load_pickle
+from pixvox.digests import WeightsError, file_digest, load_pickle
 
 _RENAMES = (
     (r"^(encoder|decoder)\.model\.", r"\1.layers."),

@@ -19,10 +19,10 @@ from torch import Tensor, distributed
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pixvox.checkpoint import load_state, save_state
+from pixvox.digests import WeightsError
 from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.schedule import cosine
-from pixvox.weights import WeightsError
 
 
 @dataclass(frozen=True)

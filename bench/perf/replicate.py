@@ -51,10 +51,11 @@ def replicate(weights: str, images: int, delay: float = 0.0) -> None:
     from bench.ledger import Ledger
     from bench.rows import SPOKEN_SCHEMA, Spoken, frame, packed
     from pixvox.decoding import Engine, Request
+    from pixvox.digests import digest
     from pixvox.images import load_image
     from pixvox.modeling import PixVoxLM
     from pixvox.sampling import Decoding
-    from pixvox.weights import digest, resolve
+    from pixvox.weights import resolve
 
     torch.set_num_threads(1)
     folder = resolve(weights)

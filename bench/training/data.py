@@ -21,10 +21,10 @@ from bench.datasets.types import Item
 from bench.errors import UserError
 from bench.training.spec import Data, ScenesData
 from pixvox.codec import Codec
+from pixvox.digests import file_digest
 from pixvox.images import ImageError, load_pixels, normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training import SpokenCaptions
-from pixvox.weights import file_digest
 
 _SAVE_EVERY = 2000
 """Captions between two writes of the units' cache."""

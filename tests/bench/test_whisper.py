@@ -1,14 +1,17 @@
 """The offline Whisper: OpenAI's weights under their own names, and no clip changes another."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from bench.audio import read_speech
 from bench.datasets.types import Dataset
-from bench.listening.packaged_whisper import checkpoint
+from bench.listening.packaged_whisper import DIGEST, checkpoint
 from bench.listening.whisper import WhisperListener
 from bench.metrics.wer import wer, wer_statistics
+from pixvox.digests import archive_digest
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +22,21 @@ def listener() -> WhisperListener:
 def test_the_conversion_is_complete(listener: WhisperListener) -> None:
     saved = torch.load(checkpoint(), weights_only=True)["model_state_dict"]
     assert saved.keys() == listener.model.state_dict().keys()
+
+
+def test_the_conversion_is_the_same_wherever_it_is_made_and_made_again_where_it_is_spoilt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a"))
+    one = checkpoint()
+    assert archive_digest(one) == DIGEST
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
+    assert checkpoint().read_bytes() == one.read_bytes()
+    data = bytearray(one.read_bytes())
+    data[len(data) // 2] ^= 1
+    one.write_bytes(data)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a"))
+    assert archive_digest(checkpoint()) == DIGEST
 
 
 def test_shipped_speech_is_understood(listener: WhisperListener, scenes: Dataset) -> None:

@@ -12,8 +12,8 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from pixvox.blip import blip_config, from_blip
 from pixvox.card import PUBLISHED_TOTAL, PUBLISHED_TRAINABLE, count, count_config
 from pixvox.configuration import PixVoxConfig
+from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
-from pixvox.weights import WeightsError
 
 CODEBOOKS, SIZE = 3, 16
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pixvox.codec import Codec, UnitsError
-from pixvox.weights import WeightsError
+from pixvox.digests import WeightsError
 
 
 @pytest.fixture(scope="module")

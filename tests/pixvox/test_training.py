@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
 from pixvox.training import SpokenCaptions, Training, batches, train
-from pixvox.weights import WeightsError
 
 Make = Callable[[str], PixVoxLM]
 PLAN = Training(

@@ -1,0 +1,150 @@
+"""What weights are, as a digest of their content: names, shapes, types and numbers.
+
+The same weights have the same digest in any container (safetensors in one file or in shards, a
+PyTorch archive), whoever saved them, when and under which name.
+"""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be had or must not be used; the message says how to fix it."""
+
+
+_SAVING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "codec")
+"""What a configuration says of how and where it was saved. A PixVoxLM's codec is named by its
+digest in the field beside it."""
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def load_archive(path: Path) -> Any:
+    """What a PyTorch file holds; raises WeightsError for a damaged one, or one that holds code."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"{path}: not loaded: it is damaged, or would run code when unpickled; "
+            "save it as safetensors"
+        ) from error
+
+
+def load_pickle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a PyTorch file; raises WeightsError for one that holds anything else."""
+    held = load_archive(path)
+    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+        raise WeightsError(f"{path}: holds more than named tensors; save its state dict alone")
+    return held
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """A folder's files of weights: safetensors, or, where there are none, PyTorch archives."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
+def read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Every named tensor of a folder, a file at a time; raises WeightsError where there is none."""
+    files = weight_files(folder)
+    if not files:
+        raise WeightsError(f"{folder}: neither .safetensors nor pytorch_model.bin is there")
+    for path in files:
+        if path.suffix == ".safetensors":
+            yield from _safe_tensors(path)
+        else:
+            yield from load_pickle(path).items()
+
+
+def _safe_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as held:
+            yield from ((name, held.get_tensor(name)) for name in held.keys())  # noqa: SIM118
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: not readable as safetensors; fetch it again") from error
+
+
+def _of(value: object) -> bytes:
+    """The digest of tensors in any nesting of mappings and sequences, whatever their order."""
+    state = hashlib.sha256()
+    match value:
+        case Tensor():
+            state.update(f"tensor {value.dtype} {tuple(value.shape)}\0".encode())
+            state.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        case Mapping():
+            state.update(b"mapping\0")
+            for name in sorted(value, key=str):
+                state.update(hashlib.sha256(str(name).encode()).digest() + _of(value[name]))
+        case list() | tuple():
+            state.update(b"sequence\0")
+            for one in value:
+                state.update(_of(one))
+        case _:
+            state.update(json.dumps(value, sort_keys=True, default=str).encode())
+    return state.digest()
+
+
+def _stated(content: object) -> object:
+    """A configuration without what it says of how it was saved."""
+    if isinstance(content, dict):
+        return {k: _stated(v) for k, v in content.items() if k not in _SAVING}
+    if isinstance(content, list):
+        return [_stated(one) for one in content]
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's content; raises WeightsError where it is not there or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(f"{path}: not readable ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: not JSON ({error}); save the model again") from error
+
+
+def archive_digest(path: Path) -> str:
+    """The digest of a PyTorch file's content, 16 hex digits; raises WeightsError (load_archive)."""
+    return _of(load_archive(path)).hex()[:16]
+
+
+def digest(folder: Path) -> str:
+    """The digest of a folder of weights, 16 hex digits: its config.json and its tensors.
+
+    Raises WeightsError where either is not there, or there are no safetensors.
+    """
+    if not any(folder.glob("*.safetensors")):
+        raise WeightsError(f"{folder}: no .safetensors file; other formats are not loaded")
+    tensors = {name: _of(tensor).hex() for name, tensor in read_tensors(folder)}
+    return _of([_stated(read_json(folder / "config.json")), tensors]).hex()[:16]
+
+
+def folder_digest(folder: Path) -> str:
+    """The digest of a folder that holds a model in any format, 16 hex digits.
+
+    Its weights as tensors, its JSON as content, other files by their bytes. Cards, hidden files and
+    the index of shards say nothing of what the model computes.
+    """
+    weights = weight_files(folder)
+    parts: dict[str, object] = {}
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and p not in weights):
+        if path.name.startswith(".") or path.name.endswith((".md", ".index.json")):
+            continue
+        if path.suffix == ".json":
+            parts[path.name] = _stated(read_json(path))
+        else:
+            parts[path.name] = file_digest(path)
+    tensors = {name: _of(one).hex() for name, one in read_tensors(folder)} if weights else {}
+    return _of([parts, tensors]).hex()[:16]
