@@ -102,6 +102,9 @@ def _perf_parser(parser: argparse.ArgumentParser) -> None:
     speed.add_argument("--weights", default="zoo:pixvox-tiny-delay")
     speed.add_argument("--rounds", type=int, default=20)
     speed.add_argument("--save", type=Path, default=Path("results/perf/speed.json"))
+    units = commands.add_parser("units", help="whether units are the same in every way of running")
+    units.add_argument("--images", type=int, default=200)
+    units.add_argument("--save", type=Path, help="write the figures as JSON")
     tests = commands.add_parser("statistics", help="whether the tests reject as often as they say")
     tests.add_argument("--splits", type=int, default=200)
     tests.add_argument("--items", type=int, default=1000)
@@ -239,6 +242,10 @@ def _perf(arguments: argparse.Namespace) -> int:
         from bench.perf import gate
 
         return gate.measure_speed(arguments.weights, arguments.rounds, arguments.save)
+    if arguments.what == "units":
+        from bench.perf import units
+
+        return units.run(arguments.images, arguments.save)
     if arguments.what == "statistics":
         from bench.perf import statistics
 

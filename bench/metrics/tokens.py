@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import RunFailed
-from bench.metrics.java import LOCALE, java
+from bench.metrics.java import OPTIONS, java
 
 # pycocoevalcap.tokenizer.ptbtokenizer.PUNCTUATIONS, which is dropped after tokenising.
 PUNCTUATION = {"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"} | {
@@ -45,7 +45,7 @@ def tokenise(texts: Sequence[str]) -> list[str]:
         return []
     lines = [_LINE_BREAKS.sub(" ", text) for text in texts]
     jar = package_file("tokenizer/stanford-corenlp-3.4.1.jar")
-    command = [java(), *LOCALE, "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
+    command = [java(), *OPTIONS, "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
     data = "\n".join(lines).encode()
     done = _tokenised([*command, "-preserveLines", "-lowerCase"], data)
     if done.returncode < 0:

@@ -152,11 +152,11 @@ def show(result: dict[str, Any]) -> None:
 
 
 def run(plan: Plan, save: Path | None) -> int:
-    """Measures and prints; 1 where company changed any unit, which it must never do."""
+    """Measures and prints; 3 where company changed any unit, which it must never do."""
     from bench.progress import progress
 
     with progress() as report:
         result = measure(plan, report)
     show(result)
     save_figures(result, save)
-    return 1 if any(result["company"].values()) else 0
+    return 3 if any(result["company"].values()) else 0

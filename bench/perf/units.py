@@ -1,0 +1,170 @@
+"""`pixvox perf units`: the same units wherever, whenever and by however many threads.
+
+Every way generates the units of the demo job's six PixVoxLM cells in a fresh process: with numba's
+cache empty and filled, with one thread and two, and from a wheel installed elsewhere. They must
+agree bit for bit. A last way has the libraries use narrower vector instructions, as another
+machine would: what that changes is counted, not forbidden.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import RunFailed
+from bench.perf.machine import machine, save
+
+MODELS = ("zoo:pixvox-tiny-parallel", "zoo:pixvox-tiny-delay")
+PROMPTS = (0.0, 0.25, 0.5)
+TEMPERATURE = 0.5
+_NARROW = {
+    "NUMBA_CPU_NAME": "haswell",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+}
+"""What makes numba, oneDNN, MKL and PyTorch do as on a machine without AVX-512."""
+
+Units = Mapping[str, str]
+"""`MODEL at PROMPT, ITEM` → the digest of its units."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A fresh process: its threads, what its environment says, and where its code lies."""
+
+    name: str
+    threads: int
+    environment: Mapping[str, str]
+    code: Path | None = None
+
+
+def generated(images: int, threads: int) -> Units:
+    """Generates all cells' units of the first shipped pictures, in this process."""
+    import torch
+
+    from bench.datasets.scenes.load import load_scenes
+    from bench.systems.speakers import make_speaker
+    from bench.systems.specs import DecodingSpec, PixVoxSpec
+    from bench.systems.types import Variant
+
+    torch.set_num_threads(threads)
+    decoding = DecodingSpec(temperature=TEMPERATURE)
+    variants = tuple(Variant(f"{share:.0%}", share, decoding) for share in PROMPTS)
+    found: dict[str, str] = {}
+    for weights in MODELS:
+        spec = PixVoxSpec(kind="pixvox", label="units", weights=weights, decoding=decoding)
+        asked = [(item, variants) for item in load_scenes().items[:images]]
+        for key, row in make_speaker(spec, "cpu").speak(asked):
+            content = f"{row.status} {row.ended} ".encode() + row.units
+            found[f"{weights} at {key}, {row.item}"] = hashlib.sha256(content).hexdigest()[:16]
+    return found
+
+
+def generated_by(way: Way, images: int, folder: Path) -> Units:
+    """The same in a process of its own; raises RunFailed where it fails."""
+    code = way.code or Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "bench.perf.units", str(images), str(way.threads)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(code), **way.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RunFailed(f"{way.name}: {' '.join(done.stderr.strip().splitlines()[-1:])}")
+    found: Units = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _wheel(folder: Path) -> Path:
+    """Builds this checkout's wheel and installs it, alone, into a folder."""
+    target = folder / "a wheel elsewhere"
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    steps = (
+        [
+            "wheel",
+            "--no-deps",
+            "--wheel-dir",
+            str(folder / "built"),
+            str(Path(__file__).parents[2]),
+        ],
+        ["install", "--no-deps", "--target", str(target), "--no-index", "--find-links"],
+    )
+    for step in (steps[0], [*steps[1], str(folder / "built"), "pixvox-bench"]):
+        done = subprocess.run([*pip, *step], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RunFailed(f"pip {step[0]}: {' '.join(done.stderr.strip().splitlines()[-1:])}")
+    return target
+
+
+def ways(folder: Path) -> list[Way]:
+    """The ways that must agree, the first with nothing compiled before; last the narrow one."""
+    here = {"NUMBA_CACHE_DIR": str(folder / "numba")}
+    other = {
+        "NUMBA_CACHE_DIR": str(folder / "other numba"),
+        "HOME": str(folder / "home"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "LC_ALL": "C",
+    }
+    found = [
+        Way("first run, one thread", 1, here),
+        Way("second run, one thread", 1, here),
+        Way("second run, two threads", 2, here),
+        Way("a wheel elsewhere, first run, two threads", 2, other, _wheel(folder)),
+    ]
+    if platform.machine() == "x86_64":
+        found.append(Way("narrower vectors (AVX2)", 1, _NARROW | here))
+    return found
+
+
+def measure(images: int, report: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """How many of all speeches each way generates otherwise than the first."""
+    with tempfile.TemporaryDirectory(prefix="pixvox-units-") as name:
+        folder = Path(name)
+        asked = ways(folder)
+        units: list[Units] = []
+        for number, way in enumerate(asked):
+            report("units", number, len(asked))
+            units.append(generated_by(way, images, folder))
+        report("units", len(asked), len(asked))
+    first = units[0]
+    changed = [sum(first[name] != found[name] for name in first) for found in units]
+    counts = {way.name: count for way, count in zip(asked, changed, strict=True)}
+    narrow = [way.name for way in asked if "ONEDNN_MAX_CPU_ISA" in way.environment]
+    import torch
+
+    return {
+        "images": images,
+        "speeches": len(first),
+        "changed": {name: count for name, count in counts.items() if name not in narrow},
+        "other_machine": {name: counts[name] for name in narrow},
+        "digest": hashlib.sha256(json.dumps(first, sort_keys=True).encode()).hexdigest()[:16],
+        "machine": asdict(machine(torch.device("cpu"))),
+    }
+
+
+def run(images: int, path: Path | None) -> int:
+    """Measures, prints and saves; 3 where a way that must not change any unit did."""
+    from bench.progress import progress
+
+    with progress() as report:
+        found = measure(images, report)
+    for name, count in (found["changed"] | found["other_machine"]).items():
+        print(f"{name}: {count} of {found['speeches']} speeches differ from the first run's")
+    good = not any(found["changed"].values())
+    print(f"units {found['digest']}: {'the same in every way' if good else 'NOT the same'}")
+    save(found, path)
+    return 0 if good else 3
+
+
+if __name__ == "__main__":
+    print(json.dumps(generated(int(sys.argv[1]), int(sys.argv[2]))))
