@@ -104,6 +104,8 @@ def plot(frame: pl.DataFrame, path: Path) -> bool:
         return False
     from matplotlib.figure import Figure
 
+    from bench.figures import save_figure
+
     shown = frame.filter(pl.col("metric").is_in(SHOWN) & pl.col(along).is_not_null())
     asrs = shown["asr"].drop_nulls().unique(maintain_order=True).to_list()
     lines = [axis for axis in varied(shown) if axis not in (along, "asr", "seed", "pattern")]
@@ -129,7 +131,7 @@ def plot(frame: pl.DataFrame, path: Path) -> bool:
             panel.grid(alpha=0.3)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    save_figure(figure, path)
     return True
 
 

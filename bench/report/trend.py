@@ -47,6 +47,8 @@ def draw(found: Sequence[Series], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
+    from bench.figures import save_figure
+
     panels: dict[str, list[Series]] = {}
     for one in found:
         panels.setdefault(one.name.rpartition(" / ")[2], []).append(one)
@@ -58,7 +60,7 @@ def draw(found: Sequence[Series], path: Path) -> None:
         _panel(axis, score, lines, revisions)
     axes[-1, 0].set_xticks(list(revisions.values()), list(revisions), rotation=45, ha="right")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _panel(axis: Any, score: str, lines: Sequence[Series], revisions: dict[str, int]) -> None:

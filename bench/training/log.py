@@ -58,16 +58,17 @@ def draw(folder: Path) -> Path | None:
     if not rows:
         return None
     import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
+    from bench.figures import save_figure
 
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
     steps, losses = [row["step"] for row in rows], [row["loss"] for row in rows]
     axes.plot(steps, losses, color="0.75", linewidth=0.8, label="training")
     checked = [row for row in rows if row.get("validation")]
     codebooks = len(checked[0]["validation"]) if checked else 0
-    colours = plt.get_cmap("viridis")
+    colours = mpl.colormaps["viridis"]
     for q in range(codebooks):
         values = [row["validation"][q] for row in checked]
         colour = colours(q / max(1, codebooks - 1) * 0.85)
@@ -78,6 +79,5 @@ def draw(folder: Path) -> Path | None:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     target = folder / "loss.svg"
-    figure.savefig(target)
-    plt.close(figure)
+    save_figure(figure, target)
     return target
