@@ -8,6 +8,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,13 @@ def read_json(path: Path) -> Any:
 
 def archive_digest(path: Path) -> str:
     """The digest of a PyTorch file's content, 16 hex digits; raises WeightsError (load_archive)."""
+    found = path.stat()
+    return _archive_digest(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _archive_digest(path: Path, size: int, time: int) -> str:
+    """Once a process for a file that stays as it is, however often a job is looked at."""
     return _of(load_archive(path)).hex()[:16]
 
 
