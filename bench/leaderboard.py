@@ -18,7 +18,7 @@ from rich.table import Table
 from bench.errors import UserError
 from bench.published import SCORES
 from bench.report.terminal import make_console
-from bench.report.text import clean
+from bench.text import clean
 from bench.yamlfile import Strict
 
 PROTOCOL = (

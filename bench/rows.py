@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from bench.datasets.types import Item
+from bench.text import as_reason
 
 SPOKEN_SCHEMA: dict[str, Any] = {
     "item": pl.String,
@@ -108,5 +109,6 @@ def packed(units: "np.ndarray[Any, Any]") -> bytes:
 
 
 def frame(rows: "list[Spoken] | list[HeardRow]", schema: dict[str, Any]) -> pl.DataFrame:
-    """Rows as a Polars frame of the ledger's schema."""
-    return pl.DataFrame([asdict(row) for row in rows], schema=schema)
+    """Rows as a Polars frame of the ledger's schema; here every reason becomes one of ours."""
+    made = [asdict(row) | {"reason": as_reason(row.reason)} for row in rows]
+    return pl.DataFrame(made, schema=schema)

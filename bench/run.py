@@ -20,10 +20,10 @@ from bench.interrupt import stoppable
 from bench.ledger import Ledger
 from bench.manifest import read_manifest
 from bench.progress import progress
-from bench.report.text import clean
 from bench.results import write_report, write_rows
 from bench.scoring import CellScores, Scorer
 from bench.spec import AsrSpec, Flickr8kSpec, Job, ScenesSpec
+from bench.text import clean
 from bench.yamlfile import parse
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from bench.errors import RunFailed
+from bench.text import reason_of
 
 T = TypeVar("T")
 
@@ -66,10 +67,6 @@ def _is_machines(error: Exception) -> bool:
     return isinstance(cause, OSError | MemoryError) or "out of memory" in str(error)
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).strip().splitlines()[-1:]) or type(error).__name__
-
-
 class Pool(Generic[T]):
     """`start` makes one actor; `message` turns a batch into the argument of its `work`.
 
@@ -105,7 +102,7 @@ class Pool(Generic[T]):
             ) from error
         except RayError as error:
             raise RunFailed(
-                f"an actor did not start: {_reason(error)}; run: pixvox doctor"
+                f"an actor did not start: {reason_of(error)}; run: pixvox doctor"
             ) from error
         for worker in self._workers:
             worker.ready = None
@@ -227,7 +224,7 @@ class Pool(Generic[T]):
             self._workers.remove(worker)
             if not self._workers:
                 raise RunFailed(
-                    f"no actor starts any more: {_reason(error)}; run: pixvox doctor"
+                    f"no actor starts any more: {reason_of(error)}; run: pixvox doctor"
                 ) from error
             return
         worker.ready, worker.failed_starts = None, 0
@@ -239,17 +236,18 @@ class Pool(Generic[T]):
         reference, batch = worker.queue[0]
         try:
             result = ray.get(reference)
-        except RayActorError as error:
-            yield from self._bury(worker, f"its actor died ({type(error).__name__})")
+        except RayActorError:
+            # Which of Ray's errors says so is a matter of timing, and no part of the reason.
+            yield from self._bury(worker, "its actor died")
             return
         except RayError as error:
             if any(sign in str(error) for sign in _DEVICE_LOST):
                 # The device's context is lost with it: every later batch there would fail too.
-                yield from self._bury(worker, _reason(error))
+                yield from self._bury(worker, reason_of(error))
                 return
             worker.queue.popleft()
             worker.since = time.monotonic()
-            yield from self._split(batch, _reason(error), machine=_is_machines(error))
+            yield from self._split(batch, reason_of(error), machine=_is_machines(error))
             return
         worker.queue.popleft()
         worker.since = time.monotonic()

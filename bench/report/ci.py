@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 from bench.errors import UserError
 from bench.regression import Finding, Verdict, overall
 from bench.report.files import inert_markdown
-from bench.report.text import clean
 from bench.report.worst import Worst
+from bench.text import clean
 
 _COLOURS = {Verdict.PASS: "brightgreen", Verdict.INCONCLUSIVE: "yellow", Verdict.REGRESSED: "red"}
 _LEVELS = {Verdict.INCONCLUSIVE: "warning", Verdict.REGRESSED: "error"}

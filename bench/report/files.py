@@ -13,13 +13,13 @@ from bench.report.text import (
     HEADINGS,
     LEFT,
     block_title,
-    clean,
     columns,
     is_score,
     notes,
     plain,
     score,
 )
+from bench.text import clean
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 # What GitHub links wherever it stands; a space of no width after it keeps it from that.

@@ -6,7 +6,7 @@ from typing import Any
 from bench.comparison import Protocol
 from bench.pooling import Row, ranked
 from bench.published import SCORES
-from bench.report.text import clean
+from bench.text import clean
 
 _TYPES = {"METEOR": "meteor", "ROUGE-L": "rouge", "CIDEr": "cider"}
 

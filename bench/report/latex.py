@@ -8,13 +8,13 @@ from bench.comparison import TITLES, Protocol
 from bench.report.text import (
     LEFT,
     block_title,
-    clean,
     columns,
     is_score,
     notes,
     plain,
     score,
 )
+from bench.text import clean
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -1,25 +1,16 @@
 """Cells of a table as text, the same in every format."""
 
-import re
 from typing import Any
 
 import polars as pl
 
 from bench.comparison import Protocol
 from bench.published import SCORES
+from bench.text import clean
 
-_CONTROL = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069"
-    r"\ud800-\udfff\ufffe\uffff]"
-)
 LEFT = ("grade", "system", "training")
 """Columns whose text begins at the left."""
 HEADINGS = {"grade": ""}
-
-
-def clean(text: str) -> str:
-    """Text without control characters, which could drive a terminal or break a table."""
-    return _CONTROL.sub(" ", text)
 
 
 def columns(table: str) -> list[str]:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.report.terminal import make_console
-from bench.report.text import clean
+from bench.text import clean
 from bench.trend import Series, series_of
 
 _WIDTH, _HEIGHT = 8.0, 2.6

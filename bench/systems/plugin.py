@@ -21,6 +21,7 @@ from bench.errors import UserError
 from bench.rows import Spoken
 from bench.systems.specs import PythonSpec
 from bench.systems.types import EachItem, Variant
+from bench.text import reason_of
 
 
 def source_of(spec: PythonSpec) -> Path:
@@ -57,7 +58,7 @@ class PythonSpeaker(EachItem):
             wave = np.asarray(wave, dtype=np.float32)
         except Exception as error:
             # Whatever the user's code raises is that item's failure, with its reason.
-            raise SpeechError(f"{type(error).__name__}: {error}") from error
+            raise SpeechError(reason_of(error)) from error
         if wave.ndim != 1 or wave.size == 0 or not np.isfinite(wave).all():
             raise SpeechError(f"samples of shape {wave.shape}; finite mono [T] is wanted")
         return Spoken(item.id, "ok", audio=_flac(wave, int(rate)))

@@ -1,0 +1,101 @@
+"""What others wrote is shown safely, and a reason says the same on every run and machine."""
+
+import pytest
+
+from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
+from bench.text import LONGEST, as_reason, clean, reason_of
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x9b2Jgone", "gone"),
+        ("\x1b]0;title\x07a", "a"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bP1$r0m\x1b\\dcs", "dcs"),
+        ("\x1b]52;c;never ended", "52;c;never ended"),
+        ("a\r\nb\x00c\u2028d", "a  b c d"),
+        ("right\u202eleft\u061c\u2066", "rightleft"),
+        ("zero\u200b width\ufeff\u00ad", "zero width"),
+        ("tag\U000e0041\U000e007f", "tag"),
+        ("\udcffbyte", "\ufffdbyte"),
+        ("::error file=a::b", ": :error file=a: :b"),
+        (":\u200b:set-output name=x::y", ": :set-output name=x: :y"),
+        ("\n:::", " : : :"),
+        ("##[group]x ##vso[task.x]y ##teamcity[z]", "# #[group]x # #vso[task.x]y # #teamcity[z]"),
+        ("## a heading, #1, a: b", "## a heading, #1, a: b"),
+        ("猫 ÄÖ 🐶 שלום", "猫 ÄÖ 🐶 שלום"),
+    ],
+)
+def test_nothing_of_others_acts(hostile: str, shown: str) -> None:
+    assert clean(hostile) == shown
+    assert clean(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<Foo object at 0x7f3a10c2e5d0> is bad", "<Foo object at 0x…> is bad"),
+        ("cannot open '/home/me/My Pictures/a.jpg'", "cannot open 'a.jpg'"),
+        ("File /tmp/ab/cd.py, line 3", "File cd.py, line 3"),
+        ("C:\\Users\\me\\a.jpg: no such file", "a.jpg: no such file"),
+        (
+            "see https://example.org/a/b and and/or 3/4",
+            "see https://example.org/a/b and and/or 3/4",
+        ),
+        ("Actor(Mine, 2b1f00aa90ff)", "Actor(Mine, …)"),
+        ("ObjectRef(00ffaa1122ee)", "ObjectRef(…)"),
+        ("actor_id=2b1f00aa90ff, pid=4711, ip=10.0.0.7", "actor_id=…, pid=…, ip=…"),
+        ("Process 4711 has 2 GiB", "Process … has 2 GiB"),
+        ("<Thread(Thread-1, started 140234567)>", "<Thread(Thread-1, started …)>"),
+        ("'/tmp/tmpab12_cd9/x.wav'", "'x.wav'"),
+        ("in tmpab12_cd9", "in tmp…"),
+        ("d41d8cd98f00b204e9800998ecf8427e.wav: no such file",) * 2,
+        ("two\nlines\x1b[31m", "two lines"),
+        ("", ""),
+    ],
+)
+def test_a_reason_names_no_run_and_no_machine(text: str, reason: str) -> None:
+    assert as_reason(text) == reason
+    assert as_reason(reason) == reason
+
+
+class _Broken(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def test_a_reason_is_the_class_and_the_first_line() -> None:
+    assert reason_of(KeyError("units")) == "KeyError: 'units'"
+    assert (
+        reason_of(RuntimeError("\n  CUDA error: x\nCompile with y"))
+        == "RuntimeError: CUDA error: x"
+    )
+    assert reason_of(ValueError()) == "ValueError"
+    assert reason_of(_Broken()) == "_Broken"
+    quoted = 'Traceback (most recent call last):\n  File "x.py"\nOSError: gone'
+    assert reason_of(RuntimeError(quoted)) == "RuntimeError: OSError: gone"
+
+
+def test_what_ray_brings_back_is_the_cause_s_own_reason() -> None:
+    from ray.exceptions import ActorDiedError, RayTaskError
+
+    traceback = "Traceback (most recent call last):\nValueError: seven is refused"
+    error = RayTaskError(
+        "work", traceback, ValueError("seven\nis refused"), pid=4711, ip="10.0.0.7"
+    )
+    assert reason_of(error) == reason_of(error.as_instanceof_cause()) == "ValueError: seven"
+    # One raised while the actor was made is there as a traceback only.
+    assert reason_of(ActorDiedError(error)) == "ValueError: seven is refused"
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000, "\x1b]" * 100_000, "'/" * 100_000, "a/" * 100_000])
+def test_no_path_to_the_ledger_avoids_it(text: str) -> None:
+    text = f"{object()} said {text}\udcff\x1b[0m\n::error::"
+    spoken = frame([Spoken("a", "failed", text)], SPOKEN_SCHEMA)["reason"][0]
+    heard = frame([HeardRow("a", "failed", text)], HEARD_SCHEMA)["reason"][0]
+    assert spoken == heard == as_reason(text)
+    assert spoken.startswith("<object object at 0x…> said")
+    assert len(spoken) <= LONGEST
+    assert not any(char in spoken for char in "\x1b\n\udcff")
