@@ -303,14 +303,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "perf": _perf,
     }
     from bench.errors import RunFailed, UserError
+    from bench.text import clean
 
     try:
         return commands[arguments.command](arguments)
     except UserError as error:
-        print(f"pixvox: {error}", file=sys.stderr)
+        print(f"pixvox: {clean(str(error))}", file=sys.stderr)
         return 2
     except RunFailed as error:
-        print(f"pixvox: {error}", file=sys.stderr)
+        print(f"pixvox: {clean(str(error))}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
         again = f"pixvox {' '.join(argv if argv is not None else sys.argv[1:])}"

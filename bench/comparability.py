@@ -1,11 +1,14 @@
-"""Which rows may stand beside which: ✓ the same protocol, ≈ nearly, ✗ not, each with a reason."""
+"""Which rows may stand beside which: ✓ the same protocol, ≈ nearly, ✗ not, each with a reason.
+
+A row that measured nothing has no grade at all, which is `-`.
+"""
 
 from dataclasses import dataclass
 
 from bench.published import PublishedRow
 from bench.signature import Signature
 
-SAME, NEAR, OTHER = "✓", "≈", "✗"
+SAME, NEAR, OTHER, NONE = "✓", "≈", "✗", "-"
 
 
 @dataclass(frozen=True)
@@ -49,4 +52,20 @@ def grade_measured(one: Signature, other: Signature) -> Grade:
         for name, reason in fields.items():
             if getattr(one, name) != getattr(other, name):
                 return Grade(mark, f"{reason}: {getattr(one, name)}, not {getattr(other, name)}")
+    return Grade(SAME)
+
+
+def grade_outcome(asked: int, failed: int, lost: int, bound: bool) -> Grade:
+    """A row's own grade, whatever stands beside it: of `asked` items some failed.
+
+    What a system fails at counts as an empty transcript, so its grade stands as long as anything
+    was transcribed. A `bound`, a ceiling or floor, needs every item. `lost` are those failures
+    that are the machine's.
+    """
+    if failed >= asked:
+        return Grade(NONE, f"nothing was transcribed, {failed} of {asked} items failed")
+    if failed and bound:
+        return Grade(NONE, f"a ceiling or floor needs every item, {failed} of {asked} failed")
+    if lost:
+        return Grade(NEAR, f"{lost} of {asked} items lost to processes that died; run it again")
     return Grade(SAME)

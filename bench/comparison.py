@@ -6,8 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from bench.comparability import SAME, Grade, grade_measured, grade_published
-from bench.pooling import Row, base_of, differences, ranked, role
+from bench import taxonomy
+from bench.comparability import NONE, SAME, grade_published
+from bench.pooling import Row, base_of, differences, grade_of, ranked, role
 from bench.published import SCORES, Published, load_published
 from bench.systems.specs import PixVoxSpec, PromptSpec
 
@@ -92,19 +93,21 @@ def published_frame(
 
 
 def _remarks(row: Row) -> list[str]:
-    """Why items failed, and how, for the note under the table."""
-    first = row.first
-    remarks = list(first.reasons)
-    if first.unended:
-        remarks.append(f"{first.unended} of {first.n} reached the length limit")
-    for name, share in first.kinds.items():
+    """Why items failed, and how, for the note under the table; over all seeds."""
+    items = row.items
+    remarks = taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
+    unended = items.filter(~pl.col("ended")).height
+    if unended:
+        remarks.append(f"{unended} of {row.asked} reached the length limit")
+    for name in taxonomy.KINDS:
+        share = sum(found.kinds[name] * found.n for found in row.cells) / max(row.asked, 1)
         if share and name not in ("failed", "no end of speech"):
             remarks.append(f"{name}: {share:.1%}")
     spread = row.seed_spread("CIDEr")
     if spread is not None:
         remarks.append(f"CIDEr's standard deviation over seeds {spread:.2f}")
     for column in ("device", "spoken_on"):
-        devices = first.items.filter(pl.col(column) != "")[column].unique().sort().to_list()
+        devices = items.filter(pl.col(column) != "")[column].unique().sort().to_list()
         if len(devices) > 1:
             remarks.append(f"rows were made on different devices: {', '.join(devices)}")
     return remarks
@@ -131,11 +134,12 @@ def measured_frame(
     """
     chosen = [row for row in rows if belongs(row, table)]
     competing = [row for row in chosen if ranked(row)]
-    first = competing[0] if competing else (chosen[0] if chosen else None)
+    some = [row for row in chosen if row.outcome.mark != NONE]
+    first = next(iter([*competing, *some, *chosen]), None)
     made = []
     for row in chosen:
         assert first is not None
-        grade = grade_measured(row.first.signature, first.first.signature)
+        grade = grade_of(row, first)
         found = dict.fromkeys(_SCHEMA) | {
             "block": "measured",
             "grade": grade.mark,
@@ -147,10 +151,10 @@ def measured_frame(
             "asr": protocol.asr if row.cell.asr else "none",
             **_scores(row),
             "n": row.first.n,
-            "failed": sum(found.failed for found in row.cells),
+            "failed": row.failed,
             "unended": sum(found.unended for found in row.cells),
             "seeds": len(row.cells),
-            "best": _best(row, competing, first, grade),
+            "best": _best(row, competing, first),
             "significant": _significant(row, base_of(row, competing), replicates),
             "source": f"pixvox run {run}",
             "note": "; ".join(_remarks(row)),
@@ -160,17 +164,14 @@ def measured_frame(
     return pl.DataFrame(made, schema=_SCHEMA)
 
 
-def _best(row: Row, competing: Sequence[Row], first: Row, grade: Grade) -> list[str]:
+def _best(row: Row, competing: Sequence[Row], first: Row) -> list[str]:
     """The scores in which a row is the best of those that may be ranked with it."""
-    if grade.mark != SAME or not ranked(row):
-        return []
     peers = [
         other
         for other in competing
-        if grade_measured(other.first.signature, first.first.signature).mark == SAME
-        and other.cell.prompt == row.cell.prompt
+        if grade_of(other, first).mark == SAME and other.cell.prompt == row.cell.prompt
     ]
-    if len(peers) < 2:
+    if len(peers) < 2 or not any(other is row for other in peers):
         return []
     return [
         short
@@ -189,7 +190,12 @@ def _significant(row: Row, base: Row | None, replicates: int) -> list[str]:
 def comparison(
     rows: Sequence[Row], table: str, protocol: Protocol, asr: str, run: str, replicates: int
 ) -> pl.DataFrame:
-    """A whole table: the published block, then the measured one."""
+    """A whole table: the published block, then the measured one; empty where nothing belongs.
+
+    Table II is about prompts, so without a prompted row it has nothing to tell.
+    """
+    if not any(belongs(row, table) and (table == "table1" or row.cell.prompt) for row in rows):
+        return pl.DataFrame(schema=_SCHEMA)
     published = published_frame(load_published(), table, protocol.dataset, asr)
     measured = measured_frame(rows, table, protocol, run, replicates)
     return pl.concat([published, measured])

@@ -5,16 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.markup import escape
-from rich.table import Table
-
 from bench.cells import Cell
 from bench.evaluation import Evaluation
-from bench.report.terminal import make_console
+from bench.report.fit import numbers, texts
+from bench.report.terminal import draw, make_console
 from bench.sweep import AXES, axes_of
 
 _RATES = "rates.json"
+_TEXTS = ("system", "hear", "asr")
+"""Axes whose values are names."""
 
 
 def read_rates(runs: Path) -> dict[str, float]:
@@ -59,14 +58,20 @@ def tell(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, 
     told = [axes_of(cell) for cell in cells]
     # A pattern is its system's; where all agree, or only one has a value, there is no axis.
     axes = ["system", *(a for a in AXES if a not in ("system", "pattern") and _varies(told, a))]
-    table = Table(*axes, "spoken", "heard", title=escape(name), box=box.SIMPLE_HEAD)
-    for cell, row in zip(cells, told, strict=True):
-        spoken = "-" if cell.asr is None else f"{run.spoken[cell.speech_key].count}/{items}"
-        heard = f"{run.heard[cell.heard_key].count}/{items}"
-        shown = (escape("-" if row[axis] is None else str(row[axis])) for axis in axes)
-        table.add_row(*shown, spoken, heard)
+    columns = [
+        (texts if axis in _TEXTS else numbers)(
+            axis, ["-" if row[axis] is None else row[axis] for row in told]
+        )
+        for axis in axes
+    ]
+    spoken = [
+        "-" if cell.asr is None else f"{run.spoken[cell.speech_key].count}/{items}"
+        for cell in cells
+    ]
+    heard = [f"{run.heard[cell.heard_key].count}/{items}" for cell in cells]
+    columns += [numbers("spoken", spoken), numbers("heard", heard)]
     console = make_console()
-    console.print(table)
+    draw(console, columns, name)
     speeches = {cell.speech_key for cell in cells if cell.asr is not None}
     unspoken = sum(items - run.spoken[key].count for key in speeches)
     seconds = predicted(cells, run, rates)

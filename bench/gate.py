@@ -21,6 +21,7 @@ from bench.run import complete, opened, scored
 from bench.spec import Job
 from bench.speed import against
 from bench.systems.specs import PixVoxSpec
+from bench.text import clean
 from bench.yamlfile import parse
 
 PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
@@ -124,7 +125,8 @@ def accept(job: Path, folder: Path) -> int:
         if golden.rows.filter(cell=cell, status="ok").is_empty():
             raise RunFailed(f"{cell}: every item failed, which is nothing to judge others by")
     path = write_golden(golden, folder)
-    print(f"{path}: a new golden of {golden.rows.height} rows; commit it, and name it in your CI")
+    rows = golden.rows.height
+    print(f"{clean(str(path))}: a new golden of {rows} rows; commit it, and name it in your CI")
     return PASS
 
 

@@ -5,19 +5,17 @@ another one is refused, with the field that differs.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
-from rich import box
-from rich.markup import escape
-from rich.table import Table
 
 from bench.errors import UserError
 from bench.published import SCORES
-from bench.report.terminal import make_console
+from bench.report.fit import Column, first_fit, numbers, texts
+from bench.report.terminal import draw, make_console, say
 from bench.text import clean
 from bench.yamlfile import Strict
 
@@ -34,6 +32,8 @@ PROTOCOL = (
 )
 """The fields of a signature in which all entries of a board agree."""
 _SHOWN = ("B1", "B4", "M", "R", "C")
+_ORDER = (("±",), ("B1",), ("earlier",), ("added",), ("R",), ("M",))
+"""What is given up for want of width, first to last."""
 _SYSTEMS = ("pixvox", "wavs", "units", "python")
 
 
@@ -119,7 +119,8 @@ def add(run: Path, board: Path) -> int:
     board.parent.mkdir(parents=True, exist_ok=True)
     with board.open("a", encoding="utf-8") as stream:
         stream.writelines(entry.model_dump_json() + "\n" for entry in new)
-    print(f"{board}: {len(new)} entries added, {len(fresh) - len(new)} were there already")
+    there = len(fresh) - len(new)
+    print(f"{clean(str(board))}: {len(new)} entries added, {there} were there already")
     return 0
 
 
@@ -133,31 +134,45 @@ def _newest(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
     return [(entry, times[key]) for key, entry in last.items()]
 
 
+def _places(ranked: Sequence[tuple[Entry, int]]) -> list[int]:
+    """Every entry's place within its prompt share."""
+    prompts = [entry.prompt for entry, _ in ranked]
+    return [1 + number - prompts.index(prompt) for number, prompt in enumerate(prompts)]
+
+
+def _columns(ranked: Sequence[tuple[Entry, int]], left_out: Sequence[str]) -> list[Column]:
+    def score(entry: Entry, name: str) -> str:
+        found = entry.scores[SCORES[name]]
+        half = "" if "±" in left_out else f"±{(found['high'] - found['low']) / 2:.1f}"
+        return f"{found['score']:.2f}{half}"
+
+    shown = [entry for entry, _ in ranked]
+    made = [
+        numbers("", _places(ranked)),
+        texts("system", [entry.system for entry in shown]),
+        numbers("seed", [str(entry.signature["seeds"]) or "-" for entry in shown]),
+        numbers("prompt", [f"{entry.prompt:.0%}" for entry in shown]),
+        *(numbers(name, [score(entry, name) for entry in shown]) for name in _SHOWN),
+        numbers("failed", [entry.failed for entry in shown]),
+        numbers("added", [entry.added[:10] for entry in shown]),
+        numbers("earlier", [earlier for _, earlier in ranked]),
+    ]
+    return [column for column in made if column.head not in left_out]
+
+
 def show(board: Path, metric: str = "CIDEr") -> int:
     """Prints the board, the best first within a prompt share."""
     entries = read_board(board)
     if not entries:
         raise UserError(f"{board}: empty; add a run: pixvox leaderboard add RUN")
-    heads = ("", "system", "seed", "prompt", *_SHOWN, "failed", "added", "earlier")
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for head in heads:
-        table.add_column(head, no_wrap=True, justify="left" if head == "system" else "right")
     ranked = sorted(
         _newest(entries), key=lambda pair: (pair[0].prompt, -pair[0].scores[metric]["score"])
     )
-    place, prompt = 0, -1.0
-    for entry, earlier in ranked:
-        place, prompt = (place + 1 if entry.prompt == prompt else 1), entry.prompt
-        cells = (
-            f"{found['score']:.2f}±{(found['high'] - found['low']) / 2:.1f}"
-            for found in (entry.scores[SCORES[name]] for name in _SHOWN)
-        )
-        name = escape(clean(entry.system))
-        tail = (str(entry.failed), entry.added[:10], str(earlier))
-        seed = str(entry.signature["seeds"]) or "-"
-        table.add_row(str(place), name, seed, f"{entry.prompt:.0%}", *cells, *tail)
     console = make_console()
-    console.print(table)
-    fields = "|".join(f"{name}:{entries[0].signature[name]}" for name in PROTOCOL)
-    console.print(escape(clean(fields)), style="dim")
+    columns, left_out = first_fit(lambda out: _columns(ranked, out), _ORDER, console.width)
+    draw(console, columns)
+    if left_out:
+        shown = f"Left out to fit {console.width} characters: {', '.join(left_out)}"
+        say(console, f"{shown}; all of it is in {board}.", "dim")
+    say(console, "|".join(f"{name}:{entries[0].signature[name]}" for name in PROTOCOL), "dim")
     return 0

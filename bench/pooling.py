@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from bench.cells import Cell
-from bench.comparability import SAME, grade_measured
+from bench.comparability import NONE, SAME, Grade, grade_measured, grade_outcome
 from bench.metrics.types import Array
 from bench.scoring import CellScores
 from bench.signature import Signature
@@ -38,8 +40,29 @@ class Row:
     def signature(self) -> Signature:
         """The first cell's, with all seeds and the failures of all."""
         seeds = ",".join(found.signature.seeds for found in self.cells)
-        failed = sum(found.failed for found in self.cells)
-        return replace(self.first.signature, seeds=seeds, failed=failed)
+        return replace(self.first.signature, seeds=seeds, failed=self.failed)
+
+    @property
+    def asked(self) -> int:
+        """How many items were asked for, over all seeds."""
+        return sum(found.n for found in self.cells)
+
+    @property
+    def failed(self) -> int:
+        """How many of them failed."""
+        return sum(found.failed for found in self.cells)
+
+    @property
+    def items(self) -> pl.DataFrame:
+        """The rows of all items and seeds."""
+        return pl.concat([found.items for found in self.cells], how="vertical_relaxed")
+
+    @cached_property
+    def outcome(self) -> Grade:
+        """The row's grade by its own failures."""
+        lost = sum(found.items.filter(cause="machine").height for found in self.cells)
+        bound = isinstance(self.cell.system, CEILINGS + FLOORS)
+        return grade_outcome(self.asked, self.failed, lost, bound)
 
     def seed_spread(self, metric: str) -> float | None:
         """The standard deviation of a score over seeds, None for a single one."""
@@ -115,8 +138,16 @@ def role(cell: Cell) -> str:
 
 
 def ranked(row: Row) -> bool:
-    """Whether a row is a system that competes: neither ceiling nor floor."""
-    return not isinstance(row.cell.system, CEILINGS + FLOORS)
+    """Whether a row competes: neither ceiling nor floor, and something of it was transcribed."""
+    return not isinstance(row.cell.system, CEILINGS + FLOORS) and row.outcome.mark != NONE
+
+
+def grade_of(row: Row, first: Row) -> Grade:
+    """A row's grade in a table whose protocol is that of `first`."""
+    if row.outcome.mark == NONE:
+        return row.outcome
+    beside = grade_measured(row.first.signature, first.first.signature)
+    return beside if beside.mark != SAME else row.outcome
 
 
 def base_of(row: Row, competing: Sequence[Row]) -> Row | None:

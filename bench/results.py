@@ -1,20 +1,24 @@
 """What a run leaves beside its ledger: rows, tables, waterfall, sweep; all derived."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from rich.console import Console
 
 from bench.comparison import Protocol, comparison
 from bench.datasets.types import Dataset
 from bench.pooling import Row, base_of, differences, pooled, ranked
 from bench.report import files, hub, terminal
+from bench.report.fit import full_width
 from bench.scoring import CellScores, Scorer
 from bench.spec import Job
 from bench.sweep import pivot, plot, sensitivity, tidy, varied
+from bench.text import as_reason
 from bench.waterfall import STEPS, waterfall_frame, waterfalls
 
 
@@ -25,7 +29,7 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
     """
     unusable = pl.DataFrame(
         [
-            {"item": n, "status": "failed", "reason": f"not scored: {r}"}
+            {"item": n, "status": "failed", "reason": as_reason(f"not scored: {r}")}
             for n, r in dataset.unusable
         ],
         schema={"item": pl.String, "status": pl.String, "reason": pl.String},
@@ -89,6 +93,30 @@ def _short(frame: pl.DataFrame) -> pl.DataFrame:
     return wide.select("system", "metric", "start", *(-pl.col(s) for s in STEPS), "end")
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """A table: what prints it on a console, and its full width."""
+
+    show: Callable[[Console], None]
+    width: int
+
+
+def _small(frame: pl.DataFrame, title: str) -> _Shown:
+    width = full_width(terminal.frame_columns(frame))
+    return _Shown(partial(terminal.show_frame, frame, title), width)
+
+
+def _print(tables: Sequence[_Shown], title: str, path: Path) -> None:
+    """Prints tables as the terminal has room, and saves a picture of all that they have."""
+    picture = terminal.make_picture(max([terminal.PIPED, *(table.width for table in tables)]))
+    for console in (terminal.make_console(), picture):
+        for table in tables:
+            table.show(console)
+        if not tables:
+            terminal.say(console, "No system of this job belongs to the tables that it asks for.")
+    terminal.save_picture(picture, title, path)
+
+
 def write_report(
     job: Job,
     folder: Path,
@@ -101,20 +129,24 @@ def write_report(
 
     `others` are the cells under the job's further normalisers.
     """
-    console = terminal.make_console(record=True)
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     replicates, asr = job.scoring.replicates, job.asrs[0].label
     heard = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
     rows = pooled(heard, replicates, job.scoring.confidence, job.scoring.seed)
+    shown: list[_Shown] = []
     for table in job.tables:
         frame = comparison(rows, table, protocol, asr, job.name, replicates)
-        terminal.show(frame, table, protocol, console)
+        if frame.is_empty():
+            files.remove(table, tables)
+            continue
         files.write(frame, table, protocol, tables)
+        show = partial(terminal.show, frame, table, protocol)
+        shown.append(_Shown(show, terminal.widest(frame, table)))
     falls = waterfall_frame(waterfalls(rows, scorer))
     if not falls.is_empty():
         title = "Where the points go: lost to the references, the ASR, the codec, the model"
-        terminal.show_frame(_short(falls), title, console)
+        shown.append(_small(_short(falls), title))
         files.write_frame(falls, "waterfall", title, tables)
     tests = _tests(rows, replicates, job.scoring.confidence)
     if not tests.is_empty():
@@ -127,13 +159,13 @@ def write_report(
         title = f"What depends on the listener: beside {own[0]}, normaliser {own[1]}"
         found = sensitivity(everything, *own)
         some = found.filter(pl.col("metric").is_in(("BLEU-4", "CIDEr")))
-        terminal.show_frame(some, title, console)
+        shown.append(_small(some, title))
         files.write_frame(found, "sensitivity", title, tables)
     if job.grid.model_fields_set and varied(sweep):
-        terminal.show_frame(pivot(sweep), "The sweep, means over seeds", console)
+        shown.append(_small(pivot(sweep), "The sweep, means over seeds"))
         files.write_frame(pivot(sweep), "sweep", "The sweep, means over seeds", tables)
         plot(sweep, tables / "sweep.svg")
-    terminal.save_picture(console, f"pixvox run {job.name}", tables / "tables.svg")
+    _print(shown, f"pixvox run {job.name}", tables / "tables.svg")
     (tables / "model-index.yaml").write_text(hub.model_index(rows, protocol), encoding="utf-8")
     text = json.dumps(_summary(job, protocol, scores), indent=1)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")

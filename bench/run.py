@@ -119,7 +119,7 @@ def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
     with ledger.lock():
         ready = _prepared(path, job, folder, ledger, limit)
         for part in ledger.damaged:
-            print(f"{part}: damaged; set aside, its rows are made again")
+            print(f"{clean(str(part))}: damaged; set aside, its rows are made again")
         yield ready
 
 
@@ -164,7 +164,7 @@ def run_job(
             tell(ready.job.name, ready.cells, ready.evaluation, read_rates(runs))
             return 0
         for name, reason in ready.dataset.unusable:
-            print(f"{clean(name)}: cannot be scored: {reason}")
+            print(clean(f"{name}: cannot be scored: {reason}"))
         missing = ready.evaluation.missing
         if missing and score_only:
             raise UserError(
@@ -172,8 +172,9 @@ def run_job(
             )
         complete(ready, runs)
         failed = _report(ready)
+        where = clean(str(ready.folder))
         print(
-            f"{ready.folder}: tables/, rows.parquet, speech/, ledger/; {ready.total} rows, "
+            f"{where}: tables/, rows.parquet, speech/, ledger/; {ready.total} rows, "
             f"{failed} failed; {time.monotonic() - started:.0f} s"
         )
     return 0

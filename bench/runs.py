@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from rich.markup import escape
-from rich.table import Table
 
 from bench.errors import UserError
 from bench.ledger import STAGES, Ledger, final, is_whole
 from bench.manifest import read_manifest
-from bench.report.terminal import make_console
+from bench.report.terminal import Listing
+from bench.text import clean
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,20 @@ def _counts(run: Path, stage: str, key: str) -> tuple[int, int]:
 
 def listing(runs: Path) -> int:
     """Prints a line for every run."""
-    table = Table("run", "cells", "heard", "failed", "parts", "MB", title=escape(str(runs)))
+    table = Listing(("run", "cells", "heard", "failed", "parts", "MB"), ("run",), str(runs))
     for run in _all(runs):
         manifest = read_manifest(run) or {"cells": []}
         counted = [_counts(run, "heard", cell["heard_key"]) for cell in manifest["cells"]]
         held = list(parts(run))
         table.add_row(
-            escape(run.name),
+            run.name,
             str(len(manifest["cells"])),
             str(sum(rows for rows, _ in counted)),
             str(sum(failed for _, failed in counted)),
             str(len(held)),
             f"{sum(part.bytes for part in held) / 1e6:.1f}",
         )
-    make_console().print(table)
+    table.print()
     return 0
 
 
@@ -81,19 +80,20 @@ def show(runs: Path, name: str) -> int:
     """Prints a run's cells: what was spoken, heard, and failed."""
     run = find(runs, name)
     manifest = read_manifest(run) or {"cells": []}
-    table = Table("cell", "system", "prompt", "spoken", "heard", "failed", title=escape(name))
+    heads = ("cell", "system", "prompt", "spoken", "heard", "failed")
+    table = Listing(heads, ("cell", "system"), name)
     for cell in manifest["cells"]:
         spoken, _ = _counts(run, "spoken", cell["speech_key"])
         heard, failed = _counts(run, "heard", cell["heard_key"])
         table.add_row(
-            escape(cell["cell"]),
-            escape(cell["system"]),
+            cell["cell"],
+            cell["system"],
             f"{cell['prompt']:.0%}",
             str(spoken),
             str(heard),
             str(failed),
         )
-    make_console().print(table)
+    table.print()
     return 0
 
 
@@ -103,7 +103,7 @@ def verify(runs: Path, name: str) -> int:
     held = list(parts(run))
     damaged = [part for part in held if not part.whole]
     for part in damaged:
-        print(f"{part.path}: damaged; run the job again, its rows are then made anew")
+        print(f"{clean(str(part.path))}: damaged; run the job again, its rows are then made anew")
     print(f"{name}: {len(held)} parts, {len(damaged)} damaged")
     return 1 if damaged else 0
 

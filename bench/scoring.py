@@ -45,7 +45,6 @@ class CellScores:
     n: int
     failed: int
     unended: int
-    reasons: tuple[str, ...]
     kinds: dict[str, float]
     signature: Signature
 
@@ -131,7 +130,6 @@ class Scorer:
         shortest = pl.Series([min(len(t.split()) for t in self.references[n]) for n in names])
         kinds = taxonomy.kinds(table, shortest)
         failed = table.filter(pl.col("status") != "ok")
-        reasons = failed["reason"].value_counts(sort=True).head(3).iter_rows()
         own = scores(values)
         facts = self.asrs[cell.asr] if cell.asr is not None else {}
         spec = self.spec.model_copy(update={"references": "others" if others else "all"})
@@ -147,7 +145,6 @@ class Scorer:
             ),
             *sizes,
             table.filter(~pl.col("ended")).height,
-            tuple(f"{count} × {reason}" for reason, count in reasons),
             taxonomy.shares(kinds),
             signature(cell, self.dataset, spec, self.idf, facts, *sizes),
         )

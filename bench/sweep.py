@@ -140,10 +140,14 @@ def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
     named ones'.
 
     Means over seeds, of speech that was heard whole; systems are ranked within a prompt share.
+    A cell of which nothing was transcribed is not ranked.
     """
     point = ["system", "prompt", "temperature", "top_k", "top_p", "bandwidth", "metric"]
     kept = frame.filter(
-        pl.col("metric").is_in(SHOWN), pl.col("asr").is_not_null(), pl.col("hear") == "whole"
+        pl.col("metric").is_in(SHOWN),
+        pl.col("asr").is_not_null(),
+        pl.col("hear") == "whole",
+        pl.col("failed") < pl.col("n"),
     )
     means = kept.group_by([*point, *_LISTENER], maintain_order=True).agg(pl.col("score").mean())
     ranks = means.with_columns(

@@ -65,3 +65,27 @@ def kinds(table: pl.DataFrame, shortest: pl.Series) -> pl.DataFrame:
 def shares(found: pl.DataFrame) -> dict[str, float]:
     """The share of items of each kind, 0 to 1."""
     return {name: float(found[name].mean() or 0.0) for name in KINDS}  # type: ignore[arg-type]
+
+
+def reasons(failed: pl.Series, most: int = 3) -> list[str]:
+    """The reasons of failed rows, the most frequent first, those of many counted together.
+
+    What differs only in the name before it, such as a file's, is one reason.
+    """
+    # A name may hold anything but what parts it from the reason.
+    told = pl.DataFrame({"reason": failed.fill_null("no row")}).with_columns(
+        what=pl.col("reason").str.replace(r"^\S.*?: ", ""),
+    )
+    kinds = (
+        told.sort("reason")
+        .group_by("what", maintain_order=True)
+        .agg(pl.len(), pl.col("reason").n_unique(), first=pl.col("reason").first())
+        .sort("len", "what", descending=[True, False])
+    )
+    said = [
+        f"{row['len']} × {row['first']}"
+        if row["reason"] == 1
+        else f"{row['len']} × {row['what']} (first: {row['first'].removesuffix(row['what'])[:-2]})"
+        for row in kinds.head(most).iter_rows(named=True)
+    ]
+    return said + ([f"{kinds.height - most} other reasons"] if kinds.height > most else [])

@@ -144,15 +144,9 @@ def _tell_github(findings: Sequence[Finding], text: str) -> None:
 
 def _tell(findings: Sequence[Finding]) -> None:
     """Prints findings as a table."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    from bench.report.terminal import Listing
 
-    from bench.report.terminal import make_console
-
-    table = Table("", "cell", "what", "", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Listing(("", "cell", "what", "found"), ("cell", "what", "found"))
     for found in shortened(findings):
-        cells = (found.verdict.name, found.cell, found.what, found.detail)
-        # A line that a long cell wraps to must not begin a workflow command.
-        table.add_row(*(Text(clean(cell).replace("::", ": :")) for cell in cells))
-    make_console().print(table)
+        table.add_row(found.verdict.name, found.cell, found.what, found.detail)
+    table.print()

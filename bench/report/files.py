@@ -97,6 +97,12 @@ def write(frame: pl.DataFrame, table: str, protocol: Protocol, folder: Path) -> 
     frame.write_parquet(folder / f"{table}.parquet")
 
 
+def remove(table: str, folder: Path) -> None:
+    """Removes what `write` left of a table that the job no longer has."""
+    for suffix in ("md", "tex", "csv", "json", "parquet"):
+        (folder / f"{table}.{suffix}").unlink(missing_ok=True)
+
+
 def write_frame(frame: pl.DataFrame, name: str, title: str, folder: Path) -> None:
     """Writes any small frame as Markdown, CSV and Parquet."""
     (folder / f"{name}.md").write_text(plain_markdown(frame, title), encoding="utf-8")

@@ -1,81 +1,165 @@
 """Tables for a terminal, by rich."""
 
+import io
+import os
 import re
 import sys
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from bench.comparison import TITLES, Protocol
-from bench.report.text import HEADINGS, LEFT, block_title, clean, columns, is_score, notes, plain
+from bench.report.fit import Column, first_fit, full_width, numbers, pieces, rich_table, texts
+from bench.report.text import HEADINGS, LEFT, block_title, columns, is_score, notes, plain
 from bench.report.text import score as score_text
+from bench.text import clean
 
-WIDE = 150
-"""Characters from which the column `training` is shown too."""
-
-
-def make_console(record: bool = False) -> Console:
-    """A console for tables; without a terminal, rich's 80 characters are too few for scores."""
-    width = None if sys.stdout.isatty() else 144
-    return Console(width=width, record=record, highlight=False)
+PIPED = 144
+"""Characters of a line where neither a terminal nor COLUMNS says how many there are."""
+NARROWEST = 40
+"""Fewer than these, and a table is wider than what it is printed on."""
 
 
-def _score(row: dict[str, Any], name: str) -> Text:
+def make_console() -> Console:
+    """A console as wide as the terminal, or as COLUMNS says; where nothing says it, PIPED."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said[:6]) > 0:
+        width = int(said[:6])
+    else:
+        width = Console().width if sys.stdout.isatty() else PIPED
+    return Console(width=max(width, NARROWEST), highlight=False, emoji=False)
+
+
+def make_picture(width: int) -> Console:
+    """A console that prints nowhere and keeps all for `save_picture`."""
+    return Console(width=width, record=True, file=io.StringIO(), highlight=False, emoji=False)
+
+
+def say(console: Console, line: str, style: str = "") -> None:
+    """Prints a line with text of others in it."""
+    console.print(Text(clean(line), style=style))
+
+
+def draw(console: Console, columns: Sequence[Column], title: str = "") -> None:
+    """Prints a table as wide as there is room, below its title."""
+    if title:
+        say(console, title, "italic")
+    console.print(rich_table(columns, console.width))
+
+
+def _score(row: dict[str, Any], name: str, halves: bool) -> Text:
     value, half = score_text(row, name)
     text = Text(value, style="bold" if name in (row["best"] or []) else "")
-    if half:
+    if half and halves:
         text.append(f"±{half}", style="dim")
     if name in (row["significant"] or []):
         text.append("*")
     return text
 
 
+def _column(rows: Sequence[dict[str, Any]], name: str, halves: bool) -> Column:
+    head = HEADINGS.get(name, name)
+    if is_score(name):
+        return Column(head, [_score(row, name, halves) for row in rows])
+    made = texts if name in LEFT else numbers
+    return made(head, [plain(row, name) for row in rows])
+
+
+def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
+    """What is given up for want of width, first to last.
+
+    The roles, which the notes repeat; intervals; what BLEU-4 has in it; a column of zeros; WER,
+    which only ceilings have; then what goes with BLEU-4 and CIDEr. That items failed goes last.
+    """
+    scores: list[tuple[str, ...]] = [("WER",), ("R",), ("M",)]
+    failed: list[tuple[str, ...]] = [("failed",)]
+    tail = scores + failed if frame["failed"].fill_null(0).sum() else failed + scores
+    return [("training",), ("±",), ("B2", "B3"), ("B1",), *tail]
+
+
+def _build(frame: pl.DataFrame, table: str, left_out: Sequence[str]) -> list[Column]:
+    rows = frame.to_dicts()
+    names = [name for name in columns(table) if name not in left_out]
+    return [_column(rows, name, "±" not in left_out) for name in names]
+
+
+def widest(frame: pl.DataFrame, table: str) -> int:
+    """The characters that a table takes with all that it has."""
+    return full_width(_build(frame, table, ()))
+
+
 def show(frame: pl.DataFrame, table: str, protocol: Protocol, console: Console) -> None:
-    """Prints a table, its blocks apart, and its notes."""
-    console.print(TITLES[table], style="bold")
-    hidden = {"training"} if console.width < WIDE else set()
-    names = [name for name in columns(table) if name not in hidden]
+    """Prints a table, its blocks apart, and its notes.
+
+    What the width has no room for is given up and named; the mark, the system's name and n stay.
+    """
+    say(console, TITLES[table], "bold")
+    names = columns(table)
+    order = [tuple(n for n in group if n in (*names, "±")) for group in _order(frame)]
+    _, left_out = first_fit(
+        lambda out: _build(frame, table, out), [group for group in order if group], console.width
+    )
     for block in ("published", "measured"):
         part = frame.filter(pl.col("block") == block)
-        if part.is_empty():
-            continue
-        shown = Table(
-            title=escape(block_title(block, frame)),
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-        )
-        for name in names:
-            left = name in LEFT
-            justify = "left" if left else "right"
-            shown.add_column(HEADINGS.get(name, name), justify=justify, no_wrap=not left)  # type: ignore[arg-type]
-        for row in part.iter_rows(named=True):
-            shown.add_row(*(_score(row, n) if is_score(n) else Text(plain(row, n)) for n in names))
-        console.print(shown)
-    for line in notes(frame, protocol):
-        console.print(escape(line), style="dim", highlight=False)
+        if not part.is_empty():
+            shown = _build(part, table, left_out)
+            draw(console, shown, block_title(block, frame))
+            console.print()
+    if left_out:
+        where = f"all columns are in tables/{table}.csv"
+        out = ", ".join(left_out)
+        say(console, f"Left out to fit {console.width} characters: {out}; {where}.", "dim")
+    for line in notes(frame, protocol, halves="±" not in left_out):
+        say(console, line, "dim")
     console.print()
 
 
+class Listing:
+    """Rows as they come. Columns whose heads are among `names` may be wrapped, others not."""
+
+    def __init__(self, heads: Sequence[str], names: Container[str], title: str = "") -> None:
+        self.heads, self.names, self.title = heads, names, title
+        self.rows: list[tuple[object, ...]] = []
+
+    def add_row(self, *values: object) -> None:
+        """One value for every column."""
+        self.rows.append(values)
+
+    def print(self) -> None:
+        """Prints the rows as wide as there is room."""
+        columns = [
+            (texts if head in self.names else numbers)(head, [row[place] for row in self.rows])
+            for place, head in enumerate(self.heads)
+        ]
+        draw(make_console(), columns, self.title)
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def frame_columns(frame: pl.DataFrame) -> list[Column]:
+    """Any small frame: numbers to two places."""
+    return [
+        (numbers if kind.is_numeric() else texts)(name, map(_shown, frame[name]))
+        for name, kind in frame.schema.items()
+    ]
+
+
 def show_frame(frame: pl.DataFrame, title: str, console: Console) -> None:
-    """Prints any small frame: numbers to two places, text inert."""
+    """Prints any small frame, in several pieces where it is too wide."""
     if frame.is_empty():
         return
-    shown = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
-    for name, kind in frame.schema.items():
-        shown.add_column(escape(name), justify="right" if kind.is_numeric() else "left")
-    for row in frame.iter_rows():
-        shown.add_row(*(f"{v:.2f}" if isinstance(v, float) else escape(clean(str(v))) for v in row))
-    console.print(shown)
+    for number, piece in enumerate(pieces(frame_columns(frame), console.width)):
+        draw(console, piece, title if number == 0 else "")
+        console.print()
 
 
 def save_picture(console: Console, title: str, path: Path) -> None:
     """Saves all that a recording console has printed as an SVG that fetches nothing."""
-    svg = console.export_svg(title=title)
+    svg = console.export_svg(title=clean(title))
     path.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL), encoding="utf-8")

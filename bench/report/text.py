@@ -51,16 +51,20 @@ def _at(prompt: float) -> str:
     return f" at {prompt:.0%}" if prompt else ""
 
 
-def notes(frame: pl.DataFrame, protocol: Protocol) -> list[str]:
-    """What stands under a table: protocol, sources, grades, doubts, failures."""
+def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[str]:
+    """What stands under a table: protocol, sources, grades, doubts, failures.
+
+    Without `halves` the table shows no intervals.
+    """
     count = protocol.unusable
     unusable = f"; {count} entries of the split cannot be scored" if count else ""
+    half = f"±: half of the {protocol.confidence:.0%} bootstrap interval over images. "
     lines = [
         f"Measured: {protocol.dataset} {protocol.split} ({protocol.dataset_digest}), "
         f"{protocol.items} of {protocol.of} images, speech: {protocol.speech}; "
         f"ASR: {protocol.asr}; references: {protocol.references}; normaliser: "
-        f"{protocol.normaliser}; failed items count as empty transcripts{unusable}.",
-        f"±: half of the {protocol.confidence:.0%} bootstrap interval over images. *: differs from "
+        f"{protocol.normaliser}; n counts failed items too, as empty transcripts{unusable}.",
+        f"{half if halves else ''}*: differs from "
         "the first system of its prompt at 5% (paired permutation test, Holm over metrics). Best "
         "in bold, among systems marked ✓.",
     ]
@@ -68,6 +72,11 @@ def notes(frame: pl.DataFrame, protocol: Protocol) -> list[str]:
         reasons = frame.filter(pl.col("grade") == mark)["reason"].unique(maintain_order=True)
         if len(reasons):
             lines.append(f"{mark} not to be ranked with the measured rows: {_joined(reasons)}.")
+    ungraded = frame.filter(pl.col("grade") == "-")
+    lines += [
+        f"No grade for {clean(r['system'])}{_at(r['prompt'])}: {r['reason']}."
+        for r in ungraded.to_dicts()
+    ]
     published = frame.filter(pl.col("block") == "published")
     lines += [f"Published: {s}." for s in published["source"].unique(maintain_order=True)]
     lines += [

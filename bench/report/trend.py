@@ -4,11 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from bench.report.terminal import make_console
+from bench.report.terminal import Listing
 from bench.text import clean
 from bench.trend import Series, series_of
 
@@ -22,7 +18,7 @@ def run(path: Path, only: str, plot: Path | None) -> int:
     Raises UserError as series_of does.
     """
     found = series_of(path, only)
-    table = Table("figure", "commits", "first", "last", "changes", box=box.SIMPLE_HEAD)
+    table = Listing(("figure", "commits", "first", "last", "changes"), ("figure", "changes"))
     for one in found:
         changes = [
             f"{c.before:.2f} to {c.after:.2f} at {c.version.revision}, {c.version.day}: "
@@ -31,12 +27,13 @@ def run(path: Path, only: str, plot: Path | None) -> int:
         ]
         breaks = [f"another protocol at {s[0].version.revision}" for s in one.stretches[1:]]
         ends = (f"{one.points[0].value:.2f}", f"{one.points[-1].value:.2f}")
+        # A commit's subject is one line, whatever is in it.
         notes = "\n".join(clean(note) for note in [*changes, *breaks]) or "none"
-        table.add_row(Text(clean(one.name)), str(len(one.points)), *ends, Text(notes))
-    make_console().print(table)
+        table.add_row(one.name, len(one.points), *ends, notes)
+    table.print()
     if plot is not None:
         draw(found, plot)
-        print(plot)
+        print(clean(str(plot)))
     return 0
 
 

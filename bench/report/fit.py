@@ -1,0 +1,169 @@
+"""Tables that fit a terminal's width: names are wrapped, columns given up, and no cell is cut."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from bench.text import clean
+
+GAP = 2
+"""Spaces between two columns."""
+_READABLE = 12
+"""Characters below which a text is not wrapped while there are columns to give up."""
+_PART = re.compile(r"[^-_/.,:;+@|]*[-_/.,:;+@|]+|[^-_/.,:;+@|]+")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; what is `text` begins at the left and may be wrapped."""
+
+    head: str
+    cells: Sequence[Text]
+    text: bool = False
+
+
+def texts(head: str, values: Iterable[object]) -> Column:
+    """A column of text of others, which is cleaned; its line breaks stay."""
+    return Column(head, [_inert(value) for value in values], text=True)
+
+
+def numbers(head: str, values: Iterable[object]) -> Column:
+    """A column of short values that are never wrapped."""
+    return Column(head, [_inert(value) for value in values])
+
+
+def _inert(value: object) -> Text:
+    return Text("\n".join(clean(line) for line in str(value).split("\n")))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A text's lines of at most `width` characters, with all that it has.
+
+    Broken between words; in a word that is too long behind its hyphens and the like; in a part
+    that is too long anywhere.
+    """
+    lines, line = [], ""
+    for word in text.split(" "):
+        if cell_len(f"{line} {word}" if line else word) <= width:
+            line = f"{line} {word}" if line else word
+            continue
+        if line:
+            lines.append(line)
+        line = ""
+        for part in _parts(word, width):
+            if line and cell_len(line + part) > width:
+                lines.append(line)
+                line = ""
+            line += part
+    return [*lines, line]
+
+
+def _parts(word: str, width: int) -> list[str]:
+    if cell_len(word) <= width:
+        return [word]
+    found: list[str] = []
+    for part in _PART.findall(word):
+        found += [part] if cell_len(part) <= width else list(part)
+    return found
+
+
+def _full(column: Column) -> int:
+    lines = (line for cell in column.cells for line in cell.plain.split("\n"))
+    return max([cell_len(column.head), *map(cell_len, lines)])
+
+
+def _least(column: Column, level: int) -> int:
+    """How narrow a column may be: by words (0), by parts of words (1), anyhow (2)."""
+    full = _full(column)
+    if not column.text:
+        return full
+    words = [word for cell in column.cells for word in cell.plain.split()]
+    if level == 1:
+        words = [part for word in words for part in _PART.findall(word)]
+    longest = max([_READABLE, *map(cell_len, words)]) if level < 2 else _READABLE
+    return min(full, max(longest, cell_len(column.head)))
+
+
+def _widths(columns: Sequence[Column], width: int, level: int) -> list[int] | None:
+    """The columns' widths, the widest texts wrapped first; None where they do not fit."""
+    found, least = [_full(c) for c in columns], [_least(c, level) for c in columns]
+    over = sum(found) + GAP * (len(found) - 1) - width
+    while over > 0:
+        may = [place for place, (f, m) in enumerate(zip(found, least, strict=True)) if f > m]
+        if not may:
+            return None
+        widest = max(may, key=found.__getitem__)
+        # Down to the next one's width, so that two long columns share what there is.
+        rest = sorted(found[place] for place in may if found[place] < found[widest])
+        step = min(over, found[widest] - max([least[widest], *rest[-1:]]))
+        found[widest] -= max(step, 1)
+        over -= max(step, 1)
+    return found
+
+
+def full_width(columns: Sequence[Column]) -> int:
+    """The characters that a table takes where nothing is wrapped."""
+    return sum(map(_full, columns)) + GAP * (len(columns) - 1)
+
+
+def fits(columns: Sequence[Column], width: int) -> bool:
+    """Whether a table fits with no word broken."""
+    return _widths(columns, width, 0) is not None
+
+
+def first_fit(
+    build: Callable[[Sequence[str]], list[Column]], order: Sequence[Sequence[str]], width: int
+) -> tuple[list[Column], list[str]]:
+    """The table that fits with the fewest columns given up, in `order`, and which those are."""
+    left_out: list[str] = []
+    columns = build(left_out)
+    for group in order:
+        if fits(columns, width):
+            break
+        left_out = [*left_out, *group]
+        columns = build(left_out)
+    return columns, left_out
+
+
+def pieces(columns: Sequence[Column], width: int) -> list[list[Column]]:
+    """A table as several below each other, each of which begins with the leading texts."""
+    count = next((n for n, column in enumerate(columns) if not column.text), len(columns))
+    keys, others = list(columns[:count]), list(columns[count:])
+    made = [list(keys)]
+    for column in others:
+        if len(made[-1]) > count and not fits([*made[-1], column], width):
+            made.append(list(keys))
+        made[-1].append(column)
+    return made
+
+
+def rich_table(columns: Sequence[Column], width: int) -> Table:
+    """The columns as a table of at most `width` characters, wrapped as far as that needs."""
+    levels = (_widths(columns, width, level) for level in range(3))
+    fitting = next((found for found in levels if found is not None), None)
+    widths = fitting or [_least(column, 2) for column in columns]
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),
+    )
+    for column, size in zip(columns, widths, strict=True):
+        justify = "left" if column.text else "right"
+        head = Text("\n".join(wrapped(column.head, size)))
+        table.add_column(head, justify=justify, width=size, no_wrap=True, overflow="fold")  # type: ignore[arg-type]
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(_laid_out, columns, row, widths))
+    return table
+
+
+def _laid_out(column: Column, cell: Text, width: int) -> Text:
+    if not column.text:
+        return cell
+    lines = (wrapped(line, width) for line in cell.plain.split("\n"))
+    return Text("\n".join(line for some in lines for line in some))
