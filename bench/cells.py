@@ -19,7 +19,8 @@ class Cell:
     """One system at one point of the grid, heard by one ASR (None: a text, heard by nobody).
 
     `hear` is `continuation` where only what follows the prompt is listened to. `weights` and
-    `codec` are digests, empty where there are none.
+    `codec` are digests, empty where there are none. With a `source`, the cell's transcripts are
+    that cell's of other images, and nothing of its own is generated or kept.
     """
 
     label: str
@@ -32,6 +33,7 @@ class Cell:
     heard_key: str
     weights: str = ""
     codec: str = ""
+    source: "Cell | None" = None
 
     @property
     def slug(self) -> str:

@@ -95,7 +95,9 @@ def published_frame(
 def _remarks(row: Row) -> list[str]:
     """Why items failed, and how, for the note under the table; over all seeds."""
     items = row.items
-    remarks = taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
+    source = row.cell.source
+    remarks = [f"transcripts of {source.label} for other images"] if source else []
+    remarks += taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
     unended = items.filter(~pl.col("ended")).height
     if unended:
         remarks.append(f"{unended} of {row.asked} reached the length limit")

@@ -58,7 +58,7 @@ def make_whole(
             run.job.cluster.deadline_seconds,
         )
         for asr, checkpoint in checkpoints.items():
-            cells = [cell for cell in run.cells if cell.asr == asr]
+            cells = [cell for cell in run.cells if cell.asr == asr and cell.source is None]
             if any(not run.heard[cell.heard_key].full for cell in cells):
                 Pipeline(run, plan, cells, asr, checkpoint, report, stop).run()
     if run.missing:

@@ -43,7 +43,9 @@ class _Check:
         from bench.expansion import expand
 
         cells = expand(self.job, self.data, [(asr, {}) for asr in self.job.asrs])
-        self.cells = list({c.speech_key: c for c in cells if c.asr is not None}.values())
+        self.cells = list(
+            {c.speech_key: c for c in cells if c.asr is not None and c.source is None}.values()
+        )
         return f"{len(cells)} cells, codebooks and patterns fit"
 
     def speak(self) -> str:

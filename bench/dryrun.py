@@ -65,18 +65,20 @@ def tell(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, 
         for axis in axes
     ]
     spoken = [
-        "-" if cell.asr is None else f"{run.spoken[cell.speech_key].count}/{items}"
+        "-" if cell.asr is None or cell.source else f"{run.spoken[cell.speech_key].count}/{items}"
         for cell in cells
     ]
     heard = [f"{run.heard[cell.heard_key].count}/{items}" for cell in cells]
     columns += [numbers("spoken", spoken), numbers("heard", heard)]
     console = make_console()
     draw(console, columns, name)
-    speeches = {cell.speech_key for cell in cells if cell.asr is not None}
+    speeches = {c.speech_key for c in cells if c.asr is not None and c.source is None}
+    own = [cell.heard_key for cell in cells if cell.source is None]
+    unheard = sum(items - run.heard[key].count for key in own)
     unspoken = sum(items - run.spoken[key].count for key in speeches)
     seconds = predicted(cells, run, rates)
     pace = "no run here has shown the pace yet" if seconds is None else f"about {seconds:.0f} s"
     console.print(
         f"{len(cells)} cells, {len(speeches)} speeches of {items} images: {unspoken} to speak, "
-        f"{run.missing} to hear; {pace}"
+        f"{unheard} to hear; {pace}"
     )

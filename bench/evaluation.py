@@ -15,7 +15,7 @@ from bench.marks import Marks
 from bench.progress import Progress
 from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
 from bench.spec import Job
-from bench.systems.recorded import shuffled
+from bench.systems.recorded import others, shuffled
 from bench.systems.specs import ShuffledSpec, SystemSpec, TextSpec
 
 _TEXTS = 5000
@@ -42,7 +42,7 @@ class Evaluation:
         self.index = {item.id: number for number, item in enumerate(self.items)}
         self.spoken: dict[str, Marks] = {}
         self.heard: dict[str, Marks] = {}
-        for cell in cells:
+        for cell in (cell for cell in cells if cell.source is None):
             if cell.speech_key not in self.spoken:
                 settled = ledger.settled("spoken", cell.speech_key, SPOKEN_SCHEMA)
                 if cell.asr is None:
@@ -52,10 +52,15 @@ class Evaluation:
             self.heard[cell.heard_key] = Marks(self.index, settled)
             # What is to be spoken again is to be heard again.
             self.heard[cell.heard_key].keep(self.spoken[cell.speech_key])
+        for cell in cells:
+            if cell.source is not None:
+                # Its rows are there as soon as its source's are.
+                self.spoken[cell.speech_key] = self.spoken[cell.source.speech_key]
+                self.heard[cell.heard_key] = self.heard[cell.source.heard_key]
         self._others = {
             cell.system: shuffled(dataset.items, cell.system.seed)
             for cell in cells
-            if isinstance(cell.system, ShuffledSpec)
+            if isinstance(cell.system, ShuffledSpec) and cell.source is None
         }
 
     @property
@@ -116,6 +121,8 @@ class Evaluation:
 
     def transcripts(self, cell: Cell) -> pl.DataFrame:
         """The cell's heard rows of the items asked for, joined with what was spoken."""
+        if cell.source is not None:
+            return self._of_others(cell, cell.source)
         heard = self.ledger.rows("heard", cell.heard_key, HEARD_SCHEMA)
         asked = pl.DataFrame({"item": list(self.index)}, schema={"item": pl.String})
         joined = asked.join(heard, on="item", how="left")
@@ -138,3 +145,21 @@ class Evaluation:
             frames=frames.cast(pl.UInt32),
         )
         return joined.join(facts, on="item", how="left")
+
+    def _of_others(self, cell: Cell, source: Cell) -> pl.DataFrame:
+        """The source's rows, each for another of the items asked for; a lone item fails."""
+        assert isinstance(cell.system, ShuffledSpec)
+        taken = others(list(self.index), cell.system.seed)
+        asked = pl.DataFrame(
+            {"item": list(self.index), "other": [taken.get(name) for name in self.index]},
+            schema={"item": pl.String, "other": pl.String},
+        )
+        rows = self.transcripts(source).rename({"item": "other"})
+        joined = asked.join(rows, on="other", how="left", maintain_order="left").drop("other")
+        return joined.with_columns(
+            pl.col("status").fill_null("failed"),
+            pl.col("reason").fill_null("there is no other item whose transcript it could take"),
+            pl.col("cause").fill_null(""),
+            # Another image's caption is none of this one's.
+            caption=pl.lit(-1, pl.Int32),
+        )

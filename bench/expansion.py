@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from bench.spec import AsrSpec, Job
 from bench.systems.files import wavs_digest
 from bench.systems.plugin import source_of
 from bench.systems.specs import (
+    CEILINGS,
+    FLOORS,
     PixVoxSpec,
     PromptSpec,
     PythonSpec,
     ResynthesisSpec,
+    ShuffledSpec,
     SystemSpec,
     TextSpec,
     UnitsSpec,
@@ -102,6 +105,8 @@ def _content(spec: SystemSpec, dataset: Dataset) -> tuple[dict[str, Any], str]:
                     raise UserError(f"{spec.file}: no such file; {spec.label} needs its units")
                 units = file_digest(spec.file)[:16]
                 return {"kind": "units", "units": units, "codec": codec_digest}, ""
+            case ShuffledSpec(of=None):
+                return spec.model_dump(exclude={"label", "of"}), ""
             case PythonSpec():
                 content = spec.model_dump(exclude={"label", "training"})
                 return content | {"source": file_digest(source_of(spec))[:16]}, ""
@@ -151,7 +156,7 @@ def expand(
     """A job's cells, in its order; with every ASR, all that a transcript depends on but speech.
 
     Raises UserError for weights, codecs, files or patterns that do not fit, a cell named twice,
-    or a grid that leaves none.
+    a floor that has nothing to shuffle, or a grid that leaves no cell.
     """
     cells: list[Cell] = []
     for one in _speeches(job, dataset):
@@ -174,4 +179,45 @@ def expand(
                 cells.append(Cell(*made, one.weights, one.codec))
     if not cells:
         raise UserError(f"{job.name}: the grid leaves no cell; exclude less")
-    return cells
+    recorded = any(caption.speech for item in dataset.items for caption in item.captions)
+    return [
+        _of_system(cell, cell.system, cells)
+        if isinstance(cell.system, ShuffledSpec) and (cell.system.of or not recorded)
+        else cell
+        for cell in cells
+    ]
+
+
+def _source(cell: Cell, named: str | None, cells: Sequence[Cell]) -> Cell | None:
+    """Whose transcripts a shuffled cell takes: of the same ASR, without a prompt."""
+    for other in cells:
+        alike = other.asr == cell.asr and not other.prompt and other.hear == "whole"
+        if isinstance(other.system, ShuffledSpec) or not alike:
+            continue
+        competes = not isinstance(other.system, CEILINGS + FLOORS)
+        if other.label == named or (named is None and competes):
+            return other
+    return None
+
+
+def _of_system(cell: Cell, spec: ShuffledSpec, cells: Sequence[Cell]) -> Cell:
+    """A floor whose transcripts are another cell's, of other images."""
+    source = _source(cell, spec.of, cells)
+    if source is None:
+        why = f"no system {spec.of!r}" if spec.of else "no recorded speech, and no system"
+        raise UserError(
+            f"systems: {spec.label}: there is {why} without a prompt whose transcripts could be "
+            "shuffled; add one to the job, or remove this floor"
+        )
+    speech, heard = (
+        key_of({"shuffled": key, "seed": spec.seed})
+        for key in (source.speech_key, source.heard_key)
+    )
+    return replace(
+        cell,
+        speech_key=speech,
+        heard_key=heard,
+        weights=source.weights,
+        codec=source.codec,
+        source=source,
+    )

@@ -152,7 +152,11 @@ def grade_of(row: Row, first: Row) -> Grade:
 
 def base_of(row: Row, competing: Sequence[Row]) -> Row | None:
     """What a row is tested against: the first competing one with its prompt and protocol."""
+    if row.outcome.mark != SAME:
+        return None
     for other in competing:
+        if other.outcome.mark != SAME:
+            continue
         same = other.cell.prompt == row.cell.prompt
         if same and grade_measured(row.first.signature, other.first.signature).mark == SAME:
             return other

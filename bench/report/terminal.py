@@ -24,19 +24,29 @@ NARROWEST = 40
 """Fewer than these, and a table is wider than what it is printed on."""
 
 
-def make_console() -> Console:
-    """A console as wide as the terminal, or as COLUMNS says; where nothing says it, PIPED."""
+def _width() -> int:
     said = os.environ.get("COLUMNS", "")
-    if said.isdecimal() and int(said[:6]) > 0:
-        width = int(said[:6])
-    else:
-        width = Console().width if sys.stdout.isatty() else PIPED
-    return Console(width=max(width, NARROWEST), highlight=False, emoji=False)
+    if said.isascii() and said.isdecimal() and int(said[:6]):
+        return int(said[:6])
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or PIPED
+    except (OSError, ValueError):
+        return PIPED
+
+
+def _console(width: int, **options: Any) -> Console:
+    # With a height too, rich does not read the environment, which may hold anything.
+    return Console(width=width, height=25, highlight=False, emoji=False, **options)
+
+
+def make_console() -> Console:
+    """A console as wide as COLUMNS says, or the terminal is; where nothing says it, PIPED."""
+    return _console(max(_width(), NARROWEST))
 
 
 def make_picture(width: int) -> Console:
     """A console that prints nowhere and keeps all for `save_picture`."""
-    return Console(width=width, record=True, file=io.StringIO(), highlight=False, emoji=False)
+    return _console(width, record=True, file=io.StringIO())
 
 
 def say(console: Console, line: str, style: str = "") -> None:

@@ -60,15 +60,22 @@ def prompt_units(item: Item, caption: int, share: float, codec: "Codec") -> "Ten
     return units[:, : round(share * units.shape[1])]
 
 
-def shuffled(items: Sequence[Item], seed: int) -> dict[str, Item]:
-    """Every item with the captions of another, over the whole split.
+def others(names: Sequence[str], seed: int) -> dict[str, str]:
+    """Every name with another one: a cycle through all in a seeded order, so none keeps its own.
 
-    A cycle through all items in a seeded order, so that none keeps its own.
+    A lone name has none beside it, and is left out.
     """
-    order = list(items)
+    order = list(names)
     random.Random(f"shuffled/{seed}").shuffle(order)
-    others = order[1:] + order[:1]
+    pairs = zip(order, order[1:] + order[:1], strict=True)
+    return {mine: other for mine, other in pairs if mine != other}
+
+
+def shuffled(items: Sequence[Item], seed: int) -> dict[str, Item]:
+    """Every item with the captions of another, over the whole split (see others)."""
+    by_name = {item.id: item for item in items}
+    paired = others(list(by_name), seed)
     return {
-        mine.id: Item(mine.id, mine.image, other.captions)
-        for mine, other in zip(order, others, strict=True)
+        name: Item(name, item.image, by_name[paired.get(name, name)].captions)
+        for name, item in by_name.items()
     }

@@ -101,10 +101,16 @@ class NoiseSpec(Strict):
 
 
 class ShuffledSpec(Strict):
-    """Recorded speech of another image of the split: what fits any picture."""
+    """Recorded speech of another image of the split: what fits any picture.
+
+    Without recordings, or with `of`, the transcripts of a system of the job for other images:
+    what it scores that never looked. `of` is that system's label; without it the first one that
+    competes, without a prompt.
+    """
 
     kind: Literal["shuffled"]
     label: str = "shuffled speech"
+    of: str | None = None
     caption: Number = 0
     seed: int = 0
 

@@ -37,8 +37,8 @@ def _said(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> tuple[
 def test_a_run_is_listed_and_shown(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, text = _said(capsys, runs, "list")
     assert code == 0
-    assert "│ trial │ 1 │ 2 │ 1 │ 4 │" in text
-    assert "│ delay-0-aaaa │ delay │ 0% │ 2 │ 2 │ 1 │" in _said(capsys, runs, "show", "trial")[1]
+    assert "trial 1 2 1 4 0.0" in text
+    assert "delay-0-aaaa delay 0% 2 2 1" in _said(capsys, runs, "show", "trial")[1]
     code, text = _said(capsys, runs, "show", "tial")
     assert code == 2
     assert "no run 'tial'; there are: trial" in text

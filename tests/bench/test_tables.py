@@ -1,0 +1,249 @@
+"""Tables fit every width without a cut name, and only what was measured has a grade."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from bench import taxonomy
+from bench.cells import Cell
+from bench.comparison import TITLES, Protocol, comparison
+from bench.perf.statistics import said, statistics_of
+from bench.pooling import Row, base_of, pooled, ranked
+from bench.report import terminal
+from bench.report.fit import numbers, pieces, rich_table, texts, wrapped
+from bench.report.text import notes
+from bench.scoring import CellScores
+from bench.signature import Signature
+from bench.spec import AsrSpec
+from bench.statistics import intervals
+from bench.systems.specs import SilenceSpec, SystemSpec, WavsSpec
+
+ITEMS = 40
+PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", ITEMS, 2 * ITEMS, "tiny.en", "all")
+SIGNATURE = Signature(
+    "scenes.test@0", "all", "none", "ptb", "m", "i", "tiny.en", "whole", "", "", "", ITEMS, 0, "0"
+)
+NAMES = (
+    "PixVoxLM-tiny-Parallel, continuation only",
+    "a system that somebody has given a name of sixty letters, all",
+    "x" * 60,
+    "猫の写真を説明するシステムの名前はとても長いので折り返します",
+    "ours 🐶🐱 with-a-hyphenated/path_like.name:and+more",
+    "short",
+)
+
+
+def _scores(label: str, failed: int = 0, cause: str = "", **changes: Any) -> CellScores:
+    """A cell of which the first items failed; what it says is better with a smaller seed."""
+    system: SystemSpec = changes.get("system") or WavsSpec(
+        kind="wavs", label=label, folder=Path("x")
+    )
+    values = statistics_of(said(ITEMS, np.random.default_rng(changes.get("seed", 0))))
+    values[:failed] = statistics_of(said(ITEMS, np.random.default_rng(99)))[:failed] * 0.5
+    status = ["failed"] * failed + ["ok"] * (ITEMS - failed)
+    items = pl.DataFrame(
+        {
+            "item": [f"i{number}" for number in range(ITEMS)],
+            "status": status,
+            "reason": [
+                f"i{number}.wav: no such file" if s != "ok" else ""
+                for number, s in enumerate(status)
+            ],
+            "cause": [cause if s != "ok" else "" for s in status],
+            "device": [""] * ITEMS,
+            "spoken_on": [""] * ITEMS,
+            "ended": [True] * ITEMS,
+        }
+    )
+    prompt = changes.get("prompt", 0.0)
+    cell = Cell(label, system, "", prompt, AsrSpec(), "whole", f"s{label}", f"h{label}")
+    found = intervals(values, 100, 0.95, 0)
+    kinds = dict.fromkeys(taxonomy.KINDS, 0.0)
+    signature = replace(SIGNATURE, failed=failed)
+    return CellScores(cell, values, found, items, ITEMS, failed, 0, kinds, signature)
+
+
+def _rows(*scores: CellScores) -> list[Row]:
+    return pooled(scores, 100, 0.95, 0)
+
+
+def _frame(rows: Sequence[Row], table: str = "table1") -> pl.DataFrame:
+    return comparison(rows, table, PROTOCOL, "tiny.en", "trial", 100)
+
+
+def _printed(width: int, frame: pl.DataFrame, table: str = "table1") -> list[str]:
+    console = Console(width=width, file=io.StringIO(), highlight=False, emoji=False)
+    terminal.show(frame, table, PROTOCOL, console)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue().splitlines()
+
+
+def _is_whole(name: str, lines: Sequence[str], widest: int) -> bool:
+    """Whether a name stands in successive lines as it is wrapped at some width."""
+    starts = [line[3:] for line in lines]
+    for width in range(1, widest):
+        parts = wrapped(name, width)
+        for at in range(len(starts) - len(parts) + 1):
+            if all(starts[at + n].startswith(part) for n, part in enumerate(parts)):
+                return True
+    return False
+
+
+@pytest.mark.parametrize("width", [60, 71, 80, 97, 100, 119, 120, 144, 163, 200])
+def test_no_name_mark_or_count_is_cut(width: int) -> None:
+    frame = _frame(_rows(*(_scores(name, seed=n) for n, name in enumerate(NAMES))))
+    lines = _printed(width, frame)
+    assert all(cell_len(line) <= width for line in lines)
+    assert not any("…" in line for line in lines)
+    for name in NAMES:
+        assert _is_whole(name, lines, 70), name
+    marked = [line for line in lines if line[:3] in ("✓  ", "✗  ")]
+    assert len(marked) == frame.height
+    assert sum(line.split()[-1] == "0" or str(ITEMS) in line.split() for line in marked) == len(
+        NAMES
+    )
+
+
+def test_columns_go_in_order_and_are_named() -> None:
+    frame = _frame(_rows(_scores("one"), _scores("two", seed=1)))
+    gone = []
+    for width in range(200, 39, -1):
+        lines = _printed(width, frame)
+        text = " ".join(" ".join(lines).split())
+        told = re.search(r"Left out to fit \d+ characters: ([^;]*);", text)
+        names = told[1].split(", ") if told else []
+        # What is left out is not shown, all else is.
+        heads = next(line.split() for line in lines if line.split()[:1] == ["system"])
+        assert not set(heads) & set(names)
+        assert ("±" in " ".join(line for line in lines if line[:1] in "✓✗")) == ("±" not in names)
+        assert {"system", "B4", "C", "n"} <= set(heads)
+        assert names[: len(gone)] == gone
+        gone = names  # a narrower table gives up no less
+    assert gone == ["training", "±", "B2", "B3", "B1", "failed", "WER", "R", "M"][: len(gone)]
+    assert gone[-1] in ("WER", "R", "M")
+    assert not any("bootstrap" in line for line in notes(frame, PROTOCOL, halves=False))
+
+
+def test_the_committed_tables_keep_their_columns_at_their_widths() -> None:
+    folder = Path(__file__).parents[2] / "results" / "scenes"
+    for table in TITLES:
+        frame = pl.read_parquet(folder / table / f"{table}.parquet")
+        assert "B1" not in " ".join(_printed(80, frame, table)).split("Left out")[0].split()
+        # All of it fits where the picture is drawn.
+        assert not any(
+            "Left out" in line for line in _printed(terminal.widest(frame, table), frame, table)
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("width", [1, 7, 12, 30])
+def test_wrapping_loses_nothing(name: str, width: int) -> None:
+    lines = wrapped(name, width)
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "")
+    assert all(cell_len(line) <= max(width, 2) for line in lines)
+
+
+def test_a_wide_frame_comes_in_pieces_with_its_names() -> None:
+    columns = [texts("system", NAMES), *(numbers(f"m{n}", [1.5] * 6) for n in range(20))]
+    made = pieces(columns, 80)
+    assert [c.head for piece in made for c in piece[1:]] == [f"m{n}" for n in range(20)]
+    for piece in made:
+        assert piece[0] is columns[0]
+        console = Console(width=80, file=io.StringIO())
+        console.print(rich_table(piece, 80))
+        assert "…" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"),
+    [
+        ("60", 60),
+        ("200", 200),
+        ("", 144),
+        ("0", 144),
+        ("x", 144),
+        ("²", 144),
+        ("3", 40),
+        ("9" * 5000, 999_999),
+    ],
+)
+def test_a_pipe_obeys_columns(columns: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal.make_console().width == width
+    # What is drawn for a page does not depend on who looks.
+    assert terminal.make_picture(150).width == 150
+
+
+def test_markup_emoji_and_commands_in_a_label_stay_text() -> None:
+    label = "[red]:dog: ::error::x[/red]\x1b[2J\u202e"
+    text = "\n".join(_printed(200, _frame(_rows(_scores(label), _scores("other")))))
+    assert "[red]:dog: : :error: :x[/red]" in text
+    assert not set("\x1b\u202e") & set(text)
+
+
+def test_nothing_transcribed_is_no_measurement() -> None:
+    dead, alive, other = _scores("dead", ITEMS), _scores("alive"), _scores("other", seed=1)
+    rows = _rows(dead, alive, other)
+    assert [ranked(row) for row in rows] == [False, True, True]
+    assert base_of(rows[1], [row for row in rows if ranked(row)]) is rows[1]
+    frame = _frame(rows).filter(block="measured")
+    assert frame["grade"].to_list() == ["-", "✓", "✓"]
+    assert frame["best"][0].to_list() == []
+    assert frame["significant"][0].to_list() == []
+    assert f"nothing was transcribed, {ITEMS} of {ITEMS} items failed" in frame["reason"][0]
+    # The other rows are graded against the first that measured anything.
+    said = " ".join(notes(_frame(rows), PROTOCOL))
+    assert "No grade for dead: nothing was transcribed" in said
+    assert f"{ITEMS} × no such file (first: i0.wav)" in said
+
+
+def test_a_floor_needs_every_item_and_a_system_one() -> None:
+    floor = SilenceSpec(kind="silence")
+    frame = _frame(
+        _rows(
+            _scores("floor", 1, system=floor),
+            _scores("whole floor", system=SilenceSpec(kind="silence", seconds=2)),
+            _scores("failed some", ITEMS - 1),
+            _scores("lost some", 1, cause="machine", seed=2),
+            _scores("all good", seed=1),
+        )
+    ).filter(block="measured")
+    assert frame["grade"].to_list() == ["-", "✓", "✓", "≈", "✓"]
+    assert "1 of 40 items lost to processes that died" in frame["reason"][3]
+    assert frame["best"][3].to_list() == []
+
+
+def test_all_seeds_of_a_row_are_told() -> None:
+    one, two = _scores("seeds", 1), _scores("seeds", 2)
+    (row,) = _rows(one, two)
+    frame = _frame([row]).filter(block="measured")
+    assert (frame["failed"][0], row.asked) == (3, 2 * ITEMS)
+    assert "3 × no such file" in frame["note"][0]
+
+
+def test_a_table_without_measured_rows_is_none() -> None:
+    rows = _rows(_scores("one"))
+    assert _frame(rows, "table2").is_empty()
+    prompted = _rows(_scores("one", prompt=0.5))
+    assert _frame(prompted, "table1").is_empty()
+
+
+def test_reasons_are_counted_by_what_they_say() -> None:
+    told = [f"{n}.wav: no such file" for n in range(985)] + ["ValueError: x"] * 2 + ["a", "b", None]
+    assert taxonomy.reasons(pl.Series(told)) == [
+        "985 × no such file (first: 0.wav)",
+        "2 × ValueError: x",
+        "1 × a",
+        "2 other reasons",
+    ]
+    assert taxonomy.reasons(pl.Series([], dtype=pl.String)) == []
