@@ -1,8 +1,14 @@
 """What others wrote is shown safely, and a reason says the same on every run and machine."""
 
+from pathlib import Path
+
 import pytest
 
+from bench.datasets.types import Item
 from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
+from bench.systems.plugin import PythonSpeaker
+from bench.systems.specs import DecodingSpec, PythonSpec
+from bench.systems.types import Variant
 from bench.text import LONGEST, as_reason, clean, reason_of
 
 
@@ -99,3 +105,27 @@ def test_no_path_to_the_ledger_avoids_it(text: str) -> None:
     assert spoken.startswith("<object object at 0x…> said")
     assert len(spoken) <= LONGEST
     assert not any(char in spoken for char in "\x1b\n\udcff")
+
+
+HOSTILE = """
+class Bad:
+    def __init__(self, device):
+        pass
+
+    def speak(self, image, item):
+        raise ValueError(f"{self} at {hex(id(self))}\\n{'x' * 200_000}\\x1b[31m")
+"""
+
+
+def test_a_user_s_exception_gives_the_same_bytes_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad_system.py").write_text(HOSTILE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = PythonSpec(kind="python", label="bad", entry="bad_system:Bad")
+    asked = [(Item("a", tmp_path / "a.jpg", ()), (Variant("k", 0.0, DecodingSpec()),))]
+    # Both live, so the addresses differ.
+    speakers = [PythonSpeaker(spec, "cpu") for _ in range(2)]
+    rows = [frame([row for _, row in one.speak(asked)], SPOKEN_SCHEMA) for one in speakers]
+    assert rows[0].equals(rows[1])
+    assert rows[0]["reason"].to_list() == ["ValueError: <bad_system.Bad object at 0x…> at 0x…"]
