@@ -1,16 +1,30 @@
-"""Figures as files: the same figure gives the same bytes."""
+"""Figures as files: the same figure gives the same bytes, whatever a label holds."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bench.errors import UserError
+from bench.text import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+def label(text: str) -> str:
+    """Text as matplotlib shows it: a dollar would start a formula, a leading _ hide the line."""
+    return clean(text).replace("$", r"\$").lstrip("_")
+
+
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Saves a figure in the format of the file's suffix, such as .svg or .png."""
+    """Saves a figure in the format of the file's suffix, such as .svg or .png.
+
+    Raises UserError where no format has that suffix.
+    """
     import matplotlib as mpl
 
+    if path.suffix[1:] not in figure.canvas.get_supported_filetypes():
+        raise UserError(f"{path}: not a format of figures; name an .svg, .png or .pdf")
+    dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     # Matplotlib's SVGs hold the time, and names drawn at random.
     with mpl.rc_context({"svg.hashsalt": "pixvox"}):
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        figure.savefig(path, metadata=dates.get(path.suffix))

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from bench.cells import Cell
+from bench.figures import label, save_figure
 from bench.scoring import CellScores
 from bench.systems.specs import PixVoxSpec
 
@@ -104,8 +105,6 @@ def plot(frame: pl.DataFrame, path: Path) -> bool:
         return False
     from matplotlib.figure import Figure
 
-    from bench.figures import save_figure
-
     shown = frame.filter(pl.col("metric").is_in(SHOWN) & pl.col(along).is_not_null())
     asrs = shown["asr"].drop_nulls().unique(maintain_order=True).to_list()
     lines = [axis for axis in varied(shown) if axis not in (along, "asr", "seed", "pattern")]
@@ -118,7 +117,7 @@ def plot(frame: pl.DataFrame, path: Path) -> bool:
             for key, line in some.group_by(lines or ["system"], maintain_order=True):
                 points = line.group_by(along).agg(pl.col("score", "low", "high").mean())
                 points = points.sort(along)
-                name = ", ".join(str(value) for value in key if value is not None)
+                name = label(", ".join(str(value) for value in key if value is not None))
                 (drawn,) = panel.plot(points[along], points["score"], marker="o", ms=3, label=name)
                 colour = drawn.get_color()
                 panel.fill_between(
@@ -126,7 +125,7 @@ def plot(frame: pl.DataFrame, path: Path) -> bool:
                 )
             panel.set_title(metric if down == 0 else "", fontsize=9)
             panel.set_xlabel(along if down == len(asrs) - 1 else "", fontsize=8)
-            panel.set_ylabel(asr if across == 0 else "", fontsize=8)
+            panel.set_ylabel(label(asr) if across == 0 else "", fontsize=8)
             panel.tick_params(labelsize=7)
             panel.grid(alpha=0.3)
     handles, labels = panels[0][0].get_legend_handles_labels()

@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 
 from bench.cells import Cell
+from bench.comparability import NONE
 from bench.metrics.corpus import METRICS, joined, scores
 from bench.metrics.types import Array
-from bench.pooling import Row
+from bench.pooling import Row, ranked
 from bench.scoring import CellScores, Scorer
 from bench.statistics import compare
 from bench.systems.specs import PixVoxSpec, RecordedSpec, ResynthesisSpec, UnitsSpec
@@ -55,7 +56,7 @@ def _ceilings(cell: Cell, found: Sequence[CellScores]) -> tuple[CellScores, Cell
 def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
     """One for every model without a prompt whose ceilings are among the rows, mean over seeds."""
     found: list[Waterfall] = []
-    singles = [row.first for row in rows]
+    singles = [row.first for row in rows if row.outcome.mark != NONE]
     made: dict[tuple[str, int], Array] = {}
 
     def values(name: str, hypotheses: dict[str, str], left_out: int) -> Array:
@@ -67,6 +68,9 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
 
     for row in rows:
         if not isinstance(row.cell.system, PixVoxSpec | UnitsSpec) or row.cell.prompt > 0:
+            continue
+        if not ranked(row):
+            # Of what was not transcribed at all nothing was lost on the way.
             continue
         ceilings = _ceilings(row.cell, singles)
         if ceilings is None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.comparison import TITLES, Protocol
-from bench.report.fit import Column, first_fit, full_width, numbers, pieces, rich_table, texts
+from bench.report.fit import GAP, Column, first_fit, full_width, numbers, pieces, rich_table, texts
 from bench.report.text import HEADINGS, LEFT, block_title, columns, is_score, notes, plain
 from bench.report.text import score as score_text
 from bench.text import clean
@@ -21,7 +21,7 @@ from bench.text import clean
 PIPED = 144
 """Characters of a line where neither a terminal nor COLUMNS says how many there are."""
 NARROWEST = 40
-"""Fewer than these, and a table is wider than what it is printed on."""
+"""Fewer than these, and text is as if there were so many."""
 
 
 def _width() -> int:
@@ -55,10 +55,18 @@ def say(console: Console, line: str, style: str = "") -> None:
 
 
 def draw(console: Console, columns: Sequence[Column], title: str = "") -> None:
-    """Prints a table as wide as there is room, below its title."""
+    """Prints a table as wide as there is room, below its title.
+
+    One that cannot be made so narrow is printed wider than the terminal: no cell is ever cut.
+    """
     if title:
         say(console, title, "italic")
-    console.print(rich_table(columns, console.width))
+    table = rich_table(columns, console.width)
+    needed = sum(c.width or 0 for c in table.columns) + GAP * (len(columns) - 1)
+    before = console.width
+    console.width = max(needed, before)
+    console.print(table)
+    console.width = before
 
 
 def _score(row: dict[str, Any], name: str, halves: bool) -> Text:

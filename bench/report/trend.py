@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.figures import label, save_figure
 from bench.report.terminal import Listing
 from bench.text import clean
 from bench.trend import Series, series_of
@@ -44,8 +45,6 @@ def draw(found: Sequence[Series], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    from bench.figures import save_figure
-
     panels: dict[str, list[Series]] = {}
     for one in found:
         panels.setdefault(one.name.rpartition(" / ")[2], []).append(one)
@@ -62,19 +61,18 @@ def draw(found: Sequence[Series], path: Path) -> None:
 
 def _panel(axis: Any, score: str, lines: Sequence[Series], revisions: dict[str, int]) -> None:
     for one in lines:
-        # A dollar would start a formula.
-        label = clean(one.name.rpartition(" / ")[0]).replace("$", r"\$")
+        name = label(one.name.rpartition(" / ")[0])
         colour = None
         for points in one.stretches:
             x = [revisions[point.version.revision] for point in points]
             values = [point.value for point in points]
-            (drawn,) = axis.plot(x, values, "o-", color=colour, markersize=4, label=label)
+            (drawn,) = axis.plot(x, values, "o-", color=colour, markersize=4, label=name)
             # The next stretch is the same line: of its colour, and not named again.
-            colour, label = drawn.get_color(), "_"
+            colour, name = drawn.get_color(), "_"
         for change in one.changes:
             at = revisions[change.version.revision]
             axis.axvline(at - 0.5, color=colour, linestyle="--", linewidth=1)
-    axis.set_title(clean(score), loc="left")
+    axis.set_title(label(score), loc="left")
     axis.grid(alpha=0.3)
     if any(one.name.rpartition(" / ")[0] for one in lines):
         axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))

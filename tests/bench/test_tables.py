@@ -16,6 +16,7 @@ from rich.console import Console
 from bench import taxonomy
 from bench.cells import Cell
 from bench.comparison import TITLES, Protocol, comparison
+from bench.errors import UserError
 from bench.perf.statistics import said, statistics_of
 from bench.pooling import Row, base_of, pooled, ranked
 from bench.report import terminal
@@ -25,6 +26,7 @@ from bench.scoring import CellScores
 from bench.signature import Signature
 from bench.spec import AsrSpec
 from bench.statistics import intervals
+from bench.sweep import plot, sensitivity, tidy
 from bench.systems.specs import SilenceSpec, SystemSpec, WavsSpec
 
 ITEMS = 40
@@ -153,6 +155,19 @@ def test_wrapping_loses_nothing(name: str, width: int) -> None:
     assert all(cell_len(line) <= max(width, 2) for line in lines)
 
 
+def test_what_cannot_be_narrow_is_printed_wide(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    heads = [f"number {n}" for n in range(9)]
+    table = terminal.Listing(["run", *heads], ["run"], "of some runs")
+    table.add_row("a-name-of-more-than-twelve", *range(1_000_000, 1_000_009))
+    table.print()
+    said = capsys.readouterr().out
+    assert all(str(number) in said for number in range(1_000_000, 1_000_009))
+    assert all(head in said for head in heads)
+
+
 def test_a_wide_frame_comes_in_pieces_with_its_names() -> None:
     columns = [texts("system", NAMES), *(numbers(f"m{n}", [1.5] * 6) for n in range(20))]
     made = pieces(columns, 80)
@@ -247,3 +262,20 @@ def test_reasons_are_counted_by_what_they_say() -> None:
         "2 other reasons",
     ]
     assert taxonomy.reasons(pl.Series([], dtype=pl.String)) == []
+
+
+def test_a_plot_is_the_same_bytes_whatever_a_label_holds(tmp_path: Path) -> None:
+    label = "_50% of $x\x1b[2J and $\\frac{"
+    points = [_scores(label, prompt=prompt, seed=n) for n, prompt in enumerate((0.0, 0.25, 0.5))]
+    for name in ("a.svg", "b.svg"):
+        assert plot(tidy(points), tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    with pytest.raises(UserError, match="not a format of figures"):
+        plot(tidy(points), tmp_path / "a.docx")
+
+
+def test_what_is_ranked_by_each_asr_was_transcribed() -> None:
+    cells = [_scores("dead", ITEMS), _scores("alive", seed=1)]
+    frame = pl.concat([tidy(cells), tidy(cells).with_columns(normaliser=pl.lit("whisper"))])
+    found = sensitivity(frame, cells[0].cell.asr.label, "none")  # type: ignore[union-attr]
+    assert set(found["system"]) == {"alive"}
