@@ -116,9 +116,10 @@ def _remarks(row: Row) -> list[str]:
 
 
 def _scores(row: Row) -> dict[str, float | None]:
+    """The table's scores with their intervals; none where nothing was transcribed."""
     found: dict[str, float | None] = {}
     for short, long in (*SCORES.items(), ("WER", "WER")):
-        interval = row.scores.get(long)
+        interval = row.scores.get(long) if row.failed < row.asked else None
         found[short] = interval.score if interval else None
         found[f"{short}_low"] = interval.low if interval else None
         found[f"{short}_high"] = interval.high if interval else None

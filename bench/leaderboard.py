@@ -90,6 +90,8 @@ def _entries(run: Path) -> list[Entry]:
         )
         for cell in summary["cells"]
         if cell["kind"] in _SYSTEMS and cell["asr"] == first and cell["hear"] == "whole"
+        # Of which nothing was transcribed, nothing was measured.
+        if cell["failed"] < cell["signature"]["n"]
     ]
 
 
@@ -107,7 +109,9 @@ def add(run: Path, board: Path) -> int:
     known = read_board(board)
     fresh = _entries(run)
     if not fresh:
-        raise UserError(f"{run}: no system to add; ceilings and floors are none")
+        raise UserError(
+            f"{run}: no system to add; ceilings, floors and systems that failed throughout are none"
+        )
     for entry in fresh:
         _refuse(entry, board, (known or fresh)[0])
     seen = {json.dumps([e.system, e.prompt, e.scores, e.signature], sort_keys=True) for e in known}

@@ -67,3 +67,29 @@ def test_a_board_keeps_history_and_refuses_another_protocol(
     assert "20.00" not in shown
     assert "delay [red]" in " ".join(shown.split())
     assert "silence" not in shown
+
+
+def test_a_system_that_failed_throughout_is_no_entry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(tmp_path / "runs", "dead", 0.0, n=0)
+    assert _board(tmp_path, "add", "dead") == 2
+    assert "failed throughout" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", ["60", "100", "200"])
+def test_a_board_fits(
+    columns: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    _run(tmp_path / "runs", "one", 123.45)
+    assert _board(tmp_path, "add", "one") == 0
+    assert _board(tmp_path, "show") == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    row = next(line for line in lines if line.startswith("1  delay [red]"))
+    assert "123.45" in row
+    assert len(row) <= int(columns)
+    assert ("±" in row) == (columns == "200")

@@ -213,6 +213,7 @@ def test_nothing_transcribed_is_no_measurement() -> None:
     assert base_of(rows[1], [row for row in rows if ranked(row)]) is rows[1]
     frame = _frame(rows).filter(block="measured")
     assert frame["grade"].to_list() == ["-", "✓", "✓"]
+    assert (frame["C"][0], frame["C_low"][0]) == (None, None)
     assert frame["best"][0].to_list() == []
     assert frame["significant"][0].to_list() == []
     assert f"nothing was transcribed, {ITEMS} of {ITEMS} items failed" in frame["reason"][0]
