@@ -66,11 +66,16 @@ def as_reason(text: str) -> str:
 
     Folders before a file's name, addresses, and the ids of processes and of Ray go.
     """
-    text = " ".join(clean(text[:_READ]).split())
-    text = _PATH.sub("", _QUOTED_PATH.sub(r"\1\2\1", text))
-    for pattern, put in _RANDOM:
-        text = pattern.sub(put, text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    text, before = text[:_READ], None
+    # A row that is resumed has its reason made of its reason, which has to be the same.
+    while text != before:
+        before = text
+        text = " ".join(clean(text).split())
+        text = _PATH.sub("", _QUOTED_PATH.sub(r"\1\2\1", text))
+        for pattern, put in _RANDOM:
+            text = pattern.sub(put, text)
+        text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text
 
 
 def _lines(text: str) -> list[str]:

@@ -1,8 +1,11 @@
 """What others wrote is shown safely, and a reason says the same on every run and machine."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench.datasets.types import Item
 from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
@@ -129,3 +132,64 @@ def test_a_user_s_exception_gives_the_same_bytes_every_time(
     rows = [frame([row for _, row in one.speak(asked)], SPOKEN_SCHEMA) for one in speakers]
     assert rows[0].equals(rows[1])
     assert rows[0]["reason"].to_list() == ["ValueError: <bad_system.Bad object at 0x…> at 0x…"]
+
+
+_BITS = (
+    *(
+        "/",
+        "\\",
+        "'",
+        '"',
+        ":",
+        "::",
+        "##",
+        "[",
+        "vso[",
+        "\x1b",
+        "]",
+        "\x07",
+        "\x9b",
+        "m",
+        "\n",
+        " ",
+    ),
+    *(
+        "tmp",
+        "abcd1234",
+        "0x",
+        "7f3a10",
+        "pid",
+        "=",
+        "4711",
+        "Actor(",
+        ",",
+        "ObjectRef(",
+        "actor_id",
+    ),
+    *(
+        "process",
+        "started",
+        "ip",
+        "10.0.0.7",
+        "C:",
+        "b.wav",
+        "…",
+        "\u200b",
+        "\u202e",
+        "\udc80",
+        "猫",
+    ),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(_BITS) | st.characters(), max_size=120).map("".join))
+def test_what_is_clean_stays_as_it_is(text: str) -> None:
+    shown, reason = clean(text), as_reason(text)
+    # A resumed run makes a reason of a reason, and has to come to the same.
+    assert (clean(shown), as_reason(reason)) == (shown, reason)
+    assert len(reason) <= LONGEST
+    for made in (shown, reason):
+        made.encode()
+        assert not any(one in made for one in ("::", "##[", "##vso[", "\n", "\x1b"))
+        assert not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in made)
