@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Annotated, Any
+from math import prod
+from typing import Any
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import model_validator
 
-from bench.systems.specs import Number, PixVoxSpec, PromptSpec, ResynthesisSpec, Share, SystemSpec
+from bench.bounds import Bandwidth, Number, Seed, Share, Temperature, TopP
+from bench.systems.specs import PixVoxSpec, PromptSpec, ResynthesisSpec, SystemSpec
 from bench.yamlfile import Strict
 
 DECODING_AXES = ("seed", "temperature", "top_k", "top_p")
@@ -17,11 +19,11 @@ class Point(Strict):
 
     system: str | None = None
     prompt: Share | None = None
-    seed: int | None = None
-    temperature: Annotated[float, Field(ge=0)] | None = None
+    seed: Seed | None = None
+    temperature: Temperature | None = None
     top_k: Number | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    bandwidth: PositiveFloat | None = None
+    top_p: TopP | None = None
+    bandwidth: Bandwidth | None = None
     asr: str | None = None
 
     @property
@@ -38,11 +40,11 @@ class Grid(Strict):
     """
 
     prompt: tuple[Share, ...] = ()
-    seed: tuple[int, ...] = ()
-    temperature: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    seed: tuple[Seed, ...] = ()
+    temperature: tuple[Temperature, ...] = ()
     top_k: tuple[Number, ...] = ()
-    top_p: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
-    bandwidth: tuple[PositiveFloat, ...] = ()
+    top_p: tuple[TopP, ...] = ()
+    bandwidth: tuple[Bandwidth, ...] = ()
     include: tuple[Point, ...] = ()
     exclude: tuple[Point, ...] = ()
 
@@ -73,8 +75,8 @@ def with_values(system: SystemSpec, values: dict[str, Any]) -> SystemSpec:
     return system
 
 
-def variants(system: SystemSpec, grid: Grid) -> Iterator[SystemSpec]:
-    """A system at every point of the grid, exclusions apart, each with a single prompt."""
+def _axes(system: SystemSpec, grid: Grid) -> dict[str, tuple[Any, ...]]:
+    """The axes that a system is varied on."""
     axes: dict[str, tuple[Any, ...]] = {}
     if isinstance(system, PixVoxSpec | PromptSpec):
         shares = grid.prompt or system.prompts
@@ -84,6 +86,18 @@ def variants(system: SystemSpec, grid: Grid) -> Iterator[SystemSpec]:
         axes |= {axis: getattr(grid, axis) for axis in DECODING_AXES if getattr(grid, axis)}
     if isinstance(system, PromptSpec | ResynthesisSpec) and grid.bandwidth:
         axes["bandwidth"] = grid.bandwidth
+    return axes
+
+
+def count(system: SystemSpec, grid: Grid) -> int:
+    """How many variants a system has, without making them."""
+    included = sum(point.system == system.label for point in grid.include)
+    return prod(len(values) for values in _axes(system, grid).values()) + included
+
+
+def variants(system: SystemSpec, grid: Grid) -> Iterator[SystemSpec]:
+    """A system at every point of the grid, exclusions apart, each with a single prompt."""
+    axes = _axes(system, grid)
     for values in product(*axes.values()):
         yield with_values(system, dict(zip(axes, values, strict=True)))
     for point in grid.include:

@@ -4,32 +4,40 @@ A job names a dataset, the systems to evaluate on it, who listens, and how it is
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from bench.grid import Grid
+from bench.bounds import Actors, Count, JobName, Seed
+from bench.grid import Grid, count
 from bench.systems.specs import SystemSpec
-from bench.yamlfile import Strict
+from bench.validation import did_you_mean, keys_error, shown
+from bench.yamlfile import FilePath, Strict, WeightsName
+
+MAX_CELLS = 10_000
+"""A table of more is read by nobody, and each cell takes seconds to score."""
 
 
 class ScenesSpec(Strict):
     """The shipped test split, or a folder made by `pixvox scenes`."""
 
     name: Literal["scenes"]
-    folder: Path | None = None
+    folder: FilePath | None = None
 
 
 class Flickr8kSpec(Strict):
     """A folder in Flickr8k's own layout, and the Flickr Audio folder for prompts and ceilings."""
 
     name: Literal["flickr8k"]
-    root: Path
-    audio: Path | None = None
+    root: FilePath
+    audio: FilePath | None = None
     split: Literal["train", "val", "test"] = "test"
 
 
 DatasetSpec = Annotated[ScenesSpec | Flickr8kSpec, Field(discriminator="name")]
+
+
+BeamSize = Annotated[int, Field(ge=1, le=64, description="each beam takes its memory and time")]
 
 
 class AsrSpec(Strict):
@@ -39,15 +47,16 @@ class AsrSpec(Strict):
     """
 
     backend: Literal["openai-whisper", "faster-whisper", "transformers-ctc"] = "openai-whisper"
-    model: str = "tiny.en"
-    beam_size: PositiveInt | None = None
-    batch: PositiveInt = 8
+    model: WeightsName = "tiny.en"
+    beam_size: BeamSize | None = None
+    batch: Annotated[int, Field(ge=1, le=1024, description="clips held in memory at once")] = 8
     arithmetic: Literal["float32", "float16"] = "float32"
 
     @model_validator(mode="after")
     def _beam(self) -> "AsrSpec":
         if self.backend == "transformers-ctc" and self.beam_size is not None:
-            raise ValueError("beam_size: transformers-ctc is heard greedily, as Im2Sp does")
+            reason = "transformers-ctc decodes greedily, as Im2Sp does; remove it"
+            raise keys_error({"beam_size": reason})
         return self
 
     @property
@@ -57,6 +66,10 @@ class AsrSpec(Strict):
 
 
 Normaliser = Literal["none", "whisper"]
+
+
+def _how_many(value: Any) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
 
 
 class ScoringSpec(Strict):
@@ -69,10 +82,16 @@ class ScoringSpec(Strict):
     """
 
     references: Literal["all", "others"] = "all"
-    normaliser: Normaliser | Annotated[tuple[Normaliser, ...], Field(min_length=1)] = "none"
-    replicates: Annotated[int, Field(ge=100)] = 2000
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    seed: int = 0
+    normaliser: Annotated[
+        Annotated[Normaliser, Tag("one")]
+        | Annotated[tuple[Normaliser, ...], Field(min_length=1, max_length=2), Tag("several")],
+        Discriminator(_how_many),
+    ] = "none"
+    replicates: Annotated[
+        int, Field(ge=100, le=100_000, description="more change no digit that is shown")
+    ] = 2000
+    confidence: Annotated[float, Field(gt=0.5, le=0.999, description="as in 0.95")] = 0.95
+    seed: Seed = 0
 
     @property
     def normalisers(self) -> tuple[Normaliser, ...]:
@@ -87,10 +106,12 @@ class ScoringSpec(Strict):
 class ClusterSpec(Strict):
     """How many actors of each kind (0: as the machine has), and how long a batch may take."""
 
-    address: str | None = None
-    speakers: Annotated[int, Field(ge=0)] = 0
-    listeners: Annotated[int, Field(ge=0)] = 0
-    deadline_seconds: PositiveInt = 900
+    address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    speakers: Actors = 0
+    listeners: Actors = 0
+    deadline_seconds: Annotated[
+        int, Field(ge=1, le=86_400, description="a batch that takes a day will not end")
+    ] = 900
 
 
 class Job(Strict):
@@ -100,13 +121,19 @@ class Job(Strict):
     the prompt, or both, as cells of their own.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    name: JobName
     dataset: DatasetSpec
-    limit: PositiveInt | None = None
+    limit: Count | None = None
     systems: Annotated[tuple[SystemSpec, ...], Field(min_length=1)]
     grid: Grid = Grid()
-    asr: AsrSpec | Annotated[tuple[AsrSpec, ...], Field(min_length=1)] = AsrSpec()
-    hear: Annotated[tuple[Literal["whole", "continuation"], ...], Field(min_length=1)] = ("whole",)
+    asr: Annotated[
+        Annotated[AsrSpec, Tag("one")]
+        | Annotated[tuple[AsrSpec, ...], Field(min_length=1), Tag("several")],
+        Discriminator(_how_many),
+    ] = AsrSpec()
+    hear: Annotated[
+        tuple[Literal["whole", "continuation"], ...], Field(min_length=1, max_length=2)
+    ] = ("whole",)
     scoring: ScoringSpec = ScoringSpec()
     cluster: ClusterSpec = ClusterSpec()
     tables: tuple[Literal["table1", "table2"], ...] = ("table1", "table2")
@@ -122,7 +149,20 @@ class Job(Strict):
         heard = [asr.label for asr in self.asrs]
         for point in (*self.grid.include, *self.grid.exclude):
             if point.system is not None and point.system not in labels:
-                raise ValueError(f"grid: no system {point.system!r}; there are {labels}")
+                near = did_you_mean(point.system, labels)
+                raise keys_error({"grid": f"there is no system {shown(point.system)}; {near}"})
             if point.asr is not None and point.asr not in heard:
-                raise ValueError(f"grid: no asr {point.asr!r}; there are {heard}")
+                near = did_you_mean(point.asr, heard)
+                raise keys_error({"grid": f"there is no ASR {shown(point.asr)}; {near}"})
+        return self
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Job":
+        variants = sum(count(system, self.grid) for system in self.systems)
+        cells = variants * len(self.asrs) * len(self.hear)
+        if cells > MAX_CELLS:
+            reason = (
+                f"makes {cells:,} cells, and a job has at most {MAX_CELLS:,}; name fewer values"
+            )
+            raise keys_error({"grid": reason})
         return self

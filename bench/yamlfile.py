@@ -1,13 +1,16 @@
 """YAML files into strict models, with one clear line for what is wrong."""
 
+import json
+import stat
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from bench.errors import UserError
 
-T = TypeVar("T")
+MAX_PATH, MAX_NAME = 4096, 255
+"""Bytes that file systems take, for a whole path and for one name in it."""
 
 
 class Strict(BaseModel):
@@ -16,21 +19,77 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def unusable_path(text: str) -> str:
+    """Why no file can have this path; "" where one can."""
+    if "\0" in text:
+        return "a path cannot hold a null character"
+    if not text.strip():
+        return "a path cannot be empty"
+    encoded = text.encode(errors="surrogateescape")
+    longest = max(len(name) for name in encoded.split(b"/"))
+    if len(encoded) > MAX_PATH or longest > MAX_NAME:
+        return f"a path of {len(encoded):,} bytes, or a name in it, is too long for a file system"
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        return f"{text.split('/')[0][:40]}: no such user"
+    return ""
+
+
+def _path(path: Path) -> Path:
+    _named(str(path))
+    return path
+
+
+def _named(text: str) -> str:
+    reason = unusable_path(text)
+    if reason:
+        raise ValueError(reason)
+    return text
+
+
+FilePath = Annotated[Path, AfterValidator(_path)]
+"""A path that some file could have."""
+WeightsName = Annotated[str, AfterValidator(_named)]
+"""Weights by a path, `zoo:NAME` or a hub id; also a model's name that may be a path."""
+
+
+def read_small(path: Path, most: int) -> str:
+    """The text of a small UTF-8 file; raises UserError for anything else, pipes and devices too."""
+    reason = unusable_path(str(path))
+    if reason:
+        raise UserError(f"{str(path)[:80]!r}: {reason}")
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise UserError(f"{path}: is a folder; name a file in it")
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path}: is not a plain file; copy it to one")
+        if found.st_size > most:
+            raise UserError(f"{path}: {found.st_size:,} bytes; at most {most:,} are read")
+        return path.read_bytes().decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{path}: no such file") from error
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert the file") from error
+
+
 def parse(path: Path, kind: Any) -> Any:
-    """Reads a YAML file as `kind`; raises UserError naming the file, the key and the reason."""
-    import yaml
+    """Reads a YAML file as `kind`; raises UserError that names the file and all that is wrong."""
+    from bench.strictyaml import MAX_BYTES, read_yaml
+
+    content = read_yaml(read_small(path, MAX_BYTES), str(path))
+    return validate(content, kind, str(path))
+
+
+def validate(content: Any, kind: Any, name: str) -> Any:
+    """Plain content as `kind`; raises UserError naming `name` and all that is wrong."""
+    from bench.validation import told
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise UserError(f"{path}: no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable as YAML: {reason}") from error
-    try:
-        return TypeAdapter(kind).validate_python(content)
+        # As JSON, where pydantic can be strict: no number of text, no text of a number.
+        return TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(f"{path}: {where}: {first['msg']}{more}") from error
+        raise UserError(f"{name}: {told(error, content, kind)}") from error

@@ -1,34 +1,47 @@
 """What can be evaluated: models, ceilings, floors, and files that any other system made."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from bench.yamlfile import Strict
+from bench.bounds import (
+    Bandwidth,
+    Caption,
+    Label,
+    Note,
+    Number,
+    Option,
+    Seed,
+    Share,
+    SomeShare,
+    SpeechSeconds,
+    Temperature,
+    TopP,
+)
+from bench.validation import keys_error
+from bench.yamlfile import FilePath, Strict, WeightsName
 
 Pattern = Literal["parallel", "delay", "partial-delay", "flatten", "coarse-first"]
-Share = Annotated[float, Field(ge=0, lt=1)]
-SomeShare = Annotated[float, Field(gt=0, lt=1)]
-Number = Annotated[int, Field(ge=0)]
+Slots = Annotated[int, Field(ge=1, le=4096, description="each takes memory for one sequence")]
 
 
 class DecodingSpec(Strict):
     """How units are chosen; recorded with every row. See pixvox.sampling.Decoding."""
 
-    temperature: Annotated[float, Field(ge=0)] = 0.0
+    temperature: Temperature = 0.0
     top_k: Number = 0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    seed: int = 0
-    max_seconds: PositiveFloat = 6.0
-    slots: PositiveInt = 32
-    lanes: PositiveInt = 1
+    top_p: TopP = 1.0
+    seed: Seed = 0
+    max_seconds: SpeechSeconds = 6.0
+    slots: Slots = 32
+    lanes: Slots = 1
     arithmetic: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
     def _lanes_divide(self) -> "DecodingSpec":
         if self.slots % self.lanes:
-            raise ValueError(f"lanes must divide the {self.slots} slots, not {self.lanes}")
+            reason = f"must divide the {self.slots} slots, and {self.lanes} does not"
+            raise keys_error({"lanes": reason})
         return self
 
 
@@ -36,12 +49,12 @@ class PixVoxSpec(Strict):
     """A PixVoxLM checkpoint; one cell for each prompt, the share of the reference speech given."""
 
     kind: Literal["pixvox"]
-    label: str
-    weights: str
-    codec: str | None = None
+    label: Label
+    weights: WeightsName
+    codec: WeightsName | None = None
     pattern: Pattern | None = None
-    prompts: tuple[Share, ...] = (0.0,)
-    prompt_caption: Number = 0
+    prompts: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0,)
+    prompt_caption: Caption = 0
     decoding: DecodingSpec = DecodingSpec()
 
 
@@ -49,55 +62,57 @@ class TextSpec(Strict):
     """One of the dataset's captions, scored against the others: what people reach, unspoken."""
 
     kind: Literal["text"]
-    label: str = "reference text"
-    caption: Number = 0
+    label: Label = "reference text"
+    caption: Caption = 0
 
 
 class RecordedSpec(Strict):
     """The dataset's own speech of one caption: what the listener makes of a perfect system."""
 
     kind: Literal["recorded"]
-    label: str = "recorded speech"
-    caption: Number = 0
+    label: Label = "recorded speech"
+    caption: Caption = 0
 
 
 class ResynthesisSpec(Strict):
     """The dataset's speech through a codec and back: the ceiling of every system over it."""
 
     kind: Literal["resynthesis"]
-    label: str = "resynthesis"
-    codec: str
-    bandwidth: PositiveFloat
-    caption: Number = 0
+    label: Label = "resynthesis"
+    codec: WeightsName
+    bandwidth: Bandwidth
+    caption: Caption = 0
 
 
 class PromptSpec(Strict):
     """The prompt and nothing after it, through the codec: what completion reaches by copying."""
 
     kind: Literal["prompt"]
-    label: str = "prompt copied"
-    codec: str
-    bandwidth: PositiveFloat
-    prompts: tuple[SomeShare, ...] = (0.25, 0.5)
-    caption: Number = 0
+    label: Label = "prompt copied"
+    codec: WeightsName
+    bandwidth: Bandwidth
+    prompts: Annotated[tuple[SomeShare, ...], Field(min_length=1)] = (0.25, 0.5)
+    caption: Caption = 0
 
 
 class SilenceSpec(Strict):
     """Zeros: what an ASR makes of nothing."""
 
     kind: Literal["silence"]
-    label: str = "silence"
-    seconds: PositiveFloat = 3.0
+    label: Label = "silence"
+    seconds: SpeechSeconds = 3.0
 
 
 class NoiseSpec(Strict):
     """White noise, keyed by seed and item; `level` is its root mean square in dB full scale."""
 
     kind: Literal["noise"]
-    label: str = "noise"
-    seconds: PositiveFloat = 3.0
-    level: Annotated[float, Field(le=0)] = -30.0
-    seed: int = 0
+    label: Label = "noise"
+    seconds: SpeechSeconds = 3.0
+    level: Annotated[
+        float, Field(ge=-120, le=0, description="dB full scale; below, nothing can be heard")
+    ] = -30.0
+    seed: Seed = 0
 
 
 class ShuffledSpec(Strict):
@@ -109,10 +124,10 @@ class ShuffledSpec(Strict):
     """
 
     kind: Literal["shuffled"]
-    label: str = "shuffled speech"
-    of: str | None = None
-    caption: Number = 0
-    seed: int = 0
+    label: Label = "shuffled speech"
+    of: Label | None = None
+    caption: Caption = 0
+    seed: Seed = 0
 
 
 class WavsSpec(Strict):
@@ -123,22 +138,22 @@ class WavsSpec(Strict):
     """
 
     kind: Literal["wavs"]
-    label: str
-    folder: Path
-    file: str = "{stem}.wav"
-    mapping: Path | None = None
-    training: str = "unknown"
+    label: Label
+    folder: FilePath
+    file: WeightsName = "{stem}.wav"
+    mapping: FilePath | None = None
+    training: Note = "unknown"
 
 
 class UnitsSpec(Strict):
     """A Parquet file of EnCodec units: `item`, and `units`, K lists of N integers each."""
 
     kind: Literal["units"]
-    label: str
-    file: Path
-    codec: str
-    bandwidth: PositiveFloat
-    training: str = "unknown"
+    label: Label
+    file: FilePath
+    codec: WeightsName
+    bandwidth: Bandwidth
+    training: Note = "unknown"
 
 
 class PythonSpec(Strict):
@@ -149,11 +164,18 @@ class PythonSpec(Strict):
     """
 
     kind: Literal["python"]
-    label: str
-    entry: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    version: str = ""
-    training: str = "unknown"
+    label: Label
+    entry: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+            max_length=200,
+            description="write package.module:Class",
+        ),
+    ]
+    options: dict[str, Option] = Field(default_factory=dict)
+    version: Note = ""
+    training: Note = "unknown"
 
 
 SystemSpec = Annotated[

@@ -1,37 +1,77 @@
 """What a training job file may say."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from bench.bounds import Bandwidth, Seed, Threads, Workers
 from bench.systems.specs import Pattern
-from bench.yamlfile import Strict
+from bench.validation import keys_error
+from bench.yamlfile import FilePath, Strict, WeightsName
 from pixvox.codec_training import CodecTraining
 from pixvox.training import Training
 from pixvox.vision_training import VisionTraining
+
+T = TypeVar("T", CodecTraining, VisionTraining, Training)
+Images = Annotated[int, Field(ge=1, le=1_000_000, description="there are not more scenes")]
+
+_STEPS = 100_000_000
+_PLAN = {
+    "steps": (1, _STEPS),
+    "quantise_from": (0, _STEPS),
+    "freeze_units_at": (0, _STEPS),
+    "batch": (1, 65_536),
+    "micro_batch": (0, 65_536),
+    "crop_seconds": (0.1, 30),
+    "onsets": (0, 1),
+    "learning_rate": (1e-9, 10),
+    "warmup": (0, _STEPS),
+    "weight_decay": (0, 10),
+    "clip": (1e-6, 1e6),
+    "seed": (0, 2**32 - 1),
+    "validate_every": (1, _STEPS),
+    "checkpoint_every": (1, _STEPS),
+}
+"""The least and the most of a recipe's numbers: what no training uses is a slip of the pen."""
+
+
+def _bounded(plan: T) -> T:
+    wrong: dict[str, str] = {}
+    for key, (low, high) in _PLAN.items():
+        value = getattr(plan, key, low)
+        if not low <= value <= high:
+            wrong[key] = f"must be from {low:g} to {high:g}, not {value:g}"
+    if wrong:
+        raise keys_error(wrong)
+    return plan
+
+
+def _named(data: Any) -> Any:
+    """Data that does not say what it is are scenes."""
+    return {"name": "scenes"} | data if isinstance(data, dict) else data
 
 
 class ScenesData(Strict):
     """Which scenes to train on; they are built under `folder` when they are not there."""
 
     name: Literal["scenes"] = "scenes"
-    folder: Path = Path("work/scenes")
-    train_images: int
-    validation_images: int = 0
-    seed: int = 0
+    folder: FilePath = Path("work/scenes")
+    train_images: Images
+    validation_images: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    seed: Seed = 0
 
 
 class Flickr8kData(Strict):
     """Flickr8k's own folder and the Flickr Audio folder; what is computed goes under `folder`."""
 
     name: Literal["flickr8k"]
-    root: Path
-    audio: Path
-    folder: Path = Path("work/flickr8k")
+    root: FilePath
+    audio: FilePath
+    folder: FilePath = Path("work/flickr8k")
 
 
-Data = ScenesData | Flickr8kData
+Data = Annotated[ScenesData | Flickr8kData, Field(discriminator="name"), BeforeValidator(_named)]
 
 
 class CodecJob(Strict):
@@ -41,22 +81,22 @@ class CodecJob(Strict):
     """
 
     kind: Literal["codec"]
-    output: Path
+    output: FilePath
     data: ScenesData
-    clips: int
-    start_from: Path | None = None
-    threads: int = 0
-    plan: CodecTraining
+    clips: Annotated[int, Field(ge=1, le=5_000_000)]
+    start_from: FilePath | None = None
+    threads: Threads = 0
+    plan: Annotated[CodecTraining, AfterValidator(_bounded)]
 
 
 class VisionJob(Strict):
     """A BLIP vision model of the tiny size from pictures and their captions."""
 
     kind: Literal["vision"]
-    output: Path
-    images: int
-    seed: int = 0
-    plan: VisionTraining
+    output: FilePath
+    images: Images
+    seed: Seed = 0
+    plan: Annotated[VisionTraining, AfterValidator(_bounded)]
 
 
 class PixVoxJob(Strict):
@@ -71,23 +111,25 @@ class PixVoxJob(Strict):
     """
 
     kind: Literal["pixvox"]
-    output: Path
+    output: FilePath
     data: Data
     pattern: Pattern
-    codec: str
-    codec_name: str | None = None
-    bandwidth: float
-    blip: str | None = None
-    vision: Path | None = None
-    start_from: Path | None = None
-    positions: PositiveInt = 512
+    codec: WeightsName
+    codec_name: WeightsName | None = None
+    bandwidth: Bandwidth
+    blip: WeightsName | None = None
+    vision: FilePath | None = None
+    start_from: FilePath | None = None
+    positions: Annotated[
+        int, Field(ge=1, le=65_536, description="each step attends to all before it")
+    ] = 512
     too_long: Literal["fail", "skip"] = "fail"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    workers: PositiveInt = 1
-    address: str | None = None
-    threads: Annotated[int, Field(ge=0)] = 0
+    workers: Workers = 1
+    address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    threads: Threads = 0
     tracking: Literal["tensorboard"] | None = None
-    plan: Training
+    plan: Annotated[Training, AfterValidator(_bounded)]
 
     @model_validator(mode="after")
     def _one_start(self) -> "PixVoxJob":
