@@ -18,8 +18,9 @@ def cider_statistics(hypotheses: Hypotheses, references: References) -> Array:
 
     scorer = CiderScorer(n=4, sigma=6.0)
     for item, captions in references.items():
-        # An item that is not scored still counts as a document.
-        scorer += (hypotheses.get(item, ""), list(captions))
-    _, scores = scorer.compute_score()
-    by_item = dict(zip(references, scores, strict=True))
+        # An item that is not scored still counts as a document, one without references too.
+        scorer += (hypotheses.get(item, ""), list(captions) or [""])
+    # As its compute_score does, which fails where no reference has a word; all then score 0.
+    scorer.compute_doc_freq()
+    by_item = dict(zip(references, scorer.compute_cider(), strict=True))
     return np.array([100 * float(by_item[item]) for item in hypotheses], dtype=np.float64)

@@ -19,6 +19,9 @@ PUNCTUATION = {"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", 
     f"-{side}{kind}B-" for side in "LR" for kind in "RC"
 }
 _LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_END = "end"
+"""A line after the texts: the tokeniser drops last lines in which it finds nothing, and writes
+"etc." at the very end as "etc. .", so that an item's tokens would depend on its place."""
 TIMEOUT_SECONDS = 300
 
 
@@ -43,21 +46,17 @@ def tokenise(texts: Sequence[str]) -> list[str]:
     """
     if not texts:
         return []
-    lines = [_LINE_BREAKS.sub(" ", text) for text in texts]
+    lines = [*(_LINE_BREAKS.sub(" ", text) for text in texts), _END]
     jar = package_file("tokenizer/stanford-corenlp-3.4.1.jar")
     command = [java(), *OPTIONS, "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
-    data = "\n".join(lines).encode()
+    data = "\n".join(lines).encode(errors="replace")
     done = _tokenised([*command, "-preserveLines", "-lowerCase"], data)
     if done.returncode < 0:
         # Somebody killed it; a second death is no accident.
         done = _tokenised([*command, "-preserveLines", "-lowerCase"], data)
     if done.returncode != 0:
         raise RunFailed(f"the PTB tokeniser failed: {done.stderr.decode()[-300:].strip()}")
-    rows = done.stdout.decode().split("\n")
-    if rows and rows[-1] == "":
-        rows.pop()
-    # Trailing empty captions are swallowed with the final newline.
-    rows += [""] * (len(lines) - len(rows)) if not any(lines[len(rows) :]) else []
-    if len(rows) != len(lines):
-        raise RunFailed(f"the PTB tokeniser returned {len(rows)} lines for {len(lines)} texts")
+    rows = done.stdout.decode(errors="replace").rstrip("\n").split("\n")
+    if len(rows) != len(lines) or rows.pop() != _END:
+        raise RunFailed(f"the PTB tokeniser returned {len(rows)} lines for {len(texts)} texts")
     return [" ".join(t for t in row.rstrip().split(" ") if t not in PUNCTUATION) for row in rows]
