@@ -12,9 +12,28 @@ class SpeechError(ValueError):
     """Speech of one item that cannot be used; the message says why."""
 
 
-RATES = range(1_000, 768_001)
-"""Sample rates in Hz that speech may have; others are a damaged header."""
+RATES = range(1_000, 655_351)
+"""Sample rates in Hz that speech may have, up to FLAC's highest; others are a damaged header."""
 LONGEST_SECONDS = 900
+LOUDEST = 100.0
+"""The largest sample that speech may have: 40 dB over full scale, which is 1.
+
+Floating-point mixes go over full scale by a few dB. What is far above are integers that were not
+scaled, or no sound at all, of which an ASR would make some transcript nevertheless.
+"""
+MOST_CHANNELS = 64
+
+
+def unusable_samples(wave: "npt.NDArray[np.generic]") -> str:
+    """Why samples `[T, ...]` in -1..1 cannot be speech; "" where they can."""
+    if wave.size == 0:
+        return "holds no samples"
+    if not np.isfinite(wave).all():
+        return "holds samples that are not numbers"
+    loudest = float(np.abs(wave).max())
+    if loudest > LOUDEST:
+        return f"holds a sample of {loudest:g}, and full scale is 1; scale the samples to -1..1"
+    return ""
 
 
 def read_speech(path: Path, rate: int) -> Wave:
@@ -28,16 +47,17 @@ def read_speech(path: Path, rate: int) -> Wave:
                 raise SpeechError(f"{path.name}: a sample rate of {found} Hz")
             if frames > LONGEST_SECONDS * found:
                 raise SpeechError(f"{path.name}: longer than {LONGEST_SECONDS} s")
+            if file.channels > MOST_CHANNELS:
+                raise SpeechError(f"{path.name}: {file.channels} channels; mono is wanted")
             wave = file.read(dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:
         if isinstance(error, SpeechError):
             raise
         raise SpeechError(f"{path.name}: not readable as speech ({error})") from error
-    if wave.shape[0] == 0:
-        raise SpeechError(f"{path.name}: holds no samples")
+    reason = unusable_samples(wave)
+    if reason:
+        raise SpeechError(f"{path.name}: {reason}")
     mono = np.asarray(wave.mean(axis=1), dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise SpeechError(f"{path.name}: holds samples that are not numbers")
     speech = resample(mono, found, rate)
     if speech.size == 0:
         raise SpeechError(f"{path.name}: too short, {len(mono)} samples at {found} Hz")

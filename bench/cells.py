@@ -39,6 +39,8 @@ class Cell:
     def slug(self) -> str:
         """The speech's name as a folder: its label, its prompt share in percent, its key."""
         plain = "".join(c if c.isalnum() else "-" for c in self.label.lower()).strip("-")
+        # A file system counts bytes, of which letters of other alphabets take up to four.
+        plain = plain.encode()[:120].decode(errors="ignore")
         return f"{plain}-{round(100 * self.prompt)}-{self.speech_key[:8]}"
 
     @property

@@ -85,11 +85,16 @@ class ListenerActor:
             # ASR does not depend on how many clips happened to be left.
             heard = self.asr.hear(group + [group[0]] * (self.batch - len(group)))
             for name, result in zip(names[start : start + self.batch], heard, strict=False):
+                try:
+                    figures = result.told()
+                except SpeechError as error:
+                    done[name] = replace(done[name], status="failed", reason=str(error))
+                    continue
                 done[name] = replace(
                     done[name],
                     transcript=result.transcript,
-                    no_speech_prob=result.no_speech_prob,
-                    avg_logprob=result.avg_logprob,
-                    compression_ratio=result.compression_ratio,
+                    no_speech_prob=figures["no_speech_prob"],
+                    avg_logprob=figures["avg_logprob"],
+                    compression_ratio=figures["compression_ratio"],
                 )
         return [replace(done[entry.row.item], device=self.device) for entry in batch]

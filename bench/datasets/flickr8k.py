@@ -5,17 +5,25 @@ Reads the folder as users have it: the token file with its quirks (a space for t
 folder under any of its names; `wav2capt.txt` and `wavs/` where the speech is there.
 """
 
-import csv
-import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from bench.datasets.types import Caption, Dataset, Item, digest_of, text_lines
+from bench.datasets.csvfile import read_rows
+from bench.datasets.types import (
+    Caption,
+    Dataset,
+    Item,
+    check_caption,
+    digest_of,
+    inside,
+    text_lines,
+    unusable_name,
+)
 from bench.errors import UserError
 
 _SPLITS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
-_TOKEN_LINE = re.compile(r"^(?P<name>\S+)#(?P<number>\d+)[ \t]+(?P<text>.*\S)\s*$")
+_TOKEN_LINE = re.compile(r"^(?P<name>\S+)#(?P<number>[0-9]{1,6})[ \t]+(?P<text>.*\S)\s*$")
+_SPEECH_LINE = re.compile(r"(?P<wav>\S+)\s+(?P<image>\S+)\s+#?(?P<number>[0-9]{1,6})")
 _IMAGE_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images", "images")
 
 
@@ -28,6 +36,7 @@ def read_tokens(path: Path) -> dict[str, list[str]]:
         match = _TOKEN_LINE.match(line)
         if match is None:
             raise UserError(f"{path}:{number}: expected NAME.jpg#N<TAB>caption, got {line[:60]!r}")
+        check_caption(match["text"], f"{path}:{number}")
         captions = found.setdefault(match["name"], {})
         if int(match["number"]) in captions:
             raise UserError(f"{path}:{number}: {match['name']}#{match['number']} appears twice")
@@ -38,26 +47,12 @@ def read_tokens(path: Path) -> dict[str, list[str]]:
 def read_csv(path: Path) -> dict[str, list[str]]:
     """Image name → captions in file order, from a CSV with the columns image and caption."""
     found: dict[str, list[str]] = {}
-    # Read as a stream: a quoted caption may hold line breaks of its own.
-    rows = csv.DictReader(io.StringIO("\n".join(text_lines(path)) + "\n", newline=""))
-    if not {"image", "caption"} <= set(rows.fieldnames or ()):
-        raise UserError(f"{path}:1: expected the columns image,caption, got {rows.fieldnames}")
-    for row in _checked(rows, path):
-        if None in row:
-            raise UserError(
-                f"{path}:{rows.line_num}: more than two columns; quote the caption's commas"
-            )
-        if not row["image"] or not (row["caption"] or "").strip():
-            raise UserError(f"{path}:{rows.line_num}: an image without a caption; mend the line")
+    for line, row in read_rows(path, ("image", "caption")):
+        if not row["image"] or not row["caption"].strip():
+            raise UserError(f"{path}:{line}: an image without a caption; fix the line")
+        check_caption(row["caption"], f"{path}:{line}")
         found.setdefault(row["image"], []).append(row["caption"].strip())
     return found
-
-
-def _checked(rows: "csv.DictReader[str]", path: Path) -> Iterator[dict[str, str]]:
-    try:
-        yield from rows
-    except csv.Error as error:
-        raise UserError(f"{path}:{rows.line_num}: not readable as CSV ({error})") from error
 
 
 def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
@@ -65,10 +60,14 @@ def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
     path = folder / "wav2capt.txt"
     found = {}
     for number, line in enumerate(text_lines(path), 1):
-        parts = line.split()
-        if len(parts) != 3 or not parts[2].removeprefix("#").isdigit():
+        match = _SPEECH_LINE.fullmatch(line.strip())
+        if match is None:
             raise UserError(f"{path}:{number}: expected WAV IMAGE #N, got {line[:60]!r}")
-        found[parts[1], int(parts[2].removeprefix("#"))] = folder / "wavs" / Path(parts[0]).name
+        try:
+            file = inside(folder / "wavs", Path(match["wav"]).name)
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: {error}") from error
+        found[match["image"], int(match["number"])] = file
     return found
 
 
@@ -104,6 +103,8 @@ def read_flickr8k(
             continue
         if Path(name).name != name:
             unusable.append((name, f"{at}: a path, not an image name"))
+        elif reason := unusable_name(name):
+            unusable.append((name, f"{at}: {reason}"))
         elif Path(name).stem in items:
             unusable.append((name, f"{at}: listed twice"))
         elif name not in captions:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.audio import SpeechError
+from bench.audio import LONGEST_SECONDS, RATES, SpeechError, unusable_samples
 from bench.datasets.types import Item
 from bench.errors import UserError
 from bench.rows import Spoken
@@ -29,18 +29,81 @@ def source_of(spec: PythonSpec) -> Path:
     module = spec.entry.split(":")[0]
     try:
         found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        found = None
-    if found is None or found.origin is None:
-        raise UserError(f"{spec.label}: no module {module!r}; install it, or set PYTHONPATH")
+    except Exception as error:
+        # A package is imported to find what is in it, and may raise whatever its author wrote.
+        if isinstance(error, ModuleNotFoundError):
+            raise UserError(_no_module(spec, module)) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"{spec.label}: {module} cannot be imported ({reason}); fix it") from error
+    if found is None:
+        raise UserError(_no_module(spec, module))
+    if found.origin is None or not Path(found.origin).is_file():
+        raise UserError(
+            f"{spec.label}: {module!r} is no file of Python code; name a module of your own"
+        )
     return Path(found.origin)
+
+
+def _no_module(spec: PythonSpec, module: str) -> str:
+    return f"{spec.label}: no module {module!r}; install it, or set PYTHONPATH"
+
+
+_CHECK = """
+import importlib, sys
+module, name = sys.argv[1:]
+try:
+    found = getattr(importlib.import_module(module), name, None)
+except BaseException as error:
+    sys.exit(f"{module} cannot be imported ({type(error).__name__}: {error})")
+if found is None:
+    sys.exit(f"{module} has no {name}")
+if not callable(found) or not callable(getattr(found, "speak", None)):
+    sys.exit(f"{module}.{name} is no class with a method speak(image, item)")
+"""
+_SECONDS = 300
+
+
+def check_entry(spec: PythonSpec) -> None:
+    """Imports the class's module in a process of its own, before any actor is started.
+
+    Raises UserError where that fails or there is no such class: what the module does when it is
+    imported, exiting included, is then one line and leaves this process as it was.
+    """
+    import subprocess
+    import sys
+
+    source_of(spec)
+    command = [sys.executable, "-c", _CHECK, *spec.entry.split(":")]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"{spec.label}: {spec.entry} was not imported within {_SECONDS} s; fix it"
+        ) from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it ended"]
+        raise UserError(f"{spec.label}: {said[0][:300]}; fix {spec.entry}")
+
+
+def checked_rate(rate: object) -> int:
+    """A sample rate in Hz as an int; raises SpeechError for what none can be."""
+    if isinstance(rate, bool | np.bool_) or not isinstance(rate, int | np.integer):
+        raise SpeechError(f"a sample rate of {str(rate)[:40]}; a whole number in Hz is wanted")
+    if int(rate) not in RATES:
+        raise SpeechError(
+            f"a sample rate of {str(int(rate))[:40]} Hz; it is from {RATES[0]} to {RATES[-1]}"
+        )
+    return int(rate)
 
 
 def _flac(wave: "np.ndarray[Any, Any]", rate: int) -> bytes:
     import soundfile
 
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(wave, -1, 1), rate, subtype="PCM_16", format="FLAC")
+    try:
+        soundfile.write(buffer, np.clip(wave, -1, 1), rate, subtype="PCM_16", format="FLAC")
+    except soundfile.SoundFileError as error:
+        raise SpeechError(f"{len(wave)} samples at {rate} Hz cannot be kept ({error})") from error
     return buffer.getvalue()
 
 
@@ -59,6 +122,12 @@ class PythonSpeaker(EachItem):
         except Exception as error:
             # Whatever the user's code raises is that item's failure, with its reason.
             raise SpeechError(reason_of(error)) from error
-        if wave.ndim != 1 or wave.size == 0 or not np.isfinite(wave).all():
-            raise SpeechError(f"samples of shape {wave.shape}; finite mono [T] is wanted")
-        return Spoken(item.id, "ok", audio=_flac(wave, int(rate)))
+        if wave.ndim != 1:
+            raise SpeechError(f"samples of shape {wave.shape}; mono [T] is wanted")
+        reason = unusable_samples(wave)
+        if reason:
+            raise SpeechError(f"what it gave {reason}")
+        hertz = checked_rate(rate)
+        if len(wave) > LONGEST_SECONDS * hertz:
+            raise SpeechError(f"longer than {LONGEST_SECONDS} s")
+        return Spoken(item.id, "ok", audio=_flac(wave, hertz))

@@ -32,10 +32,10 @@ class Voice:
 
     def _codec(self, system: SystemSpec) -> Codec:
         if isinstance(system, PixVoxSpec):
-            from pixvox.configuration import PixVoxConfig
+            from pixvox.configfile import pixvox_config
             from pixvox.weights import resolve
 
-            config = PixVoxConfig.from_pretrained(resolve(system.weights))
+            config = pixvox_config(resolve(system.weights))
             key = (system.codec or config.codec, config.bandwidth)
         else:
             assert isinstance(system, ResynthesisSpec | PromptSpec | UnitsSpec)

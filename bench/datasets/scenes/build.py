@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.audio import Wave
 from bench.datasets.scenes.captions import captions
@@ -84,11 +85,19 @@ def _build_item(plan: SplitPlan, folder: Path, index: int) -> dict[str, object]:
     return {"id": name, "image": str(image.relative_to(folder)), "captions": rows}
 
 
+def read_plan(folder: Path) -> Any:
+    """What a folder's scenes were made with; None where that cannot be read."""
+    try:
+        return json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def _same_split(plan: SplitPlan, folder: Path) -> None:
     """Keeps one folder to one split: what is there already is not made again."""
     path = folder / PLAN
     stated = {"split": plan.split, "seed": plan.seed, "lossy": plan.lossy}
-    if path.exists() and json.loads(path.read_text()) != stated:
+    if path.exists() and read_plan(folder) != stated:
         raise UserError(f"{folder}: holds another split, seed or format; name another folder")
     _write(path, json.dumps(stated).encode())
 
@@ -98,8 +107,11 @@ def build_split(plan: SplitPlan, folder: Path, workers: int | None = None) -> It
 
     Raises UserError for a folder that holds another split.
     """
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    (folder / "speech").mkdir(exist_ok=True)
+    try:
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        (folder / "speech").mkdir(exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{folder}: a file is in the way; name a folder") from error
     _same_split(plan, folder)
     rows: list[dict[str, object]] = []
     context = multiprocessing.get_context("spawn")

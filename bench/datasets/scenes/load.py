@@ -4,10 +4,18 @@ import importlib.resources
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from bench.datasets.scenes.build import MANIFEST
-from bench.datasets.types import Caption, Dataset, Item, digest_of, inside, text_lines
+from bench.datasets.types import (
+    Caption,
+    Dataset,
+    Item,
+    check_caption,
+    digest_of,
+    inside,
+    text_lines,
+)
 from bench.errors import UserError
 from bench.yamlfile import Strict
 
@@ -42,9 +50,11 @@ def read_scenes(root: Path, limit: int | None = None) -> tuple[Item, ...]:
     for number, line in enumerate(text_lines(manifest)[:limit], 1):
         try:
             row = _Row.model_validate_json(line)
+            for caption in row.captions:
+                check_caption(caption.text, "captions")
             item = Item(row.id, inside(root, row.image), _captions(root, row))
         except ValueError as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = _reason(error)
             raise UserError(
                 f"{manifest}:{number}: not a scene ({reason}); build it again"
             ) from error
@@ -52,6 +62,14 @@ def read_scenes(root: Path, limit: int | None = None) -> tuple[Item, ...]:
             raise UserError(f"{manifest}:{number}: {item.id} is there twice; remove one")
         items[item.id] = item
     return tuple(items.values())
+
+
+def _reason(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)[:200]
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}"[:200] if where else first["msg"][:200]
 
 
 def _captions(root: Path, row: _Row) -> tuple[Caption, ...]:

@@ -1,0 +1,44 @@
+"""CSV files with named columns, read so that no line is lost without a word."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.datasets.types import text_lines
+from bench.errors import UserError
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows as the wanted columns' text, each with the number of its last line.
+
+    A quoted field may hold line breaks of its own. Raises UserError for a file without these
+    columns, a row of another length, or a quote that is never closed.
+    """
+    # Read as a stream: the reader has to see the line breaks inside of quotes.
+    text = "\n".join(text_lines(path)) + "\n"
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    start = 1
+    try:
+        for row in rows:
+            start = rows.line_num + 1
+            if header is None:
+                header = row
+                if not set(columns) <= set(header):
+                    raise UserError(
+                        f"{path}:1: expected the columns {','.join(columns)}, got {str(row)[:80]}"
+                    )
+            elif len(row) > len(header):
+                raise UserError(
+                    f"{path}:{rows.line_num}: more than {len(header)} columns; quote the commas "
+                    "inside of a field"
+                )
+            elif row:
+                values = dict(zip(header, [*row, *[""] * (len(header) - len(row))], strict=True))
+                yield rows.line_num, {name: values[name] for name in columns}
+    except csv.Error as error:
+        reason = f"not readable as CSV ({error}); a quote may be open there"
+        raise UserError(f"{path}:{start}: {reason}") from error
+    if header is None:
+        raise UserError(f"{path}:1: expected the columns {','.join(columns)}, got an empty file")
