@@ -1,17 +1,16 @@
 """A job's cells: the digests of weights, codecs, data and protocols, hashed into keys."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.cells import Cell, key_of
 from bench.datasets.types import Dataset
 from bench.errors import UserError
 from bench.grid import matches, prompts_of, variants
 from bench.spec import AsrSpec, Job
-from bench.systems.files import wavs_digest
+from bench.systems.files import read_units, wavs_digest
 from bench.systems.plugin import source_of
 from bench.systems.specs import (
     CEILINGS,
@@ -26,85 +25,111 @@ from bench.systems.specs import (
     UnitsSpec,
     WavsSpec,
 )
-from pixvox.codec import codec_facts
+from pixvox.codec import CodecFacts, codec_facts
+from pixvox.configfile import pixvox_config
+from pixvox.configuration import PixVoxConfig
 from pixvox.decoding import PROTOCOL
 from pixvox.digests import WeightsError, digest, file_digest
-from pixvox.patterns import PATTERN_NAMES, layout
+from pixvox.modeling import PixVoxLM
+from pixvox.patterns import layout
+from pixvox.shapes import check_fit, shapes_of, tensor_shapes
 from pixvox.weights import resolve
+
+T = TypeVar("T")
 
 SPEECH_PROTOCOL = 2
 """Raised when a change makes the same system speak differently (prompt cut, resampling, …)."""
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{folder / 'config.json'}: not JSON ({error}); save the model again"
-        ) from error
-    return content
+@dataclass(frozen=True)
+class _Model:
+    """A PixVoxLM that was looked at once, for all its cells."""
+
+    config: PixVoxConfig
+    codec: str
+    facts: CodecFacts
+    digest: str
 
 
-def _pixvox(spec: PixVoxSpec) -> tuple[dict[str, Any], str]:
+def _model(spec: PixVoxSpec) -> _Model:
+    """The spec's weights, that they fit their config.json, the codec and each other."""
     folder = resolve(spec.weights)
-    config = _config(folder)
-    if config.get("model_type") != "pixvox":
-        raise UserError(f"{spec.weights}: a {config.get('model_type')} model, not a PixVoxLM")
-    if config["pattern"] not in PATTERN_NAMES:
+    config = pixvox_config(folder)
+    if spec.pattern is not None and spec.pattern != config.pattern:
         raise UserError(
-            f"{spec.weights}: unknown pattern {config['pattern']!r}; "
-            f"this version knows {', '.join(PATTERN_NAMES)}"
-        )
-    if spec.pattern is not None and spec.pattern != config["pattern"]:
-        raise UserError(
-            f"{spec.weights}: trained on the pattern {config['pattern']!r}, the job asks for "
+            f"{spec.weights}: trained on the pattern {config.pattern!r}, the job asks for "
             f"{spec.pattern!r}; name the other checkpoint or drop the line"
         )
-    codec_name = spec.codec or config["codec"]
-    codec_digest, codebooks = codec_facts(codec_name, config["bandwidth"])
-    if codebooks != config["num_codebooks"]:
+    codec = spec.codec or config.codec
+    facts = codec_facts(codec, config.bandwidth)
+    if facts.codebooks != config.num_codebooks:
         raise UserError(
-            f"{spec.weights}: {config['num_codebooks']} codebooks, but {codec_name} has "
-            f"{codebooks} at {config['bandwidth']} kbps; name the codec it was trained on"
+            f"{spec.weights}: {config.num_codebooks} codebooks, but {codec} has "
+            f"{facts.codebooks} at {config.bandwidth} kbps; name the codec it was trained on"
         )
-    if config["codec_digest"] and config["codec_digest"] != codec_digest:
+    if config.codec_digest and config.codec_digest != facts.digest:
         raise UserError(
-            f"{spec.weights}: trained on the codec {config['codec_digest']}, {codec_name} is "
-            f"{codec_digest}; name the codec it was trained on"
+            f"{spec.weights}: trained on the codec {config.codec_digest}, {codec} is "
+            f"{facts.digest}; name the codec it was trained on"
         )
-    frames = round(spec.decoding.max_seconds * config["frame_rate"]) + 1
-    steps = len(layout(config["pattern"], codebooks, frames).steps)
-    if steps > config["max_position_embeddings"]:
-        raise UserError(
-            f"{spec.weights}: decoding.max_seconds {spec.decoding.max_seconds:g} needs {steps} "
-            f"steps, the model has {config['max_position_embeddings']} positions; lower it"
-        )
-    content = spec.model_dump(exclude={"label", "prompts", "weights", "codec", "pattern"})
-    content |= {"weights": digest(folder), "codec": codec_digest}
-    if prompts_of(spec)[0] == 0:
-        del content["prompt_caption"]
-    return content, str(config["pattern"])
+    check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
+    return _Model(config, codec, facts, digest(folder))
 
 
-def _content(spec: SystemSpec, dataset: Dataset) -> tuple[dict[str, Any], str]:
-    """What a system's speech depends on, digests for names, and its pattern."""
-    try:
+class _Contents:
+    """What each system's speech depends on; files are read and digested once a job."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.known: dict[tuple[Any, ...], Any] = {}
+
+    def _once(self, key: tuple[Any, ...], made: Callable[[], T]) -> T:
+        if key not in self.known:
+            self.known[key] = made()
+        found: T = self.known[key]
+        return found
+
+    def _codec(self, name: str, bandwidth: float) -> CodecFacts:
+        return self._once(("codec", name, bandwidth), lambda: codec_facts(name, bandwidth))
+
+    def _pixvox(self, spec: PixVoxSpec) -> tuple[dict[str, Any], str]:
+        names = ("pixvox", spec.weights, spec.codec, spec.pattern)
+        found = self._once(names, lambda: _model(spec))
+        config, seconds = found.config, spec.decoding.max_seconds
+        frames = round(seconds * config.frame_rate) + 1
+        steps = self._once(
+            ("steps", config.pattern, config.num_codebooks, frames),
+            lambda: len(layout(config.pattern, config.num_codebooks, frames).steps),
+        )
+        if steps > config.max_position_embeddings:
+            raise UserError(
+                f"{spec.weights}: decoding.max_seconds {seconds:g} needs {steps} steps, the model "
+                f"has {config.max_position_embeddings} positions; lower it"
+            )
+        content = spec.model_dump(exclude={"label", "prompts", "weights", "codec", "pattern"})
+        content |= {"weights": found.digest, "codec": found.facts.digest}
+        if prompts_of(spec)[0] == 0:
+            del content["prompt_caption"]
+        return content, config.pattern
+
+    def _units(self, spec: UnitsSpec) -> str:
+        if not spec.file.is_file():
+            raise UserError(f"{spec.file}: no such file; {spec.label} needs its units")
+        read_units(spec)
+        return file_digest(spec.file)[:16]
+
+    def _of(self, spec: SystemSpec) -> tuple[dict[str, Any], str]:
         match spec:
             case PixVoxSpec():
-                return _pixvox(spec)
+                return self._pixvox(spec)
             case ResynthesisSpec() | PromptSpec():
-                codec_digest, _ = codec_facts(spec.codec, spec.bandwidth)
                 content = spec.model_dump(exclude={"label", "prompts"})
-                return content | {"codec": codec_digest}, ""
+                return content | {"codec": self._codec(spec.codec, spec.bandwidth).digest}, ""
             case WavsSpec():
-                return {"kind": "wavs", "files": wavs_digest(spec, dataset.items)}, ""
+                return {"kind": "wavs", "files": wavs_digest(spec, self.dataset.items)}, ""
             case UnitsSpec():
-                codec_digest, _ = codec_facts(spec.codec, spec.bandwidth)
-                if not spec.file.is_file():
-                    raise UserError(f"{spec.file}: no such file; {spec.label} needs its units")
-                units = file_digest(spec.file)[:16]
-                return {"kind": "units", "units": units, "codec": codec_digest}, ""
+                codec = self._codec(spec.codec, spec.bandwidth).digest
+                return {"kind": "units", "units": self._units(spec), "codec": codec}, ""
             case ShuffledSpec(of=None):
                 return spec.model_dump(exclude={"label", "of"}), ""
             case PythonSpec():
@@ -112,8 +137,19 @@ def _content(spec: SystemSpec, dataset: Dataset) -> tuple[dict[str, Any], str]:
                 return content | {"source": file_digest(source_of(spec))[:16]}, ""
             case _:
                 return spec.model_dump(exclude={"label"}), ""
-    except WeightsError as error:
-        raise UserError(str(error)) from error
+
+    def of(self, spec: SystemSpec) -> tuple[dict[str, Any], str]:
+        """What a system's speech depends on, digests for names, and its pattern.
+
+        Raises UserError, naming the system, for files that cannot be used.
+        """
+        try:
+            return self._of(spec)
+        except WeightsError as error:
+            raise UserError(f"{spec.label}: {error}") from error
+        except OSError as error:
+            # All that is opened here is named in the job.
+            raise UserError(f"{spec.label}: {error.filename}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -130,9 +166,10 @@ class _Speech:
 def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
     """Every variant of every system, its pattern and its speech's key."""
     found: list[_Speech] = []
+    contents = _Contents(dataset)
     for base in job.systems:
         for spec in variants(base, job.grid):
-            content, pattern = _content(spec, dataset)
+            content, pattern = contents.of(spec)
             key = key_of(
                 content
                 | {"prompt": prompts_of(spec)[0], "dataset": dataset.digest}
@@ -140,9 +177,9 @@ def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
             )
             facts = (str(content.get("weights", "")), str(content.get("codec", "")))
             found.append(_Speech(spec, pattern, key, *facts))
-    keys = [one.key for one in found]
+    times = Counter(one.key for one in found)
     for one in found:
-        if keys.count(one.key) > 1:
+        if times[one.key] > 1:
             share = prompts_of(one.system)[0]
             raise UserError(
                 f"systems: {one.system.label} at {share:.0%} is there twice; remove one"

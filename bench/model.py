@@ -1,15 +1,15 @@
 """`pixvox model info`: what a model is made of, and how far it is from the published sizes."""
 
-import json
-
 from rich.console import Console
 from rich.table import Table
 from transformers import PreTrainedConfig
 
-from bench.errors import UserError
-from pixvox.blip import blip_config
+from pixvox.blip import blip_config, check_blip
 from pixvox.card import PUBLISHED_TOTAL, PUBLISHED_TRAINABLE, Counts, count_config
+from pixvox.configfile import pixvox_config, read_config
 from pixvox.configuration import PixVoxConfig
+from pixvox.modeling import PixVoxLM
+from pixvox.shapes import check_fit, shapes_of, tensor_shapes
 from pixvox.weights import resolve
 
 _CODEBOOKS = (2, 4, 8, 16, 32)
@@ -17,16 +17,17 @@ _CODEBOOKS = (2, 4, 8, 16, 32)
 
 
 def _config(name: str) -> PixVoxConfig:
+    """What a model is made of; raises WeightsError where its weights are damaged or do not fit."""
     if name in ("base", "tiny"):
         return PixVoxConfig.base() if name == "base" else PixVoxConfig.tiny()
-    try:
-        folder = resolve(name)
-        stated = json.loads((folder / "config.json").read_text())
-        if stated.get("model_type") == "pixvox":
-            return PixVoxConfig.from_pretrained(folder)
-        return blip_config(folder)
-    except ValueError as error:
-        raise UserError(f"{name}: {error}" if name not in str(error) else str(error)) from error
+    folder = resolve(name)
+    if read_config(folder).get("model_type") == "pixvox":
+        config = pixvox_config(folder)
+        check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
+        return config
+    config = blip_config(folder)
+    check_blip(folder, config)
+    return config
 
 
 def _millions(number: float) -> str:

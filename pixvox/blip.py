@@ -5,21 +5,24 @@ is; of the text decoder everything but the word embeddings and the language-mode
 codebooks' own embeddings and heads replace.
 """
 
-import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from transformers import BlipVisionConfig
 
+from pixvox.configfile import believed, check_config, read_config
 from pixvox.configuration import PixVoxConfig
 from pixvox.digests import WeightsError, read_tensors
 from pixvox.modeling import PixVoxLM
+from pixvox.shapes import Shapes, check_fit, shapes_of, tensor_shapes
 from pixvox.weights import resolve
 
 _DECODER = "text_decoder.bert."
+_POSITIONS = "embeddings.positions.weight"
 _NAMES = (
     (r"embeddings\.position_embeddings\.", "embeddings.positions."),
     (r"embeddings\.LayerNorm\.", "embeddings.norm."),
@@ -49,14 +52,13 @@ def decoder_name(name: str) -> str | None:
 
 def blip_config(folder: Path, **changes: Any) -> PixVoxConfig:
     """The PixVoxConfig that fits a BLIP captioning folder; raises WeightsError if it is none."""
-    try:
-        stated = json.loads((folder / "config.json").read_text())
-        vision, text = dict(stated["vision_config"]), dict(stated["text_config"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    stated = read_config(folder)
+    vision, text = stated.get("vision_config"), stated.get("text_config")
+    if not isinstance(vision, dict) or not isinstance(text, dict):
         raise WeightsError(
             f"{folder}: config.json is not BLIP's (no vision_config and text_config); "
             "name a BLIP captioning checkpoint"
-        ) from error
+        )
     # transformers' default is 8, captioning-base has 12, and 8 would load without a word.
     if "num_attention_heads" not in text:
         raise WeightsError(
@@ -75,7 +77,45 @@ def blip_config(folder: Path, **changes: Any) -> PixVoxConfig:
         )
         if key in text
     }
-    return PixVoxConfig(**({"vision_config": BlipVisionConfig(**vision)} | sizes | changes))
+    path = folder / "config.json"
+    with believed(path):
+        made = PixVoxConfig(**({"vision_config": BlipVisionConfig(**vision)} | sizes | changes))
+        return check_config(path, made)
+
+
+T = TypeVar("T")
+
+
+def _ours(theirs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """What a BLIP checkpoint holds, by PixVoxLM's names; the rest of it is left out."""
+    taken: dict[str, T] = {}
+    for key, value in theirs:
+        if key.startswith("vision_model."):
+            taken["vision." + key.removeprefix("vision_model.")] = value
+        elif key.startswith(_DECODER):
+            ours = decoder_name(key.removeprefix(_DECODER))
+            if ours is not None:
+                taken[ours] = value
+    return taken
+
+
+def _wanted(config: PixVoxConfig) -> Shapes:
+    """The shapes that a BLIP checkpoint must have: all but embeddings and heads per codebook."""
+    shapes = shapes_of(PixVoxLM, config)
+    fresh_start = ("embeddings.codebooks.", "heads.")
+    return {key: shape for key, shape in shapes.items() if not key.startswith(fresh_start)}
+
+
+def check_blip(folder: Path, config: PixVoxConfig) -> None:
+    """Raises WeightsError where a BLIP captioning folder's weights do not fit its config.json.
+
+    It may have another number of positions: they are cut, or followed by new ones.
+    """
+    held, wanted = _ours(tensor_shapes(folder).items()), _wanted(config)
+    positions = held.get(_POSITIONS, ())
+    if len(positions) == 2 and positions[1:] == wanted[_POSITIONS][1:]:
+        wanted[_POSITIONS] = positions
+    check_fit(folder, held, wanted)
 
 
 def _fit_positions(held: Tensor, fresh: Tensor) -> Tensor:
@@ -88,35 +128,15 @@ def from_blip(name: str, **changes: Any) -> PixVoxLM:
     """A PixVoxLM that starts from a BLIP captioning checkpoint: a folder or a hub id.
 
     `changes` are PixVoxConfig's options (pattern, num_codebooks, codec …). Embeddings and heads
-    per codebook start anew, as do positions beyond the checkpoint's. Raises WeightsError where
-    the checkpoint has other shapes, lacks a parameter, or would run code when loaded.
+    per codebook start untrained, as do positions beyond the checkpoint's. Raises WeightsError
+    where the checkpoint has other shapes, lacks a parameter, or would run code when loaded.
     """
     folder = resolve(name)
-    model = PixVoxLM(blip_config(folder, **changes))
+    config = blip_config(folder, **changes)
+    check_blip(folder, config)
+    model = PixVoxLM(config)
     own = model.state_dict()
-    fresh = own["embeddings.positions.weight"]
-    taken: dict[str, Tensor] = {}
-    for key, value in read_tensors(folder):
-        if key.startswith("vision_model."):
-            taken["vision." + key.removeprefix("vision_model.")] = value
-        elif key.startswith(_DECODER):
-            ours = decoder_name(key.removeprefix(_DECODER))
-            if ours is not None:
-                taken[ours] = value
-    position = taken.get("embeddings.positions.weight")
-    if position is not None and position.shape[1:] == fresh.shape[1:]:
-        taken["embeddings.positions.weight"] = _fit_positions(position, fresh)
-    taken = {key: value for key, value in taken.items() if key in own}
-    fresh_start = ("embeddings.codebooks.", "heads.")
-    for key, value in own.items():
-        if key.startswith(fresh_start):
-            continue
-        if key not in taken:
-            raise WeightsError(f"{name}: has no weights for {key}; is it a BLIP captioning model?")
-        if taken[key].shape != value.shape:
-            raise WeightsError(
-                f"{name}: {key} is {tuple(taken[key].shape)}, its config.json says "
-                f"{tuple(value.shape)}; name a whole BLIP captioning checkpoint"
-            )
+    taken = {key: value for key, value in _ours(read_tensors(folder)).items() if key in own}
+    taken[_POSITIONS] = _fit_positions(taken[_POSITIONS], own[_POSITIONS])
     model.load_state_dict(taken, strict=False)
     return model.eval()

@@ -7,6 +7,8 @@ the highest.
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import EncodecConfig, EncodecModel
 
+from pixvox.configfile import believed, check_sizes, read_config
 from pixvox.digests import WeightsError, archive_digest, digest
 from pixvox.official_encodec import load_official
 from pixvox.weights import file_of, resolve
@@ -23,20 +26,46 @@ class UnitsError(ValueError):
     """Units that the codec cannot speak: of the wrong shape, out of range, or none."""
 
 
-def codec_facts(name: str, bandwidth: float) -> tuple[str, int]:
-    """The digest and K of a codec at a bandwidth in kbps, without loading it.
+_SIZES = {"codebook_size": 32_767, "codebook_nbits": 15, "frame_rate": 1_000}
 
-    Raises WeightsError where the codec cannot be had or has no such bandwidth.
+
+def encodec_config(folder: Path) -> EncodecConfig:
+    """An EnCodec's configuration; raises WeightsError where config.json is none."""
+    path = folder / "config.json"
+    read_config(folder, "encodec")
+    with believed(path):
+        config = EncodecConfig.from_pretrained(folder)
+        check_sizes(path, config, _SIZES)
+        if not config.target_bandwidths:
+            raise WeightsError(f"{path}: has no target_bandwidths; fetch it again")
+        return config
+
+
+class CodecFacts(NamedTuple):
+    """What is known of a codec at a bandwidth without loading it; `frame_rate` is in Hz."""
+
+    digest: str
+    codebooks: int
+    codebook_size: int
+    frame_rate: int
+
+
+def codec_facts(name: str, bandwidth: float) -> CodecFacts:
+    """The digest of a codec, and its units' make at a bandwidth in kbps, without loading it.
+
+    Raises WeightsError where the codec cannot be had, its config.json is not an EnCodec's, or it
+    has no such bandwidth.
     """
     if name.endswith(".th"):
         fingerprint, config = archive_digest(file_of(name)), EncodecConfig()
     else:
         folder = resolve(name)
-        fingerprint, config = digest(folder), EncodecConfig.from_pretrained(folder)
+        fingerprint, config = digest(folder), encodec_config(folder)
     offered = tuple(config.target_bandwidths)
     if bandwidth not in offered:
         raise WeightsError(f"{name} has no bandwidth {bandwidth} kbps; choose one of {offered}")
-    return fingerprint, int(bandwidth * 1000 // (config.codebook_nbits * config.frame_rate))
+    codebooks = int(bandwidth * 1000 // (config.codebook_nbits * config.frame_rate))
+    return CodecFacts(fingerprint, codebooks, config.codebook_size, config.frame_rate)
 
 
 @dataclass(frozen=True)
@@ -53,7 +82,7 @@ class Codec:
 
         Raises WeightsError naming the mend, also for a bandwidth that the codec does not have.
         """
-        fingerprint, _ = codec_facts(name, bandwidth)
+        fingerprint = codec_facts(name, bandwidth).digest
         if name.endswith(".th"):
             model = load_official(file_of(name))
         else:

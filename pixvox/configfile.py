@@ -1,0 +1,100 @@
+"""config.json of weights, as far as it can be believed: read, checked, and small."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+
+from pixvox.configuration import PixVoxConfig
+from pixvox.digests import WeightsError, read_json
+
+MAX_BYTES = 4 * 1024 * 1024
+
+_SIZES = {
+    "hidden_size": 65_536,
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 1_000,
+    "intermediate_size": 262_144,
+    "max_position_embeddings": 1_000_000,
+    "num_codebooks": 64,
+    "codebook_size": 32_767,
+    "frame_rate": 1_000,
+}
+_VISION_SIZES = {
+    "hidden_size": 65_536,
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 1_000,
+    "intermediate_size": 262_144,
+    "image_size": 8_192,
+    "patch_size": 8_192,
+}
+"""The most that any model has; units are kept as 16-bit integers."""
+
+
+def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
+    """A folder's config.json; raises WeightsError where it is no JSON object, or of another `kind`.
+
+    `kind` is the `model_type` that it must state.
+    """
+    path = folder / "config.json"
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise WeightsError(f"{path}: larger than {MAX_BYTES:,} bytes; fetch it again")
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: not a JSON object; save or fetch the model again")
+    stated = content.get("model_type")
+    if kind is not None and stated != kind:
+        told = f"a model of type {str(stated)[:40]!r}" if stated is not None else "no model's"
+        raise WeightsError(f"{path}: {told}, and {kind!r} is wanted; name other weights")
+    return content
+
+
+@contextmanager
+def believed(path: Path) -> Iterator[None]:
+    """Tells what a configuration class refuses as a WeightsError that names the file.
+
+    transformers' classes raise whatever the first calculation with a wrong value raises.
+    """
+    try:
+        yield
+    except WeightsError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, AttributeError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{path}: {reason}; save or fetch the model again") from error
+
+
+def check_sizes(path: Path, held: object, most: Mapping[str, int]) -> None:
+    """Raises WeightsError for a size that is no whole number from 1 to the most there is."""
+    for name, limit in most.items():
+        value = getattr(held, name, None)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
+            raise WeightsError(
+                f"{path}: {name} is {str(value)[:40]}; a whole number from 1 to {limit:,} is wanted"
+            )
+
+
+def check_config(path: Path, config: PixVoxConfig) -> PixVoxConfig:
+    """The configuration, its sizes checked; raises WeightsError naming the file."""
+    vision: Any = config.vision_config
+    check_sizes(path, config, _SIZES)
+    check_sizes(path, vision, _VISION_SIZES)
+    for held in (config, vision):
+        if held.hidden_size % held.num_attention_heads:
+            raise WeightsError(
+                f"{path}: hidden_size {held.hidden_size} is not a multiple of "
+                f"num_attention_heads {held.num_attention_heads}"
+            )
+    if vision.patch_size > vision.image_size:
+        raise WeightsError(f"{path}: patches of {vision.patch_size} px, images smaller than one")
+    return config
+
+
+def pixvox_config(folder: Path) -> PixVoxConfig:
+    """A PixVoxLM's configuration; raises WeightsError where config.json is none."""
+    path = folder / "config.json"
+    read_config(folder, "pixvox")
+    with believed(path):
+        return check_config(path, PixVoxConfig.from_pretrained(folder))

@@ -1,0 +1,61 @@
+"""Whether a folder's weights are whole and fit a model, told from their headers alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pixvox.digests import WeightsError, load_pickle, weight_files
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def tensor_shapes(folder: Path) -> Shapes:
+    """The shape of every named tensor in a folder.
+
+    Of safetensors only headers are read, which also tell a file that was cut short. Raises
+    WeightsError for a file that is damaged, or where there is none.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    files = weight_files(folder)
+    if not files:
+        raise WeightsError(f"{folder}: neither .safetensors nor pytorch_model.bin is there")
+    found: Shapes = {}
+    for path in files:
+        if path.suffix != ".safetensors":
+            found |= {name: tuple(value.shape) for name, value in load_pickle(path).items()}
+            continue
+        try:
+            with safe_open(path, "pt") as held:
+                names = held.keys()
+                found |= {name: tuple(held.get_slice(name).get_shape()) for name in names}
+        except (SafetensorError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise WeightsError(
+                f"{path}: damaged or cut short ({reason}); save or fetch it again"
+            ) from error
+    return found
+
+
+def shapes_of(model: type[nn.Module], config: object) -> Shapes:
+    """The shapes of a model's state, without making it."""
+    with torch.device("meta"):
+        state = model(config).state_dict()
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def check_fit(folder: Path, held: Mapping[str, tuple[int, ...]], wanted: Shapes) -> None:
+    """Raises WeightsError naming the first tensor that is missing or of another shape."""
+    for name, shape in wanted.items():
+        if name not in held:
+            raise WeightsError(
+                f"{folder}: the weights have no {name}, which its config.json asks for; save or "
+                "fetch the model again"
+            )
+        if held[name] != shape:
+            raise WeightsError(
+                f"{folder}: {name} is {held[name]}, and by its config.json {shape}; save or fetch "
+                "the model again"
+            )
