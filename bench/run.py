@@ -19,6 +19,7 @@ from bench.expansion import expand
 from bench.interrupt import stoppable
 from bench.ledger import Ledger
 from bench.manifest import read_manifest
+from bench.preflight import check_classes, missing_files
 from bench.progress import progress
 from bench.results import write_report, write_rows
 from bench.scoring import CellScores, Scorer
@@ -134,6 +135,7 @@ def complete(ready: Prepared, runs: Path) -> None:
         "already there"
     )
     if missing:
+        check_classes(ready.cells)
         started = time.monotonic()
         with stoppable() as stop, progress() as report:
             make_whole(evaluation, ready.checkpoints, report, stop=stop)
@@ -160,6 +162,8 @@ def run_job(
     """
     started = time.monotonic()
     with opened(path, runs, limit) as ready:
+        for line in missing_files(ready.evaluation.items, ready.dataset.items, ready.cells):
+            print(f"{ready.job.name}: {line}")
         if dry:
             tell(ready.job.name, ready.cells, ready.evaluation, read_rates(runs))
             return 0

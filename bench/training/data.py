@@ -1,7 +1,6 @@
 """Spoken captions as training data: pictures and speech found or built, units and images cached."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from torch import Tensor
 
 from bench.audio import SpeechError, read_speech
 from bench.datasets.flickr8k import read_flickr8k
-from bench.datasets.scenes.build import MANIFEST, PLAN, SplitPlan, build_split
+from bench.datasets.scenes.build import MANIFEST, SplitPlan, build_split, read_plan
 from bench.datasets.scenes.load import read_scenes
-from bench.datasets.types import Item
+from bench.datasets.types import Item, text_lines
 from bench.errors import UserError
 from bench.training.spec import Data, ScenesData
 from pixvox.codec import Codec
-from pixvox.digests import file_digest
+from pixvox.digests import WeightsError, file_digest, load_pickle
 from pixvox.images import ImageError, load_pixels, normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training import SpokenCaptions
@@ -46,9 +45,9 @@ def scenes_items(data: ScenesData, split: str, report: Report) -> tuple[Item, ..
     images = data.train_images if split == "train" else data.validation_images
     folder = data.folder / split
     manifest = folder / MANIFEST
-    plan, made = SplitPlan(split, images, data.seed), folder / PLAN
-    enough = manifest.exists() and len(manifest.read_text().splitlines()) >= images
-    if not enough or not made.exists() or json.loads(made.read_text())["seed"] != data.seed:
+    plan, made = SplitPlan(split, images, data.seed), read_plan(folder)
+    enough = manifest.exists() and len(text_lines(manifest)) >= images
+    if not enough or not isinstance(made, dict) or made.get("seed") != data.seed:
         for done in build_split(plan, folder):
             report(f"scenes {split}", done, images)
     return read_scenes(folder, images)
@@ -73,7 +72,7 @@ def read_wave(path: Path, rate: int) -> npt.NDArray[np.float32]:
     try:
         return read_speech(path, rate)
     except SpeechError as error:
-        raise UserError(f"{path}: {error}; mend or remove it") from error
+        raise UserError(f"{path}: {error}; fix or remove it") from error
 
 
 def _cache(data: Data, split: str) -> Path:
@@ -82,10 +81,18 @@ def _cache(data: Data, split: str) -> Path:
     return folder
 
 
+def _known(file: Path) -> dict[str, Tensor]:
+    """The units that a cache holds: none where it is not there, or damaged and so made again."""
+    try:
+        return load_pickle(file) if file.exists() else {}
+    except WeightsError:
+        return {}
+
+
 def _units(spoken: Sequence[Spoken], codec: Codec, cache: Path, report: Report) -> list[Tensor]:
     """Units of every caption's speech, int64 `[K, N]`; cached by the digests of both."""
     file = cache / f"units-{codec.digest}-{codec.bandwidth}.pt"
-    known: dict[str, Tensor] = torch.load(file, weights_only=True) if file.exists() else {}
+    known = _known(file)
     keys = [_content(one.speech) for one in spoken]
     missing = {k: one.speech for k, one in zip(keys, spoken, strict=True) if k not in known}
     for number, (key, speech) in enumerate(missing.items(), 1):
@@ -100,10 +107,12 @@ def _units(spoken: Sequence[Spoken], codec: Codec, cache: Path, report: Report) 
 
 def _content(path: Path) -> str:
     """The digest of a file's bytes; raises UserError naming a file that is not there."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is not a plain file; remove it")
     try:
         return file_digest(path)[:16]
     except OSError as error:
-        raise UserError(f"{path}: not readable ({error.strerror}); mend or remove it") from error
+        raise UserError(f"{path}: not readable ({error.strerror}); fix or remove it") from error
 
 
 def _images(
@@ -142,7 +151,7 @@ def _image(path: Path, size: int, model: PixVoxLM, frozen: bool) -> npt.NDArray[
     try:
         pixels = load_pixels(path, size)
     except ImageError as error:
-        raise UserError(f"{path}: {error}; mend or remove it") from error
+        raise UserError(f"{path}: {error}; fix or remove it") from error
     if not frozen:
         return np.asarray(pixels.numpy())
     states = model.encode_images(normalise(pixels)[None].to(model.device))[0]
