@@ -1,11 +1,15 @@
-"""`pixvox doctor`: pushes one item through every stage and says what is missing and the mend."""
+"""`pixvox doctor`: pushes one item through every stage; says what fails and how to fix it."""
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.datasets.types import Item
 from bench.errors import RunFailed, UserError
+from bench.report.text import clean
 from bench.spec import Job
+from bench.systems.recorded import shuffled
+from bench.systems.specs import ShuffledSpec, SystemSpec
 from bench.yamlfile import parse
 
 _ZOO_JOB = {
@@ -16,14 +20,15 @@ _ZOO_JOB = {
         {"kind": "pixvox", "label": "parallel", "weights": "zoo:pixvox-tiny-parallel"},
     ],
 }
+_ADVICE = "fix what the system reads, or remove it from the job"
 
 
 class _Check:
     """One item on its way through the stages."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, folder: Path) -> None:
         self.job = job
-        self.folder = Path(tempfile.mkdtemp(prefix="pixvox-doctor-"))
+        self.folder = folder
 
     def java(self) -> str:
         from bench.metrics.tokens import tokenise
@@ -36,16 +41,20 @@ class _Check:
         from bench.run import load_dataset
 
         self.data = load_dataset(self.job)
+        if not self.data.items:
+            raise UserError("dataset: the split has no items; name another split or folder")
         self.item = self.data.items[0]
         return f"{self.data.name} {self.data.split}: {len(self.data.items)} images"
 
     def weights(self) -> str:
         from bench.expansion import expand
+        from bench.preflight import check_classes
 
         cells = expand(self.job, self.data, [(asr, {}) for asr in self.job.asrs])
         self.cells = list(
             {c.speech_key: c for c in cells if c.asr is not None and c.source is None}.values()
         )
+        check_classes(self.cells)
         return f"{len(cells)} cells, codebooks and patterns fit"
 
     def speak(self) -> str:
@@ -53,12 +62,19 @@ class _Check:
 
         self.rows = []
         for cell in self.cells:
-            made = make_speaker(cell.system, "cpu").speak([(self.item, (cell.variant,))])
-            self.rows += [(cell.system, row) for _, row in made]
-        failed = [row.reason for _, row in self.rows if row.status != "ok"]
-        if failed:
-            raise RunFailed(failed[0])
+            item = self._item(cell.system)
+            made = make_speaker(cell.system, "cpu").speak([(item, (cell.variant,))])
+            self.rows += [(cell, item, row) for _, row in made]
+        for cell, item, row in self.rows:
+            if row.status != "ok":
+                raise UserError(f"{cell.label}: {item.id}: {row.reason}; {_ADVICE}")
         return f"{self.item.id}: {len(self.rows)} speeches"
+
+    def _item(self, system: SystemSpec) -> Item:
+        """The first item as a system sees it: shuffled speech belongs to another image."""
+        if not isinstance(system, ShuffledSpec):
+            return self.item
+        return shuffled(self.data.items, system.seed)[self.item.id]
 
     def listen(self) -> str:
         from bench.cluster.actors import ListenerActor
@@ -68,14 +84,15 @@ class _Check:
         asr = self.job.asrs[0]
         listener = ListenerActor(asr, str(locate(asr)), 1)
         texts = []
-        for number, (system, row) in enumerate(self.rows):
+        for number, (cell, item, row) in enumerate(self.rows):
             keep = self.folder / f"{number}.wav"
-            heard = listener.work((system, "whole", [ToHear(row, self.item, keep)]))[0]
+            heard = listener.work((cell.system, "whole", [ToHear(row, item, keep)]))[0]
             if heard.status != "ok":
-                raise RunFailed(heard.reason)
+                raise UserError(f"{cell.label}: {item.id}: {heard.reason}; {_ADVICE}")
             texts.append(heard.transcript)
-        self.transcripts = texts
-        return f"{asr.label} heard {texts[0]!r}"
+        # A job of texts alone has nothing to transcribe.
+        self.transcripts = texts or [self.item.captions[0].text]
+        return f"{asr.label} transcribed {texts[0]!r}" if texts else "nothing to transcribe"
 
     def score(self) -> str:
         from bench.metrics.meteor import Meteor
@@ -90,24 +107,40 @@ class _Check:
 
     def write(self) -> str:
         from bench.ledger import Ledger
-        from bench.rows import SPOKEN_SCHEMA, frame
+        from bench.rows import SPOKEN_SCHEMA, Spoken, frame
 
         ledger = Ledger(self.folder / "ledger")
-        rows = [row for _, row in self.rows[:1]]
+        rows = [row for *_, row in self.rows[:1]] or [Spoken(self.item.id, "ok")]
         ledger.append("spoken", "doctor", frame(rows, SPOKEN_SCHEMA))
         if ledger.rows("spoken", "doctor", SPOKEN_SCHEMA).height != 1:
             raise RunFailed("the row did not come back")
         return "row committed and read back"
 
 
+def _failed(error: Exception) -> int:
+    """The status that an expected failure ends with: 2 for the user's input, 3 for the rest."""
+    from pixvox.digests import WeightsError
+
+    return 2 if isinstance(error, UserError | WeightsError) else 3
+
+
 def examine(path: Path | None) -> int:
-    """Prints one line a stage; 0 when all work, 1 at the first that does not."""
+    """Prints one line a stage: 0 when all work; at the first that fails 2 for bad input, else 3.
+
+    A bug is no line: it is raised.
+    """
+    job: Job = parse(path, Job) if path else Job.model_validate(_ZOO_JOB)
+    with tempfile.TemporaryDirectory(prefix="pixvox-doctor-") as folder:
+        return _examined(_Check(job, Path(folder)))
+
+
+def _examined(check: _Check) -> int:
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
-    job: Job = parse(path, Job) if path else Job.model_validate(_ZOO_JOB)
-    check = _Check(job)
+    from pixvox.digests import WeightsError
+
+    console = Console(highlight=False, soft_wrap=True)
     stages: list[tuple[str, Callable[[], str]]] = [
         ("java", check.java),
         ("dataset", check.dataset),
@@ -120,7 +153,8 @@ def examine(path: Path | None) -> int:
     for name, stage in stages:
         try:
             console.print(f"[green]ok[/green]      {name:8} {escape(stage())}")
-        except (UserError, RunFailed, RuntimeError, ValueError, OSError, ImportError) as error:
-            console.print(f"[red]missing[/red] {name:8} {escape(' '.join(str(error).split()))}")
-            return 1
+        except (UserError, WeightsError, RunFailed, OSError, ImportError) as error:
+            reason = clean(" ".join(str(error).split()))
+            console.print(f"[red]failed[/red]  {name:8} {escape(reason)}")
+            return _failed(error)
     return 0

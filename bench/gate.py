@@ -65,7 +65,7 @@ class Look:
 
 def seconds(text: str) -> float:
     """`90s`, `15m` or `1h` in seconds; raises UserError for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([smh])", text)
     if found is None:
         raise UserError(f"--budget {text}: write a number and s, m or h, such as 15m")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
@@ -73,7 +73,7 @@ def seconds(text: str) -> float:
 
 def share(text: str) -> float:
     """`5%` as 0.05; raises UserError for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)
+    found = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,6})?)%", text)
     if found is None:
         raise UserError(f"--margin {text}: write a share of the score, such as 5%")
     return float(found[1]) / 100

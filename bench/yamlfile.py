@@ -8,32 +8,13 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from bench.errors import UserError
-
-MAX_PATH, MAX_NAME = 4096, 255
-"""Bytes that file systems take, for a whole path and for one name in it."""
+from bench.paths import unusable_path
 
 
 class Strict(BaseModel):
     """The base of everything that a file may say: unknown keys are refused, nothing changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def unusable_path(text: str) -> str:
-    """Why no file can have this path; "" where one can."""
-    if "\0" in text:
-        return "a path cannot hold a null character"
-    if not text.strip():
-        return "a path cannot be empty"
-    encoded = text.encode(errors="surrogateescape")
-    longest = max(len(name) for name in encoded.split(b"/"))
-    if len(encoded) > MAX_PATH or longest > MAX_NAME:
-        return f"a path of {len(encoded):,} bytes, or a name in it, is too long for a file system"
-    try:
-        Path(text).expanduser()
-    except RuntimeError:
-        return f"{text.split('/')[0][:40]}: no such user"
-    return ""
 
 
 def _path(path: Path) -> Path:

@@ -112,7 +112,13 @@ class PythonSpeaker(EachItem):
 
     def __init__(self, spec: PythonSpec, device: str) -> None:
         module, name = spec.entry.split(":")
-        self.system = getattr(importlib.import_module(module), name)(device=device, **spec.options)
+        try:
+            made = getattr(importlib.import_module(module), name)
+            self.system = made(device=device, **spec.options)
+        except Exception as error:
+            # Whatever the user's code raises is the user's to fix, and one line says where.
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise UserError(f"{spec.label}: {spec.entry} does not start ({reason})") from error
 
     def one(self, item: Item, variant: Variant) -> Spoken:
         """A row that holds the sound as FLAC, 16 bits."""

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -24,26 +25,51 @@ def test_help_imports_nothing_heavy() -> None:
     assert "evaluate" in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["perf", "--version"]])
+def test_the_version_is_that_of_the_package(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    if arguments == ["--version"]:
+        assert ended.value.code == 0
+        assert capsys.readouterr().out == f"pixvox-bench {version('pixvox-bench')}\n"
+    else:
+        assert ended.value.code == 2
+
+
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("arguments", "message"),
     [
-        ("name: [", "not readable as YAML"),
-        ("name: a\ndataset: {name: scenes}\nsystems: []", "systems: Tuple should have at least 1"),
-        ("name: a\ndataset: {name: coco}\nsystems: [{kind: recorded}]", "'scenes', 'flickr8k'"),
-        ("name: a\ndataset: {name: scenes}\nsystems: [{kind: recorded}]\nlimt: 3", "limt: Extra"),
-        ("name: ../a\ndataset: {name: scenes}\nsystems: [{kind: recorded}]", "name: String should"),
+        (["rnu"], "did you mean run?"),
+        (["run", "x.yaml", "--limt", "3"], "did you mean --limit?"),
+        (["run", "x.yaml", "--limit", "0"], "--limit: '0': a whole number from 1 to 10,000,000"),
+        (["scenes", "x", "--images", "-1"], "--images: '-1'"),
+        (["scenes", "x", "--images", "9" * 5000], "'…: a whole number from 1"),
+        (["scenes", "x", "--seed", "1.5"], "--seed: '1.5'"),
+        (["scenes", "x", "--split", "../y"], "--split: '../y': a name"),
+        (["chaos", "--rounds", "0"], "--rounds: '0'"),
+        (["chaos", "--items", "1000000000000"], "--items"),
+        (["perf", "decode", "--seconds", "nan"], "--seconds: 'nan': a number from 0.1 to 30"),
+        (["perf", "statistics", "--replicates", "1000000000000"], "--replicates"),
+        (["runs", "show", "../x"], "name: '../x'"),
+        (["runs", "show", "x" * 300], "at most 100 characters"),
+        (["run", "x" * 300], "too long for a file system"),
+        (["run", "a\0b"], "null character"),
+        (["model", "info", "~nobody-of-this-name/x"], "no such user"),
     ],
 )
-def test_a_bad_job_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+def test_a_bad_argument_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    job = tmp_path / "job.yaml"
-    job.write_text(text)
-    assert main(["run", str(job), "--runs", str(tmp_path)]) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
     error = capsys.readouterr().err
+    assert ended.value.code == 2
     assert message in error
-    assert error.startswith(f"pixvox: {job}: ")
+    assert error.startswith("pixvox: ")
     assert error.count("\n") == 1
+    assert len(error) < 300
 
 
 def test_a_job_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
