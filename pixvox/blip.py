@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 from transformers import BlipVisionConfig
 
-from pixvox.configfile import believed, check_config, read_config
+from pixvox.configfile import (
+    SIZES,
+    VISION_SIZES,
+    believed,
+    check_config,
+    check_sizes,
+    read_config,
+)
 from pixvox.configuration import PixVoxConfig
 from pixvox.digests import WeightsError, read_tensors
 from pixvox.modeling import PixVoxLM
@@ -78,6 +85,8 @@ def blip_config(folder: Path, **changes: Any) -> PixVoxConfig:
         if key in text
     }
     path = folder / "config.json"
+    check_sizes(path, vision, VISION_SIZES)
+    check_sizes(path, sizes, SIZES)
     with believed(path):
         made = PixVoxConfig(**({"vision_config": BlipVisionConfig(**vision)} | sizes | changes))
         return check_config(path, made)

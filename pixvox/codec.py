@@ -32,10 +32,10 @@ _SIZES = {"codebook_size": 32_767, "codebook_nbits": 15, "frame_rate": 1_000}
 def encodec_config(folder: Path) -> EncodecConfig:
     """An EnCodec's configuration; raises WeightsError where config.json is none."""
     path = folder / "config.json"
-    read_config(folder, "encodec")
+    check_sizes(path, read_config(folder, "encodec"), _SIZES)
     with believed(path):
         config = EncodecConfig.from_pretrained(folder)
-        check_sizes(path, config, _SIZES)
+        check_sizes(path, {name: getattr(config, name) for name in _SIZES}, _SIZES)
         if not config.target_bandwidths:
             raise WeightsError(f"{path}: has no target_bandwidths; fetch it again")
         return config

@@ -12,7 +12,7 @@ from pixvox.digests import WeightsError, read_json
 
 MAX_BYTES = 4 * 1024 * 1024
 
-_SIZES = {
+SIZES = {
     "hidden_size": 65_536,
     "num_hidden_layers": 1_000,
     "num_attention_heads": 1_000,
@@ -22,7 +22,7 @@ _SIZES = {
     "codebook_size": 32_767,
     "frame_rate": 1_000,
 }
-_VISION_SIZES = {
+VISION_SIZES = {
     "hidden_size": 65_536,
     "num_hidden_layers": 1_000,
     "num_attention_heads": 1_000,
@@ -66,10 +66,10 @@ def believed(path: Path) -> Iterator[None]:
         raise WeightsError(f"{path}: {reason}; save or fetch the model again") from error
 
 
-def check_sizes(path: Path, held: object, most: Mapping[str, int]) -> None:
-    """Raises WeightsError for a size that is no whole number from 1 to the most there is."""
-    for name, limit in most.items():
-        value = getattr(held, name, None)
+def check_sizes(path: Path, held: Mapping[str, Any], most: Mapping[str, int]) -> None:
+    """Raises WeightsError for a size that is stated, and no whole number from 1 to the most."""
+    for name in most.keys() & held.keys():
+        value, limit = held[name], most[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
             raise WeightsError(
                 f"{path}: {name} is {str(value)[:40]}; a whole number from 1 to {limit:,} is wanted"
@@ -79,8 +79,8 @@ def check_sizes(path: Path, held: object, most: Mapping[str, int]) -> None:
 def check_config(path: Path, config: PixVoxConfig) -> PixVoxConfig:
     """The configuration, its sizes checked; raises WeightsError naming the file."""
     vision: Any = config.vision_config
-    check_sizes(path, config, _SIZES)
-    check_sizes(path, vision, _VISION_SIZES)
+    check_sizes(path, vars(config), SIZES)
+    check_sizes(path, vars(vision), VISION_SIZES)
     for held in (config, vision):
         if held.hidden_size % held.num_attention_heads:
             raise WeightsError(
@@ -95,6 +95,12 @@ def check_config(path: Path, config: PixVoxConfig) -> PixVoxConfig:
 def pixvox_config(folder: Path) -> PixVoxConfig:
     """A PixVoxLM's configuration; raises WeightsError where config.json is none."""
     path = folder / "config.json"
-    read_config(folder, "pixvox")
+    stated = read_config(folder, "pixvox")
+    vision = stated.get("vision_config", {})
+    if not isinstance(vision, dict):
+        raise WeightsError(f"{path}: vision_config is no object; save or fetch the model again")
+    # transformers calculates with what it is given before anybody can look at it.
+    check_sizes(path, stated, SIZES)
+    check_sizes(path, vision, VISION_SIZES)
     with believed(path):
         return check_config(path, PixVoxConfig.from_pretrained(folder))

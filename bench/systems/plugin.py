@@ -54,7 +54,8 @@ module, name = sys.argv[1:]
 try:
     found = getattr(importlib.import_module(module), name, None)
 except BaseException as error:
-    sys.exit(f"{module} cannot be imported ({type(error).__name__}: {error})")
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    sys.exit(f"{module} cannot be imported ({reason})")
 if found is None:
     sys.exit(f"{module} has no {name}")
 if not callable(found) or not callable(getattr(found, "speak", None)):
@@ -90,9 +91,9 @@ def checked_rate(rate: object) -> int:
     if isinstance(rate, bool | np.bool_) or not isinstance(rate, int | np.integer):
         raise SpeechError(f"a sample rate of {str(rate)[:40]}; a whole number in Hz is wanted")
     if int(rate) not in RATES:
-        raise SpeechError(
-            f"a sample rate of {str(int(rate))[:40]} Hz; it is from {RATES[0]} to {RATES[-1]}"
-        )
+        # Python refuses to write a number of thousands of digits.
+        given = f"{int(rate)} Hz" if abs(int(rate)) < 10**20 else "more than 20 digits"
+        raise SpeechError(f"a sample rate of {given}; it is from {RATES[0]} to {RATES[-1]} Hz")
     return int(rate)
 
 

