@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-MAX_PATH, MAX_NAME = 4096, 255
-"""Bytes that file systems take, for a whole path and for one name in it."""
+MAX_PATH, MAX_NAME = 3000, 255
+"""Bytes for a whole path, of which systems take 4096 with the names that follow, and for a name."""
 
 
 def unusable_path(text: str) -> str:

@@ -114,10 +114,13 @@ def text_lines(path: Path) -> list[str]:
 
 
 def _file_digest(path: Path) -> bytes:
-    if not path.is_file():
-        return b"missing"
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+    try:
+        if not path.is_file():
+            return b"missing"
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}); fix or remove it") from error
 
 
 def digest_of(items: Iterable[Item]) -> str:

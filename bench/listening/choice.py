@@ -43,9 +43,9 @@ def asr_facts(spec: AsrSpec, checkpoint: Path) -> dict[str, Any]:
 
 
 def make_listener(spec: AsrSpec, checkpoint: str, device: str, threads: int) -> Listener:
-    """The listener of a specification; raises ValueError for float16 on a CPU."""
+    """The listener of a specification; raises UserError for float16 on a CPU."""
     if spec.arithmetic == "float16" and not device.startswith("cuda"):
-        raise ValueError("asr.arithmetic: float16 needs a GPU; use float32")
+        raise UserError("asr.arithmetic: float16 needs a GPU; use float32")
     half = spec.arithmetic == "float16"
     match spec.backend:
         case "openai-whisper":
