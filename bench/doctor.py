@@ -6,10 +6,10 @@ from pathlib import Path
 
 from bench.datasets.types import Item
 from bench.errors import RunFailed, UserError
-from bench.report.text import clean
 from bench.spec import Job
 from bench.systems.recorded import shuffled
 from bench.systems.specs import ShuffledSpec, SystemSpec
+from bench.text import clean
 from bench.yamlfile import parse
 
 _ZOO_JOB = {

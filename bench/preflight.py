@@ -5,7 +5,6 @@ from pathlib import Path
 
 from bench.cells import Cell
 from bench.datasets.types import Item
-from bench.report.text import clean
 from bench.systems.files import wav_files
 from bench.systems.plugin import check_entry
 from bench.systems.recorded import shuffled
@@ -19,6 +18,7 @@ from bench.systems.specs import (
     SystemSpec,
     WavsSpec,
 )
+from bench.text import clean
 
 
 def _line(what: str, missing: Sequence[Path], of: int) -> str:
@@ -47,7 +47,8 @@ def missing_files(
     `items` are those asked for, `whole` the split's, in which shuffled speech is looked for. Each
     missing file still becomes a failed row.
     """
-    systems = [cell.system for cell in cells]
+    # What is shuffled of another system's transcripts needs no files of its own.
+    systems = [cell.system for cell in cells if cell.source is None]
     if any(isinstance(system, PixVoxSpec | PythonSpec) for system in systems):
         gone = [item.image for item in items if not item.image.is_file()]
         if gone:
