@@ -17,7 +17,7 @@ def _module(spec: AsrSpec) -> Any:
 
 
 def locate(spec: AsrSpec) -> Path:
-    """The checkpoint's file or folder, fetched if it must be; raises UserError with the mend."""
+    """The checkpoint's file or folder, fetched if it must be; raises UserError with the fix."""
     return _module(spec).locate(spec.model)
 
 
