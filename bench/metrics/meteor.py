@@ -38,6 +38,10 @@ def _field(text: str) -> str:
     return " ".join(_UNSAFE.sub(" ", text).split())
 
 
+def _whole_table(jar: Path) -> Path:
+    return jar.parent / "data" / "paraphrase-en.gz"
+
+
 def paraphrases(references: References, folder: Path) -> Path:
     """METEOR's paraphrase table cut down to a reference set, kept in `folder`.
 
@@ -54,7 +58,7 @@ def paraphrases(references: References, folder: Path) -> Path:
     listed.write_text(text, encoding="utf-8")
     jar = package_file("meteor/meteor-1.5.jar")
     command = [java(), *OPTIONS, "-Xmx2G", "-cp", str(jar), "FilterParaphrase"]
-    whole = jar.parent / "data" / "paraphrase-en.gz"
+    whole = _whole_table(jar)
     for attempt in (1, 2):
         done = subprocess.run(
             [*command, str(whole), str(partial.resolve()), str(listed.resolve())],
@@ -91,8 +95,9 @@ class Meteor:
 
     def _start(self) -> "subprocess.Popen[str]":
         jar = package_file("meteor/meteor-1.5.jar")
-        table = ["-a", str(self._table.resolve())] if self._table else []
-        options = ["-stdio", "-l", "en", "-norm", *table]
+        # Always named: by itself METEOR finds no table in a folder whose path holds a space.
+        table = self._table.resolve() if self._table else _whole_table(jar)
+        options = ["-stdio", "-l", "en", "-norm", "-a", str(table)]
         return subprocess.Popen(
             [java(), *OPTIONS, "-Xmx2G", "-jar", jar.name, "-", "-", *options],
             cwd=jar.parent,
