@@ -3,6 +3,8 @@
 import logging
 import math
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,10 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
+    # Where a worker has an environment of its own, as in Ray Train, Ray hands the interpreter to a
+    # shell unquoted: under a path with a space it would not start.
+    python = shlex.quote(sys.executable)
+    environment = {"py_executable": python} if python != sys.executable else None
     if spec.address:
         ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR)
     else:
@@ -37,6 +43,7 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
+            runtime_env=environment,
         )
     try:
         yield
