@@ -106,7 +106,7 @@ def _wheel(folder: Path) -> Path:
     return target
 
 
-def ways(folder: Path) -> list[Way]:
+def ways(folder: Path, narrow: bool) -> list[Way]:
     """The ways that must agree, the first with nothing compiled before; last the narrow one."""
     here = {"NUMBA_CACHE_DIR": str(folder / "numba")}
     other = {
@@ -121,16 +121,21 @@ def ways(folder: Path) -> list[Way]:
         Way("second run, two threads", 2, here),
         Way("a wheel elsewhere, first run, two threads", 2, other, _wheel(folder)),
     ]
-    if platform.machine() == "x86_64":
+    if narrow and platform.machine() == "x86_64":
         found.append(Way("narrower vectors (AVX2)", 1, _NARROW | here))
     return found
 
 
-def measure(images: int, report: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """How many of all speeches each way generates otherwise than the first."""
+def measure(
+    images: int, report: Callable[[str, int, int], None], narrow: bool = True
+) -> dict[str, Any]:
+    """How many of all speeches each way generates otherwise than the first.
+
+    Without `narrow` the way with narrower vectors is left out.
+    """
     with tempfile.TemporaryDirectory(prefix="pixvox-units-") as name:
         folder = Path(name)
-        asked = ways(folder)
+        asked = ways(folder, narrow)
         units: list[Units] = []
         for number, way in enumerate(asked):
             report("units", number, len(asked))
@@ -139,14 +144,14 @@ def measure(images: int, report: Callable[[str, int, int], None]) -> dict[str, A
     first = units[0]
     changed = [sum(first[name] != found[name] for name in first) for found in units]
     counts = {way.name: count for way, count in zip(asked, changed, strict=True)}
-    narrow = [way.name for way in asked if "ONEDNN_MAX_CPU_ISA" in way.environment]
+    other = [way.name for way in asked if "ONEDNN_MAX_CPU_ISA" in way.environment]
     import torch
 
     return {
         "images": images,
         "speeches": len(first),
-        "changed": {name: count for name, count in counts.items() if name not in narrow},
-        "other_machine": {name: counts[name] for name in narrow},
+        "changed": {name: count for name, count in counts.items() if name not in other},
+        "other_machine": {name: counts[name] for name in other},
         "digest": hashlib.sha256(json.dumps(first, sort_keys=True).encode()).hexdigest()[:16],
         "machine": asdict(machine(torch.device("cpu"))),
     }
