@@ -8,8 +8,11 @@ import polars as pl
 
 from bench import taxonomy
 from bench.comparability import NONE, SAME, grade_published
+from bench.metrics.base import Score
+from bench.metrics.counted import leading
+from bench.metrics.shipped import METRICS, scores_of
 from bench.pooling import Row, base_of, differences, grade_of, ranked, role
-from bench.published import SCORES, Published, load_published
+from bench.published import Published, load_published
 from bench.systems.specs import PixVoxSpec, PromptSpec
 
 TITLES = {
@@ -43,7 +46,7 @@ def belongs(row: Row, table: str) -> bool:
     return isinstance(row.cell.system, PixVoxSpec | PromptSpec)
 
 
-_SCHEMA: dict[str, Any] = {
+_LEFT: dict[str, Any] = {
     "block": pl.String,
     "grade": pl.String,
     "system": pl.String,
@@ -51,7 +54,8 @@ _SCHEMA: dict[str, Any] = {
     "training": pl.String,
     "prompt": pl.Float64,
     "asr": pl.String,
-    **{f"{s}{end}": pl.Float64 for s in (*SCORES, "WER") for end in ("", "_low", "_high")},
+}
+_RIGHT: dict[str, Any] = {
     "n": pl.Int64,
     "failed": pl.Int64,
     "unended": pl.Int64,
@@ -65,11 +69,28 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
+def _schema(scores: Sequence[Score]) -> dict[str, Any]:
+    """A table's columns; every score has two more, its interval's ends."""
+    ends = ("", "_low", "_high")
+    return _LEFT | {f"{s.head}{end}": pl.Float64 for s in scores for end in ends} | _RIGHT
+
+
+def heads(frame: pl.DataFrame) -> list[str]:
+    """The scores' columns of a table, those in which no row has anything left out."""
+    named = [name.removesuffix("_low") for name in frame.columns if name.endswith("_low")]
+    return [name for name in named if frame[name].count()]
+
+
 def published_frame(
-    published: Published, table: str, dataset: str = "", asr: str = ""
+    published: Published,
+    table: str,
+    dataset: str = "",
+    asr: str = "",
+    scores: Sequence[Score] = scores_of(METRICS),
 ) -> pl.DataFrame:
     """A table's published rows, graded against a measured protocol."""
     rows = []
+    schema = _schema(scores)
     for row in published.rows:
         if row.table == table:
             grade = grade_published(row, dataset, asr)
@@ -83,13 +104,13 @@ def published_frame(
                     "training": row.training,
                     "prompt": row.prompt,
                     "asr": row.asr,
-                    **{name: row.scores.get(name) for name in SCORES},
+                    **row.scores,
                     "source": published.sources[row.source],
                     "note": row.note,
                 }
             )
-    full = [dict.fromkeys(_SCHEMA) | row for row in rows]
-    return pl.DataFrame(full, schema=_SCHEMA)
+    full = [dict.fromkeys(schema) | row for row in rows]
+    return pl.DataFrame(full, schema=schema)
 
 
 def _remarks(row: Row) -> list[str]:
@@ -105,9 +126,10 @@ def _remarks(row: Row) -> list[str]:
         share = sum(found.kinds[name] * found.n for found in row.cells) / max(row.asked, 1)
         if share and name not in ("failed", "no end of speech"):
             remarks.append(f"{name}: {share:.1%}")
-    spread = row.seed_spread("CIDEr")
+    score = leading(row.counted.scores).name
+    spread = row.seed_spread(score)
     if spread is not None:
-        remarks.append(f"CIDEr's standard deviation over seeds {spread:.2f}")
+        remarks.append(f"{score}'s standard deviation over seeds {spread:.2f}")
     for column in ("device", "spoken_on"):
         devices = items.filter(pl.col(column) != "")[column].unique().sort().to_list()
         if len(devices) > 1:
@@ -116,14 +138,19 @@ def _remarks(row: Row) -> list[str]:
 
 
 def _scores(row: Row) -> dict[str, float | None]:
-    """The table's scores with their intervals; none where nothing was transcribed."""
+    """A row's scores with their intervals; none where nothing was transcribed."""
     found: dict[str, float | None] = {}
-    for short, long in (*SCORES.items(), ("WER", "WER")):
-        interval = row.scores.get(long) if row.failed < row.asked else None
-        found[short] = interval.score if interval else None
-        found[f"{short}_low"] = interval.low if interval else None
-        found[f"{short}_high"] = interval.high if interval else None
+    for score in row.counted.scores if row.failed < row.asked else ():
+        interval = row.scores[score.name]
+        ends = {"": interval.score, "_low": interval.low, "_high": interval.high}
+        found |= {f"{score.head}{end}": value for end, value in ends.items()}
     return found
+
+
+def _all_scores(rows: Sequence[Row]) -> tuple[Score, ...]:
+    """The shipped metrics' scores, and whatever else any row has."""
+    found = [*scores_of(METRICS), *(score for row in rows for score in row.counted.scores)]
+    return tuple(dict.fromkeys(found))
 
 
 def measured_frame(
@@ -139,11 +166,11 @@ def measured_frame(
     competing = [row for row in chosen if ranked(row)]
     some = [row for row in chosen if row.outcome.mark != NONE]
     first = next(iter([*competing, *some, *chosen]), None)
-    made = []
+    made, schema = [], _schema(_all_scores(rows))
     for row in chosen:
         assert first is not None
         grade = grade_of(row, first)
-        found = dict.fromkeys(_SCHEMA) | {
+        found = dict.fromkeys(schema) | {
             "block": "measured",
             "grade": grade.mark,
             "reason": grade.reason,
@@ -164,7 +191,7 @@ def measured_frame(
             "signature": row.signature.text("*"),
         }
         made.append(found)
-    return pl.DataFrame(made, schema=_SCHEMA)
+    return pl.DataFrame(made, schema=schema)
 
 
 def _best(row: Row, competing: Sequence[Row], first: Row) -> list[str]:
@@ -177,17 +204,23 @@ def _best(row: Row, competing: Sequence[Row], first: Row) -> list[str]:
     if len(peers) < 2 or not any(other is row for other in peers):
         return []
     return [
-        short
-        for short, long in SCORES.items()
-        if row.scores[long].score == max(other.scores[long].score for other in peers)
+        score.head
+        for score in _shared(peers)
+        if row.scores[score.name].score == max(o.scores[score.name].score for o in peers)
     ]
+
+
+def _shared(rows: Sequence[Row]) -> list[Score]:
+    """The scores that all rows have."""
+    first, *others = (row.counted.scores for row in rows)
+    return [score for score in first if all(score in other for other in others)]
 
 
 def _significant(row: Row, base: Row | None, replicates: int) -> list[str]:
     if base is None or base is row or not ranked(row):
         return []
     found = differences(base, row, replicates)
-    return [s for s, name in SCORES.items() if found[name].p_holm < SIGNIFICANT]
+    return [s.head for s in _shared([base, row]) if found[s.name].p_holm < SIGNIFICANT]
 
 
 def comparison(
@@ -198,7 +231,8 @@ def comparison(
     Table II is about prompts, so without a prompted row it has nothing to tell.
     """
     if not any(belongs(row, table) and (table == "table1" or row.cell.prompt) for row in rows):
-        return pl.DataFrame(schema=_SCHEMA)
-    published = published_frame(load_published(), table, protocol.dataset, asr)
+        return pl.DataFrame(schema=_schema(()))
+    scores = _all_scores(rows)
+    published = published_frame(load_published(), table, protocol.dataset, asr, scores)
     measured = measured_frame(rows, table, protocol, run, replicates)
     return pl.concat([published, measured])

@@ -95,15 +95,15 @@ class _Check:
         return f"{asr.label} transcribed {texts[0]!r}" if texts else "nothing to transcribe"
 
     def score(self) -> str:
-        from bench.metrics.meteor import Meteor
-        from bench.metrics.meteor import meteor as score
+        from bench.metrics.counted import joined
+        from bench.metrics.shipped import METRICS
         from bench.metrics.tokens import tokenise
 
         references = {self.item.id: tokenise([c.text for c in self.item.captions])}
-        with Meteor() as meteor:
-            hypothesis = tokenise(self.transcripts[:1])[0]
-            found = meteor.statistics({self.item.id: hypothesis}, references)
-        return f"METEOR {score(found.sum(0))['METEOR']:.1f}"
+        hypotheses = {self.item.id: tokenise(self.transcripts[:1])[0]}
+        metrics = [metric for metric in METRICS if metric.against == "references"]
+        counted = joined(metrics, [metric.statistics(hypotheses, references) for metric in metrics])
+        return ", ".join(f"{name} {score:.1f}" for name, score in counted.corpus().items())
 
     def write(self) -> str:
         from bench.ledger import Ledger

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from bench.cells import Cell, key_of
 from bench.datasets.types import Dataset
+from bench.entries import source_of
 from bench.errors import UserError
 from bench.grid import matches, prompts_of, variants
 from bench.spec import AsrSpec, Job
 from bench.systems.files import read_units, wavs_digest
-from bench.systems.plugin import source_of
 from bench.systems.specs import (
     CEILINGS,
     FLOORS,
@@ -134,7 +134,7 @@ class _Contents:
                 return spec.model_dump(exclude={"label", "of"}), ""
             case PythonSpec():
                 content = spec.model_dump(exclude={"label", "training"})
-                return content | {"source": file_digest(source_of(spec))[:16]}, ""
+                return content | {"source": file_digest(source_of(spec.entry, spec.label))[:16]}, ""
             case _:
                 return spec.model_dump(exclude={"label"}), ""
 

@@ -14,6 +14,9 @@ from bench.bitwise import exact
 from bench.cells import Cell
 from bench.errors import RunFailed, UserError
 from bench.golden import Golden, cell_id, gathered, read_golden, write_golden
+from bench.metrics.base import SHORT, Metric
+from bench.metrics.loading import metrics_of
+from bench.metrics.shipped import scores_of
 from bench.regression import Finding, Rule, Verdict, incomparable, judge, overall
 from bench.report.ci import Shown, prepare, publish
 from bench.report.worst import save_speech, worst_items
@@ -61,6 +64,7 @@ class Look:
     items: list[str]
     cells: dict[str, Cell]
     folder: Path
+    metrics: tuple[Metric, ...]
 
 
 def seconds(text: str) -> float:
@@ -109,7 +113,9 @@ def _look(job: Path, runs: Path, items: int | None) -> Look:
             raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
         found = gathered(ready.job.name, fingerprint(), scores, ready.evaluation.ledger)
         cells = {cell_id(one): one.cell for one in scores}
-        return Look(found, [item.id for item in ready.evaluation.items], cells, ready.folder)
+        taken = [item.id for item in ready.evaluation.items]
+        metrics = metrics_of(ready.job.scoring.metrics)
+        return Look(found, taken, cells, ready.folder, metrics)
 
 
 def accept(job: Path, folder: Path) -> int:
@@ -180,11 +186,11 @@ def gate(plan: Plan) -> int:
     findings, counted, shown = list(speed), "not compared", Shown()
     if golden is not None and not reason:
         with _fresh() as runs:
-            look, quality, reason = _looks(plan, golden, runs, started)
+            look, quality, reason = _looks(plan, job, golden, runs, started)
             findings = [*quality, *speed]
             if not reason:
                 counted = f"{overall(quality).name} ({len(look.items)} items a cell)"
-                worst = worst_items(golden, look.found)
+                worst = worst_items(golden, look.found, look.metrics)
                 files = [("", "")] * len(worst)
                 if plan.out is not None:
                     files = save_speech(worst, golden, look.cells, look.folder, plan.out)
@@ -203,13 +209,14 @@ def gate(plan: Plan) -> int:
 
 
 def _looks(
-    plan: Plan, golden: Golden, runs: Path, started: float
+    plan: Plan, job: Job, golden: Golden, runs: Path, started: float
 ) -> tuple[Look, list[Finding], str]:
     """The last look, what was found in it, and why nothing could be ("" where it could)."""
     sizes = look_sizes(golden.rows["item"].n_unique())
     if plan.exact:
         sizes = sizes[-1:]
-    rule = Rule(plan.margin, len(sizes), len(golden.signatures))
+    gated = [s for s in scores_of(metrics_of(job.scoring.metrics)) if s.kept >= SHORT]
+    rule = Rule(plan.margin, len(sizes), len(golden.signatures), len(gated))
     for size in sizes:
         before = time.monotonic()
         look = _look(plan.job, runs, size)
@@ -218,7 +225,7 @@ def _looks(
             return look, [], reason
         if plan.exact:
             return look, exact(golden, look.found, look.items), ""
-        findings = judge(golden, look.found, look.items, rule)
+        findings = judge(golden, look.found, look.items, rule, look.metrics)
         # The next look doubles the items, so it takes about as long again as all so far.
         last, spent = time.monotonic() - before, time.monotonic() - started
         # A pass takes all that can be looked at: what is rare is not among the first few.

@@ -17,13 +17,14 @@ import polars as pl
 
 from bench.errors import UserError
 from bench.ledger import Ledger
-from bench.metrics.types import Array
+from bench.metrics.base import Array, Metric
+from bench.metrics.counted import Counted, column_names
 from bench.rows import SPOKEN_SCHEMA
 from bench.scoring import CellScores
 from bench.signature import Signature
 from bench.systems.specs import DecodingSpec, PixVoxSpec, PromptSpec, ResynthesisSpec, UnitsSpec
 
-VERSION = 1
+VERSION = 2
 _SCHEMA: dict[str, Any] = {
     "cell": pl.String,
     "item": pl.String,
@@ -40,11 +41,15 @@ _SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Golden:
-    """Rows and, for every cell, its signature; `machine` names what made them."""
+    """Rows and, for every cell, its signature and the columns of its statistics.
+
+    `machine` names what made them.
+    """
 
     job: str
     machine: str
     signatures: Mapping[str, Signature]
+    columns: Mapping[str, tuple[str, ...]]
     rows: pl.DataFrame
 
     def cell(self, name: str, items: Sequence[str]) -> pl.DataFrame:
@@ -52,6 +57,24 @@ class Golden:
         wanted = pl.DataFrame({"item": list(items)}, schema={"item": pl.String})
         rows = self.rows.filter(cell=name)
         return wanted.join(rows, on="item", how="inner", maintain_order="left")
+
+    def metrics(self, cell: str, known: Sequence[Metric]) -> tuple[Metric, ...]:
+        """Those of the known metrics whose columns a cell has.
+
+        Raises UserError where they are not all that the cell has.
+        """
+        has = self.columns[cell]
+        found = tuple(m for m in known if set(column_names([m])) <= set(has))
+        if column_names(found) != has:
+            raise UserError(
+                f"{self.job}: {cell}: counted by other metrics than are known here; accept a new "
+                "golden"
+            )
+        return found
+
+    def counted(self, rows: pl.DataFrame, cell: str, known: Sequence[Metric]) -> Counted:
+        """What was counted of some of a cell's rows (see `metrics`)."""
+        return Counted(self.metrics(cell, known), matrix(rows))
 
 
 def cell_id(found: CellScores) -> str:
@@ -89,12 +112,13 @@ def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledge
         table = found.items.select("item", "status", "transcript", "seconds", "silent", "ended")
         table = table.with_columns(
             cell=pl.lit(cell_id(found)),
-            values=pl.Series(found.values.tolist(), dtype=pl.List(pl.Float64)),
+            values=pl.Series(found.counted.values.tolist(), dtype=pl.List(pl.Float64)),
         )
         joined = table.join(units, on="item", how="left", maintain_order="left")
         frames.append(joined.select(*_SCHEMA))
     signatures = {name: found.signature for name, found in zip(named, scores, strict=True)}
-    return Golden(job, machine, signatures, pl.concat(frames))
+    columns = {name: found.counted.columns for name, found in zip(named, scores, strict=True)}
+    return Golden(job, machine, signatures, columns, pl.concat(frames))
 
 
 def write_golden(golden: Golden, folder: Path) -> Path:
@@ -104,6 +128,7 @@ def write_golden(golden: Golden, folder: Path) -> Path:
         "job": golden.job,
         "machine": golden.machine,
         "signatures": {name: asdict(s) for name, s in golden.signatures.items()},
+        "columns": golden.columns,
     }
     buffer = io.BytesIO()
     golden.rows.write_parquet(buffer, metadata={"golden": json.dumps(facts, sort_keys=True)})
@@ -130,4 +155,5 @@ def read_golden(path: Path) -> Golden:
     if version != VERSION:
         raise UserError(f"{path}: another version made it; accept a new one")
     signatures = {name: Signature(**fields) for name, fields in facts["signatures"].items()}
-    return Golden(facts["job"], facts["machine"], signatures, rows)
+    columns = {name: tuple(names) for name, names in facts["columns"].items()}
+    return Golden(facts["job"], facts["machine"], signatures, columns, rows)

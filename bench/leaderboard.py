@@ -13,7 +13,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from bench.errors import UserError
-from bench.published import SCORES
+from bench.metrics.base import ALWAYS, SHORT
+from bench.metrics.counted import leading
+from bench.metrics.shipped import METRICS
 from bench.report.fit import Column, first_fit, numbers, texts
 from bench.report.terminal import draw, make_console, say
 from bench.text import clean
@@ -31,8 +33,17 @@ PROTOCOL = (
     "n",
 )
 """The fields of a signature in which all entries of a board agree."""
-_SHOWN = ("B1", "B4", "M", "R", "C")
-_ORDER = (("±",), ("B1",), ("earlier",), ("added",), ("R",), ("M",))
+_SHOWN = tuple(
+    score for m in METRICS if m.against == "references" for score in m.scores if score.kept
+)
+"""Scores that competing systems have, but for those that narrow tables lack first."""
+_ORDER = (
+    ("±",),
+    *((score.head,) for score in _SHOWN if score.kept < SHORT),
+    ("earlier",),
+    ("added",),
+    *((s.head,) for s in sorted(_SHOWN, key=lambda s: s.kept) if SHORT <= s.kept < ALWAYS),
+)
 """What is given up for want of width, first to last."""
 _SYSTEMS = ("pixvox", "wavs", "units", "python")
 
@@ -146,7 +157,7 @@ def _places(ranked: Sequence[tuple[Entry, int]]) -> list[int]:
 
 def _columns(ranked: Sequence[tuple[Entry, int]], left_out: Sequence[str]) -> list[Column]:
     def score(entry: Entry, name: str) -> str:
-        found = entry.scores[SCORES[name]]
+        found = entry.scores[name]
         half = "" if "±" in left_out else f"±{(found['high'] - found['low']) / 2:.1f}"
         return f"{found['score']:.2f}{half}"
 
@@ -156,7 +167,7 @@ def _columns(ranked: Sequence[tuple[Entry, int]], left_out: Sequence[str]) -> li
         texts("system", [entry.system for entry in shown]),
         numbers("seed", [str(entry.signature["seeds"]) or "-" for entry in shown]),
         numbers("prompt", [f"{entry.prompt:.0%}" for entry in shown]),
-        *(numbers(name, [score(entry, name) for entry in shown]) for name in _SHOWN),
+        *(numbers(s.head, [score(entry, s.name) for entry in shown]) for s in _SHOWN),
         numbers("failed", [entry.failed for entry in shown]),
         numbers("added", [entry.added[:10] for entry in shown]),
         numbers("earlier", [earlier for _, earlier in ranked]),
@@ -164,8 +175,9 @@ def _columns(ranked: Sequence[tuple[Entry, int]], left_out: Sequence[str]) -> li
     return [column for column in made if column.head not in left_out]
 
 
-def show(board: Path, metric: str = "CIDEr") -> int:
+def show(board: Path) -> int:
     """Prints the board, the best first within a prompt share."""
+    metric = leading(_SHOWN).name
     entries = read_board(board)
     if not entries:
         raise UserError(f"{board}: empty; add a run: pixvox leaderboard add RUN")

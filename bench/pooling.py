@@ -10,7 +10,7 @@ import polars as pl
 
 from bench.cells import Cell
 from bench.comparability import NONE, SAME, Grade, grade_measured, grade_outcome
-from bench.metrics.types import Array
+from bench.metrics.counted import Counted
 from bench.scoring import CellScores
 from bench.signature import Signature
 from bench.statistics import Difference, Interval, compare, intervals
@@ -23,7 +23,7 @@ class Row:
 
     cells: tuple[CellScores, ...]
     label: str
-    values: Array
+    counted: Counted
     scores: dict[str, Interval]
 
     @property
@@ -91,13 +91,14 @@ def pooled(
     for cells in groups.values():
         label = _label(cells[0].cell, len(cells))
         if len(cells) == 1:
-            rows.append(Row(tuple(cells), label, cells[0].values, cells[0].scores))
+            rows.append(Row(tuple(cells), label, cells[0].counted, cells[0].scores))
             continue
-        values = np.sum([found.values for found in cells], axis=0)
-        spread = intervals(values, replicates, confidence, seed)
-        rows.append(Row(tuple(cells), label, values, spread))
+        values = np.sum([found.counted.values for found in cells], axis=0)
+        counted = cells[0].counted.with_values(values)
+        spread = intervals(counted, replicates, confidence, seed)
+        rows.append(Row(tuple(cells), label, counted, spread))
     varied = _varied([row.cell for row in rows])
-    return [Row(r.cells, r.label + varied(r.cell), r.values, r.scores) for r in rows]
+    return [Row(r.cells, r.label + varied(r.cell), r.counted, r.scores) for r in rows]
 
 
 def _label(cell: Cell, seeds: int) -> str:
@@ -167,6 +168,10 @@ def differences(
     one: Row, other: Row, replicates: int, confidence: float = 0.95
 ) -> dict[str, Difference]:
     """`other` less `one`, on scores that both have; seeds are averaged within an image."""
-    width = min(one.values.shape[1], other.values.shape[1])
-    a, b = (row.values[:, :width] / len(row.cells) for row in (one, other))
+    both = [metric for metric in one.counted.metrics if metric in other.counted.metrics]
+    a, b = (
+        some.with_values(some.values / len(row.cells))
+        for row in (one, other)
+        for some in (row.counted.only(both),)
+    )
     return compare(a, b, replicates, confidence)

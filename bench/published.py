@@ -5,18 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from bench.metrics.shipped import METRICS, scores_of
 from bench.yamlfile import Strict, parse
 
-SCORES = {
-    "B1": "BLEU-1",
-    "B2": "BLEU-2",
-    "B3": "BLEU-3",
-    "B4": "BLEU-4",
-    "M": "METEOR",
-    "R": "ROUGE-L",
-    "C": "CIDEr",
-}
-"""A table's columns, and the metrics they stand for."""
+HEADS = tuple(score.head for score in scores_of(METRICS))
+"""The columns under which papers may print a score."""
 
 Percent = Annotated[float, Field(ge=0, le=1000)]
 
@@ -38,9 +31,9 @@ class PublishedRow(Strict):
     @field_validator("scores")
     @classmethod
     def _known(cls, scores: dict[str, float]) -> dict[str, float]:
-        unknown = scores.keys() - SCORES.keys()
+        unknown = scores.keys() - set(HEADS)
         if unknown:
-            raise ValueError(f"unknown scores {sorted(unknown)}; choose from {', '.join(SCORES)}")
+            raise ValueError(f"unknown scores {sorted(unknown)}; choose from {', '.join(HEADS)}")
         return scores
 
 

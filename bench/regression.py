@@ -11,12 +11,11 @@ from enum import IntEnum
 import numpy as np
 import polars as pl
 
-from bench.golden import Golden, matrix
-from bench.metrics.types import Array
-from bench.statistics import differences, sign_test, student
+from bench.golden import Golden
+from bench.metrics.base import SHORT, Metric
+from bench.metrics.counted import Counted
+from bench.statistics import drawn_differences, sign_test, student
 
-METRICS = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
-"""Scores that are gated; the others go with them."""
 MARGIN_POINTS, MARGIN_SHARE = 0.5, 0.02
 """A loss below half a point or 2% of the golden's score, whichever is more, is none."""
 ALARM = 0.05
@@ -57,12 +56,14 @@ class Rule:
     """What counts as a loss, and how many tests share the false alarms.
 
     `share` of a golden's score, if given, stands in for the usual margin. `looks` is how often
-    one gate looks at the growing run, `cells` how many there are.
+    one gate looks at the growing run, `cells` how many there are, `scores` how many are gated in
+    each: those in short tables, for the others go with them.
     """
 
     share: float | None = None
     looks: int = 1
     cells: int = 1
+    scores: int = 4
 
     def margin(self, score: float) -> float:
         """The loss, in points, up to which a score counts as kept."""
@@ -73,7 +74,7 @@ class Rule:
     @property
     def alarm(self) -> float:
         """The level of one test: of scores, ends of speech and duration, in all cells and looks."""
-        return ALARM / ((len(METRICS) + 2) * self.cells * self.looks)
+        return ALARM / ((self.scores + 2) * self.cells * self.looks)
 
 
 _SAME = ("data", "references", "normaliser", "tokeniser", "metrics", "idf", "asr", "hear")
@@ -89,21 +90,22 @@ def incomparable(golden: Golden, head: Golden) -> str:
             ours, theirs = getattr(one, field), getattr(golden.signatures[name], field)
             if ours != theirs:
                 return f"{name}: {field} is {ours}, the golden's {theirs}"
+        if head.columns[name] != golden.columns[name]:
+            return f"{name}: counted by other metrics than the golden's"
     return ""
 
 
 def quality(
-    cell: str, before: Array, after: Array, rule: Rule, replicates: int = 2000
+    cell: str, before: Counted, after: Counted, rule: Rule, replicates: int = 2000
 ) -> list[Finding]:
     """The gated scores of one cell on the same items."""
-    from bench.metrics.corpus import scores
-
-    base = scores(before.sum(0))
-    few = len(before) < FEWEST and not np.array_equal(before, after)
+    base = before.corpus()
+    gated = {score.name for score in before.scores if score.kept >= SHORT}
+    few = len(before) < FEWEST and not np.array_equal(before.values, after.values)
     findings = []
     freedom = max(len(before) - 1, 1)
-    for name, (seen, drawn) in differences(before, after, replicates, 0).items():
-        if name not in METRICS:
+    for name, (seen, drawn) in drawn_differences(before, after, replicates, 0).items():
+        if name not in gated:
             continue
         score, error = float(base[name]), float(drawn.std())
         # The levels are too far out for quantiles of the replicates.
@@ -202,8 +204,10 @@ def fresh(golden: Golden, head: Golden, cell: str, items: Sequence[str]) -> list
     return [Finding(cell, "fresh output", verdict, detail)]
 
 
-def judge(golden: Golden, head: Golden, items: Sequence[str], rule: Rule) -> list[Finding]:
-    """Every cell of a run of some items against the golden."""
+def judge(
+    golden: Golden, head: Golden, items: Sequence[str], rule: Rule, known: Sequence[Metric]
+) -> list[Finding]:
+    """Every cell of a run of some items against the golden; `known` are the job's metrics."""
     findings: list[Finding] = []
     for cell in head.signatures:
         before, after = golden.cell(cell, items), head.cell(cell, items)
@@ -215,7 +219,8 @@ def judge(golden: Golden, head: Golden, items: Sequence[str], rule: Rule) -> lis
             continue
         findings += guards(cell, before, after, rule)
         findings += fresh(golden, head, cell, items)
-        findings += quality(cell, matrix(before), matrix(after), rule)
+        was, now = (golden.counted(rows, cell, known) for rows in (before, after))
+        findings += quality(cell, was, now, rule)
     return findings
 
 

@@ -12,12 +12,13 @@ from rich.console import Console
 
 from bench.comparison import Protocol, comparison
 from bench.datasets.types import Dataset
+from bench.metrics.base import ALWAYS
 from bench.pooling import Row, base_of, differences, pooled, ranked
 from bench.report import files, hub, terminal
 from bench.report.fit import full_width
 from bench.scoring import CellScores, Scorer
 from bench.spec import Job
-from bench.sweep import pivot, plot, sensitivity, tidy, varied
+from bench.sweep import SHORT_TABLES, pivot, plot, sensitivity, tidy, varied
 from bench.text import as_reason
 from bench.waterfall import STEPS, waterfall_frame, waterfalls
 
@@ -88,7 +89,7 @@ def _tests(rows: Sequence[Row], replicates: int, confidence: float) -> pl.DataFr
 
 def _short(frame: pl.DataFrame) -> pl.DataFrame:
     """A waterfall for a terminal: a row a model and metric, a column a step."""
-    shown = frame.filter(pl.col("metric").is_in(("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")))
+    shown = frame.filter(SHORT_TABLES)
     wide = shown.pivot(on="step", index=["system", "metric", "start", "end"], values="lost")
     return wide.select("system", "metric", "start", *(-pl.col(s) for s in STEPS), "end")
 
@@ -147,7 +148,7 @@ def write_report(
     if not falls.is_empty():
         title = "Where the points go: lost to the references, the ASR, the codec, the model"
         shown.append(_small(_short(falls), title))
-        files.write_frame(falls, "waterfall", title, tables)
+        files.write_frame(falls.drop("kept"), "waterfall", title, tables)
     tests = _tests(rows, replicates, job.scoring.confidence)
     if not tests.is_empty():
         files.write_frame(tests, "tests", "Every system against the first of its prompt", tables)
@@ -158,9 +159,9 @@ def write_report(
         own = (asr, job.scoring.normalisers[0])
         title = f"What depends on the listener: beside {own[0]}, normaliser {own[1]}"
         found = sensitivity(everything, *own)
-        some = found.filter(pl.col("metric").is_in(("BLEU-4", "CIDEr")))
+        some = found.filter(pl.col("kept") == ALWAYS).drop("kept")
         shown.append(_small(some, title))
-        files.write_frame(found, "sensitivity", title, tables)
+        files.write_frame(found.drop("kept"), "sensitivity", title, tables)
     if job.grid.model_fields_set and varied(sweep):
         shown.append(_small(pivot(sweep), "The sweep, means over seeds"))
         files.write_frame(pivot(sweep), "sweep", "The sweep, means over seeds", tables)

@@ -1,6 +1,7 @@
 """Scores cells: every item asked for is in the denominator, failed ones as empty transcripts."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,11 @@ from bench import taxonomy
 from bench.cells import Cell
 from bench.datasets.types import Dataset
 from bench.errors import UserError
-from bench.metrics.bleu import bleu_statistics
-from bench.metrics.cider import cider_statistics
-from bench.metrics.corpus import METRICS, joined, scores
-from bench.metrics.meteor import Meteor, paraphrases
+from bench.metrics.base import Metric
+from bench.metrics.counted import Counted, joined
+from bench.metrics.loading import metrics_of
 from bench.metrics.normalise import normaliser
-from bench.metrics.rouge import rouge_statistics
 from bench.metrics.tokens import tokenise
-from bench.metrics.types import Array
-from bench.metrics.wer import wer_statistics
 from bench.signature import Signature, idf_digest, signature
 from bench.spec import AsrSpec, ScoringSpec
 from bench.statistics import Interval, intervals
@@ -32,14 +29,13 @@ AsrFacts = Mapping[AsrSpec, Mapping[str, Any]]
 class CellScores:
     """A cell's corpus scores in percent with their intervals, and its items' own.
 
-    `values` are the sufficient statistics, `[n, D]` (see bench.metrics.corpus). WER, against the
-    caption that was spoken, is there only where the words were not the model's own. `failed`
-    items count as empty transcripts; `unended` is how many reached the length limit; `kinds` are
-    the shares of items that failed in some way.
+    Metrics against the caption that was spoken are there only where the words were not the
+    model's own. `failed` items count as empty transcripts; `unended` is how many reached the
+    length limit; `kinds` are the shares of items that failed in some way.
     """
 
     cell: Cell
-    values: Array
+    counted: Counted
     scores: dict[str, Interval]
     items: pl.DataFrame
     n: int
@@ -55,9 +51,9 @@ class CellScores:
 
 
 class Scorer:
-    """Tokenises a split's references once and keeps one METEOR; use it as a context manager.
+    """Tokenises a split's references once and keeps its metrics open; a context manager.
 
-    `cache` keeps METEOR's table for the reference set; it can be thrown away.
+    `cache` is for what metrics make of the reference set; it can be thrown away.
     """
 
     def __init__(self, dataset: Dataset, spec: ScoringSpec, asrs: AsrFacts, cache: Path) -> None:
@@ -71,13 +67,23 @@ class Scorer:
             item: tuple(next(flat) for _ in texts) for item, texts in self.texts.items()
         }
         self.idf = idf_digest(self.references)
-        self.meteor = Meteor(paraphrases(self.references, cache))
+        self.metrics = metrics_of(spec.metrics)
+        self.against_references = self._of("references")
+        self.against_caption = self._of("caption")
+        self._stack = ExitStack()
+        self._count = {
+            metric: self._stack.enter_context(metric.opened(self.references, cache))
+            for metric in self.against_references
+        }
+
+    def _of(self, against: str) -> tuple[Metric, ...]:
+        return tuple(metric for metric in self.metrics if metric.against == against)
 
     def __enter__(self) -> "Scorer":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.meteor.__exit__(None, None, None)
+        self._stack.close()
 
     def tokens(self, texts: Sequence[str]) -> list[str]:
         """Texts normalised as the job asks, and tokenised."""
@@ -90,26 +96,29 @@ class Scorer:
             for item, rows in self.references.items()
         }
 
-    def statistics(
+    def counted(
         self, hypotheses: Mapping[str, str], references: Mapping[str, tuple[str, ...]]
-    ) -> tuple[Array, Array, Array, Array]:
-        """BLEU's, METEOR's, ROUGE's and CIDEr's; `references` are the whole split's.
+    ) -> Counted:
+        """What the metrics against references count; `references` are the whole split's.
 
         Raises UserError for an item without any.
         """
-        own = {name: references[name] for name in hypotheses}
-        lone = next((name for name, texts in own.items() if not texts), None)
+        lone = next((name for name in hypotheses if not references[name]), None)
         if lone is not None:
             raise UserError(
                 f"{lone}: no reference is left beside the caption that was spoken; score with "
                 "references: all, and leave out systems of kind text"
             )
-        return (
-            bleu_statistics(hypotheses, own),
-            self.meteor.statistics(hypotheses, own),
-            rouge_statistics(hypotheses, own),
-            cider_statistics(hypotheses, references),
-        )
+        parts = [self._count[metric](hypotheses, references) for metric in self.against_references]
+        return joined(self.against_references, parts)
+
+    def _against_captions(self, table: pl.DataFrame) -> Counted:
+        """What the others count, against the caption that was spoken."""
+        rows = table.select("item", "transcript", "caption").rows()
+        said = {name: (self.texts[name][caption or 0],) for name, _, caption in rows}
+        transcripts = {name: text or "" for name, text, _ in rows}
+        parts = [metric.statistics(transcripts, said) for metric in self.against_caption]
+        return joined(self.against_caption, parts)
 
     def score(self, cell: Cell, table: pl.DataFrame) -> CellScores:
         """Scores a cell's table, a row an item (see Evaluation.transcripts)."""
@@ -119,28 +128,24 @@ class Scorer:
         # A caption beside itself would say nothing.
         others = self.spec.references == "others" or isinstance(cell.system, TextSpec)
         references = self.without(captions) if others else self.references
-        if isinstance(cell.system, RecordedSpec | ResynthesisSpec):
-            pairs = zip(names, table["transcript"].to_list(), strict=True)
-            heard = [(self.texts[n][captions[n] or 0], t or "") for n, t in pairs]
-            wer = wer_statistics([s for s, _ in heard], [t for _, t in heard])
-        else:
-            wer = None
         hypotheses = dict(zip(names, tokens, strict=True))
-        values = joined(*self.statistics(hypotheses, references), wer)
+        counted = self.counted(hypotheses, references)
+        own = counted.each()
+        if isinstance(cell.system, RecordedSpec | ResynthesisSpec) and self.against_caption:
+            counted = counted.beside(self._against_captions(table))
         shortest = pl.Series([min(len(t.split()) for t in self.references[n]) for n in names])
         kinds = taxonomy.kinds(table, shortest)
         failed = table.filter(pl.col("status") != "ok")
-        own = scores(values)
         facts = self.asrs[cell.asr] if cell.asr is not None else {}
         spec = self.spec.model_copy(update={"references": "others" if others else "all"})
         sizes = (len(names), failed.height)
         return CellScores(
             cell,
-            values,
-            intervals(values, self.spec.replicates, self.spec.confidence, self.spec.seed),
+            counted,
+            intervals(counted, self.spec.replicates, self.spec.confidence, self.spec.seed),
             table.with_columns(
                 pl.Series("tokens", tokens),
-                *(pl.Series(name, own[name]) for name in METRICS),
+                *(pl.Series(name, values) for name, values in own.items()),
                 *(kinds[name] for name in taxonomy.KINDS),
             ),
             *sizes,

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.cells import Cell
 from bench.datasets.types import Dataset
+from bench.metrics.loading import metrics_text
 from bench.spec import ScoringSpec
 
 TOKENISER = "ptb-3.4.1"
@@ -37,9 +38,8 @@ class Signature:
     version: str
 
     def text(self, metric: str) -> str:
-        """One line for one score; CIDEr's also names its document frequencies."""
-        fields = {k: v for k, v in asdict(self).items() if k != "idf" or metric == "CIDEr"}
-        named = (f"{name}:{'-' if value == '' else value}" for name, value in fields.items())
+        """One line for one score."""
+        named = (f"{name}:{'-' if value == '' else value}" for name, value in asdict(self).items())
         return "|".join([metric, *named])
 
 
@@ -75,7 +75,7 @@ def signature(
         references=scoring.references,
         normaliser=scoring.normalisers[0],
         tokeniser=TOKENISER,
-        metrics=f"pycocoevalcap-{importlib.metadata.version('pycocoevalcap')}",
+        metrics=metrics_text(scoring.metrics),
         idf=idf,
         asr=asr_text(cell, asr),
         hear=cell.hear,

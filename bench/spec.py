@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from bench.bounds import Actors, Count, JobName, Seed
+from bench.entries import Entry
 from bench.grid import Grid, count
 from bench.systems.specs import SystemSpec
 from bench.validation import did_you_mean, keys_error, shown
@@ -78,6 +79,7 @@ class ScoringSpec(Strict):
     `references` is `all`, or `others`: without the caption that was spoken or gave the prompt.
     `normaliser` is applied to both sides before tokenising: `none`, or `whisper`, Whisper's
     English normaliser; of several the first is the job's own, the others show what depends on it.
+    `metrics` are classes of the user's own, beside those that come with the suite.
     `replicates` are the bootstrap's, `confidence` the intervals'.
     """
 
@@ -87,6 +89,7 @@ class ScoringSpec(Strict):
         | Annotated[tuple[Normaliser, ...], Field(min_length=1, max_length=2), Tag("several")],
         Discriminator(_how_many),
     ] = "none"
+    metrics: Annotated[tuple[Entry, ...], Field(max_length=50)] = ()
     replicates: Annotated[
         int, Field(ge=100, le=100_000, description="more change no digit that is shown")
     ] = 2000

@@ -11,8 +11,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from bench.metrics.corpus import scores
-from bench.metrics.types import Array
+from bench.metrics.base import Array
+from bench.metrics.counted import Counted
 
 POWER = 0.8
 _BLOCK = 500
@@ -61,37 +61,38 @@ def _stacked(rows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
-def resampled(values: Array, replicates: int, seed: int) -> dict[str, Array]:
+def resampled(counted: Counted, replicates: int, seed: int) -> dict[str, Array]:
     """Corpus scores of bootstrap replicates (Efron 1979), `[replicates]` each.
 
-    `values` are statistics `[images, D]`; the same seed draws the same images.
+    A row of `counted` is an image; the same seed draws the same images.
     """
-    blocks = _blocks(len(values), replicates, seed)
-    return _stacked([scores(counts @ values) for counts in blocks])
+    blocks = _blocks(len(counted), replicates, seed)
+    return _stacked([counted.of(counts @ counted.values) for counts in blocks])
 
 
 def intervals(
-    values: Array, replicates: int = 2000, confidence: float = 0.95, seed: int = 0
+    counted: Counted, replicates: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Interval]:
     """Every score of a cell with its percentile interval."""
-    drawn = resampled(values, replicates, seed)
+    drawn = resampled(counted, replicates, seed)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     found = {}
-    for name, score in scores(values.sum(0)).items():
+    for name, score in counted.corpus().items():
         low, high = np.quantile(drawn[name], tails)
         found[name] = Interval(float(score), float(low), float(high))
     return found
 
 
-def _permuted(a: Array, b: Array, replicates: int, seed: int) -> dict[str, Array]:
+def _permuted(one: Counted, other: Counted, replicates: int, seed: int) -> dict[str, Array]:
     """Differences of scores where each image's two rows are swapped with probability 1/2."""
     rng = np.random.default_rng([seed, 1])
+    a, b = one.values, other.values
     change, rows = b - a, []
     for start in range(0, replicates, _BLOCK):
         size = min(_BLOCK, replicates - start)
         swapped = rng.integers(2, size=(size, len(a))).astype(np.float64)
         moved = swapped @ change
-        first, second = scores(a.sum(0) + moved), scores(b.sum(0) - moved)
+        first, second = one.of(a.sum(0) + moved), one.of(b.sum(0) - moved)
         rows.append({name: second[name] - first[name] for name in first})
     return _stacked(rows)
 
@@ -106,15 +107,19 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     return corrected
 
 
-def differences(a: Array, b: Array, replicates: int, seed: int) -> dict[str, tuple[float, Array]]:
+def drawn_differences(
+    a: Counted, b: Counted, replicates: int, seed: int
+) -> dict[str, tuple[float, Array]]:
     """Every score of b less that of a, and its bootstrap replicates on common draws of images.
 
-    Statistics are `[images, D]`; raises ValueError where the images differ in number.
+    Raises ValueError where the images differ in number, or the columns at all.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"statistics of {a.shape} and {b.shape}: compare the same images")
-    here, there = scores(a.sum(0)), scores(b.sum(0))
-    drawn_a, drawn_b = (resampled(values, replicates, seed) for values in (a, b))
+    if a.columns != b.columns:
+        raise ValueError("other columns: compare the same metrics")
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} rows: compare the same images")
+    here, there = a.corpus(), b.corpus()
+    drawn_a, drawn_b = (resampled(counted, replicates, seed) for counted in (a, b))
     return {name: (float(there[name] - here[name]), drawn_b[name] - drawn_a[name]) for name in here}
 
 
@@ -134,16 +139,16 @@ def sign_test(worse: int, better: int) -> float:
 
 
 def compare(
-    a: Array, b: Array, replicates: int = 2000, confidence: float = 0.95, seed: int = 0
+    a: Counted, b: Counted, replicates: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Difference]:
-    """Two cells on the same images, `[images, D]` each in the same order.
+    """Two cells on the same images, a row an image, in the same order.
 
     The bootstrap is paired (both systems on the same draw), signed and centred: the null
     distribution of a difference is that of its replicates about what was observed (Hall & Wilson
     1991, guideline 1); the permutation test is Noreen's approximate randomisation (1989). Raises
-    ValueError where the images differ in number.
+    ValueError as `drawn_differences` does.
     """
-    drawn = differences(a, b, replicates, seed)
+    drawn = drawn_differences(a, b, replicates, seed)
     permuted = _permuted(a, b, replicates, seed)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     normal = NormalDist()

@@ -8,6 +8,7 @@ import polars as pl
 
 from bench.cells import Cell
 from bench.figures import label, save_figure
+from bench.metrics.base import SHORT
 from bench.scoring import CellScores
 from bench.systems.specs import PixVoxSpec
 
@@ -38,6 +39,7 @@ _SCHEMA: dict[str, Any] = {
     "asr": pl.String,
     "normaliser": pl.String,
     "metric": pl.String,
+    "kept": pl.Int64,
     "score": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
@@ -46,7 +48,8 @@ _SCHEMA: dict[str, Any] = {
     "signature": pl.String,
 }
 _LISTENER = ("asr", "normaliser")
-SHOWN = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+SHORT_TABLES = pl.col("kept") >= SHORT
+"""Which rows of a tidy frame are in pivots and plots."""
 
 
 def axes_of(cell: Cell) -> dict[str, Any]:
@@ -69,16 +72,18 @@ def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
         | {
             "cell": found.cell.name,
             "normaliser": found.signature.normaliser,
-            "metric": metric,
+            "metric": score.name,
+            "kept": score.kept,
             "score": interval.score,
             "low": interval.low,
             "high": interval.high,
             "n": found.n,
             "failed": found.failed,
-            "signature": found.signature.text(metric),
+            "signature": found.signature.text(score.name),
         }
         for found in scores
-        for metric, interval in found.scores.items()
+        for score in found.counted.scores
+        for interval in (found.scores[score.name],)
     ]
     return pl.DataFrame(rows, schema=_SCHEMA)
 
@@ -91,7 +96,7 @@ def varied(frame: pl.DataFrame) -> list[str]:
 def pivot(frame: pl.DataFrame) -> pl.DataFrame:
     """A row for every point but its seed, a column for every metric: means over seeds."""
     axes = [axis for axis in varied(frame) if axis != "seed"] or ["system"]
-    wide = frame.filter(pl.col("metric").is_in(SHOWN)).pivot(
+    wide = frame.filter(SHORT_TABLES).pivot(
         on="metric", index=axes, values="score", aggregate_function="mean"
     )
     seeds = frame.group_by(axes, maintain_order=True).agg(seeds=pl.col("cell").n_unique())
@@ -105,13 +110,14 @@ def plot(frame: pl.DataFrame, path: Path) -> bool:
         return False
     from matplotlib.figure import Figure
 
-    shown = frame.filter(pl.col("metric").is_in(SHOWN) & pl.col(along).is_not_null())
+    shown = frame.filter(SHORT_TABLES & pl.col(along).is_not_null())
+    metrics = shown["metric"].unique(maintain_order=True).to_list()
     asrs = shown["asr"].drop_nulls().unique(maintain_order=True).to_list()
     lines = [axis for axis in varied(shown) if axis not in (along, "asr", "seed", "pattern")]
-    figure = Figure(figsize=(3.2 * len(SHOWN), 2.6 * len(asrs)), layout="constrained")
-    panels = figure.subplots(len(asrs), len(SHOWN), squeeze=False, sharex=True, sharey="col")
+    figure = Figure(figsize=(3.2 * len(metrics), 2.6 * len(asrs)), layout="constrained")
+    panels = figure.subplots(len(asrs), len(metrics), squeeze=False, sharex=True, sharey="col")
     for down, asr in enumerate(asrs):
-        for across, metric in enumerate(SHOWN):
+        for across, metric in enumerate(metrics):
             panel = panels[down][across]
             some = shown.filter(asr=asr, metric=metric)
             for key, line in some.group_by(lines or ["system"], maintain_order=True):
@@ -141,9 +147,9 @@ def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
     Means over seeds, of speech that was heard whole; systems are ranked within a prompt share.
     A cell of which nothing was transcribed is not ranked.
     """
-    point = ["system", "prompt", "temperature", "top_k", "top_p", "bandwidth", "metric"]
+    point = ["system", "prompt", "temperature", "top_k", "top_p", "bandwidth", "metric", "kept"]
     kept = frame.filter(
-        pl.col("metric").is_in(SHOWN),
+        SHORT_TABLES,
         pl.col("asr").is_not_null(),
         pl.col("hear") == "whole",
         pl.col("failed") < pl.col("n"),
@@ -162,6 +168,7 @@ def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
         "system",
         "prompt",
         "metric",
+        "kept",
         *_LISTENER,
         "score",
         change=pl.col("score") - pl.col("first_score"),

@@ -15,7 +15,7 @@ from bench.changepoints import change_points
 from bench.errors import UserError
 from bench.history import Version, versions
 from bench.leaderboard import PROTOCOL
-from bench.published import SCORES
+from bench.published import HEADS
 
 _ABOUT = ("machine", "processor", "cores", "plan", "runs")
 """What a file of figures says about how they were made."""
@@ -72,7 +72,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]
             continue
         fields = dict(part.partition(":")[::2] for part in row["signature"].split("|")[1:])
         protocol = "|".join(fields.get(name, "") for name in PROTOCOL)
-        for score in SCORES:
+        for score in HEADS:
             if row.get(score) is not None:
                 yield f"{row['system']} at {row['prompt'] or 0:.0%} / {score}", protocol, row[score]
 

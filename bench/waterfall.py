@@ -13,8 +13,7 @@ import polars as pl
 
 from bench.cells import Cell
 from bench.comparability import NONE
-from bench.metrics.corpus import METRICS, joined, scores
-from bench.metrics.types import Array
+from bench.metrics.counted import Counted
 from bench.pooling import Row, ranked
 from bench.scoring import CellScores, Scorer
 from bench.statistics import compare
@@ -27,10 +26,12 @@ STEPS = ("references", "ASR", "codec", "model")
 class Waterfall:
     """One model's way down: the score that remains after every step, and what each took.
 
-    `lost` are points with their intervals: metric → step → (points, low, high).
+    `kept` is what `Score.kept` says. `lost` are points with their intervals: metric → step →
+    (points, low, high).
     """
 
     system: str
+    kept: dict[str, int]
     start: dict[str, float]
     end: dict[str, float]
     lost: dict[str, dict[str, tuple[float, float, float]]]
@@ -57,13 +58,13 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
     """One for every model without a prompt whose ceilings are among the rows, mean over seeds."""
     found: list[Waterfall] = []
     singles = [row.first for row in rows if row.outcome.mark != NONE]
-    made: dict[tuple[str, int], Array] = {}
+    made: dict[tuple[str, int], Counted] = {}
 
-    def values(name: str, hypotheses: dict[str, str], left_out: int) -> Array:
+    def counted(name: str, hypotheses: dict[str, str], left_out: int) -> Counted:
         # What several models share is scored once.
         if (name, left_out) not in made:
             references = scorer.without(dict.fromkeys(scorer.references, left_out))
-            made[name, left_out] = joined(*scorer.statistics(hypotheses, references), None)
+            made[name, left_out] = scorer.counted(hypotheses, references)
         return made[name, left_out]
 
     for row in rows:
@@ -83,12 +84,12 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
             continue
         names = row.first.items["item"].to_list()
         text = {name: scorer.references[name][caption] for name in names}
-        seeds = [values(c.cell.heard_key, _tokens(c), caption) for c in row.cells]
+        seeds = [counted(c.cell.heard_key, _tokens(c), caption) for c in row.cells]
         bars = [
-            values("text", text, -1),
-            values("text", text, caption),
-            *(values(c.cell.heard_key, _tokens(c), caption) for c in (recorded, resynthesis)),
-            np.mean(seeds, axis=0),
+            counted("text", text, -1),
+            counted("text", text, caption),
+            *(counted(c.cell.heard_key, _tokens(c), caption) for c in (recorded, resynthesis)),
+            seeds[0].with_values(np.mean([one.values for one in seeds], axis=0)),
         ]
         found.append(_waterfall(row, bars, scorer.spec.replicates, scorer.spec.seed))
     return found
@@ -98,13 +99,15 @@ def _tokens(found: CellScores) -> dict[str, str]:
     return dict(found.items.select("item", "tokens").iter_rows())
 
 
-def _waterfall(row: Row, bars: Sequence[Array], replicates: int, seed: int) -> Waterfall:
-    lost: dict[str, dict[str, tuple[float, float, float]]] = {name: {} for name in METRICS}
+def _waterfall(row: Row, bars: Sequence[Counted], replicates: int, seed: int) -> Waterfall:
+    scores = bars[0].scores
+    lost: dict[str, dict[str, tuple[float, float, float]]] = {s.name: {} for s in scores}
     for step, before, after in zip(STEPS, bars, bars[1:], strict=False):
         for name, found in compare(before, after, replicates, seed=seed).items():
             lost[name][step] = (-found.difference, -found.high, -found.low)
-    ends = [{k: float(np.asarray(v)) for k, v in scores(bar.sum(0)).items()} for bar in bars]
-    return Waterfall(row.label, ends[0], ends[-1], lost)
+    ends = [{k: float(np.asarray(v)) for k, v in bar.corpus().items()} for bar in bars]
+    kept = {score.name: score.kept for score in scores}
+    return Waterfall(row.label, kept, ends[0], ends[-1], lost)
 
 
 def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:
@@ -114,6 +117,7 @@ def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:
             {
                 "system": row.system,
                 "metric": metric,
+                "kept": row.kept[metric],
                 "start": row.start[metric],
                 "step": step,
                 "lost": points,
@@ -128,6 +132,7 @@ def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:
         schema={
             "system": pl.String,
             "metric": pl.String,
+            "kept": pl.Int64,
             "start": pl.Float64,
             "step": pl.String,
             "lost": pl.Float64,

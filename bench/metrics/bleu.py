@@ -5,11 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.metrics.types import Array, Hypotheses, References
-
-NAMES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")
-WIDTH = 10
-"""Matched and possible n-grams for n = 1..4, the hypothesis's length, the closest reference's."""
+from bench.metrics.base import ALWAYS, Array, Hypotheses, Metric, References, Score
 
 # pycocoevalcap.bleu.bleu_scorer adds these so that nothing is divided by zero.
 _TINY, _SMALL = 1e-15, 1e-9
@@ -24,16 +20,33 @@ def _item(hypothesis: str, references: Sequence[str]) -> list[int]:
     return [*found["correct"], *found["guess"], length, closest]
 
 
-def bleu_statistics(hypotheses: Hypotheses, references: References) -> Array:
-    """Statistics of every item, `[n, 10]`."""
-    rows = [_item(text, references[item]) for item, text in hypotheses.items()]
-    return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
+class Bleu(Metric):
+    """BLEU-1..4, one set of columns for all four."""
 
+    name = "BLEU"
+    columns = (
+        *(f"matched {n}-grams" for n in range(1, 5)),
+        *(f"possible {n}-grams" for n in range(1, 5)),
+        "length",
+        "closest reference length",
+    )
+    scores = (
+        Score("BLEU-1", "B1", kept=1, hub="bleu"),
+        Score("BLEU-2", "B2", kept=0, hub="bleu"),
+        Score("BLEU-3", "B3", kept=0, hub="bleu"),
+        Score("BLEU-4", "B4", kept=ALWAYS, hub="bleu"),
+    )
 
-def bleu(sums: Array) -> dict[str, Array]:
-    """Scores in percent from statistics summed over items, `[..., 10]`."""
-    ratios = (sums[..., :4] + _TINY) / (sums[..., 4:8] + _SMALL)
-    means = np.cumprod(ratios, axis=-1) ** (1 / np.arange(1, 5))
-    ratio = (sums[..., 8] + _TINY) / (sums[..., 9] + _SMALL)
-    penalty = np.where(ratio < 1, np.exp(1 - 1 / np.minimum(ratio, 1)), 1.0)
-    return {name: 100 * means[..., n] * penalty for n, name in enumerate(NAMES)}
+    def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
+        """See Metric; `[n, 10]`."""
+        rows = [_item(text, references[item]) for item, text in hypotheses.items()]
+        return np.array(rows, dtype=np.float64).reshape(-1, len(self.columns))
+
+    def score(self, sums: Array) -> Array:
+        """See Metric; `[..., 4]`."""
+        ratios = (sums[..., :4] + _TINY) / (sums[..., 4:8] + _SMALL)
+        means = np.cumprod(ratios, axis=-1) ** (1 / np.arange(1, 5))
+        ratio = (sums[..., 8] + _TINY) / (sums[..., 9] + _SMALL)
+        penalty = np.where(ratio < 1, np.exp(1 - 1 / np.minimum(ratio, 1)), 1.0)
+        found: Array = 100 * means * penalty[..., None]
+        return found

@@ -9,7 +9,8 @@ import hashlib
 import re
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,12 +18,10 @@ from typing import Self
 import numpy as np
 
 from bench.errors import RunFailed
+from bench.metrics.base import Array, Count, Hypotheses, Metric, References, Score
 from bench.metrics.java import OPTIONS, java
 from bench.metrics.tokens import package_file
-from bench.metrics.types import Array, Hypotheses, References
 
-NAME = "METEOR"
-WIDTH = 23
 DEADLINE_SECONDS = 600.0
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _CHUNKS, _MATCHED = 20, slice(21, 23)
@@ -76,7 +75,7 @@ def paraphrases(references: References, folder: Path) -> Path:
     return table
 
 
-class Meteor:
+class MeteorJvm:
     """One JVM, kept for as many corpora as needed; use it as a context manager.
 
     `table` is a paraphrase table cut down to the references (see `paraphrases`); without one the
@@ -164,7 +163,7 @@ class Meteor:
             rows = [self._one(text, references[item]) for item, text in hypotheses.items()]
         finally:
             watchdog.cancel()
-        found = np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
+        found = np.array(rows, dtype=np.float64).reshape(-1, len(Meteor.columns))
         # METEOR counts no fragment where a hypothesis is its reference in one chunk, alone or
         # summed; with none there, its formula needs no such case.
         whole = (found[:, _CHUNKS] == 1) & (found[:, 0:2] == found[:, _MATCHED]).all(1)
@@ -176,24 +175,54 @@ class Meteor:
         return [float(value) for value in self._answer().split()]
 
 
-def meteor(sums: Array) -> dict[str, Array]:
-    """The score in percent from statistics summed over items, `[..., 23]`.
+class Meteor(Metric):
+    """METEOR's own columns; its score is written out, so that resampled corpora need no JVM."""
 
-    Denkowski & Lavie 2014, section 2, with METEOR 1.5's parameters for English.
-    """
-    length, words = sums[..., 0:2], sums[..., 2:4]
-    stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
-    chunks, matched = sums[..., _CHUNKS], sums[..., _MATCHED]
-    # Of every stage (exact, stem, synonym, paraphrase): content words matched on either side,
-    # then function words.
-    found = np.einsum(
-        "s,...sk->...k", _WEIGHTS, _DELTA * stages[..., :2] + (1 - _DELTA) * stages[..., 2:]
+    name = "METEOR"
+    columns = (
+        "length",
+        "reference length",
+        "function words",
+        "reference function words",
+        *(
+            f"{stage}, {kind} words{side}"
+            for stage in ("exact", "stem", "synonym", "paraphrase")
+            for kind in ("content", "function")
+            for side in ("", " of the reference")
+        ),
+        "chunks",
+        "matched words",
+        "matched words of the reference",
     )
-    possible = _DELTA * (length - words) + (1 - _DELTA) * words
-    precision, recall = np.moveaxis(_divided(found, possible), -1, 0)
-    mean = _divided(precision * recall, _ALPHA * precision + (1 - _ALPHA) * recall)
-    fragments = _divided(chunks, matched.mean(-1))
-    return {NAME: 100 * mean * (1 - _GAMMA * fragments**_BETA)}
+    scores = (Score("METEOR", "M", kept=4, hub="meteor"),)
+
+    def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
+        """See Metric; `[n, 23]`, by a JVM of its own that loads the whole paraphrase table."""
+        with MeteorJvm() as jvm:
+            return jvm.statistics(hypotheses, references)
+
+    @contextmanager
+    def opened(self, references: References, cache: Path) -> Iterator[Count]:
+        """See Metric; one JVM with the table that the references need."""
+        with MeteorJvm(paraphrases(references, cache)) as jvm:
+            yield jvm.statistics
+
+    def score(self, sums: Array) -> Array:
+        """See Metric. Denkowski & Lavie 2014, section 2, METEOR 1.5's parameters for English."""
+        length, words = sums[..., 0:2], sums[..., 2:4]
+        stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
+        chunks, matched = sums[..., _CHUNKS], sums[..., _MATCHED]
+        # Of every stage (exact, stem, synonym, paraphrase): content words matched on either side,
+        # then function words.
+        found = np.einsum(
+            "s,...sk->...k", _WEIGHTS, _DELTA * stages[..., :2] + (1 - _DELTA) * stages[..., 2:]
+        )
+        possible = _DELTA * (length - words) + (1 - _DELTA) * words
+        precision, recall = np.moveaxis(_divided(found, possible), -1, 0)
+        mean = _divided(precision * recall, _ALPHA * precision + (1 - _ALPHA) * recall)
+        fragments = _divided(chunks, matched.mean(-1))
+        whole: Array = 100 * mean * (1 - _GAMMA * fragments**_BETA)
+        return whole[..., None]
 
 
 def _divided(above: Array, below: Array) -> Array:

@@ -2,19 +2,29 @@
 
 import numpy as np
 
-from bench.metrics.types import Array, Hypotheses, References
-
-NAME = "ROUGE-L"
+from bench.metrics.base import Array, Hypotheses, Metric, References, Score
 
 
-def rouge_statistics(hypotheses: Hypotheses, references: References) -> Array:
-    """Every item's score in percent, `[n]`; an empty hypothesis scores 0."""
-    from pycocoevalcap.rouge.rouge import Rouge
+class RougeL(Metric):
+    """The mean of the items' scores; an empty hypothesis scores 0."""
 
-    scorer = Rouge()
-    scores = [
-        # Empty against an empty reference is 1.0 there; nothing said earns nothing here.
-        100 * float(scorer.calc_score([text], list(references[item]))) if text else 0.0
-        for item, text in hypotheses.items()
-    ]
-    return np.array(scores, dtype=np.float64)
+    name = "ROUGE-L"
+    columns = ("score", "items")
+    scores = (Score("ROUGE-L", "R", kept=3, hub="rouge"),)
+
+    def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
+        """See Metric; every item's score in percent, and 1."""
+        from pycocoevalcap.rouge.rouge import Rouge
+
+        scorer = Rouge()
+        rows = [
+            # Empty against an empty reference is 1.0 there; nothing said earns nothing here.
+            (100 * float(scorer.calc_score([text], list(references[item]))) if text else 0.0, 1.0)
+            for item, text in hypotheses.items()
+        ]
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    def score(self, sums: Array) -> Array:
+        """See Metric."""
+        found: Array = sums[..., :1] / sums[..., 1:]
+        return found

@@ -1,35 +1,38 @@
 """Word error rate by jiwer, against the caption that was spoken."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from bench.metrics.base import Array, Hypotheses, Metric, References, Score
 from bench.metrics.normalise import english
-from bench.metrics.types import Array
-
-NAME = "WER"
-WIDTH = 2
-"""Edits, and words of the reference."""
 
 
-def wer_statistics(spoken: Sequence[str], transcripts: Sequence[str]) -> Array:
-    """Statistics of every item, `[n, 2]`; both sides through Whisper's English normaliser."""
-    import jiwer
+class Wer(Metric):
+    """Edits over words of the captions; both sides through Whisper's English normaliser."""
 
-    clean = english()
-    rows = []
-    for said, heard in zip(spoken, transcripts, strict=True):
-        reference, hypothesis = clean(said), clean(heard)
-        if not reference.strip():
-            # jiwer refuses a reference without words: whatever was heard is then inserted.
-            rows.append((len(hypothesis.split()), 0))
-            continue
-        found = jiwer.process_words(reference, hypothesis)
-        edits = found.substitutions + found.deletions + found.insertions
-        rows.append((edits, found.hits + found.substitutions + found.deletions))
-    return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
+    name = "WER"
+    columns = ("edits", "words")
+    scores = (Score("WER", "WER", kept=2, hub="wer"),)
+    against = "caption"
 
+    def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
+        """See Metric; `references` holds the one caption of every item."""
+        import jiwer
 
-def wer(sums: Array) -> dict[str, Array]:
-    """The rate in percent from statistics summed over items, `[..., 2]`."""
-    return {NAME: 100 * sums[..., 0] / np.maximum(sums[..., 1], 1)}
+        clean = english()
+        rows = []
+        for item, transcript in hypotheses.items():
+            (caption,) = references[item]
+            reference, hypothesis = clean(caption), clean(transcript)
+            if not reference.strip():
+                # jiwer refuses a reference without words: all that was transcribed is inserted.
+                rows.append((len(hypothesis.split()), 0))
+                continue
+            found = jiwer.process_words(reference, hypothesis)
+            edits = found.substitutions + found.deletions + found.insertions
+            rows.append((edits, found.hits + found.substitutions + found.deletions))
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    def score(self, sums: Array) -> Array:
+        """See Metric."""
+        found: Array = 100 * sums[..., :1] / np.maximum(sums[..., 1:], 1)
+        return found

@@ -16,6 +16,7 @@ import polars as pl
 from bench.errors import UserError
 from bench.gate import look_sizes
 from bench.golden import Golden, read_golden
+from bench.metrics.shipped import METRICS
 from bench.perf.stored import Stored, read_stored, simulated
 from bench.progress import progress
 from bench.regression import Finding, Rule, Verdict, judge, overall
@@ -44,7 +45,7 @@ def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Ver
     rule = Rule(margin, len(sizes))
     names = base.rows["item"].to_list()
     for size in sizes:
-        found = overall(judge(base, head, names[:size], rule))
+        found = overall(judge(base, head, names[:size], rule, METRICS))
         if found == Verdict.REGRESSED:
             break
     return found

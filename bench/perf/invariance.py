@@ -14,12 +14,17 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
+from bench.metrics.base import ALWAYS
+from bench.metrics.shipped import METRICS, scores_of
 from bench.perf.machine import machine
 from bench.perf.machine import save as save_figures
 from pixvox.decoding import Engine, Generation, Request
 from pixvox.modeling import PixVoxLM
 from pixvox.sampling import Decoding
 from pixvox.weights import resolve
+
+_METRICS = tuple(m for m in METRICS if any(score.kept == ALWAYS for score in m.scores))
+"""Those whose scores are shown everywhere."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,7 @@ def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str
     from bench.audio import resample
     from bench.listening.types import SAMPLE_RATE
     from bench.listening.whisper import WhisperListener, locate
-    from bench.metrics.bleu import bleu, bleu_statistics
-    from bench.metrics.cider import cider_statistics
+    from bench.metrics.counted import joined
     from bench.metrics.tokens import tokenise
     from pixvox.codec import Codec
 
@@ -118,8 +122,8 @@ def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str
     hypotheses = dict(zip(texts, tokenise(list(texts.values())), strict=True))
     wanted = {name: data.references[name] for name in texts}
     references = {name: tokenise(list(captions)) for name, captions in wanted.items()}
-    four = bleu(bleu_statistics(hypotheses, references).sum(0))["BLEU-4"]
-    return {"BLEU-4": float(four), "CIDEr": float(cider_statistics(hypotheses, references).mean())}
+    counted = joined(_METRICS, [one.statistics(hypotheses, references) for one in _METRICS])
+    return {name: float(score) for name, score in counted.corpus().items()}
 
 
 def _speech(codec: Any, units: Tensor, resample: Any, rate: int) -> Any:
@@ -136,14 +140,15 @@ def show(result: dict[str, Any]) -> None:
         title=f"{plan['weights']} at temperature {plan['temperature']:g}, "
         f"against all {items} items in {plan['slots']} slots"
     )
-    for column in ("change", "items changed", "BLEU-4", "CIDEr"):
+    shown = [s.name for s in scores_of(_METRICS) if s.kept == ALWAYS]
+    for column in ("change", "items changed", *shown):
         table.add_column(column, justify="left" if column == "change" else "right")
     scores = result["scores"]
-    table.add_row("none", "", f"{scores['BLEU-4']:.2f}", f"{scores['CIDEr']:.2f}")
+    table.add_row("none", "", *(f"{scores[name]:.2f}" for name in shown))
     for name, changed in result["company"].items():
-        table.add_row(name, f"{changed} of {items}", "", "")
+        table.add_row(name, f"{changed} of {items}", *("" for _ in shown))
     for name, row in result["slots"].items():
-        moved = [f"{row['scores'][k] - scores[k]:+.2f}" for k in ("BLEU-4", "CIDEr")]
+        moved = [f"{row['scores'][k] - scores[k]:+.2f}" for k in shown]
         table.add_row(f"{name} slots", f"{row['changed']} of {items}", *moved)
     console = Console(highlight=False)
     console.print(table)

@@ -13,16 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from bench.metrics.corpus import joined, scores
-from bench.metrics.types import Array
+from bench.metrics.base import Array
+from bench.metrics.bleu import Bleu
+from bench.metrics.cider import Cider
+from bench.metrics.counted import Counted, joined
+from bench.metrics.meteor import Meteor
+from bench.metrics.rouge import RougeL
 from bench.progress import progress
 from bench.statistics import compare, intervals
 
+METRICS = (Bleu(), Meteor(), RougeL(), Cider())
 LEVEL = 0.05
 SPLITS = 200
 ITEMS = 1000
 LOSS = 2.0
-"""BLEU-4 points of the injected regression."""
+"""Points of the injected regression (see points)."""
 _LONGEST = 14
 _QUALITY, _SPREAD = 0.72, 0.6
 """How often a word is right, and how much images differ in that (standard deviation, logits)."""
@@ -57,7 +62,7 @@ def said(
     return Said(right, length, reference)
 
 
-def statistics_of(one: Said) -> Array:
+def statistics_of(one: Said) -> Counted:
     """What the metrics would count: every run of right words is an n-gram of the reference."""
     right, length, reference = one.right, one.length, one.reference
     items = len(length)
@@ -74,12 +79,13 @@ def statistics_of(one: Said) -> Array:
     meteor[:, 4] = meteor[:, 5] = matched - matched // 3
     meteor[:, 6] = meteor[:, 7] = matched // 3
     meteor[:, 20], meteor[:, 21], meteor[:, 22] = starts.sum(1), matched, matched
-    share = matched / length
-    return joined(bleu, meteor, 100 * share, 300 * share**2, None)
+    share, ones = matched / length, np.ones(items)
+    means = [np.stack([row, ones], axis=1) for row in (100 * share, 300 * share**2)]
+    return joined(METRICS, [bleu, meteor, *means])
 
 
-def simulated(items: int, quality: float, rng: np.random.Generator) -> Array:
-    """Statistics `[items, D]` of a system that gets a word right with about that chance."""
+def simulated(items: int, quality: float, rng: np.random.Generator) -> Counted:
+    """Statistics of a system that gets a word right with about that chance."""
     return statistics_of(said(items, rng, quality))
 
 
@@ -91,7 +97,7 @@ def damaged(one: Said, chance: float, rng: np.random.Generator) -> Said:
 
 def _pairs(
     rng: np.random.Generator, items: int, damage: float, worse: float
-) -> Iterator[tuple[str, Array, Array]]:
+) -> Iterator[tuple[str, Counted, Counted]]:
     """Two runs of one system; a system and itself, damaged; a system and another, worse one."""
     hardness = rng.normal(0, _SPREAD, items)
     one = said(items, rng, hardness=hardness)
@@ -102,8 +108,13 @@ def _pairs(
     yield "another system, two points worse", first, statistics_of(other)
 
 
-def _bleu(one: Said) -> float:
-    return float(scores(statistics_of(one).sum(0))["BLEU-4"])
+def points(counted: Counted) -> float:
+    """The score in which losses are injected: BLEU of up to four words."""
+    return float(counted.corpus()[Bleu.scores[-1].name])
+
+
+def _points(one: Said) -> float:
+    return points(statistics_of(one))
 
 
 def _bisected(score: Callable[[float], float], low: float, high: float, target: float) -> float:
@@ -124,10 +135,12 @@ def losses() -> tuple[float, float]:
     items, rng = 100_000, np.random.default_rng(1)
     hardness = rng.normal(0, _SPREAD, items)
     one = said(items, np.random.default_rng(2), hardness=hardness)
-    target = _bleu(one) - LOSS
-    damage = _bisected(lambda c: _bleu(damaged(one, c, np.random.default_rng(3))), 0.0, 0.5, target)
+    target = _points(one) - LOSS
+    damage = _bisected(
+        lambda c: _points(damaged(one, c, np.random.default_rng(3))), 0.0, 0.5, target
+    )
     worse = _bisected(
-        lambda q: _bleu(said(items, np.random.default_rng(2), q, hardness)),
+        lambda q: _points(said(items, np.random.default_rng(2), q, hardness)),
         0.3,
         _QUALITY,
         target,
@@ -150,9 +163,9 @@ def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
                         key = f"{metric}, {test}"
                         counts[key] = counts.get(key, 0) + hit
             report("statistics", split + 1, splits)
-    values = simulated(items, _QUALITY, rng)
+    counted = simulated(items, _QUALITY, rng)
     started = time.perf_counter()
-    intervals(values, 10_000)
+    intervals(counted, 10_000)
     seconds = time.perf_counter() - started
     rates = {
         name: {key: count / splits for key, count in found.items()}

@@ -16,9 +16,10 @@ import polars as pl
 
 from bench.errors import UserError
 from bench.golden import Golden, matrix
-from bench.metrics.corpus import joined, scores
-from bench.metrics.types import Array
-from bench.perf.statistics import LOSS
+from bench.metrics.base import Array
+from bench.metrics.counted import Counted
+from bench.metrics.shipped import METRICS
+from bench.perf.statistics import LOSS, points
 from bench.scoring import Scorer
 from bench.signature import Signature
 
@@ -62,19 +63,15 @@ def _cut(texts: Sequence[str]) -> list[str]:
     return [" ".join(text.split()[: round(KEPT * len(text.split()))]) for text in texts]
 
 
-def _statistics(scorer: Scorer, names: Sequence[str], texts: Sequence[str]) -> Array:
+def _counted(scorer: Scorer, names: Sequence[str], texts: Sequence[str]) -> Counted:
     """Statistics of a system's transcripts, run by run: a row a text, as `names` name them."""
     parts = []
     count = len(scorer.references)
     for start in range(0, len(texts), count):
         some = slice(start, start + count)
         hypotheses = dict(zip(names[some], texts[some], strict=True))
-        parts.append(joined(*scorer.statistics(hypotheses, scorer.references), None))
-    return np.concatenate(parts)
-
-
-def _bleu(values: Array) -> float:
-    return float(scores(values.sum(0))["BLEU-4"])
+        parts.append(scorer.counted(hypotheses, scorer.references))
+    return parts[0].with_values(np.concatenate([part.values for part in parts]))
 
 
 def read_stored(golden: Golden) -> Stored:
@@ -101,22 +98,21 @@ def read_stored(golden: Golden) -> Stored:
         Scorer(load_scenes(None), ScoringSpec(), {}, Path(cache)) as scorer,
     ):
         tokens = scorer.tokens(texts)
-        values = matrix(rows)
+        counted = golden.counted(rows, same[0], METRICS)
         if len(scorer.references) != len(items) or not np.allclose(
-            _statistics(scorer, names, tokens), values
+            _counted(scorer, names, tokens).values, counted.values
         ):
             raise UserError(f"{golden.job}: a golden of all scenes, scored as usual, is needed")
-        target, low, high = _bleu(values) - LOSS, 0.0, 0.5
+        target, low, high = points(counted) - LOSS, 0.0, 0.5
         for _ in range(_STEPS):
             middle = (low + high) / 2
-            worse = _statistics(scorer, names, _without_words(tokens, middle))
-            low, high = (middle, high) if _bleu(worse) > target else (low, middle)
-        cut = _statistics(scorer, names, _cut(tokens))
-        nothing = _statistics(scorer, names, [""] * len(names))
+            worse = _counted(scorer, names, _without_words(tokens, middle))
+            low, high = (middle, high) if points(worse) > target else (low, middle)
+        cut = _counted(scorer, names, _cut(tokens))
+        nothing = _counted(scorer, names, [""] * len(names))
     cell = same[0]
-    return Stored(
-        golden, cell, golden.signatures[cell], rows, other, len(items), worse, cut, nothing
-    )
+    injured = (one.values for one in (worse, cut, nothing))
+    return Stored(golden, cell, golden.signatures[cell], rows, other, len(items), *injured)
 
 
 def _run(
@@ -135,7 +131,12 @@ def _run(
         **columns,
     )
     signature = replace(stored.signature, weights=weights or stored.signature.weights)
-    return Golden(stored.golden.job, stored.golden.machine, {stored.cell: signature}, drawn)
+    return replace(
+        stored.golden,
+        signatures={stored.cell: signature},
+        columns={stored.cell: stored.golden.columns[stored.cell]},
+        rows=drawn,
+    )
 
 
 def simulated(
@@ -155,8 +156,8 @@ def simulated(
     heads = {
         "the same run": base,
         "another seed, as good": _run(stored, rows, again, own[again]),
-        "two BLEU points lost": _run(stored, rows, at, stored.worse[at]),
-        "two BLEU points lost, another seed": _run(stored, rows, again, stored.worse[again]),
+        "two points lost": _run(stored, rows, at, stored.worse[at]),
+        "two points lost, another seed": _run(stored, rows, again, stored.worse[again]),
         "truncated speech": _run(
             stored, rows, at, stored.cut[at], seconds=pl.col("seconds") * KEPT
         ),

@@ -34,7 +34,7 @@ def inert_markdown(text: str) -> str:
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
-    if not is_score(name):
+    if not is_score(row, name):
         text = plain(row, name)
         return text if text == "-" else inert_markdown(text)
     value, half = score(row, name)
@@ -45,7 +45,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 def markdown(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
     """A table as GitHub Markdown."""
-    names = columns(table)
+    names = columns(frame, table)
     aligned = [":--" if name in LEFT else "--:" for name in names]
     lines = [f"### {TITLES[table]}", ""]
     for block in ("published", "measured"):

@@ -5,10 +5,7 @@ from typing import Any
 
 from bench.comparison import Protocol
 from bench.pooling import Row, ranked
-from bench.published import SCORES
 from bench.text import clean
-
-_TYPES = {"METEOR": "meteor", "ROUGE-L": "rouge", "CIDEr": "cider"}
 
 
 def model_index(rows: Sequence[Row], protocol: Protocol) -> str:
@@ -30,12 +27,12 @@ def model_index(rows: Sequence[Row], protocol: Protocol) -> str:
                 dataset_name=protocol.dataset,
                 dataset_split=protocol.split,
                 dataset_revision=protocol.dataset_digest,
-                metric_type=_TYPES.get(long, "bleu"),
-                metric_name=long,
-                metric_value=round(row.scores[long].score, 4),
-                metric_config=row.signature.text(long),
+                metric_type=score.hub or score.name.lower(),
+                metric_name=score.name,
+                metric_value=round(row.scores[score.name].score, 4),
+                metric_config=row.signature.text(score.name),
             )
-            for long in SCORES.values()
+            for score in row.counted.scores
         ]
         entries += eval_results_to_model_index(name, results)
     return yaml.safe_dump({"model-index": entries}, sort_keys=False, allow_unicode=True)

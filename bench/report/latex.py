@@ -49,7 +49,7 @@ def inert(text: str) -> str:
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
-    if not is_score(name):
+    if not is_score(row, name):
         return inert(plain(row, name))
     value, half = score(row, name)
     text = rf"\textbf{{{value}}}" if name in (row["best"] or []) else value
@@ -60,7 +60,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 def latex(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
     r"""A `table*` environment; needs `\usepackage{booktabs,amssymb}`."""
-    names = columns(table)
+    names = columns(frame, table)
     aligned = "".join("l" if name in LEFT else "r" for name in names)
     heading = " & ".join("" if name == "grade" else inert(name) for name in names)
     lines = [

@@ -12,7 +12,9 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from bench.comparison import TITLES, Protocol
+from bench.comparison import TITLES, Protocol, heads
+from bench.metrics.base import ALWAYS, SHORT
+from bench.metrics.shipped import METRICS, scores_of
 from bench.report.fit import GAP, Column, first_fit, full_width, numbers, pieces, rich_table, texts
 from bench.report.text import HEADINGS, LEFT, block_title, columns, is_score, notes, plain
 from bench.report.text import score as score_text
@@ -81,7 +83,7 @@ def _score(row: dict[str, Any], name: str, halves: bool) -> Text:
 
 def _column(rows: Sequence[dict[str, Any]], name: str, halves: bool) -> Column:
     head = HEADINGS.get(name, name)
-    if is_score(name):
+    if rows and is_score(rows[0], name):
         return Column(head, [_score(row, name, halves) for row in rows])
     made = texts if name in LEFT else numbers
     return made(head, [plain(row, name) for row in rows])
@@ -90,24 +92,29 @@ def _column(rows: Sequence[dict[str, Any]], name: str, halves: bool) -> Column:
 def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
     """What is given up for want of width, first to last.
 
-    The roles, which the notes repeat; intervals; what BLEU-4 has in it; a column of zeros; WER,
-    which only ceilings have; then what goes with BLEU-4 and CIDEr. That items failed goes last.
+    The roles, which the notes repeat; intervals; scores as their metrics say; a column of zeros.
+    That items failed goes last.
     """
-    scores: list[tuple[str, ...]] = [("WER",), ("R",), ("M",)]
+    kept = {score.head: score.kept for score in scores_of(METRICS)}
+    scores = [
+        tuple(name for name in heads(frame) if kept.get(name, SHORT + 1) == level)
+        for level in range(ALWAYS)
+    ]
     failed: list[tuple[str, ...]] = [("failed",)]
-    tail = scores + failed if frame["failed"].fill_null(0).sum() else failed + scores
-    return [("training",), ("±",), ("B2", "B3"), ("B1",), *tail]
+    first, tail = scores[:2], scores[2:]
+    ends = tail + failed if frame["failed"].fill_null(0).sum() else failed + tail
+    return [("training",), ("±",), *first, *ends]
 
 
-def _build(frame: pl.DataFrame, table: str, left_out: Sequence[str]) -> list[Column]:
+def _build(frame: pl.DataFrame, names: Sequence[str], left_out: Sequence[str]) -> list[Column]:
     rows = frame.to_dicts()
-    names = [name for name in columns(table) if name not in left_out]
-    return [_column(rows, name, "±" not in left_out) for name in names]
+    kept = [name for name in names if name not in left_out]
+    return [_column(rows, name, "±" not in left_out) for name in kept]
 
 
 def widest(frame: pl.DataFrame, table: str) -> int:
     """The characters that a table takes with all that it has."""
-    return full_width(_build(frame, table, ()))
+    return full_width(_build(frame, columns(frame, table), ()))
 
 
 def show(frame: pl.DataFrame, table: str, protocol: Protocol, console: Console) -> None:
@@ -116,15 +123,15 @@ def show(frame: pl.DataFrame, table: str, protocol: Protocol, console: Console) 
     What the width has no room for is given up and named; the mark, the system's name and n stay.
     """
     say(console, TITLES[table], "bold")
-    names = columns(table)
+    names = columns(frame, table)
     order = [tuple(n for n in group if n in (*names, "±")) for group in _order(frame)]
     _, left_out = first_fit(
-        lambda out: _build(frame, table, out), [group for group in order if group], console.width
+        lambda out: _build(frame, names, out), [group for group in order if group], console.width
     )
     for block in ("published", "measured"):
         part = frame.filter(pl.col("block") == block)
         if not part.is_empty():
-            shown = _build(part, table, left_out)
+            shown = _build(part, names, left_out)
             draw(console, shown, block_title(block, frame))
             console.print()
     if left_out:

@@ -4,8 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from bench.comparison import Protocol
-from bench.published import SCORES
+from bench.comparison import Protocol, heads
 from bench.text import clean
 
 LEFT = ("grade", "system", "training")
@@ -13,11 +12,10 @@ LEFT = ("grade", "system", "training")
 HEADINGS = {"grade": ""}
 
 
-def columns(table: str) -> list[str]:
+def columns(frame: pl.DataFrame, table: str) -> list[str]:
     """Which columns a table shows."""
     leading = ["prompt"] if table == "table2" else ["training"]
-    tail = ["WER"] if table == "table1" else []
-    return ["grade", "system", *leading, *SCORES, *tail, "n", "failed"]
+    return ["grade", "system", *leading, *heads(frame), "n", "failed"]
 
 
 def score(row: dict[str, Any], name: str) -> tuple[str, str]:
@@ -36,9 +34,9 @@ def plain(row: dict[str, Any], name: str) -> str:
     return "-" if value is None else clean(str(value))
 
 
-def is_score(name: str) -> bool:
-    """Whether a column holds scores with intervals."""
-    return name in SCORES or name == "WER"
+def is_score(row: dict[str, Any], name: str) -> bool:
+    """Whether a column of the row's table holds scores with intervals."""
+    return f"{name}_low" in row
 
 
 def block_title(block: str, frame: pl.DataFrame) -> str:

@@ -8,15 +8,16 @@ from pathlib import Path
 import polars as pl
 
 from bench.cells import Cell
-from bench.golden import Golden, matrix
-from bench.metrics.corpus import scores
+from bench.golden import Golden
+from bench.metrics.base import Metric
+from bench.metrics.counted import leading
 
 WORST = 3
 
 
 @dataclass(frozen=True)
 class Worst:
-    """One item of a cell whose own CIDEr fell, and the transcripts of both versions."""
+    """One item of a cell whose own score fell, and the transcripts of both versions."""
 
     cell: str
     item: str
@@ -24,16 +25,20 @@ class Worst:
     now: str
 
 
-def worst_items(golden: Golden, head: Golden, count: int = WORST) -> list[Worst]:
-    """Those whose own CIDEr fell most, over all cells."""
+def worst_items(
+    golden: Golden, head: Golden, known: Sequence[Metric], count: int = WORST
+) -> list[Worst]:
+    """Those whose own leading score fell most, over all cells; `known` are the job's metrics."""
     fallen: list[tuple[float, Worst]] = []
     for cell in head.signatures:
         items = head.rows.filter(cell=cell)["item"].to_list()
         both = golden.cell(cell, items).join(head.cell(cell, items), on="item", suffix="_now")
         if both.is_empty():
             continue
-        own = scores(matrix(both))["CIDEr"]
-        now = scores(matrix(both.select(values=pl.col("values_now"))))["CIDEr"]
+        before = golden.counted(both, cell, known)
+        after = golden.counted(both.select(values=pl.col("values_now")), cell, known)
+        score = leading(before.scores).name
+        own, now = before.each()[score], after.each()[score]
         names = both.select("item", "transcript", "transcript_now").iter_rows()
         for was, becomes, (item, then, heard) in zip(own, now, names, strict=True):
             if becomes < was:

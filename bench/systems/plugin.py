@@ -7,46 +7,19 @@
 `speak` gives mono samples `[T]` in -1..1 and their rate in Hz. What it raises fails that item.
 """
 
-import importlib
-import importlib.util
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.audio import LONGEST_SECONDS, RATES, SpeechError, unusable_samples
 from bench.datasets.types import Item
+from bench.entries import made, source_of
 from bench.errors import UserError
 from bench.rows import Spoken
 from bench.systems.specs import PythonSpec
 from bench.systems.types import EachItem, Variant
 from bench.text import reason_of
-
-
-def source_of(spec: PythonSpec) -> Path:
-    """The file of the class's module; raises UserError where there is none."""
-    module = spec.entry.split(":")[0]
-    try:
-        found = importlib.util.find_spec(module)
-    except Exception as error:
-        # A package is imported to find what is in it, and may raise whatever its author wrote.
-        if isinstance(error, ModuleNotFoundError):
-            raise UserError(_no_module(spec, module)) from error
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise UserError(f"{spec.label}: {module} cannot be imported ({reason}); fix it") from error
-    if found is None:
-        raise UserError(_no_module(spec, module))
-    if found.origin is None or not Path(found.origin).is_file():
-        raise UserError(
-            f"{spec.label}: {module!r} is no file of Python code; name a module of your own"
-        )
-    return Path(found.origin)
-
-
-def _no_module(spec: PythonSpec, module: str) -> str:
-    return f"{spec.label}: no module {module!r}; install it, or set PYTHONPATH"
-
 
 _CHECK = """
 import importlib, sys
@@ -73,7 +46,7 @@ def check_entry(spec: PythonSpec) -> None:
     import subprocess
     import sys
 
-    source_of(spec)
+    source_of(spec.entry, spec.label)
     command = [sys.executable, "-c", _CHECK, *spec.entry.split(":")]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
@@ -112,14 +85,7 @@ class PythonSpeaker(EachItem):
     """Holds one instance of the user's class."""
 
     def __init__(self, spec: PythonSpec, device: str) -> None:
-        module, name = spec.entry.split(":")
-        try:
-            made = getattr(importlib.import_module(module), name)
-            self.system = made(device=device, **spec.options)
-        except Exception as error:
-            # Whatever the user's code raises is the user's to fix, and one line says where.
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise UserError(f"{spec.label}: {spec.entry} does not start ({reason})") from error
+        self.system = made(spec.entry, spec.label, device=device, **spec.options)
 
     def one(self, item: Item, variant: Variant) -> Spoken:
         """A row that holds the sound as FLAC, 16 bits."""

@@ -18,6 +18,7 @@ from bench.bounds import (
     Temperature,
     TopP,
 )
+from bench.entries import Entry
 from bench.validation import keys_error
 from bench.yamlfile import FilePath, Strict, WeightsName
 
@@ -165,14 +166,7 @@ class PythonSpec(Strict):
 
     kind: Literal["python"]
     label: Label
-    entry: Annotated[
-        str,
-        Field(
-            pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
-            max_length=200,
-            description="write package.module:Class",
-        ),
-    ]
+    entry: Entry
     options: dict[str, Option] = Field(default_factory=dict)
     version: Note = ""
     training: Note = "unknown"

@@ -15,6 +15,7 @@ from bench.cli import main
 from bench.errors import UserError
 from bench.gate import seconds
 from bench.golden import Golden, read_golden, write_golden
+from bench.metrics.shipped import METRICS
 from bench.perf.statistics import Said, damaged, losses, said, statistics_of
 from bench.regression import Rule, Verdict, incomparable, judge, overall
 from bench.report.ci import Shown, annotations, comment, junit
@@ -31,7 +32,7 @@ SIGNATURE = Signature(
 
 
 def _golden(one: Said, cell: str = CELL, weights: str = "w") -> Golden:
-    items = len(one.length)
+    items, counted = len(one.length), statistics_of(one)
     units = np.random.default_rng(3).integers(0, 256, (items, 4, 60), dtype=np.int16)
     rows = pl.DataFrame(
         {
@@ -44,10 +45,11 @@ def _golden(one: Said, cell: str = CELL, weights: str = "w") -> Golden:
             "ended": [True] * items,
             "units": [of_item.tobytes() for of_item in units],
             "codebooks": pl.Series([4] * items, dtype=pl.Int32),
-            "values": statistics_of(one).tolist(),
+            "values": counted.values.tolist(),
         }
     )
-    return Golden("gate", "simulated", {cell: replace(SIGNATURE, weights=weights)}, rows)
+    signatures = {cell: replace(SIGNATURE, weights=weights)}
+    return Golden("gate", "simulated", signatures, {cell: counted.columns}, rows)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,9 @@ def _renamed(golden: Golden) -> Golden:
     """A second cell with other weights, that gave the first one's units."""
     other = {"other": replace(SIGNATURE, weights="v")}
     rows = pl.concat([golden.rows, golden.rows.with_columns(cell=pl.lit("other"))])
-    return replace(golden, rows=rows, signatures={**golden.signatures, **other})
+    columns = {**golden.columns, "other": golden.columns[CELL]}
+    signatures = {**golden.signatures, **other}
+    return replace(golden, rows=rows, signatures=signatures, columns=columns)
 
 
 SOME = pl.int_range(pl.len()) < 20
@@ -89,26 +93,28 @@ def _items(golden: Golden) -> list[str]:
 
 def test_a_run_is_as_good_as_itself(golden: Golden) -> None:
     for items in (_items(golden), _items(golden)[:12]):
-        assert overall(judge(golden, golden, items, Rule())) == Verdict.PASS
+        assert overall(judge(golden, golden, items, Rule(), METRICS)) == Verdict.PASS
     assert overall(exact(golden, golden, _items(golden))) == Verdict.PASS
 
 
 @pytest.mark.parametrize("what", INJURIES)
 def test_an_injury_is_a_regression(golden: Golden, what: str) -> None:
-    findings = judge(golden, INJURIES[what](golden), _items(golden), Rule(looks=4))
+    findings = judge(golden, INJURIES[what](golden), _items(golden), Rule(looks=4), METRICS)
     assert what in {found.what for found in findings if found.verdict == Verdict.REGRESSED}
 
 
 def test_outputs_of_another_cell_are_stale(golden: Golden) -> None:
     both = _renamed(golden)
-    found = [f for f in judge(both, both, _items(golden), Rule()) if f.what == "fresh output"]
+    found = [
+        f for f in judge(both, both, _items(golden), Rule(), METRICS) if f.what == "fresh output"
+    ]
     assert [f.verdict for f in found] == [Verdict.REGRESSED] * 2
 
 
 def test_few_items_that_differ_settle_nothing(golden: Golden) -> None:
     rng = np.random.default_rng(4)
     other = _golden(said(ITEMS, rng))
-    findings = judge(golden, other, _items(golden)[:12], Rule())
+    findings = judge(golden, other, _items(golden)[:12], Rule(), METRICS)
     assert overall(findings) == Verdict.INCONCLUSIVE
     assert {f.what for f in findings if f.verdict == Verdict.INCONCLUSIVE} >= {"BLEU-4", "CIDEr"}
 
@@ -118,7 +124,7 @@ def test_one_speech_without_an_end_is_chance_one_silent_is_not(golden: Golden) -
     items = _items(golden)[:12]
     for column, verdict in (("ended", Verdict.INCONCLUSIVE), ("silent", Verdict.REGRESSED)):
         head = _with(golden, **{column: ~one if column == "ended" else one})
-        assert overall(judge(golden, head, items, Rule())) == verdict
+        assert overall(judge(golden, head, items, Rule(), METRICS)) == verdict
 
 
 def test_a_changed_unit_is_found_at_its_frame(golden: Golden) -> None:
@@ -177,7 +183,9 @@ def test_no_golden_of_this_machine_never_passes(
 def test_hostile_speech_is_inert_where_ci_shows_it(golden: Golden) -> None:
     hostile = "\n::error::x</testcase> | <b>[a](b) %0A \uffff\ud800 @org https://a www.b"
     head = INJURIES["silent"](golden)
-    findings = [replace(f, cell=hostile) for f in judge(golden, head, _items(golden), Rule())]
+    findings = [
+        replace(f, cell=hostile) for f in judge(golden, head, _items(golden), Rule(), METRICS)
+    ]
     suite = ElementTree.fromstring(junit(findings))
     assert suite.attrib["failures"] == str(len(suite.findall("testcase/failure"))) != "0"
     assert all(line.count("::error") == 1 and "\n" not in line for line in annotations(findings))
@@ -193,9 +201,10 @@ def test_hostile_speech_is_inert_where_ci_shows_it(golden: Golden) -> None:
 
 def test_the_worst_items_are_those_that_fell_most(golden: Golden) -> None:
     values = golden.rows["values"].to_list()
+    cider = golden.columns[CELL].index("CIDEr: score")
     for index, keep in ((5, 0.0), (9, 0.5)):
-        values[index] = [v * keep if n == 34 else v for n, v in enumerate(values[index])]
-    worst = worst_items(golden, _with(golden, values=pl.Series(values)))
+        values[index] = [v * keep if n == cider else v for n, v in enumerate(values[index])]
+    worst = worst_items(golden, _with(golden, values=pl.Series(values)), METRICS)
     assert [one.item for one in worst] == ["i0005", "i0009"]
 
 

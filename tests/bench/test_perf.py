@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from bench.cli import main
-from bench.golden import matrix, read_golden
-from bench.metrics.corpus import scores
+from bench.golden import read_golden
+from bench.metrics.shipped import METRICS
 from bench.perf.decode import floor_seconds
-from bench.perf.statistics import LOSS
+from bench.perf.statistics import LOSS, points
 from bench.perf.stored import read_stored, simulated
 from bench.regression import Rule, Verdict, judge, overall
 from bench.turns import Way, WayError, one_round
@@ -60,12 +60,14 @@ def test_a_replicate_measures_the_checkout_that_it_is_given(tmp_path: Path) -> N
 def test_stored_runs_are_injured_as_their_names_say() -> None:
     (path,) = (ROOT / "results" / "golden").glob("seeds-*.parquet")
     stored = read_stored(read_golden(path))
-    values = matrix(stored.rows)
-    lost = scores(values.sum(0))["BLEU-4"] - scores(stored.worse.sum(0))["BLEU-4"]
+    counted = stored.golden.counted(stored.rows, stored.cell, METRICS)
+    lost = points(counted) - points(counted.with_values(stored.worse))
     assert lost == pytest.approx(LOSS, abs=0.1)
     base, heads = simulated(stored, stored.items, np.random.default_rng(0))
     items = base.rows["item"].to_list()
-    found = {name: overall(judge(base, head, items, Rule())) for name, head in heads.items()}
+    found = {
+        name: overall(judge(base, head, items, Rule(), METRICS)) for name, head in heads.items()
+    }
     assert found["the same run"] == Verdict.PASS
     assert found["another seed, as good"] != Verdict.REGRESSED
     for name in ("truncated speech", "silent outputs", "dropped items", "another model's outputs"):

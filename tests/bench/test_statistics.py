@@ -3,39 +3,38 @@
 import numpy as np
 import pytest
 
-from bench.metrics.corpus import scores
-from bench.metrics.types import Array
+from bench.metrics.counted import Counted
 from bench.perf.statistics import simulated
 from bench.statistics import compare, holm, intervals, resampled, sign_test, student
 
 
-def _cell(items: int, quality: float, seed: int) -> Array:
+def _cell(items: int, quality: float, seed: int) -> Counted:
     return simulated(items, quality, np.random.default_rng(seed))
 
 
 def test_a_replicate_is_the_corpus_score_of_the_items_it_drew() -> None:
-    values = _cell(40, 0.6, 1)
-    drawn = resampled(values, 3, seed=5)
+    cell = _cell(40, 0.6, 1)
+    drawn = resampled(cell, 3, seed=5)
     rng = np.random.default_rng(5)
     for replicate, chosen in enumerate(rng.integers(40, size=(3, 40))):
         # Drawn by repeating rows instead of multiplying by counts.
-        again = scores(values[chosen].sum(0))
+        again = cell.of(cell.values[chosen].sum(0))
         for name, found in drawn.items():
             assert found[replicate] == pytest.approx(again[name], abs=1e-9)
 
 
 def test_an_interval_of_a_mean_has_the_textbook_s_width() -> None:
-    values = _cell(1000, 0.6, 2)
-    cider = scores(values)["CIDEr"]
-    found = intervals(values, 4000, 0.95)["CIDEr"]
+    cell = _cell(1000, 0.6, 2)
+    cider = cell.each()["CIDEr"]
+    found = intervals(cell, 4000, 0.95)["CIDEr"]
     error = cider.std(ddof=1) / np.sqrt(len(cider))
     assert found.score == pytest.approx(cider.mean())
     assert (found.high - found.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.06)
 
 
 def test_a_system_does_not_differ_from_itself() -> None:
-    values = _cell(50, 0.6, 3)
-    for found in compare(values, values, 200).values():
+    cell = _cell(50, 0.6, 3)
+    for found in compare(cell, cell, 200).values():
         assert found.difference == 0
         assert found.p_permutation == found.p_bootstrap == found.p_holm == 1
 
@@ -55,6 +54,9 @@ def test_the_sign_says_who_is_better_and_the_order_of_items_nothing() -> None:
 def test_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match="compare the same images"):
         compare(_cell(3, 0.5, 0), _cell(4, 0.5, 0), 100)
+    both = _cell(3, 0.5, 0)
+    with pytest.raises(ValueError, match="compare the same metrics"):
+        compare(both, both.only(both.metrics[:2]), 100)
 
 
 def test_small_samples_have_student_s_quantiles() -> None:

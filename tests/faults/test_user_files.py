@@ -17,6 +17,7 @@ from bench.cli import main
 from bench.cluster.actors import ListenerActor
 from bench.datasets.flickr8k import read_csv, read_tokens
 from bench.datasets.types import Caption, Dataset, Item
+from bench.entries import source_of
 from bench.errors import UserError
 from bench.expansion import expand
 from bench.listening.types import Heard
@@ -24,7 +25,7 @@ from bench.preflight import missing_files
 from bench.rows import Spoken, ToHear
 from bench.spec import AsrSpec, Job
 from bench.systems.files import UnitsSpeaker, read_units, wav_files
-from bench.systems.plugin import PythonSpeaker, check_entry, source_of
+from bench.systems.plugin import PythonSpeaker, check_entry
 from bench.systems.specs import DecodingSpec, NoiseSpec, PythonSpec, UnitsSpec, WavsSpec
 from bench.systems.types import Variant
 from pixvox.weights import zoo_folder
@@ -207,7 +208,7 @@ def test_an_entry_that_is_no_class_is_one_line(entry: str, reason: str) -> None:
 @pytest.mark.usefixtures("classes")
 def test_a_class_that_does_not_start_is_one_line() -> None:
     check_entry(_python("theirs:Broken"))
-    assert source_of(_python("theirs:Broken")).name == "theirs.py"
+    assert source_of("theirs:Broken", "mine").name == "theirs.py"
     with pytest.raises(UserError, match=r"does not start \(ValueError: no weights there\)"):
         PythonSpeaker(_python("theirs:Broken"), "cpu")
 

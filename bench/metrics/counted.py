@@ -1,0 +1,87 @@
+"""What metrics counted of some items: one matrix, a row an item, whose columns have names.
+
+Corpus scores are functions of the column sums, so that a resampled corpus is a product of weights
+and this matrix: thousands of replicates cost no more than one pass over the texts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bench.metrics.base import Array, Metric, Score
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """`values` `[n, D]`: the columns of `metrics`, one metric after the other."""
+
+    metrics: tuple[Metric, ...]
+    values: Array
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns' names, each with its metric's."""
+        return column_names(self.metrics)
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """What the metrics give, in order."""
+        return tuple(score for metric in self.metrics for score in metric.scores)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def of(self, sums: Array) -> dict[str, Array]:
+        """Every score in percent, `[...]` each, from columns summed over items, `[..., D]`."""
+        found: dict[str, Array] = {}
+        start = 0
+        for metric in self.metrics:
+            end = start + len(metric.columns)
+            made = metric.score(sums[..., start:end])
+            found |= {score.name: made[..., n] for n, score in enumerate(metric.scores)}
+            start = end
+        return found
+
+    def corpus(self) -> dict[str, Array]:
+        """The scores of all items together."""
+        return self.of(self.values.sum(0))
+
+    def each(self) -> dict[str, Array]:
+        """The scores of every item alone, `[n]` each."""
+        return self.of(self.values)
+
+    def with_values(self, values: Array) -> "Counted":
+        """The same columns with other numbers."""
+        return replace(self, values=values)
+
+    def beside(self, other: "Counted") -> "Counted":
+        """The columns of both, of the same items."""
+        return joined((*self.metrics, *other.metrics), [self.values, other.values])
+
+    def only(self, metrics: Sequence[Metric]) -> "Counted":
+        """The columns of some of the metrics, in their order here."""
+        kept, parts, start = [], [], 0
+        for metric in self.metrics:
+            end = start + len(metric.columns)
+            if metric in metrics:
+                kept.append(metric)
+                parts.append(self.values[:, start:end])
+            start = end
+        empty = np.zeros((len(self.values), 0))
+        return Counted(tuple(kept), np.concatenate([empty, *parts], axis=1))
+
+
+def column_names(metrics: Sequence[Metric]) -> tuple[str, ...]:
+    """Every column's name, after its metric's."""
+    return tuple(f"{metric.name}: {column}" for metric in metrics for column in metric.columns)
+
+
+def joined(metrics: Sequence[Metric], parts: Sequence[Array]) -> Counted:
+    """What each of the metrics counted, `[n, D]` each, side by side."""
+    return Counted(tuple(metrics), np.concatenate(list(parts), axis=1))
+
+
+def leading(scores: Sequence[Score]) -> Score:
+    """The score that boards are sorted by; the first where none says so."""
+    return next((score for score in scores if score.leading), scores[0])
