@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.spec import AsrSpec
-from bench.systems.specs import DecodingSpec, PixVoxSpec, SystemSpec
-from bench.systems.types import Variant
+from bench.systems.base import System, Variant
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Cell:
     """
 
     label: str
-    system: SystemSpec
+    system: System
     pattern: str
     prompt: float
     asr: AsrSpec | None
@@ -51,23 +50,18 @@ class Cell:
     @property
     def seed(self) -> int | None:
         """The seed of its noise, for what has one."""
-        return self.system.decoding.seed if isinstance(self.system, PixVoxSpec) else None
+        found: int | None = self.system.point().get("seed")
+        return found
 
     @property
     def variant(self) -> Variant:
         """How the system is to speak for this cell."""
-        decoding = self.system.decoding if isinstance(self.system, PixVoxSpec) else DecodingSpec()
-        return Variant(self.speech_key, self.prompt, decoding)
+        return Variant(self.speech_key, self.prompt, self.system)
 
     @property
-    def speaker(self) -> SystemSpec:
+    def speaker(self) -> System:
         """What one speaker has to hold: the same for all variants that share its weights."""
-        plain = self.system.model_copy(update={"label": ""})
-        if isinstance(self.system, PixVoxSpec):
-            plain = plain.model_copy(update={"prompts": (0.0,), "decoding": DecodingSpec()})
-        elif hasattr(self.system, "prompts"):
-            plain = plain.model_copy(update={"prompts": (0.5,)})
-        return plain
+        return self.system.shared()
 
 
 def key_of(content: dict[str, Any]) -> str:

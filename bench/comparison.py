@@ -13,7 +13,6 @@ from bench.metrics.counted import leading
 from bench.metrics.shipped import METRICS, scores_of
 from bench.pooling import Row, base_of, differences, grade_of, ranked, role
 from bench.published import Published, load_published
-from bench.systems.specs import PixVoxSpec, PromptSpec
 
 TITLES = {
     "table1": "Table I: systems without a prompt",
@@ -43,7 +42,7 @@ def belongs(row: Row, table: str) -> bool:
     """Whether a row is of a table."""
     if table == "table1":
         return row.cell.prompt == 0
-    return isinstance(row.cell.system, PixVoxSpec | PromptSpec)
+    return "prompt" in row.cell.system.axes()
 
 
 _LEFT: dict[str, Any] = {

@@ -7,8 +7,7 @@ from pathlib import Path
 from bench.datasets.types import Item
 from bench.errors import RunFailed, UserError
 from bench.spec import Job
-from bench.systems.recorded import shuffled
-from bench.systems.specs import ShuffledSpec, SystemSpec
+from bench.systems.base import System
 from bench.text import clean
 from bench.yamlfile import parse
 
@@ -58,23 +57,20 @@ class _Check:
         return f"{len(cells)} cells, codebooks and patterns fit"
 
     def speak(self) -> str:
-        from bench.systems.speakers import make_speaker
-
         self.rows = []
         for cell in self.cells:
             item = self._item(cell.system)
-            made = make_speaker(cell.system, "cpu").speak([(item, (cell.variant,))])
+            made = cell.system.generator("cpu").generate([(item, (cell.variant,))])
             self.rows += [(cell, item, row) for _, row in made]
         for cell, item, row in self.rows:
             if row.status != "ok":
                 raise UserError(f"{cell.label}: {item.id}: {row.reason}; {_ADVICE}")
         return f"{self.item.id}: {len(self.rows)} speeches"
 
-    def _item(self, system: SystemSpec) -> Item:
+    def _item(self, system: System) -> Item:
         """The first item as a system sees it: shuffled speech belongs to another image."""
-        if not isinstance(system, ShuffledSpec):
-            return self.item
-        return shuffled(self.data.items, system.seed)[self.item.id]
+        seen = system.seen(self.data.items)
+        return self.item if seen is None else seen[self.item.id]
 
     def listen(self) -> str:
         from bench.cluster.actors import ListenerActor

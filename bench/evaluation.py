@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from bench.audio import SpeechError
 from bench.cells import Cell
 from bench.datasets.types import Dataset, Item
 from bench.ledger import Ledger
@@ -15,8 +16,7 @@ from bench.marks import Marks
 from bench.progress import Progress
 from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
 from bench.spec import Job
-from bench.systems.recorded import others, shuffled
-from bench.systems.specs import ShuffledSpec, SystemSpec, TextSpec
+from bench.systems.base import System
 
 _TEXTS = 5000
 """Rows of a text that are committed at once."""
@@ -57,10 +57,8 @@ class Evaluation:
                 # Its rows are there as soon as its source's are.
                 self.spoken[cell.speech_key] = self.spoken[cell.source.speech_key]
                 self.heard[cell.heard_key] = self.heard[cell.source.heard_key]
-        self._others = {
-            cell.system: shuffled(dataset.items, cell.system.seed)
-            for cell in cells
-            if isinstance(cell.system, ShuffledSpec) and cell.source is None
+        self._seen = {
+            cell.system: cell.system.seen(dataset.items) for cell in cells if cell.source is None
         }
 
     @property
@@ -68,10 +66,10 @@ class Evaluation:
         """How many (cell, item) pairs still lack a transcript."""
         return sum(len(self.items) - marks.count for marks in self.heard.values())
 
-    def item(self, name: str, system: SystemSpec) -> Item:
+    def item(self, name: str, system: System) -> Item:
         """An item as a system sees it: shuffled speech belongs to another image."""
-        others = self._others.get(system) if isinstance(system, ShuffledSpec) else None
-        return others[name] if others is not None else self.items[self.index[name]]
+        seen = self._seen.get(system)
+        return seen[name] if seen is not None else self.items[self.index[name]]
 
     def commit_spoken(self, key: str, rows: list[Spoken]) -> None:
         """Commits what was spoken, or failed to be."""
@@ -107,16 +105,9 @@ class Evaluation:
 
     def write_text(self, cell: Cell) -> None:
         """A text needs no actor: its transcript is the caption."""
-        assert isinstance(cell.system, TextSpec)
-        number = cell.system.caption
         todo = [item for item in self.items if item.id not in self.heard[cell.heard_key]]
         for start in range(0, len(todo), _TEXTS):
-            rows = [
-                HeardRow(item.id, "ok", transcript=item.captions[number].text)
-                if number < len(item.captions)
-                else HeardRow(item.id, "failed", f"{item.id}: has no caption {number}")
-                for item in todo[start : start + _TEXTS]
-            ]
+            rows = [_text_row(cell.system, item) for item in todo[start : start + _TEXTS]]
             self.commit_heard(cell, rows)
 
     def transcripts(self, cell: Cell) -> pl.DataFrame:
@@ -126,9 +117,9 @@ class Evaluation:
         heard = self.ledger.rows("heard", cell.heard_key, HEARD_SCHEMA)
         asked = pl.DataFrame({"item": list(self.index)}, schema={"item": pl.String})
         joined = asked.join(heard, on="item", how="left")
-        if isinstance(cell.system, TextSpec):
+        if not cell.system.spoken:
             return joined.with_columns(
-                caption=pl.lit(cell.system.caption, pl.Int32),
+                caption=pl.lit(getattr(cell.system, "caption", -1), pl.Int32),
                 prompt_frames=pl.lit(0, pl.Int32),
                 ended=pl.lit(True),
                 spoken_on=pl.lit(""),
@@ -148,8 +139,9 @@ class Evaluation:
 
     def _of_others(self, cell: Cell, source: Cell) -> pl.DataFrame:
         """The source's rows, each for another of the items asked for; a lone item fails."""
-        assert isinstance(cell.system, ShuffledSpec)
-        taken = others(list(self.index), cell.system.seed)
+        borrowing = cell.system.borrows(recorded=False)
+        assert borrowing is not None
+        taken = borrowing.pairs(list(self.index))
         asked = pl.DataFrame(
             {"item": list(self.index), "other": [taken.get(name) for name in self.index]},
             schema={"item": pl.String, "other": pl.String},
@@ -163,3 +155,10 @@ class Evaluation:
             # Another image's caption is none of this one's.
             caption=pl.lit(-1, pl.Int32),
         )
+
+
+def _text_row(system: System, item: Item) -> HeardRow:
+    try:
+        return HeardRow(item.id, "ok", transcript=system.transcript(item))
+    except SpeechError as error:
+        return HeardRow(item.id, "failed", str(error))

@@ -23,7 +23,6 @@ from bench.report.worst import save_speech, worst_items
 from bench.run import complete, opened, scored
 from bench.spec import Job
 from bench.speed import against
-from bench.systems.specs import PixVoxSpec
 from bench.text import clean
 from bench.yamlfile import parse
 
@@ -237,7 +236,7 @@ def _looks(
 def _speed(plan: Plan, job: Job) -> Sequence[Finding]:
     if plan.base is None:
         return []
-    weights = [s.weights for s in job.systems if isinstance(s, PixVoxSpec)]
+    weights = [name for s in job.systems if (name := s.weights_for_speed())]
     if not weights:
         raise UserError("--base: the job has no PixVoxLM whose speed could be measured")
     return against(plan.base, weights[0])

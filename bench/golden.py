@@ -22,7 +22,6 @@ from bench.metrics.counted import Counted, column_names
 from bench.rows import SPOKEN_SCHEMA
 from bench.scoring import CellScores
 from bench.signature import Signature
-from bench.systems.specs import DecodingSpec, PixVoxSpec, PromptSpec, ResynthesisSpec, UnitsSpec
 
 VERSION = 2
 _SCHEMA: dict[str, Any] = {
@@ -80,15 +79,7 @@ class Golden:
 def cell_id(found: CellScores) -> str:
     """What a cell is called across versions: its label and place in the grid, and no digest."""
     cell, system = found.cell, found.cell.system
-    parts = [f"{cell.label} at {cell.prompt:.0%}"]
-    if isinstance(system, PixVoxSpec):
-        how, usual = system.decoding, DecodingSpec()
-        parts += [f"seed {how.seed}", f"temperature {how.temperature:g}"]
-        parts += [f"top k {how.top_k}"] if how.top_k != usual.top_k else []
-        parts += [f"top p {how.top_p:g}"] if how.top_p != usual.top_p else []
-    elif isinstance(system, ResynthesisSpec | PromptSpec | UnitsSpec):
-        parts.append(f"{system.bandwidth:g} kbps")
-    parts.append(cell.hear)
+    parts = [f"{cell.label} at {cell.prompt:.0%}", *system.described(), cell.hear]
     if cell.asr is not None:
         parts.append(cell.asr.label + (f" beam {cell.asr.beam_size}" if cell.asr.beam_size else ""))
     return ", ".join(parts)

@@ -18,6 +18,7 @@ from bench.metrics.counted import leading
 from bench.metrics.shipped import METRICS
 from bench.report.fit import Column, first_fit, numbers, texts
 from bench.report.terminal import draw, make_console, say
+from bench.systems.base import Role
 from bench.text import clean
 from bench.yamlfile import Strict
 
@@ -45,7 +46,6 @@ _ORDER = (
     *((s.head,) for s in sorted(_SHOWN, key=lambda s: s.kept) if SHORT <= s.kept < ALWAYS),
 )
 """What is given up for want of width, first to last."""
-_SYSTEMS = ("pixvox", "wavs", "units", "python")
 
 
 class Entry(Strict):
@@ -100,7 +100,7 @@ def _entries(run: Path) -> list[Entry]:
             signature=cell["signature"],
         )
         for cell in summary["cells"]
-        if cell["kind"] in _SYSTEMS and cell["asr"] == first and cell["hear"] == "whole"
+        if cell["role"] == Role.SYSTEM and cell["asr"] == first and cell["hear"] == "whole"
         # Of which nothing was transcribed, nothing was measured.
         if cell["failed"] < cell["signature"]["n"]
     ]

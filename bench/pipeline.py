@@ -18,7 +18,7 @@ from bench.marks import Marks
 from bench.progress import Progress
 from bench.rows import HeardRow, Spoken, ToHear
 from bench.spec import AsrSpec
-from bench.systems.specs import PixVoxSpec, SystemSpec
+from bench.systems.base import System
 
 POLL_SECONDS = 0.5
 LISTENER_CLIPS = 8
@@ -92,7 +92,7 @@ class Pipeline:
             self._settle_heard(POLL_SECONDS)
         self.listening.close()
 
-    def _speak(self, speaker: SystemSpec, cells: dict[str, Cell]) -> None:
+    def _speak(self, speaker: System, cells: dict[str, Cell]) -> None:
         count = self.plan.sizes.speakers
         speaking: Pool[Any] = Pool(
             partial(_new, self.plan.speaker, speaker, 1),
@@ -129,8 +129,7 @@ class Pipeline:
         state, some = self.state, next(iter(cells.values()))
         marks = [(state.spoken[key], cell.variant) for key, cell in cells.items()]
         lacking = [item for item in state.items if any(item.id not in done for done, _ in marks)]
-        decodings = [c.system.decoding for c in cells.values() if isinstance(c.system, PixVoxSpec)]
-        slots = max((d.slots for d in decodings), default=LISTENER_CLIPS)
+        slots = max(cell.system.batch(LISTENER_CLIPS) for cell in cells.values())
         # Several fills of the slots, so that rows are replaced; but work for every speaker.
         size = max(1, min(ROUNDS * slots // len(cells), -(-len(lacking) // speakers)))
         for start in range(0, len(lacking), size):

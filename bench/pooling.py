@@ -14,7 +14,7 @@ from bench.metrics.counted import Counted
 from bench.scoring import CellScores
 from bench.signature import Signature
 from bench.statistics import Difference, Interval, compare, intervals
-from bench.systems.specs import CEILINGS, FLOORS, PixVoxSpec
+from bench.systems.base import Role
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Row:
     def outcome(self) -> Grade:
         """The row's grade by its own failures."""
         lost = sum(found.items.filter(cause="machine").height for found in self.cells)
-        bound = isinstance(self.cell.system, CEILINGS + FLOORS)
+        bound = self.cell.system.role != Role.SYSTEM
         return grade_outcome(self.asked, self.failed, lost, bound)
 
     def seed_spread(self, metric: str) -> float | None:
@@ -72,10 +72,7 @@ class Row:
 
 
 def _without_seed(cell: Cell) -> str:
-    system = cell.system
-    if isinstance(system, PixVoxSpec):
-        decoding = system.decoding.model_copy(update={"seed": 0})
-        system = system.model_copy(update={"decoding": decoding})
+    system = cell.system.at({"seed": 0})
     heard = cell.asr.model_dump_json() if cell.asr else ""
     return f"{system.model_dump_json()}{heard}{cell.hear}"
 
@@ -110,12 +107,7 @@ def _varied(cells: Sequence[Cell]) -> Any:
     """What tells cells of one label apart beside prompt and seed, as text for the label."""
 
     def facts(cell: Cell) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        if isinstance(cell.system, PixVoxSpec):
-            found = cell.system.decoding.model_dump(exclude={"seed"})
-        if hasattr(cell.system, "bandwidth"):
-            found["bandwidth"] = cell.system.bandwidth
-        return found
+        return cell.system.details()
 
     seen: dict[str, dict[str, set[Any]]] = {}
     for cell in cells:
@@ -131,16 +123,12 @@ def _varied(cells: Sequence[Cell]) -> Any:
 
 def role(cell: Cell) -> str:
     """What stands in the column `training`."""
-    if isinstance(cell.system, PixVoxSpec):
-        return "single model"
-    if isinstance(cell.system, CEILINGS):
-        return "ceiling"
-    return "floor" if isinstance(cell.system, FLOORS) else str(cell.system.training)
+    return cell.system.in_training()
 
 
 def ranked(row: Row) -> bool:
     """Whether a row competes: neither ceiling nor floor, and something of it was transcribed."""
-    return not isinstance(row.cell.system, CEILINGS + FLOORS) and row.outcome.mark != NONE
+    return row.cell.system.role == Role.SYSTEM and row.outcome.mark != NONE
 
 
 def grade_of(row: Row, first: Row) -> Grade:

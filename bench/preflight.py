@@ -5,19 +5,6 @@ from pathlib import Path
 
 from bench.cells import Cell
 from bench.datasets.types import Item
-from bench.systems.files import wav_files
-from bench.systems.plugin import check_entry
-from bench.systems.recorded import shuffled
-from bench.systems.specs import (
-    PixVoxSpec,
-    PromptSpec,
-    PythonSpec,
-    RecordedSpec,
-    ResynthesisSpec,
-    ShuffledSpec,
-    SystemSpec,
-    WavsSpec,
-)
 from bench.text import clean
 
 
@@ -27,16 +14,10 @@ def _line(what: str, missing: Sequence[Path], of: int) -> str:
     return f"{len(missing)} of {of} {what} {verb} missing: no such file; first: {first}"
 
 
-def _recordings(system: SystemSpec, items: Sequence[Item]) -> tuple[int, list[Path]] | None:
-    """The number of the caption whose recordings a system needs, and the files; or None."""
-    if isinstance(system, RecordedSpec | ResynthesisSpec | PromptSpec | ShuffledSpec):
-        number = system.caption
-    elif isinstance(system, PixVoxSpec) and system.prompts[0] > 0:
-        number = system.prompt_caption
-    else:
-        return None
+def _recordings(number: int, items: Sequence[Item]) -> list[Path]:
+    """The files of one caption's recordings, of those items that have any."""
     captions = [item.captions[number] for item in items if number < len(item.captions)]
-    return number, [caption.speech for caption in captions if caption.speech is not None]
+    return [caption.speech for caption in captions if caption.speech is not None]
 
 
 def missing_files(
@@ -49,37 +30,29 @@ def missing_files(
     """
     # What is shuffled of another system's transcripts needs no files of its own.
     systems = [cell.system for cell in cells if cell.source is None]
-    if any(isinstance(system, PixVoxSpec | PythonSpec) for system in systems):
+    if any(system.needs_images for system in systems):
         gone = [item.image for item in items if not item.image.is_file()]
         if gone:
             yield _line("images", gone, len(items))
-    told: set[object] = set()
-    for system in systems:
-        if isinstance(system, WavsSpec) and system not in told:
-            told.add(system)
-            files = [system.folder / name for name in wav_files(system, items).values()]
-            gone = [path for path in files if not path.is_file()]
-            if gone:
-                yield _line(f"audio files of {clean(system.label)}", gone, len(items))
-        source = items
-        if isinstance(system, ShuffledSpec):
-            others = shuffled(whole, system.seed)
-            source = [others[item.id] for item in items]
-        needed = _recordings(system, source)
-        key = None if needed is None else (needed[0], isinstance(system, ShuffledSpec))
-        if needed is None or key in told:
-            continue
-        told.add(key)
-        gone = [path for path in needed[1] if not path.is_file()]
+    said: set[object] = set()
+    for system in dict.fromkeys(systems):
+        gone = [path for path in system.files(items) if not path.is_file()]
         if gone:
-            yield _line(f"recordings of caption {needed[0]}", gone, len(items))
-        lacking = len(items) - len(needed[1])
+            yield _line(f"audio files of {clean(system.label)}", gone, len(items))
+        number, seen = system.recordings(), system.seen(whole)
+        if number is None or (number, seen is None) in said:
+            continue
+        said.add((number, seen is None))
+        needed = _recordings(number, items if seen is None else [seen[i.id] for i in items])
+        gone = [path for path in needed if not path.is_file()]
+        if gone:
+            yield _line(f"recordings of caption {number}", gone, len(items))
+        lacking = len(items) - len(needed)
         if lacking:
-            yield f"{lacking} of {len(items)} items have no recording of caption {needed[0]}"
+            yield f"{lacking} of {len(items)} items have no recording of caption {number}"
 
 
 def check_classes(cells: Iterable[Cell]) -> None:
-    """Raises UserError for a Python class that cannot be imported, before any actor tries to."""
-    systems = [cell.system for cell in cells if isinstance(cell.system, PythonSpec)]
-    for system in {system.entry: system for system in systems}.values():
-        check_entry(system)
+    """Raises UserError for a class that cannot be imported, before any actor tries to."""
+    for system in {cell.system.shared() for cell in cells}:
+        system.check()

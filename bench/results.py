@@ -54,7 +54,7 @@ def _summary(job: Job, protocol: Protocol, scores: Sequence[CellScores]) -> dict
         "cells": [
             {
                 "system": s.cell.label,
-                "kind": s.cell.system.kind,
+                "role": s.cell.system.role,
                 "pattern": s.cell.pattern,
                 "prompt": s.cell.prompt,
                 "hear": s.cell.hear,

@@ -20,7 +20,6 @@ from bench.metrics.tokens import tokenise
 from bench.signature import Signature, idf_digest, signature
 from bench.spec import AsrSpec, ScoringSpec
 from bench.statistics import Interval, intervals
-from bench.systems.specs import RecordedSpec, ResynthesisSpec, TextSpec
 
 AsrFacts = Mapping[AsrSpec, Mapping[str, Any]]
 
@@ -126,12 +125,12 @@ class Scorer:
         tokens = self.tokens([text or "" for text in table["transcript"].to_list()])
         captions = dict(table.select("item", "caption").iter_rows())
         # A caption beside itself would say nothing.
-        others = self.spec.references == "others" or isinstance(cell.system, TextSpec)
+        others = self.spec.references == "others" or not cell.system.spoken
         references = self.without(captions) if others else self.references
         hypotheses = dict(zip(names, tokens, strict=True))
         counted = self.counted(hypotheses, references)
         own = counted.each()
-        if isinstance(cell.system, RecordedSpec | ResynthesisSpec) and self.against_caption:
+        if cell.system.says_caption and self.against_caption:
             counted = counted.beside(self._against_captions(table))
         shortest = pl.Series([min(len(t.split()) for t in self.references[n]) for n in names])
         kinds = taxonomy.kinds(table, shortest)

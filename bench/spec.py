@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from bench.bounds import Actors, Count, JobName, Seed
 from bench.entries import Entry
 from bench.grid import Grid, count
-from bench.systems.specs import SystemSpec
+from bench.systems.shipped import AnySystem
 from bench.validation import did_you_mean, keys_error, shown
 from bench.yamlfile import FilePath, Strict, WeightsName
 
@@ -127,7 +127,7 @@ class Job(Strict):
     name: JobName
     dataset: DatasetSpec
     limit: Count | None = None
-    systems: Annotated[tuple[SystemSpec, ...], Field(min_length=1)]
+    systems: Annotated[tuple[AnySystem, ...], Field(min_length=1)]
     grid: Grid = Grid()
     asr: Annotated[
         Annotated[AsrSpec, Tag("one")]

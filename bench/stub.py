@@ -18,8 +18,8 @@ from bench.evaluation import Evaluation
 from bench.ledger import Ledger
 from bench.rows import HeardRow, Spoken
 from bench.spec import AsrSpec, Job
-from bench.systems.specs import DecodingSpec, PixVoxSpec
-from bench.systems.types import Asked, Made
+from bench.systems.base import Asked, Made
+from bench.systems.pixvox import DecodingSpec, PixVoxSystem
 
 PAUSE = "PIXVOX_STUB_PAUSE"
 """The environment's name for how many seconds a stub takes over a batch."""
@@ -39,7 +39,7 @@ def words(*parts: object) -> str:
 class StubSpeaker:
     """Speaks units that are a function of item and prompt share."""
 
-    def __init__(self, system: PixVoxSpec, threads: int) -> None:
+    def __init__(self, system: PixVoxSystem, threads: int) -> None:
         self.pause = float(os.environ.get(PAUSE, "0"))
 
     def work(self, asked: Asked) -> Made:
@@ -91,7 +91,7 @@ def stub_run(
 ) -> Evaluation:
     """A run under `folder` of one cell for each prompt share."""
     decoding = DecodingSpec(slots=slots)
-    system = PixVoxSpec(
+    system = PixVoxSystem(
         kind="pixvox", label="stub", weights="none", prompts=prompts, decoding=decoding
     )
     job = Job.model_validate(

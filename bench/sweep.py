@@ -10,7 +10,6 @@ from bench.cells import Cell
 from bench.figures import label, save_figure
 from bench.metrics.base import SHORT
 from bench.scoring import CellScores
-from bench.systems.specs import PixVoxSpec
 
 AXES = (
     "system",
@@ -57,12 +56,7 @@ def axes_of(cell: Cell) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(AXES)
     found |= {"system": cell.label, "pattern": cell.pattern or None, "prompt": cell.prompt}
     found |= {"hear": cell.hear, "asr": cell.asr.label if cell.asr else None}
-    if isinstance(cell.system, PixVoxSpec):
-        decoding = cell.system.decoding
-        found |= {name: getattr(decoding, name) for name in ("seed", "temperature")}
-        found |= {name: getattr(decoding, name) for name in ("top_k", "top_p")}
-    found["bandwidth"] = getattr(cell.system, "bandwidth", None)
-    return found
+    return found | cell.system.point() | {"prompt": cell.prompt}
 
 
 def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from bench.metrics.counted import Counted
 from bench.pooling import Row, ranked
 from bench.scoring import CellScores, Scorer
 from bench.statistics import compare
-from bench.systems.specs import PixVoxSpec, RecordedSpec, ResynthesisSpec, UnitsSpec
+from bench.systems.base import Role
 
 STEPS = ("references", "ASR", "codec", "model")
 
@@ -40,13 +40,14 @@ class Waterfall:
 def _ceilings(cell: Cell, found: Sequence[CellScores]) -> tuple[CellScores, CellScores] | None:
     """The recorded and the resynthesised speech of one caption, heard by the model's own ASR."""
     for recorded in found:
-        if not isinstance(recorded.cell.system, RecordedSpec) or recorded.cell.asr != cell.asr:
+        first = recorded.cell.system
+        if first.loss != "ASR" or recorded.cell.asr != cell.asr:
             continue
         for other in found:
             system = other.cell.system
             if (
-                isinstance(system, ResynthesisSpec)
-                and system.caption == recorded.cell.system.caption
+                system.loss == "codec"
+                and system.recordings() == first.recordings()
                 and other.cell.asr == cell.asr
                 and other.cell.codec == cell.codec
             ):
@@ -68,7 +69,7 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
         return made[name, left_out]
 
     for row in rows:
-        if not isinstance(row.cell.system, PixVoxSpec | UnitsSpec) or row.cell.prompt > 0:
+        if row.cell.system.role != Role.SYSTEM or not row.cell.codec or row.cell.prompt > 0:
             continue
         if not ranked(row):
             # Of what was not transcribed at all nothing was lost on the way.
@@ -77,8 +78,8 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
         if ceilings is None:
             continue
         recorded, resynthesis = ceilings
-        assert isinstance(recorded.cell.system, RecordedSpec)
-        caption = recorded.cell.system.caption
+        caption = recorded.cell.system.recordings()
+        assert caption is not None
         if any(len(texts) <= max(caption, 1) for texts in scorer.references.values()):
             # Without that caption, or any beside it, there is nothing to fall from.
             continue

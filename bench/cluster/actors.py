@@ -8,9 +8,7 @@ from bench.listening.choice import make_listener
 from bench.listening.types import MAX_SECONDS, SAMPLE_RATE
 from bench.rows import HeardRow, ToHear
 from bench.spec import AsrSpec
-from bench.systems.speakers import make_speaker
-from bench.systems.specs import SystemSpec
-from bench.systems.types import Asked, Made
+from bench.systems.base import Asked, Made, System
 from bench.systems.voice import Voice, continuation
 from pixvox.codec import UnitsError
 
@@ -30,16 +28,16 @@ def _device_name() -> str:
 class SpeakerActor:
     """Holds one system; `work` speaks a batch of items in the ways asked of each."""
 
-    def __init__(self, spec: SystemSpec, threads: int) -> None:
+    def __init__(self, system: System, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
-        self.speaker = make_speaker(spec, _device())
+        self.generator = system.generator(_device())
         self.device = _device_name()
 
     def work(self, asked: Asked) -> Made:
         """One row for every item and variant asked."""
-        made = self.speaker.speak(asked)
+        made = self.generator.generate(asked)
         return [(key, replace(row, device=self.device)) for key, row in made]
 
 
@@ -55,7 +53,7 @@ class ListenerActor:
         self.voice = Voice()
         self.device = _device_name()
 
-    def work(self, work: tuple[SystemSpec, str, Sequence[ToHear]]) -> list[HeardRow]:
+    def work(self, work: tuple[System, str, Sequence[ToHear]]) -> list[HeardRow]:
         """One row for every row given, in order."""
         system, hear, batch = work
         done: dict[str, HeardRow] = {}

@@ -51,18 +51,17 @@ def generated(images: int, threads: int) -> Units:
     import torch
 
     from bench.datasets.scenes.load import load_scenes
-    from bench.systems.speakers import make_speaker
-    from bench.systems.specs import DecodingSpec, PixVoxSpec
-    from bench.systems.types import Variant
+    from bench.systems.base import Variant
+    from bench.systems.pixvox import DecodingSpec, PixVoxSystem
 
     torch.set_num_threads(threads)
     decoding = DecodingSpec(temperature=TEMPERATURE)
-    variants = tuple(Variant(f"{share:.0%}", share, decoding) for share in PROMPTS)
     found: dict[str, str] = {}
     for weights in MODELS:
-        spec = PixVoxSpec(kind="pixvox", label="units", weights=weights, decoding=decoding)
+        system = PixVoxSystem(kind="pixvox", label="units", weights=weights, decoding=decoding)
+        variants = tuple(Variant(f"{share:.0%}", share, system) for share in PROMPTS)
         asked = [(item, variants) for item in load_scenes().items[:images]]
-        for key, row in make_speaker(spec, "cpu").speak(asked):
+        for key, row in system.generator("cpu").generate(asked):
             content = f"{row.status} {row.ended} ".encode() + row.units
             found[f"{weights} at {key}, {row.item}"] = hashlib.sha256(content).hexdigest()[:16]
     return found

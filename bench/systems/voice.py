@@ -1,27 +1,13 @@
-"""From a row of the ledger to sound, in the listener."""
+"""From a row of the ledger to sound, where it is transcribed."""
 
 import io
 
 import numpy as np
 
-from bench.audio import SpeechError, Wave, read_speech
+from bench.audio import SpeechError, Wave
 from bench.rows import Spoken, ToHear
-from bench.systems.floors import sound
-from bench.systems.specs import (
-    NoiseSpec,
-    PixVoxSpec,
-    PromptSpec,
-    ResynthesisSpec,
-    SilenceSpec,
-    SystemSpec,
-    UnitsSpec,
-    WavsSpec,
-)
-from bench.systems.types import speech_file
+from bench.systems.base import System
 from pixvox.codec import Codec
-
-RATE = 16_000
-"""Hz; what speech that has no rate of its own is made or read at."""
 
 
 class Voice:
@@ -30,21 +16,15 @@ class Voice:
     def __init__(self) -> None:
         self.codecs: dict[tuple[str, float], Codec] = {}
 
-    def _codec(self, system: SystemSpec) -> Codec:
-        if isinstance(system, PixVoxSpec):
-            from pixvox.configfile import pixvox_config
-            from pixvox.weights import resolve
-
-            config = pixvox_config(resolve(system.weights))
-            key = (system.codec or config.codec, config.bandwidth)
-        else:
-            assert isinstance(system, ResynthesisSpec | PromptSpec | UnitsSpec)
-            key = (system.codec, system.bandwidth)
+    def _codec(self, system: System) -> Codec:
+        key = system.codec_of()
+        if key is None:
+            raise SpeechError("there are units, and no codec that they are of")
         if key not in self.codecs:
             self.codecs[key] = Codec.load(*key)
         return self.codecs[key]
 
-    def speech(self, system: SystemSpec, entry: ToHear) -> tuple[Wave, int]:
+    def speech(self, system: System, entry: ToHear) -> tuple[Wave, int]:
         """A row's whole speech `[T]` and its rate in Hz; raises SpeechError or UnitsError."""
         import torch
 
@@ -53,14 +33,7 @@ class Voice:
             codec = self._codec(system)
             units = torch.from_numpy(row.array.astype(np.int64))
             return codec.decode(units), codec.sample_rate
-        if row.audio:
-            return _read_flac(row)
-        if isinstance(system, WavsSpec):
-            return read_speech(system.folder / row.file, RATE), RATE
-        if isinstance(system, SilenceSpec | NoiseSpec):
-            return sound(system, row.item, RATE), RATE
-        number = getattr(system, "caption", row.caption)
-        return read_speech(speech_file(entry.item, number), RATE), RATE
+        return _read_flac(row) if row.audio else system.sound(entry)
 
 
 def _read_flac(row: Spoken) -> tuple[Wave, int]:

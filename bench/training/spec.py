@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bench.bounds import Bandwidth, Seed, Threads, Workers
-from bench.systems.specs import Pattern
+from bench.systems.pixvox import Pattern
 from bench.validation import keys_error
 from bench.yamlfile import FilePath, Strict, WeightsName
 from pixvox.codec_training import CodecTraining

@@ -12,11 +12,10 @@ from bench.audio import read_speech, resample
 from bench.cli import main
 from bench.datasets.types import Dataset, Item
 from bench.errors import UserError
-from bench.systems.files import wav_files
-from bench.systems.recorded import shuffled
-from bench.systems.speakers import PixVoxSpeaker
-from bench.systems.specs import DecodingSpec, PixVoxSpec, WavsSpec
-from bench.systems.types import Variant
+from bench.systems.base import Variant
+from bench.systems.pixvox import DecodingSpec, PixVoxGenerator, PixVoxSystem
+from bench.systems.shuffled import shuffled
+from bench.systems.wavs import WavsSystem, wav_files
 
 PLUGIN = """
 import numpy as np
@@ -122,7 +121,7 @@ def test_a_file_s_name_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "wavs").mkdir()
     mapping = tmp_path / "map.csv"
     mapping.write_text("item,file\na,../../etc/passwd\n")
-    spec = WavsSpec(kind="wavs", label="x", folder=tmp_path / "wavs", mapping=mapping)
+    spec = WavsSystem(kind="wavs", label="x", folder=tmp_path / "wavs", mapping=mapping)
     with pytest.raises(UserError, match="leads out of its folder"):
         wav_files(spec, [Item("a", Path("a.jpg"), ())])
 
@@ -135,21 +134,19 @@ def test_no_item_keeps_its_own_speech(scenes: Dataset) -> None:
 
 
 def test_an_image_is_encoded_once_for_all_its_variants(scenes: Dataset) -> None:
-    spec = PixVoxSpec(kind="pixvox", label="delay", weights="zoo:pixvox-tiny-delay")
-    speaker = PixVoxSpeaker(spec, "cpu")
+    spec = PixVoxSystem(kind="pixvox", label="delay", weights="zoo:pixvox-tiny-delay")
+    decoding = DecodingSpec(temperature=0.7, slots=4, max_seconds=5)
+    asked = spec.model_copy(update={"decoding": decoding})
+    speaker = PixVoxGenerator(spec, "cpu")
     variants = tuple(
-        Variant(
-            f"{seed}/{prompt}",
-            prompt,
-            DecodingSpec(temperature=0.7, seed=seed, slots=4, max_seconds=5),
-        )
+        Variant(f"{seed}/{prompt}", prompt, asked.at({"seed": seed}))
         for seed in (0, 1)
         for prompt in (0.0, 0.25)
     )
-    together = speaker.speak([(item, variants) for item in scenes.items[:2]])
+    together = speaker.generate([(item, variants) for item in scenes.items[:2]])
     assert speaker.encoded == 2
     assert len(speaker.engines) == 1
-    alone = PixVoxSpeaker(spec, "cpu").speak([(scenes.items[1], variants[3:])])
+    alone = PixVoxGenerator(spec, "cpu").generate([(scenes.items[1], variants[3:])])
     assert alone == together[-1:]
     assert len({row.units for _, row in together}) == 8
 

@@ -27,7 +27,9 @@ from bench.signature import Signature
 from bench.spec import AsrSpec
 from bench.statistics import intervals
 from bench.sweep import plot, sensitivity, tidy
-from bench.systems.specs import SilenceSpec, SystemSpec, WavsSpec
+from bench.systems.base import System
+from bench.systems.silence import SilenceSystem
+from bench.systems.wavs import WavsSystem
 
 ITEMS = 40
 PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", ITEMS, 2 * ITEMS, "tiny.en", "all")
@@ -47,8 +49,8 @@ NAMES = (
 def _scores(label: str, failed: int = 0, cause: str = "", **changes: Any) -> CellScores:
     """A cell of which the first items failed; what it says is better with a smaller seed."""
     # Unvalidated: tables must not rely on what a job file refuses in a label.
-    wavs = WavsSpec.model_construct(kind="wavs", label=label, folder=Path("x"))
-    system: SystemSpec = changes.get("system") or wavs
+    wavs = WavsSystem.model_construct(kind="wavs", label=label, folder=Path("x"))
+    system: System = changes.get("system") or wavs
     counted = statistics_of(said(ITEMS, np.random.default_rng(changes.get("seed", 0))))
     worse = statistics_of(said(ITEMS, np.random.default_rng(99)))
     counted.values[:failed] = worse.values[:failed] * 0.5
@@ -225,11 +227,11 @@ def test_nothing_transcribed_is_no_measurement() -> None:
 
 
 def test_a_floor_needs_every_item_and_a_system_one() -> None:
-    floor = SilenceSpec(kind="silence")
+    floor = SilenceSystem(kind="silence")
     frame = _frame(
         _rows(
             _scores("floor", 1, system=floor),
-            _scores("whole floor", system=SilenceSpec(kind="silence", seconds=2)),
+            _scores("whole floor", system=SilenceSystem(kind="silence", seconds=2)),
             _scores("failed some", ITEMS - 1),
             _scores("lost some", 1, cause="machine", seed=2),
             _scores("all good", seed=1),

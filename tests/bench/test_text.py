@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from bench.datasets.types import Item
 from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
-from bench.systems.plugin import PythonSpeaker
-from bench.systems.specs import DecodingSpec, PythonSpec
-from bench.systems.types import Variant
+from bench.systems.base import Variant
+from bench.systems.python import PythonGenerator, PythonSystem
 from bench.text import LONGEST, as_reason, clean, reason_of
 
 
@@ -125,11 +124,11 @@ def test_a_user_s_exception_gives_the_same_bytes_every_time(
 ) -> None:
     (tmp_path / "bad_system.py").write_text(HOSTILE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    spec = PythonSpec(kind="python", label="bad", entry="bad_system:Bad")
-    asked = [(Item("a", tmp_path / "a.jpg", ()), (Variant("k", 0.0, DecodingSpec()),))]
+    spec = PythonSystem(kind="python", label="bad", entry="bad_system:Bad")
+    asked = [(Item("a", tmp_path / "a.jpg", ()), (Variant("k", 0.0, spec),))]
     # Both live, so the addresses differ.
-    speakers = [PythonSpeaker(spec, "cpu") for _ in range(2)]
-    rows = [frame([row for _, row in one.speak(asked)], SPOKEN_SCHEMA) for one in speakers]
+    speakers = [PythonGenerator(spec, "cpu") for _ in range(2)]
+    rows = [frame([row for _, row in one.generate(asked)], SPOKEN_SCHEMA) for one in speakers]
     assert rows[0].equals(rows[1])
     assert rows[0]["reason"].to_list() == ["ValueError: <bad_system.Bad object at 0x…> at 0x…"]
 

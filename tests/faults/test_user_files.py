@@ -24,21 +24,23 @@ from bench.listening.types import Heard
 from bench.preflight import missing_files
 from bench.rows import Spoken, ToHear
 from bench.spec import AsrSpec, Job
-from bench.systems.files import UnitsSpeaker, read_units, wav_files
-from bench.systems.plugin import PythonSpeaker, check_entry
-from bench.systems.specs import DecodingSpec, NoiseSpec, PythonSpec, UnitsSpec, WavsSpec
-from bench.systems.types import Variant
+from bench.systems.base import Variant
+from bench.systems.noise import NoiseSystem
+from bench.systems.python import PythonGenerator, PythonSystem, check_entry
+from bench.systems.silence import SilenceSystem
+from bench.systems.units import UnitsGenerator, UnitsSystem, read_units
+from bench.systems.wavs import WavsSystem, wav_files
 from pixvox.weights import zoo_folder
 
 ITEM = Item("a", Path("a.jpg"), (Caption("a dog"),))
-VARIANT = Variant("key", 0.0, DecodingSpec())
+VARIANT = Variant("key", 0.0, SilenceSystem(kind="silence"))
 GOOD = [[1, 2, 3]] * 4
 MODEL = zoo_folder() / "pixvox-tiny-delay"
 
 
-def _units(path: Path) -> UnitsSpec:
+def _units(path: Path) -> UnitsSystem:
     codec = {"codec": "zoo:encodec-tiny", "bandwidth": 1.6}
-    return UnitsSpec(kind="units", label="u", file=path, **codec)
+    return UnitsSystem(kind="units", label="u", file=path, **codec)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def _units(path: Path) -> UnitsSpec:
 )
 def test_units_are_checked_as_they_are_read(tmp_path: Path, units: Any, reason: str) -> None:
     pl.DataFrame({"item": ["a"], "units": [units]}).write_parquet(tmp_path / "u.parquet")
-    row = UnitsSpeaker(_units(tmp_path / "u.parquet")).speak([(ITEM, (VARIANT,))])[0][1]
+    row = UnitsGenerator(_units(tmp_path / "u.parquet")).generate([(ITEM, (VARIANT,))])[0][1]
     assert row.status == ("failed" if reason else "ok")
     assert reason in row.reason
     if not reason:
@@ -148,8 +150,8 @@ def classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def _python(entry: str, **options: Any) -> PythonSpec:
-    return PythonSpec(kind="python", label="mine", entry=entry, options=options)
+def _python(entry: str, **options: Any) -> PythonSystem:
+    return PythonSystem(kind="python", label="mine", entry=entry, options=options)
 
 
 @pytest.mark.parametrize(
@@ -177,8 +179,8 @@ def _python(entry: str, **options: Any) -> PythonSpec:
 )
 @pytest.mark.usefixtures("classes")
 def test_what_a_class_of_the_user_gives_is_checked(what: str, reason: str) -> None:
-    speaker = PythonSpeaker(_python("theirs:Given", what=what), "cpu")
-    row = speaker.speak([(ITEM, (VARIANT,))])[0][1]
+    speaker = PythonGenerator(_python("theirs:Given", what=what), "cpu")
+    row = speaker.generate([(ITEM, (VARIANT,))])[0][1]
     assert row.status == ("failed" if reason else "ok"), row.reason
     assert reason in row.reason
 
@@ -210,7 +212,7 @@ def test_a_class_that_does_not_start_is_one_line() -> None:
     check_entry(_python("theirs:Broken"))
     assert source_of("theirs:Broken", "mine").name == "theirs.py"
     with pytest.raises(UserError, match=r"does not start \(ValueError: no weights there\)"):
-        PythonSpeaker(_python("theirs:Broken"), "cpu")
+        PythonGenerator(_python("theirs:Broken"), "cpu")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,11 @@ def test_what_an_asr_tells_is_finite_or_the_row_fails(heard: Heard, reason: str)
     from bench.systems.voice import Voice
 
     actor.batch, actor.asr, actor.voice, actor.device = 2, Listener(), Voice(), "cpu"
-    work = (NoiseSpec(kind="noise", seconds=0.5), "whole", [ToHear(Spoken("a", "ok"), ITEM, None)])
+    work = (
+        NoiseSystem(kind="noise", seconds=0.5),
+        "whole",
+        [ToHear(Spoken("a", "ok"), ITEM, None)],
+    )
     row = actor.work(work)[0]
     assert row.status == ("failed" if reason else "ok")
     assert reason in row.reason
@@ -262,7 +268,7 @@ def test_caption_files_with_other_line_ends_or_open_quotes_are_one_line(tmp_path
 
 def test_a_mapping_with_an_open_quote_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "map.csv").write_text('item,file\na,"a.wav\nb,b.wav\n')
-    spec = WavsSpec(kind="wavs", label="w", folder=tmp_path, mapping=tmp_path / "map.csv")
+    spec = WavsSystem(kind="wavs", label="w", folder=tmp_path, mapping=tmp_path / "map.csv")
     with pytest.raises(UserError, match=r"map.csv:2: not readable as CSV"):
         wav_files(spec, [ITEM])
     (tmp_path / "map.csv").write_text(f"item,file\na,{'x' * 300}\n")

@@ -1,89 +1,56 @@
-"""Speech that is there already: a folder of audio files, or a file of EnCodec units."""
+"""Units that any system over an EnCodec has generated: a Parquet file."""
 
-import hashlib
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
 from bench.audio import SpeechError
-from bench.bounds import MAX_SPEECH_SECONDS
-from bench.datasets.csvfile import read_rows
-from bench.datasets.types import Item, inside
+from bench.bounds import MAX_SPEECH_SECONDS, Bandwidth, Label, Note
+from bench.datasets.types import Item
 from bench.errors import UserError
 from bench.rows import Spoken, packed
-from bench.systems.specs import UnitsSpec, WavsSpec
-from bench.systems.types import EachItem, Variant
+from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant, no_file
+from bench.yamlfile import FilePath, WeightsName
+from pixvox.digests import file_digest
 
 if TYPE_CHECKING:
     from pixvox.codec import CodecFacts
 
 
-def wav_files(spec: WavsSpec, items: Iterable[Item]) -> dict[str, str]:
-    """Item id → the file's name below the folder, whether or not it is there.
+class UnitsSystem(System):
+    """A Parquet file of EnCodec units: `item`, and `units`, K lists of N integers each."""
 
-    Raises UserError for a folder or mapping that cannot be used, or a name that leads outside.
-    """
-    if not spec.folder.is_dir():
-        raise UserError(f"{spec.folder}: no such folder; {spec.label} needs its audio files")
-    listed = _mapping(spec.mapping) if spec.mapping else None
-    names: dict[str, str] = {}
-    for item in items:
-        name = listed.get(item.id) if listed is not None else _named(spec, item)
-        if name is None:
-            continue
-        try:
-            inside(spec.folder, name)
-        except ValueError as error:
-            raise UserError(f"{spec.mapping or spec.label}: {item.id}: {error}") from error
-        names[item.id] = name
-    return names
+    kind: Literal["units"]
+    label: Label
+    file: FilePath
+    codec: WeightsName
+    bandwidth: Bandwidth
+    training: Note = "unknown"
 
+    def generator(self, device: str) -> Generator:
+        """See System."""
+        return UnitsGenerator(self)
 
-def _named(spec: WavsSpec, item: Item) -> str:
-    return spec.file.replace("{id}", item.id).replace("{stem}", item.image.stem)
+    def content(self, lookup: Lookup) -> Content:
+        """See System."""
+        codec = lookup.codec(self.codec, self.bandwidth).digest
+        if not self.file.is_file():
+            raise no_file(self.file, self.label, "units")
+        read_units(self)
+        units = file_digest(self.file)[:16]
+        return Content({"kind": "units", "units": units, "codec": codec}, codec=codec)
 
+    def described(self) -> list[str]:
+        """See System."""
+        return [f"{self.bandwidth:g} kbps"]
 
-def _mapping(path: Path) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for line, row in read_rows(path, ("item", "file")):
-        if row["item"] in names:
-            raise UserError(f"{path}:{line}: {row['item'][:80]} is there twice; remove one")
-        if not row["file"]:
-            raise UserError(f"{path}:{line}: {row['item'][:80]} has no file; name one")
-        names[row["item"]] = row["file"]
-    return names
+    def codec_of(self) -> tuple[str, float] | None:
+        """See System."""
+        return self.codec, self.bandwidth
 
 
-def wavs_digest(spec: WavsSpec, items: Iterable[Item]) -> str:
-    """A digest of which file is whose, and of every file's bytes; 16 hex digits."""
-    state = hashlib.sha256()
-    for name, file in wav_files(spec, items).items():
-        path = spec.folder / file
-        state.update(f"{name}\0{file}\0".encode())
-        state.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"missing")
-    return state.hexdigest()[:16]
-
-
-class WavsSpeaker(EachItem):
-    """Names the file of each item; listeners read it where it lies."""
-
-    def __init__(self, spec: WavsSpec) -> None:
-        self.spec = spec
-
-    def one(self, item: Item, variant: Variant) -> Spoken:
-        """A row with the file's name."""
-        name = wav_files(self.spec, [item]).get(item.id)
-        if name is None:
-            raise SpeechError("the mapping has no line for it")
-        if not (self.spec.folder / name).is_file():
-            raise SpeechError(f"{name}: no such file")
-        return Spoken(item.id, "ok", file=name)
-
-
-def read_units(spec: UnitsSpec) -> pl.DataFrame:
+def read_units(spec: UnitsSystem) -> pl.DataFrame:
     """The file's columns `item` and `units`; raises UserError where it cannot be used."""
     wanted = f"{spec.file}: not a Parquet file of item and units"
     try:
@@ -134,10 +101,10 @@ def checked_units(given: Any, facts: "CodecFacts") -> "np.ndarray[Any, np.dtype[
     return np.array(given, dtype=np.int16)
 
 
-class UnitsSpeaker(EachItem):
+class UnitsGenerator(EachItem):
     """Gives the units that the file has."""
 
-    def __init__(self, spec: UnitsSpec) -> None:
+    def __init__(self, spec: UnitsSystem) -> None:
         from pixvox.codec import codec_facts
 
         table = read_units(spec)

@@ -8,18 +8,51 @@
 """
 
 import io
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from bench.audio import LONGEST_SECONDS, RATES, SpeechError, unusable_samples
+from bench.bounds import Label, Note, Option
 from bench.datasets.types import Item
-from bench.entries import made, source_of
+from bench.entries import Entry, made, source_of
 from bench.errors import UserError
 from bench.rows import Spoken
-from bench.systems.specs import PythonSpec
-from bench.systems.types import EachItem, Variant
+from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant
 from bench.text import reason_of
+from pixvox.digests import file_digest
+
+
+class PythonSystem(System):
+    """A class of the user's own, `package.module:Class` (see bench.systems.python).
+
+    `version` is part of the cell's key, as is the module's source: raise it when what the class
+    depends on has changed.
+    """
+
+    kind: Literal["python"]
+    label: Label
+    entry: Entry
+    options: dict[str, Option] = Field(default_factory=dict)
+    version: Note = ""
+    training: Note = "unknown"
+
+    needs_images: ClassVar[bool] = True
+
+    def generator(self, device: str) -> Generator:
+        """See System."""
+        return PythonGenerator(self, device)
+
+    def content(self, lookup: Lookup) -> Content:
+        """See System."""
+        source = file_digest(source_of(self.entry, self.label))[:16]
+        return Content(self.model_dump(exclude={"label", "training"}) | {"source": source})
+
+    def check(self) -> None:
+        """See System."""
+        check_entry(self)
+
 
 _CHECK = """
 import importlib, sys
@@ -37,7 +70,7 @@ if not callable(found) or not callable(getattr(found, "speak", None)):
 _SECONDS = 300
 
 
-def check_entry(spec: PythonSpec) -> None:
+def check_entry(spec: PythonSystem) -> None:
     """Imports the class's module in a process of its own, before any actor is started.
 
     Raises UserError where that fails or there is no such class: what the module does when it is
@@ -81,10 +114,10 @@ def _flac(wave: "np.ndarray[Any, Any]", rate: int) -> bytes:
     return buffer.getvalue()
 
 
-class PythonSpeaker(EachItem):
+class PythonGenerator(EachItem):
     """Holds one instance of the user's class."""
 
-    def __init__(self, spec: PythonSpec, device: str) -> None:
+    def __init__(self, spec: PythonSystem, device: str) -> None:
         self.system = made(spec.entry, spec.label, device=device, **spec.options)
 
     def one(self, item: Item, variant: Variant) -> Spoken:

@@ -1,0 +1,240 @@
+"""What a system is: the contract of everything that can be evaluated.
+
+A kind of system is one file in this folder: a strict model of what a job says of it, with the
+methods below, and a generator. It is named once more, in `bench.systems.shipped`. No other room
+asks which kind it has.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
+
+from bench.audio import SpeechError, Wave, read_speech
+from bench.bounds import Label
+from bench.datasets.types import Dataset, Item
+from bench.errors import UserError
+from bench.rows import Spoken, ToHear
+from bench.systems.borrowing import Borrowing
+from bench.yamlfile import Strict
+
+if TYPE_CHECKING:
+    from pixvox.codec import CodecFacts
+
+T = TypeVar("T")
+
+RATE = 16_000
+"""Hz; what speech that has no rate of its own is made or read at."""
+
+
+class Role(StrEnum):
+    """What a row is in a table: it competes, or bounds from above or below what can be reached."""
+
+    SYSTEM = "system"
+    CEILING = "ceiling"
+    FLOOR = "floor"
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a system's speech depends on, digests for names; `weights` and `codec` are digests.
+
+    `pattern` is that of its codebooks, for tables.
+    """
+
+    depends: Mapping[str, Any]
+    pattern: str = ""
+    weights: str = ""
+    codec: str = ""
+
+
+@dataclass
+class Lookup:
+    """What systems look at to name their content; read and digested once a job."""
+
+    dataset: Dataset
+    known: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+    def once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What `make` gives, made once for a key."""
+        if key not in self.known:
+            self.known[key] = make()
+        found: T = self.known[key]
+        return found
+
+    def codec(self, name: str, bandwidth: float) -> "CodecFacts":
+        """What is known of a codec at a bandwidth in kbps."""
+        from pixvox.codec import codec_facts
+
+        return self.once(("codec", name, bandwidth), lambda: codec_facts(name, bandwidth))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way in which a system is to generate; `key` is the speech's in the ledger.
+
+    `system` is as it is at that point of the grid, with the one `prompt`.
+    """
+
+    key: str
+    prompt: float
+    system: "System"
+
+
+Asked = Sequence[tuple[Item, tuple[Variant, ...]]]
+"""Items, each with the variants that are wanted of it."""
+
+Made = list[tuple[str, Spoken]]
+"""Rows with their variant's key, in the order asked."""
+
+
+class Generator(Protocol):
+    """Generates speech for items: one row for every item and variant asked, in order."""
+
+    def generate(self, asked: Asked) -> Made: ...
+
+
+class System(Strict, ABC):
+    """One kind of system; fields are what a job says of it.
+
+    `role` is what it is in a table. `spoken` is False for a text, which nobody has to transcribe.
+    `says_caption` marks speech whose words are a caption's, so that word errors can be counted;
+    `continues` speech that goes on where a prompt ends. `needs_images` marks what looks at
+    pictures. `loss` is set for a ceiling: what is lost up to it, and not yet in the one before.
+    """
+
+    kind: str
+    label: Label
+
+    role: ClassVar[Role] = Role.SYSTEM
+    spoken: ClassVar[bool] = True
+    says_caption: ClassVar[bool] = False
+    continues: ClassVar[bool] = False
+    needs_images: ClassVar[bool] = False
+    loss: ClassVar[Literal["", "references", "ASR", "codec"]] = ""
+
+    def __hash__(self) -> int:
+        # Pydantic's own would hash each field, and options of a class are a dictionary.
+        return hash(self.model_dump_json())
+
+    @abstractmethod
+    def generator(self, device: str) -> Generator:
+        """What generates on a device; holds a model where there is one."""
+
+    def content(self, lookup: Lookup) -> Content:
+        """What its speech depends on; raises WeightsError, UserError or OSError for what is not."""
+        return Content(self.model_dump(exclude={"label"}))
+
+    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+        """The axes that a job's grid may vary, each with the values that the job names here."""
+        return {}
+
+    def at(self, point: Mapping[str, Any]) -> Self:
+        """The system at one point: axes that it has set to the point's values."""
+        return self
+
+    def allowed(self, axis: str, value: Any) -> bool:
+        """Whether it exists at a value of one of its axes."""
+        return True
+
+    def shared(self) -> "System":
+        """What one generator has to hold: the same for all variants that can share it."""
+        return self.model_copy(update={"label": ""})
+
+    def point(self) -> dict[str, Any]:
+        """Where it is on each of its axes."""
+        return {axis: values[0] for axis, values in self.axes().items()}
+
+    def described(self) -> list[str]:
+        """Its place in the grid in words, for the name of a cell that has to last."""
+        return []
+
+    def details(self) -> dict[str, Any]:
+        """What tells variants of one label apart in tables, beside prompt and seed."""
+        return {axis: v for axis, v in self.point().items() if axis not in ("prompt", "seed")}
+
+    def in_training(self) -> str:
+        """What stands in the tables' column `training`."""
+        return str(getattr(self, "training", self.role))
+
+    def batch(self, usual: int) -> int:
+        """How many items are generated at once."""
+        return usual
+
+    def codec_of(self) -> tuple[str, float] | None:
+        """The codec that decodes its units and the bandwidth in kbps; None where it has none."""
+        return None
+
+    def sound(self, entry: ToHear) -> tuple[Wave, int]:
+        """Speech `[T]` and its rate in Hz of a row that holds none itself; raises SpeechError."""
+        number = getattr(self, "caption", entry.row.caption)
+        return read_speech(speech_file(entry.item, number), RATE), RATE
+
+    def seen(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
+        """Items as the system sees them; None where each is itself."""
+        return None
+
+    def transcript(self, item: Item) -> str:
+        """Of what is not spoken: its text; raises SpeechError where there is none."""
+        raise SpeechError(f"{item.id}: has no text")
+
+    def borrows(self, recorded: bool) -> Borrowing | None:
+        """Whose transcripts of other images it takes; None where it generates speech itself.
+
+        `recorded` says whether the dataset has recorded speech.
+        """
+        return None
+
+    def recordings(self) -> int | None:
+        """The number of the caption whose recorded speech it needs, None where it needs none."""
+        return None
+
+    def files(self, items: Sequence[Item]) -> Sequence[Path]:
+        """Audio files of its own that it needs for the items, there or not."""
+        return ()
+
+    def check(self) -> None:
+        """Raises UserError for what would fail in every actor; may take seconds."""
+
+    def weights_for_speed(self) -> str | None:
+        """The PixVoxLM weights whose decoding speed a gate compares, None for other systems."""
+        return None
+
+
+class EachItem(ABC):
+    """A generator that takes items one at a time; what one raises is its row's reason."""
+
+    caption = -1
+
+    @abstractmethod
+    def one(self, item: Item, variant: Variant) -> Spoken:
+        """One row; raises SpeechError where there is no speech to be had."""
+
+    def generate(self, asked: Asked) -> Made:
+        """See Generator."""
+        return [(v.key, self._row(item, v)) for item, variants in asked for v in variants]
+
+    def _row(self, item: Item, variant: Variant) -> Spoken:
+        try:
+            return self.one(item, variant)
+        except SpeechError as error:
+            return Spoken(item.id, "failed", str(error), caption=self.caption)
+
+
+def speech_file(item: Item, number: int) -> Path:
+    """The file in which a caption is said; raises SpeechError where there is none."""
+    if number >= len(item.captions):
+        raise SpeechError(f"{item.id}: has no caption {number}")
+    path = item.captions[number].speech
+    if path is None:
+        raise SpeechError(f"{item.id}: caption {number} has no recorded speech")
+    if not path.is_file():
+        raise SpeechError(f"{path.name}: no such file")
+    return path
+
+
+def no_file(path: Path, label: str, what: str) -> UserError:
+    """What is said of a file that a system needs and that is not there."""
+    return UserError(f"{path}: no such file; {label} needs its {what}")

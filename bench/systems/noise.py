@@ -1,0 +1,39 @@
+"""White noise: the scores that an ASR's inventions over noise reach."""
+
+import hashlib
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from bench.audio import Wave
+from bench.bounds import Label, Seed, SpeechSeconds
+from bench.rows import ToHear
+from bench.systems.base import RATE, Generator, Role, System
+from bench.systems.silence import EmptyGenerator
+
+
+class NoiseSystem(System):
+    """White noise, keyed by seed and item; `level` is its root mean square in dB full scale."""
+
+    kind: Literal["noise"]
+    label: Label = "noise"
+    seconds: SpeechSeconds = 3.0
+    level: Annotated[
+        float, Field(ge=-120, le=0, description="dB full scale; below, nothing can be heard")
+    ] = -30.0
+    seed: Seed = 0
+
+    role: ClassVar[Role] = Role.FLOOR
+
+    def generator(self, device: str) -> Generator:
+        """See System."""
+        return EmptyGenerator()
+
+    def sound(self, entry: ToHear) -> tuple[Wave, int]:
+        """See System; the item's own noise, by Philox."""
+        digest = hashlib.sha256(f"{self.seed}\0{entry.row.item}".encode()).digest()
+        key = int.from_bytes(digest[:16], "little")
+        length = round(self.seconds * RATE)
+        noise = np.random.Generator(np.random.Philox(key=key)).standard_normal(length)
+        return (noise * 10 ** (self.level / 20)).astype(np.float32), RATE

@@ -1,0 +1,294 @@
+"""PixVoxLM: weights, how they decode, and the generator that holds them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bench.audio import SpeechError
+from bench.bounds import Caption, Label, Number, Seed, Share, SpeechSeconds, Temperature, TopP
+from bench.datasets.types import Item
+from bench.errors import UserError
+from bench.rows import Spoken, packed
+from bench.systems.base import Asked, Content, Generator, Lookup, Made, System, Variant
+from bench.systems.resynthesis import prompt_units
+from bench.validation import keys_error
+from bench.yamlfile import Strict, WeightsName
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixvox.codec import CodecFacts
+    from pixvox.configuration import PixVoxConfig
+    from pixvox.decoding import Engine, Request
+
+Pattern = Literal["parallel", "delay", "partial-delay", "flatten", "coarse-first"]
+Slots = Annotated[int, Field(ge=1, le=4096, description="each takes memory for one sequence")]
+
+
+class DecodingSpec(Strict):
+    """How units are chosen; recorded with every row. See pixvox.sampling.Decoding."""
+
+    temperature: Temperature = 0.0
+    top_k: Number = 0
+    top_p: TopP = 1.0
+    seed: Seed = 0
+    max_seconds: SpeechSeconds = 6.0
+    slots: Slots = 32
+    lanes: Slots = 1
+    arithmetic: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _lanes_divide(self) -> "DecodingSpec":
+        if self.slots % self.lanes:
+            reason = f"must divide the {self.slots} slots, and {self.lanes} does not"
+            raise keys_error({"lanes": reason})
+        return self
+
+
+_AXES = ("seed", "temperature", "top_k", "top_p")
+"""Axes of decoding."""
+
+
+class PixVoxSystem(System):
+    """A PixVoxLM checkpoint; one cell for each prompt, the share of the reference speech given."""
+
+    kind: Literal["pixvox"]
+    label: Label
+    weights: WeightsName
+    codec: WeightsName | None = None
+    pattern: Pattern | None = None
+    prompts: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0,)
+    prompt_caption: Caption = 0
+    decoding: DecodingSpec = DecodingSpec()
+
+    continues: ClassVar[bool] = True
+    needs_images: ClassVar[bool] = True
+
+    def generator(self, device: str) -> Generator:
+        """See System."""
+        return PixVoxGenerator(self, device)
+
+    def content(self, lookup: Lookup) -> Content:
+        """See System; checks that the longest speech fits the model's positions."""
+        names = ("pixvox", self.weights, self.codec, self.pattern)
+        found = lookup.once(names, lambda: _model(self))
+        config, seconds = found.config, self.decoding.max_seconds
+        frames = round(seconds * config.frame_rate) + 1
+        steps = lookup.once(
+            ("steps", config.pattern, config.num_codebooks, frames),
+            lambda: _steps(config, frames),
+        )
+        if steps > config.max_position_embeddings:
+            raise UserError(
+                f"{self.weights}: decoding.max_seconds {seconds:g} needs {steps} steps, the model "
+                f"has {config.max_position_embeddings} positions; lower it"
+            )
+        depends = self.model_dump(exclude={"label", "prompts", "weights", "codec", "pattern"})
+        depends |= {"weights": found.digest, "codec": found.facts.digest}
+        if self.prompts[0] == 0:
+            del depends["prompt_caption"]
+        return Content(depends, config.pattern, found.digest, found.facts.digest)
+
+    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+        """See System."""
+        return {"prompt": self.prompts} | {a: (getattr(self.decoding, a),) for a in _AXES}
+
+    def at(self, point: Mapping[str, Any]) -> Self:
+        """See System."""
+        changes = {axis: point[axis] for axis in _AXES if axis in point}
+        decoding = self.decoding.model_copy(update=changes)
+        prompts = (point.get("prompt", self.prompts[0]),)
+        return self.model_copy(update={"decoding": decoding, "prompts": prompts})
+
+    def shared(self) -> System:
+        """See System."""
+        plain = {"label": "", "prompts": (0.0,), "decoding": DecodingSpec()}
+        return self.model_copy(update=plain)
+
+    def described(self) -> list[str]:
+        """See System."""
+        how, usual = self.decoding, DecodingSpec()
+        parts = [f"seed {how.seed}", f"temperature {how.temperature:g}"]
+        parts += [f"top k {how.top_k}"] if how.top_k != usual.top_k else []
+        return parts + ([f"top p {how.top_p:g}"] if how.top_p != usual.top_p else [])
+
+    def details(self) -> dict[str, Any]:
+        """See System; all of decoding but its seed."""
+        return self.decoding.model_dump(exclude={"seed"})
+
+    def in_training(self) -> str:
+        """See System."""
+        return "single model"
+
+    def batch(self, usual: int) -> int:
+        """See System."""
+        return self.decoding.slots
+
+    def codec_of(self) -> tuple[str, float] | None:
+        """See System."""
+        from pixvox.configfile import pixvox_config
+        from pixvox.weights import resolve
+
+        config = pixvox_config(resolve(self.weights))
+        return self.codec or config.codec, config.bandwidth
+
+    def recordings(self) -> int | None:
+        """See System."""
+        return self.prompt_caption if self.prompts[0] > 0 else None
+
+    def weights_for_speed(self) -> str | None:
+        """See System."""
+        return self.weights
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A PixVoxLM that was looked at once, for all its cells."""
+
+    config: "PixVoxConfig"
+    codec: str
+    facts: "CodecFacts"
+    digest: str
+
+
+def _model(spec: PixVoxSystem) -> _Model:
+    """The spec's weights, that they fit their config.json, the codec and each other."""
+    from pixvox.codec import codec_facts
+    from pixvox.configfile import pixvox_config
+    from pixvox.digests import digest
+    from pixvox.modeling import PixVoxLM
+    from pixvox.shapes import check_fit, shapes_of, tensor_shapes
+    from pixvox.weights import resolve
+
+    folder = resolve(spec.weights)
+    config = pixvox_config(folder)
+    if spec.pattern is not None and spec.pattern != config.pattern:
+        raise UserError(
+            f"{spec.weights}: trained on the pattern {config.pattern!r}, the job asks for "
+            f"{spec.pattern!r}; name the other checkpoint or drop the line"
+        )
+    codec = spec.codec or config.codec
+    facts = codec_facts(codec, config.bandwidth)
+    if facts.codebooks != config.num_codebooks:
+        raise UserError(
+            f"{spec.weights}: {config.num_codebooks} codebooks, but {codec} has "
+            f"{facts.codebooks} at {config.bandwidth} kbps; name the codec it was trained on"
+        )
+    if config.codec_digest and config.codec_digest != facts.digest:
+        raise UserError(
+            f"{spec.weights}: trained on the codec {config.codec_digest}, {codec} is "
+            f"{facts.digest}; name the codec it was trained on"
+        )
+    check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
+    return _Model(config, codec, facts, digest(folder))
+
+
+def _steps(config: "PixVoxConfig", frames: int) -> int:
+    from pixvox.patterns import layout
+
+    return len(layout(config.pattern, config.num_codebooks, frames).steps)
+
+
+def _decoding(variant: Variant) -> DecodingSpec:
+    assert isinstance(variant.system, PixVoxSystem)
+    return variant.system.decoding
+
+
+class PixVoxGenerator:
+    """A PixVoxLM on one device. An image is encoded once for all its variants."""
+
+    def __init__(self, spec: PixVoxSystem, device: str) -> None:
+        import torch
+
+        from pixvox.codec import Codec
+        from pixvox.modeling import PixVoxLM
+        from pixvox.weights import resolve
+
+        self.spec = spec
+        self.device = device
+        self.model = PixVoxLM.from_pretrained(resolve(spec.weights), dtype=torch.float32).eval()
+        self.model.to(device)
+        config = self.model.config
+        self.codec = Codec.load(spec.codec or config.codec, config.bandwidth)
+        self.engines: dict[DecodingSpec, Engine] = {}
+        self.encoded = 0
+
+    def _engine(self, decoding: DecodingSpec) -> "Engine":
+        """One engine for all seeds: the noise is the request's."""
+        from pixvox.decoding import Engine
+        from pixvox.sampling import Decoding
+
+        if decoding not in self.engines:
+            self.engines[decoding] = Engine(self.model, Decoding(**decoding.model_dump()))
+        return self.engines[decoding]
+
+    def _prompt(self, item: Item, variant: Variant) -> "Tensor":
+        import torch
+
+        if variant.prompt == 0:
+            return torch.zeros(self.codec.codebooks, 0, dtype=torch.long)
+        prompt = prompt_units(item, self.spec.prompt_caption, variant.prompt, self.codec)
+        limit = round(_decoding(variant).max_seconds * self.model.config.frame_rate)
+        if prompt.shape[1] >= limit:
+            raise SpeechError(f"a prompt of {prompt.shape[1]} frames leaves no room")
+        return prompt
+
+    def _encode(self, images: "Sequence[Tensor]") -> "Tensor":
+        import torch
+
+        self.encoded += len(images)
+        # One at a time, so that a state does not depend on which images share the batch.
+        with torch.inference_mode():
+            states = [self.model.encode_images(image[None].to(self.device)) for image in images]
+            return torch.cat(states)
+
+    def generate(self, asked: Asked) -> Made:
+        """See Generator; one row for every item and variant, in order."""
+        from pixvox.decoding import Request
+        from pixvox.images import ImageError, load_image
+
+        images: list[Tensor] = []
+        wanted: dict[DecodingSpec, list[tuple[Request, Variant]]] = {}
+        done: dict[tuple[str, str], Spoken] = {}
+        size = self.model.config.vision_config.image_size
+        for item, variants in asked:
+            try:
+                images.append(load_image(item.image, size))
+            except ImageError as error:
+                done |= {(item.id, v.key): Spoken(item.id, "failed", str(error)) for v in variants}
+                continue
+            for variant in variants:
+                try:
+                    prompt = self._prompt(item, variant)
+                except SpeechError as error:
+                    done[item.id, variant.key] = Spoken(item.id, "failed", str(error))
+                    continue
+                decoding = _decoding(variant)
+                request = Request(item.id, len(images) - 1, prompt, decoding.seed)
+                engine = decoding.model_copy(update={"seed": 0})
+                wanted.setdefault(engine, []).append((request, variant))
+        states = self._encode(images) if wanted else None
+        for decoding, pairs in wanted.items():
+            assert states is not None
+            made = self._engine(decoding).generate(states, [request for request, _ in pairs])
+            for (request, variant), speech in zip(pairs, made, strict=True):
+                row = self._row(request, variant, speech.units, speech.ended)
+                done[request.item, variant.key] = row
+        return [(v.key, done[item.id, v.key]) for item, variants in asked for v in variants]
+
+    def _row(self, request: "Request", variant: Variant, units: "Tensor", ended: bool) -> Spoken:
+        caption = self.spec.prompt_caption if variant.prompt > 0 else -1
+        if units.shape[1] == 0:
+            reason = "the model ended before it spoke"
+            return Spoken(request.item, "failed", reason, caption=caption)
+        return Spoken(
+            request.item,
+            "ok",
+            units=packed(units.cpu().numpy()),
+            codebooks=units.shape[0],
+            prompt_frames=request.prompt.shape[1],
+            caption=caption,
+            ended=ended,
+        )

@@ -1,0 +1,66 @@
+"""The prompt and nothing after it: what speech completion reaches by copying."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from bench.bounds import Bandwidth, Caption, Label, SomeShare
+from bench.systems.base import Content, Generator, Lookup, Role, System
+from bench.systems.resynthesis import CodecGenerator
+from bench.yamlfile import WeightsName
+
+
+class PromptSystem(System):
+    """The prompt and nothing after it, through the codec: what completion reaches by copying."""
+
+    kind: Literal["prompt"]
+    label: Label = "prompt copied"
+    codec: WeightsName
+    bandwidth: Bandwidth
+    prompts: Annotated[tuple[SomeShare, ...], Field(min_length=1)] = (0.25, 0.5)
+    caption: Caption = 0
+
+    role: ClassVar[Role] = Role.FLOOR
+
+    def generator(self, device: str) -> Generator:
+        """See System."""
+        return CodecGenerator(self.codec, self.bandwidth, self.caption)
+
+    def content(self, lookup: Lookup) -> Content:
+        """See System."""
+        codec = lookup.codec(self.codec, self.bandwidth).digest
+        depends = self.model_dump(exclude={"label", "prompts"}) | {"codec": codec}
+        return Content(depends, codec=codec)
+
+    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+        """See System."""
+        return {"prompt": self.prompts, "bandwidth": (self.bandwidth,)}
+
+    def allowed(self, axis: str, value: Any) -> bool:
+        """See System; of a prompt of 0% there is nothing to copy."""
+        return axis != "prompt" or value > 0
+
+    def at(self, point: Mapping[str, Any]) -> Self:
+        """See System."""
+        changes = {
+            "bandwidth": point.get("bandwidth", self.bandwidth),
+            "prompts": (point.get("prompt", self.prompts[0]),),
+        }
+        return self.model_copy(update=changes)
+
+    def shared(self) -> System:
+        """See System."""
+        return self.model_copy(update={"label": "", "prompts": (0.5,)})
+
+    def described(self) -> list[str]:
+        """See System."""
+        return [f"{self.bandwidth:g} kbps"]
+
+    def codec_of(self) -> tuple[str, float] | None:
+        """See System."""
+        return self.codec, self.bandwidth
+
+    def recordings(self) -> int | None:
+        """See System."""
+        return self.caption

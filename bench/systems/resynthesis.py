@@ -1,0 +1,99 @@
+"""The dataset's speech through a codec and back: the ceiling of every system over that codec."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from bench.audio import read_speech
+from bench.bounds import Bandwidth, Caption, Label
+from bench.datasets.types import Item
+from bench.rows import Spoken, packed
+from bench.systems.base import (
+    Content,
+    EachItem,
+    Generator,
+    Lookup,
+    Role,
+    System,
+    Variant,
+    speech_file,
+)
+from bench.yamlfile import WeightsName
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixvox.codec import Codec
+
+
+class ResynthesisSystem(System):
+    """The dataset's speech through a codec and back: the ceiling of every system over it."""
+
+    kind: Literal["resynthesis"]
+    label: Label = "resynthesis"
+    codec: WeightsName
+    bandwidth: Bandwidth
+    caption: Caption = 0
+
+    role: ClassVar[Role] = Role.CEILING
+    says_caption: ClassVar[bool] = True
+    loss: ClassVar[Literal["", "references", "ASR", "codec"]] = "codec"
+
+    def generator(self, device: str) -> Generator:
+        """See System."""
+        return CodecGenerator(self.codec, self.bandwidth, self.caption)
+
+    def content(self, lookup: Lookup) -> Content:
+        """See System."""
+        codec = lookup.codec(self.codec, self.bandwidth).digest
+        depends = self.model_dump(exclude={"label"}) | {"codec": codec}
+        return Content(depends, codec=codec)
+
+    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+        """See System."""
+        return {"bandwidth": (self.bandwidth,)}
+
+    def at(self, point: Mapping[str, Any]) -> Self:
+        """See System."""
+        return self.model_copy(update={"bandwidth": point.get("bandwidth", self.bandwidth)})
+
+    def described(self) -> list[str]:
+        """See System."""
+        return [f"{self.bandwidth:g} kbps"]
+
+    def codec_of(self) -> tuple[str, float] | None:
+        """See System."""
+        return self.codec, self.bandwidth
+
+    def recordings(self) -> int | None:
+        """See System."""
+        return self.caption
+
+
+class CodecGenerator(EachItem):
+    """Encodes the dataset's speech: all of it, or the share that is a prompt."""
+
+    def __init__(self, codec: str, bandwidth: float, caption: int) -> None:
+        from pixvox.codec import Codec
+
+        self.caption = caption
+        self.codec = Codec.load(codec, bandwidth)
+
+    def one(self, item: Item, variant: Variant) -> Spoken:
+        """A row of the codec's units."""
+        share = variant.prompt or 1.0
+        units = prompt_units(item, self.caption, share, self.codec)
+        frames = units.shape[1] if variant.prompt else 0
+        return Spoken(
+            item.id,
+            "ok",
+            units=packed(units.numpy()),
+            codebooks=units.shape[0],
+            prompt_frames=frames,
+            caption=self.caption,
+        )
+
+
+def prompt_units(item: Item, caption: int, share: float, codec: "Codec") -> "Tensor":
+    """The first `share` of a caption's speech, cut on codec frames: `[K, P]`."""
+    units = codec.encode(read_speech(speech_file(item, caption), codec.sample_rate))
+    return units[:, : round(share * units.shape[1])]

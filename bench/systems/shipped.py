@@ -1,0 +1,33 @@
+"""The kinds of system that come with the suite; a new kind is one line here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from bench.systems.noise import NoiseSystem
+from bench.systems.pixvox import PixVoxSystem
+from bench.systems.prompt import PromptSystem
+from bench.systems.python import PythonSystem
+from bench.systems.recorded import RecordedSystem
+from bench.systems.resynthesis import ResynthesisSystem
+from bench.systems.shuffled import ShuffledSystem
+from bench.systems.silence import SilenceSystem
+from bench.systems.text import TextSystem
+from bench.systems.units import UnitsSystem
+from bench.systems.wavs import WavsSystem
+
+AnySystem = Annotated[
+    PixVoxSystem
+    | TextSystem
+    | RecordedSystem
+    | ResynthesisSystem
+    | PromptSystem
+    | SilenceSystem
+    | NoiseSystem
+    | ShuffledSystem
+    | WavsSystem
+    | UnitsSystem
+    | PythonSystem,
+    Field(discriminator="kind"),
+]
+"""What a job's `systems` may hold."""

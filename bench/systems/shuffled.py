@@ -1,0 +1,59 @@
+"""Another image's speech or transcript: what fits any picture of the split."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+from bench.bounds import Caption, Label, Seed
+from bench.datasets.types import Item
+from bench.systems.base import Content, Generator, Lookup, Role, System
+from bench.systems.borrowing import Borrowing, others
+from bench.systems.recorded import RecordedGenerator
+
+
+class ShuffledSystem(System):
+    """Recorded speech of another image of the split: what fits any picture.
+
+    Without recordings, or with `of`, the transcripts of a system of the job for other images:
+    what it scores that never looked. `of` is that system's label; without it the first one that
+    competes, without a prompt.
+    """
+
+    kind: Literal["shuffled"]
+    label: Label = "shuffled speech"
+    of: Label | None = None
+    caption: Caption = 0
+    seed: Seed = 0
+
+    role: ClassVar[Role] = Role.FLOOR
+
+    def generator(self, device: str) -> Generator:
+        """See System; another image's caption is none of this one's."""
+        return RecordedGenerator(self.caption, -1)
+
+    def content(self, lookup: Lookup) -> Content:
+        """See System."""
+        # Whose transcripts it takes is in its key by that system's own.
+        exclude = {"label"} if self.of else {"label", "of"}
+        return Content(self.model_dump(exclude=exclude))
+
+    def seen(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
+        """See System; `items` have to be the whole split's."""
+        return shuffled(items, self.seed)
+
+    def borrows(self, recorded: bool) -> Borrowing | None:
+        """See System."""
+        return Borrowing(self.of, self.seed) if self.of is not None or not recorded else None
+
+    def recordings(self) -> int | None:
+        """See System."""
+        return self.caption
+
+
+def shuffled(items: Sequence[Item], seed: int) -> dict[str, Item]:
+    """Every item with the captions of another, over the whole split (see others)."""
+    by_name = {item.id: item for item in items}
+    paired = others(list(by_name), seed)
+    return {
+        name: Item(name, item.image, by_name[paired.get(name, name)].captions)
+        for name, item in by_name.items()
+    }

@@ -1,0 +1,37 @@
+"""Speech with nothing in it: the scores that an ASR's inventions alone reach."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from bench.audio import Wave
+from bench.bounds import Label, SpeechSeconds
+from bench.datasets.types import Item
+from bench.rows import Spoken, ToHear
+from bench.systems.base import RATE, EachItem, Generator, Role, System, Variant
+
+
+class SilenceSystem(System):
+    """Zeros: what an ASR makes of nothing."""
+
+    kind: Literal["silence"]
+    label: Label = "silence"
+    seconds: SpeechSeconds = 3.0
+
+    role: ClassVar[Role] = Role.FLOOR
+
+    def generator(self, device: str) -> Generator:
+        """See System."""
+        return EmptyGenerator()
+
+    def sound(self, entry: ToHear) -> tuple[Wave, int]:
+        """See System."""
+        return np.zeros(round(self.seconds * RATE), dtype=np.float32), RATE
+
+
+class EmptyGenerator(EachItem):
+    """Rows without speech: it is made where it is transcribed."""
+
+    def one(self, item: Item, variant: Variant) -> Spoken:
+        """A row without speech."""
+        return Spoken(item.id, "ok")

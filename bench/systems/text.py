@@ -1,0 +1,30 @@
+"""One of the dataset's captions as text: what people reach, with nothing spoken."""
+
+from typing import ClassVar, Literal
+
+from bench.audio import SpeechError
+from bench.bounds import Caption, Label
+from bench.datasets.types import Item
+from bench.systems.base import Generator, Role, System
+
+
+class TextSystem(System):
+    """One of the dataset's captions, scored against the others: what people reach, unspoken."""
+
+    kind: Literal["text"]
+    label: Label = "reference text"
+    caption: Caption = 0
+
+    role: ClassVar[Role] = Role.CEILING
+    spoken: ClassVar[bool] = False
+    loss: ClassVar[Literal["", "references", "ASR", "codec"]] = "references"
+
+    def generator(self, device: str) -> Generator:
+        """Raises ValueError: a text is not spoken."""
+        raise ValueError(f"{self.label}: a text is not spoken")
+
+    def transcript(self, item: Item) -> str:
+        """See System."""
+        if self.caption >= len(item.captions):
+            raise SpeechError(f"{item.id}: has no caption {self.caption}")
+        return item.captions[self.caption].text

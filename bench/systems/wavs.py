@@ -1,0 +1,108 @@
+"""Speech that any system has made: a folder of audio files, one an item."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from bench.audio import SpeechError, Wave, read_speech
+from bench.bounds import Label, Note
+from bench.datasets.csvfile import read_rows
+from bench.datasets.types import Item, inside
+from bench.errors import UserError
+from bench.rows import Spoken, ToHear
+from bench.systems.base import RATE, Content, EachItem, Generator, Lookup, System, Variant
+from bench.yamlfile import FilePath, WeightsName
+
+
+class WavsSystem(System):
+    """A folder of audio files, one an item, made by any system.
+
+    A file is found by `file`, in which `{id}` stands for the item's id and `{stem}` for its
+    image's name without suffix, or by `mapping`, a CSV with the columns `item` and `file`.
+    """
+
+    kind: Literal["wavs"]
+    label: Label
+    folder: FilePath
+    file: WeightsName = "{stem}.wav"
+    mapping: FilePath | None = None
+    training: Note = "unknown"
+
+    def generator(self, device: str) -> Generator:
+        """See System."""
+        return WavsGenerator(self)
+
+    def content(self, lookup: Lookup) -> Content:
+        """See System."""
+        return Content({"kind": "wavs", "files": wavs_digest(self, lookup.dataset.items)})
+
+    def sound(self, entry: ToHear) -> tuple[Wave, int]:
+        """See System."""
+        return read_speech(self.folder / entry.row.file, RATE), RATE
+
+    def files(self, items: Sequence[Item]) -> Sequence[Path]:
+        """See System."""
+        return [self.folder / name for name in wav_files(self, items).values()]
+
+
+def wav_files(spec: WavsSystem, items: Iterable[Item]) -> dict[str, str]:
+    """Item id → the file's name below the folder, whether or not it is there.
+
+    Raises UserError for a folder or mapping that cannot be used, or a name that leads outside.
+    """
+    if not spec.folder.is_dir():
+        raise UserError(f"{spec.folder}: no such folder; {spec.label} needs its audio files")
+    listed = _mapping(spec.mapping) if spec.mapping else None
+    names: dict[str, str] = {}
+    for item in items:
+        name = listed.get(item.id) if listed is not None else _named(spec, item)
+        if name is None:
+            continue
+        try:
+            inside(spec.folder, name)
+        except ValueError as error:
+            raise UserError(f"{spec.mapping or spec.label}: {item.id}: {error}") from error
+        names[item.id] = name
+    return names
+
+
+def _named(spec: WavsSystem, item: Item) -> str:
+    return spec.file.replace("{id}", item.id).replace("{stem}", item.image.stem)
+
+
+def _mapping(path: Path) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for line, row in read_rows(path, ("item", "file")):
+        if row["item"] in names:
+            raise UserError(f"{path}:{line}: {row['item'][:80]} is there twice; remove one")
+        if not row["file"]:
+            raise UserError(f"{path}:{line}: {row['item'][:80]} has no file; name one")
+        names[row["item"]] = row["file"]
+    return names
+
+
+def wavs_digest(spec: WavsSystem, items: Iterable[Item]) -> str:
+    """A digest of which file is whose, and of every file's bytes; 16 hex digits."""
+    state = hashlib.sha256()
+    for name, file in wav_files(spec, items).items():
+        path = spec.folder / file
+        state.update(f"{name}\0{file}\0".encode())
+        state.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"missing")
+    return state.hexdigest()[:16]
+
+
+class WavsGenerator(EachItem):
+    """Names the file of each item; it is read where it lies."""
+
+    def __init__(self, spec: WavsSystem) -> None:
+        self.spec = spec
+
+    def one(self, item: Item, variant: Variant) -> Spoken:
+        """A row with the file's name."""
+        name = wav_files(self.spec, [item]).get(item.id)
+        if name is None:
+            raise SpeechError("the mapping has no line for it")
+        if not (self.spec.folder / name).is_file():
+            raise SpeechError(f"{name}: no such file")
+        return Spoken(item.id, "ok", file=name)
