@@ -6,9 +6,7 @@ A row that measured nothing has no grade at all, which is `-`.
 from dataclasses import dataclass
 
 from bench.published import PublishedRow
-from bench.signature import Signature
-
-SAME, NEAR, OTHER, NONE = "✓", "≈", "✗", "-"
+from bench.signature import NEAR, NONE, OTHER, POLICIES, SAME, Signature
 
 
 @dataclass(frozen=True)
@@ -30,28 +28,13 @@ def grade_published(row: PublishedRow, dataset: str, asr: str) -> Grade:
     return Grade(NEAR, "; ".join(reasons))
 
 
-_DECIDES = {
-    "data": "another dataset",
-    "references": "other references",
-    "tokeniser": "another tokeniser",
-    "metrics": "another metric version",
-    "idf": "other document frequencies",
-    "hear": "another part of the speech was heard",
-    "n": "another number of items",
-}
-_NEARLY = {
-    "asr": "another ASR",
-    "normaliser": "another normaliser",
-    "version": "another version of the suite",
-}
-
-
 def grade_measured(one: Signature, other: Signature) -> Grade:
     """A measured row beside another: what differs decides whether they may be ranked."""
-    for fields, mark in ((_DECIDES, OTHER), (_NEARLY, NEAR)):
-        for name, reason in fields.items():
-            if getattr(one, name) != getattr(other, name):
-                return Grade(mark, f"{reason}: {getattr(one, name)}, not {getattr(other, name)}")
+    for mark in (OTHER, NEAR):
+        for name, policy in POLICIES.items():
+            here, there = getattr(one, name), getattr(other, name)
+            if policy.mark == mark and here != there:
+                return Grade(mark, f"{policy.meaning}: {here}, not {there}")
     return Grade(SAME)
 
 

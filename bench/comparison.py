@@ -7,12 +7,13 @@ from typing import Any
 import polars as pl
 
 from bench import taxonomy
-from bench.comparability import NONE, SAME, grade_published
+from bench.comparability import grade_published
 from bench.metrics.base import Score
 from bench.metrics.counted import leading
 from bench.metrics.shipped import METRICS, scores_of
 from bench.pooling import Row, base_of, differences, grade_of, ranked, role
 from bench.published import Published, load_published
+from bench.signature import NONE, SAME
 
 TITLES = {
     "table1": "Table I: systems without a prompt",

@@ -18,21 +18,12 @@ from bench.metrics.counted import leading
 from bench.metrics.shipped import METRICS
 from bench.report.fit import Column, first_fit, numbers, texts
 from bench.report.terminal import draw, make_console, say
+from bench.signature import POLICIES
 from bench.systems.base import Role
 from bench.text import clean
 from bench.yamlfile import Strict
 
-PROTOCOL = (
-    "data",
-    "references",
-    "normaliser",
-    "tokeniser",
-    "metrics",
-    "idf",
-    "asr",
-    "hear",
-    "n",
-)
+PROTOCOL = tuple(name for name, policy in POLICIES.items() if policy.board)
 """The fields of a signature in which all entries of a board agree."""
 _SHOWN = tuple(
     score for m in METRICS if m.against == "references" for score in m.scores if score.kept

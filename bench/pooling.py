@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 
 from bench.cells import Cell
-from bench.comparability import NONE, SAME, Grade, grade_measured, grade_outcome
+from bench.comparability import Grade, grade_measured, grade_outcome
 from bench.metrics.counted import Counted
 from bench.scoring import CellScores
-from bench.signature import Signature
+from bench.signature import NONE, SAME, Signature
 from bench.statistics import Difference, Interval, compare, intervals
 from bench.systems.base import Role
 

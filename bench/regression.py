@@ -5,7 +5,7 @@ else wants more items. Chance has a rate of false alarms that everything in one 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -14,6 +14,7 @@ import polars as pl
 from bench.golden import Golden
 from bench.metrics.base import SHORT, Metric
 from bench.metrics.counted import Counted
+from bench.signature import differing
 from bench.statistics import drawn_differences, sign_test, student
 
 MARGIN_POINTS, MARGIN_SHARE = 0.5, 0.02
@@ -77,19 +78,16 @@ class Rule:
         return ALARM / ((self.scores + 2) * self.cells * self.looks)
 
 
-_SAME = ("data", "references", "normaliser", "tokeniser", "metrics", "idf", "asr", "hear")
-
-
 def incomparable(golden: Golden, head: Golden) -> str:
     """Why a golden cannot judge a run, "" where it can."""
     missing = golden.signatures.keys() ^ head.signatures.keys()
     if missing:
         return f"other cells: {', '.join(sorted(missing))}"
     for name, one in head.signatures.items():
-        for field in _SAME:
-            ours, theirs = getattr(one, field), getattr(golden.signatures[name], field)
-            if ours != theirs:
-                return f"{name}: {field} is {ours}, the golden's {theirs}"
+        ours, theirs = asdict(one), asdict(golden.signatures[name])
+        field = differing(ours, theirs, "gate")
+        if field is not None:
+            return f"{name}: {field} is {ours[field]}, the golden's {theirs[field]}"
         if head.columns[name] != golden.columns[name]:
             return f"{name}: counted by other metrics than the golden's"
     return ""

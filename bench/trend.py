@@ -14,8 +14,8 @@ from typing import Any
 from bench.changepoints import change_points
 from bench.errors import UserError
 from bench.history import Version, versions
-from bench.leaderboard import PROTOCOL
 from bench.published import HEADS
+from bench.signature import POLICIES, read_fields
 
 _ABOUT = ("machine", "processor", "cores", "plan", "runs")
 """What a file of figures says about how they were made."""
@@ -70,8 +70,10 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]
     for row in rows:
         if row["block"] != "measured" or not row["signature"]:
             continue
-        fields = dict(part.partition(":")[::2] for part in row["signature"].split("|")[1:])
-        protocol = "|".join(fields.get(name, "") for name in PROTOCOL)
+        fields = read_fields(row["signature"])
+        protocol = "|".join(
+            fields.get(name, "") for name, policy in POLICIES.items() if policy.stretch
+        )
         for score in HEADS:
             if row.get(score) is not None:
                 yield f"{row['system']} at {row['prompt'] or 0:.0%} / {score}", protocol, row[score]

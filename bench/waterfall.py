@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from bench.cells import Cell
-from bench.comparability import NONE
 from bench.metrics.counted import Counted
 from bench.pooling import Row, ranked
 from bench.scoring import CellScores, Scorer
+from bench.signature import NONE
 from bench.statistics import compare
 from bench.systems.base import Role
 

@@ -26,7 +26,7 @@ def _run(runs: Path, name: str, score: float, **changes: object) -> None:
     (runs / name).mkdir(parents=True)
     cell = {
         "system": "delay [red]",
-        "kind": "pixvox",
+        "role": "system",
         "prompt": 0.0,
         "asr": "whisper",
         "hear": "whole",
@@ -34,7 +34,7 @@ def _run(runs: Path, name: str, score: float, **changes: object) -> None:
         "scores": {m: {"score": score, "low": score - 1, "high": score + 1} for m in SCORES},
         "signature": SIGNATURE | changes,
     }
-    floor = cell | {"system": "silence", "kind": "silence"}
+    floor = cell | {"system": "silence", "role": "floor"}
     summary = {"protocol": {"asr_label": "whisper"}, "cells": [cell, floor]}
     (runs / name / "summary.json").write_text(json.dumps(summary))
 
