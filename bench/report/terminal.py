@@ -12,6 +12,7 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
+from bench.atomic import write_text
 from bench.comparison import TITLES, Protocol
 from bench.report.fit import GAP, Column, first_fit, full_width, numbers, pieces, rich_table, texts
 from bench.report.text import HEADINGS, LEFT, block_title, columns, is_score, notes, plain
@@ -180,4 +181,4 @@ def show_frame(frame: pl.DataFrame, title: str, console: Console) -> None:
 def save_picture(console: Console, title: str, path: Path) -> None:
     """Saves all that a recording console has printed as an SVG that fetches nothing."""
     svg = console.export_svg(title=clean(title))
-    path.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL), encoding="utf-8")
+    write_text(path, re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))
