@@ -87,10 +87,9 @@ def tell(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, 
     pace = "no run here has shown the pace yet" if seconds is None else f"about {seconds:.0f} s"
     damaged = len(run.ledger.damaged)
     if damaged:
-        parts = "part is" if damaged == 1 else "parts are"
-        console.print(
-            f"{damaged} {parts} damaged; a run sets them aside and makes their rows again"
-        )
+        parts, them = ("part is", "it") if damaged == 1 else ("parts are", "them")
+        aside = f"a run sets {them} aside and makes the rows again"
+        console.print(f"{damaged} {parts} damaged; {aside}")
     console.print(
         f"{len(cells)} cells, {len(speeches)} speeches of {items} images: {unspoken} to speak, "
         f"{unheard} to hear; {pace}"
