@@ -17,7 +17,7 @@ from bench.spec import ClusterSpec
 from bench.training.data import Report, spoken_captions
 from bench.training.log import Log, draw, last_row
 from bench.training.spec import CodecJob, PixVoxJob, VisionJob
-from bench.training.stop import Stop, ending
+from bench.training.stop import Stop, ending, sigterm_as_interrupt
 from pixvox.blip import from_blip
 from pixvox.codec import Codec
 from pixvox.configuration import PixVoxConfig
@@ -161,7 +161,8 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     # In the driver first, so that bad input is one line and caches are written once.
     prepare(job, ending(report, stop))
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
-    with ray_session(ClusterSpec(address=job.address)):
+    # Once more inside, for Ray has SIGTERM end its driver.
+    with ray_session(ClusterSpec(address=job.address)), sigterm_as_interrupt():
         import ray
 
         resources = ray.cluster_resources()

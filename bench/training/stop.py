@@ -16,18 +16,24 @@ Stop = Callable[[], bool]
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
-    """As `stoppable`, and for SIGTERM as for Ctrl-C: schedulers send it before they kill."""
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Has SIGTERM do what Ctrl-C does; schedulers send it before they kill."""
 
-    def as_interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    with stoppable() as asked:
-        before = signal.signal(signal.SIGTERM, as_interrupt)
-        try:
-            yield asked
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Gives a question: was Ctrl-C pressed, or SIGTERM sent? A second one ends at once."""
+    with stoppable() as asked, sigterm_as_interrupt():
+        yield asked
 
 
 def ending(report: Report, stop: Stop) -> Report:
