@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bench.atomic import write_bytes
+
 Wave = npt.NDArray[np.float32]
 
 
@@ -84,5 +86,4 @@ def write_wav(path: Path, wave: Wave, rate: int) -> None:
 
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(wave, -1, 1), rate, subtype="PCM_16", format="WAV")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(buffer.getvalue())
+    write_bytes(path, buffer.getvalue())

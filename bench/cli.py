@@ -56,7 +56,7 @@ def _parser() -> Parser:
     trend.add_argument("--only", default="", help="figures that have this in their name")
     trend.add_argument("--plot", type=path, help="draw them: an .svg or .png")
     board = commands.add_parser("leaderboard", help="keep scores of one protocol, best first")
-    board.add_argument("what", choices=("add", "show"))
+    board.add_argument("what", choices=("add", "show", "verify"))
     board.add_argument("run", type=name, nargs="?", help="the run's name, to add it")
     board.add_argument("--board", type=path, default=Path("results/leaderboard.jsonl"))
     board.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
@@ -142,18 +142,26 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from bench.atomic import disk_errors
     from bench.errors import bad_input
     from bench.lock import locked
     from bench.progress import progress, quiet_libraries
     from bench.training.pixvox import state_folder
     from bench.training.run import RUNNERS
     from bench.training.spec import TrainingJob
+    from bench.training.stop import kept, stopping
     from bench.yamlfile import parse
 
     job = parse(arguments.job, TrainingJob)
     quiet_libraries()
-    with locked(state_folder(job)), bad_input(), progress() as report:
-        RUNNERS[type(job)](job, report)
+    folder = state_folder(job)
+    with bad_input(), disk_errors(folder), locked(folder), stopping() as stop:
+        try:
+            with progress() as report:
+                RUNNERS[type(job)](job, report, stop)
+        except KeyboardInterrupt:
+            print(kept(folder), file=sys.stderr)
+            raise
     print(f"weights: {job.output}")
     return 0
 
@@ -214,8 +222,10 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     from bench import leaderboard
     from bench.errors import UserError
 
-    if arguments.what == "show":
-        return leaderboard.show(arguments.board)
+    if arguments.what in ("show", "verify"):
+        return {"show": leaderboard.show, "verify": leaderboard.verify}[arguments.what](
+            arguments.board
+        )
     if arguments.run is None:
         raise UserError("leaderboard add: name the run; pixvox runs list shows them")
     return leaderboard.add(arguments.runs / arguments.run, arguments.board)
@@ -223,14 +233,17 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
 
 def _runs(arguments: argparse.Namespace) -> int:
     from bench import runs
+    from bench.atomic import disk_errors
     from bench.errors import UserError
 
     if arguments.what == "list":
-        return runs.listing(arguments.runs)
+        with disk_errors(arguments.runs):
+            return runs.listing(arguments.runs)
     if arguments.name is None:
         raise UserError(f"runs {arguments.what}: name a run; pixvox runs list shows them")
     commands = {"show": runs.show, "verify": runs.verify, "prune": runs.prune}
-    return commands[arguments.what](arguments.runs, arguments.name)
+    with disk_errors(arguments.runs):
+        return commands[arguments.what](arguments.runs, arguments.name)
 
 
 def _model(arguments: argparse.Namespace) -> int:

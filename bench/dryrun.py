@@ -3,13 +3,20 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter, ValidationError
+
+from bench.atomic import write_text
 from bench.cells import Cell
+from bench.errors import UserError
 from bench.evaluation import Evaluation
 from bench.report.fit import numbers, texts
 from bench.report.terminal import draw, make_console
 from bench.sweep import AXES, axes_of
+from bench.yamlfile import read_small
+
+_Rates = dict[str, Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]]
 
 _RATES = "rates.json"
 _TEXTS = ("system", "hear", "asr")
@@ -19,10 +26,10 @@ _TEXTS = ("system", "hear", "asr")
 def read_rates(runs: Path) -> dict[str, float]:
     """Seconds a transcript took on this machine, by ASR; nothing where the file is unreadable."""
     try:
-        found = json.loads((runs / _RATES).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        found = TypeAdapter(_Rates).validate_json(read_small(runs / _RATES, 1_000_000), strict=True)
+    except (UserError, ValidationError):
         return {}
-    return {str(k): float(v) for k, v in found.items()} if isinstance(found, dict) else {}
+    return dict(found)
 
 
 def keep_rate(runs: Path, cells: Sequence[Cell], rows: int, seconds: float) -> None:
@@ -32,7 +39,7 @@ def keep_rate(runs: Path, cells: Sequence[Cell], rows: int, seconds: float) -> N
         # Of a mixed run nobody knows who took how long; of a few rows most is start-up.
         return
     rates = read_rates(runs) | {labels.pop(): seconds / rows}
-    (runs / _RATES).write_text(json.dumps(rates, indent=1) + "\n", encoding="utf-8")
+    write_text(runs / _RATES, json.dumps(rates, indent=1) + "\n")
 
 
 def predicted(cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]) -> float | None:
@@ -78,6 +85,11 @@ def tell(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, 
     unspoken = sum(items - run.spoken[key].count for key in speeches)
     seconds = predicted(cells, run, rates)
     pace = "no run here has shown the pace yet" if seconds is None else f"about {seconds:.0f} s"
+    damaged = len(run.ledger.damaged)
+    if damaged:
+        parts, them = ("part is", "it") if damaged == 1 else ("parts are", "them")
+        aside = f"a run sets {them} aside and makes the rows again"
+        console.print(f"{damaged} {parts} damaged; {aside}")
     console.print(
         f"{len(cells)} cells, {len(speeches)} speeches of {items} images: {unspoken} to speak, "
         f"{unheard} to hear; {pace}"

@@ -1,8 +1,10 @@
 """Figures as files: the same figure gives the same bytes, whatever a label holds."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.atomic import write_bytes
 from bench.errors import UserError
 from bench.text import clean
 
@@ -26,5 +28,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
         raise UserError(f"{path}: not a format of figures; name an .svg, .png or .pdf")
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     # Matplotlib's SVGs hold the time, and names drawn at random.
+    drawn = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "pixvox"}):
-        figure.savefig(path, metadata=dates.get(path.suffix))
+        figure.savefig(drawn, format=path.suffix[1:], metadata=dates.get(path.suffix))
+    write_bytes(path, drawn.getvalue())

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from bench.atomic import parquet, write_bytes
 from bench.errors import UserError
 from bench.ledger import Ledger
 from bench.metrics.base import Array, Metric
@@ -121,14 +122,9 @@ def write_golden(golden: Golden, folder: Path) -> Path:
         "signatures": {name: asdict(s) for name, s in golden.signatures.items()},
         "columns": golden.columns,
     }
-    buffer = io.BytesIO()
-    golden.rows.write_parquet(buffer, metadata={"golden": json.dumps(facts, sort_keys=True)})
-    data = buffer.getvalue()
-    folder.mkdir(parents=True, exist_ok=True)
+    data = parquet(golden.rows, {"golden": json.dumps(facts, sort_keys=True)})
     path = folder / f"{golden.job}-{hashlib.sha256(data).hexdigest()[:12]}.parquet"
-    partial = path.with_suffix(".part")
-    partial.write_bytes(data)
-    partial.replace(path)
+    write_bytes(path, data, durable=True)
     return path
 
 

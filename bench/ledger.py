@@ -1,30 +1,65 @@
 """What is done, durably: rows in parts that are whole or not there.
 
-A part is written to a temporary file, synced, and renamed to a name that holds its digest. A part
-that no longer has its digest is set aside and its rows count as not done. Resuming is a question
-to the ledger; tables and pages are derived from it and can be thrown away.
+A part is written to a temporary file, synced, and renamed to a name that holds its digest; it says
+itself which stage and key it belongs to. A part that is not what its name and place promise is
+damaged: a driver sets it aside, and its rows count as not done. Resuming is a question to the
+ledger; tables and pages are derived from it and can be thrown away.
 """
 
 import hashlib
 import io
 import os
+import re
+import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from bench.atomic import parquet, write_bytes
 from bench.errors import UserError
-from bench.lock import locked
+from bench.lock import Lock, locked
 
 STAGES = ("spoken", "heard")
+PART = re.compile(r"part-([0-9a-f]{32})\.parquet")
+_BELONGS = "pixvox.part"
+"""What a part's own metadata call its stage and key."""
 _JOINED = 256
 
 
-def is_whole(path: Path, data: bytes) -> bool:
-    """Whether a part's bytes are those that its name promises."""
-    return hashlib.sha256(data).hexdigest()[:32] == path.stem.removeprefix("part-")
+@dataclass(frozen=True)
+class Part:
+    """One file of a ledger: its rows, or why it is damaged."""
+
+    path: Path
+    bytes: int
+    rows: pl.DataFrame | None
+    fault: str = ""
+
+
+def read_part(path: Path, stage: str, key: str) -> Part | None:
+    """Reads a part and changes nothing; None where a driver has just set it aside."""
+    try:
+        # Whatever has the name of a part is opened only where opening it cannot wait.
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return Part(path, 0, None, "is no file")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if f"part-{hashlib.sha256(data).hexdigest()[:32]}.parquet" != path.name:
+        return Part(path, len(data), None, "its bytes are not those that its name promises")
+    if not (data.startswith(b"PAR1") and data.endswith(b"PAR1")):
+        return Part(path, len(data), None, "is no Parquet file")
+    try:
+        belongs = pl.read_parquet_metadata(io.BytesIO(data)).get(_BELONGS, "")
+        if belongs != f"{stage}/{key}":
+            return Part(path, len(data), None, f"belongs to {belongs or 'no ledger'}")
+        return Part(path, len(data), pl.read_parquet(io.BytesIO(data)))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
+        return Part(path, len(data), None, "is no whole Parquet file")
 
 
 def final(rows: pl.DataFrame) -> pl.DataFrame:
@@ -34,54 +69,62 @@ def final(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 class Ledger:
-    """The rows of one run, by stage and key."""
+    """The rows of one run, by stage and key. Reading changes nothing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.damaged: list[Path] = []
+        self.damaged: dict[Path, str] = {}
+        self._lock: Lock | None = None
 
     def _parts(self, stage: str, key: str) -> Path:
         return self.folder / stage / key
 
-    def lock(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def lock(self) -> Iterator[None]:
         """Keeps the ledger for one driver (see locked)."""
-        return locked(self.folder)
+        with locked(self.folder) as self._lock:
+            try:
+                yield
+            finally:
+                self._lock = None
 
     def append(self, stage: str, key: str, rows: pl.DataFrame) -> None:
-        """Commits rows as one part."""
-        folder = self._parts(stage, key)
-        folder.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        rows.write_parquet(buffer)
-        data = buffer.getvalue()
+        """Commits rows as one part; raises RunFailed where the ledger is not there any more."""
+        if self._lock is not None:
+            self._lock.check()
+        data = parquet(rows, {_BELONGS: f"{stage}/{key}"})
         name = f"part-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
-        partial = folder / f".{name}.{os.getpid()}"
-        with partial.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(folder / name)
-        descriptor = os.open(folder, os.O_RDONLY)
+        write_bytes(self._parts(stage, key) / name, data, durable=True)
+
+    def names(self, stage: str, key: str) -> list[Path]:
+        """Whatever has the name of a part, in order."""
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            with os.scandir(self._parts(stage, key)) as found:
+                return sorted(Path(one.path) for one in found if PART.fullmatch(one.name))
+        except FileNotFoundError:
+            return []
 
     def parts(self, stage: str, key: str, schema: dict[str, Any]) -> Iterator[pl.DataFrame]:
-        """The committed parts, one at a time; damaged ones are set aside.
+        """The committed parts, one at a time; the damaged ones are left out and remembered.
 
         Raises UserError for a part with other columns, which another version wrote.
         """
-        for path in sorted(self._parts(stage, key).glob("part-*.parquet")):
-            data = path.read_bytes()
-            if not is_whole(path, data):
-                path.replace(path.with_suffix(".damaged"))
-                self.damaged.append(path)
+        for path in self.names(stage, key):
+            part = read_part(path, stage, key)
+            if part is None:
                 continue
-            part = pl.read_parquet(io.BytesIO(data))
-            if part.schema != pl.Schema(schema):
+            if part.rows is None:
+                self.damaged[path] = part.fault
+                continue
+            if part.rows.schema != pl.Schema(schema):
                 raise UserError(f"{path}: another version wrote this; move the run away")
-            yield part
+            yield part.rows
+
+    def set_aside(self) -> None:
+        """Moves damaged parts out of the way, so that their rows are made again."""
+        for path in self.damaged:
+            path.replace(path.with_suffix(".damaged"))
+        self.damaged = {}
 
     def rows(self, stage: str, key: str, schema: dict[str, Any]) -> pl.DataFrame:
         """All committed rows, one an item (see `final`)."""

@@ -15,10 +15,26 @@ class Progress(Protocol):
     def __call__(self, what: str, done: int, total: int) -> None: ...
 
 
+def duration(seconds: float) -> str:
+    """A duration for people: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def pace(done: int, seconds: float, left: int) -> str:
+    """How fast, and how long the rest takes at that pace; "" where nothing shows it yet."""
+    if done < 1 or seconds <= 0:
+        return ""
+    rate = f"{done / seconds:.3g}/s" if done >= seconds else f"{seconds / done:.3g} s each"
+    return f", {rate}" + (f", about {duration(seconds * left / done)} left" if left > 0 else "")
+
+
 class _Lines:
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
         self._said: dict[str, tuple[int, int]] = {}
+        self._first: dict[str, tuple[float, int]] = {}
         self._start = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int) -> None:
@@ -29,7 +45,9 @@ class _Lines:
             return
         self._last[stage] = now
         self._said[stage] = (done, total)
-        print(f"[{now - self._start:6.0f} s] {what}: {done}/{total}", file=sys.stderr, flush=True)
+        begun, before = self._first.setdefault(stage, (now, done))
+        line = f"[{now - self._start:6.0f} s] {what}: {done}/{total}"
+        print(line + pace(done - before, now - begun, total - done), file=sys.stderr, flush=True)
 
 
 def quiet_libraries() -> None:
@@ -47,11 +65,19 @@ def progress() -> Iterator[Progress]:
         return
     from rich import progress as bars
     from rich.console import Console
+    from rich.text import Text
+
+    class Pace(bars.ProgressColumn):
+        """How many a second."""
+
+        def render(self, task: bars.Task) -> Text:
+            return Text(f"{task.speed:.3g}/s" if task.speed else "")
 
     columns = (
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
+        Pace(),
         bars.TimeElapsedColumn(),
         bars.TimeRemainingColumn(),
     )

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
+from bench.atomic import parquet, write_bytes, write_text
 from bench.comparison import Protocol, comparison
 from bench.datasets.types import Dataset
 from bench.metrics.base import ALWAYS
@@ -44,7 +45,7 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
         )
         for s in scores
     ]
-    pl.concat(frames).write_parquet(folder / "rows.parquet")
+    write_bytes(folder / "rows.parquet", parquet(pl.concat(frames)))
 
 
 def _summary(job: Job, protocol: Protocol, scores: Sequence[CellScores]) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def write_report(
         files.write_frame(tests, "tests", "Every system against the first of its prompt", tables)
     sweep = tidy(scores)
     everything = pl.concat([sweep, tidy(others)])
-    everything.write_parquet(folder / "scores.parquet")
+    write_bytes(folder / "scores.parquet", parquet(everything))
     if len(job.asrs) > 1 or others:
         own = (asr, job.scoring.normalisers[0])
         title = f"What depends on the listener: beside {own[0]}, normaliser {own[1]}"
@@ -167,6 +168,6 @@ def write_report(
         files.write_frame(pivot(sweep), "sweep", "The sweep, means over seeds", tables)
         plot(sweep, tables / "sweep.svg")
     _print(shown, f"pixvox run {job.name}", tables / "tables.svg")
-    (tables / "model-index.yaml").write_text(hub.model_index(rows, protocol), encoding="utf-8")
+    write_text(tables / "model-index.yaml", hub.model_index(rows, protocol))
     text = json.dumps(_summary(job, protocol, scores), indent=1)
-    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "summary.json", text + "\n")

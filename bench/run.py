@@ -8,22 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.atomic import disk_errors
 from bench.cells import Cell
 from bench.comparison import Protocol
 from bench.completion import make_whole
 from bench.datasets.types import Dataset
 from bench.dryrun import keep_rate, read_rates, tell
-from bench.errors import UserError
+from bench.errors import RunFailed, UserError
 from bench.evaluation import Evaluation
 from bench.expansion import expand
 from bench.interrupt import stoppable
 from bench.ledger import Ledger
-from bench.manifest import read_manifest
+from bench.links import refuse_links
+from bench.manifest import ManifestCell, read_manifest, write_manifest
 from bench.preflight import check_classes, missing_files
 from bench.progress import progress
 from bench.results import write_report, write_rows
 from bench.scoring import CellScores, Scorer
 from bench.spec import AsrSpec, Flickr8kSpec, Job, ScenesSpec
+from bench.speech import restore
 from bench.text import clean
 from bench.yamlfile import parse
 
@@ -44,28 +47,25 @@ def load_dataset(job: Job) -> Dataset:
 def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
     """Writes what the run is: its job, and which cell each ledger key belongs to."""
     before = read_manifest(folder)
-    known = {cell["heard_key"] for cell in before["cells"]} if before else set()
-    spoken = {cell["speech_key"] for cell in before["cells"]} if before else set()
+    known = {cell.heard_key for cell in before.cells} if before else set()
+    spoken = {cell.speech_key for cell in before.cells} if before else set()
     for cell in cells:
         if known and cell.heard_key not in known:
             same = "; its speech is there already" if cell.speech_key in spoken else ""
             print(f"{cell.name}: a new cell, nothing of the old ones is mixed with it{same}")
     rows = [
-        {
-            "cell": cell.slug,
-            "system": cell.label,
-            "prompt": cell.prompt,
-            "asr": cell.asr.label if cell.asr else "",
-            "hear": cell.hear,
-            "speech_key": cell.speech_key,
-            "heard_key": cell.heard_key,
-        }
+        ManifestCell(
+            cell=cell.slug,
+            system=cell.label,
+            prompt=cell.prompt,
+            asr=cell.asr.label if cell.asr else "",
+            hear=cell.hear,
+            speech_key=cell.speech_key,
+            heard_key=cell.heard_key,
+        )
         for cell in cells
     ]
-    text = json.dumps({"job": json.loads(job.model_dump_json()), "cells": rows}, indent=1)
-    partial = folder / ".run.json.part"
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(folder / "run.json")
+    write_manifest(folder, json.loads(job.model_dump_json()), rows)
 
 
 def _asr_text(asr: AsrSpec, facts: dict[str, Any]) -> str:
@@ -74,16 +74,23 @@ def _asr_text(asr: AsrSpec, facts: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A job that can be run: its data, cells, ASR models, and what its ledger has."""
+class Planned:
+    """A job that can be run: its data, cells and ASR models, and where its run is kept."""
 
     job: Job
     path: Path
     folder: Path
+    limit: int | None
     dataset: Dataset
     cells: list[Cell]
     checkpoints: dict[AsrSpec, Path]
     facts: dict[AsrSpec, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Prepared(Planned):
+    """A job that can be run, and what its ledger has."""
+
     evaluation: Evaluation
 
     @property
@@ -92,36 +99,53 @@ class Prepared:
         return len(self.evaluation.items) * len(self.cells)
 
 
-def _prepared(path: Path, job: Job, folder: Path, ledger: Ledger, limit: int | None) -> Prepared:
+def _planned(path: Path, runs: Path, limit: int | None) -> Planned:
     from bench.listening.choice import asr_facts, locate
 
+    job: Job = parse(path, Job)
+    limit = limit if limit is not None else job.limit
+    if limit is not None and limit < 1:
+        raise UserError(f"{path}: limit {limit}: take at least one item")
     dataset = load_dataset(job)
     if not dataset.items:
         raise UserError(f"{path}: dataset: the split has no items")
     checkpoints = {asr: locate(asr) for asr in job.asrs}
     facts = {asr: asr_facts(asr, weights) for asr, weights in checkpoints.items()}
     cells = expand(job, dataset, list(facts.items()))
-    evaluation = Evaluation(job, dataset, limit, cells, ledger, folder / "speech")
-    return Prepared(job, path, folder, dataset, cells, checkpoints, facts, evaluation)
+    return Planned(job, path, runs / job.name, limit, dataset, cells, checkpoints, facts)
+
+
+def _with_rows(planned: Planned, ledger: Ledger) -> Prepared:
+    """A job and what its run has; the ledger is only read."""
+    evaluation = Evaluation(
+        planned.job,
+        planned.dataset,
+        planned.limit,
+        planned.cells,
+        ledger,
+        planned.folder / "speech",
+    )
+    return Prepared(**vars(planned), evaluation=evaluation)
 
 
 @contextmanager
 def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
     """A job with its run's folder locked for this process.
 
-    Raises UserError for a job that cannot be run, or while another driver runs it.
+    Raises UserError for a job that cannot be run, or while another driver runs it, and RunFailed
+    where the disk is full or cannot be written.
     """
-    job: Job = parse(path, Job)
-    limit = limit if limit is not None else job.limit
-    if limit is not None and limit < 1:
-        raise UserError(f"{path}: limit {limit}: take at least one item")
-    folder = runs / job.name
-    ledger = Ledger(folder / "ledger")
-    with ledger.lock():
-        ready = _prepared(path, job, folder, ledger, limit)
-        for part in ledger.damaged:
-            print(f"{clean(str(part))}: damaged; set aside, its rows are made again")
-        yield ready
+    with disk_errors(runs):
+        # First, so that a job that cannot be run leaves no empty run.
+        planned = _planned(path, runs, limit)
+        refuse_links(planned.folder)
+        ledger = Ledger(planned.folder / "ledger")
+        with ledger.lock():
+            ready = _with_rows(planned, ledger)
+            for part, fault in ledger.damaged.items():
+                print(clean(f"{part}: damaged; set aside, its rows are made again: {fault}"))
+            ledger.set_aside()
+            yield ready
 
 
 def complete(ready: Prepared, runs: Path) -> None:
@@ -161,12 +185,12 @@ def run_job(
     done but told. Raises UserError as `opened` does, and for rows that are not there to score.
     """
     started = time.monotonic()
+    if dry:
+        with disk_errors(runs):
+            _tell(_planned(path, runs, limit), runs)
+        return 0
     with opened(path, runs, limit) as ready:
-        for line in missing_files(ready.evaluation.items, ready.dataset.items, ready.cells):
-            print(f"{ready.job.name}: {line}")
-        if dry:
-            tell(ready.job.name, ready.cells, ready.evaluation, read_rates(runs))
-            return 0
+        _say_missing(ready)
         for name, reason in ready.dataset.unusable:
             print(clean(f"{name}: cannot be scored: {reason}"))
         missing = ready.evaluation.missing
@@ -182,6 +206,19 @@ def run_job(
             f"{failed} failed; {time.monotonic() - started:.0f} s"
         )
     return 0
+
+
+def _tell(planned: Planned, runs: Path) -> None:
+    """Says what there is to do. Nothing is written or locked, and a driver may be at work."""
+    refuse_links(planned.folder)
+    ready = _with_rows(planned, Ledger(planned.folder / "ledger"))
+    _say_missing(ready)
+    tell(planned.job.name, planned.cells, ready.evaluation, read_rates(runs))
+
+
+def _say_missing(ready: Prepared) -> None:
+    for line in missing_files(ready.evaluation.items, ready.dataset.items, ready.cells):
+        print(f"{ready.job.name}: {line}")
 
 
 def _report(ready: Prepared) -> int:
@@ -201,6 +238,12 @@ def _report(ready: Prepared) -> int:
         len(dataset.unusable),
     )
     tables = [(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+    with progress() as report:
+        made = restore(ready.evaluation, {cell.name: t for cell, t in tables}, report)
+    if made:
+        print(f"{job.name}: {made} missing files of speech made again from the ledger")
+    for part, fault in ready.evaluation.ledger.damaged.items():
+        raise RunFailed(f"{part}: damaged while the run was on ({fault}); run the job again")
     cache = ready.folder / "cache"
     others: list[CellScores] = []
     for name in job.scoring.normalisers[1:]:

@@ -11,8 +11,15 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """Writes a training state beside `path` and moves it there in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.part")
-    torch.save(state, partial)
-    partial.replace(path)
+    try:
+        with partial.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def load_state(path: Path) -> dict[str, Any] | None:

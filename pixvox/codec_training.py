@@ -7,7 +7,7 @@ normalised by the target's norm) plus waveform L1 and commitment.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,11 +150,13 @@ def train_codec(
     plan: CodecTraining,
     folder: Path,
     fresh: bool = True,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[CodecStep]:
     """Trains `codec` on mono waveforms at its own rate, yielding after every step.
 
     A `fresh` codec has its weights initialised first; another goes on from those that it has.
-    The state is written to `folder/state.pt`; the same call goes on from it.
+    The state is written to `folder/state.pt`; the same call goes on from it. Where `stop` says so
+    after a step, it is written and the training ends there.
     """
     state = folder / "state.pt"
     optimiser = torch.optim.AdamW(codec.parameters(), lr=plan.learning_rate, betas=(0.8, 0.99))
@@ -194,8 +196,11 @@ def train_codec(
         for group in optimiser.param_groups:
             group["lr"] = cosine(step, plan.steps, plan.learning_rate, plan.warmup)
         optimiser.step()
-        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
+        stopping = stop()
+        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps or stopping:
             saved = {"codec": codec.state_dict(), "optimiser": optimiser.state_dict()}
             save_state(state, saved | {"step": step + 1})
         yield CodecStep(step + 1, loss.item())
+        if stopping:
+            return
     codec.eval()

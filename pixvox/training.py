@@ -6,7 +6,7 @@ rounding and dropout.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -193,14 +193,20 @@ def _identity(model: PixVoxLM, data: SpokenCaptions, plan: Training) -> str:
 
 
 def train(
-    model: PixVoxLM, data: SpokenCaptions, validation: SpokenCaptions, plan: Training, folder: Path
+    model: PixVoxLM,
+    data: SpokenCaptions,
+    validation: SpokenCaptions,
+    plan: Training,
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
     """Trains in place, yielding after every step; ends with the best weights in the model.
 
     `folder/state.pt` is the last checkpoint: the same call goes on from it with the same batches
     and dropout as an unbroken run. `folder/best.pt` holds the weights of the lowest validation
-    loss so far. Every worker calls this with the same arguments; the first writes. Raises
-    WeightsError where the checkpoint is another training's.
+    loss so far. Every worker calls this with the same arguments; the first writes. Where any
+    worker's `stop` says so, all end after the same step, with a checkpoint of it and the weights
+    of that step in the model. Raises WeightsError where the checkpoint is another training's.
     """
     rank, size = _world()
     device = next(model.parameters()).device
@@ -253,14 +259,18 @@ def train(
                 best = sum(checked)
                 if rank == 0:
                     save_state(folder / "best.pt", {"model": model.state_dict()})
-        losses_seen = tuple(_summed(seen).tolist())
+        # One message for both, so that all workers stop after the same step.
+        *each, asked = _summed(torch.cat([seen, seen.new_tensor([float(stop())])])).tolist()
+        losses_seen = tuple(each)
         yield Step(step + 1, sum(losses_seen) / len(losses_seen), losses_seen, checked)
         # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
-        if rank == 0 and ((step + 1) % plan.checkpoint_every == 0 or last):
+        if rank == 0 and ((step + 1) % plan.checkpoint_every == 0 or last or asked):
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
             save_state(
                 folder / "state.pt", state | {"step": step + 1, "best": best, "identity": identity}
             )
+        if asked and not last:
+            return
     if rank == 0 and (chosen := load_state(folder / "best.pt")) is not None:
         model.load_state_dict(chosen["model"])
     model.eval()

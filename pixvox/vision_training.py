@@ -6,7 +6,7 @@ Joulin et al. 2016, "Learning Visual Features from Large Weakly Supervised Data"
 paper's recipe, PixVoxLM then keeps it frozen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +49,18 @@ def word_targets(captions: Sequence[Sequence[str]], least: int = 20) -> tuple[li
 
 
 def pretrain(
-    vision: BlipVisionModel, images: Tensor, shares: Tensor, plan: VisionTraining, folder: Path
+    vision: BlipVisionModel,
+    images: Tensor,
+    shares: Tensor,
+    plan: VisionTraining,
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, float]]:
     """Trains `vision` on images `[I, 3, H, W]` (uint8) and word shares `[I, W]`, in place.
 
     Yields every step's number and loss: binary cross entropy, in nats a picture. The state is
-    written to `folder/state.pt`; the same call goes on from it.
+    written to `folder/state.pt`; the same call goes on from it. Where `stop` says so after a step,
+    it is written and the training ends there.
     """
     torch.manual_seed(plan.seed)
     reader = nn.Linear(vision.config.hidden_size, shares.shape[1])
@@ -82,9 +88,12 @@ def pretrain(
         for group in optimiser.param_groups:
             group["lr"] = cosine(step, plan.steps, plan.learning_rate, plan.warmup)
         optimiser.step()
-        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
+        stopping = stop()
+        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps or stopping:
             state = {"vision": vision.state_dict(), "reader": reader.state_dict()}
             state |= {"optimiser": optimiser.state_dict()}
             save_state(folder / "state.pt", state | {"step": step + 1})
         yield step + 1, loss.item()
+        if stopping:
+            return
     vision.eval()

@@ -1,6 +1,7 @@
 """The two kinds of actor: speakers hold a model, listeners hold a codec and an ASR model."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from bench.audio import SpeechError, Wave, resample, write_wav
@@ -73,7 +74,10 @@ class ListenerActor:
                 done[name] = HeardRow(name, "failed", str(error))
                 continue
             if entry.keep is not None:
-                write_wav(entry.keep, wave, rate)
+                # For people only; what a full disk or another machine's keeps from being written
+                # the driver makes again from the ledger.
+                with suppress(OSError):
+                    write_wav(entry.keep, wave, rate)
             done[name] = HeardRow(name, "ok", seconds=len(wave) / rate, peak=float(abs(wave).max()))
             waves.append(resample(wave, rate, SAMPLE_RATE))
             names.append(name)

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from bench.atomic import write_text
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -54,8 +56,7 @@ def save(figures: Mapping[str, Any], path: Path | None) -> None:
     facts = dict(figures)
     if "machine" not in facts:
         facts |= {"processor": processor(), "cores": os.cpu_count()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(facts, indent=1) + "\n")
 
 
 def wait(device: torch.device) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.atomic import parquet, write_bytes, write_text
 from bench.comparison import TITLES, Protocol
 from bench.report.latex import latex
 from bench.report.text import (
@@ -89,12 +90,11 @@ def csv(frame: pl.DataFrame) -> str:
 
 def write(frame: pl.DataFrame, table: str, protocol: Protocol, folder: Path) -> None:
     """Writes a table into a folder as `TABLE.md`, `.tex`, `.csv`, `.json` and `.parquet`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{table}.md").write_text(markdown(frame, table, protocol), encoding="utf-8")
-    (folder / f"{table}.tex").write_text(latex(frame, table, protocol), encoding="utf-8")
-    (folder / f"{table}.csv").write_text(csv(frame), encoding="utf-8")
-    frame.write_json(folder / f"{table}.json")
-    frame.write_parquet(folder / f"{table}.parquet")
+    write_text(folder / f"{table}.md", markdown(frame, table, protocol))
+    write_text(folder / f"{table}.tex", latex(frame, table, protocol))
+    write_text(folder / f"{table}.csv", csv(frame))
+    write_text(folder / f"{table}.json", frame.write_json())
+    write_bytes(folder / f"{table}.parquet", parquet(frame))
 
 
 def remove(table: str, folder: Path) -> None:
@@ -105,6 +105,6 @@ def remove(table: str, folder: Path) -> None:
 
 def write_frame(frame: pl.DataFrame, name: str, title: str, folder: Path) -> None:
     """Writes any small frame as Markdown, CSV and Parquet."""
-    (folder / f"{name}.md").write_text(plain_markdown(frame, title), encoding="utf-8")
-    (folder / f"{name}.csv").write_text(csv(frame), encoding="utf-8")
-    frame.write_parquet(folder / f"{name}.parquet")
+    write_text(folder / f"{name}.md", plain_markdown(frame, title))
+    write_text(folder / f"{name}.csv", csv(frame))
+    write_bytes(folder / f"{name}.parquet", parquet(frame))

@@ -12,6 +12,7 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
+from bench.atomic import write_text
 from bench.comparison import TITLES, Protocol, heads
 from bench.metrics.base import ALWAYS, SHORT
 from bench.metrics.shipped import METRICS, scores_of
@@ -187,4 +188,4 @@ def show_frame(frame: pl.DataFrame, title: str, console: Console) -> None:
 def save_picture(console: Console, title: str, path: Path) -> None:
     """Saves all that a recording console has printed as an SVG that fetches nothing."""
     svg = console.export_svg(title=clean(title))
-    path.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL), encoding="utf-8")
+    write_text(path, re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))

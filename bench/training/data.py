@@ -19,6 +19,7 @@ from bench.datasets.scenes.load import read_scenes
 from bench.datasets.types import Item, text_lines
 from bench.errors import UserError
 from bench.training.spec import Data, ScenesData
+from pixvox.checkpoint import save_state
 from pixvox.codec import Codec
 from pixvox.digests import WeightsError, file_digest, load_pickle
 from pixvox.images import ImageError, load_pixels, normalise
@@ -95,13 +96,16 @@ def _units(spoken: Sequence[Spoken], codec: Codec, cache: Path, report: Report) 
     known = _known(file)
     keys = [_content(one.speech) for one in spoken]
     missing = {k: one.speech for k, one in zip(keys, spoken, strict=True) if k not in known}
-    for number, (key, speech) in enumerate(missing.items(), 1):
-        known[key] = codec.encode(read_wave(speech, codec.sample_rate)).to(torch.int16)
-        report("units", number, len(missing))
-        if number % _SAVE_EVERY == 0 or number == len(missing):
-            partial = file.with_suffix(f".{os.getpid()}.part")
-            torch.save(known, partial)
-            partial.replace(file)
+    try:
+        for number, (key, speech) in enumerate(missing.items(), 1):
+            known[key] = codec.encode(read_wave(speech, codec.sample_rate)).to(torch.int16)
+            report("units", number, len(missing))
+            if number % _SAVE_EVERY == 0:
+                save_state(file, known)
+    finally:
+        # Stopped or not, what was encoded is kept.
+        if missing:
+            save_state(file, known)
     return [known[key].long() for key in keys]
 
 
@@ -132,18 +136,29 @@ def _images(
     if not file.exists():
         partial = file.with_suffix(f".{os.getpid()}.part")
         rows: npt.NDArray[Any] | None = None
-        for number, path in enumerate(paths):
-            row = _image(path, size, model, frozen)
-            if rows is None:
-                shape = (len(paths), *row.shape)
-                rows = np.lib.format.open_memmap(partial, "w+", row.dtype, shape)
-            rows[number] = row
-            report("pictures", number + 1, len(paths))
-        assert isinstance(rows, np.memmap)
-        rows.flush()
-        partial.replace(file)
+        try:
+            for number, path in enumerate(paths):
+                row = _image(path, size, model, frozen)
+                if rows is None:
+                    rows = _mapped(partial, row.dtype, (len(paths), *row.shape))
+                rows[number] = row
+                report("pictures", number + 1, len(paths))
+            assert isinstance(rows, np.memmap)
+            rows.flush()
+            partial.replace(file)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
     mapped: npt.NDArray[Any] = np.load(file, mmap_mode="r")
     return mapped
+
+
+def _mapped(path: Path, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """A new memory-mapped array whose room on the disk is there: else writing to it would kill."""
+    rows: npt.NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    return rows
 
 
 @torch.inference_mode()

@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.atomic import write_text
+
 
 class Log:
     """`log.jsonl` in a folder. Steps that a resumed run takes again replace their old lines."""
@@ -20,9 +22,7 @@ class Log:
         if self._fresh and self._path.exists():
             kept = [line for line in read_log(self._path) if line["step"] < row["step"]]
             text = "".join(json.dumps(line) + "\n" for line in kept)
-            partial = self._path.with_suffix(".part")
-            partial.write_text(text)
-            partial.replace(self._path)
+            write_text(self._path, text)
         self._fresh = False
         seconds = round(time.perf_counter() - self._start, 2)
         with self._path.open("a") as file:

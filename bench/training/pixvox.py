@@ -17,6 +17,7 @@ from bench.spec import ClusterSpec
 from bench.training.data import Report, spoken_captions
 from bench.training.log import Log, draw, last_row
 from bench.training.spec import CodecJob, PixVoxJob, VisionJob
+from bench.training.stop import Stop, ending, sigterm_as_interrupt
 from pixvox.blip import from_blip
 from pixvox.codec import Codec
 from pixvox.configuration import PixVoxConfig
@@ -25,6 +26,9 @@ from pixvox.training import SpokenCaptions, train
 
 _RETRIES = 3
 """How often Ray Train starts the workers anew after one died; they go on from the checkpoint."""
+
+_STOP = "stop"
+"""A file in the state's folder, which all workers share: its being there ends the training."""
 
 
 def state_folder(job: CodecJob | VisionJob | PixVoxJob) -> Path:
@@ -85,12 +89,15 @@ def work(job: PixVoxJob, device: torch.device, rank: int) -> None:
     folder = state_folder(job)
     log = Log(folder)
     track = _tracker(job, folder) if rank == 0 else None
-    for step in train(model, data, held, job.plan, folder):
+    last = job.plan.steps
+    stop = (folder / _STOP).exists if rank == 0 else lambda: False
+    for step in train(model, data, held, job.plan, folder, stop):
+        last = step.step
         if rank == 0:
             log.write(asdict(step))
             if track:
                 track(asdict(step))
-    if rank == 0:
+    if rank == 0 and last == job.plan.steps:
         export(model.cpu(), job.output)
 
 
@@ -143,16 +150,19 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
     return job.model_copy(update=paths | local)
 
 
-def run_pixvox(job: PixVoxJob, report: Report) -> None:
+def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     """Trains and exports a PixVoxLM; the same call goes on where a killed one stopped.
 
-    Raises UserError for weights or data that cannot be used, RunFailed where training failed.
+    Raises UserError for weights or data that cannot be used, RunFailed where training failed, and
+    KeyboardInterrupt where it was stopped.
     """
     folder = state_folder(job)
+    (folder / _STOP).unlink(missing_ok=True)
     # In the driver first, so that bad input is one line and caches are written once.
-    prepare(job, report)
+    prepare(job, ending(report, stop))
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
-    with ray_session(ClusterSpec(address=job.address)):
+    # Once more inside, for Ray has SIGTERM end its driver.
+    with ray_session(ClusterSpec(address=job.address)), sigterm_as_interrupt():
         import ray
 
         resources = ray.cluster_resources()
@@ -171,8 +181,15 @@ def run_pixvox(job: PixVoxJob, report: Report) -> None:
             while thread.is_alive():
                 thread.join(0.5)
                 _report_last(folder, job.plan.steps, report)
+                if stop():
+                    (folder / _STOP).touch()
         finally:
             draw(folder)
+    stopped = (folder / _STOP).exists()
+    (folder / _STOP).unlink(missing_ok=True)
+    row = last_row(folder / "log.jsonl")
+    if stopped and not failure and (row is None or row["step"] < job.plan.steps):
+        raise KeyboardInterrupt
     if failure:
         reason = " ".join(str(failure[0]).split())
         raise RunFailed(f"training failed; go on with the same command: {reason}")

@@ -13,14 +13,15 @@ from bench.training.data import Report, read_wave, spoken_of
 from bench.training.log import Log, draw
 from bench.training.pixvox import export, run_pixvox, state_folder
 from bench.training.spec import CodecJob, PixVoxJob, VisionJob
+from bench.training.stop import Stop, ending
 from pixvox.codec_training import tiny_config, train_codec
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
 from pixvox.vision_training import pretrain, word_targets
 
 
-def run_codec(job: CodecJob, report: Report) -> None:
-    """Trains and exports a codec."""
+def run_codec(job: CodecJob, report: Report, stop: Stop) -> None:
+    """Trains and exports a codec; raises KeyboardInterrupt where it was stopped."""
     if job.threads:
         torch.set_num_threads(job.threads)
     torch.manual_seed(job.plan.seed)
@@ -28,40 +29,47 @@ def run_codec(job: CodecJob, report: Report) -> None:
         codec = EncodecModel.from_pretrained(job.start_from, dtype=torch.float32)
     else:
         codec = EncodecModel(tiny_config())
-    spoken = spoken_of(job.data, "train", report)[: job.clips]
+    spoken = spoken_of(job.data, "train", ending(report, stop))[: job.clips]
     waves = [read_wave(one.speech, codec.config.sampling_rate) for one in spoken]
     state = state_folder(job)
     log = Log(state)
-    for step in train_codec(codec, waves, job.plan, state, job.start_from is None):
+    last = job.plan.steps
+    for step in train_codec(codec, waves, job.plan, state, job.start_from is None, stop):
         log.write(asdict(step))
-        report(f"loss {step.loss:.3f}", step.step, job.plan.steps)
+        report(f"loss {step.loss:.3f}", last := step.step, job.plan.steps)
     draw(state)
+    if last < job.plan.steps:
+        raise KeyboardInterrupt
     export(codec, job.output)
 
 
-def run_vision(job: VisionJob, report: Report) -> None:
-    """Pretrains and exports an image encoder."""
+def run_vision(job: VisionJob, report: Report, stop: Stop) -> None:
+    """Pretrains and exports an image encoder; raises KeyboardInterrupt where it was stopped."""
     from bench.datasets.scenes.drawing import draw_array
 
     pictures, texts = [], []
+    drawing = ending(report, stop)
     for index in range(job.images):
         scene = sample_scene("pretrain", index, job.seed)
         pictures.append(torch.from_numpy(draw_array(scene)).permute(2, 0, 1))
         texts.append(captions(scene, "pretrain", index, job.seed))
-        report("drawing", index + 1, job.images)
+        drawing("drawing", index + 1, job.images)
     torch.manual_seed(job.plan.seed)
     vision = PixVoxLM(PixVoxConfig.tiny()).vision
     _, shares = word_targets(texts)
     state = state_folder(job)
     log = Log(state)
-    for number, loss in pretrain(vision, torch.stack(pictures), shares, job.plan, state):
-        log.write({"step": number, "loss": loss})
-        report(f"loss {loss:.3f}", number, job.plan.steps)
+    last = job.plan.steps
+    for last, loss in pretrain(vision, torch.stack(pictures), shares, job.plan, state, stop):
+        log.write({"step": last, "loss": loss})
+        report(f"loss {loss:.3f}", last, job.plan.steps)
     draw(state)
+    if last < job.plan.steps:
+        raise KeyboardInterrupt
     export(vision, job.output)
 
 
-RUNNERS: dict[type, Callable[[Any, Report], None]] = {
+RUNNERS: dict[type, Callable[[Any, Report, Stop], None]] = {
     CodecJob: run_codec,
     VisionJob: run_vision,
     PixVoxJob: run_pixvox,

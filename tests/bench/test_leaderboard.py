@@ -1,6 +1,8 @@
 """A leaderboard takes one protocol, keeps what it had, and says what differs."""
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,70 @@ def test_a_board_fits(
     assert "123.45" in row
     assert len(row) <= int(columns)
     assert ("±" in row) == (columns == "200")
+
+
+def _two(tmp_path: Path) -> Path:
+    _run(tmp_path / "runs", "first", 20.0)
+    _run(tmp_path / "runs", "better", 25.0)
+    assert _board(tmp_path, "add", "first") == 0
+    assert _board(tmp_path, "add", "better") == 0
+    assert _board(tmp_path, "verify") == 0
+    return tmp_path / "board.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda text: text.replace('"score":20.0', '"score":99.0'), ":1: changed since"),
+        (lambda text: text.replace('"failed":0', '"failed":9,"failed":0', 1), ":1: changed since"),
+        (lambda text: text.split("\n", 1)[1], ":1: does not follow"),
+        (lambda text: "".join(reversed(text.splitlines(True))), ":1: does not follow"),
+        (lambda text: text + text.splitlines(True)[1], ":3: does not follow"),
+        (lambda text: text[:-9], ":2: not an entry"),
+        (lambda text: "\ufeff" + text, ":1: changed since"),
+        (lambda text: text.replace("\n", "\n\n", 1), ":2: not an entry"),
+    ],
+)
+def test_a_board_that_was_changed_is_refused_by_its_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[str], str],
+    message: str,
+) -> None:
+    board = _two(tmp_path)
+    board.write_text(spoil(board.read_text()))
+    before = board.read_bytes()
+    _run(tmp_path / "runs", "third", 30.0)
+    capsys.readouterr()
+    for words, code in ((["verify"], 3), (["show"], 2), (["add", "third"], 2)):
+        assert _board(tmp_path, *words) == code
+        said = capsys.readouterr()
+        assert f"{board}{message}" in said.out + said.err
+    assert board.read_bytes() == before
+
+
+def test_a_board_without_a_final_newline_is_added_to(tmp_path: Path) -> None:
+    board = _two(tmp_path)
+    board.write_text(board.read_text()[:-1])
+    _run(tmp_path / "runs", "third", 30.0)
+    assert _board(tmp_path, "add", "third") == 0
+    assert _board(tmp_path, "verify") == 0
+    assert len(board.read_text().splitlines()) == 3
+
+
+def test_many_add_at_once_and_none_is_lost(tmp_path: Path) -> None:
+    for number in range(4):
+        _run(tmp_path / "runs", f"r{number}", float(number))
+    # The lock is the open folder's, so it keeps threads apart as it does processes.
+    with ThreadPoolExecutor(4) as pool:
+        added = pool.map(lambda number: _board(tmp_path, "add", f"r{number}"), range(4))
+        assert list(added) == [0] * 4
+    assert _board(tmp_path, "verify") == 0
+    assert len((tmp_path / "board.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_damaged_summary_adds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _run(tmp_path / "runs", "first", float("nan"))
+    assert _board(tmp_path, "add", "first") == 2
+    assert "summary.json: damaged" in capsys.readouterr().err
+    assert not (tmp_path / "board.jsonl").exists()

@@ -1,6 +1,8 @@
 """The whole path on real parts: images in, tables out, resumed, and refused where it must be."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +11,7 @@ import soundfile
 import yaml
 
 from bench.cli import main
+from bench.ledger import Ledger
 
 
 def _job(tmp_path: Path, root: Path, **changes: object) -> Path:
@@ -31,6 +34,11 @@ def _job(tmp_path: Path, root: Path, **changes: object) -> Path:
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(content | changes))
     return path
+
+
+def _snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
+    found = {path: path.lstat() for path in folder.rglob("*")}
+    return {path: (stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
 
 
 def test_a_flickr8k_folder_from_images_to_tables(
@@ -74,7 +82,49 @@ def test_a_flickr8k_folder_from_images_to_tables(
     assert parts == {p: p.stat().st_mtime_ns for p in (run / "ledger").rglob("*.parquet")}
     assert table != (run / "tables" / "table2.csv").read_bytes()
     capsys.readouterr()
+
+    # Another label: its speech is found by its key, and what was deleted is made again, the same.
+    speech = {path.relative_to(run): path.read_bytes() for path in run.rglob("*.wav")}
+    assert len(speech) == 10
+    names = json.loads(json.dumps(yaml.safe_load(others.read_text())["systems"]))
+    names[1]["label"] = "renamed"
+    job = _job(tmp_path, flickr8k, systems=names)
+    kept = sorted(path.parent for path in run.rglob("*.wav"))[-1]
+    shutil.rmtree(kept)
+    (sorted(run.rglob("*.wav"))[0]).unlink()
+    assert main(["runs", "prune", "trial", "--runs", str(tmp_path)]) == 0
+    assert main(["rescore", str(job), "--runs", str(tmp_path)]) == 0
+    assert "missing files of speech made again" in capsys.readouterr().out
+    renamed = {
+        str(path.relative_to(run)).replace("renamed-", "delay-"): path.read_bytes()
+        for path in run.rglob("*.wav")
+    }
+    assert renamed == {str(path): data for path, data in speech.items()}
+    assert main(["runs", "prune", "trial", "--runs", str(tmp_path)]) == 0
+    assert len(list(run.rglob("*.wav"))) == len(speech)
+    capsys.readouterr()
+
+    # Telling what there is to do changes nothing, also while a driver is at work.
+    (part, *_) = sorted(path for path in parts if "heard" in str(path))
+    part.write_bytes(part.read_bytes()[:-1])
+    before = _snapshot(tmp_path)
+    with Ledger(run / "ledger").lock():
+        assert main(["run", str(job), "--runs", str(tmp_path), "--dry-run"]) == 0
+        assert main(["run", str(job), "--runs", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "1 part is damaged; a run sets it aside" in said.out
+    assert f"another pixvox (process {os.getpid()}) is writing here" in said.err
+    assert _snapshot(tmp_path) == before
+    (run / "cache" / "link").symlink_to(tmp_path)
+    before = _snapshot(tmp_path)
+    for command in (["run"], ["run", "--dry-run"], ["rescore"]):
+        assert main([*command, str(job), "--runs", str(tmp_path)]) == 2
+        assert "link: a link inside a run" in capsys.readouterr().err
+    assert _snapshot(tmp_path) == before
+
     more = _job(tmp_path, flickr8k, systems=[{"kind": "recorded", "caption": 1}])
+    assert main(["run", str(more), "--runs", str(tmp_path / "none"), "--dry-run"]) == 0
+    assert not (tmp_path / "none").exists()
     assert main(["rescore", str(more), "--runs", str(tmp_path)]) == 2
     assert "4 rows are not heard yet; run first: pixvox run" in capsys.readouterr().err
 

@@ -1,30 +1,40 @@
 """`pixvox runs` on a ledger made by hand, and the lock that keeps two drivers apart."""
 
-import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bench.atomic import partial_of
 from bench.cli import main
 from bench.errors import UserError
 from bench.ledger import Ledger
+from bench.manifest import ManifestCell, write_manifest
 from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
 
-CELL = {"cell": "delay-0-aaaa", "system": "delay", "prompt": 0.0}
+CELL = ManifestCell(
+    cell="delay-0-aaaaaaaa",
+    system="delay",
+    prompt=0.0,
+    asr="tiny",
+    hear="whole",
+    speech_key="aaaaaaaabbbb",
+    heard_key="bbbb",
+)
+SPOKEN = [Spoken("1", "ok"), Spoken("2", "ok")]
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     run = tmp_path / "runs" / "trial"
     ledger = Ledger(run / "ledger")
-    ledger.append("spoken", "aaaa", frame([Spoken("1", "ok"), Spoken("2", "ok")], SPOKEN_SCHEMA))
+    ledger.append("spoken", CELL.speech_key, frame(SPOKEN, SPOKEN_SCHEMA))
     ledger.append("heard", "bbbb", frame([HeardRow("1", "ok")], HEARD_SCHEMA))
     ledger.append("heard", "bbbb", frame([HeardRow("2", "failed", "hiss")], HEARD_SCHEMA))
     ledger.append("heard", "old0", frame([HeardRow("1", "ok")], HEARD_SCHEMA))
-    cells = [CELL | {"speech_key": "aaaa", "heard_key": "bbbb"}]
-    (run / "run.json").write_text(json.dumps({"job": {}, "cells": cells}))
+    write_manifest(run, {}, [CELL])
     return run.parent
 
 
@@ -38,7 +48,7 @@ def test_a_run_is_listed_and_shown(runs: Path, capsys: pytest.CaptureFixture[str
     code, text = _said(capsys, runs, "list")
     assert code == 0
     assert "trial 1 2 1 4 0.0" in text
-    assert "delay-0-aaaa delay 0% 2 2 1" in _said(capsys, runs, "show", "trial")[1]
+    assert "delay-0-aaaaaaaa delay 0% 2 2 1" in _said(capsys, runs, "show", "trial")[1]
     code, text = _said(capsys, runs, "show", "tial")
     assert code == 2
     assert "no run 'tial'; there are: trial" in text
@@ -51,19 +61,90 @@ def test_a_flipped_byte_is_found_and_named(runs: Path, capsys: pytest.CaptureFix
     data[-30] ^= 4
     part.write_bytes(data)
     code, text = _said(capsys, runs, "verify", "trial")
-    assert code == 1
+    # 1 is the gate's REGRESSED and nothing else.
+    assert code == 3
     assert f"{part}: damaged" in text
     # Verifying changes nothing; only a driver sets a damaged part aside.
     assert part.exists()
 
 
 def test_pruning_keeps_what_the_job_needs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    remains = runs / "trial" / "ledger" / "heard" / "bbbb" / ".part-x.parquet.12"
+    remains = partial_of(runs / "trial" / "ledger" / "heard" / "bbbb" / "part-x.parquet")
     remains.write_bytes(b"half")
     assert _said(capsys, runs, "prune", "trial")[0] == 0
     assert not remains.exists()
     assert not (runs / "trial" / "ledger" / "heard" / "old0").exists()
     assert _said(capsys, runs, "verify", "trial") == (0, "trial: 3 parts, 0 damaged")
+
+
+def test_what_lies_in_a_ledger_and_is_no_part_is_named_and_left(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = runs / "trial" / "ledger" / "heard" / "bbbb"
+    (key / "part-x.parquet").mkdir()
+    os.mkfifo(key / "notes")
+    (runs / "trial" / "ledger" / "heard" / ".DS_Store").write_bytes(b"x")
+    code, text = _said(capsys, runs, "verify", "trial")
+    assert code == 0
+    assert text.count("no part of a ledger; it is left alone") == 3
+    for what in ("list", "show", "prune"):
+        assert _said(capsys, runs, what, "trial")[0] == 0
+    assert (key / "notes").exists()
+
+
+@pytest.mark.parametrize("where", ["ledger/heard/bbbb/x", "speech", "ledger/lock", "", "tables"])
+@pytest.mark.parametrize("command", ["show", "verify", "prune"])
+def test_a_link_inside_a_run_is_refused_and_nothing_behind_it_touched(
+    runs: Path, capsys: pytest.CaptureFixture[str], command: str, where: str
+) -> None:
+    outside = runs.parent / "outside"
+    (outside / "old-0-99999999").mkdir(parents=True)
+    for name in ("old-0-99999999/1.wav", ".0123456789abcdef.1.part", "lock"):
+        (outside / name).write_text("somebody else's")
+    link = runs / "trial" / where
+    if not where:
+        link.rename(runs / "moved")
+    link.symlink_to(outside if where != "ledger/lock" else outside / "lock")
+    before = sorted(runs.rglob("*"))
+    code, text = _said(capsys, runs, command, "trial")
+    assert code == 2
+    assert text.startswith(f"pixvox: {link}: a link inside a run")
+    assert sorted(runs.rglob("*")) == before
+    assert all(p.read_text() == "somebody else's" for p in outside.rglob("*") if p.is_file())
+    assert sum(p.is_file() for p in outside.rglob("*")) == 3
+
+
+def test_the_folder_of_all_runs_may_be_a_link(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = runs.parent / "on-a-large-disk"
+    link.symlink_to(runs)
+    assert _said(capsys, link, "verify", "trial") == (0, "trial: 4 parts, 0 damaged")
+
+
+def test_pruning_finds_speech_by_its_key_and_leaves_what_no_run_makes(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speech = runs / "trial" / "speech"
+    names = ["before-0-aaaaaaaa/1.wav", "old-0-99999999/1.wav", "old-0-99999999/notes.txt"]
+    names += ["mine/1.wav"]
+    for name in names:
+        (speech / name).parent.mkdir(parents=True, exist_ok=True)
+        (speech / name).write_bytes(b"sound")
+    assert _said(capsys, runs, "prune", "trial")[0] == 0
+    left = sorted(str(path.relative_to(speech)) for path in speech.rglob("*") if path.is_file())
+    assert left == sorted(set(names) - {"old-0-99999999/1.wav"})
+
+
+def test_an_edited_manifest_deletes_nothing(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = runs / "trial" / "run.json"
+    path.write_text(path.read_text().replace(CELL.speech_key, "cccc"))
+    before = sorted(runs.rglob("*"))
+    code, text = _said(capsys, runs, "prune", "trial")
+    assert code == 2
+    assert "run.json: changed by hand" in text
+    assert sorted(runs.rglob("*")) == before
+    assert _said(capsys, runs, "verify", "trial")[0] == 3
 
 
 def test_two_drivers_cannot_write_one_run(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -98,3 +99,59 @@ def test_a_job_that_cannot_work_is_one_line(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("pixvox: ")
     assert message in error
+
+
+CODEC = {"kind": "codec", "clips": 2, "plan": {"steps": 100_000, "batch": 2, "crop_seconds": 0.1}}
+VISION = {"kind": "vision", "images": 40, "plan": {"steps": 100_000, "batch": 2}}
+LONG = {"workers": 1, "plan": PLAN | {"steps": 100_000, "checkpoint_every": 100_000}}
+
+
+def _stopped(path: Path, log: Path, number: signal.Signals, after: int) -> int:
+    """Runs a training here and sends a signal once it has logged some steps; its exit code."""
+
+    def send() -> None:
+        while not log.exists() or len(read_log(log)) < after:
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    code = main(["train", str(path)])
+    thread.join()
+    return code
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "number"),
+    [
+        ("codec", CODEC, signal.SIGTERM),
+        ("vision", VISION, signal.SIGINT),
+        ("pixvox", LONG, signal.SIGTERM),
+    ],
+)
+def test_a_training_that_is_stopped_keeps_its_last_step_and_says_so(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    changes: dict[str, object],
+    number: signal.Signals,
+) -> None:
+    path = _job(folder, f"stopped-{name}", **changes)
+    if name != "pixvox":
+        keys = ("kind", "output", "clips", "images", "plan") + ("data",) * (name == "codec")
+        content = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({k: v for k, v in content.items() if k in keys}))
+    state = folder / f"stopped-{name}.training"
+    assert _stopped(path, state / "log.jsonl", number, 1) == 130
+    kept = torch.load(state / "state.pt", weights_only=True)["step"]
+    steps = [row["step"] for row in read_log(state / "log.jsonl")]
+    assert steps == list(range(1, kept + 1))
+    assert f"state.pt: the checkpoint of step {kept}, from which" in capsys.readouterr().err
+    assert not (folder / f"stopped-{name}").exists()
+    if name == "pixvox":
+        # That it goes on from there is the other tests'; Ray takes long to start.
+        return
+    assert _stopped(path, state / "log.jsonl", number, kept + 1) == 130
+    steps = [row["step"] for row in read_log(state / "log.jsonl")]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) > kept

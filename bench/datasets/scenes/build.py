@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.atomic import write_bytes
 from bench.audio import Wave
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.world import sample_scene
@@ -43,12 +44,6 @@ def item_id(split: str, index: int) -> str:
     return f"{split}_{index:05d}"
 
 
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_suffix(path.suffix + ".part")
-    partial.write_bytes(data)
-    partial.replace(path)
-
-
 def _encode(wave: Wave, lossy: bool) -> bytes:
     import soundfile
 
@@ -72,14 +67,14 @@ def _build_item(plan: SplitPlan, folder: Path, index: int) -> dict[str, object]:
     scene = sample_scene(plan.split, index, plan.seed)
     image = folder / "images" / f"{name}.png"
     if not image.exists():
-        _write(image, draw(scene))
+        write_bytes(image, draw(scene))
     rows: list[dict[str, str]] = []
     for number, text in enumerate(captions(scene, plan.split, index, plan.seed)):
         row = {"text": text}
         if number < plan.spoken:
             speech = folder / "speech" / f"{name}_{number}.{'ogg' if plan.lossy else 'wav'}"
             if not speech.exists():
-                _write(speech, _encode(speak(text), plan.lossy))
+                write_bytes(speech, _encode(speak(text), plan.lossy))
             row["speech"] = str(speech.relative_to(folder))
         rows.append(row)
     return {"id": name, "image": str(image.relative_to(folder)), "captions": rows}
@@ -99,7 +94,7 @@ def _same_split(plan: SplitPlan, folder: Path) -> None:
     stated = {"split": plan.split, "seed": plan.seed, "lossy": plan.lossy}
     if path.exists() and read_plan(folder) != stated:
         raise UserError(f"{folder}: holds another split, seed or format; name another folder")
-    _write(path, json.dumps(stated).encode())
+    write_bytes(path, json.dumps(stated).encode())
 
 
 def build_split(plan: SplitPlan, folder: Path, workers: int | None = None) -> Iterator[int]:
@@ -125,4 +120,4 @@ def build_split(plan: SplitPlan, folder: Path, workers: int | None = None) -> It
             pool.shutdown(cancel_futures=True)
             raise
     lines = "".join(json.dumps(row) + "\n" for row in rows)
-    _write(folder / MANIFEST, lines.encode())
+    write_bytes(folder / MANIFEST, lines.encode())
