@@ -44,7 +44,8 @@ def _parser() -> Parser:
     scenes.add_argument("--lossy", action="store_true", help="speech as Opus instead of PCM")
     chaos = commands.add_parser("chaos", help="kill small runs at random and compare every byte")
     chaos.add_argument("--rounds", type=_ROUNDS, default=20)
-    chaos.add_argument("--items", type=_ITEMS, default=200)
+    chaos.add_argument("--job", type=path, help="a small job to run for real, instead of stubs")
+    chaos.add_argument("--items", type=_ITEMS, default=200, help="of stubs")
     chaos.add_argument("--seed", type=_SEED, default=0)
     chaos.add_argument("--at-once", type=whole(1, 64), default=1, help="rounds beside each other")
     chaos.add_argument("--save", type=path, help="write the verdict as JSON")
@@ -183,7 +184,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
     from bench.chaos.rounds import run
 
     sizes = (arguments.rounds, arguments.items, arguments.seed, arguments.at_once)
-    return run(*sizes, arguments.save)
+    return run(*sizes, arguments.save, arguments.job)
 
 
 def _gate(arguments: argparse.Namespace) -> int:

@@ -45,6 +45,15 @@ def below(pid: int) -> dict[int, str]:
     return found
 
 
+def first_child(pid: int) -> int | None:
+    """The child that a process has had longest, if it has any."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return None
+    return int(children[0]) if children else None
+
+
 def marked(name: str, value: str) -> list[int]:
     """The living processes that were started with `name=value` in their environment."""
     wanted = f"{name}={value}".encode()

@@ -46,17 +46,20 @@ class Scratch:
         os.close(self.lock)
 
 
-def base() -> Path:
-    """Where the folders are: TMPDIR, unless Ray's sockets would get too long a path there."""
+def base(levels: int = 1) -> Path:
+    """Where the folders are: TMPDIR, unless Ray's sockets would get too long a path there.
+
+    With two levels there is room for a folder in the folder.
+    """
     here = Path(tempfile.gettempdir())
-    length = len(os.fsencode(here / f"{_PREFIX}12345678"))
+    length = len(os.fsencode(here)) + levels * len(f"/{_PREFIX}12345678")
     return here if length <= _LONGEST else Path("/tmp")
 
 
-def make() -> Scratch:
+def make(levels: int = 1) -> Scratch:
     """A new folder of this process."""
     while True:
-        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base()))
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base(levels)))
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         # Somebody's sweep may come before the lock, and takes the folder for a dead command's.
         with suppress(BlockingIOError):

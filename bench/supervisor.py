@@ -85,11 +85,14 @@ def supervise(
     child = os.fork()
     if child == 0:
         os.close(read)
-        _become_child(parent, write, heeded)
-        folder.enter()
-        code = work()
-        _tell(End(code))
-        return code
+        try:
+            _become_child(parent, write, heeded)
+            folder.enter()
+            code = work()
+            _tell(End(code))
+            return code
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
     os.close(write)
     try:
         end = _watch(child, read, heeded, advice)
@@ -136,7 +139,9 @@ def _told(read: int, before: bytes) -> bytes:
 
 def _watch(child: int, read: int, heeded: set[signal.Signals], advice: str) -> End:
     """Waits for the child's end, or for a signal that ends it."""
-    told, status, stop, leaving = b"", None, None, 0.0
+    told, leaving = b"", 0.0
+    status: int | None = None
+    stop: signal.Signals | None = None
     while status is None and not (leaving and time.monotonic() > leaving):
         found = signal.sigtimedwait(heeded | {signal.SIGCHLD}, 1.0)
         status, told = _reaped(child), _told(read, told)
