@@ -62,6 +62,7 @@ def supervise(
 ) -> int:
     """The exit code of `work`, done in a child.
 
+    To be called before anything starts a thread: it forks, and waits for signals in one thread.
     `advice` follows the line about a death; `failed` is called with that line where the child
     could not do it itself.
     """
@@ -92,6 +93,7 @@ def supervise(
             _tell(End(code))
             return code
         except KeyboardInterrupt:
+            _tell(End(128 + signal.SIGINT, f"stopped by SIGINT; {advice}"))
             return 128 + signal.SIGINT
     os.close(write)
     try:

@@ -1,6 +1,6 @@
 """One attempt at a stub run, in a process of its own, that may end itself somewhere in a commit.
 
-`python -m bench.chaos.attempt FOLDER ...`: a driver is among what is killed, so it is not ours.
+A driver is among what is killed, so it is not ours.
 """
 
 import argparse
@@ -8,7 +8,6 @@ import json
 import os
 import resource
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,9 +111,3 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    from bench.supervisor import supervise
-
-    sys.exit(supervise(lambda: main(sys.argv[1:]), "start it again"))

@@ -35,7 +35,7 @@ class Subject:
         if self.job is not None:
             return [*python, "bench.cli", "run", str(self.job.absolute()), "--runs", str(folder)]
         own = ["--items", str(self.items), "--die", die, "--after", str(after)]
-        return [*python, "bench.chaos.attempt", str(folder), *own]
+        return [*python, "bench.chaos", str(folder), *own]
 
     def derived(self, folder: Path) -> dict[str, Path]:
         """All files that a finished run derives from its ledger, by name."""

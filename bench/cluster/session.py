@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import supervisor
+from bench.errors import RunFailed
 from bench.processes import below, kill, state
 from bench.scratch import short_folder
 from bench.spec import ClusterSpec
+from bench.text import reason_of
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Rows are small (units, never audio), so a quarter of a gigabyte is ample."""
+_SERVERS = ("gcs_server", "raylet")
 _LOOK_SECONDS = 0.25
 _STOPPED_SECONDS = 30.0
 _LEAVING_SECONDS = 15.0
@@ -37,27 +40,27 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if spec.address:
-        with _own_sigterm():
-            ray.init(address=spec.address, **quiet)
+        with _starting():
+            ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR)
         try:
             yield
         finally:
             ray.shutdown()
         return
     with short_folder() as folder:
-        with _own_sigterm():
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=str(folder),
-                **quiet,
-            )
         watch = _Watch()
         watch.start()
         try:
+            with _starting():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=str(folder),
+                )
             yield
         finally:
             watch.leave()
@@ -66,12 +69,19 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
 
 
 @contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Ray's own handler raises SystemExit inside its C++ callbacks, which then abort."""
+def _starting() -> Iterator[None]:
+    """One line where Ray does not start; and no handler of Ray's for SIGTERM.
+
+    That one raises SystemExit inside Ray's C++ callbacks, which then abort.
+    """
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    except (RuntimeError, OSError, ValueError) as error:
+        raise RunFailed(f"Ray did not start: {reason_of(error)}; try again") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Watch(threading.Thread):
@@ -82,14 +92,15 @@ class _Watch(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        servers = ("gcs_server", "raylet")
-        names = {pid: Path(name).name for pid, name in below(os.getpid()).items()}
-        self._servers = {pid: name for pid, name in names.items() if name in servers}
+        self._servers: dict[int, str] = {}
         self._leaving, self._ended = threading.Event(), threading.Event()
 
     def run(self) -> None:
         stopped = 0.0
         while not self._leaving.wait(_LOOK_SECONDS):
+            if len(self._servers) < len(_SERVERS):
+                names = {pid: Path(name).name for pid, name in below(os.getpid()).items()}
+                self._servers |= {pid: name for pid, name in names.items() if name in _SERVERS}
             states = {pid: state(pid) for pid in self._servers}
             if "" in states.values():
                 died = next(self._servers[pid] for pid, letter in states.items() if not letter)

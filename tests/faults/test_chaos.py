@@ -8,7 +8,7 @@ import pytest
 from bench.chaos.rounds import one_round, unbroken
 from bench.chaos.subjects import stubs
 
-SUBJECT = stubs(96)
+SUBJECT = stubs(64)
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "kinds",
     [
         ("driver", "speaker", "rename", "flip"),
-        ("write", "listener", "jvm"),
-        ("raylet", "disk", "speaker stopped"),
-        ("interrupt",),
+        ("write", "listener stopped", "jvm", "disk"),
     ],
 )
 def test_a_killed_run_ends_as_the_unbroken_one(
