@@ -1,6 +1,8 @@
 """The `pixvox` command. Nothing heavy is imported before a command runs."""
 
 import argparse
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +44,8 @@ def _parser() -> Parser:
     scenes.add_argument("--lossy", action="store_true", help="speech as Opus instead of PCM")
     chaos = commands.add_parser("chaos", help="kill small runs at random and compare every byte")
     chaos.add_argument("--rounds", type=_ROUNDS, default=20)
-    chaos.add_argument("--items", type=_ITEMS, default=200)
+    chaos.add_argument("--job", type=path, help="a small job to run for real, instead of stubs")
+    chaos.add_argument("--items", type=_ITEMS, default=200, help="of stubs")
     chaos.add_argument("--seed", type=_SEED, default=0)
     chaos.add_argument("--at-once", type=whole(1, 64), default=1, help="rounds beside each other")
     chaos.add_argument("--save", type=path, help="write the verdict as JSON")
@@ -189,7 +192,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
     from bench.chaos.rounds import run
 
     sizes = (arguments.rounds, arguments.items, arguments.seed, arguments.at_once)
-    return run(*sizes, arguments.save)
+    return run(*sizes, arguments.save, arguments.job)
 
 
 def _gate(arguments: argparse.Namespace) -> int:
@@ -312,47 +315,94 @@ def _measure(arguments: argparse.Namespace) -> int:
     )
 
 
+_COMMANDS = {
+    "run": _run,
+    "rescore": _run,
+    "train": _train,
+    "doctor": _doctor,
+    "scenes": _scenes,
+    "runs": _runs,
+    "chaos": _chaos,
+    "leaderboard": _leaderboard,
+    "gate": _gate,
+    "trend": _trend,
+    "model": _model,
+    "perf": _perf,
+}
+_LIGHT = ("runs", "leaderboard", "trend", "model")
+"""Commands that only read, and start nothing."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; bad input is one line on stderr and status 2, a failed run 3, as is a bug."""
+    """Does a command's work in this process; the exit code, as docs/cluster.md lists them."""
+    return _work(_parser().parse_args(argv), _again(argv))
+
+
+def entry(argv: Sequence[str] | None = None) -> int:
+    """The command: what is more than looking at files is done in a child, under supervision."""
     arguments = _parser().parse_args(argv)
-    commands = {
-        "run": _run,
-        "rescore": _run,
-        "train": _train,
-        "doctor": _doctor,
-        "scenes": _scenes,
-        "runs": _runs,
-        "chaos": _chaos,
-        "leaderboard": _leaderboard,
-        "gate": _gate,
-        "trend": _trend,
-        "model": _model,
-        "perf": _perf,
-    }
+    if arguments.command in _LIGHT:
+        return _work(arguments, _again(argv))
+    from bench.supervisor import supervise
+
+    return supervise(
+        lambda: _work(arguments, _again(argv)),
+        f"{_kept(arguments)}go on with: {_again(argv)}",
+        lambda why: _gate_failed(arguments, why),
+    )
+
+
+def _again(argv: Sequence[str] | None) -> str:
+    return f"pixvox {shlex.join(argv if argv is not None else sys.argv[1:])}"
+
+
+def _kept(arguments: argparse.Namespace) -> str:
+    """A gate keeps nothing: it judges what one version does from the beginning."""
+    return "" if arguments.command == "gate" else "what was done is kept; "
+
+
+def _gate_failed(arguments: argparse.Namespace, why: str) -> None:
+    """A gate that did not come to judge says so where its findings would be."""
+    if arguments.command == "gate" and not arguments.accept:
+        from bench.report.ci import publish_failure
+
+        publish_failure(why, arguments.out)
+
+
+def _work(arguments: argparse.Namespace, again: str) -> int:
+    """Bad input is one line on stderr and 2, a failed run one line and 3, a bug a traceback and 3.
+
+    1 is the gate's REGRESSED and nothing else.
+    """
     from bench.errors import RunFailed, UserError
     from bench.text import clean
 
     try:
-        return commands[arguments.command](arguments)
-    except UserError as error:
-        print(f"pixvox: {clean(str(error))}", file=sys.stderr)
-        return 2
-    except RunFailed as error:
-        print(f"pixvox: {clean(str(error))}", file=sys.stderr)
-        return 3
+        code = _COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()
+        return code
+    except (UserError, RunFailed) as error:
+        why = clean(str(error))
+        print(f"pixvox: {why}", file=sys.stderr)
+        _gate_failed(arguments, why)
+        return 2 if isinstance(error, UserError) else 3
     except KeyboardInterrupt:
-        again = f"pixvox {' '.join(argv if argv is not None else sys.argv[1:])}"
-        # A gate keeps nothing: it judges what one version does from the beginning.
-        kept = "" if arguments.command == "gate" else " what was done is kept."
-        print(f"\nstopped;{kept} Go on with: {again}", file=sys.stderr)
+        print(f"\nstopped; {_kept(arguments)}go on with: {again}", file=sys.stderr)
+        _gate_failed(arguments, "it was stopped by Ctrl-C")
         return 130
-    except Exception:
+    except BrokenPipeError:
+        # Whoever read the output left. What Python still holds for them must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("pixvox: the reader of its output went away", file=sys.stderr)
+        return 3
+    except (Exception, SystemExit) as error:
         import traceback
 
-        # A bug shows itself. Python's own status for it is 1, which is the gate's REGRESSED.
+        # A bug shows itself, and so does a class of the user that ends the process.
         traceback.print_exc()
+        _gate_failed(arguments, f"a bug: {clean(' '.join(repr(error).split()))}")
         return 3
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

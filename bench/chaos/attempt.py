@@ -1,6 +1,6 @@
 """One attempt at a stub run, in a process of its own, that may end itself somewhere in a commit.
 
-`python -m bench.chaos.attempt FOLDER ...`: a driver is among what is killed, so it is not ours.
+A driver is among what is killed, so it is not ours.
 """
 
 import argparse
@@ -8,7 +8,6 @@ import json
 import os
 import resource
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,15 +15,13 @@ from typing import Any
 
 import polars as pl
 
+from bench.chaos.subjects import OWN_DEATHS
 from bench.completion import make_whole
 from bench.evaluation import Evaluation
 from bench.ledger import Ledger
 from bench.progress import Progress
 from bench.spec import AsrSpec
 from bench.stub import ACTORS, stub_dataset, stub_run
-
-OWN_DEATHS = ("write", "rename", "disk")
-"""How an attempt ends itself: just before or after a part gets its name, or on a full disk."""
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -104,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if given.die in ("write", "rename"):
         _die_at(given.die, given.after)
-    cluster: dict[str, object] = {"speakers": 1, "listeners": 1}
+    cluster: dict[str, object] = {"speakers": 1, "listeners": 1, "deadline_seconds": 15}
     run = stub_run(given.folder, stub_dataset(given.items), cluster=cluster)
     if given.die == "disk":
         _fill_disk(run.ledger, given.after)
@@ -114,7 +111,3 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -3,103 +3,65 @@
 import os
 import random
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from bench.chaos.attempt import OWN_DEATHS
+from bench import scratch
+from bench.chaos.blows import BLOWS, FLIP, allowed, kinds, strike
+from bench.chaos.subjects import OWN_DEATHS, Subject, real, stubs
 from bench.errors import RunFailed
+from bench.processes import kill, marked
 from bench.stub import PAUSE
+from bench.supervisor import FAILED
 
-PROCESSES = {
-    "speaker": "ray::StubSpeaker",
-    "listener": "ray::StubListener",
-    "raylet": "raylet",
-    "jvm": "java",
-}
-KINDS = ("driver", *PROCESSES, *OWN_DEATHS, "interrupt", "flip")
-"""What a round does to a run: kills five kinds of process, ends the driver inside a commit, fills
-its disk, interrupts it once or twice, flips a byte of a committed part."""
-
-_PATIENCE_SECONDS = 120
+_MARK = "PIXVOX_CHAOS"
+_NOTHING = "none"
+_ORPHANS_SECONDS = 30.0
+"""How long after a supervisor's own violent death its run's processes may live on."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the rounds came to; `kills` counts only those that met their victim."""
+    """What the rounds came to.
+
+    `kills` counts only blows that met their victim, `codes` how often a run ended with which code
+    after which blow, `wrong` those that the blow does not allow, and `left` processes and
+    temporary folders that a run did not take away.
+    """
 
     rounds: int
-    kills: dict[str, int]
-    lost: int
-    doubled: int
-    different: int
+    kills: dict[str, int] = field(default_factory=dict)
+    codes: dict[str, dict[int, int]] = field(default_factory=dict)
+    lost: int = 0
+    doubled: int = 0
+    different: int = 0
+    wrong: int = 0
+    left: int = 0
 
     @property
     def good(self) -> bool:
-        return not (self.lost or self.doubled or self.different)
+        return not (self.lost or self.doubled or self.different or self.wrong or self.left)
 
-
-def below(pid: int) -> dict[int, str]:
-    """The names of all processes below one."""
-    found: dict[int, str] = {}
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text()
-            name = (stat.parent / "cmdline").read_bytes().split(b"\0")[0].decode()
-        except OSError:
-            continue
-        parents.setdefault(int(text.rsplit(")", 1)[1].split()[1]), []).append(int(stat.parent.name))
-        found[int(stat.parent.name)] = name
-    below: dict[int, str] = {}
-    stack = [pid]
-    while stack:
-        for one in parents.get(stack.pop(), []):
-            below[one] = found[one]
-            stack.append(one)
-    return below
-
-
-def _victims(process: "subprocess.Popen[bytes]", kind: str) -> list[int]:
-    """The processes that a kind means, once the run is under way."""
-    names = below(process.pid).items()
-    if kind == "jvm":
-        return [pid for pid, name in names if Path(name).name == "java"]
-    if not any(PROCESSES["speaker"] in name for _, name in names):
-        return []
-    if kind in PROCESSES:
-        return [pid for pid, name in names if PROCESSES[kind] in name]
-    return [process.pid]
-
-
-def _hit(process: "subprocess.Popen[bytes]", kind: str, rng: random.Random) -> bool:
-    """Does to the run what the kind names; whether its victim was met before the run ended."""
-    while process.poll() is None:
-        victims = _victims(process, kind)
-        if not victims:
-            time.sleep(0.05)
-            continue
-        time.sleep(rng.random() * (1.0 if kind in ("driver", "interrupt") else 0.5))
-        try:
-            if kind == "interrupt":
-                process.send_signal(signal.SIGINT)
-                if rng.random() < 0.5:
-                    time.sleep(rng.random() * 0.2)
-                    process.send_signal(signal.SIGINT)
-            else:
-                os.kill(rng.choice(victims), signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        return process.poll() is None or process.returncode != 0
-    return False
+    def __add__(self, other: "Verdict") -> "Verdict":
+        names = sorted({*self.codes, *other.codes})
+        codes = {n: Counter(self.codes.get(n)) + Counter(other.codes.get(n)) for n in names}
+        return Verdict(
+            self.rounds + other.rounds,
+            dict(sorted((Counter(self.kills) + Counter(other.kills)).items())),
+            {name: dict(sorted(found.items())) for name, found in codes.items()},
+            self.lost + other.lost,
+            self.doubled + other.doubled,
+            self.different + other.different,
+            self.wrong + other.wrong,
+            self.left + other.left,
+        )
 
 
 def _flip(folder: Path, rng: random.Random) -> bool:
@@ -114,120 +76,152 @@ def _flip(folder: Path, rng: random.Random) -> bool:
     return True
 
 
-def _attempt(folder: Path, items: int, kind: str, rng: random.Random) -> bool:
-    """One attempt to which a kind is done; whether it met."""
-    if kind == "flip":
-        return _flip(folder, rng)
-    die = kind if kind in OWN_DEATHS else "none"
-    command = [sys.executable, "-m", "bench.chaos.attempt", str(folder), "--items", str(items)]
-    command += ["--die", die, "--after", str(rng.randint(1, max(1, items // 20)))]
-    with (folder.parent / f"{folder.name}.log").open("ab") as log:
+def _left(mark: str, seconds: float) -> int:
+    """How many of a run's processes are there after so many seconds; they are ended."""
+    until = time.monotonic() + seconds
+    while marked(_MARK, mark) and time.monotonic() < until:
+        time.sleep(0.1)
+    left = marked(_MARK, mark)
+    for pid in left:
+        kill(pid)
+    return len(left)
+
+
+def _attempt(
+    subject: Subject, folder: Path, temporary: Path, kind: str, rng: random.Random
+) -> Verdict:
+    """One attempt to which a kind is done."""
+    if kind == FLIP:
+        return Verdict(0, {kind: int(_flip(folder, rng))})
+    die = kind if kind in OWN_DEATHS else _NOTHING
+    mark = f"{folder.name}-{rng.getrandbits(64):x}"
+    environment = os.environ | {PAUSE: "0.15", "TMPDIR": str(temporary), _MARK: mark}
+    with folder.with_name(f"{folder.name}.log").open("ab") as log:
         process = subprocess.Popen(
-            command, env=os.environ | {PAUSE: "0.15"}, stdout=subprocess.DEVNULL, stderr=log
+            subject.command(folder, die, rng.randint(1, max(1, subject.items // 20))),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
         )
-    met = kind not in (*OWN_DEATHS, "none") and _hit(process, kind, rng)
+    met = kind in BLOWS and strike(process, kind, subject, rng)
     try:
-        code = process.wait(_PATIENCE_SECONDS)
+        code = process.wait(subject.patience)
     except subprocess.TimeoutExpired as error:
+        for pid in marked(_MARK, mark):
+            kill(pid)
         process.kill()
         raise RunFailed(f"{folder}: a run hung after: {kind}") from error
-    return met or (die != "none" and code != 0)
+    left = _left(mark, _ORPHANS_SECONDS if code < 0 else 0.0)
+    met = (met or die != _NOTHING) and (code != 0 or kind not in OWN_DEATHS)
+    wrong = code not in allowed(kind)
+    return Verdict(0, {kind: int(met)}, {kind: {code: 1}}, wrong=int(wrong), left=left)
 
 
-def _compare(folder: Path, whole: Path) -> tuple[int, int, int]:
-    """Lost and doubled rows against the unbroken run's, and whether any byte differs."""
-    rows = pl.read_parquet(folder / "rows.parquet")
-    wanted = pl.read_parquet(whole / "rows.parquet")
-    keys = ["cell", "item"]
+def _compare(subject: Subject, folder: Path, whole: Path) -> Verdict:
+    """Lost and doubled rows against the unbroken run's, and whether any derived byte differs."""
+    rows, wanted = subject.rows(folder), subject.rows(whole)
+    keys = list(subject.keys)
     lost = wanted.join(rows.filter(pl.col("status") == "ok"), on=keys, how="anti").height
     doubled = rows.height - rows.unique(keys).height
-    same = all(
-        (folder / name).read_bytes() == (whole / name).read_bytes()
-        for name in ("rows.parquet", "scores.json")
+    ours, theirs = subject.derived(folder), subject.derived(whole)
+    same = ours.keys() == theirs.keys() and all(
+        ours[name].read_bytes() == theirs[name].read_bytes() for name in ours
     )
-    return lost, doubled, int(not same)
+    return Verdict(1, lost=lost, doubled=doubled, different=int(not same))
 
 
-def unbroken(folder: Path, items: int) -> Path:
+def unbroken(subject: Subject, folder: Path) -> Path:
     """Makes a run that nothing is done to; gives its folder back."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _attempt(folder, items, "none", random.Random(0))
-    if not (folder / "scores.json").exists():
-        raise RunFailed(f"{folder.parent / folder.name}.log: the unbroken run failed")
+    done = one_round(subject, folder, None, (), random.Random(0))
+    if not done.good:
+        raise RunFailed(f"{folder.with_name(folder.name)}.log: the unbroken run failed: {done}")
     return folder
 
 
 def one_round(
-    folder: Path, whole: Path, items: int, kinds: Sequence[str], rng: random.Random
+    subject: Subject, folder: Path, whole: Path | None, blows: Sequence[str], rng: random.Random
 ) -> Verdict:
     """A run hit once in each of the ways and resumed, against the unbroken one's bytes.
 
     Raises RunFailed where a run hangs or cannot be finished.
     """
-    kills = Counter[str]()
-    for kind in kinds:
-        kills[kind] += _attempt(folder, items, kind, rng)
-    for name in ("rows.parquet", "scores.json"):
-        (folder / name).unlink(missing_ok=True)
-    _attempt(folder, items, "none", rng)
-    if not (folder / "scores.json").exists():
-        raise RunFailed(f"{folder}: the run could not be finished after: {', '.join(kinds)}")
-    return Verdict(1, dict(kills), *_compare(folder, whole))
+    # A run's own temporary folder lies in this one, and its path must not get long.
+    temporary = scratch.make(levels=2)
+    try:
+        verdict = Verdict(0)
+        for kind in blows:
+            verdict += _attempt(subject, folder, temporary.path, kind, rng)
+        for path in subject.derived(folder).values():
+            path.unlink()
+        verdict += _attempt(subject, folder, temporary.path, _NOTHING, rng)
+        # What a killed supervisor left is to be gone after the run that followed.
+        folders = [path for path in temporary.path.iterdir() if path.is_dir()]
+        verdict += Verdict(0, left=len(folders))
+    finally:
+        temporary.remove()
+    return verdict + _compare(subject, folder, whole or folder)
 
 
 def rounds(
+    subject: Subject,
     folder: Path,
     count: int,
-    items: int,
     seed: int,
     at_once: int,
     report: Callable[[str, int, int], None],
 ) -> Verdict:
     """`count` rounds of one or two blows each, their kinds drawn from the seed."""
-    whole = unbroken(folder / "unbroken", items)
+    whole = unbroken(subject, folder / "unbroken")
+    # Every kind comes before any comes again.
+    deck = random.Random(seed)
+    drawn: list[str] = []
+    while len(drawn) < 2 * count:
+        drawn += deck.sample(kinds(subject), len(kinds(subject)))
 
     def one(number: int) -> Verdict:
         rng = random.Random(f"{seed}/{number}")
-        kinds = [rng.choice(KINDS) for _ in range(rng.randint(1, 2))]
+        blows = drawn[2 * number : 2 * number + rng.randint(1, 2)]
+        if FLIP in blows:
+            # A damaged part needs a run that left one.
+            blows = ["driver", FLIP]
         here = folder / f"round{number}"
-        found = one_round(here, whole, items, kinds, rng)
-        if not found.good:
-            print(f"round {number}: {', '.join(kinds)}: {found}", flush=True)
-        shutil.rmtree(here)
+        found = one_round(subject, here, whole, blows, rng)
+        if found.good:
+            shutil.rmtree(here)
+        else:
+            print(f"round {number}: {', '.join(blows)}: {found}", flush=True)
         return found
 
-    kills = Counter[str]()
-    found: list[Verdict] = []
+    total = Verdict(0)
     with ThreadPoolExecutor(at_once) as pool:
         for verdict in pool.map(one, range(count)):
-            found.append(verdict)
-            kills.update(verdict.kills)
-            report("chaos", len(found), count)
-    return Verdict(
-        count,
-        dict(sorted(kills.items())),
-        sum(v.lost for v in found),
-        sum(v.doubled for v in found),
-        sum(v.different for v in found),
-    )
+            total += verdict
+            report("chaos", total.rounds, count)
+    return total
 
 
-def run(count: int, items: int, seed: int, at_once: int, save: Path | None) -> int:
-    """Runs the rounds in a folder of their own and prints the verdict; 1 unless it is good."""
+def run(
+    count: int, items: int, seed: int, at_once: int, save: Path | None, job: Path | None = None
+) -> int:
+    """Runs the rounds in a folder of their own and prints the verdict; 3 unless it is good."""
     import tempfile
 
     from bench.perf.machine import save as save_figures
     from bench.progress import progress
 
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="pixvox-chaos-") as name, progress() as report:
-        verdict = rounds(Path(name), count, items, seed, at_once, report)
+    subject = real(job) if job is not None else stubs(items)
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name, progress() as report:
+        verdict = rounds(subject, Path(name), count, seed, at_once, report)
     print(f"{verdict.rounds} rounds, blows that met: {verdict.kills}")
+    print(f"exit codes by blow: {verdict.codes}")
     print(
         f"rows lost {verdict.lost}, doubled {verdict.doubled}; runs that differ in any "
-        f"byte: {verdict.different}: {'good' if verdict.good else 'BAD'}"
+        f"byte: {verdict.different}; wrong exit codes: {verdict.wrong}; processes and folders "
+        f"left: {verdict.left}: {'good' if verdict.good else 'BAD'}"
     )
+    facts = {"job": job.name} if job is not None else {"items": items}
     seconds = round(time.monotonic() - started)
-    figures = asdict(verdict) | {"items": items, "seed": seed, "seconds": seconds}
-    save_figures(figures, save)
-    return 0 if verdict.good else 1
+    save_figures(asdict(verdict) | facts | {"seed": seed, "seconds": seconds}, save)
+    return 0 if verdict.good else FAILED

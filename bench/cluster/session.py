@@ -4,15 +4,27 @@ import logging
 import math
 import os
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from bench import supervisor
+from bench.errors import RunFailed
+from bench.processes import below, kill, state
+from bench.scratch import short_folder
 from bench.spec import ClusterSpec
+from bench.text import reason_of
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Rows are small (units, never audio), so a quarter of a gigabyte is ample."""
+_SERVERS = ("gcs_server", "raylet")
+_LOOK_SECONDS = 0.25
+_STOPPED_SECONDS = 30.0
+_LEAVING_SECONDS = 15.0
 
 
 @contextmanager
@@ -35,20 +47,92 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
     python = shlex.quote(sys.executable)
     environment = {"py_executable": python} if python != sys.executable else None
     if spec.address:
-        ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-            runtime_env=environment,
-        )
+        with _starting():
+            ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    with short_folder() as folder:
+        watch = _Watch()
+        watch.start()
+        try:
+            with _starting():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=str(folder),
+                    runtime_env=environment,
+                )
+            yield
+        finally:
+            watch.leave()
+            ray.shutdown()
+            watch.end()
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """One line where Ray does not start; and no handler of Ray's for SIGTERM.
+
+    That one raises SystemExit inside Ray's C++ callbacks, which then abort.
+    """
+    before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except (RuntimeError, OSError, ValueError) as error:
+        raise RunFailed(f"Ray did not start: {reason_of(error)}; try again") from error
     finally:
-        ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+class _Watch(threading.Thread):
+    """Ends a supervised command when one of Ray's own processes dies or is stopped for long.
+
+    Ray itself takes a minute to notice a dead gcs_server, and waits for ever for a stopped raylet.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._servers: dict[int, str] = {}
+        self._leaving, self._ended = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        stopped = 0.0
+        while not self._leaving.wait(_LOOK_SECONDS):
+            if len(self._servers) < len(_SERVERS):
+                names = {pid: Path(name).name for pid, name in below(os.getpid()).items()}
+                self._servers |= {pid: name for pid, name in names.items() if name in _SERVERS}
+            states = {pid: state(pid) for pid in self._servers}
+            if "" in states.values():
+                died = next(self._servers[pid] for pid, letter in states.items() if not letter)
+                self._lost(f"Ray's {died} died")
+                return
+            stopped = stopped + _LOOK_SECONDS if "T" in states.values() else 0.0
+            if stopped > _STOPPED_SECONDS:
+                self._lost("one of Ray's processes is stopped")
+                return
+        if not self._ended.wait(_LEAVING_SECONDS):
+            for pid in self._servers:
+                kill(pid)
+
+    def _lost(self, what: str) -> None:
+        if supervisor.supervised() and not self._leaving.is_set():
+            supervisor.abandon(f"{what}; what was done is kept. Run the same command again")
+
+    def leave(self) -> None:
+        """From now on Ray may end its processes, within some seconds."""
+        self._leaving.set()
+
+    def end(self) -> None:
+        """They are ended."""
+        self._ended.set()
+        self.join()
 
 
 @dataclass(frozen=True)

@@ -19,5 +19,12 @@ def java() -> str:
 
 
 # A comma as the decimal separator would break METEOR's protocol on some machines. Performance data
-# would be a file in /tmp that stays there when the JVM is killed.
-OPTIONS = ("-XX:-UsePerfData", "-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8")
+# would be a file in /tmp that stays there when the JVM is killed, a crash's report one in
+# pycocoevalcap's own folder.
+OPTIONS = (
+    "-XX:-UsePerfData",
+    "-XX:ErrorFile=/dev/null",
+    "-Duser.language=en",
+    "-Duser.country=US",
+    "-Dfile.encoding=UTF-8",
+)

@@ -41,6 +41,16 @@ def _whole_table(jar: Path) -> Path:
     return jar.parent / "data" / "paraphrase-en.gz"
 
 
+def _failure(command: Sequence[str]) -> str:
+    """Runs a program to its end; why it failed, or ""."""
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=DEADLINE_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no end within {DEADLINE_SECONDS:.0f} s"
+    said = done.stderr.decode(errors="replace")[-300:].strip()
+    return f"code {done.returncode}: {said}" if done.returncode else ""
+
+
 def paraphrases(references: References, folder: Path) -> Path:
     """METEOR's paraphrase table cut down to a reference set, kept in `folder`.
 
@@ -58,18 +68,13 @@ def paraphrases(references: References, folder: Path) -> Path:
     jar = package_file("meteor/meteor-1.5.jar")
     command = [java(), *OPTIONS, "-Xmx2G", "-cp", str(jar), "FilterParaphrase"]
     whole = _whole_table(jar)
+    command += [str(whole), str(partial.resolve()), str(listed.resolve())]
     for attempt in (1, 2):
-        done = subprocess.run(
-            [*command, str(whole), str(partial.resolve()), str(listed.resolve())],
-            capture_output=True,
-            timeout=DEADLINE_SECONDS,
-            check=False,
-        )
-        if done.returncode == 0:
+        failure = _failure(command)
+        if not failure:
             break
         if attempt == 2:
-            said = done.stderr.decode(errors="replace")[-300:].strip()
-            raise RunFailed(f"METEOR's FilterParaphrase failed: {said}; run: pixvox doctor")
+            raise RunFailed(f"METEOR's FilterParaphrase failed: {failure}; run: pixvox doctor")
     listed.unlink()
     partial.replace(table)
     return table

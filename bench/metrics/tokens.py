@@ -33,10 +33,15 @@ def package_file(name: str) -> Path:
     return Path(found.submodule_search_locations[0]) / name
 
 
-def _tokenised(command: Sequence[str], data: bytes) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run(
-        command, input=data, capture_output=True, timeout=TIMEOUT_SECONDS, check=False
-    )
+def _tokenised(command: Sequence[str], data: bytes) -> "subprocess.CompletedProcess[bytes] | None":
+    """What the tokeniser gave; None where somebody killed it, or it gave nothing in time."""
+    try:
+        done = subprocess.run(
+            command, input=data, capture_output=True, timeout=TIMEOUT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    return done if done.returncode >= 0 else None
 
 
 def tokenise(texts: Sequence[str]) -> list[str]:
@@ -50,10 +55,11 @@ def tokenise(texts: Sequence[str]) -> list[str]:
     jar = package_file("tokenizer/stanford-corenlp-3.4.1.jar")
     command = [java(), *OPTIONS, "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
     data = "\n".join(lines).encode(errors="replace")
-    done = _tokenised([*command, "-preserveLines", "-lowerCase"], data)
-    if done.returncode < 0:
-        # Somebody killed it; a second death is no accident.
-        done = _tokenised([*command, "-preserveLines", "-lowerCase"], data)
+    command += ["-preserveLines", "-lowerCase"]
+    # A second death is no accident.
+    done = _tokenised(command, data) or _tokenised(command, data)
+    if done is None:
+        raise RunFailed("the PTB tokeniser was killed or hung, twice; run: pixvox doctor")
     if done.returncode != 0:
         raise RunFailed(f"the PTB tokeniser failed: {done.stderr.decode()[-300:].strip()}")
     rows = done.stdout.decode(errors="replace").rstrip("\n").split("\n")

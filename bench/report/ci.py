@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,10 @@ def junit(findings: Sequence[Finding]) -> str:
         if found.verdict != Verdict.PASS:
             tag = "failure" if found.verdict == Verdict.REGRESSED else "skipped"
             ElementTree.SubElement(case, tag, message=clean(found.detail))
+    return _xml(suite)
+
+
+def _xml(suite: ElementTree.Element) -> str:
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
@@ -123,19 +128,37 @@ def publish(findings: Sequence[Finding], items: Shown, note: str, folder: Path |
     """Prints what was found, tells GitHub if it runs this, writes files if there is a folder."""
     text = comment(findings, items, note)
     _tell(findings)
-    _tell_github(findings, text)
-    if folder is None:
-        return
-    (folder / "junit.xml").write_text(junit(findings), encoding="utf-8")
-    (folder / "comment.md").write_text(text, encoding="utf-8")
-    (folder / "badge.json").write_text(badge(overall(findings)), encoding="utf-8")
+    _tell_github(annotations(findings), text)
+    if folder is not None:
+        _write(folder, junit(findings), text, badge(overall(findings)))
 
 
-def _tell_github(findings: Sequence[Finding], text: str) -> None:
+def publish_failure(why: str, folder: Path | None) -> None:
+    """The same for a gate that did not come to judge: an error in JUnit, neither pass nor fail."""
+    suite = ElementTree.Element("testsuite", name="pixvox gate", tests="1", errors="1")
+    case = ElementTree.SubElement(suite, "testcase", classname="gate", name="run")
+    ElementTree.SubElement(case, "error", message=clean(why))
+    text = f"## pixvox gate: FAILED\n\nNothing was judged: {inert_markdown(why)}\n"
+    facts = {"schemaVersion": 1, "label": "pixvox gate", "message": "failed", "color": "red"}
+    try:
+        _tell_github([f"::error title=pixvox gate::{_escaped(why)}"], text)
+        if folder is not None and not folder.is_file():
+            prepare(folder)
+            _write(folder, _xml(suite), text, json.dumps(facts) + "\n")
+    except OSError as error:
+        print(f"pixvox: the report could not be written: {clean(str(error))}", file=sys.stderr)
+
+
+def _write(folder: Path, *texts: str) -> None:
+    for name, text in zip(_FILES, texts, strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _tell_github(lines: Sequence[str], text: str) -> None:
     """Under GitHub Actions: annotations, and the comment as the step's summary."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
-    print("\n".join(annotations(findings)))
+    print("\n".join(lines))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as stream:

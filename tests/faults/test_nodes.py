@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bench.chaos.attempt import finish
-from bench.chaos.rounds import below
 from bench.cluster.session import ray_session
 from bench.datasets.types import Dataset
+from bench.processes import below
 from bench.spec import ClusterSpec
 from bench.stub import PAUSE, stub_dataset, stub_run
 

@@ -1,0 +1,72 @@
+"""What /proc says of processes: who is below whom, what state one is in, what marks it."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def _fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the name: state, parent, ...; none where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return []
+
+
+def everyone() -> Iterator[int]:
+    """All process ids."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        yield int(folder.name)
+
+
+def state(pid: int) -> str:
+    """One letter: R, S, D, T (stopped), ...; "" for a process that is dead, reaped or not."""
+    fields = _fields(pid)
+    return fields[0] if fields and fields[0] not in "ZX" else ""
+
+
+def below(pid: int) -> dict[int, str]:
+    """The names of all processes below one, zombies included."""
+    parents: dict[int, list[int]] = {}
+    for one in everyone():
+        fields = _fields(one)
+        if fields:
+            parents.setdefault(int(fields[1]), []).append(one)
+    found: dict[int, str] = {}
+    stack = [pid]
+    while stack:
+        for one in parents.get(stack.pop(), []):
+            with suppress(OSError):
+                command = Path(f"/proc/{one}/cmdline").read_bytes()
+                found[one] = command.split(b"\0")[0].decode(errors="replace")
+                stack.append(one)
+    return found
+
+
+def first_child(pid: int) -> int | None:
+    """The child that a process has had longest, if it has any."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return None
+    return int(children[0]) if children else None
+
+
+def marked(name: str, value: str) -> list[int]:
+    """The living processes that were started with `name=value` in their environment."""
+    wanted = f"{name}={value}".encode()
+    found = []
+    for pid in everyone():
+        with suppress(OSError):
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+            if wanted in environment.split(b"\0") and state(pid):
+                found.append(pid)
+    return found
+
+
+def kill(pid: int) -> None:
+    """Ends a process that may be gone already, a stopped one too."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)

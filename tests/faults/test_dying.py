@@ -1,0 +1,270 @@
+"""Whatever ends a command: the right exit code, one line, and nothing left behind."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from bench import scratch
+from bench.processes import below, first_child, kill, marked, state
+from bench.scratch import MARK
+from bench.stub import PAUSE
+
+ROOT = Path(__file__).parents[2]
+STUB = ("bench.chaos", "run", "--items", "4000", "--die", "none", "--after", "1")
+PATIENCE = 60.0
+
+
+def _until(true: Callable[[], object], what: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < until, f"never: {what}"
+        time.sleep(0.02)
+
+
+class Run:
+    """A command under way, with a temporary folder and a mark of its own."""
+
+    def __init__(self, folder: Path, *command: str) -> None:
+        self.temporary = scratch.make(levels=2)
+        self.mark = f"{random.getrandbits(64):x}"
+        environment = os.environ | {"TMPDIR": str(self.temporary.path), "PIXVOX_TEST": self.mark}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=environment | {PAUSE: "0.2", "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def one(self, name: str) -> int:
+        """A process of the run by its name, once it is there."""
+        parent = self.process.pid
+        if name == "parent":
+            return parent
+        if name == "child":
+            _until(lambda: first_child(parent), name)
+            child = first_child(parent)
+            assert child is not None
+            return child
+
+        def found() -> list[int]:
+            return [pid for pid, called in below(parent).items() if name in called]
+
+        _until(found, name)
+        return found()[0]
+
+    def ended(self) -> tuple[int, str]:
+        """The exit code and what was said on stderr."""
+        _, errors = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, errors
+
+    @property
+    def processes(self) -> list[int]:
+        return marked("PIXVOX_TEST", self.mark)
+
+    @property
+    def folders(self) -> list[Path]:
+        return [path for path in self.temporary.path.iterdir() if path.is_dir()]
+
+    def clear(self) -> None:
+        for pid in self.processes:
+            kill(pid)
+        self.process.wait()
+        self.temporary.remove()
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    ("victim", "number", "code", "said"),
+    [
+        ("gcs_server", signal.SIGKILL, 3, "Ray's gcs_server died"),
+        ("raylet", signal.SIGKILL, 3, "Ray's raylet died"),
+        ("parent", signal.SIGTERM, 143, "stopped by SIGTERM"),
+        ("parent", signal.SIGHUP, 129, "stopped by SIGHUP"),
+        ("parent", signal.SIGINT, 130, "stopping: what is in flight is finished and kept"),
+        ("child", signal.SIGTERM, 143, "stopped by SIGTERM"),
+        ("child", signal.SIGKILL, 3, "ended by SIGKILL"),
+    ],
+)
+def test_every_death_has_its_code_one_line_and_leaves_nothing(
+    tmp_path: Path, victim: str, number: signal.Signals, code: int, said: str
+) -> None:
+    run = Run(tmp_path, *STUB)
+    try:
+        run.one("ray::StubListener")
+        os.kill(run.one(victim), number)
+        ended, errors = run.ended()
+        assert (ended, len(errors.strip().splitlines())) == (code, 1), errors
+        assert said in errors
+        assert not run.processes
+        assert not run.folders
+    finally:
+        run.clear()
+
+
+@pytest.mark.chaos
+def test_ctrl_c_twice_stops_at_once_though_all_is_stopped(tmp_path: Path) -> None:
+    run = Run(tmp_path, *STUB)
+    try:
+        run.one("ray::StubListener")
+        for name in ("raylet", "ray::StubListener", "child"):
+            os.kill(run.one(name), signal.SIGSTOP)
+        run.process.send_signal(signal.SIGINT)
+        # The first one is passed on: it waits for a child that is stopped.
+        pending = Path(f"/proc/{run.one('child')}/status")
+        _until(lambda: "ShdPnd:\t0000000000000002" in pending.read_text(), "passed on")
+        run.process.send_signal(signal.SIGINT)
+        ended, errors = run.ended()
+        assert ended == 130, errors
+        assert not run.processes
+        assert not run.folders
+    finally:
+        run.clear()
+
+
+@pytest.mark.chaos
+def test_a_killed_supervisor_takes_its_run_along_and_the_next_start_the_rest(
+    tmp_path: Path,
+) -> None:
+    run = Run(tmp_path, *STUB)
+    try:
+        # Nothing but a next start can end a stopped actor whose raylet is dead.
+        os.kill(run.one("ray::StubListener"), signal.SIGSTOP)
+        run.process.kill()
+        run.process.communicate()
+        _until(lambda: len(run.processes) == 1, "all but what is stopped are dead")
+        (folder,) = run.folders
+        stub = ["bench.cli", "run", "nowhere.yaml"]
+        subprocess.run(
+            [sys.executable, "-m", *stub],
+            cwd=tmp_path,
+            env=os.environ | {"TMPDIR": str(run.temporary.path), "PYTHONPATH": str(ROOT)},
+            check=False,
+        )
+        assert not folder.exists()
+        assert not run.processes
+    finally:
+        run.clear()
+
+
+def test_a_sweep_takes_only_what_is_ours_and_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "base", lambda levels=1: tmp_path)
+    alive, dead = scratch.make(), scratch.make()
+    os.close(dead.lock)
+    others = tmp_path / "pixvox-mine"
+    others.mkdir()
+    (tmp_path / "pixvox-link").symlink_to(others)
+    (tmp_path / "tmpabc").mkdir()
+    (tmp_path / "tmpabc" / "alive").touch()
+    orphan = subprocess.Popen(["sleep", "600"], env={MARK: str(dead.path)})
+    bystander = subprocess.Popen(["sleep", "600"], env={MARK: str(alive.path)})
+    try:
+        _until(lambda: marked(MARK, str(dead.path)), "started")
+        assert scratch.sweep() == [dead.path]
+        assert orphan.wait(PATIENCE) == -signal.SIGKILL
+        assert state(bystander.pid)
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {alive.path.name, "pixvox-mine", "pixvox-link", "tmpabc"}
+    finally:
+        for process in (orphan, bystander):
+            process.kill()
+            process.wait()
+        alive.remove()
+
+
+def test_a_long_tmpdir_gives_way_to_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp/" + "x" * 30)
+    assert scratch.base() == Path("/tmp")
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp/tmp.XXXXXXXXXX/tmp")
+    assert scratch.base() == Path("/tmp/tmp.XXXXXXXXXX/tmp")
+
+
+def _gate(folder: Path) -> Run:
+    golden = ROOT / "results" / "golden"
+    job = ROOT / "jobs" / "demo.yaml"
+    gate = ("bench.cli", "gate", str(job), "--baseline", str(golden), "--any-machine")
+    return Run(folder, *gate, "--out", "out")
+
+
+@pytest.mark.chaos
+def test_a_gate_that_dies_says_so_where_its_findings_would_be(tmp_path: Path) -> None:
+    run = _gate(tmp_path)
+    try:
+        # The first worker: Ray is there.
+        run.one("ray::IDLE")
+        os.kill(run.one("gcs_server"), signal.SIGKILL)
+        ended, errors = run.ended()
+        assert ended == 3, errors
+        suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
+        assert suite.get("errors") == "1"
+        (error,) = suite.iter("error")
+        assert "Ray's gcs_server died" in error.get("message", "")
+        assert "Nothing was judged" in (tmp_path / "out" / "comment.md").read_text()
+        assert '"failed"' in (tmp_path / "out" / "badge.json").read_text()
+        assert not run.processes
+        assert not run.folders
+    finally:
+        run.clear()
+
+
+PROGRAM = """
+import os, sys
+from bench.supervisor import supervise
+def work():
+    {}
+sys.exit(supervise(work, "advice"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("return 1", 1, ""),
+        ("os._exit(1)", 3, "ended itself with code 1"),
+        ("sys.exit(1)", 3, "ended itself with code 1"),
+        ("os.abort()", 3, "ended by SIGABRT"),
+        ("raise ValueError('a bug')", 3, "ValueError: a bug"),
+        ("os.kill(os.getpid(), 2); return 0", 130, "stopped by SIGINT"),
+        ("os.kill(os.getppid(), 15); import time; time.sleep(600)", 143, "stopped by SIGTERM"),
+    ],
+)
+def test_only_a_code_that_is_meant_is_the_commands(body: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(body)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+
+
+def test_a_terminal_stays_a_terminal_and_ctrl_c_reaches_the_command() -> None:
+    import pty
+
+    body = "print(sys.stdout.isatty(), flush=True); import time; time.sleep(600)"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-c", PROGRAM.format(body)])
+    seen = b""
+    while b"True" not in seen:
+        seen += os.read(terminal, 1024)
+    os.write(terminal, b"\x03")
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    os.close(terminal)
