@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.options import Parser, Version, name, number, path, weights, whole
+from bench.commands.options import Parser, Version, name, number, path, weights, whole
 
 RUNS = Path("results/runs")
 
@@ -137,7 +137,7 @@ def _perf_parser(parser: Parser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from bench.run import run_job
+    from bench.commands.run import run_job
 
     score_only = arguments.command == "rescore"
     dry = not score_only and arguments.dry_run
@@ -145,15 +145,15 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from bench.atomic import disk_errors
-    from bench.errors import bad_input
-    from bench.lock import locked
-    from bench.progress import progress, quiet_libraries
+    from bench.common.atomic import disk_errors
+    from bench.common.errors import bad_input
+    from bench.common.lock import locked
+    from bench.common.progress import progress, quiet_libraries
+    from bench.common.yamlfile import parse
     from bench.training.pixvox import state_folder
     from bench.training.run import RUNNERS
     from bench.training.spec import TrainingJob
     from bench.training.stop import kept, stopping
-    from bench.yamlfile import parse
 
     job = parse(arguments.job, TrainingJob)
     quiet_libraries()
@@ -170,16 +170,16 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from bench.doctor import examine
-    from bench.progress import quiet_libraries
+    from bench.commands.doctor import examine
+    from bench.common.progress import quiet_libraries
 
     quiet_libraries()
     return examine(arguments.job)
 
 
 def _scenes(arguments: argparse.Namespace) -> int:
+    from bench.common.progress import progress
     from bench.datasets.scenes.build import SplitPlan, build_split
-    from bench.progress import progress
 
     plan = SplitPlan(arguments.split, arguments.images, arguments.seed, lossy=arguments.lossy)
     with progress() as report:
@@ -189,14 +189,14 @@ def _scenes(arguments: argparse.Namespace) -> int:
 
 
 def _chaos(arguments: argparse.Namespace) -> int:
-    from bench.chaos.rounds import run
+    from bench.selfcheck.chaos.rounds import run
 
     sizes = (arguments.rounds, arguments.items, arguments.seed, arguments.at_once)
     return run(*sizes, arguments.save, arguments.job)
 
 
 def _gate(arguments: argparse.Namespace) -> int:
-    from bench import gate
+    from bench.gate import looks as gate
 
     plan = gate.Plan(
         arguments.job,
@@ -216,28 +216,28 @@ def _gate(arguments: argparse.Namespace) -> int:
 
 
 def _trend(arguments: argparse.Namespace) -> int:
-    from bench.report import trend
+    from bench.commands import trend
 
     return trend.run(arguments.file, arguments.only, arguments.plot)
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
-    from bench import leaderboard
-    from bench.errors import UserError
+    from bench.commands.leaderboard import show
+    from bench.common.errors import UserError
+    from bench.tables import leaderboard
 
     if arguments.what in ("show", "verify"):
-        return {"show": leaderboard.show, "verify": leaderboard.verify}[arguments.what](
-            arguments.board
-        )
+        commands = {"show": show, "verify": leaderboard.verify}
+        return commands[arguments.what](arguments.board)
     if arguments.run is None:
         raise UserError("leaderboard add: name the run; pixvox runs list shows them")
     return leaderboard.add(arguments.runs / arguments.run, arguments.board)
 
 
 def _runs(arguments: argparse.Namespace) -> int:
-    from bench import runs
-    from bench.atomic import disk_errors
-    from bench.errors import UserError
+    from bench.commands import runs
+    from bench.common.atomic import disk_errors
+    from bench.common.errors import UserError
 
     if arguments.what == "list":
         with disk_errors(arguments.runs):
@@ -250,28 +250,28 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 
 def _model(arguments: argparse.Namespace) -> int:
-    from bench.errors import bad_input
-    from bench.model import info
+    from bench.commands.model_info import info
+    from bench.common.errors import bad_input
 
     with bad_input():
         return info(arguments.weights)
 
 
 def _perf(arguments: argparse.Namespace) -> int:
-    from bench.errors import bad_input
-    from bench.progress import quiet_libraries
+    from bench.common.errors import bad_input
+    from bench.common.progress import quiet_libraries
 
     if arguments.what == "scheduler":
         from bench.perf import scheduler
 
         return scheduler.run(arguments.items, arguments.save)
     if arguments.what == "gate":
-        from bench.perf import gate
+        from bench.selfcheck import gates as gate
 
         stored = (arguments.golden, arguments.speed)
         return gate.run(*stored, arguments.gates, arguments.items, arguments.save)
     if arguments.what == "speed":
-        from bench.perf import gate
+        from bench.selfcheck import gates as gate
 
         return gate.measure_speed(arguments.weights, arguments.rounds, arguments.save)
     if arguments.what == "units":
@@ -279,7 +279,7 @@ def _perf(arguments: argparse.Namespace) -> int:
 
         return units.run(arguments.images, arguments.save)
     if arguments.what == "statistics":
-        from bench.perf import statistics
+        from bench.selfcheck import rates as statistics
 
         sizes = (arguments.splits, arguments.items, arguments.replicates)
         return statistics.run(*sizes, arguments.save)
@@ -343,7 +343,7 @@ def entry(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.command in _LIGHT:
         return _work(arguments, _again(argv))
-    from bench.supervisor import supervise
+    from bench.common.supervisor import supervise
 
     return supervise(
         lambda: _work(arguments, _again(argv)),
@@ -364,7 +364,7 @@ def _kept(arguments: argparse.Namespace) -> str:
 def _gate_failed(arguments: argparse.Namespace, why: str) -> None:
     """A gate that did not come to judge says so where its findings would be."""
     if arguments.command == "gate" and not arguments.accept:
-        from bench.report.ci import publish_failure
+        from bench.gate.ci import publish_failure
 
         publish_failure(why, arguments.out)
 
@@ -374,8 +374,8 @@ def _work(arguments: argparse.Namespace, again: str) -> int:
 
     1 is the gate's REGRESSED and nothing else.
     """
-    from bench.errors import RunFailed, UserError
-    from bench.text import clean
+    from bench.common.errors import RunFailed, UserError
+    from bench.common.text import clean
 
     try:
         code = _COMMANDS[arguments.command](arguments)

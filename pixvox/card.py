@@ -3,15 +3,9 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
-
-from pixvox.configuration import PixVoxConfig
-
-if TYPE_CHECKING:
-    from pixvox.modeling import PixVoxLM
+from transformers import PreTrainedModel
 
 PUBLISHED_TOTAL = 211e6
 PUBLISHED_TRAINABLE = 125e6
@@ -38,15 +32,7 @@ def count(model: nn.Module) -> Counts:
     return Counts(vision, sum(p.numel() for p in model.parameters()) - vision)
 
 
-def count_config(config: PixVoxConfig) -> Counts:
-    """Counts the parameters that a configuration would have, without making them."""
-    from pixvox.modeling import PixVoxLM
-
-    with torch.device("meta"):
-        return count(PixVoxLM(config))
-
-
-def write_card(model: "PixVoxLM", folder: str | os.PathLike[str]) -> None:
+def write_card(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
     """Writes `README.md` into a folder of saved weights, unless somebody's own is there."""
     path = Path(folder) / "README.md"
     if path.exists() and _MARK not in path.read_text(encoding="utf-8"):
@@ -68,7 +54,6 @@ def write_card(model: "PixVoxLM", folder: str | os.PathLike[str]) -> None:
     path.write_text(
         f"""---
 library_name: transformers
-pipeline_tag: image-to-text
 tags: [pixvox, image-to-speech]
 ---
 {_MARK}

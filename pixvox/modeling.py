@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.blip.modeling_blip import BlipVisionModel
 
-from pixvox.card import write_card
+from pixvox.card import Counts, count, write_card
 from pixvox.configuration import PixVoxConfig
 from pixvox.layers import DecoderLayer, KeyValues, UnitEmbeddings
 from pixvox.patterns import frame_tables
@@ -145,6 +145,12 @@ class PixVoxLM(PreTrainedModel):
         steps = units.gather(-1, table.clamp_min(0))
         targets = steps.masked_fill(table < 0, IGNORED)
         return F.pad(steps.masked_fill(table < 0, empty), (1, -1), value=empty), targets
+
+
+def count_config(config: PixVoxConfig) -> Counts:
+    """Counts the parameters that a configuration would have, without making them."""
+    with torch.device("meta"):
+        return count(PixVoxLM(config))
 
 
 AutoConfig.register(PixVoxConfig.model_type, PixVoxConfig)

@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.datasets.types import text_lines
-from bench.errors import UserError
+from bench.common.errors import UserError
+from bench.datasets.base import text_lines
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

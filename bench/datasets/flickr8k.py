@@ -8,8 +8,8 @@ folder under any of its names; `wav2capt.txt` and `wavs/` where the speech is th
 import re
 from pathlib import Path
 
-from bench.datasets.csvfile import read_rows
-from bench.datasets.types import (
+from bench.common.errors import UserError
+from bench.datasets.base import (
     Caption,
     Dataset,
     Item,
@@ -19,7 +19,7 @@ from bench.datasets.types import (
     text_lines,
     unusable_name,
 )
-from bench.errors import UserError
+from bench.datasets.csvfile import read_rows
 
 _SPLITS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
 _TOKEN_LINE = re.compile(r"^(?P<name>\S+)#(?P<number>[0-9]{1,6})[ \t]+(?P<text>.*\S)\s*$")

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
-from bench.errors import UserError
+from bench.common.errors import UserError
 
 
 @lru_cache(maxsize=1)

@@ -3,8 +3,8 @@
 import importlib.metadata
 from collections.abc import Sequence
 
-from bench.entries import made, source_of
-from bench.errors import UserError
+from bench.common.entries import made, source_of
+from bench.common.errors import UserError
 from bench.metrics.base import Metric
 from bench.metrics.shipped import METRICS, scores_of
 from pixvox.digests import file_digest

@@ -17,7 +17,7 @@ from typing import Self
 
 import numpy as np
 
-from bench.errors import RunFailed
+from bench.common.errors import RunFailed
 from bench.metrics.base import Array, Count, Hypotheses, Metric, References, Score
 from bench.metrics.java import OPTIONS, java
 from bench.metrics.tokens import package_file

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.errors import RunFailed
+from bench.common.errors import RunFailed
 from bench.metrics.java import OPTIONS, java
 
 # pycocoevalcap.tokenizer.ptbtokenizer.PUNCTUATIONS, which is dropped after tokenising.

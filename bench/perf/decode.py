@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.errors import UserError
+from bench.common.errors import UserError
+from bench.common.machine import bandwidth, machine, wait
+from bench.common.machine import save as save_figures
 from bench.perf.eager import as_blip_text, eager_greedy
-from bench.perf.machine import bandwidth, machine, wait
-from bench.perf.machine import save as save_figures
 from pixvox.configuration import PixVoxConfig
 from pixvox.decoding import Engine, Generation, Request
 from pixvox.modeling import PixVoxLM
@@ -250,7 +250,7 @@ def show(result: dict[str, Any]) -> None:
 
 def run(plan: Plan, save: Path | None) -> int:
     """Measures, prints, and keeps the figures as JSON where asked to."""
-    from bench.progress import progress
+    from bench.common.progress import progress
 
     with progress() as report:
         result = measure(plan, report)

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.errors import UserError
+from bench.common.errors import UserError
+from bench.common.machine import machine
+from bench.common.machine import save as save_figures
 from bench.metrics.base import ALWAYS
 from bench.metrics.shipped import METRICS, scores_of
-from bench.perf.machine import machine
-from bench.perf.machine import save as save_figures
 from pixvox.decoding import Engine, Generation, Request
 from pixvox.modeling import PixVoxLM
 from pixvox.sampling import Decoding
@@ -102,9 +102,9 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
 
 def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str, float]:
     """BLEU-4 and CIDEr of what Whisper hears of the speeches."""
-    from bench.audio import resample
-    from bench.listening.types import SAMPLE_RATE
-    from bench.listening.whisper import WhisperListener, locate
+    from bench.asr.base import SAMPLE_RATE
+    from bench.asr.whisper import WhisperListener, locate
+    from bench.common.audio import resample
     from bench.metrics.counted import joined
     from bench.metrics.tokens import tokenise
     from pixvox.codec import Codec
@@ -158,7 +158,7 @@ def show(result: dict[str, Any]) -> None:
 
 def run(plan: Plan, save: Path | None) -> int:
     """Measures and prints; 3 where company changed any unit, which it must never do."""
-    from bench.progress import progress
+    from bench.common.progress import progress
 
     with progress() as report:
         result = measure(plan, report)

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.errors import RunFailed
+from bench.common.errors import RunFailed
 
 SLOTS = 32
 _PAGE = resource.getpagesize()
@@ -43,9 +43,9 @@ def _resident() -> float:
 
 def one(items: int) -> Figure:
     """Runs one size in this process."""
-    from bench.completion import make_whole
-    from bench.spec import AsrSpec
-    from bench.stub import ACTORS, stub_dataset, stub_run
+    from bench.asr.spec import AsrSpec
+    from bench.execution.completion import make_whole
+    from bench.selfcheck.stub import ACTORS, stub_dataset, stub_run
 
     marks: dict[str, float] = {}
     first = last = 0.0
@@ -79,7 +79,7 @@ def one(items: int) -> Figure:
 
 def run(sizes: list[int], save: Path | None) -> int:
     """Measures every size, prints a line for each, and saves them if asked."""
-    from bench.perf.machine import save as save_figures
+    from bench.common.machine import save as save_figures
 
     figures: list[Figure] = []
     for items in sizes:

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import RunFailed
-from bench.perf.machine import machine, save
+from bench.common.errors import RunFailed
+from bench.common.machine import machine, save
 
 MODELS = ("zoo:pixvox-tiny-parallel", "zoo:pixvox-tiny-delay")
 PROMPTS = (0.0, 0.25, 0.5)
@@ -158,7 +158,7 @@ def measure(
 
 def run(images: int, path: Path | None) -> int:
     """Measures, prints and saves; 3 where a way that must not change any unit did."""
-    from bench.progress import progress
+    from bench.common.progress import progress
 
     with progress() as report:
         found = measure(images, report)

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from bench.atomic import parquet, write_bytes, write_text
-from bench.comparison import TITLES, Protocol
+from bench.common.atomic import parquet, write_bytes, write_text
+from bench.common.text import clean
 from bench.report.latex import latex
 from bench.report.text import (
     HEADINGS,
@@ -20,7 +20,7 @@ from bench.report.text import (
     plain,
     score,
 )
-from bench.text import clean
+from bench.tables.comparison import TITLES, Protocol
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 # What GitHub links wherever it stands; a space of no width after it keeps it from that.

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from bench.text import clean
+from bench.common.text import clean
 
 GAP = 2
 """Spaces between two columns."""

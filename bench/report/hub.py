@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.comparison import Protocol
-from bench.pooling import Row, ranked
-from bench.text import clean
+from bench.common.text import clean
+from bench.tables.comparison import Protocol
+from bench.tables.pooling import Row, ranked
 
 
 def model_index(rows: Sequence[Row], protocol: Protocol) -> str:

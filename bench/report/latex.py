@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from bench.comparison import TITLES, Protocol
+from bench.common.text import clean
 from bench.report.text import (
     LEFT,
     block_title,
@@ -14,7 +14,7 @@ from bench.report.text import (
     plain,
     score,
 )
-from bench.text import clean
+from bench.tables.comparison import TITLES, Protocol
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -12,14 +12,14 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from bench.atomic import write_text
-from bench.comparison import TITLES, Protocol, heads
+from bench.common.atomic import write_text
+from bench.common.text import clean
 from bench.metrics.base import ALWAYS, SHORT
 from bench.metrics.shipped import METRICS, scores_of
 from bench.report.fit import GAP, Column, first_fit, full_width, numbers, pieces, rich_table, texts
 from bench.report.text import HEADINGS, LEFT, block_title, columns, is_score, notes, plain
 from bench.report.text import score as score_text
-from bench.text import clean
+from bench.tables.comparison import TITLES, Protocol, heads
 
 PIPED = 144
 """Characters of a line where neither a terminal nor COLUMNS says how many there are."""

@@ -4,8 +4,8 @@ from typing import Any
 
 import polars as pl
 
-from bench.comparison import Protocol, heads
-from bench.text import clean
+from bench.common.text import clean
+from bench.tables.comparison import Protocol, heads
 
 LEFT = ("grade", "system", "training")
 """Columns whose text begins at the left."""

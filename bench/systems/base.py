@@ -12,13 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
-from bench.audio import SpeechError, Wave, read_speech
-from bench.bounds import Label
-from bench.datasets.types import Dataset, Item
-from bench.errors import UserError
-from bench.rows import Spoken, ToHear
+from bench.common.audio import SpeechError, Wave, read_speech
+from bench.common.bounds import Label
+from bench.common.errors import UserError
+from bench.common.yamlfile import Strict
+from bench.datasets.base import Dataset, Item
+from bench.store.rows import Spoken, ToHear
 from bench.systems.borrowing import Borrowing
-from bench.yamlfile import Strict
 
 if TYPE_CHECKING:
     from pixvox.codec import CodecFacts

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from bench.audio import Wave
-from bench.bounds import Label, Seed, SpeechSeconds
-from bench.rows import ToHear
+from bench.common.audio import Wave
+from bench.common.bounds import Label, Seed, SpeechSeconds
+from bench.store.rows import ToHear
 from bench.systems.base import RATE, Generator, Role, System
 from bench.systems.silence import EmptyGenerator
 

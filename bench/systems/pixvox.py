@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bench.audio import SpeechError
-from bench.bounds import Caption, Label, Number, Seed, Share, SpeechSeconds, Temperature, TopP
-from bench.datasets.types import Item
-from bench.errors import UserError
-from bench.rows import Spoken, packed
+from bench.common.audio import SpeechError
+from bench.common.bounds import (
+    Caption,
+    Label,
+    Number,
+    Seed,
+    Share,
+    SpeechSeconds,
+    Temperature,
+    TopP,
+)
+from bench.common.errors import UserError
+from bench.common.validation import keys_error
+from bench.common.yamlfile import Strict, WeightsName
+from bench.datasets.base import Item
+from bench.store.rows import Spoken, packed
 from bench.systems.base import Asked, Content, Generator, Lookup, Made, System, Variant
 from bench.systems.resynthesis import prompt_units
-from bench.validation import keys_error
-from bench.yamlfile import Strict, WeightsName
 
 if TYPE_CHECKING:
     from torch import Tensor

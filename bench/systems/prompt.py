@@ -5,10 +5,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from bench.bounds import Bandwidth, Caption, Label, SomeShare
+from bench.common.bounds import Bandwidth, Caption, Label, SomeShare
+from bench.common.yamlfile import WeightsName
 from bench.systems.base import Content, Generator, Lookup, Role, System
 from bench.systems.resynthesis import CodecGenerator
-from bench.yamlfile import WeightsName
 
 
 class PromptSystem(System):

@@ -13,14 +13,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from bench.audio import LONGEST_SECONDS, RATES, SpeechError, unusable_samples
-from bench.bounds import Label, Note, Option
-from bench.datasets.types import Item
-from bench.entries import Entry, made, source_of
-from bench.errors import UserError
-from bench.rows import Spoken
+from bench.common.audio import LONGEST_SECONDS, RATES, SpeechError, unusable_samples
+from bench.common.bounds import Label, Note, Option
+from bench.common.entries import Entry, made, source_of
+from bench.common.errors import UserError
+from bench.common.text import reason_of
+from bench.datasets.base import Item
+from bench.store.rows import Spoken
 from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant
-from bench.text import reason_of
 from pixvox.digests import file_digest
 
 

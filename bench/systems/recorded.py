@@ -2,9 +2,9 @@
 
 from typing import ClassVar, Literal
 
-from bench.bounds import Caption, Label
-from bench.datasets.types import Item
-from bench.rows import Spoken
+from bench.common.bounds import Caption, Label
+from bench.datasets.base import Item
+from bench.store.rows import Spoken
 from bench.systems.base import EachItem, Generator, Role, System, Variant, speech_file
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from bench.audio import read_speech
-from bench.bounds import Bandwidth, Caption, Label
-from bench.datasets.types import Item
-from bench.rows import Spoken, packed
+from bench.common.audio import read_speech
+from bench.common.bounds import Bandwidth, Caption, Label
+from bench.common.yamlfile import WeightsName
+from bench.datasets.base import Item
+from bench.store.rows import Spoken, packed
 from bench.systems.base import (
     Content,
     EachItem,
@@ -17,7 +18,6 @@ from bench.systems.base import (
     Variant,
     speech_file,
 )
-from bench.yamlfile import WeightsName
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-from bench.bounds import Caption, Label, Seed
-from bench.datasets.types import Item
+from bench.common.bounds import Caption, Label, Seed
+from bench.datasets.base import Item
 from bench.systems.base import Content, Generator, Lookup, Role, System
 from bench.systems.borrowing import Borrowing, others
 from bench.systems.recorded import RecordedGenerator

@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from bench.audio import Wave
-from bench.bounds import Label, SpeechSeconds
-from bench.datasets.types import Item
-from bench.rows import Spoken, ToHear
+from bench.common.audio import Wave
+from bench.common.bounds import Label, SpeechSeconds
+from bench.datasets.base import Item
+from bench.store.rows import Spoken, ToHear
 from bench.systems.base import RATE, EachItem, Generator, Role, System, Variant
 
 

@@ -2,9 +2,9 @@
 
 from typing import ClassVar, Literal
 
-from bench.audio import SpeechError
-from bench.bounds import Caption, Label
-from bench.datasets.types import Item
+from bench.common.audio import SpeechError
+from bench.common.bounds import Caption, Label
+from bench.datasets.base import Item
 from bench.systems.base import Generator, Role, System
 
 

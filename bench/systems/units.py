@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
-from bench.audio import SpeechError
-from bench.bounds import MAX_SPEECH_SECONDS, Bandwidth, Label, Note
-from bench.datasets.types import Item
-from bench.errors import UserError
-from bench.rows import Spoken, packed
+from bench.common.audio import SpeechError
+from bench.common.bounds import MAX_SPEECH_SECONDS, Bandwidth, Label, Note
+from bench.common.errors import UserError
+from bench.common.yamlfile import FilePath, WeightsName
+from bench.datasets.base import Item
+from bench.store.rows import Spoken, packed
 from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant, no_file
-from bench.yamlfile import FilePath, WeightsName
 from pixvox.digests import file_digest
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import io
 
 import numpy as np
 
-from bench.audio import SpeechError, Wave
-from bench.rows import Spoken, ToHear
+from bench.common.audio import SpeechError, Wave
+from bench.store.rows import Spoken, ToHear
 from bench.systems.base import System
 from pixvox.codec import Codec
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from bench.audio import SpeechError, Wave, read_speech
-from bench.bounds import Label, Note
+from bench.common.audio import SpeechError, Wave, read_speech
+from bench.common.bounds import Label, Note
+from bench.common.errors import UserError
+from bench.common.yamlfile import FilePath, WeightsName
+from bench.datasets.base import Item, inside
 from bench.datasets.csvfile import read_rows
-from bench.datasets.types import Item, inside
-from bench.errors import UserError
-from bench.rows import Spoken, ToHear
+from bench.store.rows import Spoken, ToHear
 from bench.systems.base import RATE, Content, EachItem, Generator, Lookup, System, Variant
-from bench.yamlfile import FilePath, WeightsName
 
 
 class WavsSystem(System):

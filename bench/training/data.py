@@ -12,12 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bench.audio import SpeechError, read_speech
+from bench.common.audio import SpeechError, read_speech
+from bench.common.errors import UserError
+from bench.datasets.base import Item, text_lines
 from bench.datasets.flickr8k import read_flickr8k
 from bench.datasets.scenes.build import MANIFEST, SplitPlan, build_split, read_plan
 from bench.datasets.scenes.load import read_scenes
-from bench.datasets.types import Item, text_lines
-from bench.errors import UserError
 from bench.training.spec import Data, ScenesData
 from pixvox.checkpoint import save_state
 from pixvox.codec import Codec

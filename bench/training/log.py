@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.atomic import write_text
+from bench.common.atomic import write_text
 
 
 class Log:
@@ -60,7 +60,7 @@ def draw(folder: Path) -> Path | None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from bench.figures import save_figure
+    from bench.common.figures import save_figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()

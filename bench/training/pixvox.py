@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from transformers import BlipVisionModel, PreTrainedModel
 
-from bench.cluster.session import ray_session
-from bench.errors import RunFailed, UserError
-from bench.spec import ClusterSpec
+from bench.common.errors import RunFailed, UserError
+from bench.execution.session import ray_session
+from bench.jobs.spec import ClusterSpec
 from bench.training.data import Report, spoken_captions
 from bench.training.log import Log, draw, last_row
 from bench.training.spec import CodecJob, PixVoxJob, VisionJob

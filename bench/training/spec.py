@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from bench.bounds import Bandwidth, Seed, Threads, Workers
+from bench.common.bounds import Bandwidth, Seed, Threads, Workers
+from bench.common.validation import keys_error
+from bench.common.yamlfile import FilePath, Strict, WeightsName
 from bench.systems.pixvox import Pattern
-from bench.validation import keys_error
-from bench.yamlfile import FilePath, Strict, WeightsName
 from pixvox.codec_training import CodecTraining
 from pixvox.training import Training
 from pixvox.vision_training import VisionTraining

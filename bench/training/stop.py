@@ -8,7 +8,7 @@ from types import FrameType
 
 import torch
 
-from bench.interrupt import stoppable
+from bench.common.interrupt import stoppable
 from bench.training.data import Report
 
 Stop = Callable[[], bool]

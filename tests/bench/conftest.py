@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from bench.audio import read_speech
+from bench.common.audio import read_speech
+from bench.datasets.base import Dataset
 from bench.datasets.scenes.load import load_scenes
-from bench.datasets.types import Dataset
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.spec import Job
+from bench.common.yamlfile import parse
+from bench.jobs.spec import Job
 from bench.training.spec import TrainingJob
-from bench.yamlfile import parse
 
 
 def test_help_imports_nothing_heavy() -> None:

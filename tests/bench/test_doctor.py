@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from bench.cli import main
-from bench.doctor import _Check
-from bench.errors import RunFailed
+from bench.commands.doctor import _Check
+from bench.common.errors import RunFailed
 
 
 def _job(tmp: Path, **system: Any) -> Path:

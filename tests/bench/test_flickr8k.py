@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.common.errors import UserError
 from bench.datasets.flickr8k import load_flickr8k, read_csv, read_tokens
-from bench.errors import UserError
 
 
 def test_the_folder_is_read_with_its_quirks(flickr8k: Path) -> None:

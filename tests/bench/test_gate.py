@@ -10,19 +10,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bench.bitwise import exact
 from bench.cli import main
-from bench.errors import UserError
-from bench.gate import seconds
-from bench.golden import Golden, read_golden, write_golden
+from bench.common.errors import UserError
+from bench.gate.bitwise import exact
+from bench.gate.ci import Shown, annotations, comment, junit
+from bench.gate.golden import Golden, read_golden, write_golden
+from bench.gate.looks import seconds
+from bench.gate.quality import Rule, Verdict, incomparable, judge, overall
+from bench.gate.speed import judge_speed
+from bench.gate.turns import Replicate, order
+from bench.gate.worst import Worst, worst_items
 from bench.metrics.shipped import METRICS
-from bench.perf.statistics import Said, damaged, losses, said, statistics_of
-from bench.regression import Rule, Verdict, incomparable, judge, overall
-from bench.report.ci import Shown, annotations, comment, junit
-from bench.report.worst import Worst, worst_items
-from bench.signature import Signature
-from bench.speed import judge_speed
-from bench.turns import Replicate, order
+from bench.scoring.signature import Signature
+from bench.selfcheck.rates import Said, damaged, losses, said, statistics_of
 
 ITEMS = 200
 CELL = "Delay at 0%, seed 0, whole, openai-whisper tiny.en"

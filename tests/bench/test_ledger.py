@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from bench.atomic import parquet
-from bench.errors import RunFailed, UserError
-from bench.ledger import Ledger
+from bench.common.atomic import parquet
+from bench.common.errors import RunFailed, UserError
+from bench.store.ledger import Ledger
 
 SCHEMA = {"item": pl.String, "cause": pl.String, "value": pl.Int64}
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.audio import Wave, read_speech
-from bench.datasets.types import Dataset
-from bench.errors import UserError
-from bench.listening.choice import asr_facts, locate, make_listener
-from bench.listening.types import Listener
+from bench.asr.base import Listener
+from bench.asr.choice import asr_facts, locate, make_listener
+from bench.asr.spec import AsrSpec
+from bench.common.audio import Wave, read_speech
+from bench.common.errors import UserError
+from bench.datasets.base import Dataset
 from bench.metrics.wer import wer, wer_statistics
-from bench.spec import AsrSpec
 
 
 def _waves(scenes: Dataset, count: int) -> tuple[list[str], list[Wave]]:

@@ -16,7 +16,7 @@ from pycocoevalcap.cider.cider import Cider as PublishedCider
 from pycocoevalcap.rouge.rouge import Rouge as PublishedRouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from bench.datasets.types import Dataset
+from bench.datasets.base import Dataset
 from bench.metrics.counted import Counted, joined
 from bench.metrics.meteor import Meteor, MeteorJvm, paraphrases
 from bench.metrics.shipped import METRICS

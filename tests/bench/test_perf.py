@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from bench.cli import main
-from bench.golden import read_golden
+from bench.gate.golden import read_golden
+from bench.gate.quality import Rule, Verdict, judge, overall
+from bench.gate.turns import Way, WayError, one_round
 from bench.metrics.shipped import METRICS
 from bench.perf.decode import floor_seconds
-from bench.perf.statistics import LOSS, points
-from bench.perf.stored import read_stored, simulated
-from bench.regression import Rule, Verdict, judge, overall
-from bench.turns import Way, WayError, one_round
+from bench.selfcheck.rates import LOSS, points
+from bench.selfcheck.stored import read_stored, simulated
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bench.cluster.pool import Batch, Done, Pool
-from bench.cluster.session import ray_session, sizes
-from bench.errors import RunFailed
-from bench.spec import ClusterSpec
+from bench.common.errors import RunFailed
+from bench.execution.pool import Batch, Done, Pool
+from bench.execution.session import ray_session, sizes
+from bench.jobs.spec import ClusterSpec
 
 
 def _doubler() -> type:

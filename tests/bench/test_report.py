@@ -7,10 +7,10 @@ import re
 import polars as pl
 import pytest
 
-from bench.comparison import Protocol, published_frame
-from bench.published import HEADS, load_published
 from bench.report.files import csv, inert_markdown, markdown
 from bench.report.latex import latex
+from bench.tables.comparison import Protocol, published_frame
+from bench.tables.published import HEADS, load_published
 
 PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", 1, 2, "tiny.en", "all")
 

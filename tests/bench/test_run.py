@@ -11,7 +11,7 @@ import soundfile
 import yaml
 
 from bench.cli import main
-from bench.ledger import Ledger
+from bench.store.ledger import Ledger
 
 
 def _job(tmp_path: Path, root: Path, **changes: object) -> Path:

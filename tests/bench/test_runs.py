@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.atomic import partial_of
 from bench.cli import main
-from bench.errors import UserError
-from bench.ledger import Ledger
-from bench.manifest import ManifestCell, write_manifest
-from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
+from bench.common.atomic import partial_of
+from bench.common.errors import UserError
+from bench.store.ledger import Ledger
+from bench.store.manifest import ManifestCell, write_manifest
+from bench.store.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
 
 CELL = ManifestCell(
     cell="delay-0-aaaaaaaa",
@@ -149,7 +149,7 @@ def test_an_edited_manifest_deletes_nothing(runs: Path, capsys: pytest.CaptureFi
 
 def test_two_drivers_cannot_write_one_run(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from bench.ledger import Ledger\n"
+        "import sys; from pathlib import Path; from bench.store.ledger import Ledger\n"
         "with Ledger(Path(sys.argv[1])).lock():\n    print('held', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.audio import read_speech
+from bench.common.audio import read_speech
+from bench.datasets.base import Dataset
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.drawing import draw_array
 from bench.datasets.scenes.load import shipped_folder
 from bench.datasets.scenes.world import sample_scene
-from bench.datasets.types import Dataset
 
 
 def test_the_shipped_split_is_made_from_its_seeds(scenes: Dataset) -> None:

@@ -7,16 +7,17 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bench.cells import Cell
-from bench.completion import make_whole
-from bench.datasets.types import Caption, Dataset
-from bench.errors import UserError
-from bench.evaluation import Evaluation
-from bench.expansion import expand
-from bench.ledger import Ledger
-from bench.rows import HeardRow, Spoken
-from bench.spec import AsrSpec, Job
-from bench.stub import stub_dataset
+from bench.asr.spec import AsrSpec
+from bench.common.errors import UserError
+from bench.datasets.base import Caption, Dataset
+from bench.execution.completion import make_whole
+from bench.execution.evaluation import Evaluation
+from bench.jobs.cells import Cell
+from bench.jobs.expansion import expand
+from bench.jobs.spec import Job
+from bench.selfcheck.stub import stub_dataset
+from bench.store.ledger import Ledger
+from bench.store.rows import HeardRow, Spoken
 
 TINY = AsrSpec()
 BEAM = AsrSpec(beam_size=5)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bench.metrics.counted import Counted
-from bench.perf.statistics import simulated
-from bench.statistics import compare, holm, intervals, resampled, sign_test, student
+from bench.scoring.inference import compare, holm, intervals, resampled, sign_test, student
+from bench.selfcheck.rates import simulated
 
 
 def _cell(items: int, quality: float, seed: int) -> Counted:

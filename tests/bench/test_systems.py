@@ -8,10 +8,10 @@ import pytest
 import soundfile
 import yaml
 
-from bench.audio import read_speech, resample
 from bench.cli import main
-from bench.datasets.types import Dataset, Item
-from bench.errors import UserError
+from bench.common.audio import read_speech, resample
+from bench.common.errors import UserError
+from bench.datasets.base import Dataset, Item
 from bench.systems.base import Variant
 from bench.systems.pixvox import DecodingSpec, PixVoxGenerator, PixVoxSystem
 from bench.systems.shuffled import shuffled

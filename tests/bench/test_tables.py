@@ -13,23 +13,22 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench import taxonomy
-from bench.cells import Cell
-from bench.comparison import TITLES, Protocol, comparison
-from bench.errors import UserError
-from bench.perf.statistics import said, statistics_of
-from bench.pooling import Row, base_of, pooled, ranked
+from bench.asr.spec import AsrSpec
+from bench.common.errors import UserError
+from bench.jobs.cells import Cell
 from bench.report import terminal
 from bench.report.fit import numbers, pieces, rich_table, texts, wrapped
 from bench.report.text import notes
-from bench.scoring import CellScores
-from bench.signature import Signature
-from bench.spec import AsrSpec
-from bench.statistics import intervals
-from bench.sweep import plot, sensitivity, tidy
+from bench.scoring.inference import intervals
+from bench.scoring.scorer import CellScores, taxonomy
+from bench.scoring.signature import Signature
+from bench.selfcheck.rates import said, statistics_of
 from bench.systems.base import System
 from bench.systems.silence import SilenceSystem
 from bench.systems.wavs import WavsSystem
+from bench.tables.comparison import TITLES, Protocol, comparison
+from bench.tables.pooling import Row, base_of, pooled, ranked
+from bench.tables.sweep import plot, sensitivity, tidy
 
 ITEMS = 40
 PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", ITEMS, 2 * ITEMS, "tiny.en", "all")

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.datasets.types import Item
-from bench.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
+from bench.common.text import LONGEST, as_reason, clean, reason_of
+from bench.datasets.base import Item
+from bench.store.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
 from bench.systems.base import Variant
 from bench.systems.python import PythonGenerator, PythonSystem
-from bench.text import LONGEST, as_reason, clean, reason_of
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ import yaml
 from transformers import BlipVisionModel
 
 from bench.cli import main
+from bench.common.yamlfile import parse
 from bench.training.log import read_log
 from bench.training.pixvox import work
 from bench.training.spec import PixVoxJob, TrainingJob
-from bench.yamlfile import parse
 from pixvox.configuration import PixVoxConfig
 
 PLAN = {"steps": 10, "batch": 6, "micro_batch": 2, "learning_rate": 1e-3, "warmup": 2}

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import changepoints
-from bench.changepoints import change_points, noise
 from bench.cli import main
-from bench.trend import series_of
+from bench.trend.changepoints import change_points, noise
+from bench.trend.series import changepoints, series_of
 
 
 def _by_enumeration(values: list[float]) -> list[int]:

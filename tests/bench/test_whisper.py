@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.audio import read_speech
-from bench.datasets.types import Dataset
-from bench.listening.packaged_whisper import DIGEST, checkpoint
-from bench.listening.whisper import WhisperListener
+from bench.asr.packaged_whisper import DIGEST, checkpoint
+from bench.asr.whisper import WhisperListener
+from bench.common.audio import read_speech
+from bench.datasets.base import Dataset
 from bench.metrics.wer import wer, wer_statistics
 from pixvox.digests import archive_digest
 

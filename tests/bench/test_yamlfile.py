@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.cli import main
-from bench.errors import UserError
-from bench.spec import MAX_CELLS, Job
-from bench.strictyaml import MAX_BYTES, read_yaml
+from bench.common.errors import UserError
+from bench.common.strictyaml import MAX_BYTES, read_yaml
+from bench.common.yamlfile import parse, validate
+from bench.jobs.spec import MAX_CELLS, Job
 from bench.training.spec import TrainingJob
-from bench.yamlfile import parse, validate
 
 HEAD = "name: a\ndataset: {name: scenes}\n"
 PLAIN = HEAD + "systems: [{kind: recorded}]\n"

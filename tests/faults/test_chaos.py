@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.chaos.rounds import one_round, unbroken
-from bench.chaos.subjects import stubs
+from bench.selfcheck.chaos.rounds import one_round, unbroken
+from bench.selfcheck.chaos.subjects import stubs
 
 SUBJECT = stubs(64)
 

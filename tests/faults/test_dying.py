@@ -12,13 +12,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import scratch
-from bench.processes import below, first_child, kill, marked, state
-from bench.scratch import MARK
-from bench.stub import PAUSE
+from bench.common import scratch
+from bench.common.processes import below, first_child, kill, marked, state
+from bench.common.scratch import MARK
+from bench.selfcheck.stub import PAUSE
 
 ROOT = Path(__file__).parents[2]
-STUB = ("bench.chaos", "run", "--items", "4000", "--die", "none", "--after", "1")
+STUB = ("bench.selfcheck.chaos", "run", "--items", "4000", "--die", "none", "--after", "1")
 PATIENCE = 60.0
 
 
@@ -222,7 +222,7 @@ def test_a_gate_that_dies_says_so_where_its_findings_would_be(tmp_path: Path) ->
 
 PROGRAM = """
 import os, sys
-from bench.supervisor import supervise
+from bench.common.supervisor import supervise
 def work():
     {}
 sys.exit(supervise(work, "advice"))

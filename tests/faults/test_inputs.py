@@ -14,12 +14,12 @@ import soundfile
 from PIL import Image
 from pydantic import TypeAdapter
 
-from bench.audio import SpeechError, read_speech
+from bench.common.audio import SpeechError, read_speech
+from bench.common.errors import UserError
+from bench.common.yamlfile import parse
 from bench.datasets.flickr8k import read_csv, read_tokens
 from bench.datasets.scenes.load import load_scenes, read_scenes, shipped_folder
-from bench.errors import UserError
-from bench.spec import Job
-from bench.yamlfile import parse
+from bench.jobs.spec import Job
 from pixvox.codec import Codec
 from pixvox.images import ImageError, load_pixels
 

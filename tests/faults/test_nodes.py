@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bench.chaos.attempt import finish
-from bench.cluster.session import ray_session
-from bench.datasets.types import Dataset
-from bench.processes import below
-from bench.spec import ClusterSpec
-from bench.stub import PAUSE, stub_dataset, stub_run
+from bench.common.processes import below
+from bench.datasets.base import Dataset
+from bench.execution.session import ray_session
+from bench.jobs.spec import ClusterSpec
+from bench.selfcheck.chaos.attempt import finish
+from bench.selfcheck.stub import PAUSE, stub_dataset, stub_run
 
 ITEMS = 120
 

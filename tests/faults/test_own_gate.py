@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.golden import Golden, read_golden, write_golden
+from bench.gate.golden import Golden, read_golden, write_golden
 
 ROOT = Path(__file__).parents[2]
 REVERT = "        step = self._plan_of(frames).step_of[:, :frames]\n"

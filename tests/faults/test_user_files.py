@@ -10,20 +10,21 @@ import polars as pl
 import pytest
 import soundfile
 
-from bench.audio import LOUDEST, SpeechError, read_speech
-from bench.bounds import MAX_SPEECH_SECONDS
-from bench.cells import Cell
+from bench.asr.base import Heard
+from bench.asr.spec import AsrSpec
 from bench.cli import main
-from bench.cluster.actors import ListenerActor
+from bench.common.audio import LOUDEST, SpeechError, read_speech
+from bench.common.bounds import MAX_SPEECH_SECONDS
+from bench.common.entries import source_of
+from bench.common.errors import UserError
+from bench.datasets.base import Caption, Dataset, Item
 from bench.datasets.flickr8k import read_csv, read_tokens
-from bench.datasets.types import Caption, Dataset, Item
-from bench.entries import source_of
-from bench.errors import UserError
-from bench.expansion import expand
-from bench.listening.types import Heard
-from bench.preflight import missing_files
-from bench.rows import Spoken, ToHear
-from bench.spec import AsrSpec, Job
+from bench.execution.actors import ListenerActor
+from bench.jobs.cells import Cell
+from bench.jobs.expansion import expand
+from bench.jobs.preflight import missing_files
+from bench.jobs.spec import Job
+from bench.store.rows import Spoken, ToHear
 from bench.systems.base import Variant
 from bench.systems.noise import NoiseSystem
 from bench.systems.python import PythonGenerator, PythonSystem, check_entry

@@ -10,10 +10,10 @@ from transformers import AutoModel, BlipConfig, BlipForConditionalGeneration
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from pixvox.blip import blip_config, from_blip
-from pixvox.card import PUBLISHED_TOTAL, PUBLISHED_TRAINABLE, count, count_config
+from pixvox.card import PUBLISHED_TOTAL, PUBLISHED_TRAINABLE, count
 from pixvox.configuration import PixVoxConfig
 from pixvox.digests import WeightsError
-from pixvox.modeling import PixVoxLM
+from pixvox.modeling import PixVoxLM, count_config
 
 CODEBOOKS, SIZE = 3, 16
 

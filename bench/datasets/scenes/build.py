@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.atomic import write_bytes
-from bench.audio import Wave
+from bench.common.atomic import write_bytes
+from bench.common.audio import Wave
+from bench.common.errors import UserError
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.world import sample_scene
-from bench.errors import UserError
 
 MANIFEST = "manifest.jsonl"
 PLAN = "plan.json"

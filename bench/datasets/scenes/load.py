@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from bench.datasets.scenes.build import MANIFEST
-from bench.datasets.types import (
+from bench.common.errors import UserError
+from bench.common.yamlfile import Strict
+from bench.datasets.base import (
     Caption,
     Dataset,
     Item,
@@ -16,8 +17,7 @@ from bench.datasets.types import (
     inside,
     text_lines,
 )
-from bench.errors import UserError
-from bench.yamlfile import Strict
+from bench.datasets.scenes.build import MANIFEST
 
 
 def shipped_folder() -> Path:

@@ -1,0 +1,73 @@
+"""faster-whisper (CTranslate2) as the listener: Whisper's weights in another engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.asr import packaged_whisper
+from bench.asr.base import Heard
+from bench.common.audio import Wave
+from bench.common.errors import UserError
+
+PROTOCOL = 1
+"""Raised when a change here changes transcripts; part of every transcript's key."""
+
+
+def locate(name: str) -> Path:
+    """The model's folder: of `tiny.en` the pinned package's, else a folder or a hub's name.
+
+    Raises UserError where faster-whisper or the model is missing.
+    """
+    try:
+        from faster_whisper import download_model
+    except ImportError as error:
+        raise UserError(
+            "asr: faster-whisper is missing; run: pip install faster-whisper"
+        ) from error
+    if name == packaged_whisper.NAME:
+        return packaged_whisper.packaged_file().parent
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    try:
+        return Path(download_model(name))
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"asr.model: {name!r} could not be fetched ({reason}); name a folder"
+        ) from error
+
+
+class FasterListener:
+    """A CTranslate2 Whisper on one device; clips are heard one at a time."""
+
+    def __init__(
+        self, folder: Path, device: str, beam_size: int | None, half: bool, threads: int
+    ) -> None:
+        from faster_whisper import WhisperModel
+
+        kind = "float16" if half else "float32"
+        self.model = WhisperModel(
+            str(folder), device=device, compute_type=kind, cpu_threads=threads
+        )
+        self.beam_size = beam_size or 1
+
+    def hear(self, waves: Sequence[Wave]) -> list[Heard]:
+        """See Listener; temperature fallback and conditioning on earlier text are off."""
+        return [self._one(wave) for wave in waves]
+
+    def _one(self, wave: Wave) -> Heard:
+        segments, _ = self.model.transcribe(
+            wave,
+            language="en",
+            beam_size=self.beam_size,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            without_timestamps=True,
+            vad_filter=False,
+        )
+        found = list(segments)
+        if not found:
+            return Heard("")
+        text = "".join(segment.text for segment in found).strip()
+        first = found[0]
+        return Heard(text, first.no_speech_prob, first.avg_logprob, first.compression_ratio)

@@ -1,1 +1,0 @@
-"""Ray actors and a thin scheduler over them."""

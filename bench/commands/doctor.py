@@ -1,0 +1,156 @@
+"""`pixvox doctor`: pushes one item through every stage; says what fails and how to fix it."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.common.errors import RunFailed, UserError
+from bench.common.text import clean
+from bench.common.yamlfile import parse
+from bench.datasets.base import Item
+from bench.jobs.spec import Job
+from bench.systems.base import System
+
+_ZOO_JOB = {
+    "name": "doctor",
+    "dataset": {"name": "scenes"},
+    "systems": [
+        {"kind": "pixvox", "label": "delay", "weights": "zoo:pixvox-tiny-delay"},
+        {"kind": "pixvox", "label": "parallel", "weights": "zoo:pixvox-tiny-parallel"},
+    ],
+}
+_ADVICE = "fix what the system reads, or remove it from the job"
+
+
+class _Check:
+    """One item on its way through the stages."""
+
+    def __init__(self, job: Job, folder: Path) -> None:
+        self.job = job
+        self.folder = folder
+
+    def java(self) -> str:
+        from bench.metrics.tokens import tokenise
+
+        if tokenise(["Two dogs run."]) != ["two dogs run"]:
+            raise RunFailed("the PTB tokeniser gives other tokens; reinstall pycocoevalcap")
+        return "PTB tokeniser runs"
+
+    def dataset(self) -> str:
+        from bench.execution.prepare import load_dataset
+
+        self.data = load_dataset(self.job)
+        if not self.data.items:
+            raise UserError("dataset: the split has no items; name another split or folder")
+        self.item = self.data.items[0]
+        return f"{self.data.name} {self.data.split}: {len(self.data.items)} images"
+
+    def weights(self) -> str:
+        from bench.jobs.expansion import expand
+        from bench.jobs.preflight import check_classes
+
+        cells = expand(self.job, self.data, [(asr, {}) for asr in self.job.asrs])
+        self.cells = list(
+            {c.speech_key: c for c in cells if c.asr is not None and c.source is None}.values()
+        )
+        check_classes(self.cells)
+        return f"{len(cells)} cells, codebooks and patterns fit"
+
+    def speak(self) -> str:
+        self.rows = []
+        for cell in self.cells:
+            item = self._item(cell.system)
+            made = cell.system.generator("cpu").generate([(item, (cell.variant,))])
+            self.rows += [(cell, item, row) for _, row in made]
+        for cell, item, row in self.rows:
+            if row.status != "ok":
+                raise UserError(f"{cell.label}: {item.id}: {row.reason}; {_ADVICE}")
+        return f"{self.item.id}: {len(self.rows)} speeches"
+
+    def _item(self, system: System) -> Item:
+        """The first item as a system sees it: shuffled speech belongs to another image."""
+        seen = system.seen(self.data.items)
+        return self.item if seen is None else seen[self.item.id]
+
+    def listen(self) -> str:
+        from bench.asr.choice import locate
+        from bench.execution.actors import ListenerActor
+        from bench.store.rows import ToHear
+
+        asr = self.job.asrs[0]
+        listener = ListenerActor(asr, str(locate(asr)), 1)
+        texts = []
+        for number, (cell, item, row) in enumerate(self.rows):
+            keep = self.folder / f"{number}.wav"
+            heard = listener.work((cell.system, "whole", [ToHear(row, item, keep)]))[0]
+            if heard.status != "ok":
+                raise UserError(f"{cell.label}: {item.id}: {heard.reason}; {_ADVICE}")
+            texts.append(heard.transcript)
+        # A job of texts alone has nothing to transcribe.
+        self.transcripts = texts or [self.item.captions[0].text]
+        return f"{asr.label} transcribed {texts[0]!r}" if texts else "nothing to transcribe"
+
+    def score(self) -> str:
+        from bench.metrics.counted import joined
+        from bench.metrics.shipped import METRICS
+        from bench.metrics.tokens import tokenise
+
+        references = {self.item.id: tokenise([c.text for c in self.item.captions])}
+        hypotheses = {self.item.id: tokenise(self.transcripts[:1])[0]}
+        metrics = [metric for metric in METRICS if metric.against == "references"]
+        counted = joined(metrics, [metric.statistics(hypotheses, references) for metric in metrics])
+        return ", ".join(f"{name} {score:.1f}" for name, score in counted.corpus().items())
+
+    def write(self) -> str:
+        from bench.store.ledger import Ledger
+        from bench.store.rows import SPOKEN_SCHEMA, Spoken, frame
+
+        ledger = Ledger(self.folder / "ledger")
+        rows = [row for *_, row in self.rows[:1]] or [Spoken(self.item.id, "ok")]
+        ledger.append("spoken", "doctor", frame(rows, SPOKEN_SCHEMA))
+        if ledger.rows("spoken", "doctor", SPOKEN_SCHEMA).height != 1:
+            raise RunFailed("the row did not come back")
+        return "row committed and read back"
+
+
+def _failed(error: Exception) -> int:
+    """The status that an expected failure ends with: 2 for the user's input, 3 for the rest."""
+    from pixvox.digests import WeightsError
+
+    return 2 if isinstance(error, UserError | WeightsError) else 3
+
+
+def examine(path: Path | None) -> int:
+    """Prints one line a stage: 0 when all work; at the first that fails 2 for bad input, else 3.
+
+    A bug is no line: it is raised.
+    """
+    job: Job = parse(path, Job) if path else Job.model_validate(_ZOO_JOB)
+    with tempfile.TemporaryDirectory(prefix="pixvox-doctor-") as folder:
+        return _examined(_Check(job, Path(folder)))
+
+
+def _examined(check: _Check) -> int:
+    from rich.console import Console
+    from rich.markup import escape
+
+    from pixvox.digests import WeightsError
+
+    console = Console(highlight=False, soft_wrap=True)
+    stages: list[tuple[str, Callable[[], str]]] = [
+        ("java", check.java),
+        ("dataset", check.dataset),
+        ("weights", check.weights),
+        ("speak", check.speak),
+        ("listen", check.listen),
+        ("score", check.score),
+        ("write", check.write),
+    ]
+    for name, stage in stages:
+        try:
+            console.print(f"[green]ok[/green]      {name:8} {escape(stage())}")
+        except (UserError, WeightsError, RunFailed, OSError, ImportError) as error:
+            reason = clean(" ".join(str(error).split()))
+            console.print(f"[red]failed[/red]  {name:8} {escape(reason)}")
+            return _failed(error)
+    return 0

@@ -1,0 +1,67 @@
+"""`pixvox run --dry-run`: a job's cells, what of them is there, and how long the rest takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.execution.evaluation import Evaluation
+from bench.jobs.cells import Cell
+from bench.report.fit import numbers, texts
+from bench.report.terminal import draw, make_console
+from bench.tables.sweep import AXES, axes_of
+
+_TEXTS = ("system", "hear", "asr")
+"""Axes whose values are names."""
+
+
+def predicted(cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]) -> float | None:
+    """Seconds for all missing rows, None where an ASR's pace is not known."""
+    total = 0.0
+    for cell in cells:
+        missing = len(run.items) - run.heard[cell.heard_key].count
+        if cell.asr is None or not missing:
+            continue
+        if cell.asr.label not in rates:
+            return None
+        total += missing * rates[cell.asr.label]
+    return total
+
+
+def _varies(told: Sequence[Mapping[str, Any]], axis: str) -> bool:
+    return len({row[axis] for row in told if row[axis] is not None}) > 1
+
+
+def tell(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]) -> None:
+    """Prints a line for every cell, and the sums."""
+    items = len(run.items)
+    told = [axes_of(cell) for cell in cells]
+    # A pattern is its system's; where all agree, or only one has a value, there is no axis.
+    axes = ["system", *(a for a in AXES if a not in ("system", "pattern") and _varies(told, a))]
+    columns = [
+        (texts if axis in _TEXTS else numbers)(
+            axis, ["-" if row[axis] is None else row[axis] for row in told]
+        )
+        for axis in axes
+    ]
+    spoken = [
+        "-" if cell.asr is None or cell.source else f"{run.spoken[cell.speech_key].count}/{items}"
+        for cell in cells
+    ]
+    heard = [f"{run.heard[cell.heard_key].count}/{items}" for cell in cells]
+    columns += [numbers("spoken", spoken), numbers("heard", heard)]
+    console = make_console()
+    draw(console, columns, name)
+    speeches = {c.speech_key for c in cells if c.asr is not None and c.source is None}
+    own = [cell.heard_key for cell in cells if cell.source is None]
+    unheard = sum(items - run.heard[key].count for key in own)
+    unspoken = sum(items - run.spoken[key].count for key in speeches)
+    seconds = predicted(cells, run, rates)
+    pace = "no run here has shown the pace yet" if seconds is None else f"about {seconds:.0f} s"
+    damaged = len(run.ledger.damaged)
+    if damaged:
+        parts, them = ("part is", "it") if damaged == 1 else ("parts are", "them")
+        aside = f"a run sets {them} aside and makes the rows again"
+        console.print(f"{damaged} {parts} damaged; {aside}")
+    console.print(
+        f"{len(cells)} cells, {len(speeches)} speeches of {items} images: {unspoken} to speak, "
+        f"{unheard} to hear; {pace}"
+    )

@@ -1,0 +1,78 @@
+"""`pixvox model info`: what a model is made of, and how far it is from the published sizes."""
+
+from rich.console import Console
+from rich.table import Table
+from transformers import PreTrainedConfig
+
+from pixvox.blip import blip_config, check_blip
+from pixvox.card import PUBLISHED_TOTAL, PUBLISHED_TRAINABLE, Counts
+from pixvox.configfile import pixvox_config, read_config
+from pixvox.configuration import PixVoxConfig
+from pixvox.modeling import PixVoxLM, count_config
+from pixvox.shapes import check_fit, shapes_of, tensor_shapes
+from pixvox.weights import resolve
+
+_CODEBOOKS = (2, 4, 8, 16, 32)
+"""K of EnCodec's 24 kHz model at 1.5, 3, 6, 12 and 24 kbps."""
+
+
+def _config(name: str) -> PixVoxConfig:
+    """What a model is made of; raises WeightsError where its weights are damaged or do not fit."""
+    if name in ("base", "tiny"):
+        return PixVoxConfig.base() if name == "base" else PixVoxConfig.tiny()
+    folder = resolve(name)
+    if read_config(folder).get("model_type") == "pixvox":
+        config = pixvox_config(folder)
+        check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
+        return config
+    config = blip_config(folder)
+    check_blip(folder, config)
+    return config
+
+
+def _millions(number: float) -> str:
+    return f"{number / 1e6:.2f}M"
+
+
+def _against(counts: Counts) -> str:
+    """The distance from the published 125M of 211M, in per cent."""
+    trained = 100 * (counts.decoder / PUBLISHED_TRAINABLE - 1)
+    total = 100 * (counts.total / PUBLISHED_TOTAL - 1)
+    return f"{trained:+.1f}% of 125M, {total:+.1f}% of 211M"
+
+
+def info(name: str) -> int:
+    """Prints one model's make and, at the paper's size, every K beside the published counts."""
+    config = _config(name)
+    vision, counts = config.vision_config, count_config(config)
+    assert isinstance(vision, PreTrainedConfig)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"{name}: {config.pattern} pattern, {config.num_codebooks} codebooks of "
+        f"{config.codebook_size}, {config.frame_rate} frames/s ({config.codec})"
+    )
+    console.print(
+        f"decoder: {config.num_hidden_layers} layers of {config.hidden_size}, "
+        f"{config.num_attention_heads} heads, {config.max_position_embeddings} positions = "
+        f"{config.max_position_embeddings / config.frame_rate:.2f} s in the parallel pattern"
+    )
+    console.print(
+        f"image encoder: {vision.num_hidden_layers} layers of {vision.hidden_size}, "
+        f"{vision.image_size} px in patches of {vision.patch_size}"
+    )
+    console.print(
+        f"parameters: {_millions(counts.total)}; trained {_millions(counts.decoder)} with the "
+        f"image encoder frozen ({_millions(counts.vision)}), all of them without"
+    )
+    if config.hidden_size == 768 and config.num_hidden_layers == 12:
+        table = Table(title="K against the published 125M trained of 211M")
+        for column in ("K", "trained", "total", "distance"):
+            table.add_column(column, justify="left" if column == "distance" else "right")
+        for number in _CODEBOOKS:
+            changed = config.to_dict() | {"num_codebooks": number}
+            counted = count_config(PixVoxConfig.from_dict(changed))
+            table.add_row(
+                str(number), _millions(counted.decoder), _millions(counted.total), _against(counted)
+            )
+        console.print(table)
+    return 0

@@ -1,0 +1,110 @@
+"""`pixvox run`: a job file in, tables, rows and speech out."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.asr.spec import AsrSpec
+from bench.commands.dry_run import tell
+from bench.common.atomic import disk_errors
+from bench.common.errors import RunFailed, UserError
+from bench.common.links import refuse_links
+from bench.common.progress import progress
+from bench.common.text import clean
+from bench.execution.prepare import Planned, Prepared, complete, opened, planned_job, with_rows
+from bench.execution.rates import read_rates
+from bench.execution.speech import restore
+from bench.jobs.preflight import missing_files
+from bench.report.results import write_report, write_rows
+from bench.scoring.scorer import CellScores, Scorer
+from bench.store.ledger import Ledger
+from bench.tables.comparison import Protocol
+
+
+def _asr_text(asr: AsrSpec, facts: dict[str, Any]) -> str:
+    how = f"beam {asr.beam_size}" if asr.beam_size else "greedy"
+    return f"{asr.label} ({facts['weights']}), {how}"
+
+
+def run_job(
+    path: Path,
+    runs: Path,
+    limit: int | None,
+    score_only: bool = False,
+    dry: bool = False,
+) -> int:
+    """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
+
+    With `score_only` no model is loaded: what was heard is scored anew. With `dry` nothing is
+    done but told. Raises UserError as `opened` does, and for rows that are not there to score.
+    """
+    started = time.monotonic()
+    if dry:
+        with disk_errors(runs):
+            _tell(planned_job(path, runs, limit), runs)
+        return 0
+    with opened(path, runs, limit) as ready:
+        _say_missing(ready)
+        for name, reason in ready.dataset.unusable:
+            print(clean(f"{name}: cannot be scored: {reason}"))
+        missing = ready.evaluation.missing
+        if missing and score_only:
+            raise UserError(
+                f"{path}: {missing} rows are not heard yet; run first: pixvox run {path}"
+            )
+        complete(ready, runs)
+        failed = _report(ready)
+        where = clean(str(ready.folder))
+        print(
+            f"{where}: tables/, rows.parquet, speech/, ledger/; {ready.total} rows, "
+            f"{failed} failed; {time.monotonic() - started:.0f} s"
+        )
+    return 0
+
+
+def _tell(planned: Planned, runs: Path) -> None:
+    """Says what there is to do. Nothing is written or locked, and a driver may be at work."""
+    refuse_links(planned.folder)
+    ready = with_rows(planned, Ledger(planned.folder / "ledger"))
+    _say_missing(ready)
+    tell(planned.job.name, planned.cells, ready.evaluation, read_rates(runs))
+
+
+def _say_missing(ready: Prepared) -> None:
+    for line in missing_files(ready.evaluation.items, ready.dataset.items, ready.cells):
+        print(f"{ready.job.name}: {line}")
+
+
+def _report(ready: Prepared) -> int:
+    """Scores and writes everything; gives how many rows failed."""
+    job, dataset = ready.job, ready.dataset
+    protocol = Protocol(
+        dataset.name,
+        dataset.split,
+        dataset.digest,
+        dataset.speech_kind,
+        len(ready.evaluation.items),
+        len(dataset.items),
+        _asr_text(job.asrs[0], ready.facts[job.asrs[0]]),
+        job.scoring.references,
+        job.scoring.normalisers[0],
+        job.scoring.confidence,
+        len(dataset.unusable),
+    )
+    tables = [(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+    with progress() as report:
+        made = restore(ready.evaluation, {cell.name: t for cell, t in tables}, report)
+    if made:
+        print(f"{job.name}: {made} missing files of speech made again from the ledger")
+    for part, fault in ready.evaluation.ledger.damaged.items():
+        raise RunFailed(f"{part}: damaged while the run was on ({fault}); run the job again")
+    cache = ready.folder / "cache"
+    others: list[CellScores] = []
+    for name in job.scoring.normalisers[1:]:
+        with Scorer(dataset, job.scoring.with_normaliser(name), ready.facts, cache) as scorer:
+            others += [scorer.score(cell, table) for cell, table in tables]
+    with Scorer(dataset, job.scoring, ready.facts, cache) as scorer:
+        scores = [scorer.score(cell, table) for cell, table in tables]
+        write_rows(ready.folder, scores, dataset)
+        write_report(job, ready.folder, scores, others, protocol, scorer)
+    return sum(s.failed for s in scores)

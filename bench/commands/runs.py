@@ -1,0 +1,196 @@
+"""`pixvox runs`: what has been run, whether it is whole, and what may go."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from bench.common.errors import UserError
+from bench.common.links import refuse_links
+from bench.common.text import clean
+from bench.report.terminal import Listing
+from bench.store.ledger import PART, STAGES, Ledger, Part, final, read_part
+from bench.store.manifest import Manifest, read_manifest
+
+DAMAGED = 3
+_REMAINS = re.compile(r"\.[0-9a-f]{16}\.\d+\.part|part-[0-9a-f]{32}\.damaged")
+"""What broken writes left, and what a driver set aside."""
+_SPEECH = re.compile(r".*-\d+-([0-9a-f]{8})")
+
+
+@dataclass
+class Held:
+    """What a run's ledger holds: its parts, and what lies there and is none."""
+
+    parts: list[Part] = field(default_factory=list)
+    foreign: list[Path] = field(default_factory=list)
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def held(run: Path) -> Held:
+    """Reads every committed part of a run, and changes nothing."""
+    found = Held()
+    for path in _inside(run / "ledger"):
+        if path.name not in STAGES or not path.is_dir():
+            found.foreign.append(path)
+            continue
+        for key in _inside(path):
+            if not key.is_dir():
+                found.foreign.append(key)
+                continue
+            for one in _inside(key):
+                part = read_part(one, path.name, key.name) if PART.fullmatch(one.name) else None
+                if part is not None:
+                    found.parts.append(part)
+                elif not _REMAINS.fullmatch(one.name):
+                    found.foreign.append(one)
+    return found
+
+
+def find(runs: Path, name: str) -> Path:
+    """A run's folder; raises UserError naming those that there are, or a link in the run."""
+    folder = runs / name
+    if folder.parent == runs and (folder.is_symlink() or (folder / "ledger").is_dir()):
+        refuse_links(folder)
+        return folder
+    known = ", ".join(path.name for path in _all(runs)) or "none yet"
+    raise UserError(f"{runs}: no run {name!r}; there are: {known}")
+
+
+def _all(runs: Path) -> list[Path]:
+    return sorted(
+        path for path in _inside(runs) if not path.is_symlink() and (path / "ledger").is_dir()
+    )
+
+
+def _counts(run: Path, stage: str, key: str) -> tuple[int, int]:
+    """Rows and failed rows of one ledger key, damaged parts left out."""
+    ledger = Ledger(run / "ledger")
+    parts = [read_part(path, stage, key) for path in ledger.names(stage, key)]
+    frames = [part.rows for part in parts if part is not None and part.rows is not None]
+    if not frames:
+        return 0, 0
+    try:
+        rows = final(pl.concat([rows.select("item", "status", "cause") for rows in frames]))
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{run}: another version wrote this; move the run away") from error
+    return rows.height, rows.filter(pl.col("status") != "ok").height
+
+
+def listing(runs: Path) -> int:
+    """Prints a line for every run, and for each that cannot be read."""
+    table = Listing(("run", "cells", "heard", "failed", "parts", "MB"), ("run",), str(runs))
+    unreadable: list[str] = []
+    for run in _all(runs):
+        try:
+            refuse_links(run)
+            manifest = read_manifest(run)
+        except UserError as error:
+            unreadable.append(clean(str(error)))
+            continue
+        cells = manifest.cells if manifest else ()
+        counted = [_counts(run, "heard", cell.heard_key) for cell in cells]
+        parts = held(run).parts
+        table.add_row(
+            run.name,
+            str(len(cells)),
+            str(sum(rows for rows, _ in counted)),
+            str(sum(failed for _, failed in counted)),
+            str(len(parts)),
+            f"{sum(part.bytes for part in parts) / 1e6:.1f}",
+        )
+    table.print()
+    for line in unreadable:
+        print(line)
+    return 0
+
+
+def show(runs: Path, name: str) -> int:
+    """Prints a run's cells: what was spoken, heard, and failed."""
+    run = find(runs, name)
+    manifest = read_manifest(run)
+    heads = ("cell", "system", "prompt", "spoken", "heard", "failed")
+    table = Listing(heads, ("cell", "system"), name)
+    for cell in manifest.cells if manifest else ():
+        spoken, _ = _counts(run, "spoken", cell.speech_key)
+        heard, failed = _counts(run, "heard", cell.heard_key)
+        table.add_row(
+            cell.cell,
+            cell.system,
+            f"{cell.prompt:.0%}",
+            str(spoken),
+            str(heard),
+            str(failed),
+        )
+    table.print()
+    return 0
+
+
+def verify(runs: Path, name: str) -> int:
+    """Reads every part and names the damaged ones and what is no part; 3 if any is damaged."""
+    run = find(runs, name)
+    found = held(run)
+    damaged = [part for part in found.parts if part.rows is None]
+    for part in damaged:
+        print(f"{clean(str(part.path))}: damaged: {clean(part.fault)}; run the job again")
+    for path in found.foreign:
+        print(f"{clean(str(path))}: no part of a ledger; it is left alone")
+    print(f"{name}: {len(found.parts)} parts, {len(damaged)} damaged")
+    try:
+        read_manifest(run)
+    except UserError as error:
+        print(clean(str(error)))
+        return DAMAGED
+    return DAMAGED if damaged else 0
+
+
+def prune(runs: Path, name: str) -> int:
+    """Deletes what no cell of the run's last job needs, and remains of broken writes.
+
+    Only files that a run itself makes go; whatever else lies there stays, and its folder with it.
+    """
+    run = find(runs, name)
+    manifest = read_manifest(run)
+    if manifest is None:
+        raise UserError(f"{run}: no run.json, so nothing says what is needed; run the job first")
+    with Ledger(run / "ledger").lock():
+        # Read again: a driver may have ended, and written it, between the two.
+        manifest = read_manifest(run) or manifest
+        gone = list(_unneeded(run, manifest))
+        freed = sum(path.lstat().st_size for path in gone)
+        for path in gone:
+            path.unlink()
+        folders = [folder for folder in {path.parent for path in gone} if not _inside(folder)]
+        for folder in folders:
+            folder.rmdir()
+    print(f"{name}: {len(gone)} files and {freed / 1e6:.1f} MB gone")
+    return 0
+
+
+def _unneeded(run: Path, manifest: Manifest) -> Iterator[Path]:
+    """Parts of other keys, speech of other keys, and remains anywhere."""
+    for stage in STAGES:
+        for folder in _inside(run / "ledger" / stage):
+            if folder.name not in manifest.keys:
+                yield from (p for p in _inside(folder) if PART.fullmatch(p.name) and _plain(p))
+    # Whatever its label was, speech is found by its key.
+    needed = {cell.speech_key[:8] for cell in manifest.cells}
+    for folder in _inside(run / "speech"):
+        key = _SPEECH.fullmatch(folder.name)
+        if key is not None and key[1] not in needed:
+            yield from (path for path in _inside(folder) if path.suffix == ".wav" and _plain(path))
+    for place, _, names in os.walk(run):
+        yield from (
+            path for name in names if _REMAINS.fullmatch(name) and _plain(path := Path(place, name))
+        )
+
+
+def _plain(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)

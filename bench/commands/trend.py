@@ -1,0 +1,78 @@
+"""`pixvox trend`: a line for every figure that was committed, and a picture of them all."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.common.figures import label, save_figure
+from bench.common.text import clean
+from bench.report.terminal import Listing
+from bench.trend.series import Series, series_of
+
+_WIDTH, _HEIGHT = 8.0, 2.6
+"""Inches of a panel."""
+
+
+def run(path: Path, only: str, plot: Path | None) -> int:
+    """Prints every figure with its changes, and draws them if asked.
+
+    Raises UserError as series_of does.
+    """
+    found = series_of(path, only)
+    table = Listing(("figure", "commits", "first", "last", "changes"), ("figure", "changes"))
+    for one in found:
+        changes = [
+            f"{c.before:.2f} to {c.after:.2f} at {c.version.revision}, {c.version.day}: "
+            f"{c.version.subject}"
+            for c in one.changes
+        ]
+        breaks = [f"another protocol at {s[0].version.revision}" for s in one.stretches[1:]]
+        ends = (f"{one.points[0].value:.2f}", f"{one.points[-1].value:.2f}")
+        # A commit's subject is one line, whatever is in it.
+        notes = "\n".join(clean(note) for note in [*changes, *breaks]) or "none"
+        table.add_row(one.name, len(one.points), *ends, notes)
+    table.print()
+    if plot is not None:
+        draw(found, plot)
+        print(clean(str(plot)))
+    return 0
+
+
+def draw(found: Sequence[Series], path: Path) -> None:
+    """Saves a panel for every score, with a line for every system and its changes marked.
+
+    The file's suffix names the format, such as .svg or .png.
+    """
+    from matplotlib.figure import Figure
+
+    panels: dict[str, list[Series]] = {}
+    for one in found:
+        panels.setdefault(one.name.rpartition(" / ")[2], []).append(one)
+    figure = Figure(figsize=(_WIDTH, _HEIGHT * len(panels)), layout="constrained")
+    shown = {point.version.number: point.version.revision for one in found for point in one.points}
+    revisions = {shown[number]: place for place, number in enumerate(sorted(shown))}
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
+    for axis, (score, lines) in zip(axes[:, 0], panels.items(), strict=True):
+        _panel(axis, score, lines, revisions)
+    axes[-1, 0].set_xticks(list(revisions.values()), list(revisions), rotation=45, ha="right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_figure(figure, path)
+
+
+def _panel(axis: Any, score: str, lines: Sequence[Series], revisions: dict[str, int]) -> None:
+    for one in lines:
+        name = label(one.name.rpartition(" / ")[0])
+        colour = None
+        for points in one.stretches:
+            x = [revisions[point.version.revision] for point in points]
+            values = [point.value for point in points]
+            (drawn,) = axis.plot(x, values, "o-", color=colour, markersize=4, label=name)
+            # The next stretch is the same line: of its colour, and not named again.
+            colour, name = drawn.get_color(), "_"
+        for change in one.changes:
+            at = revisions[change.version.revision]
+            axis.axvline(at - 0.5, color=colour, linestyle="--", linewidth=1)
+    axis.set_title(label(score), loc="left")
+    axis.grid(alpha=0.3)
+    if any(one.name.rpartition(" / ")[0] for one in lines):
+        axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))

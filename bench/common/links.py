@@ -1,0 +1,29 @@
+"""Links inside a run, of which none is followed: what is written or deleted stays in its folder."""
+
+import os
+from pathlib import Path
+
+from bench.common.errors import UserError
+
+
+def refuse_links(run: Path) -> None:
+    """Raises UserError naming the first link at or below a run's folder."""
+    found = run if run.is_symlink() else _first(run)
+    if found is not None:
+        raise UserError(
+            f"{found}: a link inside a run, and what it leads to may be somebody else's; remove "
+            "it, or put in its place what it leads to (the folder of all runs may be a link)"
+        )
+
+
+def _first(folder: Path) -> Path | None:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    for entry in entries:
+        if entry.is_symlink():
+            return Path(entry.path)
+        if entry.is_dir(follow_symlinks=False) and (found := _first(Path(entry.path))):
+            return found
+    return None

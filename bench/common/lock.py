@@ -1,0 +1,81 @@
+"""A folder for one process at a time.
+
+The folder itself is locked, not a file in it: nobody can delete the lock without the folder.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.common.errors import RunFailed, UserError
+
+
+class Lock:
+    """A folder that this process has to itself."""
+
+    def __init__(self, folder: Path, descriptor: int) -> None:
+        self.folder = folder
+        self._descriptor = descriptor
+
+    def check(self) -> None:
+        """Raises RunFailed where the folder was deleted, moved away or replaced meanwhile."""
+        if not _is_at(self._descriptor, self.folder):
+            raise RunFailed(
+                f"{self.folder}: moved or deleted while this process was writing there; "
+                "put it back, and run the same command again"
+            )
+
+
+def _is_at(descriptor: int, folder: Path) -> bool:
+    held = os.fstat(descriptor)
+    try:
+        there = folder.stat()
+    except OSError:
+        return False
+    return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _holder(descriptor: int) -> str:
+    """Who has a lock, as Linux lists them; "" where it does not say."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return ""
+    node = f":{os.fstat(descriptor).st_ino}"
+    fields = (line.split() for line in lines if " FLOCK " in line)
+    found = [one[4] for one in fields if len(one) == 8 and one[5].endswith(node)]
+    return f" (process {found[0]})" if found else ""
+
+
+@contextmanager
+def locked(folder: Path, patience: float = 0.0) -> Iterator[Lock]:
+    """Keeps a folder for this process; the system lets go of it however the process ends.
+
+    Raises UserError where another process has it, and still has it after `patience` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + patience
+    while True:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if _taken(descriptor, folder, time.monotonic() < until):
+                yield Lock(folder, descriptor)
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _taken(descriptor: int, folder: Path, again: bool) -> bool:
+    """Whether the lock is ours, and the folder still the one at its path."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        if again:
+            time.sleep(0.02)
+            return False
+        who = f"another pixvox{_holder(descriptor)}"
+        raise UserError(f"{folder}: {who} is writing here; wait for it, or stop it") from error
+    return _is_at(descriptor, folder)

@@ -1,0 +1,79 @@
+"""What a figure was measured on, and how fast its memory is."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.common.atomic import write_text
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The processor, the GPU if one is used, and the versions that speed depends on."""
+
+    processor: str
+    threads: int
+    gpu: str
+    python: str
+    torch: str
+    transformers: str
+
+
+def processor() -> str:
+    """The processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        if names:
+            return names[0].split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine(device: torch.device) -> Machine:
+    """This machine; no host or user name is part of it."""
+    return Machine(
+        processor(),
+        torch.get_num_threads(),
+        torch.cuda.get_device_name(device) if device.type == "cuda" else "",
+        platform.python_version(),
+        torch.__version__,
+        importlib.metadata.version("transformers"),
+    )
+
+
+def save(figures: Mapping[str, Any], path: Path | None) -> None:
+    """Writes figures as JSON, with the machine that they were measured on; None writes nothing."""
+    if path is None:
+        return
+    facts = dict(figures)
+    if "machine" not in facts:
+        facts |= {"processor": processor(), "cores": os.cpu_count()}
+    write_text(path, json.dumps(facts, indent=1) + "\n")
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def bandwidth(device: torch.device, megabytes: int = 512) -> float:
+    """Bytes a second of a large copy, what is read and what is written together; best of 7."""
+    source = torch.empty(megabytes * 1024 * 1024 // 4, device=device).fill_(1.0)
+    target = torch.empty_like(source)
+    best = float("inf")
+    for _ in range(7):
+        wait(device)
+        start = time.perf_counter()
+        target.copy_(source)
+        wait(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * source.numel() * 4 / best

@@ -1,0 +1,199 @@
+"""Does a command's work in a child process, so that no way of dying chooses the exit code.
+
+The child tells the code that it means over a pipe. Ray and C++ libraries end a process with codes
+of their own (1, 134), which are never told and become 3. The parent passes on Ctrl-C, ends all
+that is below it when the child is gone, and removes the command's temporary folder.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, NoReturn
+
+from bench.common import scratch
+from bench.common.processes import below, kill
+
+FAILED = 3
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_LEAVING_SECONDS = 10.0
+"""How long a child that told its code may take to end."""
+
+_pipe: int | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """How a command ended: its exit code, and why, where nobody has printed that yet."""
+
+    code: int
+    why: str = ""
+
+
+def _tell(end: End) -> None:
+    if _pipe is not None:
+        os.write(_pipe, json.dumps([end.code, end.why]).encode() + b"\n")
+
+
+def abandon(why: str) -> NoReturn:
+    """Ends a supervised command from any thread, at once, with one line."""
+    _tell(End(FAILED, why))
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def supervised() -> bool:
+    """Whether this process is the child of a supervisor."""
+    return _pipe is not None
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def supervise(
+    work: Callable[[], int], advice: str, failed: Callable[[str], None] = lambda why: None
+) -> int:
+    """The exit code of `work`, done in a child.
+
+    To be called before anything starts a thread: it forks, and waits for signals in one thread.
+    `advice` follows the line about a death; `failed` is called with that line where the child
+    could not do it itself.
+    """
+    if sys.platform != "linux":
+        return work()
+    try:
+        scratch.sweep()
+        folder = scratch.make()
+    except OSError as error:
+        print(f"pixvox: no temporary folder: {error}; set TMPDIR", file=sys.stderr)
+        return FAILED
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    # What the shell has this command ignore (nohup, &) stays ignored.
+    heeded = {one for one in _STOPS if signal.getsignal(one) != signal.SIG_IGN}
+    signal.pthread_sigmask(signal.SIG_BLOCK, heeded | {signal.SIGCHLD})
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        try:
+            _become_child(parent, write, heeded)
+            folder.enter()
+            code = work()
+            _tell(End(code))
+            return code
+        except KeyboardInterrupt:
+            _tell(End(128 + signal.SIGINT, f"stopped by SIGINT; {advice}"))
+            return 128 + signal.SIGINT
+    os.close(write)
+    try:
+        end = _watch(child, read, heeded, advice)
+    finally:
+        _end_all()
+        folder.remove()
+    if end.why:
+        show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+        print(f"{show_cursor}pixvox: {end.why}", file=sys.stderr)
+        failed(end.why)
+    return end.code
+
+
+def _become_child(parent: int, write: int, heeded: set[signal.Signals]) -> None:
+    """A session of its own: a terminal's Ctrl-C reaches the parent only, and never Ray's processes.
+
+    A stop that is sent to the child is given to the parent.
+    """
+    global _pipe
+    _pipe = write
+    os.setsid()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        os.kill(os.getppid(), number)
+
+    for one in heeded - {signal.SIGINT}:
+        signal.signal(one, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, heeded | {signal.SIGCHLD})
+    # What was printed is not lost, however the child dies.
+    reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
+
+
+def _told(read: int, before: bytes) -> bytes:
+    try:
+        return before + os.read(read, 65536)
+    except BlockingIOError:
+        return before
+
+
+def _watch(child: int, read: int, heeded: set[signal.Signals], advice: str) -> End:
+    """Waits for the child's end, or for a signal that ends it."""
+    told, leaving = b"", 0.0
+    status: int | None = None
+    stop: signal.Signals | None = None
+    while status is None and not (leaving and time.monotonic() > leaving):
+        found = signal.sigtimedwait(heeded | {signal.SIGCHLD}, 1.0)
+        status, told = _reaped(child), _told(read, told)
+        if told:
+            leaving = leaving or time.monotonic() + _LEAVING_SECONDS
+        elif found is not None and found.si_signo != signal.SIGCHLD:
+            before, stop = stop, signal.Signals(found.si_signo)
+            if stop != signal.SIGINT or before is not None:
+                break
+            if status is None:
+                os.kill(child, signal.SIGINT)
+    told = _told(read, told)
+    if told:
+        return End(*json.loads(told.splitlines()[0]))
+    if stop is not None:
+        return End(128 + stop, f"stopped by {stop.name}; {advice}")
+    assert status is not None
+    return End(FAILED, f"{_death(status)}; {advice}")
+
+
+def _reaped(child: int) -> int | None:
+    """The child's status, if it is dead; whatever else was left to this process is reaped too."""
+    status = None
+    try:
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            if found[0] == child:
+                status = found[1]
+    except ChildProcessError:
+        pass
+    return status
+
+
+def _death(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        name = signal.Signals(os.WTERMSIG(status)).name
+        hint = ", as the kernel does where memory runs out" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{hint}"
+    code = os.waitstatus_to_exitcode(status)
+    return f"its process ended itself with code {code}, as Ray has it do when Ray's own die"
+
+
+def _end_all() -> None:
+    """Kills all that is below this process, until nothing is."""
+    until = time.monotonic() + _LEAVING_SECONDS
+    while time.monotonic() < until:
+        for pid in below(os.getpid()):
+            kill(pid)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.01)

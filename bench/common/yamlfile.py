@@ -1,0 +1,76 @@
+"""YAML files into strict models, with one clear line for what is wrong."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from bench.common.errors import UserError
+from bench.common.paths import unusable_path
+
+
+class Strict(BaseModel):
+    """The base of everything that a file may say: unknown keys are refused, nothing changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _path(path: Path) -> Path:
+    _named(str(path))
+    return path
+
+
+def _named(text: str) -> str:
+    reason = unusable_path(text)
+    if reason:
+        raise ValueError(reason)
+    return text
+
+
+FilePath = Annotated[Path, AfterValidator(_path)]
+"""A path that some file could have."""
+WeightsName = Annotated[str, AfterValidator(_named)]
+"""Weights by a path, `zoo:NAME` or a hub id; also a model's name that may be a path."""
+
+
+def read_small(path: Path, most: int) -> str:
+    """The text of a small UTF-8 file; raises UserError for anything else, pipes and devices too."""
+    reason = unusable_path(str(path))
+    if reason:
+        raise UserError(f"{str(path)[:80]!r}: {reason}")
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise UserError(f"{path}: is a folder; name a file in it")
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path}: is not a plain file; copy it to one")
+        if found.st_size > most:
+            raise UserError(f"{path}: {found.st_size:,} bytes; at most {most:,} are read")
+        return path.read_bytes().decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{path}: no such file") from error
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert the file") from error
+
+
+def parse(path: Path, kind: Any) -> Any:
+    """Reads a YAML file as `kind`; raises UserError that names the file and all that is wrong."""
+    from bench.common.strictyaml import MAX_BYTES, read_yaml
+
+    content = read_yaml(read_small(path, MAX_BYTES), str(path))
+    return validate(content, kind, str(path))
+
+
+def validate(content: Any, kind: Any, name: str) -> Any:
+    """Plain content as `kind`; raises UserError naming `name` and all that is wrong."""
+    from bench.common.validation import told
+
+    try:
+        # As JSON, where pydantic can be strict: no number of text, no text of a number.
+        return TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        raise UserError(f"{name}: {told(error, content, kind)}") from error

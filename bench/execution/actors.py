@@ -1,0 +1,102 @@
+"""The two kinds of actor: speakers hold a model, listeners hold a codec and an ASR model."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from bench.asr.base import MAX_SECONDS, SAMPLE_RATE
+from bench.asr.choice import make_listener
+from bench.asr.spec import AsrSpec
+from bench.common.audio import SpeechError, Wave, resample, write_wav
+from bench.store.rows import HeardRow, ToHear
+from bench.systems.base import Asked, Made, System
+from bench.systems.voice import Voice, continuation
+from pixvox.codec import UnitsError
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _device_name() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+class SpeakerActor:
+    """Holds one system; `work` speaks a batch of items in the ways asked of each."""
+
+    def __init__(self, system: System, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self.generator = system.generator(_device())
+        self.device = _device_name()
+
+    def work(self, asked: Asked) -> Made:
+        """One row for every item and variant asked."""
+        made = self.generator.generate(asked)
+        return [(key, replace(row, device=self.device)) for key, row in made]
+
+
+class ListenerActor:
+    """Decodes units, keeps the speech as a WAV file, and transcribes, a fixed batch at a time."""
+
+    def __init__(self, spec: AsrSpec, checkpoint: str, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self.batch = spec.batch
+        self.asr = make_listener(spec, checkpoint, _device(), threads)
+        self.voice = Voice()
+        self.device = _device_name()
+
+    def work(self, work: tuple[System, str, Sequence[ToHear]]) -> list[HeardRow]:
+        """One row for every row given, in order."""
+        system, hear, batch = work
+        done: dict[str, HeardRow] = {}
+        waves: list[Wave] = []
+        names: list[str] = []
+        for entry in batch:
+            name = entry.row.item
+            try:
+                wave, rate = self.voice.speech(system, entry)
+                if hear == "continuation":
+                    wave = continuation(wave, entry.row)
+                if len(wave) > MAX_SECONDS * rate:
+                    raise SpeechError(
+                        f"{len(wave) / rate:.1f} s; the ASR hears {MAX_SECONDS:.0f} s"
+                    )
+            except (SpeechError, UnitsError) as error:
+                done[name] = HeardRow(name, "failed", str(error))
+                continue
+            if entry.keep is not None:
+                # For people only; what a full disk or another machine's keeps from being written
+                # the driver makes again from the ledger.
+                with suppress(OSError):
+                    write_wav(entry.keep, wave, rate)
+            done[name] = HeardRow(name, "ok", seconds=len(wave) / rate, peak=float(abs(wave).max()))
+            waves.append(resample(wave, rate, SAMPLE_RATE))
+            names.append(name)
+        for start in range(0, len(waves), self.batch):
+            group = waves[start : start + self.batch]
+            # A fixed batch size: the last, short one is filled up, so that rounding inside the
+            # ASR does not depend on how many clips happened to be left.
+            heard = self.asr.hear(group + [group[0]] * (self.batch - len(group)))
+            for name, result in zip(names[start : start + self.batch], heard, strict=False):
+                try:
+                    figures = result.told()
+                except SpeechError as error:
+                    done[name] = replace(done[name], status="failed", reason=str(error))
+                    continue
+                done[name] = replace(
+                    done[name],
+                    transcript=result.transcript,
+                    no_speech_prob=figures["no_speech_prob"],
+                    avg_logprob=figures["avg_logprob"],
+                    compression_ratio=figures["compression_ratio"],
+                )
+        return [replace(done[entry.row.item], device=self.device) for entry in batch]

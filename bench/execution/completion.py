@@ -1,0 +1,65 @@
+"""Makes a run whole: starts Ray and the actors, and has them do what is missing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.asr.spec import AsrSpec
+from bench.common.errors import RunFailed
+from bench.common.progress import Progress
+from bench.execution.evaluation import Evaluation
+from bench.execution.pipeline import Pipeline, Plan
+from bench.execution.session import ray_session, sizes
+
+
+@dataclass(frozen=True)
+class Actors:
+    """What speaks and what listens; `work` takes and gives what the real actors' does."""
+
+    speaker: type
+    listener: type
+
+
+def real_actors() -> Actors:
+    """Models: a system that speaks, a codec and an ASR that listen."""
+    from bench.execution.actors import ListenerActor, SpeakerActor
+
+    return Actors(SpeakerActor, ListenerActor)
+
+
+def make_whole(
+    run: Evaluation,
+    checkpoints: Mapping[AsrSpec, Path],
+    report: Progress,
+    actors: Actors | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Speaks and hears all that is missing.
+
+    Where `stop` says so nothing new is begun; what is in flight is committed, and
+    KeyboardInterrupt raised. Raises RunFailed where a row is missing after all.
+    """
+    for cell in run.cells:
+        if cell.asr is None:
+            run.write_text(cell)
+    if not run.missing:
+        return
+    actors = actors or real_actors()
+    with ray_session(run.job.cluster):
+        import ray
+
+        has = ray.cluster_resources()
+        wanted = sizes(run.job.cluster, int(has.get("GPU", 0)), int(has.get("CPU", 1)))
+        # One thread an actor: more would only fight over the same cores.
+        plan = Plan(
+            ray.remote(num_cpus=0, num_gpus=wanted.gpu)(actors.speaker),
+            ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu)(actors.listener),
+            wanted,
+            run.job.cluster.deadline_seconds,
+        )
+        for asr, checkpoint in checkpoints.items():
+            cells = [cell for cell in run.cells if cell.asr == asr and cell.source is None]
+            if any(not run.heard[cell.heard_key].full for cell in cells):
+                Pipeline(run, plan, cells, asr, checkpoint, report, stop).run()
+    if run.missing:
+        raise RunFailed(f"{run.missing} rows did not come back; run the job again")

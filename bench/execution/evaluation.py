@@ -1,0 +1,164 @@
+"""What a run has and lacks: the ledger's rows of a job's cells.
+
+The driver holds names, not rows: what is spoken goes to the ledger and on to a listener.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from bench.common.audio import SpeechError
+from bench.common.progress import Progress
+from bench.datasets.base import Dataset, Item
+from bench.execution.marks import Marks
+from bench.jobs.cells import Cell
+from bench.jobs.spec import Job
+from bench.store.ledger import Ledger
+from bench.store.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
+from bench.systems.base import System
+
+_TEXTS = 5000
+"""Rows of a text that are committed at once."""
+
+
+class Evaluation:
+    """One job's run over one ledger: what is there, what is `missing`, how rows are committed."""
+
+    def __init__(
+        self,
+        job: Job,
+        dataset: Dataset,
+        limit: int | None,
+        cells: Sequence[Cell],
+        ledger: Ledger,
+        speech: Path,
+    ) -> None:
+        self.job = job
+        self.items = dataset.items[:limit]
+        self.cells = list(cells)
+        self.ledger = ledger
+        self.speech = speech
+        self.index = {item.id: number for number, item in enumerate(self.items)}
+        self.spoken: dict[str, Marks] = {}
+        self.heard: dict[str, Marks] = {}
+        for cell in (cell for cell in cells if cell.source is None):
+            if cell.speech_key not in self.spoken:
+                settled = ledger.settled("spoken", cell.speech_key, SPOKEN_SCHEMA)
+                if cell.asr is None:
+                    settled = iter(self.index)
+                self.spoken[cell.speech_key] = Marks(self.index, settled)
+            settled = ledger.settled("heard", cell.heard_key, HEARD_SCHEMA)
+            self.heard[cell.heard_key] = Marks(self.index, settled)
+            # What is to be spoken again is to be heard again.
+            self.heard[cell.heard_key].keep(self.spoken[cell.speech_key])
+        for cell in cells:
+            if cell.source is not None:
+                # Its rows are there as soon as its source's are.
+                self.spoken[cell.speech_key] = self.spoken[cell.source.speech_key]
+                self.heard[cell.heard_key] = self.heard[cell.source.heard_key]
+        self._seen = {
+            cell.system: cell.system.seen(dataset.items) for cell in cells if cell.source is None
+        }
+
+    @property
+    def missing(self) -> int:
+        """How many (cell, item) pairs still lack a transcript."""
+        return sum(len(self.items) - marks.count for marks in self.heard.values())
+
+    def item(self, name: str, system: System) -> Item:
+        """An item as a system sees it: shuffled speech belongs to another image."""
+        seen = self._seen.get(system)
+        return seen[name] if seen is not None else self.items[self.index[name]]
+
+    def commit_spoken(self, key: str, rows: list[Spoken]) -> None:
+        """Commits what was spoken, or failed to be."""
+        self.ledger.append("spoken", key, frame(rows, SPOKEN_SCHEMA))
+        self.spoken[key].add(row.item for row in rows)
+
+    def commit_heard(self, cell: Cell, rows: list[HeardRow]) -> None:
+        """Commits what was heard, or failed to be."""
+        self.ledger.append("heard", cell.heard_key, frame(rows, HEARD_SCHEMA))
+        self.heard[cell.heard_key].add(row.item for row in rows)
+
+    def unheard(self, cell: Cell, spoken: Marks) -> Iterator[list[Spoken]]:
+        """What of the `spoken` items this cell has not heard, part by part."""
+        given = Marks(self.index)
+        for part in self.ledger.parts("spoken", cell.speech_key, SPOKEN_SCHEMA):
+            rows = [Spoken(**row) for row in part.iter_rows(named=True)]
+            chosen = [
+                row
+                for row in rows
+                if row.settled
+                and row.item in spoken
+                and row.item not in self.heard[cell.heard_key]
+                and row.item not in given
+            ]
+            given.add(row.item for row in chosen)
+            yield chosen
+
+    def told(self, report: Progress) -> None:
+        """Reports how far speaking and listening are."""
+        items = len(self.items)
+        for what, stage in (("speaking", self.spoken), ("listening", self.heard)):
+            report(what, sum(marks.count for marks in stage.values()), items * len(stage))
+
+    def write_text(self, cell: Cell) -> None:
+        """A text needs no actor: its transcript is the caption."""
+        todo = [item for item in self.items if item.id not in self.heard[cell.heard_key]]
+        for start in range(0, len(todo), _TEXTS):
+            rows = [_text_row(cell.system, item) for item in todo[start : start + _TEXTS]]
+            self.commit_heard(cell, rows)
+
+    def transcripts(self, cell: Cell) -> pl.DataFrame:
+        """The cell's heard rows of the items asked for, joined with what was spoken."""
+        if cell.source is not None:
+            return self._of_others(cell, cell.source)
+        heard = self.ledger.rows("heard", cell.heard_key, HEARD_SCHEMA)
+        asked = pl.DataFrame({"item": list(self.index)}, schema={"item": pl.String})
+        joined = asked.join(heard, on="item", how="left")
+        if not cell.system.spoken:
+            return joined.with_columns(
+                caption=pl.lit(getattr(cell.system, "caption", -1), pl.Int32),
+                prompt_frames=pl.lit(0, pl.Int32),
+                ended=pl.lit(True),
+                spoken_on=pl.lit(""),
+                frames=pl.lit(0, pl.UInt32),
+            )
+        spoken = self.ledger.rows("spoken", cell.speech_key, SPOKEN_SCHEMA)
+        frames = pl.col("units").bin.size() // (2 * pl.col("codebooks").clip(1))
+        facts = spoken.select(
+            "item",
+            "caption",
+            "prompt_frames",
+            "ended",
+            spoken_on="device",
+            frames=frames.cast(pl.UInt32),
+        )
+        return joined.join(facts, on="item", how="left")
+
+    def _of_others(self, cell: Cell, source: Cell) -> pl.DataFrame:
+        """The source's rows, each for another of the items asked for; a lone item fails."""
+        borrowing = cell.system.borrows(recorded=False)
+        assert borrowing is not None
+        taken = borrowing.pairs(list(self.index))
+        asked = pl.DataFrame(
+            {"item": list(self.index), "other": [taken.get(name) for name in self.index]},
+            schema={"item": pl.String, "other": pl.String},
+        )
+        rows = self.transcripts(source).rename({"item": "other"})
+        joined = asked.join(rows, on="other", how="left", maintain_order="left").drop("other")
+        return joined.with_columns(
+            pl.col("status").fill_null("failed"),
+            pl.col("reason").fill_null("there is no other item whose transcript it could take"),
+            pl.col("cause").fill_null(""),
+            # Another image's caption is none of this one's.
+            caption=pl.lit(-1, pl.Int32),
+        )
+
+
+def _text_row(system: System, item: Item) -> HeardRow:
+    try:
+        return HeardRow(item.id, "ok", transcript=system.transcript(item))
+    except SpeechError as error:
+        return HeardRow(item.id, "failed", str(error))

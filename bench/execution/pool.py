@@ -1,0 +1,279 @@
+"""A pool of like actors that work through batches, whatever happens to the actors.
+
+Two batches are in flight on each actor, so none waits for the driver. A batch whose actor died
+is tried again on a new one, alone: of two in flight, the one that was done may not have been heard
+of yet. A batch that killed two, or raised, is halved until the one bad item is found, which is
+given back as failed. A batch past its deadline has its actor replaced. While an actor is being
+replaced the others go on.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from bench.common.errors import RunFailed
+from bench.common.text import reason_of
+
+T = TypeVar("T")
+
+IN_FLIGHT = 2
+DEATHS_TO_SPLIT = 2
+STARTS = 3
+"""How often in a row an actor may fail to start before its place is given up."""
+
+
+@dataclass
+class Batch(Generic[T]):
+    """Items to be worked on together; `tag` comes back with the result."""
+
+    tag: Any
+    items: Sequence[T]
+    deaths: int = 0
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """A finished batch: its result, or, for a single bad item, why it failed.
+
+    `machine` says that an actor died or hung over it: another run may well succeed.
+    """
+
+    tag: Any
+    items: Sequence[T]
+    result: Any = None
+    failure: str = ""
+    machine: bool = False
+
+
+@dataclass
+class _Worker(Generic[T]):
+    """An actor, what it has been given, and, while it starts, the reference that says so."""
+
+    handle: Any
+    ready: Any
+    since: float
+    queue: deque[tuple[Any, Batch[T]]] = field(default_factory=deque)
+    failed_starts: int = 0
+
+
+_DEVICE_LOST = ("CUDA error", "cuDNN error", "CUBLAS_STATUS")
+
+
+def _is_machines(error: Exception) -> bool:
+    """Whether a batch failed for want of memory or disk, which another time may be there."""
+    cause = getattr(error, "cause", None)
+    return isinstance(cause, OSError | MemoryError) or "out of memory" in str(error)
+
+
+class Pool(Generic[T]):
+    """`start` makes one actor; `message` turns a batch into the argument of its `work`.
+
+    Batches come from `submit` and, when none of those waits, from `source`. Raises RunFailed
+    where no actor can be started.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Any],
+        size: int,
+        message: Callable[[Batch[T]], Any],
+        deadline: float,
+        source: Iterator[Batch[T]] | None = None,
+    ) -> None:
+        import ray
+        from ray.exceptions import GetTimeoutError, RayError
+
+        self._start = start
+        self._message = message
+        self._deadline = deadline
+        self._waiting: deque[Batch[T]] = deque()
+        self._suspects: deque[Batch[T]] = deque()
+        self._source = source
+        self._workers = [self._started() for _ in range(size)]
+        try:
+            # One that cannot start at all is no item's fault, so this comes before any item.
+            ray.get([worker.ready for worker in self._workers], timeout=deadline)
+        except GetTimeoutError as error:
+            raise RunFailed(
+                f"no place for {size} actors within {deadline:.0f} s; free the machine, or ask "
+                "for fewer (cluster.speakers, cluster.listeners)"
+            ) from error
+        except RayError as error:
+            raise RunFailed(
+                f"an actor did not start: {reason_of(error)}; run: pixvox doctor"
+            ) from error
+        for worker in self._workers:
+            worker.ready = None
+
+    def _started(self) -> _Worker[T]:
+        handle = self._start()
+        return _Worker(handle, handle.__ray_ready__.remote(), time.monotonic())
+
+    def submit(self, batch: Batch[T]) -> None:
+        """Queues a batch."""
+        self._waiting.append(batch)
+
+    @property
+    def waiting(self) -> int:
+        """How many submitted batches no actor has been given yet."""
+        return len(self._waiting) + len(self._suspects)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is queued, in flight, or still to come from the source."""
+        if not self._waiting and self._source is not None:
+            following = next(self._source, None)
+            if following is None:
+                self._source = None
+            else:
+                self._waiting.append(following)
+        return bool(self._waiting or self._suspects) or self.flying
+
+    @property
+    def flying(self) -> bool:
+        """Whether any actor has work."""
+        return any(worker.queue for worker in self._workers)
+
+    def poll(self, timeout: float, hand_out: bool = True) -> Iterator[Done[T]]:
+        """Hands out batches, waits at most `timeout` seconds, and yields what is finished.
+
+        Without `hand_out` no new batch is begun: whoever takes the results has enough.
+        """
+        import ray
+
+        if hand_out:
+            self._hand_out()
+        heads = {
+            w.ready if w.ready is not None else w.queue[0][0]: w
+            for w in self._workers
+            if w.ready is not None or w.queue
+        }
+        if not heads:
+            return
+        ready, _ = ray.wait(list(heads), num_returns=1, timeout=timeout)
+        if ready:
+            ready, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0)
+        for reference in ready:
+            worker = heads[reference]
+            if worker.ready is not None:
+                self._greet(worker)
+            else:
+                yield from self._collect(worker)
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.ready is None and worker.queue and now - worker.since > self._deadline:
+                yield from self._bury(worker, f"no result within {self._deadline:.0f} s")
+        starting = [w for w in self._workers if w.ready is not None]
+        if len(starting) == len(self._workers) and all(
+            now - w.since > self._deadline for w in starting
+        ):
+            raise RunFailed(
+                f"no actor could be placed within {self._deadline:.0f} s; are there still "
+                "machines with the resources that it asks for?"
+            )
+
+    def close(self) -> None:
+        """Ends the actors."""
+        import ray
+
+        for worker in self._workers:
+            ray.kill(worker.handle)
+        self._workers = []
+
+    def _next(self) -> Batch[T] | None:
+        if self._waiting:
+            return self._waiting.popleft()
+        if self._source is None:
+            return None
+        following = next(self._source, None)
+        if following is None:
+            self._source = None
+        return following
+
+    def _hand_out(self) -> None:
+        for depth in range(IN_FLIGHT):
+            for worker in self._workers:
+                if worker.ready is not None or len(worker.queue) != depth:
+                    continue
+                if worker.queue and worker.queue[0][1].deaths:
+                    continue
+                suspect = depth == 0 and self._suspects
+                batch = self._suspects.popleft() if suspect else self._next()
+                if batch is None:
+                    return
+                if not worker.queue:
+                    worker.since = time.monotonic()
+                reference = worker.handle.work.remote(self._message(batch))
+                worker.queue.append((reference, batch))
+
+    def _greet(self, worker: _Worker[T]) -> None:
+        """A replaced actor has started, or not; its place is given up after several failures."""
+        import ray
+        from ray.exceptions import RayError
+
+        try:
+            ray.get(worker.ready)
+        except RayError as error:
+            worker.failed_starts += 1
+            if worker.failed_starts < STARTS:
+                worker.handle, worker.since = self._start(), time.monotonic()
+                worker.ready = worker.handle.__ray_ready__.remote()
+                return
+            self._workers.remove(worker)
+            if not self._workers:
+                raise RunFailed(
+                    f"no actor starts any more: {reason_of(error)}; run: pixvox doctor"
+                ) from error
+            return
+        worker.ready, worker.failed_starts = None, 0
+
+    def _collect(self, worker: _Worker[T]) -> Iterator[Done[T]]:
+        import ray
+        from ray.exceptions import RayActorError, RayError
+
+        reference, batch = worker.queue[0]
+        try:
+            result = ray.get(reference)
+        except RayActorError:
+            # Which of Ray's errors says so is a matter of timing, and no part of the reason.
+            yield from self._bury(worker, "its actor died")
+            return
+        except RayError as error:
+            if any(sign in str(error) for sign in _DEVICE_LOST):
+                # The device's context is lost with it: every later batch there would fail too.
+                yield from self._bury(worker, reason_of(error))
+                return
+            worker.queue.popleft()
+            worker.since = time.monotonic()
+            yield from self._split(batch, reason_of(error), machine=_is_machines(error))
+            return
+        worker.queue.popleft()
+        worker.since = time.monotonic()
+        yield Done(batch.tag, batch.items, result)
+
+    def _bury(self, worker: _Worker[T], reason: str) -> Iterator[Done[T]]:
+        """Replaces a dead or stuck actor; only the batch it was at is under suspicion."""
+        import ray
+
+        ray.kill(worker.handle)
+        (_, suspect), *others = list(worker.queue)
+        worker.queue.clear()
+        worker.handle, worker.since = self._start(), time.monotonic()
+        worker.ready = worker.handle.__ray_ready__.remote()
+        for _, batch in reversed(others):
+            self._waiting.appendleft(batch)
+        suspect.deaths += 1
+        if suspect.deaths < DEATHS_TO_SPLIT:
+            self._suspects.append(suspect)
+        else:
+            yield from self._split(suspect, reason, machine=True)
+
+    def _split(self, batch: Batch[T], reason: str, machine: bool) -> Iterator[Done[T]]:
+        if len(batch.items) == 1:
+            yield Done(batch.tag, batch.items, failure=reason, machine=machine)
+            return
+        middle = len(batch.items) // 2
+        for half in (batch.items[middle:], batch.items[:middle]):
+            self._waiting.appendleft(Batch(batch.tag, half))

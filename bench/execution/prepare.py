@@ -1,0 +1,158 @@
+"""A job made ready to run, its run's folder opened, and what is missing there done."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.asr.spec import AsrSpec
+from bench.common.atomic import disk_errors
+from bench.common.errors import UserError
+from bench.common.interrupt import stoppable
+from bench.common.links import refuse_links
+from bench.common.progress import progress
+from bench.common.text import clean
+from bench.common.yamlfile import parse
+from bench.datasets.base import Dataset
+from bench.execution.completion import make_whole
+from bench.execution.evaluation import Evaluation
+from bench.execution.rates import keep_rate
+from bench.jobs.cells import Cell
+from bench.jobs.expansion import expand
+from bench.jobs.preflight import check_classes
+from bench.jobs.spec import Flickr8kSpec, Job, ScenesSpec
+from bench.store.ledger import Ledger
+from bench.store.manifest import ManifestCell, read_manifest, write_manifest
+
+
+def load_dataset(job: Job) -> Dataset:
+    """The job's dataset."""
+    spec = job.dataset
+    if isinstance(spec, ScenesSpec):
+        from bench.datasets.scenes.load import load_scenes
+
+        return load_scenes(spec.folder)
+    assert isinstance(spec, Flickr8kSpec)
+    from bench.datasets.flickr8k import load_flickr8k
+
+    return load_flickr8k(spec.root, spec.split, spec.audio)
+
+
+def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
+    """Writes what the run is: its job, and which cell each ledger key belongs to."""
+    before = read_manifest(folder)
+    known = {cell.heard_key for cell in before.cells} if before else set()
+    spoken = {cell.speech_key for cell in before.cells} if before else set()
+    for cell in cells:
+        if known and cell.heard_key not in known:
+            same = "; its speech is there already" if cell.speech_key in spoken else ""
+            print(f"{cell.name}: a new cell, nothing of the old ones is mixed with it{same}")
+    rows = [
+        ManifestCell(
+            cell=cell.slug,
+            system=cell.label,
+            prompt=cell.prompt,
+            asr=cell.asr.label if cell.asr else "",
+            hear=cell.hear,
+            speech_key=cell.speech_key,
+            heard_key=cell.heard_key,
+        )
+        for cell in cells
+    ]
+    write_manifest(folder, json.loads(job.model_dump_json()), rows)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job that can be run: its data, cells and ASR models, and where its run is kept."""
+
+    job: Job
+    path: Path
+    folder: Path
+    limit: int | None
+    dataset: Dataset
+    cells: list[Cell]
+    checkpoints: dict[AsrSpec, Path]
+    facts: dict[AsrSpec, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Prepared(Planned):
+    """A job that can be run, and what its ledger has."""
+
+    evaluation: Evaluation
+
+    @property
+    def total(self) -> int:
+        """How many rows the job asks for."""
+        return len(self.evaluation.items) * len(self.cells)
+
+
+def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
+    from bench.asr.choice import asr_facts, locate
+
+    job: Job = parse(path, Job)
+    limit = limit if limit is not None else job.limit
+    if limit is not None and limit < 1:
+        raise UserError(f"{path}: limit {limit}: take at least one item")
+    dataset = load_dataset(job)
+    if not dataset.items:
+        raise UserError(f"{path}: dataset: the split has no items")
+    checkpoints = {asr: locate(asr) for asr in job.asrs}
+    facts = {asr: asr_facts(asr, weights) for asr, weights in checkpoints.items()}
+    cells = expand(job, dataset, list(facts.items()))
+    return Planned(job, path, runs / job.name, limit, dataset, cells, checkpoints, facts)
+
+
+def with_rows(planned: Planned, ledger: Ledger) -> Prepared:
+    """A job and what its run has; the ledger is only read."""
+    evaluation = Evaluation(
+        planned.job,
+        planned.dataset,
+        planned.limit,
+        planned.cells,
+        ledger,
+        planned.folder / "speech",
+    )
+    return Prepared(**vars(planned), evaluation=evaluation)
+
+
+@contextmanager
+def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
+    """A job with its run's folder locked for this process.
+
+    Raises UserError for a job that cannot be run, or while another driver runs it, and RunFailed
+    where the disk is full or cannot be written.
+    """
+    with disk_errors(runs):
+        # First, so that a job that cannot be run leaves no empty run.
+        planned = planned_job(path, runs, limit)
+        refuse_links(planned.folder)
+        ledger = Ledger(planned.folder / "ledger")
+        with ledger.lock():
+            ready = with_rows(planned, ledger)
+            for part, fault in ledger.damaged.items():
+                print(clean(f"{part}: damaged; set aside, its rows are made again: {fault}"))
+            ledger.set_aside()
+            yield ready
+
+
+def complete(ready: Prepared, runs: Path) -> None:
+    """Speaks and hears what the ledger lacks."""
+    job, dataset, evaluation = ready.job, ready.dataset, ready.evaluation
+    _remember(job, ready.cells, ready.folder)
+    missing = evaluation.missing
+    print(
+        f"{job.name}: {len(ready.cells)} cells × {len(evaluation.items)} of {len(dataset.items)} "
+        f"{dataset.name} {dataset.split} images; {ready.total - missing} of {ready.total} rows "
+        "already there"
+    )
+    if missing:
+        check_classes(ready.cells)
+        started = time.monotonic()
+        with stoppable() as stop, progress() as report:
+            make_whole(evaluation, ready.checkpoints, report, stop=stop)
+        keep_rate(runs, ready.cells, missing, time.monotonic() - started)

@@ -1,0 +1,162 @@
+"""A Ray session: local unless an address is given, quiet, and bound to this machine."""
+
+import logging
+import math
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.common import supervisor
+from bench.common.errors import RunFailed
+from bench.common.processes import below, kill, state
+from bench.common.scratch import short_folder
+from bench.common.text import reason_of
+from bench.jobs.spec import ClusterSpec
+
+OBJECT_STORE_BYTES = 256 * 1024 * 1024
+"""Rows are small (units, never audio), so a quarter of a gigabyte is ample."""
+_SERVERS = ("gcs_server", "raylet")
+_LOOK_SECONDS = 0.25
+_STOPPED_SECONDS = 30.0
+_LEAVING_SECONDS = 15.0
+
+
+@contextmanager
+def ray_session(spec: ClusterSpec) -> Iterator[None]:
+    """Starts or joins Ray, and leaves it."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Otherwise Ray rebuilds the driver's uv environment in every worker.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Actors that ask for no GPU must not see them.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    if not spec.address:
+        # Despite its name this is what has Ray take the loopback address, on Linux too; a node
+        # address of 127.0.0.1 it would replace by one that others can reach.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    import ray
+
+    # Where a worker has an environment of its own, as in Ray Train, Ray hands the interpreter to a
+    # shell unquoted: under a path with a space it would not start.
+    python = shlex.quote(sys.executable)
+    environment = {"py_executable": python} if python != sys.executable else None
+    if spec.address:
+        with _starting():
+            ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    with short_folder() as folder:
+        watch = _Watch()
+        watch.start()
+        try:
+            with _starting():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=str(folder),
+                    runtime_env=environment,
+                )
+            yield
+        finally:
+            watch.leave()
+            ray.shutdown()
+            watch.end()
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """One line where Ray does not start; and no handler of Ray's for SIGTERM.
+
+    That one raises SystemExit inside Ray's C++ callbacks, which then abort.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except (RuntimeError, OSError, ValueError) as error:
+        raise RunFailed(f"Ray did not start: {reason_of(error)}; try again") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+class _Watch(threading.Thread):
+    """Ends a supervised command when one of Ray's own processes dies or is stopped for long.
+
+    Ray itself takes a minute to notice a dead gcs_server, and waits for ever for a stopped raylet.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._servers: dict[int, str] = {}
+        self._leaving, self._ended = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        stopped = 0.0
+        while not self._leaving.wait(_LOOK_SECONDS):
+            if len(self._servers) < len(_SERVERS):
+                names = {pid: Path(name).name for pid, name in below(os.getpid()).items()}
+                self._servers |= {pid: name for pid, name in names.items() if name in _SERVERS}
+            states = {pid: state(pid) for pid in self._servers}
+            if "" in states.values():
+                died = next(self._servers[pid] for pid, letter in states.items() if not letter)
+                self._lost(f"Ray's {died} died")
+                return
+            stopped = stopped + _LOOK_SECONDS if "T" in states.values() else 0.0
+            if stopped > _STOPPED_SECONDS:
+                self._lost("one of Ray's processes is stopped")
+                return
+        if not self._ended.wait(_LEAVING_SECONDS):
+            for pid in self._servers:
+                kill(pid)
+
+    def _lost(self, what: str) -> None:
+        if supervisor.supervised() and not self._leaving.is_set():
+            supervisor.abandon(f"{what}; what was done is kept. Run the same command again")
+
+    def leave(self) -> None:
+        """From now on Ray may end its processes, within some seconds."""
+        self._leaving.set()
+
+    def end(self) -> None:
+        """They are ended."""
+        self._ended.set()
+        self.join()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many actors of each kind, and the share of a GPU or core that each asks Ray for."""
+
+    speakers: int
+    listeners: int
+    gpu: float
+    cpu: float
+
+
+def _share(actors: int, units: int) -> float:
+    """A whole unit each where there are enough, else an equal part: Ray splits none over two."""
+    return 1 / math.ceil(actors / units) if units else 0.0
+
+
+def sizes(spec: ClusterSpec, gpus: int, cpus: int) -> Sizes:
+    """0 in the job means as the machine has; whatever is asked for, every actor can be placed.
+
+    GPUs are divided between speakers and listeners. Without any there is one speaker, and a
+    listener a core, because on CPU listening costs several times what speaking does.
+    """
+    speakers = spec.speakers or max(1, gpus // 2)
+    listeners = spec.listeners or (max(1, gpus - speakers) if gpus else max(1, cpus))
+    gpu = _share(speakers + listeners, gpus)
+    return Sizes(speakers, listeners, gpu, 0.0 if gpus else _share(listeners, cpus))

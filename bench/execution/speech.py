@@ -1,0 +1,98 @@
+"""A run's `speech/`: derived from its ledger, and made whole again from it.
+
+A folder's name begins with a label for people and ends with the key that it is found by.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from bench.common.audio import SpeechError, write_wav
+from bench.common.progress import Progress
+from bench.execution.evaluation import Evaluation
+from bench.jobs.cells import Cell
+from bench.store.rows import SPOKEN_SCHEMA, Spoken, ToHear
+from pixvox.codec import UnitsError
+
+
+def restore(run: Evaluation, tables: Mapping[str, pl.DataFrame], report: Progress) -> int:
+    """Makes the WAV files that are missing, as the listener made them; gives how many.
+
+    `tables` are the cells' transcripts by cell name. Folders of a system whose label changed get
+    its new name.
+    """
+    wanted: dict[str, tuple[Cell, set[str]]] = {}
+    for cell in run.cells:
+        if cell.asr is None or cell.source is not None or cell.hear != "whole":
+            continue
+        # Only what could be decoded has a length.
+        heard = tables[cell.name].filter(pl.col("seconds") > 0)["item"]
+        wanted.setdefault(cell.slug, (cell, set()))[1].update(heard)
+    _rename(run.speech, [cell for cell, _ in wanted.values()])
+    missing = [
+        (cell, lacking)
+        for slug, (cell, items) in wanted.items()
+        if (lacking := items - _there(run.speech / slug))
+    ]
+    total, made = sum(len(items) for _, items in missing), 0
+    with _one_thread(bool(missing)):
+        for cell, lacking in missing:
+            for _ in _made(run, cell, lacking):
+                made += 1
+                report("speech", made, total)
+    return made
+
+
+def _there(folder: Path) -> set[str]:
+    """The items whose speech a folder has."""
+    if not folder.is_dir():
+        return set()
+    return {path.name.removesuffix(".wav") for path in folder.iterdir()}
+
+
+def _rename(speech: Path, cells: Sequence[Cell]) -> None:
+    """Gives folders that only their label keeps from being a cell's the cell's name."""
+    taken = {cell.slug for cell in cells}
+    others = sorted(speech.iterdir()) if speech.is_dir() else []
+    for cell in cells:
+        own = [one for one in others if one.name.endswith(f"-{cell.speech_key[:8]}")]
+        spare = [one for one in own if one.name not in taken and one.is_dir()]
+        if spare and not (speech / cell.slug).exists():
+            spare[0].rename(speech / cell.slug)
+
+
+def _made(run: Evaluation, cell: Cell, lacking: set[str]) -> Iterator[str]:
+    """Writes a cell's missing files, where what they are made of is still there."""
+    from bench.systems.voice import Voice
+
+    voice = Voice()
+    for part in run.ledger.parts("spoken", cell.speech_key, SPOKEN_SCHEMA):
+        for fields in part.filter(pl.col("item").is_in(lacking), status="ok").iter_rows(named=True):
+            row = Spoken(**fields)
+            item = run.item(row.item, cell.system)
+            lacking.discard(row.item)
+            try:
+                wave, rate = voice.speech(cell.system, ToHear(row, item, None))
+            except (SpeechError, UnitsError):
+                # A file of the dataset or of a folder of wavs that has gone since it was heard.
+                continue
+            write_wav(run.speech / cell.slug / f"{row.item}.wav", wave, rate)
+            yield row.item
+
+
+@contextmanager
+def _one_thread(needed: bool) -> Iterator[None]:
+    """As in the listener: sums over two threads may round otherwise."""
+    if not needed:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,54 @@
+"""Bit for bit against a golden, for a refactoring: which items changed, and from which frame."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.gate.golden import Golden
+from bench.gate.quality import Finding, Verdict
+
+_NAMED = 3
+_FACTS = ("seconds", "silent", "ended", "values")
+
+
+def exact(golden: Golden, head: Golden, items: Sequence[str]) -> list[Finding]:
+    """Whether all that is kept of every item is the golden's; the first few of which it is not."""
+    findings = []
+    for cell in head.signatures:
+        before, after = golden.cell(cell, items), head.cell(cell, items)
+        if before["item"].to_list() != after["item"].to_list():
+            detail = f"{after.height} items, the golden has {before.height} of them"
+            findings.append(Finding(cell, "coverage", Verdict.REGRESSED, detail))
+            continue
+        pairs = zip(before.iter_rows(named=True), after.iter_rows(named=True), strict=True)
+        changed = [text for a, b in pairs if (text := _changed(a, b))]
+        verdict = Verdict.REGRESSED if changed else Verdict.PASS
+        detail = "; ".join([f"{len(changed)} of {len(items)} items changed", *changed[:_NAMED]])
+        findings.append(Finding(cell, "bit for bit", verdict, detail))
+    return findings
+
+
+def _changed(before: dict[str, object], after: dict[str, object]) -> str:
+    """How an item changed, "" where it did not."""
+    item = after["item"]
+    if before["units"] != after["units"]:
+        one, other = (_units(row) for row in (before, after))
+        frames = min(one.shape[1], other.shape[1])
+        if one.shape[0] != other.shape[0]:
+            return f"{item}: {other.shape[0]} codebooks, were {one.shape[0]}"
+        differ = np.flatnonzero((one[:, :frames] != other[:, :frames]).any(0))
+        first = int(differ[0]) if differ.size else frames
+        return f"{item}: first differing frame {first}"
+    if before["transcript"] != after["transcript"] or before["status"] != after["status"]:
+        return f"{item}: the same units, heard otherwise"
+    facts = [name for name in _FACTS if before[name] != after[name]]
+    if facts:
+        return f"{item}: heard the same, but other {', '.join(facts)}"
+    return ""
+
+
+def _units(row: dict[str, object]) -> "np.ndarray[tuple[int, ...], np.dtype[np.int16]]":
+    data, codebooks = row["units"] or b"", row["codebooks"] or 1
+    assert isinstance(data, bytes)
+    assert isinstance(codebooks, int)
+    return np.frombuffer(data, dtype=np.int16).reshape(max(codebooks, 1), -1)

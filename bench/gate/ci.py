@@ -1,0 +1,175 @@
+"""A gate's findings where a CI's users look: JUnit, annotations, a comment, a badge."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from bench.common.errors import UserError
+from bench.common.text import clean
+from bench.gate.quality import Finding, Verdict, overall
+from bench.gate.worst import Worst
+from bench.report.files import inert_markdown
+
+_COLOURS = {Verdict.PASS: "brightgreen", Verdict.INCONCLUSIVE: "yellow", Verdict.REGRESSED: "red"}
+_LEVELS = {Verdict.INCONCLUSIVE: "warning", Verdict.REGRESSED: "error"}
+_FILES = ("junit.xml", "comment.md", "badge.json")
+
+
+def junit(findings: Sequence[Finding]) -> str:
+    """JUnit XML: a test case a finding; what is inconclusive is skipped, not passed."""
+    suite = ElementTree.Element(
+        "testsuite",
+        name="pixvox gate",
+        tests=str(len(findings)),
+        failures=str(sum(f.verdict == Verdict.REGRESSED for f in findings)),
+        skipped=str(sum(f.verdict == Verdict.INCONCLUSIVE for f in findings)),
+    )
+    for found in findings:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=clean(found.cell), name=clean(found.what)
+        )
+        if found.verdict != Verdict.PASS:
+            tag = "failure" if found.verdict == Verdict.REGRESSED else "skipped"
+            ElementTree.SubElement(case, tag, message=clean(found.detail))
+    return _xml(suite)
+
+
+def _xml(suite: ElementTree.Element) -> str:
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    """As GitHub's workflow commands want it: nothing in a message can begin another command."""
+    text = clean(text)
+    for char in "%\r\n" + more:
+        text = text.replace(char, f"%{ord(char):02X}")
+    return text
+
+
+def annotations(findings: Sequence[Finding]) -> list[str]:
+    """GitHub workflow commands for all that did not pass."""
+    return [
+        f"::{_LEVELS[f.verdict]} title={_escaped(f'{f.cell}: {f.what}', ':,')}"
+        f"::{_escaped(f'{f.verdict.name}: {f.detail}')}"
+        for f in findings
+        if f.verdict != Verdict.PASS
+    ]
+
+
+def shortened(findings: Sequence[Finding]) -> list[Finding]:
+    """What did not pass, worst first, and a line for all that did of every cell."""
+    rows = sorted((f for f in findings if f.verdict != Verdict.PASS), key=lambda f: -f.verdict)
+    for cell in dict.fromkeys(found.cell for found in findings):
+        checks = [found for found in findings if found.cell == cell]
+        passed = sum(found.verdict == Verdict.PASS for found in checks)
+        if passed:
+            rows.append(Finding(cell, f"{passed} of {len(checks)} checks", Verdict.PASS, ""))
+    return rows
+
+
+def _heard(text: str, name: str, links: str) -> str:
+    """A transcript, and where its speech is, if it is."""
+    shown = inert_markdown(text or "(nothing)")
+    return f"{shown} ([listen]({links}{name}))" if name else shown
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The worst items, the names of each one's two files, and the address before those."""
+
+    worst: Sequence[Worst] = ()
+    speech: Sequence[tuple[str, str]] = ()
+    links: str = ""
+
+
+def comment(findings: Sequence[Finding], items: Shown, note: str) -> str:
+    """A pull request's comment in Markdown; nothing that was heard is live in it."""
+    links = items.links
+    prefix = f"{quote(links.rstrip('/'), safe=':/?&=%~+,@')}/" if links else ""
+    lines = [f"## pixvox gate: {overall(findings).name}", "", inert_markdown(note), ""]
+    lines += ["| | cell | what | |", "|:--|:--|:--|:--|"]
+    for found in shortened(findings):
+        cells = (found.verdict.name, found.cell, found.what, found.detail)
+        lines.append(f"| {' | '.join(inert_markdown(cell) for cell in cells)} |")
+    lines.append("")
+    if items.worst:
+        lines += ["| worst items | before | now |", "|:--|:--|:--|"]
+        for one, (before, now) in zip(items.worst, items.speech, strict=True):
+            name = inert_markdown(f"{one.item}, {one.cell}")
+            then, heard = _heard(one.before, before, prefix), _heard(one.now, now, prefix)
+            lines.append(f"| {name} | {then} | {heard} |")
+    return "\n".join(lines) + "\n"
+
+
+def badge(verdict: Verdict) -> str:
+    """A badge as shields.io's endpoint reads it."""
+    facts = {"schemaVersion": 1, "label": "pixvox gate", "message": verdict.name.lower()}
+    return json.dumps(facts | {"color": _COLOURS[verdict]}) + "\n"
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder, and takes away what an earlier gate left there.
+
+    Raises UserError where it is a file.
+    """
+    if folder.is_file():
+        raise UserError(f"--out {folder}: is a file; name a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [*(folder / name for name in _FILES), *(folder / "audio").glob("*.wav")]:
+        old.unlink(missing_ok=True)
+
+
+def publish(findings: Sequence[Finding], items: Shown, note: str, folder: Path | None) -> None:
+    """Prints what was found, tells GitHub if it runs this, writes files if there is a folder."""
+    text = comment(findings, items, note)
+    _tell(findings)
+    _tell_github(annotations(findings), text)
+    if folder is not None:
+        _write(folder, junit(findings), text, badge(overall(findings)))
+
+
+def publish_failure(why: str, folder: Path | None) -> None:
+    """The same for a gate that did not come to judge: an error in JUnit, neither pass nor fail."""
+    suite = ElementTree.Element("testsuite", name="pixvox gate", tests="1", errors="1")
+    case = ElementTree.SubElement(suite, "testcase", classname="gate", name="run")
+    ElementTree.SubElement(case, "error", message=clean(why))
+    text = f"## pixvox gate: FAILED\n\nNothing was judged: {inert_markdown(why)}\n"
+    facts = {"schemaVersion": 1, "label": "pixvox gate", "message": "failed", "color": "red"}
+    try:
+        _tell_github([f"::error title=pixvox gate::{_escaped(why)}"], text)
+        if folder is not None and not folder.is_file():
+            prepare(folder)
+            _write(folder, _xml(suite), text, json.dumps(facts) + "\n")
+    except OSError as error:
+        print(f"pixvox: the report could not be written: {clean(str(error))}", file=sys.stderr)
+
+
+def _write(folder: Path, *texts: str) -> None:
+    for name, text in zip(_FILES, texts, strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _tell_github(lines: Sequence[str], text: str) -> None:
+    """Under GitHub Actions: annotations, and the comment as the step's summary."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    print("\n".join(lines))
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as stream:
+            stream.write(text)
+
+
+def _tell(findings: Sequence[Finding]) -> None:
+    """Prints findings as a table."""
+    from bench.report.terminal import Listing
+
+    table = Listing(("", "cell", "what", "found"), ("cell", "what", "found"))
+    for found in shortened(findings):
+        table.add_row(found.verdict.name, found.cell, found.what, found.detail)
+    table.print()

@@ -1,0 +1,146 @@
+"""A golden: what a job's cells gave, item by item, kept to judge later versions by.
+
+One Parquet file, never changed: its name holds its digest. A row is an item of a cell, with the
+sufficient statistics of its scores, its units, and what guards look at.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bench.common.atomic import parquet, write_bytes
+from bench.common.errors import UserError
+from bench.metrics.base import Array, Metric
+from bench.metrics.counted import Counted, column_names
+from bench.scoring.scorer import CellScores
+from bench.scoring.signature import Signature
+from bench.store.ledger import Ledger
+from bench.store.rows import SPOKEN_SCHEMA
+
+VERSION = 2
+_SCHEMA: dict[str, Any] = {
+    "cell": pl.String,
+    "item": pl.String,
+    "status": pl.String,
+    "transcript": pl.String,
+    "seconds": pl.Float64,
+    "silent": pl.Boolean,
+    "ended": pl.Boolean,
+    "units": pl.Binary,
+    "codebooks": pl.Int32,
+    "values": pl.List(pl.Float64),
+}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Rows and, for every cell, its signature and the columns of its statistics.
+
+    `machine` names what made them.
+    """
+
+    job: str
+    machine: str
+    signatures: Mapping[str, Signature]
+    columns: Mapping[str, tuple[str, ...]]
+    rows: pl.DataFrame
+
+    def cell(self, name: str, items: Sequence[str]) -> pl.DataFrame:
+        """A cell's rows of some items, in their order; those that are missing are left out."""
+        wanted = pl.DataFrame({"item": list(items)}, schema={"item": pl.String})
+        rows = self.rows.filter(cell=name)
+        return wanted.join(rows, on="item", how="inner", maintain_order="left")
+
+    def metrics(self, cell: str, known: Sequence[Metric]) -> tuple[Metric, ...]:
+        """Those of the known metrics whose columns a cell has.
+
+        Raises UserError where they are not all that the cell has.
+        """
+        has = self.columns[cell]
+        found = tuple(m for m in known if set(column_names([m])) <= set(has))
+        if column_names(found) != has:
+            raise UserError(
+                f"{self.job}: {cell}: counted by other metrics than are known here; accept a new "
+                "golden"
+            )
+        return found
+
+    def counted(self, rows: pl.DataFrame, cell: str, known: Sequence[Metric]) -> Counted:
+        """What was counted of some of a cell's rows (see `metrics`)."""
+        return Counted(self.metrics(cell, known), matrix(rows))
+
+
+def cell_id(found: CellScores) -> str:
+    """What a cell is called across versions: its label and place in the grid, and no digest."""
+    cell, system = found.cell, found.cell.system
+    parts = [f"{cell.label} at {cell.prompt:.0%}", *system.described(), cell.hear]
+    if cell.asr is not None:
+        parts.append(cell.asr.label + (f" beam {cell.asr.beam_size}" if cell.asr.beam_size else ""))
+    return ", ".join(parts)
+
+
+def matrix(rows: pl.DataFrame) -> Array:
+    """The statistics of rows, `[n, D]`."""
+    return np.array(rows["values"].to_list(), dtype=np.float64)
+
+
+def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledger) -> Golden:
+    """The cells of a finished run; raises UserError where two cannot be told apart by name."""
+    named = [cell_id(found) for found in scores]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{job}: two cells are called {twice}; give their systems other labels")
+    frames = [pl.DataFrame(schema=_SCHEMA)]
+    for found in scores:
+        spoken = ledger.rows("spoken", found.cell.speech_key, SPOKEN_SCHEMA)
+        units = spoken.select("item", "units", "codebooks")
+        table = found.items.select("item", "status", "transcript", "seconds", "silent", "ended")
+        table = table.with_columns(
+            cell=pl.lit(cell_id(found)),
+            values=pl.Series(found.counted.values.tolist(), dtype=pl.List(pl.Float64)),
+        )
+        joined = table.join(units, on="item", how="left", maintain_order="left")
+        frames.append(joined.select(*_SCHEMA))
+    signatures = {name: found.signature for name, found in zip(named, scores, strict=True)}
+    columns = {name: found.counted.columns for name, found in zip(named, scores, strict=True)}
+    return Golden(job, machine, signatures, columns, pl.concat(frames))
+
+
+def write_golden(golden: Golden, folder: Path) -> Path:
+    """Writes `JOB-DIGEST.parquet`; the same content gives the same file."""
+    facts = {
+        "version": VERSION,
+        "job": golden.job,
+        "machine": golden.machine,
+        "signatures": {name: asdict(s) for name, s in golden.signatures.items()},
+        "columns": golden.columns,
+    }
+    data = parquet(golden.rows, {"golden": json.dumps(facts, sort_keys=True)})
+    path = folder / f"{golden.job}-{hashlib.sha256(data).hexdigest()[:12]}.parquet"
+    write_bytes(path, data, durable=True)
+    return path
+
+
+def read_golden(path: Path) -> Golden:
+    """Reads a golden; raises UserError where its bytes are not those that its name promises."""
+    try:
+        data = path.read_bytes()
+        facts = json.loads(pl.read_parquet_metadata(path)["golden"])
+        rows = pl.read_parquet(io.BytesIO(data))
+        version = facts["version"]
+    except (OSError, KeyError, json.JSONDecodeError, pl.exceptions.PolarsError) as error:
+        raise UserError(f"{path}: not a golden; make one with: pixvox gate --accept") from error
+    if hashlib.sha256(data).hexdigest()[:12] != path.stem.rsplit("-", 1)[-1]:
+        raise UserError(f"{path}: changed since it was made; restore it, or accept a new one")
+    if version != VERSION:
+        raise UserError(f"{path}: another version made it; accept a new one")
+    signatures = {name: Signature(**fields) for name, fields in facts["signatures"].items()}
+    columns = {name: tuple(names) for name, names in facts["columns"].items()}
+    return Golden(facts["job"], facts["machine"], signatures, columns, rows)

@@ -1,0 +1,249 @@
+"""`pixvox gate`: runs a job and judges it by a golden; made to be a step of somebody's CI."""
+
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from bench.common.errors import RunFailed, UserError
+from bench.common.text import clean
+from bench.common.yamlfile import parse
+from bench.execution.prepare import Prepared, complete, opened
+from bench.gate.bitwise import exact
+from bench.gate.ci import Shown, prepare, publish
+from bench.gate.golden import Golden, cell_id, gathered, read_golden, write_golden
+from bench.gate.quality import Finding, Rule, Verdict, incomparable, judge, overall
+from bench.gate.speed import against
+from bench.gate.worst import save_speech, worst_items
+from bench.jobs.cells import Cell
+from bench.jobs.spec import Job
+from bench.metrics.base import SHORT, Metric
+from bench.metrics.loading import metrics_of
+from bench.metrics.shipped import scores_of
+from bench.scoring.scorer import CellScores, Scorer
+
+PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
+"""Exit codes; 2 is bad usage and 3 a run that failed, as for every command."""
+FIRST = 12
+"""Items of the first look, enough for what is gross. A later one has twice as many."""
+_CODES = {Verdict.PASS: PASS, Verdict.REGRESSED: REGRESSED, Verdict.INCONCLUSIVE: INCONCLUSIVE}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to gate: a job against a golden, within a budget of seconds.
+
+    `margin` is the share of a score that may be lost, None the usual one. `base` is a git revision
+    whose speed is compared; None leaves speed out. `out` is where files for CI go, and `links` the
+    address under which that folder will be found. With `allow_inconclusive` a gate that judged
+    and could not tell counts as passed; one that could not judge never does.
+    """
+
+    job: Path
+    baseline: Path
+    budget: float
+    exact: bool = False
+    any_machine: bool = False
+    margin: float | None = None
+    base: str | None = None
+    out: Path | None = None
+    links: str = ""
+    allow_inconclusive: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """The job's first items, run and scored: what they gave, and where their speech lies."""
+
+    found: Golden
+    items: list[str]
+    cells: dict[str, Cell]
+    folder: Path
+    metrics: tuple[Metric, ...]
+
+
+def seconds(text: str) -> float:
+    """`90s`, `15m` or `1h` in seconds; raises UserError for anything else."""
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([smh])", text)
+    if found is None:
+        raise UserError(f"--budget {text}: write a number and s, m or h, such as 15m")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def share(text: str) -> float:
+    """`5%` as 0.05; raises UserError for anything else."""
+    found = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,6})?)%", text)
+    if found is None:
+        raise UserError(f"--margin {text}: write a share of the score, such as 5%")
+    return float(found[1]) / 100
+
+
+def fingerprint() -> str:
+    """What quality may depend on beside code and weights: the processor and its library."""
+    import torch
+
+    from bench.common.machine import machine
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    facts = machine(device)
+    return f"{facts.gpu or facts.processor}, torch {facts.torch}"
+
+
+@contextmanager
+def _fresh() -> Iterator[Path]:
+    """A runs' folder with nothing in it.
+
+    A cell's key does not know the code, so what an earlier version spoke must not answer for it.
+    """
+    with tempfile.TemporaryDirectory(prefix="pixvox-gate-") as name:
+        yield Path(name)
+
+
+def _scored(ready: Prepared) -> list[CellScores]:
+    """The scores of all cells, and nothing written."""
+    with Scorer(ready.dataset, ready.job.scoring, ready.facts, ready.folder / "cache") as scorer:
+        return [scorer.score(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+
+
+def _look(job: Path, runs: Path, items: int | None) -> Look:
+    with opened(job, runs, items) as ready:
+        complete(ready, runs)
+        scores = _scored(ready)
+        lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
+        if lost:
+            raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
+        found = gathered(ready.job.name, fingerprint(), scores, ready.evaluation.ledger)
+        cells = {cell_id(one): one.cell for one in scores}
+        taken = [item.id for item in ready.evaluation.items]
+        metrics = metrics_of(ready.job.scoring.metrics)
+        return Look(found, taken, cells, ready.folder, metrics)
+
+
+def accept(job: Path, folder: Path) -> int:
+    """Runs the job and keeps what it gave as a new golden; nothing old is changed.
+
+    Raises UserError for a folder that is none, RunFailed where a cell spoke nothing.
+    """
+    if folder.is_file():
+        raise UserError(f"{folder}: is a file; goldens are not replaced, name their folder")
+    with _fresh() as runs:
+        golden = _look(job, runs, None).found
+    for cell in golden.signatures:
+        if golden.rows.filter(cell=cell, status="ok").is_empty():
+            raise RunFailed(f"{cell}: every item failed, which is nothing to judge others by")
+    path = write_golden(golden, folder)
+    rows = golden.rows.height
+    print(f"{clean(str(path))}: a new golden of {rows} rows; commit it, and name it in your CI")
+    return PASS
+
+
+def _golden(plan: Plan, name: str) -> Golden | None:
+    """The golden that the plan names, or the only one of the job in a folder."""
+    found = [plan.baseline] if plan.baseline.is_file() else []
+    if plan.baseline.is_dir():
+        ours = re.compile(re.escape(name) + r"-[0-9a-f]{12}\.parquet")
+        found = sorted(path for path in plan.baseline.iterdir() if ours.fullmatch(path.name))
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(f"{plan.baseline}: several goldens of {name} ({names}); name one")
+    return read_golden(found[0]) if found else None
+
+
+def _unfit(plan: Plan, job: Job, golden: Golden | None) -> str:
+    """Why nothing can be judged, known before anything is run; "" where it can."""
+    if golden is None:
+        return f"{plan.baseline}: no golden of {job.name} to judge by"
+    if golden.job != job.name:
+        return f"{plan.baseline}: a golden of {golden.job}, not of {job.name}"
+    here = fingerprint()
+    if golden.machine != here and (plan.exact or not plan.any_machine):
+        return f"made on {golden.machine}, this is {here}"
+    return ""
+
+
+def look_sizes(most: int) -> list[int]:
+    """How many items the looks have."""
+    found = [FIRST]
+    while found[-1] < most:
+        found.append(2 * found[-1])
+    return [*found[:-1], most]
+
+
+def gate(plan: Plan) -> int:
+    """Judges quality, and speed where a base is named; an exit code (see the constants).
+
+    Looks at more items while quality has not regressed and there is budget; every look shares the
+    rate of false alarms. Raises UserError for what cannot be used and RunFailed where the run
+    or this checkout's speed fails.
+    """
+    started = time.monotonic()
+    job: Job = parse(plan.job, Job)
+    if plan.out is not None:
+        prepare(plan.out)
+    golden = _golden(plan, job.name)
+    reason = _unfit(plan, job, golden)
+    # First, so that the looks have what it leaves of the budget.
+    speed = [] if reason else _speed(plan, job)
+    findings, counted, shown = list(speed), "not compared", Shown()
+    if golden is not None and not reason:
+        with _fresh() as runs:
+            look, quality, reason = _looks(plan, job, golden, runs, started)
+            findings = [*quality, *speed]
+            if not reason:
+                counted = f"{overall(quality).name} ({len(look.items)} items a cell)"
+                worst = worst_items(golden, look.found, look.metrics)
+                files = [("", "")] * len(worst)
+                if plan.out is not None:
+                    files = save_speech(worst, golden, look.cells, look.folder, plan.out)
+                shown = Shown(worst, files, plan.links)
+    if reason:
+        findings.append(Finding("gate", "golden", Verdict.INCONCLUSIVE, reason))
+    spent = f"{time.monotonic() - started:.0f} s of {plan.budget:.0f}"
+    compared = overall(speed).name if speed else "not compared"
+    note = f"quality {counted}, speed {compared}; {spent}"
+    publish(findings, shown, note, plan.out)
+    verdict = overall(findings)
+    print(f"pixvox gate: {verdict.name}: {note}")
+    if verdict == Verdict.INCONCLUSIVE and plan.allow_inconclusive and not reason:
+        return PASS
+    return _CODES[verdict]
+
+
+def _looks(
+    plan: Plan, job: Job, golden: Golden, runs: Path, started: float
+) -> tuple[Look, list[Finding], str]:
+    """The last look, what was found in it, and why nothing could be ("" where it could)."""
+    sizes = look_sizes(golden.rows["item"].n_unique())
+    if plan.exact:
+        sizes = sizes[-1:]
+    gated = [s for s in scores_of(metrics_of(job.scoring.metrics)) if s.kept >= SHORT]
+    rule = Rule(plan.margin, len(sizes), len(golden.signatures), len(gated))
+    for size in sizes:
+        before = time.monotonic()
+        look = _look(plan.job, runs, size)
+        reason = incomparable(golden, look.found)
+        if reason:
+            return look, [], reason
+        if plan.exact:
+            return look, exact(golden, look.found, look.items), ""
+        findings = judge(golden, look.found, look.items, rule, look.metrics)
+        # The next look doubles the items, so it takes about as long again as all so far.
+        last, spent = time.monotonic() - before, time.monotonic() - started
+        # A pass takes all that can be looked at: what is rare is not among the first few.
+        if overall(findings) == Verdict.REGRESSED or spent + 2 * last > plan.budget:
+            break
+    return look, findings, ""
+
+
+def _speed(plan: Plan, job: Job) -> Sequence[Finding]:
+    if plan.base is None:
+        return []
+    weights = [name for s in job.systems if (name := s.weights_for_speed())]
+    if not weights:
+        raise UserError("--base: the job has no PixVoxLM whose speed could be measured")
+    return against(plan.base, weights[0])

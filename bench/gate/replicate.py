@@ -1,0 +1,122 @@
+"""One replicate of a speed comparison: a fresh process that decodes a few test pictures.
+
+`python -P replicate.py WEIGHTS IMAGES DELAY` warms up, then measures once for every line that it
+reads, so that two of them can take turns; it answers with a line of JSON each, and at the end with
+what it is and counted. It measures the pixvox that is first on its path, whatever checkout this
+file lies in. Counters are functions of the code and the weights alone.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ENCODINGS = 4
+"""One encoding of all pictures is too short to be timed."""
+
+
+def _delayed(engine: Any, share: float) -> None:
+    """Makes every decoding step last longer by a share of its time: a regression to find."""
+    step = engine._advance
+
+    def slower(window: int) -> None:
+        started = time.perf_counter()
+        step(window)
+        until = time.perf_counter() + share * (time.perf_counter() - started)
+        while time.perf_counter() < until:
+            pass
+
+    engine._advance = slower
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage's figure begins at the parent's, and so hides what is below that.
+        high = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(high.split()[1]) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def replicate(weights: str, images: int, delay: float = 0.0) -> None:
+    """Encodes, decodes and commits the first shipped pictures, once for every line of its input."""
+    import torch
+
+    import pixvox
+
+    # pixvox is the checkout's that is measured; what measures it is this file's own bench.
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from bench.datasets.scenes.load import load_scenes
+    from bench.store.ledger import Ledger
+    from bench.store.rows import SPOKEN_SCHEMA, Spoken, frame, packed
+    from pixvox.decoding import Engine, Request
+    from pixvox.digests import digest
+    from pixvox.images import load_image
+    from pixvox.modeling import PixVoxLM
+    from pixvox.sampling import Decoding
+    from pixvox.weights import resolve
+
+    torch.set_num_threads(1)
+    folder = resolve(weights)
+    model = PixVoxLM.from_pretrained(folder, dtype=torch.float32).eval()
+    size = model.config.vision_config.image_size
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    model.vision.register_forward_hook(count)
+    items = load_scenes(None).items[:images]
+    engine = Engine(model, Decoding(temperature=0.5, max_seconds=4.0, slots=16))
+    if delay:
+        _delayed(engine, delay)
+    none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
+    asked = [Request(item.id, number, none) for number, item in enumerate(items)]
+
+    def once() -> tuple[dict[str, float], list[Any]]:
+        started = time.perf_counter()
+        with torch.inference_mode():
+            for _ in range(ENCODINGS):
+                states = torch.cat(
+                    [model.encode_images(load_image(item.image, size)[None]) for item in items]
+                )
+        encoded = time.perf_counter()
+        made = engine.generate(states, asked)
+        return {"encoding": encoded - started, "decoding": time.perf_counter() - encoded}, made
+
+    def tell(facts: dict[str, Any]) -> None:
+        print(json.dumps(facts), flush=True)
+
+    _, made = once()
+    steps, encoded = engine.steps_run, calls // ENCODINGS
+    tell({"code": str(Path(pixvox.__file__).resolve())})
+    for _ in sys.stdin:
+        tell(once()[0])
+    rows = [
+        Spoken(item.id, "ok", units=packed(one.units.numpy()), codebooks=one.units.shape[0])
+        for item, one in zip(items, made, strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        Ledger(Path(name)).append("spoken", "replicate", frame(rows, SPOKEN_SCHEMA))
+        committed = sum(part.stat().st_size for part in Path(name).rglob("*.parquet"))
+    tell(
+        {
+            "weights": digest(folder),
+            "peak_mb": peak_mb(),
+            "counters": {
+                "decoder steps": steps,
+                "encoder calls": encoded,
+                "tokens": sum(one.units.numel() for one in made),
+                "bytes committed": committed,
+            },
+        }
+    )
+
+
+if __name__ == "__main__":
+    replicate(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

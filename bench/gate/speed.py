@@ -1,0 +1,116 @@
+"""Did it get slower? Two checkouts on one machine, in fresh processes that take turns.
+
+A fixed piece of work beside every pair (the canary) shows when the machine itself was uneven; then
+nothing is said about time. What can be counted is counted and compared exactly.
+"""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from bench.common.errors import UserError
+from bench.gate.quality import ALARM, Finding, Verdict
+from bench.gate.turns import Replicate, Way, WayError, measured, one_round
+from bench.scoring.inference import student
+
+SLOWER = 1.05
+"""How much longer a version may take: the ratio's interval is held against it."""
+UNEVEN = 1.15
+"""The canary's slowest run over its fastest, above which the machine is too noisy to judge."""
+MEMORY = 1.02
+ROUNDS = 8
+"""Pairs of fresh processes."""
+_CELL = "speed"
+
+
+def ratio(
+    before: Sequence[Replicate], after: Sequence[Replicate], stage: str, alarm: float
+) -> tuple[float, float, float]:
+    """Head's seconds over base's: of a round the median of its turns, over rounds the mean.
+
+    With Student's bounds of the logarithms: the lower one for an alarm, at that level; the upper
+    one for a pass, at ALARM.
+    """
+    pairs = [(b.seconds[stage], a.seconds[stage]) for b, a in zip(before, after, strict=True)]
+    logs = np.array([np.median(np.log(np.array(now) / np.array(was))) for was, now in pairs])
+    middle, freedom = float(logs.mean()), len(logs) - 1
+    error = float(logs.std(ddof=1)) / np.sqrt(len(logs))
+    low = middle - student(1 - alarm, freedom) * error
+    high = middle + student(1 - ALARM, freedom) * error
+    return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))
+
+
+def _counted(before: Replicate, after: Replicate) -> Iterator[Finding]:
+    same = before.weights == after.weights
+    for name, now in after.counters.items():
+        was = before.counters[name]
+        detail = f"{now}, was {was}" + ("" if same else " with other weights: not held against it")
+        yield Finding(
+            _CELL, name, Verdict.REGRESSED if same and now > was else Verdict.PASS, detail
+        )
+
+
+def judge_speed(
+    before: Sequence[Replicate], after: Sequence[Replicate], canaries: Sequence[float]
+) -> list[Finding]:
+    """Counters exactly where the weights are the same, memory within 2%, time by its ratio."""
+    findings = list(_counted(before[0], after[0]))
+    was, now = (float(np.median([r.peak_mb for r in runs])) for runs in (before, after))
+    verdict = Verdict.REGRESSED if now > MEMORY * was else Verdict.PASS
+    findings.append(Finding(_CELL, "peak memory", verdict, f"{now:.0f} MB, was {was:.0f} MB"))
+    uneven = max(canaries) / min(canaries)
+    stages = list(before[0].seconds)
+    for stage in stages:
+        found, low, high = ratio(before, after, stage, ALARM / len(stages))
+        detail = f"{found:.3f}x [{low:.3f}, {high:.3f}], may be {SLOWER:g}x; canary {uneven:.2f}x"
+        if uneven > UNEVEN:
+            verdict = Verdict.INCONCLUSIVE
+        elif low > 1 and found > SLOWER:
+            verdict = Verdict.REGRESSED
+        else:
+            verdict = Verdict.PASS if high < SLOWER else Verdict.INCONCLUSIVE
+        findings.append(Finding(_CELL, f"time of {stage}", verdict, detail))
+    return findings
+
+
+def _git(*arguments: str) -> str:
+    """What git says; raises UserError where it refuses."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise UserError("--base: git is not installed") from error
+    if done.returncode != 0:
+        raise UserError(f"--base: {' '.join(done.stderr.split())}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def checkout(revision: str) -> Iterator[Path]:
+    """A git revision of this repository in a folder of its own; raises UserError if unknown."""
+    with tempfile.TemporaryDirectory(prefix="pixvox-base-") as name:
+        folder = Path(name) / "base"
+        _git("worktree", "add", "--detach", "--quiet", str(folder), revision)
+        try:
+            yield folder
+        finally:
+            _git("worktree", "remove", "--force", str(folder))
+
+
+def against(revision: str, weights: str) -> list[Finding]:
+    """This checkout's speed against a git revision's; raises RunFailed if this cannot run."""
+    head = Way(Path(_git("rev-parse", "--show-toplevel")), weights)
+    with checkout(revision) as folder:
+        base = Way(folder, weights)
+        try:
+            # Once before it counts: that fills caches of compiled kernels.
+            one_round((base, head), 1)
+            (before, after), canaries = measured((base, head), ROUNDS)
+        except WayError as error:
+            if error.way == head:
+                raise
+            return [Finding(_CELL, "base", Verdict.INCONCLUSIVE, f"{revision}: {error}")]
+    return judge_speed(before, after, canaries)

@@ -1,0 +1,85 @@
+"""The items that a version made worst, with what was heard, and its speech, before and now."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from bench.gate.golden import Golden
+from bench.jobs.cells import Cell
+from bench.metrics.base import Metric
+from bench.metrics.counted import leading
+
+WORST = 3
+
+
+@dataclass(frozen=True)
+class Worst:
+    """One item of a cell whose own score fell, and the transcripts of both versions."""
+
+    cell: str
+    item: str
+    before: str
+    now: str
+
+
+def worst_items(
+    golden: Golden, head: Golden, known: Sequence[Metric], count: int = WORST
+) -> list[Worst]:
+    """Those whose own leading score fell most, over all cells; `known` are the job's metrics."""
+    fallen: list[tuple[float, Worst]] = []
+    for cell in head.signatures:
+        items = head.rows.filter(cell=cell)["item"].to_list()
+        both = golden.cell(cell, items).join(head.cell(cell, items), on="item", suffix="_now")
+        if both.is_empty():
+            continue
+        before = golden.counted(both, cell, known)
+        after = golden.counted(both.select(values=pl.col("values_now")), cell, known)
+        score = leading(before.scores).name
+        own, now = before.each()[score], after.each()[score]
+        names = both.select("item", "transcript", "transcript_now").iter_rows()
+        for was, becomes, (item, then, heard) in zip(own, now, names, strict=True):
+            if becomes < was:
+                fallen.append((float(becomes - was), Worst(cell, item, then or "", heard or "")))
+    return [one for _, one in sorted(fallen, key=lambda pair: pair[0])[:count]]
+
+
+def save_speech(
+    worst: Sequence[Worst], golden: Golden, cells: Mapping[str, Cell], run: Path, out: Path
+) -> list[tuple[str, str]]:
+    """Writes the items' speech below `out`; the two names of every item, "" where there is none.
+
+    What a run spoke lies in its folder; what the golden's version spoke is decoded from the units
+    that it keeps.
+    """
+    names = []
+    (out / "audio").mkdir(parents=True, exist_ok=True)
+    for number, one in enumerate(worst, 1):
+        before, now = (f"audio/{number}-{when}.wav" for when in ("before", "now"))
+        spoken = run / "speech" / cells[one.cell].slug / f"{one.item}.wav"
+        if spoken.exists():
+            shutil.copyfile(spoken, out / now)
+        kept = _decoded(golden, one, cells[one.cell], out / before)
+        names.append((before if kept else "", now if spoken.exists() else ""))
+    return names
+
+
+def _decoded(golden: Golden, one: Worst, cell: Cell, path: Path) -> bool:
+    """Whether the golden has units of an item; if so they are written as speech."""
+    import soundfile
+
+    from bench.datasets.base import Item
+    from bench.store.rows import Spoken, ToHear
+    from bench.systems.voice import Voice
+
+    row = golden.cell(one.cell, [one.item]).row(0, named=True)
+    # Another codec would make other sounds of the same units.
+    if not row["units"] or golden.signatures[one.cell].codec != cell.codec:
+        return False
+    spoken = Spoken(one.item, "ok", units=row["units"], codebooks=row["codebooks"])
+    entry = ToHear(spoken, Item(one.item, Path(), ()), None)
+    wave, rate = Voice().speech(cell.system, entry)
+    soundfile.write(path, wave, rate)
+    return True

@@ -1,0 +1,70 @@
+"""Cells: the units of evaluation, each named by the hash of all that its result depends on.
+
+Stage keys nest. What was spoken does not depend on who listens, so another ASR re-uses the
+speech; what was heard does not depend on the metric.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from bench.asr.spec import AsrSpec
+from bench.systems.base import System, Variant
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One system at one point of the grid, heard by one ASR (None: a text, heard by nobody).
+
+    `hear` is `continuation` where only what follows the prompt is listened to. `weights` and
+    `codec` are digests, empty where there are none. With a `source`, the cell's transcripts are
+    that cell's of other images, and nothing of its own is generated or kept.
+    """
+
+    label: str
+    system: System
+    pattern: str
+    prompt: float
+    asr: AsrSpec | None
+    hear: str
+    speech_key: str
+    heard_key: str
+    weights: str = ""
+    codec: str = ""
+    source: "Cell | None" = None
+
+    @property
+    def slug(self) -> str:
+        """The speech's name as a folder: its label, its prompt share in percent, its key."""
+        plain = "".join(c if c.isalnum() else "-" for c in self.label.lower()).strip("-")
+        # A file system counts bytes, of which letters of other alphabets take up to four.
+        plain = plain.encode()[:120].decode(errors="ignore")
+        return f"{plain}-{round(100 * self.prompt)}-{self.speech_key[:8]}"
+
+    @property
+    def name(self) -> str:
+        """The cell's own name: that of its speech, and who heard it."""
+        return f"{self.slug}-{self.heard_key[:8]}"
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of its noise, for what has one."""
+        found: int | None = self.system.point().get("seed")
+        return found
+
+    @property
+    def variant(self) -> Variant:
+        """How the system is to speak for this cell."""
+        return Variant(self.speech_key, self.prompt, self.system)
+
+    @property
+    def speaker(self) -> System:
+        """What one speaker has to hold: the same for all variants that share its weights."""
+        return self.system.shared()
+
+
+def key_of(content: dict[str, Any]) -> str:
+    """The hash of a canonical JSON, 16 hex digits."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,139 @@
+"""A job's cells: the digests of weights, codecs, data and protocols, hashed into keys."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.asr.spec import AsrSpec
+from bench.common.errors import UserError
+from bench.datasets.base import Dataset
+from bench.jobs.cells import Cell, key_of
+from bench.jobs.grid import matches, variants
+from bench.jobs.spec import Job
+from bench.systems.base import Content, Lookup, Role, System
+from bench.systems.borrowing import Borrowing
+from pixvox.decoding import PROTOCOL
+from pixvox.digests import WeightsError
+
+SPEECH_PROTOCOL = 2
+"""Raised when a change makes the same system speak differently (prompt cut, resampling, …)."""
+
+
+def content_of(system: System, lookup: Lookup) -> Content:
+    """What a system's speech depends on.
+
+    Raises UserError, naming the system, for files that cannot be used.
+    """
+    try:
+        return system.content(lookup)
+    except WeightsError as error:
+        raise UserError(f"{system.label}: {error}") from error
+    except OSError as error:
+        # All that is opened here is named in the job.
+        raise UserError(f"{system.label}: {error.filename}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class _Speech:
+    """A variant of a system, its speech's key, and what that stands on."""
+
+    system: System
+    prompt: float
+    key: str
+    content: Content
+
+
+def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
+    """Every variant of every system, and its speech's key."""
+    found: list[_Speech] = []
+    lookup = Lookup(dataset)
+    for base in job.systems:
+        for system in variants(base, job.grid):
+            content = content_of(system, lookup)
+            prompt = system.point().get("prompt", 0.0)
+            key = key_of(
+                dict(content.depends)
+                | {"prompt": prompt, "dataset": dataset.digest}
+                | {"protocol": SPEECH_PROTOCOL, "decoding_protocol": PROTOCOL}
+            )
+            found.append(_Speech(system, prompt, key, content))
+    times = Counter(one.key for one in found)
+    for one in found:
+        if times[one.key] > 1:
+            raise UserError(
+                f"systems: {one.system.label} at {one.prompt:.0%} is there twice; remove one"
+            )
+    return found
+
+
+def expand(
+    job: Job, dataset: Dataset, asrs: Sequence[tuple[AsrSpec, Mapping[str, Any]]]
+) -> list[Cell]:
+    """A job's cells, in its order; with every ASR, all that a transcript depends on but speech.
+
+    Raises UserError for weights, codecs, files or patterns that do not fit, a cell named twice,
+    a floor that has nothing to shuffle, or a grid that leaves no cell.
+    """
+    cells: list[Cell] = []
+    for one in _speeches(job, dataset):
+        system, prompt, speech_key, content = one.system, one.prompt, one.key, one.content
+        if not system.spoken:
+            key = key_of({"text": speech_key})
+            cells.append(Cell(system.label, system, "", 0.0, None, "whole", speech_key, key))
+            continue
+        completes = prompt > 0 and system.continues
+        for asr, facts in asrs:
+            if any(matches(point, system, asr.label) for point in job.grid.exclude):
+                continue
+            for hear in job.hear if completes else ("whole",):
+                stands_on = {"speech": speech_key} | dict(facts)
+                if hear != "whole":
+                    stands_on["hear"] = hear
+                keys = (speech_key, key_of(stands_on))
+                made = (system.label, system, content.pattern, prompt, asr, hear, *keys)
+                cells.append(Cell(*made, content.weights, content.codec))
+    if not cells:
+        raise UserError(f"{job.name}: the grid leaves no cell; exclude less")
+    recorded = any(caption.speech for item in dataset.items for caption in item.captions)
+    return [
+        _of_another(cell, borrowing, cells, recorded)
+        if (borrowing := cell.system.borrows(recorded))
+        else cell
+        for cell in cells
+    ]
+
+
+def _source(cell: Cell, named: str | None, cells: Sequence[Cell], recorded: bool) -> Cell | None:
+    """Whose transcripts a cell borrows: of the same ASR, without a prompt."""
+    for other in cells:
+        alike = other.asr == cell.asr and not other.prompt and other.hear == "whole"
+        if other.system.borrows(recorded) or not alike:
+            continue
+        if other.label == named or (named is None and other.system.role == Role.SYSTEM):
+            return other
+    return None
+
+
+def _of_another(cell: Cell, borrowing: Borrowing, cells: Sequence[Cell], recorded: bool) -> Cell:
+    """A floor whose transcripts are another cell's, of other images."""
+    named = borrowing.of
+    source = _source(cell, named, cells, recorded)
+    if source is None:
+        why = f"no system {named!r}" if named else "no recorded speech, and no system"
+        raise UserError(
+            f"systems: {cell.label}: there is {why} without a prompt whose transcripts could be "
+            "shuffled; add one to the job, or remove this floor"
+        )
+    speech, heard = (
+        key_of({"shuffled": key, "seed": borrowing.seed})
+        for key in (source.speech_key, source.heard_key)
+    )
+    return replace(
+        cell,
+        speech_key=speech,
+        heard_key=heard,
+        weights=source.weights,
+        codec=source.codec,
+        source=source,
+    )

@@ -1,0 +1,173 @@
+"""What a run leaves beside its ledger: rows, tables, waterfall, sweep; all derived."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+
+from bench.common.atomic import parquet, write_bytes, write_text
+from bench.common.text import as_reason
+from bench.datasets.base import Dataset
+from bench.jobs.spec import Job
+from bench.metrics.base import ALWAYS
+from bench.report import files, hub, terminal
+from bench.report.fit import full_width
+from bench.scoring.scorer import CellScores, Scorer
+from bench.tables.comparison import Protocol, comparison
+from bench.tables.pooling import Row, base_of, differences, pooled, ranked
+from bench.tables.sweep import SHORT_TABLES, pivot, plot, sensitivity, tidy, varied
+from bench.tables.waterfall import STEPS, waterfall_frame, waterfalls
+
+
+def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> None:
+    """One Parquet of all items of all cells, with transcripts and per-item scores.
+
+    Entries of the split that cannot be scored are rows too, failed, with their reason.
+    """
+    unusable = pl.DataFrame(
+        [
+            {"item": n, "status": "failed", "reason": as_reason(f"not scored: {r}")}
+            for n, r in dataset.unusable
+        ],
+        schema={"item": pl.String, "status": pl.String, "reason": pl.String},
+    )
+    frames = [
+        pl.concat([s.items, unusable], how="diagonal").with_columns(
+            system=pl.lit(s.cell.label),
+            pattern=pl.lit(s.cell.pattern),
+            prompt=pl.lit(s.cell.prompt),
+            cell=pl.lit(s.cell.name),
+        )
+        for s in scores
+    ]
+    write_bytes(folder / "rows.parquet", parquet(pl.concat(frames)))
+
+
+def _summary(job: Job, protocol: Protocol, scores: Sequence[CellScores]) -> dict[str, Any]:
+    return {
+        "protocol": asdict(protocol) | {"asr_label": job.asrs[0].label},
+        "job": json.loads(job.model_dump_json()),
+        "cells": [
+            {
+                "system": s.cell.label,
+                "role": s.cell.system.role,
+                "pattern": s.cell.pattern,
+                "prompt": s.cell.prompt,
+                "hear": s.cell.hear,
+                "asr": s.cell.asr.label if s.cell.asr else "",
+                "cell": s.cell.name,
+                "heard_key": s.cell.heard_key,
+                "scores": {name: asdict(found) for name, found in s.scores.items()},
+                "n": s.n,
+                "failed": s.failed,
+                "unended": s.unended,
+                "kinds": s.kinds,
+                "signature": asdict(s.signature),
+            }
+            for s in scores
+        ],
+    }
+
+
+def _tests(rows: Sequence[Row], replicates: int, confidence: float) -> pl.DataFrame:
+    """Every system against the first of its prompt: differences, intervals, p, what can be seen."""
+    competing = [row for row in rows if ranked(row)]
+    made = []
+    for row in competing:
+        base = base_of(row, competing)
+        if base is None or base is row:
+            continue
+        for metric, found in differences(base, row, replicates, confidence).items():
+            names = {"system": row.label, "against": base.label, "prompt": row.cell.prompt}
+            made.append(names | {"metric": metric} | asdict(found))
+    return pl.DataFrame(made) if made else pl.DataFrame()
+
+
+def _short(frame: pl.DataFrame) -> pl.DataFrame:
+    """A waterfall for a terminal: a row a model and metric, a column a step."""
+    shown = frame.filter(SHORT_TABLES)
+    wide = shown.pivot(on="step", index=["system", "metric", "start", "end"], values="lost")
+    return wide.select("system", "metric", "start", *(-pl.col(s) for s in STEPS), "end")
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A table: what prints it on a console, and its full width."""
+
+    show: Callable[[Console], None]
+    width: int
+
+
+def _small(frame: pl.DataFrame, title: str) -> _Shown:
+    width = full_width(terminal.frame_columns(frame))
+    return _Shown(partial(terminal.show_frame, frame, title), width)
+
+
+def _print(tables: Sequence[_Shown], title: str, path: Path) -> None:
+    """Prints tables as the terminal has room, and saves a picture of all that they have."""
+    picture = terminal.make_picture(max([terminal.PIPED, *(table.width for table in tables)]))
+    for console in (terminal.make_console(), picture):
+        for table in tables:
+            table.show(console)
+        if not tables:
+            terminal.say(console, "No system of this job belongs to the tables that it asks for.")
+    terminal.save_picture(picture, title, path)
+
+
+def write_report(
+    job: Job,
+    folder: Path,
+    scores: Sequence[CellScores],
+    others: Sequence[CellScores],
+    protocol: Protocol,
+    scorer: Scorer,
+) -> None:
+    """Prints the tables and writes them, and all else, below the run's folder.
+
+    `others` are the cells under the job's further normalisers.
+    """
+    tables = folder / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    replicates, asr = job.scoring.replicates, job.asrs[0].label
+    heard = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
+    rows = pooled(heard, replicates, job.scoring.confidence, job.scoring.seed)
+    shown: list[_Shown] = []
+    for table in job.tables:
+        frame = comparison(rows, table, protocol, asr, job.name, replicates)
+        if frame.is_empty():
+            files.remove(table, tables)
+            continue
+        files.write(frame, table, protocol, tables)
+        show = partial(terminal.show, frame, table, protocol)
+        shown.append(_Shown(show, terminal.widest(frame, table)))
+    falls = waterfall_frame(waterfalls(rows, scorer))
+    if not falls.is_empty():
+        title = "Where the points go: lost to the references, the ASR, the codec, the model"
+        shown.append(_small(_short(falls), title))
+        files.write_frame(falls.drop("kept"), "waterfall", title, tables)
+    tests = _tests(rows, replicates, job.scoring.confidence)
+    if not tests.is_empty():
+        files.write_frame(tests, "tests", "Every system against the first of its prompt", tables)
+    sweep = tidy(scores)
+    everything = pl.concat([sweep, tidy(others)])
+    write_bytes(folder / "scores.parquet", parquet(everything))
+    if len(job.asrs) > 1 or others:
+        own = (asr, job.scoring.normalisers[0])
+        title = f"What depends on the listener: beside {own[0]}, normaliser {own[1]}"
+        found = sensitivity(everything, *own)
+        some = found.filter(pl.col("kept") == ALWAYS).drop("kept")
+        shown.append(_small(some, title))
+        files.write_frame(found.drop("kept"), "sensitivity", title, tables)
+    if job.grid.model_fields_set and varied(sweep):
+        shown.append(_small(pivot(sweep), "The sweep, means over seeds"))
+        files.write_frame(pivot(sweep), "sweep", "The sweep, means over seeds", tables)
+        plot(sweep, tables / "sweep.svg")
+    _print(shown, f"pixvox run {job.name}", tables / "tables.svg")
+    write_text(tables / "model-index.yaml", hub.model_index(rows, protocol))
+    text = json.dumps(_summary(job, protocol, scores), indent=1)
+    write_text(folder / "summary.json", text + "\n")

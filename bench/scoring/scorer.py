@@ -1,0 +1,155 @@
+"""Scores cells: every item asked for is in the denominator, failed ones as empty transcripts."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.asr.spec import AsrSpec
+from bench.common.errors import UserError
+from bench.datasets.base import Dataset
+from bench.jobs.cells import Cell
+from bench.jobs.spec import ScoringSpec
+from bench.metrics.base import Metric
+from bench.metrics.counted import Counted, joined
+from bench.metrics.loading import metrics_of
+from bench.metrics.normalise import normaliser
+from bench.metrics.tokens import tokenise
+from bench.scoring import taxonomy
+from bench.scoring.inference import Interval, intervals
+from bench.scoring.signature import Signature, idf_digest, signature
+
+AsrFacts = Mapping[AsrSpec, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class CellScores:
+    """A cell's corpus scores in percent with their intervals, and its items' own.
+
+    Metrics against the caption that was spoken are there only where the words were not the
+    model's own. `failed` items count as empty transcripts; `unended` is how many reached the
+    length limit; `kinds` are the shares of items that failed in some way.
+    """
+
+    cell: Cell
+    counted: Counted
+    scores: dict[str, Interval]
+    items: pl.DataFrame
+    n: int
+    failed: int
+    unended: int
+    kinds: dict[str, float]
+    signature: Signature
+
+    @property
+    def corpus(self) -> dict[str, float]:
+        """The corpus scores alone."""
+        return {name: found.score for name, found in self.scores.items()}
+
+
+class Scorer:
+    """Tokenises a split's references once and keeps its metrics open; a context manager.
+
+    `cache` is for what metrics make of the reference set; it can be thrown away.
+    """
+
+    def __init__(self, dataset: Dataset, spec: ScoringSpec, asrs: AsrFacts, cache: Path) -> None:
+        self.dataset = dataset
+        self.spec = spec
+        self.asrs = asrs
+        self.clean = normaliser(spec.normalisers[0])
+        self.texts = dataset.references
+        flat = iter(self.tokens([text for texts in self.texts.values() for text in texts]))
+        self.references = {
+            item: tuple(next(flat) for _ in texts) for item, texts in self.texts.items()
+        }
+        self.idf = idf_digest(self.references)
+        self.metrics = metrics_of(spec.metrics)
+        self.against_references = self._of("references")
+        self.against_caption = self._of("caption")
+        self._stack = ExitStack()
+        self._count = {
+            metric: self._stack.enter_context(metric.opened(self.references, cache))
+            for metric in self.against_references
+        }
+
+    def _of(self, against: str) -> tuple[Metric, ...]:
+        return tuple(metric for metric in self.metrics if metric.against == against)
+
+    def __enter__(self) -> "Scorer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def tokens(self, texts: Sequence[str]) -> list[str]:
+        """Texts normalised as the job asks, and tokenised."""
+        return tokenise([self.clean(text) for text in texts])
+
+    def without(self, left_out: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+        """The references of the whole split, without one caption of the items named."""
+        return {
+            item: tuple(r for number, r in enumerate(rows) if number != left_out.get(item, -1))
+            for item, rows in self.references.items()
+        }
+
+    def counted(
+        self, hypotheses: Mapping[str, str], references: Mapping[str, tuple[str, ...]]
+    ) -> Counted:
+        """What the metrics against references count; `references` are the whole split's.
+
+        Raises UserError for an item without any.
+        """
+        lone = next((name for name in hypotheses if not references[name]), None)
+        if lone is not None:
+            raise UserError(
+                f"{lone}: no reference is left beside the caption that was spoken; score with "
+                "references: all, and leave out systems of kind text"
+            )
+        parts = [self._count[metric](hypotheses, references) for metric in self.against_references]
+        return joined(self.against_references, parts)
+
+    def _against_captions(self, table: pl.DataFrame) -> Counted:
+        """What the others count, against the caption that was spoken."""
+        rows = table.select("item", "transcript", "caption").rows()
+        said = {name: (self.texts[name][caption or 0],) for name, _, caption in rows}
+        transcripts = {name: text or "" for name, text, _ in rows}
+        parts = [metric.statistics(transcripts, said) for metric in self.against_caption]
+        return joined(self.against_caption, parts)
+
+    def score(self, cell: Cell, table: pl.DataFrame) -> CellScores:
+        """Scores a cell's table, a row an item (see Evaluation.transcripts)."""
+        names = table["item"].to_list()
+        tokens = self.tokens([text or "" for text in table["transcript"].to_list()])
+        captions = dict(table.select("item", "caption").iter_rows())
+        # A caption beside itself would say nothing.
+        others = self.spec.references == "others" or not cell.system.spoken
+        references = self.without(captions) if others else self.references
+        hypotheses = dict(zip(names, tokens, strict=True))
+        counted = self.counted(hypotheses, references)
+        own = counted.each()
+        if cell.system.says_caption and self.against_caption:
+            counted = counted.beside(self._against_captions(table))
+        shortest = pl.Series([min(len(t.split()) for t in self.references[n]) for n in names])
+        kinds = taxonomy.kinds(table, shortest)
+        failed = table.filter(pl.col("status") != "ok")
+        facts = self.asrs[cell.asr] if cell.asr is not None else {}
+        spec = self.spec.model_copy(update={"references": "others" if others else "all"})
+        sizes = (len(names), failed.height)
+        return CellScores(
+            cell,
+            counted,
+            intervals(counted, self.spec.replicates, self.spec.confidence, self.spec.seed),
+            table.with_columns(
+                pl.Series("tokens", tokens),
+                *(pl.Series(name, values) for name, values in own.items()),
+                *(kinds[name] for name in taxonomy.KINDS),
+            ),
+            *sizes,
+            table.filter(~pl.col("ended")).height,
+            taxonomy.shares(kinds),
+            signature(cell, self.dataset, spec, self.idf, facts, *sizes),
+        )

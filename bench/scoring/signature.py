@@ -1,0 +1,145 @@
+"""What a score stands on, printed with it: sacrebleu's idea (Post 2018) for speech.
+
+Two scores may be compared as far as their signatures agree.
+"""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal, get_type_hints
+
+from bench.datasets.base import Dataset
+from bench.jobs.cells import Cell
+from bench.jobs.spec import ScoringSpec
+from bench.metrics.loading import metrics_text
+
+SAME, NEAR, OTHER, NONE = "✓", "≈", "✗", "-"
+"""Marks of a row's grade; NONE where nothing was measured."""
+TOKENISER = "ptb-3.4.1"
+"""The Penn Treebank tokeniser of Stanford CoreNLP, and its version."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What follows where two signatures differ in a field.
+
+    `meaning` says so in words. `mark` is the grade of a row beside one that differs, "" where it
+    stays ✓. A leaderboard refuses an entry where `board`, a golden cannot judge a run where
+    `gate`, a trend begins a new stretch where `stretch`.
+    """
+
+    meaning: str
+    mark: str = ""
+    board: bool = False
+    gate: bool = False
+    stretch: bool = False
+
+
+def _decides(meaning: str) -> Policy:
+    return Policy(meaning, OTHER, board=True, gate=True, stretch=True)
+
+
+def _nearly(meaning: str) -> Policy:
+    return Policy(meaning, NEAR, board=True, gate=True, stretch=True)
+
+
+def _compared(meaning: str) -> Policy:
+    """Of a field that may differ: it is what is compared, or what came of it."""
+    return Policy(meaning)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The protocol of a cell's scores; every field is text or a count, and none is left out.
+
+    What follows where two of them differ stands beside each field, for all who ask.
+    """
+
+    data: Annotated[str, _decides("another dataset")]
+    references: Annotated[str, _decides("other references")]
+    normaliser: Annotated[str, _nearly("another normaliser")]
+    tokeniser: Annotated[str, _decides("another tokeniser")]
+    metrics: Annotated[str, _decides("another metric version")]
+    idf: Annotated[str, _decides("other document frequencies")]
+    asr: Annotated[str, _nearly("another ASR")]
+    hear: Annotated[str, _decides("another part of the speech was transcribed")]
+    codec: Annotated[str, _compared("another codec")]
+    weights: Annotated[str, _compared("other weights")]
+    seeds: Annotated[str, _compared("other seeds")]
+    # A gate looks at fewer items than its golden has, the same ones.
+    n: Annotated[int, Policy("another number of items", OTHER, board=True, stretch=True)]
+    failed: Annotated[int, _compared("another number of failed items")]
+    version: Annotated[str, Policy("another version of the suite", NEAR)]
+
+    def text(self, metric: str) -> str:
+        """One line for one score."""
+        named = (f"{name}:{'-' if value == '' else value}" for name, value in asdict(self).items())
+        return "|".join([metric, *named])
+
+
+POLICIES: Mapping[str, Policy] = {
+    name: hint.__metadata__[0]
+    for name, hint in get_type_hints(Signature, include_extras=True).items()
+}
+"""Every field's policy, in order."""
+
+
+def differing(
+    one: Mapping[str, Any], other: Mapping[str, Any], asks: Literal["board", "gate", "stretch"]
+) -> str | None:
+    """The first field in which two signatures may not differ for who asks, None where none does."""
+    for name, policy in POLICIES.items():
+        if getattr(policy, asks) and one.get(name) != other.get(name):
+            return name
+    return None
+
+
+def read_fields(text: str) -> dict[str, str]:
+    """The fields of a signature's text, as text."""
+    return dict(part.partition(":")[::2] for part in text.split("|")[1:])
+
+
+def idf_digest(references: Mapping[str, tuple[str, ...]]) -> str:
+    """A digest of the tokenised reference set that document frequencies come from."""
+    state = hashlib.sha256()
+    for item, texts in references.items():
+        state.update("\0".join([item, *texts, ""]).encode())
+    return state.hexdigest()[:8]
+
+
+def asr_text(cell: Cell, facts: Mapping[str, Any]) -> str:
+    """The ASR and how it decoded. A model is its digest, for its name may be a path."""
+    if cell.asr is None:
+        return "none"
+    how = f"beam{cell.asr.beam_size}" if cell.asr.beam_size else "greedy"
+    engine = f"{cell.asr.backend}@{facts['weights']}"
+    return f"{engine}.{how}.{cell.asr.arithmetic}.v{facts['protocol']}"
+
+
+def signature(
+    cell: Cell,
+    dataset: Dataset,
+    scoring: ScoringSpec,
+    idf: str,
+    asr: Mapping[str, Any],
+    n: int,
+    failed: int,
+) -> Signature:
+    """A cell's signature over `n` items."""
+    return Signature(
+        data=f"{dataset.name}.{dataset.split}@{dataset.digest}",
+        references=scoring.references,
+        normaliser=scoring.normalisers[0],
+        tokeniser=TOKENISER,
+        metrics=metrics_text(scoring.metrics),
+        idf=idf,
+        asr=asr_text(cell, asr),
+        hear=cell.hear,
+        codec=cell.codec,
+        weights=cell.weights,
+        seeds="" if cell.seed is None else str(cell.seed),
+        n=n,
+        failed=failed,
+        version=importlib.metadata.version("pixvox-bench"),
+    )

@@ -1,0 +1,16 @@
+"""`python -m bench.selfcheck.chaos FOLDER ...`: a stub run, supervised as every command is."""
+
+import sys
+
+from bench.common.supervisor import supervise
+
+
+def _work() -> int:
+    # Not before the child is there: a supervisor has one thread, or signals would miss it.
+    from bench.selfcheck.chaos.attempt import main
+
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(supervise(_work, "start it again"))

@@ -1,0 +1,113 @@
+"""One attempt at a stub run, in a process of its own, that may end itself somewhere in a commit.
+
+A driver is among what is killed, so it is not ours.
+"""
+
+import argparse
+import json
+import os
+import resource
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.asr.spec import AsrSpec
+from bench.common.progress import Progress
+from bench.execution.completion import make_whole
+from bench.execution.evaluation import Evaluation
+from bench.selfcheck.chaos.subjects import OWN_DEATHS
+from bench.selfcheck.stub import ACTORS, stub_dataset, stub_run
+from bench.store.ledger import Ledger
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Reports nothing."""
+
+
+def finish(
+    run: Evaluation,
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
+    score: bool = True,
+    report: Progress = _silent,
+) -> None:
+    """Completes the run and writes what a comparison compares: `rows.parquet`, `scores.json`."""
+    with run.ledger.lock():
+        if run.missing:
+            make_whole(run, {AsrSpec(): Path("none")}, report, ACTORS, stop)
+        tables = [(cell, run.transcripts(cell)) for cell in run.cells]
+    pl.concat([t.with_columns(cell=pl.lit(c.prompt)) for c, t in tables]).write_parquet(
+        folder / "rows.parquet"
+    )
+    if not score:
+        return
+    from bench.jobs.spec import ScoringSpec
+    from bench.scoring.scorer import Scorer
+
+    data = stub_dataset(len(run.items))
+    facts = {AsrSpec(): {"weights": "", "protocol": 0}}
+    with Scorer(data, ScoringSpec(replicates=100), facts, folder.parent) as scorer:
+        found = [scorer.score(cell, table) for cell, table in tables]
+    text = json.dumps({str(s.cell.prompt): s.corpus for s in found})
+    (folder / "scores.json").write_text(text + "\n")
+
+
+def _die_at(kind: str, after: int) -> None:
+    """Has this process kill itself at the `after`-th commit, before or after the rename."""
+    calls = Counter[str]()
+    real = os.fsync
+
+    def fsync(descriptor: Any) -> None:
+        # A part's file is synced before it gets its name, its folder after.
+        point = "rename" if Path(f"/proc/self/fd/{descriptor}").is_dir() else "write"
+        calls[point] += 1
+        if point == kind and calls[point] == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(descriptor)
+
+    os.fsync = fsync  # type: ignore[assignment]
+
+
+def _fill_disk(ledger: Ledger, after: int) -> None:
+    """From the `after`-th part on there is room for 100 bytes only."""
+    # Every file beyond so many bytes fails to be written, as on a full disk.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    real = ledger.append
+    count = 0
+
+    def append(stage: str, key: str, rows: pl.DataFrame) -> None:
+        nonlocal count
+        count += 1
+        if count == after:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        real(stage, key, rows)
+
+    ledger.append = append  # type: ignore[method-assign]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs, or goes on with, the stub run of a folder; 130 where it was interrupted."""
+    from bench.common.interrupt import stoppable
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--die", choices=(*OWN_DEATHS, "none"))
+    parser.add_argument("--after", type=int)
+    given = parser.parse_args(arguments)
+    if given.die in ("write", "rename"):
+        _die_at(given.die, given.after)
+    cluster: dict[str, object] = {"speakers": 1, "listeners": 1, "deadline_seconds": 15}
+    run = stub_run(given.folder, stub_dataset(given.items), cluster=cluster)
+    if given.die == "disk":
+        _fill_disk(run.ledger, given.after)
+    try:
+        with stoppable() as stop:
+            finish(run, given.folder, stop)
+    except KeyboardInterrupt:
+        return 130
+    return 0

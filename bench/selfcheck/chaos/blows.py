@@ -1,0 +1,105 @@
+"""What is done to a run, and the exit codes that it may end with."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.common.processes import below, first_child
+from bench.selfcheck.chaos.subjects import OWN_DEATHS, Subject
+
+TERM, HANGUP, STOPPED, FAILED = 128 + signal.SIGTERM, 128 + signal.SIGHUP, 130, 3
+
+
+@dataclass(frozen=True)
+class Blow:
+    """A signal to a process of the run; 0 beside `codes` is always allowed, 1 never.
+
+    `early` says that the blow may fall before the actors are there, and `twice` that it falls
+    twice.
+    """
+
+    victim: str
+    signal: signal.Signals
+    codes: tuple[int, ...] = ()
+    early: bool = False
+    twice: bool = False
+
+
+# An actor that is hit while it starts ends the run: nothing has been learned of the machine yet.
+BLOWS = {
+    "interrupt": Blow("parent", signal.SIGINT, (STOPPED,), early=True),
+    "interrupt twice": Blow("parent", signal.SIGINT, (STOPPED,), early=True, twice=True),
+    "terminate": Blow("parent", signal.SIGTERM, (TERM,), early=True),
+    "hang up": Blow("parent", signal.SIGHUP, (HANGUP,), early=True),
+    "parent": Blow("parent", signal.SIGKILL, (-signal.SIGKILL,), early=True),
+    "driver": Blow("child", signal.SIGKILL, (FAILED,), early=True),
+    "driver terminated": Blow("child", signal.SIGTERM, (TERM,), early=True),
+    "gcs_server": Blow("gcs_server", signal.SIGKILL, (FAILED,)),
+    "raylet": Blow("raylet", signal.SIGKILL, (FAILED,)),
+    "speaker": Blow("speaker", signal.SIGKILL, (FAILED,)),
+    "listener": Blow("listener", signal.SIGKILL, (FAILED,)),
+    "speaker stopped": Blow("speaker", signal.SIGSTOP, (FAILED,)),
+    "listener stopped": Blow("listener", signal.SIGSTOP, (FAILED,)),
+    "jvm": Blow("java", signal.SIGKILL),
+}
+FLIP = "flip"
+_EARLY_SHARE = 0.3
+
+
+def kinds(subject: Subject) -> tuple[str, ...]:
+    """All that can be done to a subject: stubs also end themselves inside a commit."""
+    return (*BLOWS, FLIP, *(OWN_DEATHS if subject.job is None else ()))
+
+
+def allowed(kind: str) -> tuple[int, ...]:
+    """The codes that a run may end with after a kind."""
+    if kind in OWN_DEATHS:
+        return (0, FAILED)
+    return (0, *BLOWS[kind].codes) if kind in BLOWS else (0,)
+
+
+def _victims(parent: int, victim: str, subject: Subject, early: bool) -> list[int]:
+    """The processes that are meant, once the run is under way."""
+    child = first_child(parent)
+    if child is None:
+        return []
+    names = below(child).items()
+    if victim == "java":
+        return [pid for pid, name in names if Path(name).name == "java"]
+    if not early and not any(subject.speaker in name for _, name in names):
+        return []
+    if victim in ("parent", "child"):
+        return [parent if victim == "parent" else child]
+    actors = {"speaker": subject.speaker, "listener": subject.listener}
+    wanted = actors.get(victim, victim)
+    return [pid for pid, name in names if wanted in name]
+
+
+def strike(
+    process: "subprocess.Popen[bytes]", kind: str, subject: Subject, rng: random.Random
+) -> bool:
+    """Does to the run what the kind names; whether its victim was met before the run ended."""
+    blow = BLOWS[kind]
+    early = blow.early and rng.random() < _EARLY_SHARE
+    delay = rng.random() * (1.0 if blow.early else 0.5) * (1 if subject.job is None else 15)
+    if blow.victim == "java":
+        delay = rng.random() * 0.5
+    while process.poll() is None:
+        victims = _victims(process.pid, blow.victim, subject, early)
+        if not victims:
+            time.sleep(0.05)
+            continue
+        time.sleep(delay)
+        try:
+            os.kill(rng.choice(victims), blow.signal)
+            if blow.twice:
+                time.sleep(rng.random() * 0.2)
+                process.send_signal(blow.signal)
+        except ProcessLookupError:
+            continue
+        return True
+    return False

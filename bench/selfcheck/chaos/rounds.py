@@ -1,0 +1,227 @@
+"""`pixvox chaos`: kills a small run at random, resumes it, and compares every byte."""
+
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from bench.common import scratch
+from bench.common.errors import RunFailed
+from bench.common.processes import kill, marked
+from bench.common.supervisor import FAILED
+from bench.selfcheck.chaos.blows import BLOWS, FLIP, allowed, kinds, strike
+from bench.selfcheck.chaos.subjects import OWN_DEATHS, Subject, real, stubs
+from bench.selfcheck.stub import PAUSE
+
+_MARK = "PIXVOX_CHAOS"
+_NOTHING = "none"
+_ORPHANS_SECONDS = 30.0
+"""How long after a supervisor's own violent death its run's processes may live on."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rounds came to.
+
+    `kills` counts only blows that met their victim, `codes` how often a run ended with which code
+    after which blow, `wrong` those that the blow does not allow, and `left` processes and
+    temporary folders that a run did not take away.
+    """
+
+    rounds: int
+    kills: dict[str, int] = field(default_factory=dict)
+    codes: dict[str, dict[int, int]] = field(default_factory=dict)
+    lost: int = 0
+    doubled: int = 0
+    different: int = 0
+    wrong: int = 0
+    left: int = 0
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.doubled or self.different or self.wrong or self.left)
+
+    def __add__(self, other: "Verdict") -> "Verdict":
+        names = sorted({*self.codes, *other.codes})
+        codes = {n: Counter(self.codes.get(n)) + Counter(other.codes.get(n)) for n in names}
+        return Verdict(
+            self.rounds + other.rounds,
+            dict(sorted((Counter(self.kills) + Counter(other.kills)).items())),
+            {name: dict(sorted(found.items())) for name, found in codes.items()},
+            self.lost + other.lost,
+            self.doubled + other.doubled,
+            self.different + other.different,
+            self.wrong + other.wrong,
+            self.left + other.left,
+        )
+
+
+def _flip(folder: Path, rng: random.Random) -> bool:
+    """Flips one bit of one committed part."""
+    parts = sorted(folder.rglob("part-*.parquet"))
+    if not parts:
+        return False
+    part = rng.choice(parts)
+    data = bytearray(part.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    part.write_bytes(data)
+    return True
+
+
+def _left(mark: str, seconds: float) -> int:
+    """How many of a run's processes are there after so many seconds; they are ended."""
+    until = time.monotonic() + seconds
+    while marked(_MARK, mark) and time.monotonic() < until:
+        time.sleep(0.1)
+    left = marked(_MARK, mark)
+    for pid in left:
+        kill(pid)
+    return len(left)
+
+
+def _attempt(
+    subject: Subject, folder: Path, temporary: Path, kind: str, rng: random.Random
+) -> Verdict:
+    """One attempt to which a kind is done."""
+    if kind == FLIP:
+        return Verdict(0, {kind: int(_flip(folder, rng))})
+    die = kind if kind in OWN_DEATHS else _NOTHING
+    mark = f"{folder.name}-{rng.getrandbits(64):x}"
+    environment = os.environ | {PAUSE: "0.15", "TMPDIR": str(temporary), _MARK: mark}
+    with folder.with_name(f"{folder.name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            subject.command(folder, die, rng.randint(1, max(1, subject.items // 20))),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+    met = kind in BLOWS and strike(process, kind, subject, rng)
+    try:
+        code = process.wait(subject.patience)
+    except subprocess.TimeoutExpired as error:
+        for pid in marked(_MARK, mark):
+            kill(pid)
+        process.kill()
+        raise RunFailed(f"{folder}: a run hung after: {kind}") from error
+    left = _left(mark, _ORPHANS_SECONDS if code < 0 else 0.0)
+    met = (met or die != _NOTHING) and (code != 0 or kind not in OWN_DEATHS)
+    wrong = code not in allowed(kind)
+    return Verdict(0, {kind: int(met)}, {kind: {code: 1}}, wrong=int(wrong), left=left)
+
+
+def _compare(subject: Subject, folder: Path, whole: Path) -> Verdict:
+    """Lost and doubled rows against the unbroken run's, and whether any derived byte differs."""
+    rows, wanted = subject.rows(folder), subject.rows(whole)
+    keys = list(subject.keys)
+    lost = wanted.join(rows.filter(pl.col("status") == "ok"), on=keys, how="anti").height
+    doubled = rows.height - rows.unique(keys).height
+    ours, theirs = subject.derived(folder), subject.derived(whole)
+    same = ours.keys() == theirs.keys() and all(
+        ours[name].read_bytes() == theirs[name].read_bytes() for name in ours
+    )
+    return Verdict(1, lost=lost, doubled=doubled, different=int(not same))
+
+
+def unbroken(subject: Subject, folder: Path) -> Path:
+    """Makes a run that nothing is done to; gives its folder back."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    done = one_round(subject, folder, None, (), random.Random(0))
+    if not done.good:
+        raise RunFailed(f"{folder.with_name(folder.name)}.log: the unbroken run failed: {done}")
+    return folder
+
+
+def one_round(
+    subject: Subject, folder: Path, whole: Path | None, blows: Sequence[str], rng: random.Random
+) -> Verdict:
+    """A run hit once in each of the ways and resumed, against the unbroken one's bytes.
+
+    Raises RunFailed where a run hangs or cannot be finished.
+    """
+    # A run's own temporary folder lies in this one, and its path must not get long.
+    temporary = scratch.make(levels=2)
+    try:
+        verdict = Verdict(0)
+        for kind in blows:
+            verdict += _attempt(subject, folder, temporary.path, kind, rng)
+        for path in subject.derived(folder).values():
+            path.unlink()
+        verdict += _attempt(subject, folder, temporary.path, _NOTHING, rng)
+        # What a killed supervisor left is to be gone after the run that followed.
+        folders = [path for path in temporary.path.iterdir() if path.is_dir()]
+        verdict += Verdict(0, left=len(folders))
+    finally:
+        temporary.remove()
+    return verdict + _compare(subject, folder, whole or folder)
+
+
+def rounds(
+    subject: Subject,
+    folder: Path,
+    count: int,
+    seed: int,
+    at_once: int,
+    report: Callable[[str, int, int], None],
+) -> Verdict:
+    """`count` rounds of one or two blows each, their kinds drawn from the seed."""
+    whole = unbroken(subject, folder / "unbroken")
+    # Every kind comes before any comes again.
+    deck = random.Random(seed)
+    drawn: list[str] = []
+    while len(drawn) < 2 * count:
+        drawn += deck.sample(kinds(subject), len(kinds(subject)))
+
+    def one(number: int) -> Verdict:
+        rng = random.Random(f"{seed}/{number}")
+        blows = drawn[2 * number : 2 * number + rng.randint(1, 2)]
+        if FLIP in blows:
+            # A damaged part needs a run that left one.
+            blows = ["driver", FLIP]
+        here = folder / f"round{number}"
+        found = one_round(subject, here, whole, blows, rng)
+        if found.good:
+            shutil.rmtree(here)
+        else:
+            print(f"round {number}: {', '.join(blows)}: {found}", flush=True)
+        return found
+
+    total = Verdict(0)
+    with ThreadPoolExecutor(at_once) as pool:
+        for verdict in pool.map(one, range(count)):
+            total += verdict
+            report("chaos", total.rounds, count)
+    return total
+
+
+def run(
+    count: int, items: int, seed: int, at_once: int, save: Path | None, job: Path | None = None
+) -> int:
+    """Runs the rounds in a folder of their own and prints the verdict; 3 unless it is good."""
+    import tempfile
+
+    from bench.common.machine import save as save_figures
+    from bench.common.progress import progress
+
+    started = time.monotonic()
+    subject = real(job) if job is not None else stubs(items)
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name, progress() as report:
+        verdict = rounds(subject, Path(name), count, seed, at_once, report)
+    print(f"{verdict.rounds} rounds, blows that met: {verdict.kills}")
+    print(f"exit codes by blow: {verdict.codes}")
+    print(
+        f"rows lost {verdict.lost}, doubled {verdict.doubled}; runs that differ in any "
+        f"byte: {verdict.different}; wrong exit codes: {verdict.wrong}; processes and folders "
+        f"left: {verdict.left}: {'good' if verdict.good else 'BAD'}"
+    )
+    facts = {"job": job.name} if job is not None else {"items": items}
+    seconds = round(time.monotonic() - started)
+    save_figures(asdict(verdict) | facts | {"seed": seed, "seconds": seconds}, save)
+    return 0 if verdict.good else FAILED

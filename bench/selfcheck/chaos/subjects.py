@@ -1,0 +1,65 @@
+"""What chaos is done to: a run of stubs, or a real job by the real command."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from bench.common.errors import RunFailed
+
+OWN_DEATHS = ("write", "rename", "disk")
+"""How a stub run ends itself: just before or after a part gets its name, or on a full disk."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run that can be started, started again, and compared.
+
+    `job` is a job file, None for `items` items of stubs. `speaker` and `listener` are what Ray
+    calls its actors, `keys` the columns that name a row, and `patience` how many seconds a run
+    may take.
+    """
+
+    job: Path | None
+    items: int
+    speaker: str
+    listener: str
+    keys: Sequence[str]
+    patience: float
+
+    def command(self, folder: Path, die: str, after: int) -> list[str]:
+        """Runs, or goes on with, what is in `folder`."""
+        python = [sys.executable, "-m"]
+        if self.job is not None:
+            return [*python, "bench.cli", "run", str(self.job.absolute()), "--runs", str(folder)]
+        own = ["--items", str(self.items), "--die", die, "--after", str(after)]
+        return [*python, "bench.selfcheck.chaos", str(folder), *own]
+
+    def derived(self, folder: Path) -> dict[str, Path]:
+        """All files that a finished run derives from its ledger, by name."""
+        kept = ("rows.parquet", "scores.parquet", "summary.json", "scores.json")
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return {
+            str(path.relative_to(folder)): path
+            for path in sorted(files)
+            if path.name in kept or path.parent.name == "tables"
+        }
+
+    def rows(self, folder: Path) -> pl.DataFrame:
+        """The finished run's rows; raises RunFailed where there is no finished run."""
+        for path in self.derived(folder).values():
+            if path.name == "rows.parquet":
+                return pl.read_parquet(path)
+        raise RunFailed(f"{folder}.log: the run was not finished")
+
+
+def stubs(items: int) -> Subject:
+    """A run of which only the models are stubs."""
+    return Subject(None, items, "ray::StubSpeaker", "ray::StubListener", ("cell", "item"), 120)
+
+
+def real(job: Path) -> Subject:
+    """A job file, run by `pixvox run`."""
+    return Subject(job, 0, "ray::SpeakerActor", "ray::ListenerActor", ("cell", "item"), 600)

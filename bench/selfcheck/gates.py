@@ -1,0 +1,130 @@
+"""`pixvox perf gate`: how often the gate cries wolf, and how surely it finds a regression.
+
+Simulated gate runs, drawn from stored ones: quality from a golden of several seeds (see
+bench.selfcheck.stored), speed from replicates that were really measured, some really slowed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bench.common.errors import UserError
+from bench.common.progress import progress
+from bench.gate.golden import Golden, read_golden
+from bench.gate.looks import look_sizes
+from bench.gate.quality import Finding, Rule, Verdict, judge, overall
+from bench.gate.speed import ROUNDS, judge_speed
+from bench.gate.turns import Replicate, Way, measured
+from bench.metrics.shipped import METRICS
+from bench.selfcheck.stored import Stored, read_stored, simulated
+
+DELAY = 0.1
+"""The share by which every decoding step is really slowed."""
+WIDER = 0.05
+"""A margin beside the usual one, as a share of the score."""
+_WAYS = ("base", "the same again", "decoding 10% slower")
+
+Shares = dict[str, dict[str, float]]
+
+
+def _shares(verdicts: Mapping[str, Sequence[Verdict]]) -> Shares:
+    return {
+        name: {v.name: sum(one == v for one in some) / len(some) for v in Verdict}
+        for name, some in verdicts.items()
+    }
+
+
+def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Verdict:
+    """What a gate of a job of one cell says, look by look, if its budget is enough for all."""
+    sizes = look_sizes(items)
+    rule = Rule(margin, len(sizes))
+    names = base.rows["item"].to_list()
+    for size in sizes:
+        found = overall(judge(base, head, names[:size], rule, METRICS))
+        if found == Verdict.REGRESSED:
+            break
+    return found
+
+
+def quality(stored: Stored, runs: int, items: int, margin: float | None) -> Shares:
+    """Shares of verdicts over simulated gate runs of `items` items."""
+    verdicts: dict[str, list[Verdict]] = {}
+    with progress() as report:
+        for run in range(runs):
+            base, heads = simulated(stored, items, np.random.default_rng([7, items, run]))
+            for name, head in heads.items():
+                verdicts.setdefault(name, []).append(_looked(base, head, items, margin))
+            report(f"gates of {items} items", run + 1, runs)
+    return _shares(verdicts)
+
+
+def measure_speed(weights: str, rounds: int, save: Path) -> int:
+    """Measures replicates of this checkout, twice as it is and once slowed, and saves them all."""
+    from bench.common.machine import save as save_figures
+
+    ways = [Way(Path.cwd(), weights, delay=share) for share in (0.0, 0.0, DELAY)]
+    found, canaries = measured(ways, rounds)
+    pairs = zip(_WAYS, found, strict=True)
+    replicates = {name: [asdict(one) for one in some] for name, some in pairs}
+    save_figures({"replicates": replicates, "canaries": canaries}, save)
+    return 0
+
+
+def speed(path: Path, runs: int) -> Shares:
+    """Shares of verdicts over gate runs of rounds drawn from stored ones.
+
+    Raises UserError for a file that holds none.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        ways = {n: [Replicate(**r) for r in rs] for n, rs in facts["replicates"].items()}
+        canaries = [float(one) for one in facts["canaries"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no stored replicates; make them: pixvox perf speed") from error
+    if _WAYS[0] not in ways or len(canaries) <= ROUNDS:
+        raise UserError(f"{path}: fewer than {ROUNDS} rounds; make them: pixvox perf speed")
+    base = ways.pop(_WAYS[0])
+    verdicts: dict[str, list[Verdict]] = {}
+    for run in range(runs):
+        drawn = np.random.default_rng([8, run]).choice(len(base), ROUNDS, replace=False)
+        beside = [canaries[n] for n in np.union1d(drawn, drawn + 1)]
+        for name, some in ways.items():
+            findings: list[Finding] = judge_speed(
+                [base[n] for n in drawn], [some[n] for n in drawn], beside
+            )
+            verdicts.setdefault(name, []).append(overall(findings))
+    return _shares(verdicts)
+
+
+def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: Path | None) -> int:
+    """Simulates, prints a table, and saves it as JSON and Markdown if asked."""
+    from bench.common.machine import save as save_figures
+    from bench.report.files import plain_markdown
+    from bench.report.terminal import make_console, show_frame
+
+    slowed = speed(replicates, runs)
+    stored = read_stored(read_golden(golden))
+    rows = []
+    for size in items:
+        for margin in (None, WIDER):
+            shares = quality(stored, runs, size, margin)
+            shown = f"{margin:.0%}" if margin else "usual"
+            rows += [_row(name, f"{size} items", shown, row) for name, row in shares.items()]
+    rows += [_row(name, f"{ROUNDS} rounds", "", row) for name, row in slowed.items()]
+    table = pl.DataFrame(rows)
+    title = f"Verdicts of {runs} gate runs of each kind, in percent"
+    show_frame(table, title, make_console())
+    save_figures({"gates": runs, "golden": golden.name, "verdicts": rows}, save)
+    if save is not None:
+        save.with_suffix(".md").write_text(plain_markdown(table, title), encoding="utf-8")
+    return 0
+
+
+def _row(name: str, size: str, margin: str, shares: Mapping[str, float]) -> dict[str, Any]:
+    percent = {verdict.lower(): round(100 * share, 2) for verdict, share in shares.items()}
+    return {"run": name, "of": size, "margin": margin, **percent}

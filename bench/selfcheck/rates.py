@@ -1,0 +1,188 @@
+"""`pixvox perf statistics`: whether the tests keep their promises, on data where truth is known.
+
+Items are simulated with statistics like those of real transcripts (five references, ten words);
+two systems share their items' difficulty, as two systems on the same images do.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.common.progress import progress
+from bench.metrics.base import Array
+from bench.metrics.bleu import Bleu
+from bench.metrics.cider import Cider
+from bench.metrics.counted import Counted, joined
+from bench.metrics.meteor import Meteor
+from bench.metrics.rouge import RougeL
+from bench.scoring.inference import compare, intervals
+
+METRICS = (Bleu(), Meteor(), RougeL(), Cider())
+LEVEL = 0.05
+SPLITS = 200
+ITEMS = 1000
+LOSS = 2.0
+"""Points of the injected regression (see points)."""
+_LONGEST = 14
+_QUALITY, _SPREAD = 0.72, 0.6
+"""How often a word is right, and how much images differ in that (standard deviation, logits)."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """Which words of every item are right `[items, 14]`, and the lengths of item and reference."""
+
+    right: "np.ndarray[Any, np.dtype[np.bool_]]"
+    length: Array
+    reference: Array
+
+
+def said(
+    items: int,
+    rng: np.random.Generator,
+    quality: float = _QUALITY,
+    hardness: Array | None = None,
+) -> Said:
+    """What a system says that gets a word right with about that chance.
+
+    `hardness` `[items]` moves the chance item by item; systems that share it are correlated.
+    """
+    if hardness is None:
+        hardness = rng.normal(0, _SPREAD, items)
+    chance = 1 / (1 + np.exp(-(np.log(quality / (1 - quality)) + hardness)))
+    length = rng.integers(8, _LONGEST, items).astype(np.float64)
+    reference = np.maximum(length + rng.integers(-1, 2, items), 4)
+    right = rng.random((items, _LONGEST)) < chance[:, None]
+    right &= np.arange(_LONGEST) < length[:, None]
+    return Said(right, length, reference)
+
+
+def statistics_of(one: Said) -> Counted:
+    """What the metrics would count: every run of right words is an n-gram of the reference."""
+    right, length, reference = one.right, one.length, one.reference
+    items = len(length)
+    bleu = np.zeros((items, 10))
+    for n in range(4):
+        runs = np.all([right[:, k : _LONGEST - n + k] for k in range(n + 1)], axis=0)
+        bleu[:, n], bleu[:, 4 + n] = runs.sum(1), np.maximum(length - n, 0)
+    bleu[:, 8], bleu[:, 9] = length, reference
+    matched = right.sum(1)
+    starts = right & ~np.pad(right, ((0, 0), (1, 0)))[:, :-1]
+    meteor = np.zeros((items, 23))
+    meteor[:, 0], meteor[:, 1] = length, reference
+    meteor[:, 2], meteor[:, 3] = length // 3, reference // 3
+    meteor[:, 4] = meteor[:, 5] = matched - matched // 3
+    meteor[:, 6] = meteor[:, 7] = matched // 3
+    meteor[:, 20], meteor[:, 21], meteor[:, 22] = starts.sum(1), matched, matched
+    share, ones = matched / length, np.ones(items)
+    means = [np.stack([row, ones], axis=1) for row in (100 * share, 300 * share**2)]
+    return joined(METRICS, [bleu, meteor, *means])
+
+
+def simulated(items: int, quality: float, rng: np.random.Generator) -> Counted:
+    """Statistics of a system that gets a word right with about that chance."""
+    return statistics_of(said(items, rng, quality))
+
+
+def damaged(one: Said, chance: float, rng: np.random.Generator) -> Said:
+    """The same system after a change that loses a right word now and then."""
+    kept = rng.random(one.right.shape) >= chance
+    return Said(one.right & kept, one.length, one.reference)
+
+
+def _pairs(
+    rng: np.random.Generator, items: int, damage: float, worse: float
+) -> Iterator[tuple[str, Counted, Counted]]:
+    """Two runs of one system; a system and itself, damaged; a system and another, worse one."""
+    hardness = rng.normal(0, _SPREAD, items)
+    one = said(items, rng, hardness=hardness)
+    first = statistics_of(one)
+    yield "a/a", first, statistics_of(said(items, rng, hardness=hardness))
+    yield "two points lost", first, statistics_of(damaged(one, damage, rng))
+    other = said(items, rng, worse, hardness)
+    yield "another system, two points worse", first, statistics_of(other)
+
+
+def points(counted: Counted) -> float:
+    """The score in which losses are injected: BLEU of up to four words."""
+    return float(counted.corpus()[Bleu.scores[-1].name])
+
+
+def _points(one: Said) -> float:
+    return points(statistics_of(one))
+
+
+def _bisected(score: Callable[[float], float], low: float, high: float, target: float) -> float:
+    """Where a score that falls (or rises) from `low` to `high` reaches the target."""
+    falls = score(low) > score(high)
+    for _ in range(20):
+        middle = (low + high) / 2
+        if (score(middle) > target) == falls:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+@lru_cache(maxsize=1)
+def losses() -> tuple[float, float]:
+    """How much damage, and how much less quality, cost `LOSS` points of BLEU-4."""
+    items, rng = 100_000, np.random.default_rng(1)
+    hardness = rng.normal(0, _SPREAD, items)
+    one = said(items, np.random.default_rng(2), hardness=hardness)
+    target = _points(one) - LOSS
+    damage = _bisected(
+        lambda c: _points(damaged(one, c, np.random.default_rng(3))), 0.0, 0.5, target
+    )
+    worse = _bisected(
+        lambda q: _points(said(items, np.random.default_rng(2), q, hardness)),
+        0.3,
+        _QUALITY,
+        target,
+    )
+    return damage, worse
+
+
+def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
+    """Rates of rejection where there is no difference, and where there is one of two points."""
+    rng = np.random.default_rng(0)
+    lost = losses()
+    rejected: dict[str, dict[str, int]] = {}
+    with progress() as report:
+        for split in range(splits):
+            for name, a, b in _pairs(rng, items, *lost):
+                counts = rejected.setdefault(name, {})
+                for metric, found in compare(a, b, replicates, seed=split).items():
+                    for test in ("permutation", "bootstrap"):
+                        hit = getattr(found, f"p_{test}") < LEVEL
+                        key = f"{metric}, {test}"
+                        counts[key] = counts.get(key, 0) + hit
+            report("statistics", split + 1, splits)
+    counted = simulated(items, _QUALITY, rng)
+    started = time.perf_counter()
+    intervals(counted, 10_000)
+    seconds = time.perf_counter() - started
+    rates = {
+        name: {key: count / splits for key, count in found.items()}
+        for name, found in rejected.items()
+    }
+    facts = {"splits": splits, "items": items, "replicates": replicates, "level": LEVEL}
+    return facts | {"rates": rates, "seconds_for_10000_replicates": seconds}
+
+
+def run(splits: int, items: int, replicates: int, save: Path | None) -> int:
+    """Measures, prints the rates, and saves them if asked."""
+    from bench.common.machine import save as save_figures
+
+    result = measure(splits, items, replicates)
+    for name, rates in result["rates"].items():
+        for key, rate in rates.items():
+            print(f"{name}: {key}: rejected in {rate:.1%} of {splits} splits of {items} items")
+    print(f"10,000 replicates of all metrics: {result['seconds_for_10000_replicates']:.1f} s")
+    save_figures(result, save)
+    return 0

@@ -1,0 +1,185 @@
+"""Stored statistics of real runs, and what regressions would make of them.
+
+A golden of one system with several seeds holds independent runs of the same system on the same
+images: any two are as good as each other. Regressions are put into copies: where words are lost
+the transcripts are scored anew.
+"""
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from bench.common.errors import UserError
+from bench.gate.golden import Golden, matrix
+from bench.metrics.base import Array
+from bench.metrics.counted import Counted
+from bench.metrics.shipped import METRICS
+from bench.scoring.scorer import Scorer
+from bench.scoring.signature import Signature
+from bench.selfcheck.rates import LOSS, points
+
+KEPT = 0.7
+"""The share that is left of truncated speech, and of its words."""
+TOUCHED = {"silent": 0.1, "dropped": 0.05}
+_STEPS = 12
+_SEED = re.compile(r", seed \d+")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Rows of every seed `[S × N]`, seed by seed, with the statistics of their injured selves.
+
+    `other` are rows of another model on the same N images.
+    """
+
+    golden: Golden
+    cell: str
+    signature: Signature
+    rows: pl.DataFrame
+    other: pl.DataFrame
+    items: int
+    worse: Array
+    cut: Array
+    nothing: Array
+
+    @property
+    def seeds(self) -> int:
+        """How many runs of the system there are."""
+        return self.rows.height // self.items
+
+
+def _without_words(texts: Sequence[str], chance: float) -> list[str]:
+    """Texts that have lost words by chance; a higher chance loses the same and more."""
+    rng = np.random.default_rng(0)
+    return [" ".join(w for w in text.split() if rng.random() >= chance) for text in texts]
+
+
+def _cut(texts: Sequence[str]) -> list[str]:
+    return [" ".join(text.split()[: round(KEPT * len(text.split()))]) for text in texts]
+
+
+def _counted(scorer: Scorer, names: Sequence[str], texts: Sequence[str]) -> Counted:
+    """Statistics of a system's transcripts, run by run: a row a text, as `names` name them."""
+    parts = []
+    count = len(scorer.references)
+    for start in range(0, len(texts), count):
+        some = slice(start, start + count)
+        hypotheses = dict(zip(names[some], texts[some], strict=True))
+        parts.append(scorer.counted(hypotheses, scorer.references))
+    return parts[0].with_values(np.concatenate([part.values for part in parts]))
+
+
+def read_stored(golden: Golden) -> Stored:
+    """The system of most seeds in a golden of scenes, and its injured selves, scored.
+
+    Raises UserError for a golden that has no second seed, no other model, or other references.
+    """
+    from bench.datasets.scenes.load import load_scenes
+    from bench.jobs.spec import ScoringSpec
+
+    by_system: dict[str, list[str]] = {}
+    for name in golden.signatures:
+        by_system.setdefault(_SEED.sub("", name), []).append(name)
+    same = max(by_system.values(), key=len)
+    others = [name for name in golden.signatures if name not in same]
+    if len(same) < 2 or not others:
+        raise UserError(f"{golden.job}: a golden of one model's seeds and another model is needed")
+    items = golden.rows.filter(cell=same[0])["item"].to_list()
+    rows = pl.concat([golden.cell(name, items) for name in same])
+    other = golden.cell(others[0], items)
+    names, texts = rows["item"].to_list(), rows["transcript"].fill_null("").to_list()
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        Scorer(load_scenes(None), ScoringSpec(), {}, Path(cache)) as scorer,
+    ):
+        tokens = scorer.tokens(texts)
+        counted = golden.counted(rows, same[0], METRICS)
+        if len(scorer.references) != len(items) or not np.allclose(
+            _counted(scorer, names, tokens).values, counted.values
+        ):
+            raise UserError(f"{golden.job}: a golden of all scenes, scored as usual, is needed")
+        target, low, high = points(counted) - LOSS, 0.0, 0.5
+        for _ in range(_STEPS):
+            middle = (low + high) / 2
+            worse = _counted(scorer, names, _without_words(tokens, middle))
+            low, high = (middle, high) if points(worse) > target else (low, middle)
+        cut = _counted(scorer, names, _cut(tokens))
+        nothing = _counted(scorer, names, [""] * len(names))
+    cell = same[0]
+    injured = (one.values for one in (worse, cut, nothing))
+    return Stored(golden, cell, golden.signatures[cell], rows, other, len(items), *injured)
+
+
+def _run(
+    stored: Stored,
+    rows: pl.DataFrame,
+    at: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+    values: Array,
+    weights: str = "",
+    **columns: pl.Series | pl.Expr,
+) -> Golden:
+    """A run of the rows drawn, each an item of its own, with `values` as its statistics."""
+    drawn = rows[at].with_columns(
+        cell=pl.lit(stored.cell),
+        item=pl.Series([f"i{n:05d}" for n in range(len(at))]),
+        values=pl.Series(values.tolist()),
+        **columns,
+    )
+    signature = replace(stored.signature, weights=weights or stored.signature.weights)
+    return replace(
+        stored.golden,
+        signatures={stored.cell: signature},
+        columns={stored.cell: stored.golden.columns[stored.cell]},
+        rows=drawn,
+    )
+
+
+def simulated(
+    stored: Stored, items: int, rng: np.random.Generator
+) -> tuple[Golden, Mapping[str, Golden]]:
+    """A golden of images drawn with replacement, and heads: as good ones, and injured ones."""
+    image = rng.integers(stored.items, size=items)
+    first = rng.integers(stored.seeds, size=items)
+    second = (first + rng.integers(1, stored.seeds, size=items)) % stored.seeds
+    at, again = first * stored.items + image, second * stored.items + image
+    rows = stored.rows
+    own = matrix(rows)
+    base = _run(stored, rows, at, own[at])
+    silent = pl.Series(_touched(items, TOUCHED["silent"], rng))
+    kept = np.flatnonzero(~_touched(items, TOUCHED["dropped"], rng))
+    quiet = np.where(silent.to_numpy()[:, None], stored.nothing[at], own[at])
+    heads = {
+        "the same run": base,
+        "another seed, as good": _run(stored, rows, again, own[again]),
+        "two points lost": _run(stored, rows, at, stored.worse[at]),
+        "two points lost, another seed": _run(stored, rows, again, stored.worse[again]),
+        "truncated speech": _run(
+            stored, rows, at, stored.cut[at], seconds=pl.col("seconds") * KEPT
+        ),
+        "silent outputs": _run(
+            stored,
+            rows,
+            at,
+            quiet,
+            silent=silent,
+            transcript=pl.when(silent).then(pl.lit("")).otherwise(pl.col("transcript")),
+        ),
+        "dropped items": replace(base, rows=base.rows[kept]),
+        "cached outputs of the old weights": _run(stored, rows, at, own[at], weights="new"),
+        "another model's outputs": _run(stored, stored.other, image, matrix(stored.other)[image]),
+    }
+    return base, heads
+
+
+def _touched(
+    items: int, share: float, rng: np.random.Generator
+) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """Which items something happens to: that share of them, and one at least."""
+    hit = np.zeros(items, dtype=np.bool_)
+    hit[rng.choice(items, size=max(1, round(share * items)), replace=False)] = True
+    return hit

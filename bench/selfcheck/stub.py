@@ -1,0 +1,109 @@
+"""A run of which only the models are stubs: the ledger, the scheduler and Ray are the real ones.
+
+What the stubs speak and hear is a function of the item, so that a lost, doubled or mixed row
+shows. `pixvox chaos` kills such runs, `pixvox perf scheduler` measures them.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.asr.spec import AsrSpec
+from bench.datasets.base import Caption, Dataset, Item
+from bench.execution.completion import Actors
+from bench.execution.evaluation import Evaluation
+from bench.jobs.cells import Cell
+from bench.jobs.spec import Job
+from bench.store.ledger import Ledger
+from bench.store.rows import HeardRow, Spoken
+from bench.systems.base import Asked, Made
+from bench.systems.pixvox import DecodingSpec, PixVoxSystem
+
+PAUSE = "PIXVOX_STUB_PAUSE"
+"""The environment's name for how many seconds a stub takes over a batch."""
+
+_WORDS = ("a", "the", "two", "dogs", "man", "runs", "over", "sand", "grass", "ball", "red", "in")
+
+
+def _digest(*parts: object) -> bytes:
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+
+
+def words(*parts: object) -> str:
+    """Eight words that are a function of the parts."""
+    return " ".join(_WORDS[byte % len(_WORDS)] for byte in _digest(*parts)[:8])
+
+
+class StubSpeaker:
+    """Speaks units that are a function of item and prompt share."""
+
+    def __init__(self, system: PixVoxSystem, threads: int) -> None:
+        self.pause = float(os.environ.get(PAUSE, "0"))
+
+    def work(self, asked: Asked) -> Made:
+        """One row for every item and variant."""
+        time.sleep(self.pause)
+        return [
+            (v.key, Spoken(item.id, "ok", units=_digest(item.id, v.prompt), codebooks=4))
+            for item, variants in asked
+            for v in variants
+        ]
+
+
+class StubListener:
+    """Hears words that are a function of the units."""
+
+    def __init__(self, spec: object, checkpoint: str, threads: int) -> None:
+        self.pause = float(os.environ.get(PAUSE, "0"))
+
+    def work(self, work: tuple[object, str, Sequence[Any]]) -> list[HeardRow]:
+        """One row for every row given."""
+        time.sleep(self.pause)
+        return [
+            HeardRow(e.row.item, "ok", transcript=words(e.row.item, e.row.units.hex()))
+            for e in work[2]
+        ]
+
+
+ACTORS = Actors(StubSpeaker, StubListener)
+
+
+def stub_dataset(items: int, captions: int = 2) -> Dataset:
+    """Items with captions and no files."""
+    image = Path("none.png")
+    made = [f"i{number:06d}" for number in range(items)]
+    things = tuple(
+        Item(name, image, tuple(Caption(words(name, number)) for number in range(captions)))
+        for name in made
+    )
+    return Dataset("stub", "test", "none", things, "0")
+
+
+def stub_run(
+    folder: Path,
+    dataset: Dataset,
+    *,
+    prompts: tuple[float, ...] = (0.0, 0.5),
+    slots: int = 4,
+    cluster: dict[str, object],
+) -> Evaluation:
+    """A run under `folder` of one cell for each prompt share."""
+    decoding = DecodingSpec(slots=slots)
+    system = PixVoxSystem(
+        kind="pixvox", label="stub", weights="none", prompts=prompts, decoding=decoding
+    )
+    job = Job.model_validate(
+        {
+            "name": "stub",
+            "dataset": {"name": "scenes"},
+            "systems": [system.model_dump()],
+            "cluster": {"deadline_seconds": 30} | cluster,
+        }
+    )
+    cells = [
+        Cell("stub", system, "delay", p, AsrSpec(), "whole", f"s{p}", f"h{p}") for p in prompts
+    ]
+    return Evaluation(job, dataset, None, cells, Ledger(folder / "ledger"), folder / "speech")

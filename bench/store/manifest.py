@@ -1,0 +1,65 @@
+"""`run.json`: what a run is, beside its ledger, so that a run can be read without its job file."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bench.common.atomic import write_text
+from bench.common.errors import UserError
+from bench.common.yamlfile import Strict, read_small
+
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+class ManifestCell(Strict):
+    """A cell as a run's folder knows it: its names, and the keys of its rows."""
+
+    cell: str
+    system: str
+    prompt: float
+    asr: str
+    hear: str
+    speech_key: str
+    heard_key: str
+
+
+class Manifest(Strict):
+    """A run's job and cells; the digest is of both, so that an edited one deletes nothing."""
+
+    job: dict[str, Any]
+    cells: tuple[ManifestCell, ...]
+    digest: str
+
+    @property
+    def keys(self) -> set[str]:
+        """All keys of the ledger that the run needs."""
+        return {key for cell in self.cells for key in (cell.speech_key, cell.heard_key)}
+
+
+def _digest(job: dict[str, Any], cells: Sequence[ManifestCell]) -> str:
+    content = json.dumps([job, [cell.model_dump() for cell in cells]], sort_keys=True)
+    return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def write_manifest(folder: Path, job: dict[str, Any], cells: Sequence[ManifestCell]) -> None:
+    """Writes what a run is."""
+    made = Manifest(job=job, cells=tuple(cells), digest=_digest(job, cells))
+    write_text(folder / "run.json", json.dumps(made.model_dump(), indent=1) + "\n", durable=True)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """A run's job and cells, None where nothing has been run; raises UserError if unreadable."""
+    path = folder / "run.json"
+    if not path.exists():
+        return None
+    try:
+        found = Manifest.model_validate_json(read_small(path, _MOST_BYTES))
+    except ValidationError as error:
+        raise UserError(f"{path}: damaged; delete it, and run the job again") from error
+    if found.digest != _digest(found.job, found.cells):
+        raise UserError(f"{path}: changed by hand; delete it, and run the job again")
+    return found

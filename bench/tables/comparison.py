@@ -1,0 +1,238 @@
+"""Tables in Polars: published rows in one block, measured rows in another, nothing mixed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from bench.metrics.base import Score
+from bench.metrics.counted import leading
+from bench.metrics.shipped import METRICS, scores_of
+from bench.scoring import taxonomy
+from bench.scoring.signature import NONE, SAME
+from bench.tables.comparability import grade_published
+from bench.tables.pooling import Row, base_of, differences, grade_of, ranked, role
+from bench.tables.published import Published, load_published
+
+TITLES = {
+    "table1": "Table I: systems without a prompt",
+    "table2": "Table II: speech completion, a share of the reference speech given as a prompt",
+}
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all measured rows of a run share; it is printed under every table."""
+
+    dataset: str
+    split: str
+    dataset_digest: str
+    speech: str
+    items: int
+    of: int
+    asr: str
+    references: str
+    normaliser: str = "none"
+    confidence: float = 0.95
+    unusable: int = 0
+
+
+def belongs(row: Row, table: str) -> bool:
+    """Whether a row is of a table."""
+    if table == "table1":
+        return row.cell.prompt == 0
+    return "prompt" in row.cell.system.axes()
+
+
+_LEFT: dict[str, Any] = {
+    "block": pl.String,
+    "grade": pl.String,
+    "system": pl.String,
+    "dataset": pl.String,
+    "training": pl.String,
+    "prompt": pl.Float64,
+    "asr": pl.String,
+}
+_RIGHT: dict[str, Any] = {
+    "n": pl.Int64,
+    "failed": pl.Int64,
+    "unended": pl.Int64,
+    "seeds": pl.Int64,
+    "best": pl.List(pl.String),
+    "significant": pl.List(pl.String),
+    "reason": pl.String,
+    "source": pl.String,
+    "note": pl.String,
+    "signature": pl.String,
+}
+
+
+def _schema(scores: Sequence[Score]) -> dict[str, Any]:
+    """A table's columns; every score has two more, its interval's ends."""
+    ends = ("", "_low", "_high")
+    return _LEFT | {f"{s.head}{end}": pl.Float64 for s in scores for end in ends} | _RIGHT
+
+
+def heads(frame: pl.DataFrame) -> list[str]:
+    """The scores' columns of a table, those in which no row has anything left out."""
+    named = [name.removesuffix("_low") for name in frame.columns if name.endswith("_low")]
+    return [name for name in named if frame[name].count()]
+
+
+def published_frame(
+    published: Published,
+    table: str,
+    dataset: str = "",
+    asr: str = "",
+    scores: Sequence[Score] = scores_of(METRICS),
+) -> pl.DataFrame:
+    """A table's published rows, graded against a measured protocol."""
+    rows = []
+    schema = _schema(scores)
+    for row in published.rows:
+        if row.table == table:
+            grade = grade_published(row, dataset, asr)
+            rows.append(
+                {
+                    "block": "published",
+                    "grade": grade.mark,
+                    "reason": grade.reason,
+                    "system": row.system,
+                    "dataset": row.dataset,
+                    "training": row.training,
+                    "prompt": row.prompt,
+                    "asr": row.asr,
+                    **row.scores,
+                    "source": published.sources[row.source],
+                    "note": row.note,
+                }
+            )
+    full = [dict.fromkeys(schema) | row for row in rows]
+    return pl.DataFrame(full, schema=schema)
+
+
+def _remarks(row: Row) -> list[str]:
+    """Why items failed, and how, for the note under the table; over all seeds."""
+    items = row.items
+    source = row.cell.source
+    remarks = [f"transcripts of {source.label} for other images"] if source else []
+    remarks += taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
+    unended = items.filter(~pl.col("ended")).height
+    if unended:
+        remarks.append(f"{unended} of {row.asked} reached the length limit")
+    for name in taxonomy.KINDS:
+        share = sum(found.kinds[name] * found.n for found in row.cells) / max(row.asked, 1)
+        if share and name not in ("failed", "no end of speech"):
+            remarks.append(f"{name}: {share:.1%}")
+    score = leading(row.counted.scores).name
+    spread = row.seed_spread(score)
+    if spread is not None:
+        remarks.append(f"{score}'s standard deviation over seeds {spread:.2f}")
+    for column in ("device", "spoken_on"):
+        devices = items.filter(pl.col(column) != "")[column].unique().sort().to_list()
+        if len(devices) > 1:
+            remarks.append(f"rows were made on different devices: {', '.join(devices)}")
+    return remarks
+
+
+def _scores(row: Row) -> dict[str, float | None]:
+    """A row's scores with their intervals; none where nothing was transcribed."""
+    found: dict[str, float | None] = {}
+    for score in row.counted.scores if row.failed < row.asked else ():
+        interval = row.scores[score.name]
+        ends = {"": interval.score, "_low": interval.low, "_high": interval.high}
+        found |= {f"{score.head}{end}": value for end, value in ends.items()}
+    return found
+
+
+def _all_scores(rows: Sequence[Row]) -> tuple[Score, ...]:
+    """The shipped metrics' scores, and whatever else any row has."""
+    found = [*scores_of(METRICS), *(score for row in rows for score in row.counted.scores)]
+    return tuple(dict.fromkeys(found))
+
+
+def measured_frame(
+    rows: Sequence[Row], table: str, protocol: Protocol, run: str, replicates: int
+) -> pl.DataFrame:
+    """A table's measured rows, in the job's order.
+
+    Only rows of the first one's protocol are ranked. `significant` names the scores in which a
+    row differs from the first ranked row of its prompt (see base_of; paired permutation test,
+    Holm over metrics).
+    """
+    chosen = [row for row in rows if belongs(row, table)]
+    competing = [row for row in chosen if ranked(row)]
+    some = [row for row in chosen if row.outcome.mark != NONE]
+    first = next(iter([*competing, *some, *chosen]), None)
+    made, schema = [], _schema(_all_scores(rows))
+    for row in chosen:
+        assert first is not None
+        grade = grade_of(row, first)
+        found = dict.fromkeys(schema) | {
+            "block": "measured",
+            "grade": grade.mark,
+            "reason": grade.reason,
+            "system": row.label,
+            "dataset": protocol.dataset,
+            "training": role(row.cell),
+            "prompt": row.cell.prompt,
+            "asr": protocol.asr if row.cell.asr else "none",
+            **_scores(row),
+            "n": row.first.n,
+            "failed": row.failed,
+            "unended": sum(found.unended for found in row.cells),
+            "seeds": len(row.cells),
+            "best": _best(row, competing, first),
+            "significant": _significant(row, base_of(row, competing), replicates),
+            "source": f"pixvox run {run}",
+            "note": "; ".join(_remarks(row)),
+            "signature": row.signature.text("*"),
+        }
+        made.append(found)
+    return pl.DataFrame(made, schema=schema)
+
+
+def _best(row: Row, competing: Sequence[Row], first: Row) -> list[str]:
+    """The scores in which a row is the best of those that may be ranked with it."""
+    peers = [
+        other
+        for other in competing
+        if grade_of(other, first).mark == SAME and other.cell.prompt == row.cell.prompt
+    ]
+    if len(peers) < 2 or not any(other is row for other in peers):
+        return []
+    return [
+        score.head
+        for score in _shared(peers)
+        if row.scores[score.name].score == max(o.scores[score.name].score for o in peers)
+    ]
+
+
+def _shared(rows: Sequence[Row]) -> list[Score]:
+    """The scores that all rows have."""
+    first, *others = (row.counted.scores for row in rows)
+    return [score for score in first if all(score in other for other in others)]
+
+
+def _significant(row: Row, base: Row | None, replicates: int) -> list[str]:
+    if base is None or base is row or not ranked(row):
+        return []
+    found = differences(base, row, replicates)
+    return [s.head for s in _shared([base, row]) if found[s.name].p_holm < SIGNIFICANT]
+
+
+def comparison(
+    rows: Sequence[Row], table: str, protocol: Protocol, asr: str, run: str, replicates: int
+) -> pl.DataFrame:
+    """A whole table: the published block, then the measured one; empty where nothing belongs.
+
+    Table II is about prompts, so without a prompted row it has nothing to tell.
+    """
+    if not any(belongs(row, table) and (table == "table1" or row.cell.prompt) for row in rows):
+        return pl.DataFrame(schema=_schema(()))
+    scores = _all_scores(rows)
+    published = published_frame(load_published(), table, protocol.dataset, asr, scores)
+    measured = measured_frame(rows, table, protocol, run, replicates)
+    return pl.concat([published, measured])

@@ -1,0 +1,221 @@
+"""A leaderboard kept as data: one protocol, every score with its signature, nothing ever erased.
+
+`results/leaderboard.jsonl`: a line an entry. The first entry sets the protocol; a score of
+another one is refused, with the field that differs. Every entry holds the hash of the one before
+it and its own, so that what was edited, moved or taken out shows.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+
+from bench.common.atomic import disk_errors, write_text
+from bench.common.errors import UserError
+from bench.common.links import refuse_links
+from bench.common.lock import locked
+from bench.common.text import clean
+from bench.common.yamlfile import Strict, read_small
+from bench.metrics.shipped import METRICS
+from bench.scoring.signature import POLICIES
+from bench.systems.base import Role
+
+_MOST_BYTES = 256 * 1024 * 1024
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_PATIENCE_SECONDS = 5.0
+
+PROTOCOL = tuple(name for name, policy in POLICIES.items() if policy.board)
+"""The fields of a signature in which all entries of a board agree."""
+SHOWN = tuple(
+    score for m in METRICS if m.against == "references" for score in m.scores if score.kept
+)
+"""Scores that competing systems have, but for those that narrow tables lack first."""
+
+
+def _all_of(names: Iterable[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    wanted = set(names)
+
+    def check(found: dict[str, Any]) -> dict[str, Any]:
+        if lacking := sorted(wanted - found.keys()):
+            raise ValueError(f"lacks {', '.join(lacking)}")
+        return found
+
+    return check
+
+
+class Score(Strict):
+    """A corpus score in percent and its interval."""
+
+    score: _Finite
+    low: _Finite
+    high: _Finite
+
+
+class Entry(Strict):
+    """One system at one prompt share, when it was added and from which run.
+
+    `previous` is the hash of the entry before it, `hash` that of all the rest of this one.
+    """
+
+    added: str
+    run: str
+    system: str
+    prompt: _Finite
+    scores: Annotated[dict[str, Score], AfterValidator(_all_of(s.name for s in SHOWN))]
+    failed: int
+    signature: Annotated[dict[str, str | int], AfterValidator(_all_of((*PROTOCOL, "seeds")))]
+    previous: str = ""
+    hash: str = ""
+
+    @property
+    def key(self) -> tuple[str, float, str]:
+        """What a later entry replaces at the top of the board."""
+        return self.system, self.prompt, str(self.signature["seeds"])
+
+    @property
+    def content(self) -> str:
+        """What makes it another result than those that are there already."""
+        return self.model_dump_json(include={"system", "prompt", "scores", "signature"})
+
+    def after(self, previous: str) -> "Entry":
+        """The same entry as the next of a chain."""
+        linked = self.model_copy(update={"previous": previous})
+        return linked.model_copy(update={"hash": linked.digest})
+
+    @property
+    def digest(self) -> str:
+        """What `hash` has to be."""
+        text = self.model_dump_json(exclude={"hash"})
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def read_board(path: Path) -> list[Entry]:
+    """All entries, oldest first; raises UserError naming a line that is none, or was changed."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return []
+    entries: list[Entry] = []
+    previous = ""
+    text = read_small(path, _MOST_BYTES)
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
+        try:
+            entry = Entry.model_validate_json(line)
+        except ValidationError as error:
+            reason = " ".join(str(error).split())[:150]
+            raise UserError(
+                f"{path}:{number}: not an entry ({reason}); restore the file"
+            ) from error
+        # Byte for byte: of two equal keys the reader would take one and a person the other.
+        mark = number == 1 and path.stat().st_size != len(text.encode())
+        if mark or entry.hash != entry.digest or entry.model_dump_json() != line:
+            raise UserError(f"{path}:{number}: changed since it was added; restore the file")
+        if entry.previous != previous:
+            raise UserError(
+                f"{path}:{number}: does not follow the entry before it, of which one was moved or "
+                "taken out; restore the file"
+            )
+        previous = entry.hash
+        entries.append(entry)
+    return entries
+
+
+class _Cell(BaseModel):
+    """A cell of a run's summary, as far as a board takes it."""
+
+    system: str
+    role: Role
+    prompt: _Finite
+    asr: str
+    hear: str
+    failed: int
+    scores: dict[str, Any]
+    signature: dict[str, Any]
+
+
+class _Protocol(BaseModel):
+    asr_label: str
+
+
+class _Summary(BaseModel):
+    protocol: _Protocol
+    cells: list[_Cell]
+
+
+def _entries(run: Path) -> list[Entry]:
+    refuse_links(run)
+    path = run / "summary.json"
+    if not path.exists():
+        raise UserError(f"{path}: no summary of a finished run; run the job first")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        summary = _Summary.model_validate_json(read_small(path, _MOST_BYTES))
+        first = summary.protocol.asr_label
+        return [
+            Entry(
+                added=now,
+                run=run.name,
+                system=cell.system,
+                prompt=cell.prompt,
+                scores={name: Score(**found) for name, found in cell.scores.items()},
+                failed=cell.failed,
+                signature=cell.signature,
+            )
+            for cell in summary.cells
+            if cell.role == Role.SYSTEM and cell.asr == first and cell.hear == "whole"
+            # Of which nothing was transcribed, nothing was measured.
+            if cell.failed < cell.signature["n"]
+        ]
+    except (ValidationError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise UserError(f"{path}: damaged ({reason}); run: pixvox rescore JOB") from error
+
+
+def _refuse(entry: Entry, board: Path, first: Entry) -> None:
+    for field in PROTOCOL:
+        if entry.signature[field] != first.signature[field]:
+            raise UserError(
+                f"{board}: {entry.system}: {field} {entry.signature[field]}, the board's is "
+                f"{first.signature[field]}; score it with the board's protocol, or begin another"
+            )
+
+
+def add(run: Path, board: Path) -> int:
+    """Adds a run's systems; raises UserError, and adds none, where one has another protocol."""
+    fresh = _entries(run)
+    if not fresh:
+        raise UserError(
+            f"{run}: no system to add; ceilings, floors and systems that failed throughout are none"
+        )
+    with disk_errors(board), locked(board.parent, _PATIENCE_SECONDS):
+        known = read_board(board)
+        for entry in fresh:
+            _refuse(entry, board, (known or fresh)[0])
+        seen = {entry.content for entry in known}
+        entries = list(known)
+        for entry in fresh:
+            if entry.content not in seen:
+                entries.append(entry.after(entries[-1].hash if entries else ""))
+        new = len(entries) - len(known)
+        if new:
+            text = "".join(entry.model_dump_json() + "\n" for entry in entries)
+            write_text(board, text, durable=True)
+    print(f"{clean(str(board))}: {new} entries added, {len(fresh) - new} were there already")
+    return 0
+
+
+def verify(board: Path) -> int:
+    """Says whether every entry is as it was added and follows the one before; 3 if not."""
+    try:
+        entries = read_board(board)
+    except UserError as error:
+        print(clean(str(error)))
+        return 3
+    if not entries:
+        raise UserError(f"{board}: no entries; name a board with --board")
+    last = entries[-1].hash
+    print(f"{clean(str(board))}: {len(entries)} entries, none changed; the last is {last}")
+    return 0

@@ -1,0 +1,165 @@
+"""Cells as rows of a comparison: seeds pooled by image, and what a row is tested against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bench.jobs.cells import Cell
+from bench.metrics.counted import Counted
+from bench.scoring.inference import Difference, Interval, compare, intervals
+from bench.scoring.scorer import CellScores
+from bench.scoring.signature import NONE, SAME, Signature
+from bench.systems.base import Role
+from bench.tables.comparability import Grade, grade_measured, grade_outcome
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measured row: one cell, or the cells that differ only in their seed, pooled by image."""
+
+    cells: tuple[CellScores, ...]
+    label: str
+    counted: Counted
+    scores: dict[str, Interval]
+
+    @property
+    def first(self) -> CellScores:
+        """The cell of the first seed."""
+        return self.cells[0]
+
+    @property
+    def cell(self) -> Cell:
+        """That cell itself."""
+        return self.first.cell
+
+    @property
+    def signature(self) -> Signature:
+        """The first cell's, with all seeds and the failures of all."""
+        seeds = ",".join(found.signature.seeds for found in self.cells)
+        return replace(self.first.signature, seeds=seeds, failed=self.failed)
+
+    @property
+    def asked(self) -> int:
+        """How many items were asked for, over all seeds."""
+        return sum(found.n for found in self.cells)
+
+    @property
+    def failed(self) -> int:
+        """How many of them failed."""
+        return sum(found.failed for found in self.cells)
+
+    @property
+    def items(self) -> pl.DataFrame:
+        """The rows of all items and seeds."""
+        return pl.concat([found.items for found in self.cells], how="vertical_relaxed")
+
+    @cached_property
+    def outcome(self) -> Grade:
+        """The row's grade by its own failures."""
+        lost = sum(found.items.filter(cause="machine").height for found in self.cells)
+        bound = self.cell.system.role != Role.SYSTEM
+        return grade_outcome(self.asked, self.failed, lost, bound)
+
+    def seed_spread(self, metric: str) -> float | None:
+        """The standard deviation of a score over seeds, None for a single one."""
+        if len(self.cells) < 2:
+            return None
+        return float(np.std([found.corpus[metric] for found in self.cells], ddof=1))
+
+
+def _without_seed(cell: Cell) -> str:
+    system = cell.system.at({"seed": 0})
+    heard = cell.asr.model_dump_json() if cell.asr else ""
+    return f"{system.model_dump_json()}{heard}{cell.hear}"
+
+
+def pooled(
+    scores: Sequence[CellScores], replicates: int, confidence: float, seed: int
+) -> list[Row]:
+    """Rows in the cells' order, of one ASR; an image stays whole, summed over seeds."""
+    groups: dict[str, list[CellScores]] = {}
+    for found in scores:
+        groups.setdefault(_without_seed(found.cell), []).append(found)
+    rows = []
+    for cells in groups.values():
+        label = _label(cells[0].cell, len(cells))
+        if len(cells) == 1:
+            rows.append(Row(tuple(cells), label, cells[0].counted, cells[0].scores))
+            continue
+        values = np.sum([found.counted.values for found in cells], axis=0)
+        counted = cells[0].counted.with_values(values)
+        spread = intervals(counted, replicates, confidence, seed)
+        rows.append(Row(tuple(cells), label, counted, spread))
+    varied = _varied([row.cell for row in rows])
+    return [Row(r.cells, r.label + varied(r.cell), r.counted, r.scores) for r in rows]
+
+
+def _label(cell: Cell, seeds: int) -> str:
+    label = cell.label + (f", {seeds} seeds" if seeds > 1 else "")
+    return label + (", continuation only" if cell.hear == "continuation" else "")
+
+
+def _varied(cells: Sequence[Cell]) -> Any:
+    """What tells cells of one label apart beside prompt and seed, as text for the label."""
+
+    def facts(cell: Cell) -> dict[str, Any]:
+        return cell.system.details()
+
+    seen: dict[str, dict[str, set[Any]]] = {}
+    for cell in cells:
+        for name, value in facts(cell).items():
+            seen.setdefault(cell.label, {}).setdefault(name, set()).add(value)
+
+    def text(cell: Cell) -> str:
+        differing = [n for n, values in seen.get(cell.label, {}).items() if len(values) > 1]
+        return "".join(f", {name} {facts(cell)[name]}" for name in differing)
+
+    return text
+
+
+def role(cell: Cell) -> str:
+    """What stands in the column `training`."""
+    return cell.system.in_training()
+
+
+def ranked(row: Row) -> bool:
+    """Whether a row competes: neither ceiling nor floor, and something of it was transcribed."""
+    return row.cell.system.role == Role.SYSTEM and row.outcome.mark != NONE
+
+
+def grade_of(row: Row, first: Row) -> Grade:
+    """A row's grade in a table whose protocol is that of `first`."""
+    if row.outcome.mark == NONE:
+        return row.outcome
+    beside = grade_measured(row.first.signature, first.first.signature)
+    return beside if beside.mark != SAME else row.outcome
+
+
+def base_of(row: Row, competing: Sequence[Row]) -> Row | None:
+    """What a row is tested against: the first competing one with its prompt and protocol."""
+    if row.outcome.mark != SAME:
+        return None
+    for other in competing:
+        if other.outcome.mark != SAME:
+            continue
+        same = other.cell.prompt == row.cell.prompt
+        if same and grade_measured(row.first.signature, other.first.signature).mark == SAME:
+            return other
+    return None
+
+
+def differences(
+    one: Row, other: Row, replicates: int, confidence: float = 0.95
+) -> dict[str, Difference]:
+    """`other` less `one`, on scores that both have; seeds are averaged within an image."""
+    both = [metric for metric in one.counted.metrics if metric in other.counted.metrics]
+    a, b = (
+        some.with_values(some.values / len(row.cells))
+        for row in (one, other)
+        for some in (row.counted.only(both),)
+    )
+    return compare(a, b, replicates, confidence)

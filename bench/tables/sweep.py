@@ -1,0 +1,171 @@
+"""A sweep's result as a tidy frame, its pivots, and small-multiple plots."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.common.figures import label, save_figure
+from bench.jobs.cells import Cell
+from bench.metrics.base import SHORT
+from bench.scoring.scorer import CellScores
+
+AXES = (
+    "system",
+    "pattern",
+    "prompt",
+    "hear",
+    "seed",
+    "temperature",
+    "top_k",
+    "top_p",
+    "bandwidth",
+    "asr",
+)
+_NUMERIC = ("prompt", "temperature", "top_k", "top_p", "bandwidth", "seed")
+_SCHEMA: dict[str, Any] = {
+    "cell": pl.String,
+    "system": pl.String,
+    "pattern": pl.String,
+    "prompt": pl.Float64,
+    "hear": pl.String,
+    "seed": pl.Int64,
+    "temperature": pl.Float64,
+    "top_k": pl.Int64,
+    "top_p": pl.Float64,
+    "bandwidth": pl.Float64,
+    "asr": pl.String,
+    "normaliser": pl.String,
+    "metric": pl.String,
+    "kept": pl.Int64,
+    "score": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+    "failed": pl.Int64,
+    "signature": pl.String,
+}
+_LISTENER = ("asr", "normaliser")
+SHORT_TABLES = pl.col("kept") >= SHORT
+"""Which rows of a tidy frame are in pivots and plots."""
+
+
+def axes_of(cell: Cell) -> dict[str, Any]:
+    """A cell's place on every axis; null where it has none."""
+    found: dict[str, Any] = dict.fromkeys(AXES)
+    found |= {"system": cell.label, "pattern": cell.pattern or None, "prompt": cell.prompt}
+    found |= {"hear": cell.hear, "asr": cell.asr.label if cell.asr else None}
+    return found | cell.system.point() | {"prompt": cell.prompt}
+
+
+def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
+    """A row for every cell and metric, with all axes, the interval and the signature."""
+    rows = [
+        axes_of(found.cell)
+        | {
+            "cell": found.cell.name,
+            "normaliser": found.signature.normaliser,
+            "metric": score.name,
+            "kept": score.kept,
+            "score": interval.score,
+            "low": interval.low,
+            "high": interval.high,
+            "n": found.n,
+            "failed": found.failed,
+            "signature": found.signature.text(score.name),
+        }
+        for found in scores
+        for score in found.counted.scores
+        for interval in (found.scores[score.name],)
+    ]
+    return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def varied(frame: pl.DataFrame) -> list[str]:
+    """The axes on which the cells differ."""
+    return [axis for axis in AXES if frame[axis].drop_nulls().n_unique() > 1]
+
+
+def pivot(frame: pl.DataFrame) -> pl.DataFrame:
+    """A row for every point but its seed, a column for every metric: means over seeds."""
+    axes = [axis for axis in varied(frame) if axis != "seed"] or ["system"]
+    wide = frame.filter(SHORT_TABLES).pivot(
+        on="metric", index=axes, values="score", aggregate_function="mean"
+    )
+    seeds = frame.group_by(axes, maintain_order=True).agg(seeds=pl.col("cell").n_unique())
+    return wide.join(seeds, on=axes, how="left", nulls_equal=True)
+
+
+def plot(frame: pl.DataFrame, path: Path) -> bool:
+    """Small multiples: a panel a metric and ASR, a line a system; whether there was an axis."""
+    along = next((axis for axis in _NUMERIC if axis in varied(frame)), None)
+    if along is None:
+        return False
+    from matplotlib.figure import Figure
+
+    shown = frame.filter(SHORT_TABLES & pl.col(along).is_not_null())
+    metrics = shown["metric"].unique(maintain_order=True).to_list()
+    asrs = shown["asr"].drop_nulls().unique(maintain_order=True).to_list()
+    lines = [axis for axis in varied(shown) if axis not in (along, "asr", "seed", "pattern")]
+    figure = Figure(figsize=(3.2 * len(metrics), 2.6 * len(asrs)), layout="constrained")
+    panels = figure.subplots(len(asrs), len(metrics), squeeze=False, sharex=True, sharey="col")
+    for down, asr in enumerate(asrs):
+        for across, metric in enumerate(metrics):
+            panel = panels[down][across]
+            some = shown.filter(asr=asr, metric=metric)
+            for key, line in some.group_by(lines or ["system"], maintain_order=True):
+                points = line.group_by(along).agg(pl.col("score", "low", "high").mean())
+                points = points.sort(along)
+                name = label(", ".join(str(value) for value in key if value is not None))
+                (drawn,) = panel.plot(points[along], points["score"], marker="o", ms=3, label=name)
+                colour = drawn.get_color()
+                panel.fill_between(
+                    points[along], points["low"], points["high"], alpha=0.15, color=colour
+                )
+            panel.set_title(metric if down == 0 else "", fontsize=9)
+            panel.set_xlabel(along if down == len(asrs) - 1 else "", fontsize=8)
+            panel.set_ylabel(label(asr) if across == 0 else "", fontsize=8)
+            panel.tick_params(labelsize=7)
+            panel.grid(alpha=0.3)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    save_figure(figure, path)
+    return True
+
+
+def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
+    """Every system's scores by each ASR and normaliser, and by how many ranks it moves from the
+    named ones'.
+
+    Means over seeds, of speech that was heard whole; systems are ranked within a prompt share.
+    A cell of which nothing was transcribed is not ranked.
+    """
+    point = ["system", "prompt", "temperature", "top_k", "top_p", "bandwidth", "metric", "kept"]
+    kept = frame.filter(
+        SHORT_TABLES,
+        pl.col("asr").is_not_null(),
+        pl.col("hear") == "whole",
+        pl.col("failed") < pl.col("n"),
+    )
+    means = kept.group_by([*point, *_LISTENER], maintain_order=True).agg(pl.col("score").mean())
+    ranks = means.with_columns(
+        rank=pl.col("score")
+        .rank("min", descending=True)
+        .over("prompt", "metric", *_LISTENER)
+        .cast(pl.Int64)
+    )
+    own = (pl.col("asr") == asr) & (pl.col("normaliser") == normaliser)
+    base = ranks.filter(own).select(*point, first="rank", first_score="score")
+    joined = ranks.filter(~own).join(base, on=point, how="inner", nulls_equal=True)
+    return joined.select(
+        "system",
+        "prompt",
+        "metric",
+        "kept",
+        *_LISTENER,
+        "score",
+        change=pl.col("score") - pl.col("first_score"),
+        rank="rank",
+        rank_change=pl.col("first") - pl.col("rank"),
+    )

@@ -1,0 +1,48 @@
+"""The versions of a committed file, oldest first, as git has them."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Version:
+    """One commit that changed the file: which one, its name, day and subject, the file's text."""
+
+    number: int
+    revision: str
+    day: str
+    subject: str
+    text: str
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+
+
+def versions(path: Path) -> list[Version]:
+    """Every committed version of a file; raises UserError where there is none."""
+    folder = path.resolve().parent
+    while not folder.is_dir():
+        folder = folder.parent
+    inside = _git(folder, "rev-parse", "--show-toplevel")
+    if inside.returncode != 0:
+        raise UserError(f"{path}: not in a git repository; a trend is read from its commits")
+    top = Path(inside.stdout.strip())
+    name = path.resolve().relative_to(top).as_posix()
+    log = _git(top, "log", "--reverse", "--format=%h%x09%cs%x09%s", "--", name)
+    found: list[Version] = []
+    for line in log.stdout.splitlines():
+        revision, day, subject = line.split("\t", 2)
+        shown = _git(top, "show", f"{revision}:{name}")
+        # A commit that removed the file has no version of it.
+        if shown.returncode == 0:
+            found.append(Version(len(found), revision, day, subject, shown.stdout))
+    if not found:
+        raise UserError(f"{path}: no commit has it; commit results to see their trend")
+    return found

@@ -1,0 +1,103 @@
+"""The house keeps its order: rooms know those below them, and none asks for another's kinds."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = (
+    "common",
+    "datasets",
+    "store",
+    "metrics",
+    "asr",
+    "systems",
+    "jobs",
+    "execution",
+    "scoring",
+    "tables",
+    "report",
+    "training",
+    "trend",
+    "gate",
+    "selfcheck",
+    "perf",
+    "commands",
+    "cli",
+)
+"""From the bottom up; a room may import those before it and itself."""
+
+
+def _files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """All modules of ours that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module in ("bench", "pixvox"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_imports_run_downwards() -> None:
+    upwards = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in _files("bench")
+        for name in _imported(path)
+        if name.startswith("bench.") and path.parent != ROOT / "bench"
+        if ROOMS.index(name.split(".")[1]) > ROOMS.index(path.relative_to(ROOT).parts[1])
+    ]
+    assert upwards == []
+
+
+def test_nothing_lies_flat_in_the_hall_but_the_door() -> None:
+    flat = {path.name for path in (ROOT / "bench").iterdir() if path.name != "__pycache__"}
+    assert flat - {"__init__.py", "cli.py"} <= set(ROOMS)
+
+
+def test_pixvox_knows_neither_ray_nor_the_suite() -> None:
+    roots = {name.split(".")[0] for path in _files("pixvox") for name in _imported(path)}
+    assert not roots & {"ray", "bench"}
+
+
+@pytest.mark.parametrize("package", ["bench", "pixvox"])
+def test_modules_are_in_no_circle(package: str) -> None:
+    files = {
+        path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in _files(package)
+    }
+    names = set(files.values())
+    # Inside functions too: what is imported late is known all the same.
+    edges = {
+        name: {found for found in _imported(path) if found in names} for path, name in files.items()
+    }
+    while free := [name for name, below in edges.items() if not below & edges.keys()]:
+        for name in free:
+            del edges[name]
+    assert sorted(edges) == []
+
+
+def test_no_room_asks_which_kind_of_system_it_has() -> None:
+    kind = re.compile(r"isinstance\([^)]*System\b|^\s*case \w*System\(|\.kind\b", re.MULTILINE)
+    asking = [
+        str(path.relative_to(ROOT))
+        for path in _files("bench")
+        if "systems" not in path.parts and kind.search(path.read_text(encoding="utf-8"))
+    ]
+    assert asking == []
+
+
+def test_no_room_names_a_metric() -> None:
+    name = re.compile(r"[\"'](BLEU(-\d)?|METEOR|ROUGE-L|CIDEr|WER)[\"']")
+    naming = [
+        str(path.relative_to(ROOT))
+        for path in _files("bench")
+        if "metrics" not in path.parts and name.search(path.read_text(encoding="utf-8"))
+    ]
+    assert naming == []
