@@ -11,7 +11,7 @@ from bench.common.audio import SpeechError, Wave, resample, write_wav
 from bench.store.rows import HeardRow, ToHear
 from bench.systems.base import Asked, Made, System
 from bench.systems.voice import Voice, continuation
-from pixvox.codec import UnitsError
+from pixvox.codec.encodec import UnitsError
 
 
 def _device() -> str:

@@ -14,7 +14,7 @@ from bench.common.progress import Progress
 from bench.execution.evaluation import Evaluation
 from bench.jobs.cells import Cell
 from bench.store.rows import SPOKEN_SCHEMA, Spoken, ToHear
-from pixvox.codec import UnitsError
+from pixvox.codec.encodec import UnitsError
 
 
 def restore(run: Evaluation, tables: Mapping[str, pl.DataFrame], report: Progress) -> int:

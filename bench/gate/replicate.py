@@ -53,11 +53,11 @@ def replicate(weights: str, images: int, delay: float = 0.0) -> None:
     from bench.datasets.scenes.load import load_scenes
     from bench.store.ledger import Ledger
     from bench.store.rows import SPOKEN_SCHEMA, Spoken, frame, packed
-    from pixvox.decoding import Engine, Request
+    from pixvox.decoding.engine import Engine, Request
+    from pixvox.decoding.sampling import Decoding
     from pixvox.digests import digest
     from pixvox.images import load_image
     from pixvox.modeling import PixVoxLM
-    from pixvox.sampling import Decoding
     from pixvox.weights import resolve
 
     torch.set_num_threads(1)

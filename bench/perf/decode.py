@@ -15,9 +15,9 @@ from bench.common.machine import bandwidth, machine, wait
 from bench.common.machine import save as save_figures
 from bench.perf.eager import as_blip_text, eager_greedy
 from pixvox.configuration import PixVoxConfig
-from pixvox.decoding import Engine, Generation, Request
+from pixvox.decoding.engine import Engine, Generation, Request
+from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
-from pixvox.sampling import Decoding
 from pixvox.weights import resolve
 
 SECONDS = (3.0, 10.0)

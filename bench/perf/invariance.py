@@ -18,9 +18,9 @@ from bench.common.machine import machine
 from bench.common.machine import save as save_figures
 from bench.metrics.base import ALWAYS
 from bench.metrics.shipped import METRICS, scores_of
-from pixvox.decoding import Engine, Generation, Request
+from pixvox.decoding.engine import Engine, Generation, Request
+from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
-from pixvox.sampling import Decoding
 from pixvox.weights import resolve
 
 _METRICS = tuple(m for m in METRICS if any(score.kept == ALWAYS for score in m.scores))
@@ -107,7 +107,7 @@ def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str
     from bench.common.audio import resample
     from bench.metrics.counted import joined
     from bench.metrics.tokens import tokenise
-    from pixvox.codec import Codec
+    from pixvox.codec.encodec import Codec
 
     codec = Codec.load(model.config.codec, model.config.bandwidth)
     listener = WhisperListener(locate("tiny.en"), "cpu", None)

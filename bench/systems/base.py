@@ -21,7 +21,7 @@ from bench.store.rows import Spoken, ToHear
 from bench.systems.borrowing import Borrowing
 
 if TYPE_CHECKING:
-    from pixvox.codec import CodecFacts
+    from pixvox.codec.encodec import CodecFacts
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Lookup:
 
     def codec(self, name: str, bandwidth: float) -> "CodecFacts":
         """What is known of a codec at a bandwidth in kbps."""
-        from pixvox.codec import codec_facts
+        from pixvox.codec.encodec import codec_facts
 
         return self.once(("codec", name, bandwidth), lambda: codec_facts(name, bandwidth))
 

@@ -28,16 +28,16 @@ from bench.systems.resynthesis import prompt_units
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pixvox.codec import CodecFacts
+    from pixvox.codec.encodec import CodecFacts
     from pixvox.configuration import PixVoxConfig
-    from pixvox.decoding import Engine, Request
+    from pixvox.decoding.engine import Engine, Request
 
 Pattern = Literal["parallel", "delay", "partial-delay", "flatten", "coarse-first"]
 Slots = Annotated[int, Field(ge=1, le=4096, description="each takes memory for one sequence")]
 
 
 class DecodingSpec(Strict):
-    """How units are chosen; recorded with every row. See pixvox.sampling.Decoding."""
+    """How units are chosen; recorded with every row. See pixvox.decoding.sampling.Decoding."""
 
     temperature: Temperature = 0.0
     top_k: Number = 0
@@ -164,7 +164,7 @@ class _Model:
 
 def _model(spec: PixVoxSystem) -> _Model:
     """The spec's weights, that they fit their config.json, the codec and each other."""
-    from pixvox.codec import codec_facts
+    from pixvox.codec.encodec import codec_facts
     from pixvox.configfile import pixvox_config
     from pixvox.digests import digest
     from pixvox.modeling import PixVoxLM
@@ -211,7 +211,7 @@ class PixVoxGenerator:
     def __init__(self, spec: PixVoxSystem, device: str) -> None:
         import torch
 
-        from pixvox.codec import Codec
+        from pixvox.codec.encodec import Codec
         from pixvox.modeling import PixVoxLM
         from pixvox.weights import resolve
 
@@ -226,8 +226,8 @@ class PixVoxGenerator:
 
     def _engine(self, decoding: DecodingSpec) -> "Engine":
         """One engine for all seeds: the noise is the request's."""
-        from pixvox.decoding import Engine
-        from pixvox.sampling import Decoding
+        from pixvox.decoding.engine import Engine
+        from pixvox.decoding.sampling import Decoding
 
         if decoding not in self.engines:
             self.engines[decoding] = Engine(self.model, Decoding(**decoding.model_dump()))
@@ -255,7 +255,7 @@ class PixVoxGenerator:
 
     def generate(self, asked: Asked) -> Made:
         """See Generator; one row for every item and variant, in order."""
-        from pixvox.decoding import Request
+        from pixvox.decoding.engine import Request
         from pixvox.images import ImageError, load_image
 
         images: list[Tensor] = []

@@ -22,7 +22,7 @@ from bench.systems.base import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pixvox.codec import Codec
+    from pixvox.codec.encodec import Codec
 
 
 class ResynthesisSystem(System):
@@ -73,7 +73,7 @@ class CodecGenerator(EachItem):
     """Encodes the dataset's speech: all of it, or the share that is a prompt."""
 
     def __init__(self, codec: str, bandwidth: float, caption: int) -> None:
-        from pixvox.codec import Codec
+        from pixvox.codec.encodec import Codec
 
         self.caption = caption
         self.codec = Codec.load(codec, bandwidth)

@@ -7,7 +7,7 @@ import numpy as np
 from bench.common.audio import SpeechError, Wave
 from bench.store.rows import Spoken, ToHear
 from bench.systems.base import System
-from pixvox.codec import Codec
+from pixvox.codec.encodec import Codec
 
 
 class Voice:

@@ -19,12 +19,12 @@ from bench.datasets.flickr8k import read_flickr8k
 from bench.datasets.scenes.build import MANIFEST, SplitPlan, build_split, read_plan
 from bench.datasets.scenes.load import read_scenes
 from bench.training.spec import Data, ScenesData
-from pixvox.checkpoint import save_state
-from pixvox.codec import Codec
+from pixvox.codec.encodec import Codec
 from pixvox.digests import WeightsError, file_digest, load_pickle
 from pixvox.images import ImageError, load_pixels, normalise
 from pixvox.modeling import PixVoxLM
-from pixvox.training import SpokenCaptions
+from pixvox.training.checkpoint import save_state
+from pixvox.training.loop import SpokenCaptions
 
 _SAVE_EVERY = 2000
 """Captions between two writes of the units' cache."""

@@ -19,10 +19,10 @@ from bench.training.log import Log, draw, last_row
 from bench.training.spec import CodecJob, PixVoxJob, VisionJob
 from bench.training.stop import Stop, ending, sigterm_as_interrupt
 from pixvox.blip import from_blip
-from pixvox.codec import Codec
+from pixvox.codec.encodec import Codec
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
-from pixvox.training import SpokenCaptions, train
+from pixvox.training.loop import SpokenCaptions, train
 
 _RETRIES = 3
 """How often Ray Train starts the workers anew after one died; they go on from the checkpoint."""

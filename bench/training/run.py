@@ -14,10 +14,10 @@ from bench.training.log import Log, draw
 from bench.training.pixvox import export, run_pixvox, state_folder
 from bench.training.spec import CodecJob, PixVoxJob, VisionJob
 from bench.training.stop import Stop, ending
-from pixvox.codec_training import tiny_config, train_codec
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
-from pixvox.vision_training import pretrain, word_targets
+from pixvox.training.codec import tiny_config, train_codec
+from pixvox.training.vision import pretrain, word_targets
 
 
 def run_codec(job: CodecJob, report: Report, stop: Stop) -> None:

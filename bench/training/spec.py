@@ -9,9 +9,9 @@ from bench.common.bounds import Bandwidth, Seed, Threads, Workers
 from bench.common.validation import keys_error
 from bench.common.yamlfile import FilePath, Strict, WeightsName
 from bench.systems.pixvox import Pattern
-from pixvox.codec_training import CodecTraining
-from pixvox.training import Training
-from pixvox.vision_training import VisionTraining
+from pixvox.training.codec import CodecTraining
+from pixvox.training.loop import Training
+from pixvox.training.vision import VisionTraining
 
 T = TypeVar("T", CodecTraining, VisionTraining, Training)
 Images = Annotated[int, Field(ge=1, le=1_000_000, description="there are not more scenes")]

@@ -20,7 +20,7 @@ from bench.common.yamlfile import parse
 from bench.datasets.flickr8k import read_csv, read_tokens
 from bench.datasets.scenes.load import load_scenes, read_scenes, shipped_folder
 from bench.jobs.spec import Job
-from pixvox.codec import Codec
+from pixvox.codec.encodec import Codec
 from pixvox.images import ImageError, load_pixels
 
 SIZE = 32

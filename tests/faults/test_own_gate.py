@@ -40,7 +40,7 @@ def _copy(folder: Path) -> Path:
 
 def test_a_broken_revert_of_the_delay_pattern_fails_the_gate(tmp_path: Path) -> None:
     job = _copy(tmp_path)
-    decoding = tmp_path / "pixvox" / "decoding.py"
+    decoding = tmp_path / "pixvox" / "decoding" / "engine.py"
     source = decoding.read_text()
     assert source.count(REVERT) == 1
     decoding.write_text(source.replace(REVERT, UNSHIFTED))

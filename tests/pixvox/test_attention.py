@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixvox.attention import Array, append_and_attend, attend
+from pixvox.decoding.attention import Array, append_and_attend, attend
 
 F = np.float32
 
@@ -76,7 +76,7 @@ def test_attention_is_the_reference_bit_for_bit(size: int) -> None:
 _PROGRAM = """
 import hashlib, sys
 import numpy as np
-from pixvox.attention import append_and_attend
+from pixvox.decoding.attention import append_and_attend
 rng = np.random.default_rng(0)
 draw = lambda *shape: rng.standard_normal(shape, dtype=np.float32)
 out = np.zeros((8, 4, 64), np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pixvox.codec import Codec, UnitsError
+from pixvox.codec.encodec import Codec, UnitsError
 from pixvox.digests import WeightsError
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from plain import plain_greedy
 
-from pixvox.decoding import Engine, Generation, Request, generate
+from pixvox.decoding.engine import Engine, Generation, Request, generate
+from pixvox.decoding.sampling import Decoding, choose, item_noise
 from pixvox.modeling import PixVoxLM
 from pixvox.patterns import PATTERN_NAMES
-from pixvox.sampling import Decoding, choose, item_noise
 
 Make = Callable[[str], PixVoxLM]
 SAMPLED = Decoding(temperature=1.0, top_k=12, top_p=0.95, seed=3, slots=4, max_seconds=2)

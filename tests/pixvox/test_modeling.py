@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pixvox.decoding import Request, generate
+from pixvox.decoding.engine import Request, generate
+from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
 from pixvox.patterns import PATTERN_NAMES, layout
-from pixvox.sampling import Decoding
 
 Make = Callable[[str], PixVoxLM]
 patterns = pytest.mark.parametrize("pattern", PATTERN_NAMES)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import EncodecConfig, EncodecModel
 
-from pixvox.codec import Codec
+from pixvox.codec.encodec import Codec
+from pixvox.codec.official import our_name
 from pixvox.digests import WeightsError, archive_digest
-from pixvox.official_encodec import our_name
 
 # Read from the package's own encodec_model_24khz (encodec 0.1.1).
 OFFICIAL = {

@@ -10,7 +10,7 @@ import torch
 
 from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
-from pixvox.training import SpokenCaptions, Training, batches, train
+from pixvox.training.loop import SpokenCaptions, Training, batches, train
 
 Make = Callable[[str], PixVoxLM]
 PLAN = Training(

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pixvox.attention import use_threads_of_torch
+from pixvox.decoding.attention import use_threads_of_torch
+from pixvox.decoding.sampling import Decoding, choose, item_noise
+from pixvox.decoding.stepper import Stepper
 from pixvox.modeling import PixVoxLM
 from pixvox.patterns import Layout, layout
-from pixvox.sampling import Decoding, choose, item_noise
-from pixvox.stepper import Stepper
 
 PROTOCOL = 3
-"""Raised when a change changes units, how it rounds (pixvox.attention, pixvox.linear) included;
-part of every cell's key."""
+"""Raised when a change changes units, how it rounds included (see attention and linear in this
+folder); part of every cell's key."""
 
 _WINDOW = 64
 """Positions that a graph's attention reads grow by this many."""

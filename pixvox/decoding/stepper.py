@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixvox.attention import append_and_attend, attend
+from pixvox.decoding.attention import append_and_attend, attend
+from pixvox.decoding.linear import Ready
 from pixvox.layers import DecoderLayer
-from pixvox.linear import Ready
 from pixvox.modeling import PixVoxLM
 
 

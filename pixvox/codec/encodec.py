@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from transformers import EncodecConfig, EncodecModel
 
+from pixvox.codec.official import load_official
 from pixvox.configfile import believed, check_sizes, read_config
 from pixvox.digests import WeightsError, archive_digest, digest
-from pixvox.official_encodec import load_official
 from pixvox.weights import file_of, resolve
 
 

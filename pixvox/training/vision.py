@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from transformers.models.blip.modeling_blip import BlipVisionModel
 
-from pixvox.checkpoint import load_state, save_state
 from pixvox.images import normalise
-from pixvox.schedule import cosine
+from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.schedule import cosine
 
 
 @dataclass(frozen=True)

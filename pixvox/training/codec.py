@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from transformers import EncodecConfig, EncodecModel
 
-from pixvox.checkpoint import load_state, save_state
-from pixvox.quantization import initialise, quantize
-from pixvox.schedule import cosine
+from pixvox.codec.quantization import initialise, quantize
+from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.schedule import cosine
 
 STFT_WINDOWS = (256, 512, 1024)
 MELS = {256: 32, 512: 64, 1024: 80}

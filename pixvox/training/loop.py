@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, distributed
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from pixvox.checkpoint import load_state, save_state
 from pixvox.digests import WeightsError
 from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
-from pixvox.schedule import cosine
+from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.schedule import cosine
 
 
 @dataclass(frozen=True)
