@@ -19,7 +19,7 @@ _SEED = whole(0, 2**32 - 1)
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="pixvox", description="Speak images with PixVoxLM, and evaluate what was spoken."
+        prog="pixvox", description="Evaluate image-to-speech models, PixVoxLM among them."
     )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -27,8 +27,8 @@ def _parser() -> Parser:
     run.add_argument("job", type=path, help="a job file, such as jobs/demo.yaml")
     run.add_argument("--limit", type=_ITEMS, help="take only the first N items")
     run.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
-    run.add_argument("--dry-run", action="store_true", help="only tell what there is to do")
-    rescore = commands.add_parser("rescore", help="score a run's transcripts anew, without models")
+    run.add_argument("--dry-run", action="store_true", help="only say what there is to do")
+    rescore = commands.add_parser("rescore", help="score a run's transcripts again, without models")
     rescore.add_argument("job", type=path, help="its job file, with another scoring perhaps")
     rescore.add_argument("--limit", type=_ITEMS, help="take only the first N items")
     rescore.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")

@@ -1,1 +1,1 @@
-"""Speech to text: the ASR models that listen to what was spoken."""
+"""Speech to text: the ASR models that transcribe to what was generated."""

@@ -9,7 +9,7 @@ from bench.common.audio import SpeechError, Wave
 from bench.common.bounds import MAX_SPEECH_SECONDS
 
 SAMPLE_RATE = 16_000
-"""Hz; what every ASR here listens at."""
+"""Hz; the rate that every ASR here takes."""
 
 MAX_SECONDS = MAX_SPEECH_SECONDS
 """Whisper takes one window of 30 s; longer speech is a recorded failure, not a silent cut."""
@@ -23,12 +23,12 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A raw transcript and what the ASR tells of it.
+class Transcription:
+    """A raw transcript and what the ASR says of it.
 
-    None is what an ASR does not tell, for this clip or at all: whisper tells all three,
+    None is what an ASR does not say, for this clip or at all: whisper gives all three,
     faster-whisper too where it found a segment, a CTC model the log-probability alone. What is
-    told is finite; NaN or an infinity says that the model's arithmetic broke down over the clip.
+    given is finite; NaN or an infinity says that the model's arithmetic broke down over the clip.
     """
 
     transcript: str
@@ -36,8 +36,8 @@ class Heard:
     avg_logprob: float | None = None
     compression_ratio: float | None = None
 
-    def told(self) -> dict[str, float]:
-        """The three figures, NaN for what is not told; raises SpeechError where one is broken."""
+    def figures(self) -> dict[str, float]:
+        """The three figures, NaN for what is not given; raises SpeechError where one is broken."""
         figures = {}
         for name, words in _NAMES.items():
             value = getattr(self, name)
@@ -47,8 +47,8 @@ class Heard:
         return figures
 
 
-class Listener(Protocol):
+class Transcriber(Protocol):
     """An ASR model on one device."""
 
-    def hear(self, waves: Sequence[Wave]) -> list[Heard]:
+    def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
         """Transcribes clips `[T]` at 16 kHz, at most 30 s each, as one batch."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bench.asr.base import Listener
+from bench.asr.base import Transcriber
 from bench.asr.spec import AsrSpec
 from bench.common.errors import UserError
 
@@ -42,21 +42,21 @@ def asr_facts(spec: AsrSpec, checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def make_listener(spec: AsrSpec, checkpoint: str, device: str, threads: int) -> Listener:
-    """The listener of a specification; raises UserError for float16 on a CPU."""
+def make_transcriber(spec: AsrSpec, checkpoint: str, device: str, threads: int) -> Transcriber:
+    """The transcriber of a specification; raises UserError for float16 on a CPU."""
     if spec.arithmetic == "float16" and not device.startswith("cuda"):
         raise UserError("asr.arithmetic: float16 needs a GPU; use float32")
     half = spec.arithmetic == "float16"
     match spec.backend:
         case "openai-whisper":
-            from bench.asr.whisper import WhisperListener
+            from bench.asr.whisper import WhisperTranscriber
 
-            return WhisperListener(Path(checkpoint), device, spec.beam_size, half)
+            return WhisperTranscriber(Path(checkpoint), device, spec.beam_size, half)
         case "faster-whisper":
-            from bench.asr.faster import FasterListener
+            from bench.asr.faster import FasterTranscriber
 
-            return FasterListener(Path(checkpoint), device, spec.beam_size, half, threads)
+            return FasterTranscriber(Path(checkpoint), device, spec.beam_size, half, threads)
         case "transformers-ctc":
-            from bench.asr.ctc import CtcListener
+            from bench.asr.ctc import CtcTranscriber
 
-            return CtcListener(Path(checkpoint), device, half)
+            return CtcTranscriber(Path(checkpoint), device, half)

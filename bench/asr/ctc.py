@@ -1,4 +1,4 @@
-"""A CTC model of transformers as the listener, greedy: wav2vec2, as Im2Sp is evaluated with."""
+"""A CTC model of transformers as the transcriber, greedy: wav2vec2, as Im2Sp is evaluated with."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.asr.base import SAMPLE_RATE, Heard
+from bench.asr.base import SAMPLE_RATE, Transcription
 from bench.common.audio import Wave
 from bench.common.errors import UserError
 
@@ -25,11 +25,12 @@ def locate(name: str) -> Path:
         raise UserError(f"asr.model: {error}") from error
 
 
-class CtcListener:
+class CtcTranscriber:
     """A CTC model and its processor on one device.
 
-    Clips are heard one at a time: models with group normalisation hear a padded clip otherwise
-    (Baevski et al. 2020, wav2vec 2.0 base), and an item must not depend on its neighbours.
+    Clips are transcribed one at a time: models with group normalisation read a padded clip
+    otherwise (Baevski et al. 2020, wav2vec 2.0 base), and an item must not depend on its
+    neighbours.
     """
 
     def __init__(self, folder: Path, device: str, half: bool) -> None:
@@ -41,11 +42,11 @@ class CtcListener:
         self.model.to(device).eval()
 
     @torch.inference_mode()
-    def hear(self, waves: Sequence[Wave]) -> list[Heard]:
-        """See Listener; `avg_logprob` is the mean over frames of the chosen token's."""
+    def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
+        """See Transcriber; `avg_logprob` is the mean over frames of the chosen token's."""
         return [self._one(wave) for wave in waves]
 
-    def _one(self, wave: Wave) -> Heard:
+    def _one(self, wave: Wave) -> Transcription:
         # Shorter than one frame of the feature encoder nothing comes out.
         padded = np.pad(wave, (0, max(0, 400 - len(wave))))
         features = self.processor(padded, sampling_rate=SAMPLE_RATE, return_tensors="pt")
@@ -53,4 +54,4 @@ class CtcListener:
         scores = self.model(values).logits[0].float().log_softmax(-1)
         best = scores.max(-1)
         text = self.processor.decode(best.indices.cpu()).strip()
-        return Heard(text, avg_logprob=float(best.values.mean()))
+        return Transcription(text, avg_logprob=float(best.values.mean()))

@@ -1,10 +1,10 @@
-"""faster-whisper (CTranslate2) as the listener: Whisper's weights in another engine."""
+"""faster-whisper (CTranslate2) as the transcriber: Whisper's weights in another engine."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.asr import packaged_whisper
-from bench.asr.base import Heard
+from bench.asr.base import Transcription
 from bench.common.audio import Wave
 from bench.common.errors import UserError
 
@@ -37,8 +37,8 @@ def locate(name: str) -> Path:
         ) from error
 
 
-class FasterListener:
-    """A CTranslate2 Whisper on one device; clips are heard one at a time."""
+class FasterTranscriber:
+    """A CTranslate2 Whisper on one device; clips are transcribed one at a time."""
 
     def __init__(
         self, folder: Path, device: str, beam_size: int | None, half: bool, threads: int
@@ -51,11 +51,11 @@ class FasterListener:
         )
         self.beam_size = beam_size or 1
 
-    def hear(self, waves: Sequence[Wave]) -> list[Heard]:
-        """See Listener; temperature fallback and conditioning on earlier text are off."""
+    def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
+        """See Transcriber; temperature fallback and conditioning on earlier text are off."""
         return [self._one(wave) for wave in waves]
 
-    def _one(self, wave: Wave) -> Heard:
+    def _one(self, wave: Wave) -> Transcription:
         segments, _ = self.model.transcribe(
             wave,
             language="en",
@@ -67,7 +67,7 @@ class FasterListener:
         )
         found = list(segments)
         if not found:
-            return Heard("")
+            return Transcription("")
         text = "".join(segment.text for segment in found).strip()
         first = found[0]
-        return Heard(text, first.no_speech_prob, first.avg_logprob, first.compression_ratio)
+        return Transcription(text, first.no_speech_prob, first.avg_logprob, first.compression_ratio)

@@ -12,7 +12,7 @@ BeamSize = Annotated[int, Field(ge=1, le=64, description="each beam takes its me
 
 
 class AsrSpec(Strict):
-    """Who listens: greedy unless a beam is asked for; `batch` clips at a time.
+    """Who transcribes: greedy unless a beam is asked for; `batch` clips at a time.
 
     `model` is a name that the backend knows, a file or a folder; tiny.en comes with the suite.
     """

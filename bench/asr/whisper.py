@@ -1,4 +1,4 @@
-"""openai-whisper as the listener: greedy, without fallback, one clip's text for one clip."""
+"""openai-whisper as the transcriber: greedy, without fallback, one clip's text for one clip."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from bench.asr import packaged_whisper
-from bench.asr.base import Heard
+from bench.asr.base import Transcription
 from bench.common.audio import Wave
 from bench.common.errors import UserError
 
@@ -41,7 +41,7 @@ def locate(name: str) -> Path:
     return root / f"{name}.pt"
 
 
-class WhisperListener:
+class WhisperTranscriber:
     """A Whisper model on one device, in float16 if `half`."""
 
     def __init__(
@@ -60,7 +60,7 @@ class WhisperListener:
         )
 
     @torch.inference_mode()
-    def hear(self, waves: Sequence[Wave]) -> list[Heard]:
+    def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
         """Transcribes clips `[T]` at 16 kHz, at most 30 s each, as one batch."""
         import whisper
 
@@ -77,5 +77,6 @@ class WhisperListener:
             batch = batch.half()
         results = whisper.decode(self.model, batch, self.options)
         return [
-            Heard(r.text, r.no_speech_prob, r.avg_logprob, r.compression_ratio) for r in results
+            Transcription(r.text, r.no_speech_prob, r.avg_logprob, r.compression_ratio)
+            for r in results
         ]

@@ -56,7 +56,7 @@ class _Check:
         check_classes(self.cells)
         return f"{len(cells)} cells, codebooks and patterns fit"
 
-    def speak(self) -> str:
+    def generate(self) -> str:
         self.rows = []
         for cell in self.cells:
             item = self._item(cell.system)
@@ -72,20 +72,22 @@ class _Check:
         seen = system.seen(self.data.items)
         return self.item if seen is None else seen[self.item.id]
 
-    def listen(self) -> str:
+    def transcribe(self) -> str:
         from bench.asr.choice import locate
-        from bench.execution.actors import ListenerActor
-        from bench.store.rows import ToHear
+        from bench.execution.actors import TranscriberActor
+        from bench.store.rows import ToTranscribe
 
         asr = self.job.asrs[0]
-        listener = ListenerActor(asr, str(locate(asr)), 1)
+        transcriber = TranscriberActor(asr, str(locate(asr)), 1)
         texts = []
         for number, (cell, item, row) in enumerate(self.rows):
             keep = self.folder / f"{number}.wav"
-            heard = listener.work((cell.system, "whole", [ToHear(row, item, keep)]))[0]
-            if heard.status != "ok":
-                raise UserError(f"{cell.label}: {item.id}: {heard.reason}; {_ADVICE}")
-            texts.append(heard.transcript)
+            transcribed = transcriber.work((cell.system, "whole", [ToTranscribe(row, item, keep)]))[
+                0
+            ]
+            if transcribed.status != "ok":
+                raise UserError(f"{cell.label}: {item.id}: {transcribed.reason}; {_ADVICE}")
+            texts.append(transcribed.transcript)
         # A job of texts alone has nothing to transcribe.
         self.transcripts = texts or [self.item.captions[0].text]
         return f"{asr.label} transcribed {texts[0]!r}" if texts else "nothing to transcribe"
@@ -103,12 +105,12 @@ class _Check:
 
     def write(self) -> str:
         from bench.store.ledger import Ledger
-        from bench.store.rows import SPOKEN_SCHEMA, Spoken, frame
+        from bench.store.rows import GENERATED_SCHEMA, SpeechRow, frame
 
         ledger = Ledger(self.folder / "ledger")
-        rows = [row for *_, row in self.rows[:1]] or [Spoken(self.item.id, "ok")]
-        ledger.append("spoken", "doctor", frame(rows, SPOKEN_SCHEMA))
-        if ledger.rows("spoken", "doctor", SPOKEN_SCHEMA).height != 1:
+        rows = [row for *_, row in self.rows[:1]] or [SpeechRow(self.item.id, "ok")]
+        ledger.append("generated", "doctor", frame(rows, GENERATED_SCHEMA))
+        if ledger.rows("generated", "doctor", GENERATED_SCHEMA).height != 1:
             raise RunFailed("the row did not come back")
         return "row committed and read back"
 
@@ -141,16 +143,16 @@ def _examined(check: _Check) -> int:
         ("java", check.java),
         ("dataset", check.dataset),
         ("weights", check.weights),
-        ("speak", check.speak),
-        ("listen", check.listen),
+        ("generate", check.generate),
+        ("transcribe", check.transcribe),
         ("score", check.score),
         ("write", check.write),
     ]
     for name, stage in stages:
         try:
-            console.print(f"[green]ok[/green]      {name:8} {escape(stage())}")
+            console.print(f"[green]ok[/green]      {name:10} {escape(stage())}")
         except (UserError, WeightsError, RunFailed, OSError, ImportError) as error:
             reason = clean(" ".join(str(error).split()))
-            console.print(f"[red]failed[/red]  {name:8} {escape(reason)}")
+            console.print(f"[red]failed[/red]  {name:10} {escape(reason)}")
             return _failed(error)
     return 0

@@ -9,7 +9,7 @@ from bench.report.fit import numbers, texts
 from bench.report.terminal import draw, make_console
 from bench.tables.sweep import AXES, axes_of
 
-_TEXTS = ("system", "hear", "asr")
+_TEXTS = ("system", "part", "asr")
 """Axes whose values are names."""
 
 
@@ -17,7 +17,7 @@ def predicted(cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]
     """Seconds for all missing rows, None where an ASR's pace is not known."""
     total = 0.0
     for cell in cells:
-        missing = len(run.items) - run.heard[cell.heard_key].count
+        missing = len(run.items) - run.transcribed[cell.transcript_key].count
         if cell.asr is None or not missing:
             continue
         if cell.asr.label not in rates:
@@ -26,34 +26,38 @@ def predicted(cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]
     return total
 
 
-def _varies(told: Sequence[Mapping[str, Any]], axis: str) -> bool:
-    return len({row[axis] for row in told if row[axis] is not None}) > 1
+def _varies(rows: Sequence[Mapping[str, Any]], axis: str) -> bool:
+    return len({row[axis] for row in rows if row[axis] is not None}) > 1
 
 
-def tell(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]) -> None:
+def show_plan(
+    name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]
+) -> None:
     """Prints a line for every cell, and the sums."""
     items = len(run.items)
-    told = [axes_of(cell) for cell in cells]
+    rows = [axes_of(cell) for cell in cells]
     # A pattern is its system's; where all agree, or only one has a value, there is no axis.
-    axes = ["system", *(a for a in AXES if a not in ("system", "pattern") and _varies(told, a))]
+    axes = ["system", *(a for a in AXES if a not in ("system", "pattern") and _varies(rows, a))]
     columns = [
         (texts if axis in _TEXTS else numbers)(
-            axis, ["-" if row[axis] is None else row[axis] for row in told]
+            axis, ["-" if row[axis] is None else row[axis] for row in rows]
         )
         for axis in axes
     ]
-    spoken = [
-        "-" if cell.asr is None or cell.source else f"{run.spoken[cell.speech_key].count}/{items}"
+    generated = [
+        "-"
+        if cell.asr is None or cell.source
+        else f"{run.generated[cell.speech_key].count}/{items}"
         for cell in cells
     ]
-    heard = [f"{run.heard[cell.heard_key].count}/{items}" for cell in cells]
-    columns += [numbers("spoken", spoken), numbers("heard", heard)]
+    transcribed = [f"{run.transcribed[cell.transcript_key].count}/{items}" for cell in cells]
+    columns += [numbers("generated", generated), numbers("transcribed", transcribed)]
     console = make_console()
     draw(console, columns, name)
     speeches = {c.speech_key for c in cells if c.asr is not None and c.source is None}
-    own = [cell.heard_key for cell in cells if cell.source is None]
-    unheard = sum(items - run.heard[key].count for key in own)
-    unspoken = sum(items - run.spoken[key].count for key in speeches)
+    own = [cell.transcript_key for cell in cells if cell.source is None]
+    untranscribed = sum(items - run.transcribed[key].count for key in own)
+    ungenerated = sum(items - run.generated[key].count for key in speeches)
     seconds = predicted(cells, run, rates)
     pace = "no run here has shown the pace yet" if seconds is None else f"about {seconds:.0f} s"
     damaged = len(run.ledger.damaged)
@@ -62,6 +66,6 @@ def tell(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, 
         aside = f"a run sets {them} aside and makes the rows again"
         console.print(f"{damaged} {parts} damaged; {aside}")
     console.print(
-        f"{len(cells)} cells, {len(speeches)} speeches of {items} images: {unspoken} to speak, "
-        f"{unheard} to hear; {pace}"
+        f"{len(cells)} cells, {len(speeches)} speeches of {items} images: "
+        f"{ungenerated} to generate, {untranscribed} to transcribe; {pace}"
     )

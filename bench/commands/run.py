@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.asr.spec import AsrSpec
-from bench.commands.dry_run import tell
+from bench.commands.dry_run import show_plan
 from bench.common.atomic import disk_errors
 from bench.common.errors import RunFailed, UserError
 from bench.common.links import refuse_links
@@ -35,8 +35,8 @@ def run_job(
 ) -> int:
     """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
 
-    With `score_only` no model is loaded: what was heard is scored anew. With `dry` nothing is
-    done but told. Raises UserError as `opened` does, and for rows that are not there to score.
+    With `score_only` no model is loaded: what was transcribed is scored again. With `dry` nothing
+    is done but said. Raises UserError as `opened` does, and for rows that are not there to score.
     """
     started = time.monotonic()
     if dry:
@@ -50,7 +50,7 @@ def run_job(
         missing = ready.evaluation.missing
         if missing and score_only:
             raise UserError(
-                f"{path}: {missing} rows are not heard yet; run first: pixvox run {path}"
+                f"{path}: {missing} rows are not transcribed yet; run first: pixvox run {path}"
             )
         complete(ready, runs)
         failed = _report(ready)
@@ -67,7 +67,7 @@ def _tell(planned: Planned, runs: Path) -> None:
     refuse_links(planned.folder)
     ready = with_rows(planned, Ledger(planned.folder / "ledger"))
     _say_missing(ready)
-    tell(planned.job.name, planned.cells, ready.evaluation, read_rates(runs))
+    show_plan(planned.job.name, planned.cells, ready.evaluation, read_rates(runs))
 
 
 def _say_missing(ready: Prepared) -> None:

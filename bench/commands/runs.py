@@ -86,7 +86,7 @@ def _counts(run: Path, stage: str, key: str) -> tuple[int, int]:
 
 def listing(runs: Path) -> int:
     """Prints a line for every run, and for each that cannot be read."""
-    table = Listing(("run", "cells", "heard", "failed", "parts", "MB"), ("run",), str(runs))
+    table = Listing(("run", "cells", "transcribed", "failed", "parts", "MB"), ("run",), str(runs))
     unreadable: list[str] = []
     for run in _all(runs):
         try:
@@ -96,7 +96,7 @@ def listing(runs: Path) -> int:
             unreadable.append(clean(str(error)))
             continue
         cells = manifest.cells if manifest else ()
-        counted = [_counts(run, "heard", cell.heard_key) for cell in cells]
+        counted = [_counts(run, "transcribed", cell.transcript_key) for cell in cells]
         parts = held(run).parts
         table.add_row(
             run.name,
@@ -113,20 +113,20 @@ def listing(runs: Path) -> int:
 
 
 def show(runs: Path, name: str) -> int:
-    """Prints a run's cells: what was spoken, heard, and failed."""
+    """Prints a run's cells: what was generated, transcribed, and failed."""
     run = find(runs, name)
     manifest = read_manifest(run)
-    heads = ("cell", "system", "prompt", "spoken", "heard", "failed")
+    heads = ("cell", "system", "prompt", "generated", "transcribed", "failed")
     table = Listing(heads, ("cell", "system"), name)
     for cell in manifest.cells if manifest else ():
-        spoken, _ = _counts(run, "spoken", cell.speech_key)
-        heard, failed = _counts(run, "heard", cell.heard_key)
+        generated, _ = _counts(run, "generated", cell.speech_key)
+        transcribed, failed = _counts(run, "transcribed", cell.transcript_key)
         table.add_row(
             cell.cell,
             cell.system,
             f"{cell.prompt:.0%}",
-            str(spoken),
-            str(heard),
+            str(generated),
+            str(transcribed),
             str(failed),
         )
     table.print()

@@ -1,7 +1,7 @@
 """Does a command's work in a child process, so that no way of dying chooses the exit code.
 
-The child tells the code that it means over a pipe. Ray and C++ libraries end a process with codes
-of their own (1, 134), which are never told and become 3. The parent passes on Ctrl-C, ends all
+The child sends the code that it means over a pipe. Ray and C++ libraries end a process with codes
+of their own (1, 134), which are never sent and become 3. The parent passes on Ctrl-C, ends all
 that is below it when the child is gone, and removes the command's temporary folder.
 """
 
@@ -23,7 +23,7 @@ FAILED = 3
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LEAVING_SECONDS = 10.0
-"""How long a child that told its code may take to end."""
+"""How long a child that sent its code may take to end."""
 
 _pipe: int | None = None
 
@@ -132,7 +132,7 @@ def _become_child(parent: int, write: int, heeded: set[signal.Signals]) -> None:
         reconfigure(line_buffering=True)
 
 
-def _told(read: int, before: bytes) -> bytes:
+def _sent(read: int, before: bytes) -> bytes:
     try:
         return before + os.read(read, 65536)
     except BlockingIOError:
@@ -141,13 +141,13 @@ def _told(read: int, before: bytes) -> bytes:
 
 def _watch(child: int, read: int, heeded: set[signal.Signals], advice: str) -> End:
     """Waits for the child's end, or for a signal that ends it."""
-    told, leaving = b"", 0.0
+    sent, leaving = b"", 0.0
     status: int | None = None
     stop: signal.Signals | None = None
     while status is None and not (leaving and time.monotonic() > leaving):
         found = signal.sigtimedwait(heeded | {signal.SIGCHLD}, 1.0)
-        status, told = _reaped(child), _told(read, told)
-        if told:
+        status, sent = _reaped(child), _sent(read, sent)
+        if sent:
             leaving = leaving or time.monotonic() + _LEAVING_SECONDS
         elif found is not None and found.si_signo != signal.SIGCHLD:
             before, stop = stop, signal.Signals(found.si_signo)
@@ -155,9 +155,9 @@ def _watch(child: int, read: int, heeded: set[signal.Signals], advice: str) -> E
                 break
             if status is None:
                 os.kill(child, signal.SIGINT)
-    told = _told(read, told)
-    if told:
-        return End(*json.loads(told.splitlines()[0]))
+    sent = _sent(read, sent)
+    if sent:
+        return End(*json.loads(sent.splitlines()[0]))
     if stop is not None:
         return End(128 + stop, f"stopped by {stop.name}; {advice}")
     assert status is not None

@@ -1,14 +1,14 @@
-"""The two kinds of actor: speakers hold a model, listeners hold a codec and an ASR model."""
+"""The two kinds of actor: generators hold a model, transcribers hold a codec and an ASR model."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from bench.asr.base import MAX_SECONDS, SAMPLE_RATE
-from bench.asr.choice import make_listener
+from bench.asr.choice import make_transcriber
 from bench.asr.spec import AsrSpec
 from bench.common.audio import SpeechError, Wave, resample, write_wav
-from bench.store.rows import HeardRow, ToHear
+from bench.store.rows import ToTranscribe, TranscriptRow
 from bench.systems.base import Asked, Made, System
 from bench.systems.voice import Voice, continuation
 from pixvox.codec.encodec import UnitsError
@@ -26,8 +26,8 @@ def _device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-class SpeakerActor:
-    """Holds one system; `work` speaks a batch of items in the ways asked of each."""
+class GeneratorActor:
+    """Holds one system; `work` generates a batch of items in the ways asked of each."""
 
     def __init__(self, system: System, threads: int) -> None:
         import torch
@@ -42,7 +42,7 @@ class SpeakerActor:
         return [(key, replace(row, device=self.device)) for key, row in made]
 
 
-class ListenerActor:
+class TranscriberActor:
     """Decodes units, keeps the speech as a WAV file, and transcribes, a fixed batch at a time."""
 
     def __init__(self, spec: AsrSpec, checkpoint: str, threads: int) -> None:
@@ -50,45 +50,47 @@ class ListenerActor:
 
         torch.set_num_threads(threads)
         self.batch = spec.batch
-        self.asr = make_listener(spec, checkpoint, _device(), threads)
+        self.asr = make_transcriber(spec, checkpoint, _device(), threads)
         self.voice = Voice()
         self.device = _device_name()
 
-    def work(self, work: tuple[System, str, Sequence[ToHear]]) -> list[HeardRow]:
+    def work(self, work: tuple[System, str, Sequence[ToTranscribe]]) -> list[TranscriptRow]:
         """One row for every row given, in order."""
-        system, hear, batch = work
-        done: dict[str, HeardRow] = {}
+        system, part, batch = work
+        done: dict[str, TranscriptRow] = {}
         waves: list[Wave] = []
         names: list[str] = []
         for entry in batch:
             name = entry.row.item
             try:
                 wave, rate = self.voice.speech(system, entry)
-                if hear == "continuation":
+                if part == "continuation":
                     wave = continuation(wave, entry.row)
                 if len(wave) > MAX_SECONDS * rate:
                     raise SpeechError(
-                        f"{len(wave) / rate:.1f} s; the ASR hears {MAX_SECONDS:.0f} s"
+                        f"{len(wave) / rate:.1f} s; the ASR transcribes {MAX_SECONDS:.0f} s"
                     )
             except (SpeechError, UnitsError) as error:
-                done[name] = HeardRow(name, "failed", str(error))
+                done[name] = TranscriptRow(name, "failed", str(error))
                 continue
             if entry.keep is not None:
                 # For people only; what a full disk or another machine's keeps from being written
                 # the driver makes again from the ledger.
                 with suppress(OSError):
                     write_wav(entry.keep, wave, rate)
-            done[name] = HeardRow(name, "ok", seconds=len(wave) / rate, peak=float(abs(wave).max()))
+            done[name] = TranscriptRow(
+                name, "ok", seconds=len(wave) / rate, peak=float(abs(wave).max())
+            )
             waves.append(resample(wave, rate, SAMPLE_RATE))
             names.append(name)
         for start in range(0, len(waves), self.batch):
             group = waves[start : start + self.batch]
             # A fixed batch size: the last, short one is filled up, so that rounding inside the
             # ASR does not depend on how many clips happened to be left.
-            heard = self.asr.hear(group + [group[0]] * (self.batch - len(group)))
-            for name, result in zip(names[start : start + self.batch], heard, strict=False):
+            transcribed = self.asr.transcribe(group + [group[0]] * (self.batch - len(group)))
+            for name, result in zip(names[start : start + self.batch], transcribed, strict=False):
                 try:
-                    figures = result.told()
+                    figures = result.figures()
                 except SpeechError as error:
                     done[name] = replace(done[name], status="failed", reason=str(error))
                     continue

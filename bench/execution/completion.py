@@ -14,17 +14,17 @@ from bench.execution.session import ray_session, sizes
 
 @dataclass(frozen=True)
 class Actors:
-    """What speaks and what listens; `work` takes and gives what the real actors' does."""
+    """What generates and what transcribes; `work` takes and gives what the real actors' does."""
 
-    speaker: type
-    listener: type
+    generator: type
+    transcriber: type
 
 
 def real_actors() -> Actors:
-    """Models: a system that speaks, a codec and an ASR that listen."""
-    from bench.execution.actors import ListenerActor, SpeakerActor
+    """Models: a system that generates, a codec and an ASR that transcribe."""
+    from bench.execution.actors import GeneratorActor, TranscriberActor
 
-    return Actors(SpeakerActor, ListenerActor)
+    return Actors(GeneratorActor, TranscriberActor)
 
 
 def make_whole(
@@ -34,7 +34,7 @@ def make_whole(
     actors: Actors | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Speaks and hears all that is missing.
+    """Generates and transcribes all that is missing.
 
     Where `stop` says so nothing new is begun; what is in flight is committed, and
     KeyboardInterrupt raised. Raises RunFailed where a row is missing after all.
@@ -52,14 +52,14 @@ def make_whole(
         wanted = sizes(run.job.cluster, int(has.get("GPU", 0)), int(has.get("CPU", 1)))
         # One thread an actor: more would only fight over the same cores.
         plan = Plan(
-            ray.remote(num_cpus=0, num_gpus=wanted.gpu)(actors.speaker),
-            ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu)(actors.listener),
+            ray.remote(num_cpus=0, num_gpus=wanted.gpu)(actors.generator),
+            ray.remote(num_cpus=wanted.cpu, num_gpus=wanted.gpu)(actors.transcriber),
             wanted,
             run.job.cluster.deadline_seconds,
         )
         for asr, checkpoint in checkpoints.items():
             cells = [cell for cell in run.cells if cell.asr == asr and cell.source is None]
-            if any(not run.heard[cell.heard_key].full for cell in cells):
+            if any(not run.transcribed[cell.transcript_key].full for cell in cells):
                 Pipeline(run, plan, cells, asr, checkpoint, report, stop).run()
     if run.missing:
         raise RunFailed(f"{run.missing} rows did not come back; run the job again")

@@ -1,6 +1,6 @@
 """What a run has and lacks: the ledger's rows of a job's cells.
 
-The driver holds names, not rows: what is spoken goes to the ledger and on to a listener.
+The driver holds names, not rows: what is generated goes to the ledger and on to a transcriber.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from bench.execution.marks import Marks
 from bench.jobs.cells import Cell
 from bench.jobs.spec import Job
 from bench.store.ledger import Ledger
-from bench.store.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
+from bench.store.rows import GENERATED_SCHEMA, TRANSCRIBED_SCHEMA, SpeechRow, TranscriptRow, frame
 from bench.systems.base import System
 
 _TEXTS = 5000
@@ -40,23 +40,23 @@ class Evaluation:
         self.ledger = ledger
         self.speech = speech
         self.index = {item.id: number for number, item in enumerate(self.items)}
-        self.spoken: dict[str, Marks] = {}
-        self.heard: dict[str, Marks] = {}
+        self.generated: dict[str, Marks] = {}
+        self.transcribed: dict[str, Marks] = {}
         for cell in (cell for cell in cells if cell.source is None):
-            if cell.speech_key not in self.spoken:
-                settled = ledger.settled("spoken", cell.speech_key, SPOKEN_SCHEMA)
+            if cell.speech_key not in self.generated:
+                final = ledger.final("generated", cell.speech_key, GENERATED_SCHEMA)
                 if cell.asr is None:
-                    settled = iter(self.index)
-                self.spoken[cell.speech_key] = Marks(self.index, settled)
-            settled = ledger.settled("heard", cell.heard_key, HEARD_SCHEMA)
-            self.heard[cell.heard_key] = Marks(self.index, settled)
-            # What is to be spoken again is to be heard again.
-            self.heard[cell.heard_key].keep(self.spoken[cell.speech_key])
+                    final = iter(self.index)
+                self.generated[cell.speech_key] = Marks(self.index, final)
+            final = ledger.final("transcribed", cell.transcript_key, TRANSCRIBED_SCHEMA)
+            self.transcribed[cell.transcript_key] = Marks(self.index, final)
+            # What is to be generated again is to be transcribed again.
+            self.transcribed[cell.transcript_key].keep(self.generated[cell.speech_key])
         for cell in cells:
             if cell.source is not None:
                 # Its rows are there as soon as its source's are.
-                self.spoken[cell.speech_key] = self.spoken[cell.source.speech_key]
-                self.heard[cell.heard_key] = self.heard[cell.source.heard_key]
+                self.generated[cell.speech_key] = self.generated[cell.source.speech_key]
+                self.transcribed[cell.transcript_key] = self.transcribed[cell.source.transcript_key]
         self._seen = {
             cell.system: cell.system.seen(dataset.items) for cell in cells if cell.source is None
         }
@@ -64,75 +64,75 @@ class Evaluation:
     @property
     def missing(self) -> int:
         """How many (cell, item) pairs still lack a transcript."""
-        return sum(len(self.items) - marks.count for marks in self.heard.values())
+        return sum(len(self.items) - marks.count for marks in self.transcribed.values())
 
     def item(self, name: str, system: System) -> Item:
         """An item as a system sees it: shuffled speech belongs to another image."""
         seen = self._seen.get(system)
         return seen[name] if seen is not None else self.items[self.index[name]]
 
-    def commit_spoken(self, key: str, rows: list[Spoken]) -> None:
-        """Commits what was spoken, or failed to be."""
-        self.ledger.append("spoken", key, frame(rows, SPOKEN_SCHEMA))
-        self.spoken[key].add(row.item for row in rows)
+    def commit_speech(self, key: str, rows: list[SpeechRow]) -> None:
+        """Commits what was generated, or failed to be."""
+        self.ledger.append("generated", key, frame(rows, GENERATED_SCHEMA))
+        self.generated[key].add(row.item for row in rows)
 
-    def commit_heard(self, cell: Cell, rows: list[HeardRow]) -> None:
-        """Commits what was heard, or failed to be."""
-        self.ledger.append("heard", cell.heard_key, frame(rows, HEARD_SCHEMA))
-        self.heard[cell.heard_key].add(row.item for row in rows)
+    def commit_transcripts(self, cell: Cell, rows: list[TranscriptRow]) -> None:
+        """Commits what was transcribed, or failed to be."""
+        self.ledger.append("transcribed", cell.transcript_key, frame(rows, TRANSCRIBED_SCHEMA))
+        self.transcribed[cell.transcript_key].add(row.item for row in rows)
 
-    def unheard(self, cell: Cell, spoken: Marks) -> Iterator[list[Spoken]]:
-        """What of the `spoken` items this cell has not heard, part by part."""
+    def untranscribed(self, cell: Cell, generated: Marks) -> Iterator[list[SpeechRow]]:
+        """What of the `generated` items this cell has not transcribed, part by part."""
         given = Marks(self.index)
-        for part in self.ledger.parts("spoken", cell.speech_key, SPOKEN_SCHEMA):
-            rows = [Spoken(**row) for row in part.iter_rows(named=True)]
+        for part in self.ledger.parts("generated", cell.speech_key, GENERATED_SCHEMA):
+            rows = [SpeechRow(**row) for row in part.iter_rows(named=True)]
             chosen = [
                 row
                 for row in rows
-                if row.settled
-                and row.item in spoken
-                and row.item not in self.heard[cell.heard_key]
+                if row.final
+                and row.item in generated
+                and row.item not in self.transcribed[cell.transcript_key]
                 and row.item not in given
             ]
             given.add(row.item for row in chosen)
             yield chosen
 
-    def told(self, report: Progress) -> None:
-        """Reports how far speaking and listening are."""
+    def report_to(self, report: Progress) -> None:
+        """Reports how far generating and transcribing are."""
         items = len(self.items)
-        for what, stage in (("speaking", self.spoken), ("listening", self.heard)):
+        for what, stage in (("generating", self.generated), ("transcribing", self.transcribed)):
             report(what, sum(marks.count for marks in stage.values()), items * len(stage))
 
     def write_text(self, cell: Cell) -> None:
         """A text needs no actor: its transcript is the caption."""
-        todo = [item for item in self.items if item.id not in self.heard[cell.heard_key]]
+        todo = [item for item in self.items if item.id not in self.transcribed[cell.transcript_key]]
         for start in range(0, len(todo), _TEXTS):
             rows = [_text_row(cell.system, item) for item in todo[start : start + _TEXTS]]
-            self.commit_heard(cell, rows)
+            self.commit_transcripts(cell, rows)
 
     def transcripts(self, cell: Cell) -> pl.DataFrame:
-        """The cell's heard rows of the items asked for, joined with what was spoken."""
+        """The cell's transcribed rows of the items asked for, joined with what was generated."""
         if cell.source is not None:
             return self._of_others(cell, cell.source)
-        heard = self.ledger.rows("heard", cell.heard_key, HEARD_SCHEMA)
+        transcribed = self.ledger.rows("transcribed", cell.transcript_key, TRANSCRIBED_SCHEMA)
         asked = pl.DataFrame({"item": list(self.index)}, schema={"item": pl.String})
-        joined = asked.join(heard, on="item", how="left")
-        if not cell.system.spoken:
+        joined = asked.join(transcribed, on="item", how="left")
+        if not cell.system.has_speech:
             return joined.with_columns(
                 caption=pl.lit(getattr(cell.system, "caption", -1), pl.Int32),
                 prompt_frames=pl.lit(0, pl.Int32),
                 ended=pl.lit(True),
-                spoken_on=pl.lit(""),
+                generated_on=pl.lit(""),
                 frames=pl.lit(0, pl.UInt32),
             )
-        spoken = self.ledger.rows("spoken", cell.speech_key, SPOKEN_SCHEMA)
+        generated = self.ledger.rows("generated", cell.speech_key, GENERATED_SCHEMA)
         frames = pl.col("units").bin.size() // (2 * pl.col("codebooks").clip(1))
-        facts = spoken.select(
+        facts = generated.select(
             "item",
             "caption",
             "prompt_frames",
             "ended",
-            spoken_on="device",
+            generated_on="device",
             frames=frames.cast(pl.UInt32),
         )
         return joined.join(facts, on="item", how="left")
@@ -157,8 +157,8 @@ class Evaluation:
         )
 
 
-def _text_row(system: System, item: Item) -> HeardRow:
+def _text_row(system: System, item: Item) -> TranscriptRow:
     try:
-        return HeardRow(item.id, "ok", transcript=system.transcript(item))
+        return TranscriptRow(item.id, "ok", transcript=system.transcript(item))
     except SpeechError as error:
-        return HeardRow(item.id, "failed", str(error))
+        return TranscriptRow(item.id, "failed", str(error))

@@ -1,6 +1,6 @@
-"""Speakers and listeners at work: what is spoken is committed and heard as it comes.
+"""Generators and transcribers at work: what is generated is committed and transcribed as it comes.
 
-Listeners that have enough to do keep speakers from being given more.
+Transcribers that have enough to do keep generators from being given more.
 """
 
 from collections import defaultdict
@@ -17,23 +17,23 @@ from bench.execution.marks import Marks
 from bench.execution.pool import Batch, Pool
 from bench.execution.session import Sizes
 from bench.jobs.cells import Cell
-from bench.store.rows import HeardRow, Spoken, ToHear
+from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow
 from bench.systems.base import System
 
 POLL_SECONDS = 0.5
-LISTENER_CLIPS = 8
+TRANSCRIBER_CLIPS = 8
 ROUNDS = 3
-"""How many times a batch fills a speaker's slots."""
+"""How many times a batch fills a generator's slots."""
 CREDITS = 8
-"""Batches that may wait for each listener before speakers get no more work."""
+"""Batches that may wait for each transcriber before generators get no more work."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """The two kinds of actor, how many of each, and how long a batch may take."""
 
-    speaker: Any
-    listener: Any
+    generator: Any
+    transcriber: Any
     sizes: Sizes
     deadline: float
 
@@ -43,7 +43,7 @@ def _new(actor: Any, *arguments: Any) -> Any:
 
 
 class Pipeline:
-    """All cells that one ASR hears."""
+    """All cells that one ASR transcribes."""
 
     def __init__(
         self,
@@ -60,21 +60,23 @@ class Pipeline:
         self.cells = list(cells)
         self.report = report
         self.stop = stop
-        self.hearers: dict[str, list[Cell]] = defaultdict(list)
+        self.transcribed_as: dict[str, list[Cell]] = defaultdict(list)
         for cell in cells:
-            self.hearers[cell.speech_key].append(cell)
-        self.pending: dict[str, list[Spoken]] = {cell.heard_key: [] for cell in cells}
-        self.listening: Pool[Any] = Pool(
-            partial(_new, plan.listener, asr, str(checkpoint), 1),
-            plan.sizes.listeners,
-            lambda batch: (batch.tag.system, batch.tag.hear, batch.items),
+            self.transcribed_as[cell.speech_key].append(cell)
+        self.pending: dict[str, list[SpeechRow]] = {cell.transcript_key: [] for cell in cells}
+        self.transcribing: Pool[Any] = Pool(
+            partial(_new, plan.transcriber, asr, str(checkpoint), 1),
+            plan.sizes.transcribers,
+            lambda batch: (batch.tag.system, batch.tag.part, batch.items),
             plan.deadline,
-            # Chosen now: what is spoken and heard meanwhile must not count as heard before.
-            self._unheard(
+            # Chosen now: what is generated and transcribed meanwhile must not count as transcribed
+            # before.
+            self._untranscribed(
                 [
-                    (cell, run.spoken[cell.speech_key].copy())
+                    (cell, run.generated[cell.speech_key].copy())
                     for cell in cells
-                    if run.heard[cell.heard_key].count < run.spoken[cell.speech_key].count
+                    if run.transcribed[cell.transcript_key].count
+                    < run.generated[cell.speech_key].count
                 ]
             ),
         )
@@ -83,55 +85,56 @@ class Pipeline:
         """Until every cell is whole; raises KeyboardInterrupt where it is stopped."""
         groups: dict[str, dict[str, Cell]] = defaultdict(dict)
         for cell in self.cells:
-            if not self.state.spoken[cell.speech_key].full:
-                groups[cell.speaker.model_dump_json()].setdefault(cell.speech_key, cell)
+            if not self.state.generated[cell.speech_key].full:
+                groups[cell.generator.model_dump_json()].setdefault(cell.speech_key, cell)
         for lacking in groups.values():
-            self._speak(next(iter(lacking.values())).speaker, lacking)
-        while self.listening.busy:
+            self._generate(next(iter(lacking.values())).generator, lacking)
+        while self.transcribing.busy:
             self._may_stop(None)
-            self._settle_heard(POLL_SECONDS)
-        self.listening.close()
+            self._take_transcribed(POLL_SECONDS)
+        self.transcribing.close()
 
-    def _speak(self, speaker: System, cells: dict[str, Cell]) -> None:
-        count = self.plan.sizes.speakers
-        speaking: Pool[Any] = Pool(
-            partial(_new, self.plan.speaker, speaker, 1),
+    def _generate(self, generator: System, cells: dict[str, Cell]) -> None:
+        count = self.plan.sizes.generators
+        generating: Pool[Any] = Pool(
+            partial(_new, self.plan.generator, generator, 1),
             count,
             lambda batch: batch.items,
             self.plan.deadline,
-            self._to_speak(cells, count),
+            self._to_generate(cells, count),
         )
-        while speaking.busy:
-            self._may_stop(speaking)
-            room = self.listening.waiting < CREDITS * self.plan.sizes.listeners
-            self._settle_spoken(speaking, hand_out=room)
-            self._settle_heard(0.0 if room else POLL_SECONDS)
-        speaking.close()
+        while generating.busy:
+            self._may_stop(generating)
+            room = self.transcribing.waiting < CREDITS * self.plan.sizes.transcribers
+            self._take_generated(generating, hand_out=room)
+            self._take_transcribed(0.0 if room else POLL_SECONDS)
+        generating.close()
         for key in cells:
-            for cell in self.hearers[key]:
-                self._listen(cell, whole=False)
+            for cell in self.transcribed_as[key]:
+                self._transcribe(cell, whole=False)
 
-    def _may_stop(self, speaking: Pool[Any] | None) -> None:
+    def _may_stop(self, generating: Pool[Any] | None) -> None:
         if self.stop():
-            self._wind_up(speaking)
+            self._wind_up(generating)
 
-    def _wind_up(self, speaking: Pool[Any] | None) -> NoReturn:
-        """Commits what is in flight; what was spoken and not heard is there for the next run."""
-        while self.listening.flying or (speaking is not None and speaking.flying):
-            if speaking is not None and speaking.flying:
-                self._settle_spoken(speaking, hand_out=False)
-            if self.listening.flying:
-                self._settle_heard(POLL_SECONDS, hand_out=False)
+    def _wind_up(self, generating: Pool[Any] | None) -> NoReturn:
+        """Commits what is in flight; what was generated and not transcribed is there for the next
+        run."""
+        while self.transcribing.flying or (generating is not None and generating.flying):
+            if generating is not None and generating.flying:
+                self._take_generated(generating, hand_out=False)
+            if self.transcribing.flying:
+                self._take_transcribed(POLL_SECONDS, hand_out=False)
         raise KeyboardInterrupt
 
-    def _to_speak(self, cells: dict[str, Cell], speakers: int) -> Iterator[Batch[Any]]:
+    def _to_generate(self, cells: dict[str, Cell], generators: int) -> Iterator[Batch[Any]]:
         """The missing items in batches, an item with every variant that it lacks."""
         state, some = self.state, next(iter(cells.values()))
-        marks = [(state.spoken[key], cell.variant) for key, cell in cells.items()]
+        marks = [(state.generated[key], cell.variant) for key, cell in cells.items()]
         lacking = [item for item in state.items if any(item.id not in done for done, _ in marks)]
-        slots = max(cell.system.batch(LISTENER_CLIPS) for cell in cells.values())
-        # Several fills of the slots, so that rows are replaced; but work for every speaker.
-        size = max(1, min(ROUNDS * slots // len(cells), -(-len(lacking) // speakers)))
+        slots = max(cell.system.batch(TRANSCRIBER_CLIPS) for cell in cells.values())
+        # Several fills of the slots, so that rows are replaced; but work for every generator.
+        size = max(1, min(ROUNDS * slots // len(cells), -(-len(lacking) // generators)))
         for start in range(0, len(lacking), size):
             yield Batch(
                 None,
@@ -144,60 +147,61 @@ class Pipeline:
                 ],
             )
 
-    def _unheard(self, cells: Sequence[tuple[Cell, Marks]]) -> Iterator[Batch[Any]]:
-        """What was there before anything new is spoken, read as it is wanted."""
-        for cell, spoken in cells:
-            for rows in self.state.unheard(cell, spoken):
+    def _untranscribed(self, cells: Sequence[tuple[Cell, Marks]]) -> Iterator[Batch[Any]]:
+        """What was there before anything new is generated, read as it is wanted."""
+        for cell, generated in cells:
+            for rows in self.state.untranscribed(cell, generated):
                 yield from self._batches(cell, rows)
 
-    def _settle_spoken(self, pool: Pool[Any], hand_out: bool) -> None:
+    def _take_generated(self, pool: Pool[Any], hand_out: bool) -> None:
         for done in pool.poll(POLL_SECONDS if hand_out else 0.0, hand_out):
             cause = "machine" if done.machine else ""
-            made: list[tuple[str, Spoken]] = done.result or [
-                (variant.key, Spoken(item.id, "failed", done.failure, cause=cause))
+            made: list[tuple[str, SpeechRow]] = done.result or [
+                (variant.key, SpeechRow(item.id, "failed", done.failure, cause=cause))
                 for item, variants in done.items
                 for variant in variants
             ]
-            rows: dict[str, list[Spoken]] = defaultdict(list)
+            rows: dict[str, list[SpeechRow]] = defaultdict(list)
             for key, row in made:
                 rows[key].append(row)
             for key, some in rows.items():
-                self.state.commit_spoken(key, some)
-                for cell in self.hearers[key]:
-                    self.pending[cell.heard_key] += some
-                    self._listen(cell, whole=True)
+                self.state.commit_speech(key, some)
+                for cell in self.transcribed_as[key]:
+                    self.pending[cell.transcript_key] += some
+                    self._transcribe(cell, whole=True)
 
-    def _listen(self, cell: Cell, whole: bool) -> None:
-        """Queues spoken rows for the listeners; with `whole`, full batches only."""
-        rows = self.pending[cell.heard_key]
-        count = len(rows) - len(rows) % LISTENER_CLIPS if whole else len(rows)
-        self.pending[cell.heard_key] = rows[count:]
+    def _transcribe(self, cell: Cell, whole: bool) -> None:
+        """Queues generated rows for the transcribers; with `whole`, full batches only."""
+        rows = self.pending[cell.transcript_key]
+        count = len(rows) - len(rows) % TRANSCRIBER_CLIPS if whole else len(rows)
+        self.pending[cell.transcript_key] = rows[count:]
         for batch in self._batches(cell, rows[:count]):
-            self.listening.submit(batch)
+            self.transcribing.submit(batch)
 
-    def _batches(self, cell: Cell, rows: Sequence[Spoken]) -> Iterator[Batch[Any]]:
-        """Rows as listeners' work; what was not spoken is committed as unheard, for its reason."""
+    def _batches(self, cell: Cell, rows: Sequence[SpeechRow]) -> Iterator[Batch[Any]]:
+        """Rows as transcribers' work; what was not generated is committed as untranscribed, for its
+        reason."""
         failed = [r for r in rows if r.status != "ok"]
         if failed:
-            unheard = [HeardRow(r.item, "failed", r.reason, r.cause) for r in failed]
-            self.state.commit_heard(cell, unheard)
+            untranscribed = [TranscriptRow(r.item, "failed", r.reason, r.cause) for r in failed]
+            self.state.commit_transcripts(cell, untranscribed)
         good = [
-            ToHear(row, self.state.item(row.item, cell.system), self._keep(cell, row.item))
+            ToTranscribe(row, self.state.item(row.item, cell.system), self._keep(cell, row.item))
             for row in rows
             if row.status == "ok"
         ]
-        for start in range(0, len(good), LISTENER_CLIPS):
-            yield Batch(cell, good[start : start + LISTENER_CLIPS])
+        for start in range(0, len(good), TRANSCRIBER_CLIPS):
+            yield Batch(cell, good[start : start + TRANSCRIBER_CLIPS])
 
     def _keep(self, cell: Cell, item: str) -> Path | None:
         """Where speech is kept: the whole one, for people to listen to."""
-        return self.state.speech / cell.slug / f"{item}.wav" if cell.hear == "whole" else None
+        return self.state.speech / cell.slug / f"{item}.wav" if cell.part == "whole" else None
 
-    def _settle_heard(self, timeout: float, hand_out: bool = True) -> None:
-        for done in self.listening.poll(timeout, hand_out):
+    def _take_transcribed(self, timeout: float, hand_out: bool = True) -> None:
+        for done in self.transcribing.poll(timeout, hand_out):
             cause = "machine" if done.machine else ""
             rows = done.result or [
-                HeardRow(entry.row.item, "failed", done.failure, cause) for entry in done.items
+                TranscriptRow(entry.row.item, "failed", done.failure, cause) for entry in done.items
             ]
-            self.state.commit_heard(done.tag, rows)
-        self.state.told(self.report)
+            self.state.commit_transcripts(done.tag, rows)
+        self.state.report_to(self.report)

@@ -1,10 +1,10 @@
 """A pool of like actors that work through batches, whatever happens to the actors.
 
-Two batches are in flight on each actor, so none waits for the driver. A batch whose actor died
-is tried again on a new one, alone: of two in flight, the one that was done may not have been heard
-of yet. A batch that killed two, or raised, is halved until the one bad item is found, which is
-given back as failed. A batch past its deadline has its actor replaced. While an actor is being
-replaced the others go on.
+Two batches are in flight on each actor, so none waits for the driver. A batch whose actor died is
+tried again on a new one, alone: of two in flight, the one that was done may not have been
+transcribed of yet. A batch that killed two, or raised, is halved until the one bad item is found,
+which is given back as failed. A batch past its deadline has its actor replaced. While an actor is
+being replaced the others go on.
 """
 
 import time
@@ -98,7 +98,7 @@ class Pool(Generic[T]):
         except GetTimeoutError as error:
             raise RunFailed(
                 f"no place for {size} actors within {deadline:.0f} s; free the machine, or ask "
-                "for fewer (cluster.speakers, cluster.listeners)"
+                "for fewer (cluster.generators, cluster.transcribers)"
             ) from error
         except RayError as error:
             raise RunFailed(
@@ -158,13 +158,13 @@ class Pool(Generic[T]):
         for reference in ready:
             worker = heads[reference]
             if worker.ready is not None:
-                self._greet(worker)
+                self._take_start(worker)
             else:
                 yield from self._collect(worker)
         now = time.monotonic()
         for worker in list(self._workers):
             if worker.ready is None and worker.queue and now - worker.since > self._deadline:
-                yield from self._bury(worker, f"no result within {self._deadline:.0f} s")
+                yield from self._replace(worker, f"no result within {self._deadline:.0f} s")
         starting = [w for w in self._workers if w.ready is not None]
         if len(starting) == len(self._workers) and all(
             now - w.since > self._deadline for w in starting
@@ -208,7 +208,7 @@ class Pool(Generic[T]):
                 reference = worker.handle.work.remote(self._message(batch))
                 worker.queue.append((reference, batch))
 
-    def _greet(self, worker: _Worker[T]) -> None:
+    def _take_start(self, worker: _Worker[T]) -> None:
         """A replaced actor has started, or not; its place is given up after several failures."""
         import ray
         from ray.exceptions import RayError
@@ -238,12 +238,12 @@ class Pool(Generic[T]):
             result = ray.get(reference)
         except RayActorError:
             # Which of Ray's errors says so is a matter of timing, and no part of the reason.
-            yield from self._bury(worker, "its actor died")
+            yield from self._replace(worker, "its actor died")
             return
         except RayError as error:
             if any(sign in str(error) for sign in _DEVICE_LOST):
                 # The device's context is lost with it: every later batch there would fail too.
-                yield from self._bury(worker, reason_of(error))
+                yield from self._replace(worker, reason_of(error))
                 return
             worker.queue.popleft()
             worker.since = time.monotonic()
@@ -253,7 +253,7 @@ class Pool(Generic[T]):
         worker.since = time.monotonic()
         yield Done(batch.tag, batch.items, result)
 
-    def _bury(self, worker: _Worker[T], reason: str) -> Iterator[Done[T]]:
+    def _replace(self, worker: _Worker[T], reason: str) -> Iterator[Done[T]]:
         """Replaces a dead or stuck actor; only the batch it was at is under suspicion."""
         import ray
 

@@ -44,11 +44,11 @@ def load_dataset(job: Job) -> Dataset:
 def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
     """Writes what the run is: its job, and which cell each ledger key belongs to."""
     before = read_manifest(folder)
-    known = {cell.heard_key for cell in before.cells} if before else set()
-    spoken = {cell.speech_key for cell in before.cells} if before else set()
+    known = {cell.transcript_key for cell in before.cells} if before else set()
+    generated = {cell.speech_key for cell in before.cells} if before else set()
     for cell in cells:
-        if known and cell.heard_key not in known:
-            same = "; its speech is there already" if cell.speech_key in spoken else ""
+        if known and cell.transcript_key not in known:
+            same = "; its speech is there already" if cell.speech_key in generated else ""
             print(f"{cell.name}: a new cell, nothing of the old ones is mixed with it{same}")
     rows = [
         ManifestCell(
@@ -56,9 +56,9 @@ def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
             system=cell.label,
             prompt=cell.prompt,
             asr=cell.asr.label if cell.asr else "",
-            hear=cell.hear,
+            part=cell.part,
             speech_key=cell.speech_key,
-            heard_key=cell.heard_key,
+            transcript_key=cell.transcript_key,
         )
         for cell in cells
     ]
@@ -141,7 +141,7 @@ def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
 
 
 def complete(ready: Prepared, runs: Path) -> None:
-    """Speaks and hears what the ledger lacks."""
+    """Generates and transcribes what the ledger lacks."""
     job, dataset, evaluation = ready.job, ready.dataset, ready.evaluation
     _remember(job, ready.cells, ready.folder)
     missing = evaluation.missing

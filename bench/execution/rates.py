@@ -27,7 +27,7 @@ def read_rates(runs: Path) -> dict[str, float]:
 
 
 def keep_rate(runs: Path, cells: Sequence[Cell], rows: int, seconds: float) -> None:
-    """Remembers what a run of one ASR took, speaking included."""
+    """Remembers what a run of one ASR took, generating included."""
     labels = {cell.asr.label for cell in cells if cell.asr is not None}
     if len(labels) != 1 or rows < 50:
         # Of a mixed run nobody knows who took how long; of a few rows most is start-up.

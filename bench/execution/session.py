@@ -139,8 +139,8 @@ class _Watch(threading.Thread):
 class Sizes:
     """How many actors of each kind, and the share of a GPU or core that each asks Ray for."""
 
-    speakers: int
-    listeners: int
+    generators: int
+    transcribers: int
     gpu: float
     cpu: float
 
@@ -153,10 +153,10 @@ def _share(actors: int, units: int) -> float:
 def sizes(spec: ClusterSpec, gpus: int, cpus: int) -> Sizes:
     """0 in the job means as the machine has; whatever is asked for, every actor can be placed.
 
-    GPUs are divided between speakers and listeners. Without any there is one speaker, and a
-    listener a core, because on CPU listening costs several times what speaking does.
+    GPUs are divided between generators and transcribers. Without any there is one generator, and a
+    transcriber a core, because on CPU transcribing costs several times what generating does.
     """
-    speakers = spec.speakers or max(1, gpus // 2)
-    listeners = spec.listeners or (max(1, gpus - speakers) if gpus else max(1, cpus))
-    gpu = _share(speakers + listeners, gpus)
-    return Sizes(speakers, listeners, gpu, 0.0 if gpus else _share(listeners, cpus))
+    generators = spec.generators or max(1, gpus // 2)
+    transcribers = spec.transcribers or (max(1, gpus - generators) if gpus else max(1, cpus))
+    gpu = _share(generators + transcribers, gpus)
+    return Sizes(generators, transcribers, gpu, 0.0 if gpus else _share(transcribers, cpus))

@@ -13,23 +13,23 @@ from bench.common.audio import SpeechError, write_wav
 from bench.common.progress import Progress
 from bench.execution.evaluation import Evaluation
 from bench.jobs.cells import Cell
-from bench.store.rows import SPOKEN_SCHEMA, Spoken, ToHear
+from bench.store.rows import GENERATED_SCHEMA, SpeechRow, ToTranscribe
 from pixvox.codec.encodec import UnitsError
 
 
 def restore(run: Evaluation, tables: Mapping[str, pl.DataFrame], report: Progress) -> int:
-    """Makes the WAV files that are missing, as the listener made them; gives how many.
+    """Makes the WAV files that are missing, as the transcriber made them; gives how many.
 
     `tables` are the cells' transcripts by cell name. Folders of a system whose label changed get
     its new name.
     """
     wanted: dict[str, tuple[Cell, set[str]]] = {}
     for cell in run.cells:
-        if cell.asr is None or cell.source is not None or cell.hear != "whole":
+        if cell.asr is None or cell.source is not None or cell.part != "whole":
             continue
         # Only what could be decoded has a length.
-        heard = tables[cell.name].filter(pl.col("seconds") > 0)["item"]
-        wanted.setdefault(cell.slug, (cell, set()))[1].update(heard)
+        transcribed = tables[cell.name].filter(pl.col("seconds") > 0)["item"]
+        wanted.setdefault(cell.slug, (cell, set()))[1].update(transcribed)
     _rename(run.speech, [cell for cell, _ in wanted.values()])
     missing = [
         (cell, lacking)
@@ -68,15 +68,16 @@ def _made(run: Evaluation, cell: Cell, lacking: set[str]) -> Iterator[str]:
     from bench.systems.voice import Voice
 
     voice = Voice()
-    for part in run.ledger.parts("spoken", cell.speech_key, SPOKEN_SCHEMA):
+    for part in run.ledger.parts("generated", cell.speech_key, GENERATED_SCHEMA):
         for fields in part.filter(pl.col("item").is_in(lacking), status="ok").iter_rows(named=True):
-            row = Spoken(**fields)
+            row = SpeechRow(**fields)
             item = run.item(row.item, cell.system)
             lacking.discard(row.item)
             try:
-                wave, rate = voice.speech(cell.system, ToHear(row, item, None))
+                wave, rate = voice.speech(cell.system, ToTranscribe(row, item, None))
             except (SpeechError, UnitsError):
-                # A file of the dataset or of a folder of wavs that has gone since it was heard.
+                # A file of the dataset or of a folder of wavs that has gone since it was
+                # transcribed.
                 continue
             write_wav(run.speech / cell.slug / f"{row.item}.wav", wave, rate)
             yield row.item
@@ -84,7 +85,7 @@ def _made(run: Evaluation, cell: Cell, lacking: set[str]) -> Iterator[str]:
 
 @contextmanager
 def _one_thread(needed: bool) -> Iterator[None]:
-    """As in the listener: sums over two threads may round otherwise."""
+    """As in the transcriber: sums over two threads may round otherwise."""
     if not needed:
         yield
         return

@@ -40,10 +40,10 @@ def _changed(before: dict[str, object], after: dict[str, object]) -> str:
         first = int(differ[0]) if differ.size else frames
         return f"{item}: first differing frame {first}"
     if before["transcript"] != after["transcript"] or before["status"] != after["status"]:
-        return f"{item}: the same units, heard otherwise"
+        return f"{item}: the same units, transcribed otherwise"
     facts = [name for name in _FACTS if before[name] != after[name]]
     if facts:
-        return f"{item}: heard the same, but other {', '.join(facts)}"
+        return f"{item}: transcribed the same, but other {', '.join(facts)}"
     return ""
 
 

@@ -72,7 +72,7 @@ def shortened(findings: Sequence[Finding]) -> list[Finding]:
     return rows
 
 
-def _heard(text: str, name: str, links: str) -> str:
+def _transcribed(text: str, name: str, links: str) -> str:
     """A transcript, and where its speech is, if it is."""
     shown = inert_markdown(text or "(nothing)")
     return f"{shown} ([listen]({links}{name}))" if name else shown
@@ -88,7 +88,7 @@ class Shown:
 
 
 def comment(findings: Sequence[Finding], items: Shown, note: str) -> str:
-    """A pull request's comment in Markdown; nothing that was heard is live in it."""
+    """A pull request's comment in Markdown; nothing that was transcribed is live in it."""
     links = items.links
     prefix = f"{quote(links.rstrip('/'), safe=':/?&=%~+,@')}/" if links else ""
     lines = [f"## pixvox gate: {overall(findings).name}", "", inert_markdown(note), ""]
@@ -101,8 +101,11 @@ def comment(findings: Sequence[Finding], items: Shown, note: str) -> str:
         lines += ["| worst items | before | now |", "|:--|:--|:--|"]
         for one, (before, now) in zip(items.worst, items.speech, strict=True):
             name = inert_markdown(f"{one.item}, {one.cell}")
-            then, heard = _heard(one.before, before, prefix), _heard(one.now, now, prefix)
-            lines.append(f"| {name} | {then} | {heard} |")
+            then, transcribed = (
+                _transcribed(one.before, before, prefix),
+                _transcribed(one.now, now, prefix),
+            )
+            lines.append(f"| {name} | {then} | {transcribed} |")
     return "\n".join(lines) + "\n"
 
 

@@ -22,7 +22,7 @@ from bench.metrics.counted import Counted, column_names
 from bench.scoring.scorer import CellScores
 from bench.scoring.signature import Signature
 from bench.store.ledger import Ledger
-from bench.store.rows import SPOKEN_SCHEMA
+from bench.store.rows import GENERATED_SCHEMA
 
 VERSION = 2
 _SCHEMA: dict[str, Any] = {
@@ -80,7 +80,7 @@ class Golden:
 def cell_id(found: CellScores) -> str:
     """What a cell is called across versions: its label and place in the grid, and no digest."""
     cell, system = found.cell, found.cell.system
-    parts = [f"{cell.label} at {cell.prompt:.0%}", *system.described(), cell.hear]
+    parts = [f"{cell.label} at {cell.prompt:.0%}", *system.described(), cell.part]
     if cell.asr is not None:
         parts.append(cell.asr.label + (f" beam {cell.asr.beam_size}" if cell.asr.beam_size else ""))
     return ", ".join(parts)
@@ -99,8 +99,8 @@ def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledge
         raise UserError(f"{job}: two cells are called {twice}; give their systems other labels")
     frames = [pl.DataFrame(schema=_SCHEMA)]
     for found in scores:
-        spoken = ledger.rows("spoken", found.cell.speech_key, SPOKEN_SCHEMA)
-        units = spoken.select("item", "units", "codebooks")
+        generated = ledger.rows("generated", found.cell.speech_key, GENERATED_SCHEMA)
+        units = generated.select("item", "units", "codebooks")
         table = found.items.select("item", "status", "transcript", "seconds", "silent", "ended")
         table = table.with_columns(
             cell=pl.lit(cell_id(found)),

@@ -98,7 +98,8 @@ def fingerprint() -> str:
 def _fresh() -> Iterator[Path]:
     """A runs' folder with nothing in it.
 
-    A cell's key does not know the code, so what an earlier version spoke must not answer for it.
+    A cell's key does not know the code, so what an earlier version generated must not answer for
+    it.
     """
     with tempfile.TemporaryDirectory(prefix="pixvox-gate-") as name:
         yield Path(name)
@@ -127,7 +128,7 @@ def _look(job: Path, runs: Path, items: int | None) -> Look:
 def accept(job: Path, folder: Path) -> int:
     """Runs the job and keeps what it gave as a new golden; nothing old is changed.
 
-    Raises UserError for a folder that is none, RunFailed where a cell spoke nothing.
+    Raises UserError for a folder that is none, RunFailed where a cell generated nothing.
     """
     if folder.is_file():
         raise UserError(f"{folder}: is a file; goldens are not replaced, name their folder")

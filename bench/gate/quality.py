@@ -134,14 +134,14 @@ def _rate(
 
 
 def _duration(cell: str, before: pl.DataFrame, after: pl.DataFrame, alarm: float) -> Finding:
-    """Mean seconds of what both runs spoke, by a paired t-test."""
-    spoken = (before["status"] == "ok") & (after["status"] == "ok")
+    """Mean seconds of what both runs generated, by a paired t-test."""
+    generated = (before["status"] == "ok") & (after["status"] == "ok")
     was, now = (
-        one.filter(spoken)["seconds"].fill_null(0.0).to_numpy().astype(np.float64)
+        one.filter(generated)["seconds"].fill_null(0.0).to_numpy().astype(np.float64)
         for one in (before, after)
     )
     if not len(was):
-        return Finding(cell, "mean duration", Verdict.PASS, "nothing spoken in both")
+        return Finding(cell, "mean duration", Verdict.PASS, "nothing generated in both")
     mean, moved = float(was.mean()), float((now - was).mean())
     verdict = Verdict.PASS
     if abs(moved) > SECONDS_OFF * mean:
@@ -174,9 +174,9 @@ def guards(cell: str, before: pl.DataFrame, after: pl.DataFrame, rule: Rule) -> 
 
 
 def _same_units(before: pl.DataFrame, after: pl.DataFrame) -> float:
-    """The share of spoken items with equal units; of rows without any, of equal transcripts."""
-    spoken = (before["status"] == "ok") & (after["status"] == "ok")
-    before, after = before.filter(spoken), after.filter(spoken)
+    """The share of generated items with equal units; of rows without any, of equal transcripts."""
+    generated = (before["status"] == "ok") & (after["status"] == "ok")
+    before, after = before.filter(generated), after.filter(generated)
     column = "units" if before["units"].bin.size().sum() else "transcript"
     return float((before[column].eq_missing(after[column])).sum()) / max(before.height, 1)
 

@@ -52,7 +52,7 @@ def replicate(weights: str, images: int, delay: float = 0.0) -> None:
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from bench.datasets.scenes.load import load_scenes
     from bench.store.ledger import Ledger
-    from bench.store.rows import SPOKEN_SCHEMA, Spoken, frame, packed
+    from bench.store.rows import GENERATED_SCHEMA, SpeechRow, frame, packed
     from pixvox.decoding.engine import Engine, Request
     from pixvox.decoding.sampling import Decoding
     from pixvox.digests import digest
@@ -98,11 +98,11 @@ def replicate(weights: str, images: int, delay: float = 0.0) -> None:
     for _ in sys.stdin:
         tell(once()[0])
     rows = [
-        Spoken(item.id, "ok", units=packed(one.units.numpy()), codebooks=one.units.shape[0])
+        SpeechRow(item.id, "ok", units=packed(one.units.numpy()), codebooks=one.units.shape[0])
         for item, one in zip(items, made, strict=True)
     ]
     with tempfile.TemporaryDirectory() as name:
-        Ledger(Path(name)).append("spoken", "replicate", frame(rows, SPOKEN_SCHEMA))
+        Ledger(Path(name)).append("generated", "replicate", frame(rows, GENERATED_SCHEMA))
         committed = sum(part.stat().st_size for part in Path(name).rglob("*.parquet"))
     tell(
         {

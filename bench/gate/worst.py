@@ -1,4 +1,4 @@
-"""The items that a version made worst, with what was heard, and its speech, before and now."""
+"""The items that a version made worst, with transcripts and speech, before and now."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -40,9 +40,11 @@ def worst_items(
         score = leading(before.scores).name
         own, now = before.each()[score], after.each()[score]
         names = both.select("item", "transcript", "transcript_now").iter_rows()
-        for was, becomes, (item, then, heard) in zip(own, now, names, strict=True):
+        for was, becomes, (item, then, transcribed) in zip(own, now, names, strict=True):
             if becomes < was:
-                fallen.append((float(becomes - was), Worst(cell, item, then or "", heard or "")))
+                fallen.append(
+                    (float(becomes - was), Worst(cell, item, then or "", transcribed or ""))
+                )
     return [one for _, one in sorted(fallen, key=lambda pair: pair[0])[:count]]
 
 
@@ -51,18 +53,18 @@ def save_speech(
 ) -> list[tuple[str, str]]:
     """Writes the items' speech below `out`; the two names of every item, "" where there is none.
 
-    What a run spoke lies in its folder; what the golden's version spoke is decoded from the units
-    that it keeps.
+    What a run generated lies in its folder; what the golden's version generated is decoded from the
+    units that it keeps.
     """
     names = []
     (out / "audio").mkdir(parents=True, exist_ok=True)
     for number, one in enumerate(worst, 1):
         before, now = (f"audio/{number}-{when}.wav" for when in ("before", "now"))
-        spoken = run / "speech" / cells[one.cell].slug / f"{one.item}.wav"
-        if spoken.exists():
-            shutil.copyfile(spoken, out / now)
+        generated = run / "speech" / cells[one.cell].slug / f"{one.item}.wav"
+        if generated.exists():
+            shutil.copyfile(generated, out / now)
         kept = _decoded(golden, one, cells[one.cell], out / before)
-        names.append((before if kept else "", now if spoken.exists() else ""))
+        names.append((before if kept else "", now if generated.exists() else ""))
     return names
 
 
@@ -71,15 +73,15 @@ def _decoded(golden: Golden, one: Worst, cell: Cell, path: Path) -> bool:
     import soundfile
 
     from bench.datasets.base import Item
-    from bench.store.rows import Spoken, ToHear
+    from bench.store.rows import SpeechRow, ToTranscribe
     from bench.systems.voice import Voice
 
     row = golden.cell(one.cell, [one.item]).row(0, named=True)
     # Another codec would make other sounds of the same units.
     if not row["units"] or golden.signatures[one.cell].codec != cell.codec:
         return False
-    spoken = Spoken(one.item, "ok", units=row["units"], codebooks=row["codebooks"])
-    entry = ToHear(spoken, Item(one.item, Path(), ()), None)
+    generated = SpeechRow(one.item, "ok", units=row["units"], codebooks=row["codebooks"])
+    entry = ToTranscribe(generated, Item(one.item, Path(), ()), None)
     wave, rate = Voice().speech(cell.system, entry)
     soundfile.write(path, wave, rate)
     return True

@@ -1,7 +1,7 @@
 """Cells: the units of evaluation, each named by the hash of all that its result depends on.
 
-Stage keys nest. What was spoken does not depend on who listens, so another ASR re-uses the
-speech; what was heard does not depend on the metric.
+Stage keys nest. What was generated does not depend on who transcribes, so another ASR re-uses the
+speech; what was transcribed does not depend on the metric.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from bench.systems.base import System, Variant
 
 @dataclass(frozen=True)
 class Cell:
-    """One system at one point of the grid, heard by one ASR (None: a text, heard by nobody).
+    """One system at one point of the grid, transcribed by one ASR (None: it is a text).
 
-    `hear` is `continuation` where only what follows the prompt is listened to. `weights` and
+    `part` is `continuation` where only what follows the prompt is transcribed. `weights` and
     `codec` are digests, empty where there are none. With a `source`, the cell's transcripts are
     that cell's of other images, and nothing of its own is generated or kept.
     """
@@ -27,9 +27,9 @@ class Cell:
     pattern: str
     prompt: float
     asr: AsrSpec | None
-    hear: str
+    part: str
     speech_key: str
-    heard_key: str
+    transcript_key: str
     weights: str = ""
     codec: str = ""
     source: "Cell | None" = None
@@ -44,8 +44,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The cell's own name: that of its speech, and who heard it."""
-        return f"{self.slug}-{self.heard_key[:8]}"
+        """The cell's own name: that of its speech, and who transcribed it."""
+        return f"{self.slug}-{self.transcript_key[:8]}"
 
     @property
     def seed(self) -> int | None:
@@ -55,12 +55,12 @@ class Cell:
 
     @property
     def variant(self) -> Variant:
-        """How the system is to speak for this cell."""
+        """How the system is to generate for this cell."""
         return Variant(self.speech_key, self.prompt, self.system)
 
     @property
-    def speaker(self) -> System:
-        """What one speaker has to hold: the same for all variants that share its weights."""
+    def generator(self) -> System:
+        """What one generator has to hold: the same for all variants that share its weights."""
         return self.system.shared()
 
 

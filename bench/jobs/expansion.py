@@ -17,7 +17,7 @@ from pixvox.decoding.engine import PROTOCOL
 from pixvox.digests import WeightsError
 
 SPEECH_PROTOCOL = 2
-"""Raised when a change makes the same system speak differently (prompt cut, resampling, …)."""
+"""Raised when a change makes the same system generate differently (prompt cut, resampling, …)."""
 
 
 def content_of(system: System, lookup: Lookup) -> Content:
@@ -78,7 +78,7 @@ def expand(
     cells: list[Cell] = []
     for one in _speeches(job, dataset):
         system, prompt, speech_key, content = one.system, one.prompt, one.key, one.content
-        if not system.spoken:
+        if not system.has_speech:
             key = key_of({"text": speech_key})
             cells.append(Cell(system.label, system, "", 0.0, None, "whole", speech_key, key))
             continue
@@ -86,12 +86,12 @@ def expand(
         for asr, facts in asrs:
             if any(matches(point, system, asr.label) for point in job.grid.exclude):
                 continue
-            for hear in job.hear if completes else ("whole",):
+            for part in job.score if completes else ("whole",):
                 stands_on = {"speech": speech_key} | dict(facts)
-                if hear != "whole":
-                    stands_on["hear"] = hear
+                if part != "whole":
+                    stands_on["part"] = part
                 keys = (speech_key, key_of(stands_on))
-                made = (system.label, system, content.pattern, prompt, asr, hear, *keys)
+                made = (system.label, system, content.pattern, prompt, asr, part, *keys)
                 cells.append(Cell(*made, content.weights, content.codec))
     if not cells:
         raise UserError(f"{job.name}: the grid leaves no cell; exclude less")
@@ -107,7 +107,7 @@ def expand(
 def _source(cell: Cell, named: str | None, cells: Sequence[Cell], recorded: bool) -> Cell | None:
     """Whose transcripts a cell borrows: of the same ASR, without a prompt."""
     for other in cells:
-        alike = other.asr == cell.asr and not other.prompt and other.hear == "whole"
+        alike = other.asr == cell.asr and not other.prompt and other.part == "whole"
         if other.system.borrows(recorded) or not alike:
             continue
         if other.label == named or (named is None and other.system.role == Role.SYSTEM):
@@ -125,14 +125,14 @@ def _of_another(cell: Cell, borrowing: Borrowing, cells: Sequence[Cell], recorde
             f"systems: {cell.label}: there is {why} without a prompt whose transcripts could be "
             "shuffled; add one to the job, or remove this floor"
         )
-    speech, heard = (
+    speech, transcribed = (
         key_of({"shuffled": key, "seed": borrowing.seed})
-        for key in (source.speech_key, source.heard_key)
+        for key in (source.speech_key, source.transcript_key)
     )
     return replace(
         cell,
         speech_key=speech,
-        heard_key=heard,
+        transcript_key=transcribed,
         weights=source.weights,
         codec=source.codec,
         source=source,

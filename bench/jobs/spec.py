@@ -1,6 +1,6 @@
 """What a job file may say, and how it becomes cells.
 
-A job names a dataset, the systems to evaluate on it, who listens, and how it is scored.
+A job names a dataset, the systems to evaluate on it, who transcribes, and how it is scored.
 """
 
 from typing import Annotated, Any, Literal
@@ -82,8 +82,8 @@ class ClusterSpec(Strict):
     """How many actors of each kind (0: as the machine has), and how long a batch may take."""
 
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    speakers: Actors = 0
-    listeners: Actors = 0
+    generators: Actors = 0
+    transcribers: Actors = 0
     deadline_seconds: Annotated[
         int, Field(ge=1, le=86_400, description="a batch that takes a day will not end")
     ] = 900
@@ -92,8 +92,8 @@ class ClusterSpec(Strict):
 class Job(Strict):
     """One evaluation.
 
-    `hear` says what is listened to where there is a prompt: the whole speech, or what follows
-    the prompt, or both, as cells of their own.
+    `score` says what is transcribed and scored where there is a prompt: the whole speech, or what
+    follows the prompt, or both, as cells of their own.
     """
 
     name: JobName
@@ -106,7 +106,7 @@ class Job(Strict):
         | Annotated[tuple[AsrSpec, ...], Field(min_length=1), Tag("several")],
         Discriminator(_how_many),
     ] = AsrSpec()
-    hear: Annotated[
+    score: Annotated[
         tuple[Literal["whole", "continuation"], ...], Field(min_length=1, max_length=2)
     ] = ("whole",)
     scoring: ScoringSpec = ScoringSpec()
@@ -115,26 +115,26 @@ class Job(Strict):
 
     @property
     def asrs(self) -> tuple[AsrSpec, ...]:
-        """All who listen; the first is the job's own, the others show what depends on it."""
+        """All who transcribe; the first is the job's own, the others show what depends on it."""
         return self.asr if isinstance(self.asr, tuple) else (self.asr,)
 
     @model_validator(mode="after")
     def _known_names(self) -> "Job":
         labels = [system.label for system in self.systems]
-        heard = [asr.label for asr in self.asrs]
+        transcribed = [asr.label for asr in self.asrs]
         for point in (*self.grid.include, *self.grid.exclude):
             if point.system is not None and point.system not in labels:
                 near = did_you_mean(point.system, labels)
                 raise keys_error({"grid": f"there is no system {shown(point.system)}; {near}"})
-            if point.asr is not None and point.asr not in heard:
-                near = did_you_mean(point.asr, heard)
+            if point.asr is not None and point.asr not in transcribed:
+                near = did_you_mean(point.asr, transcribed)
                 raise keys_error({"grid": f"there is no ASR {shown(point.asr)}; {near}"})
         return self
 
     @model_validator(mode="after")
     def _bounded(self) -> "Job":
         variants = sum(count(system, self.grid) for system in self.systems)
-        cells = variants * len(self.asrs) * len(self.hear)
+        cells = variants * len(self.asrs) * len(self.score)
         if cells > MAX_CELLS:
             reason = (
                 f"makes {cells:,} cells, and a job has at most {MAX_CELLS:,}; name fewer values"

@@ -2,7 +2,7 @@
 
 The same items alone, backwards and in other company must give the same units, bit for bit.
 Another number of slots rounds differently: how many items it changes is measured, and what
-that does to the scores (units are decoded, heard and scored as in a run).
+that does to the scores (units are decoded, transcribed and scored as in a run).
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
     none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
     requests = [Request(item.id, number, none) for number, item in enumerate(items)]
 
-    def speak(slots: int, groups: list[list[Request]]) -> dict[str, Generation]:
+    def generate(slots: int, groups: list[list[Request]]) -> dict[str, Generation]:
         try:
             decoding = Decoding(temperature=plan.temperature, max_seconds=plan.seconds, slots=slots)
             engine = Engine(model, decoding)
@@ -67,7 +67,7 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
             raise UserError(str(error)) from error
         return {made.item: made for group in groups for made in engine.generate(states, group)}
 
-    whole = speak(plan.slots, [requests])
+    whole = generate(plan.slots, [requests])
     companies = {
         "backwards": [requests[::-1]],
         "in groups of 7": [requests[i : i + 7] for i in range(0, len(requests), 7)],
@@ -78,12 +78,12 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
     company: dict[str, int] = {}
     for name, groups in companies.items():
         report("invariance", len(company), total)
-        company[name] = _changed(whole, speak(plan.slots, groups))
+        company[name] = _changed(whole, generate(plan.slots, groups))
     slots: dict[str, dict[str, Any]] = {}
     speeches = {str(plan.slots): whole}
     for number in counts:
         report("invariance", len(company) + len(slots), total)
-        other = speak(number, [requests])
+        other = generate(number, [requests])
         speeches[str(number)] = other
         slots[str(number)] = {"changed": _changed(whole, other)}
     report("invariance", total, total)
@@ -101,24 +101,24 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
 
 
 def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str, float]:
-    """BLEU-4 and CIDEr of what Whisper hears of the speeches."""
+    """BLEU-4 and CIDEr of what Whisper transcribes of the speeches."""
     from bench.asr.base import SAMPLE_RATE
-    from bench.asr.whisper import WhisperListener, locate
+    from bench.asr.whisper import WhisperTranscriber, locate
     from bench.common.audio import resample
     from bench.metrics.counted import joined
     from bench.metrics.tokens import tokenise
     from pixvox.codec.encodec import Codec
 
     codec = Codec.load(model.config.codec, model.config.bandwidth)
-    listener = WhisperListener(locate("tiny.en"), "cpu", None)
-    # A speech of no frames is silence, and heard as nothing.
+    transcriber = WhisperTranscriber(locate("tiny.en"), "cpu", None)
+    # A speech of no frames is silence, and transcribed as nothing.
     names = [name for name in made if made[name].units.shape[1]]
     texts = dict.fromkeys(made, "")
     for start in range(0, len(names), 8):
         group = names[start : start + 8]
         waves = [_speech(codec, made[name].units, resample, SAMPLE_RATE) for name in group]
-        for name, heard in zip(group, listener.hear(waves), strict=True):
-            texts[name] = heard.transcript
+        for name, transcribed in zip(group, transcriber.transcribe(waves), strict=True):
+            texts[name] = transcribed.transcript
     hypotheses = dict(zip(texts, tokenise(list(texts.values())), strict=True))
     wanted = {name: data.references[name] for name in texts}
     references = {name: tokenise(list(captions)) for name, captions in wanted.items()}

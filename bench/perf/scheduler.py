@@ -23,8 +23,8 @@ _PAGE = resource.getpagesize()
 class Figure:
     """A run of stub items.
 
-    `ms_per_item` leaves out what Ray needs to start and end. `first_mb` is the driver's memory
-    once a tenth of the items is heard, `last_mb` with the last one, `peak_mb` the most that it
+    `ms_per_item` leaves out what Ray needs to start and end. `first_mb` is the driver's memory once
+    a tenth of the items is transcribed, `last_mb` with the last one, `peak_mb` the most that it
     ever had, once all rows had been read for scoring.
     """
 
@@ -52,7 +52,7 @@ def one(items: int) -> Figure:
 
     def report(what: str, done: int, total: int) -> None:
         nonlocal first, last
-        if what != "listening":
+        if what != "transcribing":
             return
         marks.setdefault("begun", time.monotonic())
         if not first and 10 * done >= total:
@@ -61,15 +61,15 @@ def one(items: int) -> Figure:
             marks["done"], last = time.monotonic(), _resident()
 
     with tempfile.TemporaryDirectory(prefix="pixvox-scheduler-") as name:
-        cluster: dict[str, object] = {"speakers": 1, "listeners": 2}
+        cluster: dict[str, object] = {"generators": 1, "transcribers": 2}
         run = stub_run(
             Path(name), stub_dataset(items, 0), prompts=(0.0,), slots=SLOTS, cluster=cluster
         )
         started = time.monotonic()
         make_whole(run, {AsrSpec(): Path("none")}, report, ACTORS)
         seconds = time.monotonic() - started
-        heard = run.transcripts(run.cells[0])
-        if heard["status"].to_list() != ["ok"] * items:
+        transcribed = run.transcripts(run.cells[0])
+        if transcribed["status"].to_list() != ["ok"] * items:
             raise RunFailed(f"{items} items: some are missing")
         parts = sum(1 for _ in Path(name).rglob("part-*.parquet"))
     per_item = 1000 * (marks["done"] - marks["begun"]) / items

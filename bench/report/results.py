@@ -58,10 +58,10 @@ def _summary(job: Job, protocol: Protocol, scores: Sequence[CellScores]) -> dict
                 "role": s.cell.system.role,
                 "pattern": s.cell.pattern,
                 "prompt": s.cell.prompt,
-                "hear": s.cell.hear,
+                "part": s.cell.part,
                 "asr": s.cell.asr.label if s.cell.asr else "",
                 "cell": s.cell.name,
-                "heard_key": s.cell.heard_key,
+                "transcript_key": s.cell.transcript_key,
                 "scores": {name: asdict(found) for name, found in s.scores.items()},
                 "n": s.n,
                 "failed": s.failed,
@@ -134,8 +134,8 @@ def write_report(
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     replicates, asr = job.scoring.replicates, job.asrs[0].label
-    heard = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
-    rows = pooled(heard, replicates, job.scoring.confidence, job.scoring.seed)
+    transcribed = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
+    rows = pooled(transcribed, replicates, job.scoring.confidence, job.scoring.seed)
     shown: list[_Shown] = []
     for table in job.tables:
         frame = comparison(rows, table, protocol, asr, job.name, replicates)
@@ -158,7 +158,7 @@ def write_report(
     write_bytes(folder / "scores.parquet", parquet(everything))
     if len(job.asrs) > 1 or others:
         own = (asr, job.scoring.normalisers[0])
-        title = f"What depends on the listener: beside {own[0]}, normaliser {own[1]}"
+        title = f"What depends on the ASR: beside {own[0]}, normaliser {own[1]}"
         found = sensitivity(everything, *own)
         some = found.filter(pl.col("kept") == ALWAYS).drop("kept")
         shown.append(_small(some, title))

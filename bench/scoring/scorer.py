@@ -126,7 +126,7 @@ class Scorer:
         tokens = self.tokens([text or "" for text in table["transcript"].to_list()])
         captions = dict(table.select("item", "caption").iter_rows())
         # A caption beside itself would say nothing.
-        others = self.spec.references == "others" or not cell.system.spoken
+        others = self.spec.references == "others" or not cell.system.has_speech
         references = self.without(captions) if others else self.references
         hypotheses = dict(zip(names, tokens, strict=True))
         counted = self.counted(hypotheses, references)

@@ -63,7 +63,7 @@ class Signature:
     metrics: Annotated[str, _decides("another metric version")]
     idf: Annotated[str, _decides("other document frequencies")]
     asr: Annotated[str, _nearly("another ASR")]
-    hear: Annotated[str, _decides("another part of the speech was transcribed")]
+    part: Annotated[str, _decides("another part of the speech was transcribed")]
     codec: Annotated[str, _compared("another codec")]
     weights: Annotated[str, _compared("other weights")]
     seeds: Annotated[str, _compared("other seeds")]
@@ -135,7 +135,7 @@ def signature(
         metrics=metrics_text(scoring.metrics),
         idf=idf,
         asr=asr_text(cell, asr),
-        hear=cell.hear,
+        part=cell.part,
         codec=cell.codec,
         weights=cell.weights,
         seeds="" if cell.seed is None else str(cell.seed),

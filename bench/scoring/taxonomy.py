@@ -11,9 +11,9 @@ LOOP = re.compile(r"\b(\w+(?: \w+){0,4})(?: \1\b){2,}")
 LOOP_COMPRESSION = 2.4
 """Whisper's own bound for text that repeats itself (Radford et al. 2022, section 4.5)."""
 NO_SPEECH, NO_SPEECH_LOGPROB = 0.6, -1.0
-"""Whisper's own gate for words heard where nobody speaks (the same section)."""
+"""Whisper's own gate for words transcribed where nobody speaks (the same section)."""
 WORDS_A_SECOND = 6.0
-"""More words than anybody says in a second: a tail that was heard and not spoken."""
+"""More words than anybody says in a second: a tail that was transcribed and not said."""
 TRUNCATED = 0.5
 """A speech that has less than this share of its shortest reference's words was cut off."""
 
@@ -39,7 +39,7 @@ def kinds(table: pl.DataFrame, shortest: pl.Series) -> pl.DataFrame:
     """
     text = pl.Series([_words(t or "") for t in table["transcript"]], dtype=pl.String)
     count = pl.Series([len(t.split()) for t in text], dtype=pl.Int64)
-    heard = table["status"] == "ok"
+    transcribed = table["status"] == "ok"
     loops = pl.Series([bool(LOOP.search(t)) for t in text], dtype=pl.Boolean)
     compressed = (table["compression_ratio"].fill_nan(0) > LOOP_COMPRESSION).fill_null(False)
     gated = (table["no_speech_prob"].fill_nan(0) > NO_SPEECH) & (
@@ -47,17 +47,17 @@ def kinds(table: pl.DataFrame, shortest: pl.Series) -> pl.DataFrame:
     )
     silent = table["peak"] < SILENT_PEAK
     crowded = count > WORDS_A_SECOND * table["seconds"]
-    spoken = table["seconds"] > 0
+    generated = table["seconds"] > 0
     ended = table["ended"].fill_null(True)
     return pl.DataFrame(
         {
-            "failed": ~heard,
-            "silent": heard & spoken & silent,
-            "no end of speech": heard & ~ended,
-            "empty transcript": heard & (count == 0),
-            "looping": heard & (loops | compressed),
-            "hallucinated": heard & spoken & (count > 0) & (gated | silent | crowded),
-            "truncated": heard & ended & (count > 0) & (count < TRUNCATED * shortest),
+            "failed": ~transcribed,
+            "silent": transcribed & generated & silent,
+            "no end of speech": transcribed & ~ended,
+            "empty transcript": transcribed & (count == 0),
+            "looping": transcribed & (loops | compressed),
+            "hallucinated": transcribed & generated & (count > 0) & (gated | silent | crowded),
+            "truncated": transcribed & ended & (count > 0) & (count < TRUNCATED * shortest),
         }
     )
 

@@ -2,7 +2,7 @@
 
 A golden of one system with several seeds holds independent runs of the same system on the same
 images: any two are as good as each other. Regressions are put into copies: where words are lost
-the transcripts are scored anew.
+the transcripts are scored again.
 """
 
 import re

@@ -1,7 +1,7 @@
 """A run of which only the models are stubs: the ledger, the scheduler and Ray are the real ones.
 
-What the stubs speak and hear is a function of the item, so that a lost, doubled or mixed row
-shows. `pixvox chaos` kills such runs, `pixvox perf scheduler` measures them.
+What the stubs generate and transcribe is a function of the item, so that a lost, doubled or mixed
+row shows. `pixvox chaos` kills such runs, `pixvox perf scheduler` measures them.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from bench.execution.evaluation import Evaluation
 from bench.jobs.cells import Cell
 from bench.jobs.spec import Job
 from bench.store.ledger import Ledger
-from bench.store.rows import HeardRow, Spoken
+from bench.store.rows import SpeechRow, TranscriptRow
 from bench.systems.base import Asked, Made
 from bench.systems.pixvox import DecodingSpec, PixVoxSystem
 
@@ -37,8 +37,8 @@ def words(*parts: object) -> str:
     return " ".join(_WORDS[byte % len(_WORDS)] for byte in _digest(*parts)[:8])
 
 
-class StubSpeaker:
-    """Speaks units that are a function of item and prompt share."""
+class StubGenerator:
+    """Generates units that are a function of item and prompt share."""
 
     def __init__(self, system: PixVoxSystem, threads: int) -> None:
         self.pause = float(os.environ.get(PAUSE, "0"))
@@ -47,28 +47,28 @@ class StubSpeaker:
         """One row for every item and variant."""
         time.sleep(self.pause)
         return [
-            (v.key, Spoken(item.id, "ok", units=_digest(item.id, v.prompt), codebooks=4))
+            (v.key, SpeechRow(item.id, "ok", units=_digest(item.id, v.prompt), codebooks=4))
             for item, variants in asked
             for v in variants
         ]
 
 
-class StubListener:
-    """Hears words that are a function of the units."""
+class StubTranscriber:
+    """Transcribes words that are a function of the units."""
 
     def __init__(self, spec: object, checkpoint: str, threads: int) -> None:
         self.pause = float(os.environ.get(PAUSE, "0"))
 
-    def work(self, work: tuple[object, str, Sequence[Any]]) -> list[HeardRow]:
+    def work(self, work: tuple[object, str, Sequence[Any]]) -> list[TranscriptRow]:
         """One row for every row given."""
         time.sleep(self.pause)
         return [
-            HeardRow(e.row.item, "ok", transcript=words(e.row.item, e.row.units.hex()))
+            TranscriptRow(e.row.item, "ok", transcript=words(e.row.item, e.row.units.hex()))
             for e in work[2]
         ]
 
 
-ACTORS = Actors(StubSpeaker, StubListener)
+ACTORS = Actors(StubGenerator, StubTranscriber)
 
 
 def stub_dataset(items: int, captions: int = 2) -> Dataset:

@@ -23,7 +23,7 @@ from bench.common.atomic import parquet, write_bytes
 from bench.common.errors import UserError
 from bench.common.lock import Lock, locked
 
-STAGES = ("spoken", "heard")
+STAGES = ("generated", "transcribed")
 PART = re.compile(r"part-([0-9a-f]{32})\.parquet")
 _BELONGS = "pixvox.part"
 """What a part's own metadata call its stage and key."""
@@ -138,7 +138,7 @@ class Ledger:
                 small = []
         return final(pl.concat([*joined, *small]))
 
-    def settled(self, stage: str, key: str, schema: dict[str, Any]) -> Iterator[str]:
+    def final(self, stage: str, key: str, schema: dict[str, Any]) -> Iterator[str]:
         """Items whose row is final: done, or failed by a fault of their own."""
         for part in self.parts(stage, key, schema):
             yield from part.filter(pl.col("cause") != "machine")["item"]

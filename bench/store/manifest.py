@@ -22,9 +22,9 @@ class ManifestCell(Strict):
     system: str
     prompt: float
     asr: str
-    hear: str
+    part: str
     speech_key: str
-    heard_key: str
+    transcript_key: str
 
 
 class Manifest(Strict):
@@ -37,7 +37,7 @@ class Manifest(Strict):
     @property
     def keys(self) -> set[str]:
         """All keys of the ledger that the run needs."""
-        return {key for cell in self.cells for key in (cell.speech_key, cell.heard_key)}
+        return {key for cell in self.cells for key in (cell.speech_key, cell.transcript_key)}
 
 
 def _digest(job: dict[str, Any], cells: Sequence[ManifestCell]) -> str:

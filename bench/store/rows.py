@@ -10,7 +10,7 @@ import polars as pl
 from bench.common.text import as_reason
 from bench.datasets.base import Item
 
-SPOKEN_SCHEMA: dict[str, Any] = {
+GENERATED_SCHEMA: dict[str, Any] = {
     "item": pl.String,
     "status": pl.String,
     "reason": pl.String,
@@ -24,7 +24,7 @@ SPOKEN_SCHEMA: dict[str, Any] = {
     "ended": pl.Boolean,
     "device": pl.String,
 }
-HEARD_SCHEMA: dict[str, Any] = {
+TRANSCRIBED_SCHEMA: dict[str, Any] = {
     "item": pl.String,
     "status": pl.String,
     "reason": pl.String,
@@ -40,7 +40,7 @@ HEARD_SCHEMA: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Spoken:
+class SpeechRow:
     """What a system made of one item.
 
     `units` are int16 `[K, N]` in C order; empty where there is `audio` (FLAC), a `file` below the
@@ -64,7 +64,7 @@ class Spoken:
     device: str = ""
 
     @property
-    def settled(self) -> bool:
+    def final(self) -> bool:
         """Whether another run would leave the row as it is."""
         return self.cause != "machine"
 
@@ -75,8 +75,8 @@ class Spoken:
 
 
 @dataclass(frozen=True)
-class HeardRow:
-    """What the listener made of one item's speech, `seconds` long, its loudest sample `peak`.
+class TranscriptRow:
+    """What the transcriber made of one item's speech, `seconds` long, its loudest sample `peak`.
 
     What an ASR does not know of itself is NaN.
     """
@@ -95,10 +95,10 @@ class HeardRow:
 
 
 @dataclass(frozen=True)
-class ToHear:
-    """One row to listen to, whose item it is, and where its speech is kept, if it is."""
+class ToTranscribe:
+    """One row to transcribe, whose item it is, and where its speech is kept, if it is."""
 
-    row: Spoken
+    row: SpeechRow
     item: Item
     keep: Path | None
 
@@ -108,7 +108,7 @@ def packed(units: "np.ndarray[Any, Any]") -> bytes:
     return np.ascontiguousarray(units, dtype=np.int16).tobytes()
 
 
-def frame(rows: "list[Spoken] | list[HeardRow]", schema: dict[str, Any]) -> pl.DataFrame:
+def frame(rows: "list[SpeechRow] | list[TranscriptRow]", schema: dict[str, Any]) -> pl.DataFrame:
     """Rows as a Polars frame of the ledger's schema; here every reason becomes one of ours."""
     made = [asdict(row) | {"reason": as_reason(row.reason)} for row in rows]
     return pl.DataFrame(made, schema=schema)

@@ -17,7 +17,7 @@ from bench.common.bounds import Label
 from bench.common.errors import UserError
 from bench.common.yamlfile import Strict
 from bench.datasets.base import Dataset, Item
-from bench.store.rows import Spoken, ToHear
+from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.borrowing import Borrowing
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Variant:
 Asked = Sequence[tuple[Item, tuple[Variant, ...]]]
 """Items, each with the variants that are wanted of it."""
 
-Made = list[tuple[str, Spoken]]
+Made = list[tuple[str, SpeechRow]]
 """Rows with their variant's key, in the order asked."""
 
 
@@ -99,7 +99,8 @@ class Generator(Protocol):
 class System(Strict, ABC):
     """One kind of system; fields are what a job says of it.
 
-    `role` is what it is in a table. `spoken` is False for a text, which nobody has to transcribe.
+    `role` is what it is in a table. `has_speech` is False for a text, which no ASR
+    transcribes.
     `says_caption` marks speech whose words are a caption's, so that word errors can be counted;
     `continues` speech that goes on where a prompt ends. `needs_images` marks what looks at
     pictures. `loss` is set for a ceiling: what is lost up to it, and not yet in the one before.
@@ -109,7 +110,7 @@ class System(Strict, ABC):
     label: Label
 
     role: ClassVar[Role] = Role.SYSTEM
-    spoken: ClassVar[bool] = True
+    has_speech: ClassVar[bool] = True
     says_caption: ClassVar[bool] = False
     continues: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
@@ -167,7 +168,7 @@ class System(Strict, ABC):
         """The codec that decodes its units and the bandwidth in kbps; None where it has none."""
         return None
 
-    def sound(self, entry: ToHear) -> tuple[Wave, int]:
+    def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
         """Speech `[T]` and its rate in Hz of a row that holds none itself; raises SpeechError."""
         number = getattr(self, "caption", entry.row.caption)
         return read_speech(speech_file(entry.item, number), RATE), RATE
@@ -177,7 +178,7 @@ class System(Strict, ABC):
         return None
 
     def transcript(self, item: Item) -> str:
-        """Of what is not spoken: its text; raises SpeechError where there is none."""
+        """Of what is a text: that text; raises SpeechError where there is none."""
         raise SpeechError(f"{item.id}: has no text")
 
     def borrows(self, recorded: bool) -> Borrowing | None:
@@ -209,18 +210,18 @@ class EachItem(ABC):
     caption = -1
 
     @abstractmethod
-    def one(self, item: Item, variant: Variant) -> Spoken:
+    def one(self, item: Item, variant: Variant) -> SpeechRow:
         """One row; raises SpeechError where there is no speech to be had."""
 
     def generate(self, asked: Asked) -> Made:
         """See Generator."""
         return [(v.key, self._row(item, v)) for item, variants in asked for v in variants]
 
-    def _row(self, item: Item, variant: Variant) -> Spoken:
+    def _row(self, item: Item, variant: Variant) -> SpeechRow:
         try:
             return self.one(item, variant)
         except SpeechError as error:
-            return Spoken(item.id, "failed", str(error), caption=self.caption)
+            return SpeechRow(item.id, "failed", str(error), caption=self.caption)
 
 
 def speech_file(item: Item, number: int) -> Path:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bench.common.audio import Wave
 from bench.common.bounds import Label, Seed, SpeechSeconds
-from bench.store.rows import ToHear
+from bench.store.rows import ToTranscribe
 from bench.systems.base import RATE, Generator, Role, System
 from bench.systems.silence import EmptyGenerator
 
@@ -30,7 +30,7 @@ class NoiseSystem(System):
         """See System."""
         return EmptyGenerator()
 
-    def sound(self, entry: ToHear) -> tuple[Wave, int]:
+    def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
         """See System; the item's own noise, by Philox."""
         digest = hashlib.sha256(f"{self.seed}\0{entry.row.item}".encode()).digest()
         key = int.from_bytes(digest[:16], "little")

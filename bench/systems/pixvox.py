@@ -21,7 +21,7 @@ from bench.common.errors import UserError
 from bench.common.validation import keys_error
 from bench.common.yamlfile import Strict, WeightsName
 from bench.datasets.base import Item
-from bench.store.rows import Spoken, packed
+from bench.store.rows import SpeechRow, packed
 from bench.systems.base import Asked, Content, Generator, Lookup, Made, System, Variant
 from bench.systems.resynthesis import prompt_units
 
@@ -260,19 +260,21 @@ class PixVoxGenerator:
 
         images: list[Tensor] = []
         wanted: dict[DecodingSpec, list[tuple[Request, Variant]]] = {}
-        done: dict[tuple[str, str], Spoken] = {}
+        done: dict[tuple[str, str], SpeechRow] = {}
         size = self.model.config.vision_config.image_size
         for item, variants in asked:
             try:
                 images.append(load_image(item.image, size))
             except ImageError as error:
-                done |= {(item.id, v.key): Spoken(item.id, "failed", str(error)) for v in variants}
+                done |= {
+                    (item.id, v.key): SpeechRow(item.id, "failed", str(error)) for v in variants
+                }
                 continue
             for variant in variants:
                 try:
                     prompt = self._prompt(item, variant)
                 except SpeechError as error:
-                    done[item.id, variant.key] = Spoken(item.id, "failed", str(error))
+                    done[item.id, variant.key] = SpeechRow(item.id, "failed", str(error))
                     continue
                 decoding = _decoding(variant)
                 request = Request(item.id, len(images) - 1, prompt, decoding.seed)
@@ -287,12 +289,12 @@ class PixVoxGenerator:
                 done[request.item, variant.key] = row
         return [(v.key, done[item.id, v.key]) for item, variants in asked for v in variants]
 
-    def _row(self, request: "Request", variant: Variant, units: "Tensor", ended: bool) -> Spoken:
+    def _row(self, request: "Request", variant: Variant, units: "Tensor", ended: bool) -> SpeechRow:
         caption = self.spec.prompt_caption if variant.prompt > 0 else -1
         if units.shape[1] == 0:
-            reason = "the model ended before it spoke"
-            return Spoken(request.item, "failed", reason, caption=caption)
-        return Spoken(
+            reason = "the model ended before it generated anything"
+            return SpeechRow(request.item, "failed", reason, caption=caption)
+        return SpeechRow(
             request.item,
             "ok",
             units=packed(units.cpu().numpy()),

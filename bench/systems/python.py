@@ -2,9 +2,9 @@
 
     class Mine:
         def __init__(self, device: str, **options): ...
-        def speak(self, image: pathlib.Path, item: str) -> tuple[numpy.ndarray, int]: ...
+        def generate(self, image: pathlib.Path, item: str) -> tuple[numpy.ndarray, int]: ...
 
-`speak` gives mono samples `[T]` in -1..1 and their rate in Hz. What it raises fails that item.
+`generate` gives mono samples `[T]` in -1..1 and their rate in Hz. What it raises fails that item.
 """
 
 import io
@@ -19,7 +19,7 @@ from bench.common.entries import Entry, made, source_of
 from bench.common.errors import UserError
 from bench.common.text import reason_of
 from bench.datasets.base import Item
-from bench.store.rows import Spoken
+from bench.store.rows import SpeechRow
 from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant
 from pixvox.digests import file_digest
 
@@ -64,8 +64,8 @@ except BaseException as error:
     sys.exit(f"{module} cannot be imported ({reason})")
 if found is None:
     sys.exit(f"{module} has no {name}")
-if not callable(found) or not callable(getattr(found, "speak", None)):
-    sys.exit(f"{module}.{name} is no class with a method speak(image, item)")
+if not callable(found) or not callable(getattr(found, "generate", None)):
+    sys.exit(f"{module}.{name} is no class with a method generate(image, item)")
 """
 _SECONDS = 300
 
@@ -120,10 +120,10 @@ class PythonGenerator(EachItem):
     def __init__(self, spec: PythonSystem, device: str) -> None:
         self.system = made(spec.entry, spec.label, device=device, **spec.options)
 
-    def one(self, item: Item, variant: Variant) -> Spoken:
+    def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row that holds the sound as FLAC, 16 bits."""
         try:
-            wave, rate = self.system.speak(item.image, item.id)
+            wave, rate = self.system.generate(item.image, item.id)
             wave = np.asarray(wave, dtype=np.float32)
         except Exception as error:
             # Whatever the user's code raises is that item's failure, with its reason.
@@ -136,4 +136,4 @@ class PythonGenerator(EachItem):
         hertz = checked_rate(rate)
         if len(wave) > LONGEST_SECONDS * hertz:
             raise SpeechError(f"longer than {LONGEST_SECONDS} s")
-        return Spoken(item.id, "ok", audio=_flac(wave, hertz))
+        return SpeechRow(item.id, "ok", audio=_flac(wave, hertz))

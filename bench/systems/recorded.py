@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from bench.common.bounds import Caption, Label
 from bench.datasets.base import Item
-from bench.store.rows import Spoken
+from bench.store.rows import SpeechRow
 from bench.systems.base import EachItem, Generator, Role, System, Variant, speech_file
 
 
@@ -35,7 +35,7 @@ class RecordedGenerator(EachItem):
         self.number = number
         self.caption = shown
 
-    def one(self, item: Item, variant: Variant) -> Spoken:
+    def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row that says which caption to transcribe."""
         speech_file(item, self.number)
-        return Spoken(item.id, "ok", caption=self.caption)
+        return SpeechRow(item.id, "ok", caption=self.caption)

@@ -7,7 +7,7 @@ from bench.common.audio import read_speech
 from bench.common.bounds import Bandwidth, Caption, Label
 from bench.common.yamlfile import WeightsName
 from bench.datasets.base import Item
-from bench.store.rows import Spoken, packed
+from bench.store.rows import SpeechRow, packed
 from bench.systems.base import (
     Content,
     EachItem,
@@ -78,12 +78,12 @@ class CodecGenerator(EachItem):
         self.caption = caption
         self.codec = Codec.load(codec, bandwidth)
 
-    def one(self, item: Item, variant: Variant) -> Spoken:
+    def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row of the codec's units."""
         share = variant.prompt or 1.0
         units = prompt_units(item, self.caption, share, self.codec)
         frames = units.shape[1] if variant.prompt else 0
-        return Spoken(
+        return SpeechRow(
             item.id,
             "ok",
             units=packed(units.numpy()),

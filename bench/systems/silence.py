@@ -7,7 +7,7 @@ import numpy as np
 from bench.common.audio import Wave
 from bench.common.bounds import Label, SpeechSeconds
 from bench.datasets.base import Item
-from bench.store.rows import Spoken, ToHear
+from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import RATE, EachItem, Generator, Role, System, Variant
 
 
@@ -24,7 +24,7 @@ class SilenceSystem(System):
         """See System."""
         return EmptyGenerator()
 
-    def sound(self, entry: ToHear) -> tuple[Wave, int]:
+    def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
         """See System."""
         return np.zeros(round(self.seconds * RATE), dtype=np.float32), RATE
 
@@ -32,6 +32,6 @@ class SilenceSystem(System):
 class EmptyGenerator(EachItem):
     """Rows without speech: it is made where it is transcribed."""
 
-    def one(self, item: Item, variant: Variant) -> Spoken:
+    def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row without speech."""
-        return Spoken(item.id, "ok")
+        return SpeechRow(item.id, "ok")

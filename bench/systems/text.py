@@ -9,19 +9,19 @@ from bench.systems.base import Generator, Role, System
 
 
 class TextSystem(System):
-    """One of the dataset's captions, scored against the others: what people reach, unspoken."""
+    """One of the dataset's captions, scored against the others: what people reach in text."""
 
     kind: Literal["text"]
     label: Label = "reference text"
     caption: Caption = 0
 
     role: ClassVar[Role] = Role.CEILING
-    spoken: ClassVar[bool] = False
+    has_speech: ClassVar[bool] = False
     loss: ClassVar[Literal["", "references", "ASR", "codec"]] = "references"
 
     def generator(self, device: str) -> Generator:
-        """Raises ValueError: a text is not spoken."""
-        raise ValueError(f"{self.label}: a text is not spoken")
+        """Raises ValueError: a text is not speech."""
+        raise ValueError(f"{self.label}: a text is not speech")
 
     def transcript(self, item: Item) -> str:
         """See System."""

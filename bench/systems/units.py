@@ -10,7 +10,7 @@ from bench.common.bounds import MAX_SPEECH_SECONDS, Bandwidth, Label, Note
 from bench.common.errors import UserError
 from bench.common.yamlfile import FilePath, WeightsName
 from bench.datasets.base import Item
-from bench.store.rows import Spoken, packed
+from bench.store.rows import SpeechRow, packed
 from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant, no_file
 from pixvox.digests import file_digest
 
@@ -111,10 +111,10 @@ class UnitsGenerator(EachItem):
         self.units = dict(zip(table["item"], table["units"], strict=True))
         self.facts = codec_facts(spec.codec, spec.bandwidth)
 
-    def one(self, item: Item, variant: Variant) -> Spoken:
+    def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row of the file's units."""
         given = self.units.get(item.id)
         if given is None:
             raise SpeechError("the file has no units for it")
         units = checked_units(given.to_list(), self.facts)
-        return Spoken(item.id, "ok", units=packed(units), codebooks=units.shape[0])
+        return SpeechRow(item.id, "ok", units=packed(units), codebooks=units.shape[0])

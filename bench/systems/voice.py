@@ -5,7 +5,7 @@ import io
 import numpy as np
 
 from bench.common.audio import SpeechError, Wave
-from bench.store.rows import Spoken, ToHear
+from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import System
 from pixvox.codec.encodec import Codec
 
@@ -24,7 +24,7 @@ class Voice:
             self.codecs[key] = Codec.load(*key)
         return self.codecs[key]
 
-    def speech(self, system: System, entry: ToHear) -> tuple[Wave, int]:
+    def speech(self, system: System, entry: ToTranscribe) -> tuple[Wave, int]:
         """A row's whole speech `[T]` and its rate in Hz; raises SpeechError or UnitsError."""
         import torch
 
@@ -36,14 +36,14 @@ class Voice:
         return _read_flac(row) if row.audio else system.sound(entry)
 
 
-def _read_flac(row: Spoken) -> tuple[Wave, int]:
+def _read_flac(row: SpeechRow) -> tuple[Wave, int]:
     import soundfile
 
     wave, rate = soundfile.read(io.BytesIO(row.audio), dtype="float32")
     return np.asarray(wave, dtype=np.float32), int(rate)
 
 
-def continuation(wave: Wave, row: Spoken) -> Wave:
+def continuation(wave: Wave, row: SpeechRow) -> Wave:
     """What follows the prompt; raises SpeechError where nothing does."""
     frames = row.array.shape[1]
     after = wave[round(row.prompt_frames * len(wave) / frames) :]

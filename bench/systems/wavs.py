@@ -11,7 +11,7 @@ from bench.common.errors import UserError
 from bench.common.yamlfile import FilePath, WeightsName
 from bench.datasets.base import Item, inside
 from bench.datasets.csvfile import read_rows
-from bench.store.rows import Spoken, ToHear
+from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import RATE, Content, EachItem, Generator, Lookup, System, Variant
 
 
@@ -37,7 +37,7 @@ class WavsSystem(System):
         """See System."""
         return Content({"kind": "wavs", "files": wavs_digest(self, lookup.dataset.items)})
 
-    def sound(self, entry: ToHear) -> tuple[Wave, int]:
+    def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
         """See System."""
         return read_speech(self.folder / entry.row.file, RATE), RATE
 
@@ -98,11 +98,11 @@ class WavsGenerator(EachItem):
     def __init__(self, spec: WavsSystem) -> None:
         self.spec = spec
 
-    def one(self, item: Item, variant: Variant) -> Spoken:
+    def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row with the file's name."""
         name = wav_files(self.spec, [item]).get(item.id)
         if name is None:
             raise SpeechError("the mapping has no line for it")
         if not (self.spec.folder / name).is_file():
             raise SpeechError(f"{name}: no such file")
-        return Spoken(item.id, "ok", file=name)
+        return SpeechRow(item.id, "ok", file=name)

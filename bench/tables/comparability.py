@@ -18,13 +18,13 @@ class Grade:
 
 
 def grade_published(row: PublishedRow, dataset: str, asr: str) -> Grade:
-    """A paper's row beside measured ones: never the same, for no paper tells its whole protocol."""
+    """A paper's row beside measured ones: never the same, as no paper states its protocol."""
     if row.dataset != dataset:
         return Grade(OTHER, f"on {row.dataset}, not {dataset}")
     reasons = []
     if row.asr != asr:
         reasons.append(f"ASR: {row.asr}")
-    reasons.append("normaliser and tokeniser not told")
+    reasons.append("normaliser and tokeniser not stated")
     return Grade(NEAR, "; ".join(reasons))
 
 

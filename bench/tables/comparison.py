@@ -130,7 +130,7 @@ def _remarks(row: Row) -> list[str]:
     spread = row.seed_spread(score)
     if spread is not None:
         remarks.append(f"{score}'s standard deviation over seeds {spread:.2f}")
-    for column in ("device", "spoken_on"):
+    for column in ("device", "generated_on"):
         devices = items.filter(pl.col(column) != "")[column].unique().sort().to_list()
         if len(devices) > 1:
             remarks.append(f"rows were made on different devices: {', '.join(devices)}")

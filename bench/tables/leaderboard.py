@@ -130,7 +130,7 @@ class _Cell(BaseModel):
     role: Role
     prompt: _Finite
     asr: str
-    hear: str
+    part: str
     failed: int
     scores: dict[str, Any]
     signature: dict[str, Any]
@@ -165,7 +165,7 @@ def _entries(run: Path) -> list[Entry]:
                 signature=cell.signature,
             )
             for cell in summary.cells
-            if cell.role == Role.SYSTEM and cell.asr == first and cell.hear == "whole"
+            if cell.role == Role.SYSTEM and cell.asr == first and cell.part == "whole"
             # Of which nothing was transcribed, nothing was measured.
             if cell.failed < cell.signature["n"]
         ]

@@ -73,8 +73,8 @@ class Row:
 
 def _without_seed(cell: Cell) -> str:
     system = cell.system.at({"seed": 0})
-    heard = cell.asr.model_dump_json() if cell.asr else ""
-    return f"{system.model_dump_json()}{heard}{cell.hear}"
+    transcribed = cell.asr.model_dump_json() if cell.asr else ""
+    return f"{system.model_dump_json()}{transcribed}{cell.part}"
 
 
 def pooled(
@@ -100,7 +100,7 @@ def pooled(
 
 def _label(cell: Cell, seeds: int) -> str:
     label = cell.label + (f", {seeds} seeds" if seeds > 1 else "")
-    return label + (", continuation only" if cell.hear == "continuation" else "")
+    return label + (", continuation only" if cell.part == "continuation" else "")
 
 
 def _varied(cells: Sequence[Cell]) -> Any:

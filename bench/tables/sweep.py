@@ -15,7 +15,7 @@ AXES = (
     "system",
     "pattern",
     "prompt",
-    "hear",
+    "part",
     "seed",
     "temperature",
     "top_k",
@@ -29,7 +29,7 @@ _SCHEMA: dict[str, Any] = {
     "system": pl.String,
     "pattern": pl.String,
     "prompt": pl.Float64,
-    "hear": pl.String,
+    "part": pl.String,
     "seed": pl.Int64,
     "temperature": pl.Float64,
     "top_k": pl.Int64,
@@ -46,7 +46,7 @@ _SCHEMA: dict[str, Any] = {
     "failed": pl.Int64,
     "signature": pl.String,
 }
-_LISTENER = ("asr", "normaliser")
+_TRANSCRIBER = ("asr", "normaliser")
 SHORT_TABLES = pl.col("kept") >= SHORT
 """Which rows of a tidy frame are in pivots and plots."""
 
@@ -55,7 +55,7 @@ def axes_of(cell: Cell) -> dict[str, Any]:
     """A cell's place on every axis; null where it has none."""
     found: dict[str, Any] = dict.fromkeys(AXES)
     found |= {"system": cell.label, "pattern": cell.pattern or None, "prompt": cell.prompt}
-    found |= {"hear": cell.hear, "asr": cell.asr.label if cell.asr else None}
+    found |= {"part": cell.part, "asr": cell.asr.label if cell.asr else None}
     return found | cell.system.point() | {"prompt": cell.prompt}
 
 
@@ -138,21 +138,21 @@ def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
     """Every system's scores by each ASR and normaliser, and by how many ranks it moves from the
     named ones'.
 
-    Means over seeds, of speech that was heard whole; systems are ranked within a prompt share.
+    Means over seeds, of speech that was scored whole; systems are ranked within a prompt share.
     A cell of which nothing was transcribed is not ranked.
     """
     point = ["system", "prompt", "temperature", "top_k", "top_p", "bandwidth", "metric", "kept"]
     kept = frame.filter(
         SHORT_TABLES,
         pl.col("asr").is_not_null(),
-        pl.col("hear") == "whole",
+        pl.col("part") == "whole",
         pl.col("failed") < pl.col("n"),
     )
-    means = kept.group_by([*point, *_LISTENER], maintain_order=True).agg(pl.col("score").mean())
+    means = kept.group_by([*point, *_TRANSCRIBER], maintain_order=True).agg(pl.col("score").mean())
     ranks = means.with_columns(
         rank=pl.col("score")
         .rank("min", descending=True)
-        .over("prompt", "metric", *_LISTENER)
+        .over("prompt", "metric", *_TRANSCRIBER)
         .cast(pl.Int64)
     )
     own = (pl.col("asr") == asr) & (pl.col("normaliser") == normaliser)
@@ -163,7 +163,7 @@ def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
         "prompt",
         "metric",
         "kept",
-        *_LISTENER,
+        *_TRANSCRIBER,
         "score",
         change=pl.col("score") - pl.col("first_score"),
         rank="rank",

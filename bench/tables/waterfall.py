@@ -2,7 +2,7 @@
 
 Every bar is scored on the same images against the same references, those without caption c:
 the caption itself among all of them, the caption against the others, its recorded speech as an
-ASR hears it, the same through the codec, and the model.
+ASR transcribes it, the same through the codec, and the model.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Waterfall:
 
 
 def _ceilings(cell: Cell, found: Sequence[CellScores]) -> tuple[CellScores, CellScores] | None:
-    """The recorded and the resynthesised speech of one caption, heard by the model's own ASR."""
+    """Recorded and resynthesised speech of one caption, transcribed by the model's own ASR."""
     for recorded in found:
         first = recorded.cell.system
         if first.loss != "ASR" or recorded.cell.asr != cell.asr:
@@ -85,11 +85,11 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
             continue
         names = row.first.items["item"].to_list()
         text = {name: scorer.references[name][caption] for name in names}
-        seeds = [counted(c.cell.heard_key, _tokens(c), caption) for c in row.cells]
+        seeds = [counted(c.cell.transcript_key, _tokens(c), caption) for c in row.cells]
         bars = [
             counted("text", text, -1),
             counted("text", text, caption),
-            *(counted(c.cell.heard_key, _tokens(c), caption) for c in (recorded, resynthesis)),
+            *(counted(c.cell.transcript_key, _tokens(c), caption) for c in (recorded, resynthesis)),
             seeds[0].with_values(np.mean([one.values for one in seeds], axis=0)),
         ]
         found.append(_waterfall(row, bars, scorer.spec.replicates, scorer.spec.seed))

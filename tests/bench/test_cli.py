@@ -22,7 +22,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "evaluate" in done.stdout
+    assert "Evaluate" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["perf", "--version"]])

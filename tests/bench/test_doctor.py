@@ -32,9 +32,9 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (
             {"kind": "pixvox", "weights": "zoo:nothing"},
-            "failed  weights  mine: zoo:nothing: ",
+            "failed  weights    mine: zoo:nothing: ",
         ),
-        ({"kind": "python", "entry": "os:C"}, "failed  weights  mine: "),
+        ({"kind": "python", "entry": "os:C"}, "failed  weights    mine: "),
         ({"kind": "wavs", "folder": "/nowhere"}, "/nowhere: no such folder; mine needs its audio"),
         (
             {"kind": "recorded", "caption": 99},
@@ -63,7 +63,7 @@ def test_what_is_no_fault_of_the_input_is_status_3(
 
     monkeypatch.setattr(_Check, "java", fails)
     assert main(["doctor"]) == 3
-    assert "failed  java     the PTB tokeniser failed" in capsys.readouterr().out
+    assert "failed  java       the PTB tokeniser failed" in capsys.readouterr().out
     assert list(temporary.glob("pixvox-*")) == []
 
 

@@ -138,7 +138,7 @@ def test_a_changed_unit_is_found_at_its_frame(golden: Golden) -> None:
     assert found.cell == name
     assert found.detail == f"1 of {ITEMS} items changed; i0003: first differing frame 17"
     (found,) = exact(golden, _worse(golden), _items(golden))
-    assert "heard the same, but other values" in found.detail
+    assert "transcribed the same, but other values" in found.detail
 
 
 def test_what_cannot_be_compared_is_said(golden: Golden) -> None:
@@ -190,8 +190,8 @@ def test_hostile_speech_is_inert_where_ci_shows_it(golden: Golden) -> None:
     suite = ElementTree.fromstring(junit(findings))
     assert suite.attrib["failures"] == str(len(suite.findall("testcase/failure"))) != "0"
     assert all(line.count("::error") == 1 and "\n" not in line for line in annotations(findings))
-    heard = Worst(hostile, "i", hostile, "")
-    items = Shown([heard], [("audio/1-before.wav", "")], "http://h/)x y")
+    transcribed = Worst(hostile, "i", hostile, "")
+    items = Shown([transcribed], [("audio/1-before.wav", "")], "http://h/)x y")
     text = comment(findings, items, hostile)
     assert "<b>" not in text
     assert "@org" not in text

@@ -18,7 +18,7 @@ SIGNATURE = {
     "metrics": "m",
     "idf": "i",
     "asr": "openai-whisper/small.en@bb",
-    "hear": "whole",
+    "part": "whole",
     "seeds": "0",
     "n": 1000,
 }
@@ -31,7 +31,7 @@ def _run(runs: Path, name: str, score: float, **changes: object) -> None:
         "role": "system",
         "prompt": 0.0,
         "asr": "whisper",
-        "hear": "whole",
+        "part": "whole",
         "failed": 0,
         "scores": {m: {"score": score, "low": score - 1, "high": score + 1} for m in SCORES},
         "signature": SIGNATURE | changes,

@@ -23,21 +23,21 @@ def _rows(*items: str, cause: str = "", value: int = 0) -> pl.DataFrame:
 
 def test_rows_come_back_once_each(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.append("spoken", "cell", _rows("b", "a"))
-    ledger.append("spoken", "cell", _rows("a", "c"))
-    ledger.append("spoken", "other", _rows("z"))
-    assert ledger.rows("spoken", "cell", SCHEMA)["item"].to_list() == ["a", "b", "c"]
+    ledger.append("generated", "cell", _rows("b", "a"))
+    ledger.append("generated", "cell", _rows("a", "c"))
+    ledger.append("generated", "other", _rows("z"))
+    assert ledger.rows("generated", "cell", SCHEMA)["item"].to_list() == ["a", "b", "c"]
 
 
 def test_a_flipped_byte_costs_its_part_and_no_other(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.append("spoken", "cell", _rows("a"))
+    ledger.append("generated", "cell", _rows("a"))
     (damaged,) = tmp_path.rglob("part-*.parquet")
-    ledger.append("spoken", "cell", _rows("b", "c"))
+    ledger.append("generated", "cell", _rows("b", "c"))
     data = bytearray(damaged.read_bytes())
     data[20] ^= 1
     damaged.write_bytes(data)
-    assert ledger.rows("spoken", "cell", SCHEMA)["item"].to_list() == ["b", "c"]
+    assert ledger.rows("generated", "cell", SCHEMA)["item"].to_list() == ["b", "c"]
     # Reading changes nothing; only a driver sets a damaged part aside.
     assert list(ledger.damaged) == [damaged]
     assert damaged.exists()
@@ -48,20 +48,20 @@ def test_a_flipped_byte_costs_its_part_and_no_other(tmp_path: Path) -> None:
 
 def test_an_unfinished_write_is_not_a_part(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.append("spoken", "cell", _rows("a"))
+    ledger.append("generated", "cell", _rows("a"))
     (part,) = tmp_path.rglob("part-*.parquet")
     (part.parent / f".{part.name}.123").write_bytes(part.read_bytes()[:50])
-    assert ledger.rows("spoken", "cell", SCHEMA).height == 1
+    assert ledger.rows("generated", "cell", SCHEMA).height == 1
 
 
 def test_a_machine_s_failure_is_open_until_something_final_replaces_it(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.append("heard", "cell", _rows("a", "b", cause="machine"))
-    ledger.append("heard", "cell", _rows("c"))
-    assert set(ledger.settled("heard", "cell", SCHEMA)) == {"c"}
-    ledger.append("heard", "cell", _rows("a", value=7))
-    assert set(ledger.settled("heard", "cell", SCHEMA)) == {"a", "c"}
-    rows = ledger.rows("heard", "cell", SCHEMA)
+    ledger.append("transcribed", "cell", _rows("a", "b", cause="machine"))
+    ledger.append("transcribed", "cell", _rows("c"))
+    assert set(ledger.final("transcribed", "cell", SCHEMA)) == {"c"}
+    ledger.append("transcribed", "cell", _rows("a", value=7))
+    assert set(ledger.final("transcribed", "cell", SCHEMA)) == {"a", "c"}
+    rows = ledger.rows("transcribed", "cell", SCHEMA)
     assert rows["cause"].to_list() == ["", "machine", ""]
     assert rows["value"].to_list() == [7, 0, 0]
 
@@ -75,13 +75,13 @@ def _named(folder: Path, data: bytes) -> Path:
 
 def test_a_part_that_was_copied_under_another_key_is_damaged(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.append("spoken", "cell", _rows("a"))
-    shutil.copytree(tmp_path / "spoken" / "cell", tmp_path / "spoken" / "other")
-    shutil.copytree(tmp_path / "spoken", tmp_path / "heard")
-    assert ledger.rows("spoken", "cell", SCHEMA).height == 1
-    assert ledger.rows("spoken", "other", SCHEMA).is_empty()
-    assert ledger.rows("heard", "cell", SCHEMA).is_empty()
-    assert set(ledger.damaged.values()) == {"belongs to spoken/cell"}
+    ledger.append("generated", "cell", _rows("a"))
+    shutil.copytree(tmp_path / "generated" / "cell", tmp_path / "generated" / "other")
+    shutil.copytree(tmp_path / "generated", tmp_path / "transcribed")
+    assert ledger.rows("generated", "cell", SCHEMA).height == 1
+    assert ledger.rows("generated", "other", SCHEMA).is_empty()
+    assert ledger.rows("transcribed", "cell", SCHEMA).is_empty()
+    assert set(ledger.damaged.values()) == {"belongs to generated/cell"}
 
 
 def _fifo(folder: Path) -> Path:
@@ -112,11 +112,11 @@ def test_what_only_has_a_part_s_name_is_damaged(
     tmp_path: Path, spoil: Callable[[Path], Path]
 ) -> None:
     ledger = Ledger(tmp_path)
-    ledger.append("spoken", "cell", _rows("a"))
-    spoilt = spoil(tmp_path / "spoken" / "cell")
-    (tmp_path / "spoken" / "cell" / "part-x.parquet").mkdir()
-    (tmp_path / "spoken" / "cell" / ".DS_Store").write_bytes(b"x")
-    assert ledger.rows("spoken", "cell", SCHEMA)["item"].to_list() == ["a"]
+    ledger.append("generated", "cell", _rows("a"))
+    spoilt = spoil(tmp_path / "generated" / "cell")
+    (tmp_path / "generated" / "cell" / "part-x.parquet").mkdir()
+    (tmp_path / "generated" / "cell" / ".DS_Store").write_bytes(b"x")
+    assert ledger.rows("generated", "cell", SCHEMA)["item"].to_list() == ["a"]
     assert list(ledger.damaged) == [spoilt]
     ledger.set_aside()
     assert not spoilt.exists()
@@ -125,19 +125,19 @@ def test_what_only_has_a_part_s_name_is_damaged(
 def test_a_driver_whose_ledger_was_moved_away_commits_nothing_more(tmp_path: Path) -> None:
     first, second = Ledger(tmp_path / "ledger"), Ledger(tmp_path / "ledger")
     with first.lock():
-        first.append("spoken", "cell", _rows("a"))
+        first.append("generated", "cell", _rows("a"))
         (tmp_path / "ledger").rename(tmp_path / "elsewhere")
         with second.lock():
-            second.append("spoken", "cell", _rows("b"))
+            second.append("generated", "cell", _rows("b"))
             with pytest.raises(RunFailed, match="moved or deleted"):
-                first.append("spoken", "cell", _rows("c"))
-    assert second.rows("spoken", "cell", SCHEMA)["item"].to_list() == ["b"]
+                first.append("generated", "cell", _rows("c"))
+    assert second.rows("generated", "cell", SCHEMA)["item"].to_list() == ["b"]
 
 
 def test_no_file_can_be_deleted_to_let_a_second_driver_in(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     with ledger.lock():
-        ledger.append("spoken", "cell", _rows("a"))
+        ledger.append("generated", "cell", _rows("a"))
         for path in tmp_path.rglob("*"):
             if path.is_file():
                 path.unlink()

@@ -1,4 +1,4 @@
-"""The other ASR backends hear what they should, and no clip changes another."""
+"""The other ASR backends transcribe what they should, and no clip changes another."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.asr.base import Listener
-from bench.asr.choice import asr_facts, locate, make_listener
+from bench.asr.base import Transcriber
+from bench.asr.choice import asr_facts, locate, make_transcriber
 from bench.asr.spec import AsrSpec
 from bench.common.audio import Wave, read_speech
 from bench.common.errors import UserError
@@ -23,11 +23,11 @@ def _waves(scenes: Dataset, count: int) -> tuple[list[str], list[Wave]]:
 
 def test_faster_whisper_hears_the_same_weights(scenes: Dataset) -> None:
     spec = AsrSpec(backend="faster-whisper")
-    listener = make_listener(spec, str(locate(spec)), "cpu", 1)
+    transcriber = make_transcriber(spec, str(locate(spec)), "cpu", 1)
     texts, waves = _waves(scenes, 3)
-    heard = [result.transcript for result in listener.hear(waves)]
-    assert wer(wer_statistics(texts, heard).sum(0))["WER"] <= 15
-    assert [listener.hear([wave])[0].transcript for wave in waves] == heard
+    transcribed = [result.transcript for result in transcriber.transcribe(waves)]
+    assert wer(wer_statistics(texts, transcribed).sum(0))["WER"] <= 15
+    assert [transcriber.transcribe([wave])[0].transcript for wave in waves] == transcribed
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +57,20 @@ def ctc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_ctc_text_is_the_collapsed_best_path(ctc: Path, scenes: Dataset) -> None:
     spec = AsrSpec(backend="transformers-ctc", model=str(ctc))
-    listener: Listener = make_listener(spec, str(locate(spec)), "cpu", 1)
+    transcriber: Transcriber = make_transcriber(spec, str(locate(spec)), "cpu", 1)
     _, (wave, other) = _waves(scenes, 2)
-    heard = listener.hear([wave, other])
-    assert listener.hear([wave]) == heard[:1]
+    transcribed = transcriber.transcribe([wave, other])
+    assert transcriber.transcribe([wave]) == transcribed[:1]
     # By hand: Graves et al. 2006, "best path": repeats first, then blanks, go.
     values = (wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)
     with torch.inference_mode():
-        scores = listener.model(torch.from_numpy(values)[None]).logits[0]  # type: ignore[attr-defined]
+        scores = transcriber.model(torch.from_numpy(values)[None]).logits[0]  # type: ignore[attr-defined]
     path = scores.argmax(-1).tolist()
     kept = [c for c, before in zip(path, [None, *path], strict=False) if c not in (before, 0)]
     letters = dict(enumerate(["", "<s>", "</s>", "<unk>", " ", "A", "B"]))
-    assert heard[0].transcript.split() == "".join(letters[c] for c in kept).split()
-    assert heard[0].no_speech_prob is None
-    assert heard[0].avg_logprob < 0
+    assert transcribed[0].transcript.split() == "".join(letters[c] for c in kept).split()
+    assert transcribed[0].no_speech_prob is None
+    assert transcribed[0].avg_logprob < 0
 
 
 def test_other_weights_are_another_asr(ctc: Path) -> None:
@@ -86,4 +86,4 @@ def test_a_missing_model_is_one_line() -> None:
     with pytest.raises(UserError, match=r"asr\.model"):
         locate(AsrSpec(backend="transformers-ctc", model="./nowhere"))
     with pytest.raises(ValueError, match="float16 needs a GPU"):
-        make_listener(AsrSpec(arithmetic="float16"), "", "cpu", 1)
+        make_transcriber(AsrSpec(arithmetic="float16"), "", "cpu", 1)

@@ -25,7 +25,7 @@ class _Run:
             ],
             "asr": {"batch": 2},
             "limit": 2,
-            "cluster": {"listeners": 1},
+            "cluster": {"transcribers": 1},
         }
 
     def __call__(self, **changes: object) -> str:
@@ -46,27 +46,27 @@ def test_nothing_is_mixed_and_nothing_is_done_twice(
 ) -> None:
     run = _Run(tmp_path, flickr8k, copy_of_zoo)
     run()
-    first, spoken, heard = run.rows(), run.parts("spoken"), run.parts("heard")
+    first, generated, transcribed = run.rows(), run.parts("generated"), run.parts("transcribed")
     capsys.readouterr()
 
     # A flipped byte is found, named, and its rows made again: the same ones.
-    (damaged, *_) = sorted(heard)
+    (damaged, *_) = sorted(transcribed)
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
     run()
     assert f"{damaged}: damaged; set aside" in capsys.readouterr().out
-    assert run.parts("spoken") == spoken
-    assert run.parts("heard") == heard
+    assert run.parts("generated") == generated
+    assert run.parts("transcribed") == transcribed
     assert run.rows().equals(first)
 
-    # Another ASR hears the speech that is there: new cells, and says so.
+    # Another ASR transcribes the speech that is there: new cells, and says so.
     run(asr=[{"batch": 2}, {"batch": 2, "beam_size": 2}])
     said = capsys.readouterr().out
     assert said.count("a new cell") == 2
     assert said.count("its speech is there already") == 2
-    assert run.parts("spoken") == spoken
-    assert heard < run.parts("heard")
+    assert run.parts("generated") == generated
+    assert transcribed < run.parts("transcribed")
     summary = json.loads((tmp_path / "trial" / "summary.json").read_text())
     assert len(summary["cells"]) == 4
 

@@ -93,12 +93,12 @@ def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
 
 
 @pytest.mark.parametrize("gpus", [0, 1, 2, 3, 8])
-@pytest.mark.parametrize(("speakers", "listeners"), [(0, 0), (1, 0), (2, 5)])
-def test_every_actor_can_be_placed(gpus: int, speakers: int, listeners: int) -> None:
-    plan = sizes(ClusterSpec(speakers=speakers, listeners=listeners), gpus, cpus=2)
-    actors = plan.speakers + plan.listeners
+@pytest.mark.parametrize(("generators", "transcribers"), [(0, 0), (1, 0), (2, 5)])
+def test_every_actor_can_be_placed(gpus: int, generators: int, transcribers: int) -> None:
+    plan = sizes(ClusterSpec(generators=generators, transcribers=transcribers), gpus, cpus=2)
+    actors = plan.generators + plan.transcribers
     if gpus:
         assert actors <= gpus * int(1 / plan.gpu)
     else:
         assert plan.gpu == 0
-        assert plan.listeners <= 2 * int(1 / plan.cpu)
+        assert plan.transcribers <= 2 * int(1 / plan.cpu)

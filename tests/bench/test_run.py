@@ -29,7 +29,7 @@ def _job(tmp_path: Path, root: Path, **changes: object) -> Path:
             },
         ],
         "asr": {"batch": 3},
-        "cluster": {"listeners": 1},
+        "cluster": {"transcribers": 1},
     }
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(content | changes))
@@ -68,7 +68,7 @@ def test_a_flickr8k_folder_from_images_to_tables(
     assert "measured, on flickr8k" in (run / "tables" / "table1.md").read_text()
     capsys.readouterr()
 
-    # Again: nothing is spoken or heard, and the tables are the same bytes.
+    # Again: nothing is generated or transcribed, and the tables are the same bytes.
     parts = {path: path.stat().st_mtime_ns for path in (run / "ledger").rglob("*.parquet")}
     table = (run / "tables" / "table2.csv").read_bytes()
     assert main(["run", str(job), "--runs", str(tmp_path)]) == 0
@@ -105,7 +105,7 @@ def test_a_flickr8k_folder_from_images_to_tables(
     capsys.readouterr()
 
     # Telling what there is to do changes nothing, also while a driver is at work.
-    (part, *_) = sorted(path for path in parts if "heard" in str(path))
+    (part, *_) = sorted(path for path in parts if "transcribed" in str(path))
     part.write_bytes(part.read_bytes()[:-1])
     before = _snapshot(tmp_path)
     with Ledger(run / "ledger").lock():
@@ -126,7 +126,7 @@ def test_a_flickr8k_folder_from_images_to_tables(
     assert main(["run", str(more), "--runs", str(tmp_path / "none"), "--dry-run"]) == 0
     assert not (tmp_path / "none").exists()
     assert main(["rescore", str(more), "--runs", str(tmp_path)]) == 2
-    assert "4 rows are not heard yet; run first: pixvox run" in capsys.readouterr().err
+    assert "4 rows are not transcribed yet; run first: pixvox run" in capsys.readouterr().err
 
 
 def _refused(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:

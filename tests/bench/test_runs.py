@@ -12,28 +12,30 @@ from bench.common.atomic import partial_of
 from bench.common.errors import UserError
 from bench.store.ledger import Ledger
 from bench.store.manifest import ManifestCell, write_manifest
-from bench.store.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
+from bench.store.rows import GENERATED_SCHEMA, TRANSCRIBED_SCHEMA, SpeechRow, TranscriptRow, frame
 
 CELL = ManifestCell(
     cell="delay-0-aaaaaaaa",
     system="delay",
     prompt=0.0,
     asr="tiny",
-    hear="whole",
+    part="whole",
     speech_key="aaaaaaaabbbb",
-    heard_key="bbbb",
+    transcript_key="bbbb",
 )
-SPOKEN = [Spoken("1", "ok"), Spoken("2", "ok")]
+SPOKEN = [SpeechRow("1", "ok"), SpeechRow("2", "ok")]
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     run = tmp_path / "runs" / "trial"
     ledger = Ledger(run / "ledger")
-    ledger.append("spoken", CELL.speech_key, frame(SPOKEN, SPOKEN_SCHEMA))
-    ledger.append("heard", "bbbb", frame([HeardRow("1", "ok")], HEARD_SCHEMA))
-    ledger.append("heard", "bbbb", frame([HeardRow("2", "failed", "hiss")], HEARD_SCHEMA))
-    ledger.append("heard", "old0", frame([HeardRow("1", "ok")], HEARD_SCHEMA))
+    ledger.append("generated", CELL.speech_key, frame(SPOKEN, GENERATED_SCHEMA))
+    ledger.append("transcribed", "bbbb", frame([TranscriptRow("1", "ok")], TRANSCRIBED_SCHEMA))
+    ledger.append(
+        "transcribed", "bbbb", frame([TranscriptRow("2", "failed", "hiss")], TRANSCRIBED_SCHEMA)
+    )
+    ledger.append("transcribed", "old0", frame([TranscriptRow("1", "ok")], TRANSCRIBED_SCHEMA))
     write_manifest(run, {}, [CELL])
     return run.parent
 
@@ -56,7 +58,7 @@ def test_a_run_is_listed_and_shown(runs: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_flipped_byte_is_found_and_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _said(capsys, runs, "verify", "trial") == (0, "trial: 4 parts, 0 damaged")
-    (part,) = (runs / "trial" / "ledger" / "spoken").rglob("part-*.parquet")
+    (part,) = (runs / "trial" / "ledger" / "generated").rglob("part-*.parquet")
     data = bytearray(part.read_bytes())
     data[-30] ^= 4
     part.write_bytes(data)
@@ -69,21 +71,21 @@ def test_a_flipped_byte_is_found_and_named(runs: Path, capsys: pytest.CaptureFix
 
 
 def test_pruning_keeps_what_the_job_needs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    remains = partial_of(runs / "trial" / "ledger" / "heard" / "bbbb" / "part-x.parquet")
+    remains = partial_of(runs / "trial" / "ledger" / "transcribed" / "bbbb" / "part-x.parquet")
     remains.write_bytes(b"half")
     assert _said(capsys, runs, "prune", "trial")[0] == 0
     assert not remains.exists()
-    assert not (runs / "trial" / "ledger" / "heard" / "old0").exists()
+    assert not (runs / "trial" / "ledger" / "transcribed" / "old0").exists()
     assert _said(capsys, runs, "verify", "trial") == (0, "trial: 3 parts, 0 damaged")
 
 
 def test_what_lies_in_a_ledger_and_is_no_part_is_named_and_left(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    key = runs / "trial" / "ledger" / "heard" / "bbbb"
+    key = runs / "trial" / "ledger" / "transcribed" / "bbbb"
     (key / "part-x.parquet").mkdir()
     os.mkfifo(key / "notes")
-    (runs / "trial" / "ledger" / "heard" / ".DS_Store").write_bytes(b"x")
+    (runs / "trial" / "ledger" / "transcribed" / ".DS_Store").write_bytes(b"x")
     code, text = _said(capsys, runs, "verify", "trial")
     assert code == 0
     assert text.count("no part of a ledger; it is left alone") == 3
@@ -92,7 +94,9 @@ def test_what_lies_in_a_ledger_and_is_no_part_is_named_and_left(
     assert (key / "notes").exists()
 
 
-@pytest.mark.parametrize("where", ["ledger/heard/bbbb/x", "speech", "ledger/lock", "", "tables"])
+@pytest.mark.parametrize(
+    "where", ["ledger/transcribed/bbbb/x", "speech", "ledger/lock", "", "tables"]
+)
 @pytest.mark.parametrize("command", ["show", "verify", "prune"])
 def test_a_link_inside_a_run_is_refused_and_nothing_behind_it_touched(
     runs: Path, capsys: pytest.CaptureFixture[str], command: str, where: str

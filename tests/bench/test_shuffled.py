@@ -17,7 +17,7 @@ from bench.jobs.expansion import expand
 from bench.jobs.spec import Job
 from bench.selfcheck.stub import stub_dataset
 from bench.store.ledger import Ledger
-from bench.store.rows import HeardRow, Spoken
+from bench.store.rows import SpeechRow, TranscriptRow
 
 TINY = AsrSpec()
 BEAM = AsrSpec(beam_size=5)
@@ -47,10 +47,10 @@ def _transcribe(run: Evaluation, label: str) -> None:
     """Commits every item's own name as its transcript; the first one fails."""
     cell = next(cell for cell in run.cells if cell.label == label)
     names = [item.id for item in run.items]
-    run.commit_spoken(cell.speech_key, [Spoken(name, "ok") for name in names])
-    failed = HeardRow(names[0], "failed", "it is silent")
-    rows = [failed, *(HeardRow(name, "ok", transcript=name) for name in names[1:])]
-    run.commit_heard(cell, rows)
+    run.commit_speech(cell.speech_key, [SpeechRow(name, "ok") for name in names])
+    failed = TranscriptRow(names[0], "failed", "it is silent")
+    rows = [failed, *(TranscriptRow(name, "ok", transcript=name) for name in names[1:])]
+    run.commit_transcripts(cell, rows)
 
 
 def test_without_recordings_a_system_s_transcripts_are_shuffled(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_without_recordings_a_system_s_transcripts_are_shuffled(tmp_path: Path) 
     assert other.filter(status="failed")["reason"].to_list() == ["it is silent"]
     assert other.filter(status="failed")["item"][0] != own.filter(status="failed")["item"][0]
     # Nothing of it is kept, and another start finds the same.
-    assert not list((tmp_path / "ledger").rglob(f"*{floor.heard_key}*"))
+    assert not list((tmp_path / "ledger").rglob(f"*{floor.transcript_key}*"))
     again = _run(job, dataset, tmp_path)
     assert again.missing == 0
     assert again.transcripts(again.cells[0]).equals(other)
@@ -100,13 +100,13 @@ def test_the_source_and_the_seed_make_the_key(tmp_path: Path) -> None:
     first = key({})
     assert first.source is not None
     assert first.source.label == "SAT"
-    assert key({"label": "another name"}).heard_key == first.heard_key
+    assert key({"label": "another name"}).transcript_key == first.transcript_key
     named = key({"of": "SAS"})
     assert named.source is not None
     assert named.source.label == "SAS"
     seeded = key({"seed": 1})
     other = key({}, replace(dataset, digest="1"))
-    assert len({c.heard_key for c in (first, named, seeded, other)}) == 4
+    assert len({c.transcript_key for c in (first, named, seeded, other)}) == 4
     assert len({c.speech_key for c in (first, named, seeded, other)}) == 4
 
 

@@ -22,7 +22,7 @@ import numpy as np
 class Hum:
     def __init__(self, device, pitch):
         self.pitch = pitch
-    def speak(self, image, item):
+    def generate(self, image, item):
         if item.endswith("03_693b08cb0e"):
             raise FileNotFoundError(image.name)
         return np.sin(np.arange(8000) * self.pitch), 8000
@@ -63,7 +63,7 @@ def job(flickr8k: Path, tmp_path: Path, scenes: Dataset, monkeypatch: pytest.Mon
             {"kind": "python", "label": "hum", "entry": "humming:Hum", "options": {"pitch": 0.1}},
         ],
         "asr": {"batch": 2},
-        "cluster": {"listeners": 1},
+        "cluster": {"transcribers": 1},
     }
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -89,7 +89,7 @@ def test_every_kind_of_system_gets_rows(job: Path, tmp_path: Path, scenes: Datas
     wanted = ["not readable", "no such file", "FileNotFoundError", "999", "no units for it"]
     said = " ".join(reasons["reason"])
     assert all(text in said for text in wanted), said
-    # A folder of files is heard at any rate: what was said is what is heard.
+    # A folder of files is transcribed at any rate: what was said is what is transcribed.
     good = rows.filter(system="SAT", status="ok").sort("item")
     for text, item in zip(good["transcript"], scenes.items[:2], strict=True):
         assert len(set(text.lower().strip(".").split()) & set(item.captions[0].text.split())) >= 4
@@ -137,15 +137,15 @@ def test_an_image_is_encoded_once_for_all_its_variants(scenes: Dataset) -> None:
     spec = PixVoxSystem(kind="pixvox", label="delay", weights="zoo:pixvox-tiny-delay")
     decoding = DecodingSpec(temperature=0.7, slots=4, max_seconds=5)
     asked = spec.model_copy(update={"decoding": decoding})
-    speaker = PixVoxGenerator(spec, "cpu")
+    generator = PixVoxGenerator(spec, "cpu")
     variants = tuple(
         Variant(f"{seed}/{prompt}", prompt, asked.at({"seed": seed}))
         for seed in (0, 1)
         for prompt in (0.0, 0.25)
     )
-    together = speaker.generate([(item, variants) for item in scenes.items[:2]])
-    assert speaker.encoded == 2
-    assert len(speaker.engines) == 1
+    together = generator.generate([(item, variants) for item in scenes.items[:2]])
+    assert generator.encoded == 2
+    assert len(generator.engines) == 1
     alone = PixVoxGenerator(spec, "cpu").generate([(scenes.items[1], variants[3:])])
     assert alone == together[-1:]
     assert len({row.units for _, row in together}) == 8
@@ -166,22 +166,22 @@ def test_a_sweep_does_what_its_dry_run_says(
         "systems": zoo,
         "grid": {"prompt": [0, 0.25], "seed": [0, 1, 2], "temperature": [0.5]},
         "asr": [{"batch": 1}, {"batch": 1, "model": "tiny.en", "backend": "faster-whisper"}],
-        "cluster": {"speakers": 1, "listeners": 1},
+        "cluster": {"generators": 1, "transcribers": 1},
     }
     job = tmp_path / "job.yaml"
     job.write_text(yaml.safe_dump(content))
     command = ["run", str(job), "--runs", str(tmp_path)]
     assert main([*command, "--dry-run"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "24 cells, 12 speeches of 1 images: 12 to speak, 24 to hear" in said
+    assert "24 cells, 12 speeches of 1 images: 12 to generate, 24 to transcribe" in said
     assert not (tmp_path / "sweep" / "run.json").exists()
     assert main(command) == 0
     ledger = tmp_path / "sweep" / "ledger"
-    assert len(list((ledger / "spoken").iterdir())) == 12
-    assert len(list((ledger / "heard").iterdir())) == 24
+    assert len(list((ledger / "generated").iterdir())) == 12
+    assert len(list((ledger / "transcribed").iterdir())) == 24
     capsys.readouterr()
     assert main([*command, "--dry-run"]) == 0
-    assert "0 to speak, 0 to hear" in " ".join(capsys.readouterr().out.split())
+    assert "0 to generate, 0 to transcribe" in " ".join(capsys.readouterr().out.split())
     tidy = pl.read_parquet(tmp_path / "sweep" / "scores.parquet")
     assert tidy.select("system", "prompt", "seed", "asr").n_unique() == 24
     tables = tmp_path / "sweep" / "tables"
@@ -190,10 +190,10 @@ def test_a_sweep_does_what_its_dry_run_says(
     table = pl.read_parquet(tables / "table1.parquet").filter(block="measured")
     assert table["seeds"].to_list() == [3, 3]
 
-    # One more prompt share is all that is done anew, and an exclusion is left out.
+    # One more prompt share is all that is done again, and an exclusion is left out.
     grid = {"prompt": [0, 0.25, 0.5], "seed": [0, 1, 2], "temperature": [0.5]}
     more = content | {"grid": grid | {"exclude": [{"seed": 2}]}}
     job.write_text(yaml.safe_dump(more))
     assert main([*command, "--dry-run"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "24 cells, 12 speeches of 1 images: 4 to speak, 8 to hear" in said
+    assert "24 cells, 12 speeches of 1 images: 4 to generate, 8 to transcribe" in said

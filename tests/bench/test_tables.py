@@ -64,7 +64,7 @@ def _scores(label: str, failed: int = 0, cause: str = "", **changes: Any) -> Cel
             ],
             "cause": [cause if s != "ok" else "" for s in status],
             "device": [""] * ITEMS,
-            "spoken_on": [""] * ITEMS,
+            "generated_on": [""] * ITEMS,
             "ended": [True] * ITEMS,
         }
     )

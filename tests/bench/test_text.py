@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.common.text import LONGEST, as_reason, clean, reason_of
 from bench.datasets.base import Item
-from bench.store.rows import HEARD_SCHEMA, SPOKEN_SCHEMA, HeardRow, Spoken, frame
+from bench.store.rows import GENERATED_SCHEMA, TRANSCRIBED_SCHEMA, SpeechRow, TranscriptRow, frame
 from bench.systems.base import Variant
 from bench.systems.python import PythonGenerator, PythonSystem
 
@@ -101,12 +101,12 @@ def test_what_ray_brings_back_is_the_cause_s_own_reason() -> None:
 @pytest.mark.parametrize("text", ["x" * 200_000, "\x1b]" * 100_000, "'/" * 100_000, "a/" * 100_000])
 def test_no_path_to_the_ledger_avoids_it(text: str) -> None:
     text = f"{object()} said {text}\udcff\x1b[0m\n::error::"
-    spoken = frame([Spoken("a", "failed", text)], SPOKEN_SCHEMA)["reason"][0]
-    heard = frame([HeardRow("a", "failed", text)], HEARD_SCHEMA)["reason"][0]
-    assert spoken == heard == as_reason(text)
-    assert spoken.startswith("<object object at 0x…> said")
-    assert len(spoken) <= LONGEST
-    assert not any(char in spoken for char in "\x1b\n\udcff")
+    generated = frame([SpeechRow("a", "failed", text)], GENERATED_SCHEMA)["reason"][0]
+    transcribed = frame([TranscriptRow("a", "failed", text)], TRANSCRIBED_SCHEMA)["reason"][0]
+    assert generated == transcribed == as_reason(text)
+    assert generated.startswith("<object object at 0x…> said")
+    assert len(generated) <= LONGEST
+    assert not any(char in generated for char in "\x1b\n\udcff")
 
 
 HOSTILE = """
@@ -114,7 +114,7 @@ class Bad:
     def __init__(self, device):
         pass
 
-    def speak(self, image, item):
+    def generate(self, image, item):
         raise ValueError(f"{self} at {hex(id(self))}\\n{'x' * 200_000}\\x1b[31m")
 """
 
@@ -127,8 +127,8 @@ def test_a_user_s_exception_gives_the_same_bytes_every_time(
     spec = PythonSystem(kind="python", label="bad", entry="bad_system:Bad")
     asked = [(Item("a", tmp_path / "a.jpg", ()), (Variant("k", 0.0, spec),))]
     # Both live, so the addresses differ.
-    speakers = [PythonGenerator(spec, "cpu") for _ in range(2)]
-    rows = [frame([row for _, row in one.generate(asked)], SPOKEN_SCHEMA) for one in speakers]
+    generators = [PythonGenerator(spec, "cpu") for _ in range(2)]
+    rows = [frame([row for _, row in one.generate(asked)], GENERATED_SCHEMA) for one in generators]
     assert rows[0].equals(rows[1])
     assert rows[0]["reason"].to_list() == ["ValueError: <bad_system.Bad object at 0x…> at 0x…"]
 

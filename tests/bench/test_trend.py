@@ -52,7 +52,7 @@ def test_noise_is_rarely_a_change_and_a_step_is_found() -> None:
 
 
 def _row(system: str, score: float, data: str = "scenes.test@1") -> dict[str, object]:
-    fields = f"*|data:{data}|references:all|normaliser:none|tokeniser:t|metrics:m|asr:a|hear:whole"
+    fields = f"*|data:{data}|references:all|normaliser:none|tokeniser:t|metrics:m|asr:a|part:whole"
     return {
         "block": "measured",
         "system": system,

@@ -167,8 +167,11 @@ def test_what_surprises_is_refused(text: str, reason: str) -> None:
         ),
         (PLAIN + "scoring: {confidence: 1}", ["scoring.confidence: must be at most 0.999"]),
         (PLAIN + "scoring: {normaliser: [none, wisper]}", ["normaliser[1]: 'wisper' is not known"]),
-        (PLAIN + "cluster: {speakers: 100000000}", ["cluster.speakers: must be at most 1,000"]),
-        (PLAIN + "cluster: {listeners: 100000000}", ["cluster.listeners: must be at most 1,000"]),
+        (PLAIN + "cluster: {generators: 100000000}", ["cluster.generators: must be at most 1,000"]),
+        (
+            PLAIN + "cluster: {transcribers: 100000000}",
+            ["cluster.transcribers: must be at most 1,000"],
+        ),
         (
             PLAIN + "cluster: {deadline_seconds: 1000000000000}",
             ["cluster.deadline_seconds: must be"],

@@ -20,8 +20,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "kinds",
     [
-        ("driver", "speaker", "rename", "flip"),
-        ("write", "listener stopped", "jvm", "disk"),
+        ("driver", "generator", "rename", "flip"),
+        ("write", "transcriber stopped", "jvm", "disk"),
     ],
 )
 def test_a_killed_run_ends_as_the_unbroken_one(

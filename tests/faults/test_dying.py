@@ -100,7 +100,7 @@ def test_every_death_has_its_code_one_line_and_leaves_nothing(
 ) -> None:
     run = Run(tmp_path, *STUB)
     try:
-        run.one("ray::StubListener")
+        run.one("ray::StubTranscriber")
         os.kill(run.one(victim), number)
         ended, errors = run.ended()
         assert (ended, len(errors.strip().splitlines())) == (code, 1), errors
@@ -115,8 +115,8 @@ def test_every_death_has_its_code_one_line_and_leaves_nothing(
 def test_ctrl_c_twice_stops_at_once_though_all_is_stopped(tmp_path: Path) -> None:
     run = Run(tmp_path, *STUB)
     try:
-        run.one("ray::StubListener")
-        for name in ("raylet", "ray::StubListener", "child"):
+        run.one("ray::StubTranscriber")
+        for name in ("raylet", "ray::StubTranscriber", "child"):
             os.kill(run.one(name), signal.SIGSTOP)
         run.process.send_signal(signal.SIGINT)
         # The first one is passed on: it waits for a child that is stopped.
@@ -138,7 +138,7 @@ def test_a_killed_supervisor_takes_its_run_along_and_the_next_start_the_rest(
     run = Run(tmp_path, *STUB)
     try:
         # Nothing but a next start can end a stopped actor whose raylet is dead.
-        os.kill(run.one("ray::StubListener"), signal.SIGSTOP)
+        os.kill(run.one("ray::StubTranscriber"), signal.SIGSTOP)
         run.process.kill()
         run.process.communicate()
         _until(lambda: len(run.processes) == 1, "all but what is stopped are dead")

@@ -24,15 +24,15 @@ def _rows(folder: Path, dataset: Dataset, **cluster: object) -> bytes:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("plain")
-    return _rows(folder, stub_dataset(ITEMS), speakers=1, listeners=1)
+    return _rows(folder, stub_dataset(ITEMS), generators=1, transcribers=1)
 
 
-@pytest.mark.parametrize(("speakers", "listeners"), [(2, 1), (4, 4)])
+@pytest.mark.parametrize(("generators", "transcribers"), [(2, 1), (4, 4)])
 def test_how_many_actors_there_are_changes_no_row(
-    tmp_path: Path, plain: bytes, speakers: int, listeners: int
+    tmp_path: Path, plain: bytes, generators: int, transcribers: int
 ) -> None:
     dataset = stub_dataset(ITEMS)
-    assert _rows(tmp_path, dataset, speakers=speakers, listeners=listeners) == plain
+    assert _rows(tmp_path, dataset, generators=generators, transcribers=transcribers) == plain
 
 
 def test_the_order_of_items_changes_only_the_order_of_rows(tmp_path: Path, plain: bytes) -> None:
@@ -42,7 +42,7 @@ def test_the_order_of_items_changes_only_the_order_of_rows(tmp_path: Path, plain
 
     dataset = stub_dataset(ITEMS)
     backwards = Dataset("stub", "test", "none", dataset.items[::-1], "0")
-    rows = pl.read_parquet(io.BytesIO(_rows(tmp_path, backwards, speakers=2, listeners=2)))
+    rows = pl.read_parquet(io.BytesIO(_rows(tmp_path, backwards, generators=2, transcribers=2)))
     whole = pl.read_parquet(io.BytesIO(plain))
     assert rows.sort("cell", "item").equals(whole.sort("cell", "item"))
     assert rows["item"].to_list() != whole["item"].to_list()
@@ -67,16 +67,16 @@ def test_a_node_leaves_and_another_joins_in_the_middle(
     moved: list[int] = []
 
     def move(what: str, done: int, total: int) -> None:
-        if not moved and what == "listening" and done > total / 4:
+        if not moved and what == "transcribing" and done > total / 4:
             moved.append(done)
             cluster.remove_node(second, allow_graceful=False)
             cluster.add_node(num_cpus=2)
 
-    # Three listeners of one core each: two of them are on the node that leaves.
+    # Three transcribers of one core each: two of them are on the node that leaves.
     run = stub_run(
         tmp_path,
         stub_dataset(ITEMS),
-        cluster={"address": cluster.address, "speakers": 2, "listeners": 3},
+        cluster={"address": cluster.address, "generators": 2, "transcribers": 3},
     )
     finish(run, tmp_path, score=False, report=move)
     assert moved
@@ -85,7 +85,7 @@ def test_a_node_leaves_and_another_joins_in_the_middle(
 
 
 def _listening(pids: set[int]) -> set[str]:
-    """Local addresses, in hexadecimal, of the listening TCP sockets that processes hold."""
+    """Local addresses, in hexadecimal, of the transcribing TCP sockets that processes hold."""
     inodes = set()
     for pid in pids:
         for descriptor in Path(f"/proc/{pid}/fd").glob("*"):

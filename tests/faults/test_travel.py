@@ -65,7 +65,7 @@ def test_two_homes_two_folders_cold_and_warm_give_the_same_bytes(tmp_path: Path)
         USER="somebody",
     )
     assert {"rows.parquet", "run.json", "summary.json", "tables/table1.md"} <= first.keys()
-    assert sum(name.startswith("ledger/spoken/") for name in first) >= 5
+    assert sum(name.startswith("ledger/generated/") for name in first) >= 5
     # Parts are named by their keys and digests, so equal names are equal keys.
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import soundfile
 
-from bench.asr.base import Heard
+from bench.asr.base import Transcription
 from bench.asr.spec import AsrSpec
 from bench.cli import main
 from bench.common.audio import LOUDEST, SpeechError, read_speech
@@ -19,12 +19,12 @@ from bench.common.entries import source_of
 from bench.common.errors import UserError
 from bench.datasets.base import Caption, Dataset, Item
 from bench.datasets.flickr8k import read_csv, read_tokens
-from bench.execution.actors import ListenerActor
+from bench.execution.actors import TranscriberActor
 from bench.jobs.cells import Cell
 from bench.jobs.expansion import expand
 from bench.jobs.preflight import missing_files
 from bench.jobs.spec import Job
-from bench.store.rows import Spoken, ToHear
+from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import Variant
 from bench.systems.noise import NoiseSystem
 from bench.systems.python import PythonGenerator, PythonSystem, check_entry
@@ -130,12 +130,12 @@ import numpy as np
 class Given:
     def __init__(self, device, what):
         self.what = what
-    def speak(self, image, item):
+    def generate(self, image, item):
         return eval(self.what)
 class Broken:
     def __init__(self, device):
         raise ValueError("no weights\\nthere")
-    def speak(self, image, item):
+    def generate(self, image, item):
         pass
 class Mute:
     pass
@@ -180,8 +180,8 @@ def _python(entry: str, **options: Any) -> PythonSystem:
 )
 @pytest.mark.usefixtures("classes")
 def test_what_a_class_of_the_user_gives_is_checked(what: str, reason: str) -> None:
-    speaker = PythonGenerator(_python("theirs:Given", what=what), "cpu")
-    row = speaker.generate([(ITEM, (VARIANT,))])[0][1]
+    generator = PythonGenerator(_python("theirs:Given", what=what), "cpu")
+    row = generator.generate([(ITEM, (VARIANT,))])[0][1]
     assert row.status == ("failed" if reason else "ok"), row.reason
     assert reason in row.reason
 
@@ -197,8 +197,8 @@ def test_what_a_class_of_the_user_gives_is_checked(what: str, reason: str) -> No
         ("raises.inside:C", "raises cannot be imported|raises.inside cannot be imported"),
         ("exits:C", "exits cannot be imported .SystemExit"),
         ("theirs:Nothing", "theirs has no Nothing"),
-        ("theirs:np", "no class with a method speak"),
-        ("theirs:Mute", "no class with a method speak"),
+        ("theirs:np", "no class with a method generate"),
+        ("theirs:Mute", "no class with a method generate"),
     ],
 )
 @pytest.mark.usefixtures("classes")
@@ -217,36 +217,38 @@ def test_a_class_that_does_not_start_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heard", "reason"),
+    ("transcribed", "reason"),
     [
-        (Heard("a dog", 0.1, -0.2, 1.0), ""),
-        (Heard("a dog", avg_logprob=-0.2), ""),
-        (Heard("a dog"), ""),
-        (Heard("!!!!", 0.1, float("nan"), 1.0), "the ASR gave no finite log-probability"),
-        (Heard("!!!!", float("nan"), -0.2, 1.0), "no finite no-speech probability"),
-        (Heard("!!!!", 0.1, float("-inf"), 1.0), "no finite log-probability"),
-        (Heard("!!!!", 0.1, -0.2, float("inf")), "no finite compression ratio"),
+        (Transcription("a dog", 0.1, -0.2, 1.0), ""),
+        (Transcription("a dog", avg_logprob=-0.2), ""),
+        (Transcription("a dog"), ""),
+        (Transcription("!!!!", 0.1, float("nan"), 1.0), "the ASR gave no finite log-probability"),
+        (Transcription("!!!!", float("nan"), -0.2, 1.0), "no finite no-speech probability"),
+        (Transcription("!!!!", 0.1, float("-inf"), 1.0), "no finite log-probability"),
+        (Transcription("!!!!", 0.1, -0.2, float("inf")), "no finite compression ratio"),
     ],
 )
-def test_what_an_asr_tells_is_finite_or_the_row_fails(heard: Heard, reason: str) -> None:
-    class Listener:
-        def hear(self, waves: Any) -> list[Heard]:
-            return [heard for _ in waves]
+def test_what_an_asr_tells_is_finite_or_the_row_fails(
+    transcribed: Transcription, reason: str
+) -> None:
+    class Transcriber:
+        def transcribe(self, waves: Any) -> list[Transcription]:
+            return [transcribed for _ in waves]
 
-    actor = ListenerActor.__new__(ListenerActor)
+    actor = TranscriberActor.__new__(TranscriberActor)
     from bench.systems.voice import Voice
 
-    actor.batch, actor.asr, actor.voice, actor.device = 2, Listener(), Voice(), "cpu"
+    actor.batch, actor.asr, actor.voice, actor.device = 2, Transcriber(), Voice(), "cpu"
     work = (
         NoiseSystem(kind="noise", seconds=0.5),
         "whole",
-        [ToHear(Spoken("a", "ok"), ITEM, None)],
+        [ToTranscribe(SpeechRow("a", "ok"), ITEM, None)],
     )
     row = actor.work(work)[0]
     assert row.status == ("failed" if reason else "ok")
     assert reason in row.reason
     assert row.transcript == ("" if reason else "a dog")
-    assert np.isnan(row.avg_logprob) == (heard.avg_logprob is None) or bool(reason)
+    assert np.isnan(row.avg_logprob) == (transcribed.avg_logprob is None) or bool(reason)
 
 
 def test_caption_files_with_other_line_ends_or_open_quotes_are_one_line(tmp_path: Path) -> None:

@@ -40,10 +40,10 @@ BLOWS = {
     "driver terminated": Blow("child", signal.SIGTERM, (TERM,), early=True),
     "gcs_server": Blow("gcs_server", signal.SIGKILL, (FAILED,)),
     "raylet": Blow("raylet", signal.SIGKILL, (FAILED,)),
-    "speaker": Blow("speaker", signal.SIGKILL, (FAILED,)),
-    "listener": Blow("listener", signal.SIGKILL, (FAILED,)),
-    "speaker stopped": Blow("speaker", signal.SIGSTOP, (FAILED,)),
-    "listener stopped": Blow("listener", signal.SIGSTOP, (FAILED,)),
+    "generator": Blow("generator", signal.SIGKILL, (FAILED,)),
+    "transcriber": Blow("transcriber", signal.SIGKILL, (FAILED,)),
+    "generator stopped": Blow("generator", signal.SIGSTOP, (FAILED,)),
+    "transcriber stopped": Blow("transcriber", signal.SIGSTOP, (FAILED,)),
     "jvm": Blow("java", signal.SIGKILL),
 }
 FLIP = "flip"
@@ -70,11 +70,11 @@ def _victims(parent: int, victim: str, subject: Subject, early: bool) -> list[in
     names = below(child).items()
     if victim == "java":
         return [pid for pid, name in names if Path(name).name == "java"]
-    if not early and not any(subject.speaker in name for _, name in names):
+    if not early and not any(subject.generator in name for _, name in names):
         return []
     if victim in ("parent", "child"):
         return [parent if victim == "parent" else child]
-    actors = {"speaker": subject.speaker, "listener": subject.listener}
+    actors = {"generator": subject.generator, "transcriber": subject.transcriber}
     wanted = actors.get(victim, victim)
     return [pid for pid, name in names if wanted in name]
 

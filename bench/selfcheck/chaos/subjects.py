@@ -17,15 +17,15 @@ OWN_DEATHS = ("write", "rename", "disk")
 class Subject:
     """A run that can be started, started again, and compared.
 
-    `job` is a job file, None for `items` items of stubs. `speaker` and `listener` are what Ray
+    `job` is a job file, None for `items` items of stubs. `generator` and `transcriber` are what Ray
     calls its actors, `keys` the columns that name a row, and `patience` how many seconds a run
     may take.
     """
 
     job: Path | None
     items: int
-    speaker: str
-    listener: str
+    generator: str
+    transcriber: str
     keys: Sequence[str]
     patience: float
 
@@ -57,9 +57,9 @@ class Subject:
 
 def stubs(items: int) -> Subject:
     """A run of which only the models are stubs."""
-    return Subject(None, items, "ray::StubSpeaker", "ray::StubListener", ("cell", "item"), 120)
+    return Subject(None, items, "ray::StubGenerator", "ray::StubTranscriber", ("cell", "item"), 120)
 
 
 def real(job: Path) -> Subject:
     """A job file, run by `pixvox run`."""
-    return Subject(job, 0, "ray::SpeakerActor", "ray::ListenerActor", ("cell", "item"), 600)
+    return Subject(job, 0, "ray::GeneratorActor", "ray::TranscriberActor", ("cell", "item"), 600)
