@@ -13,6 +13,7 @@ from bench.common.entries import Entry
 from bench.common.validation import did_you_mean, keys_error, shown
 from bench.common.yamlfile import FilePath, Strict
 from bench.jobs.grid import Grid, count
+from bench.jobs.tables import TABLES, TableName
 from bench.systems.shipped import AnySystem
 
 MAX_CELLS = 10_000
@@ -111,7 +112,7 @@ class Job(Strict):
     ] = ("whole",)
     scoring: ScoringSpec = ScoringSpec()
     cluster: ClusterSpec = ClusterSpec()
-    tables: tuple[Literal["table1", "table2"], ...] = ("table1", "table2")
+    tables: tuple[TableName, ...] = tuple(table.name for table in TABLES)
 
     @property
     def asrs(self) -> tuple[AsrSpec, ...]:

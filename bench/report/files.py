@@ -9,6 +9,7 @@ import polars as pl
 
 from bench.common.atomic import parquet, write_bytes, write_text
 from bench.common.text import clean
+from bench.jobs.tables import table_of
 from bench.report.latex import latex
 from bench.report.text import (
     HEADINGS,
@@ -20,7 +21,7 @@ from bench.report.text import (
     plain,
     score,
 )
-from bench.tables.comparison import TITLES, Protocol
+from bench.tables.comparison import Protocol
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 # What GitHub links wherever it stands; a space of no width after it keeps it from that.
@@ -48,7 +49,7 @@ def markdown(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
     """A table as GitHub Markdown."""
     names = columns(frame, table)
     aligned = [":--" if name in LEFT else "--:" for name in names]
-    lines = [f"### {TITLES[table]}", ""]
+    lines = [f"### {table_of(table).title}", ""]
     for block in ("published", "measured"):
         part = frame.filter(pl.col("block") == block)
         if part.is_empty():

@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from bench.common.text import clean
+from bench.jobs.tables import table_of
 from bench.report.text import (
     LEFT,
     block_title,
@@ -14,7 +15,7 @@ from bench.report.text import (
     plain,
     score,
 )
-from bench.tables.comparison import TITLES, Protocol
+from bench.tables.comparison import Protocol
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -67,7 +68,7 @@ def latex(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
         "% " + r"\usepackage{booktabs,amssymb}",
         r"\begin{table*}",
         r"\centering",
-        rf"\caption{{{inert(TITLES[table])}}}",
+        rf"\caption{{{inert(table_of(table).title)}}}",
         rf"\begin{{tabular}}{{{aligned}}}",
         r"\toprule",
         heading + r" \\",

@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from bench.common.text import clean
+from bench.jobs.tables import table_of
 from bench.tables.comparison import Protocol, heads
 
 LEFT = ("grade", "system", "training")
@@ -14,8 +15,7 @@ HEADINGS = {"grade": ""}
 
 def columns(frame: pl.DataFrame, table: str) -> list[str]:
     """Which columns a table shows."""
-    leading = ["prompt"] if table == "table2" else ["training"]
-    return ["grade", "system", *leading, *heads(frame), "n", "failed"]
+    return ["grade", "system", table_of(table).column, *heads(frame), "n", "failed"]
 
 
 def score(row: dict[str, Any], name: str) -> tuple[str, str]:

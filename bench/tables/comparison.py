@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.jobs.tables import table_of
 from bench.metrics.base import Score
 from bench.metrics.counted import leading
 from bench.metrics.shipped import METRICS, scores_of
@@ -15,10 +16,6 @@ from bench.tables.comparability import grade_published
 from bench.tables.pooling import Row, base_of, differences, grade_of, ranked, role
 from bench.tables.published import Published, load_published
 
-TITLES = {
-    "table1": "Table I: systems without a prompt",
-    "table2": "Table II: speech completion, a share of the reference speech given as a prompt",
-}
 SIGNIFICANT = 0.05
 
 
@@ -37,13 +34,6 @@ class Protocol:
     normaliser: str = "none"
     confidence: float = 0.95
     unusable: int = 0
-
-
-def belongs(row: Row, table: str) -> bool:
-    """Whether a row is of a table."""
-    if table == "table1":
-        return row.cell.prompt == 0
-    return "prompt" in row.cell.system.axes()
 
 
 _LEFT: dict[str, Any] = {
@@ -162,7 +152,7 @@ def measured_frame(
     row differs from the first ranked row of its prompt (see base_of; paired permutation test,
     Holm over metrics).
     """
-    chosen = [row for row in rows if belongs(row, table)]
+    chosen = [row for row in rows if table_of(table).belongs(row.cell)]
     competing = [row for row in chosen if ranked(row)]
     some = [row for row in chosen if row.outcome.mark != NONE]
     first = next(iter([*competing, *some, *chosen]), None)
@@ -226,11 +216,9 @@ def _significant(row: Row, base: Row | None, replicates: int) -> list[str]:
 def comparison(
     rows: Sequence[Row], table: str, protocol: Protocol, asr: str, run: str, replicates: int
 ) -> pl.DataFrame:
-    """A whole table: the published block, then the measured one; empty where nothing belongs.
-
-    Table II is about prompts, so without a prompted row it has nothing to tell.
-    """
-    if not any(belongs(row, table) and (table == "table1" or row.cell.prompt) for row in rows):
+    """A whole table: the published block, then the measured one; empty where it says nothing."""
+    kind = table_of(table)
+    if not kind.worthwhile([row.cell for row in rows if kind.belongs(row.cell)]):
         return pl.DataFrame(schema=_schema(()))
     scores = _all_scores(rows)
     published = published_frame(load_published(), table, protocol.dataset, asr, scores)

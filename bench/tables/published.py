@@ -1,11 +1,12 @@
 """Published rows: what papers print, with what is known of their protocol."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from bench.common.yamlfile import Strict, parse
+from bench.jobs.tables import TableName
 from bench.metrics.shipped import METRICS, scores_of
 
 HEADS = tuple(score.head for score in scores_of(METRICS))
@@ -17,7 +18,7 @@ Percent = Annotated[float, Field(ge=0, le=1000)]
 class PublishedRow(Strict):
     """One row of a paper, with what is known of its protocol."""
 
-    table: Literal["table1", "table2"]
+    table: TableName
     system: str
     prompt: Annotated[float, Field(ge=0, lt=1)] = 0.0
     training: str

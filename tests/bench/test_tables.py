@@ -16,6 +16,7 @@ from rich.console import Console
 from bench.asr.spec import AsrSpec
 from bench.common.errors import UserError
 from bench.jobs.cells import Cell
+from bench.jobs.tables import TABLES
 from bench.report import terminal
 from bench.report.fit import numbers, pieces, rich_table, texts, wrapped
 from bench.report.text import notes
@@ -26,7 +27,7 @@ from bench.selfcheck.rates import said, statistics_of
 from bench.systems.base import System
 from bench.systems.silence import SilenceSystem
 from bench.systems.wavs import WavsSystem
-from bench.tables.comparison import TITLES, Protocol, comparison
+from bench.tables.comparison import Protocol, comparison
 from bench.tables.pooling import Row, base_of, pooled, ranked
 from bench.tables.sweep import plot, sensitivity, tidy
 
@@ -140,7 +141,7 @@ def test_columns_go_in_order_and_are_named() -> None:
 
 def test_the_committed_tables_keep_their_columns_at_their_widths() -> None:
     folder = Path(__file__).parents[2] / "results" / "scenes"
-    for table in TITLES:
+    for table in (one.name for one in TABLES):
         frame = pl.read_parquet(folder / table / f"{table}.parquet")
         assert "B1" not in " ".join(_printed(80, frame, table)).split("Left out")[0].split()
         # All of it fits where the picture is drawn.
