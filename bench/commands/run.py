@@ -1,6 +1,7 @@
 """`pixvox run`: a job file in, tables, rows and speech out."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,21 @@ def run_job(
         complete(ready, runs)
         failed = _report(ready)
         where = clean(str(ready.folder))
-        print(
-            f"{where}: tables/, rows.parquet, speech/, ledger/; {ready.total} rows, "
-            f"{failed} failed; {time.monotonic() - started:.0f} s"
-        )
+        print(f"{where}: {ready.total} rows, {failed} failed; {time.monotonic() - started:.0f} s")
+        for line in _made(ready.folder):
+            print(f"  {clean(line)}")
     return 0
+
+
+def _made(folder: Path) -> Iterator[str]:
+    """A line for every folder of files that a run has made, with their names."""
+    for path in (folder, *sorted(folder.iterdir())):
+        if path.name in ("ledger", "speech", "cache"):
+            continue
+        names = sorted(one.name for one in path.iterdir() if one.is_file()) if path.is_dir() else []
+        if names:
+            yield f"{path.relative_to(folder)}: {', '.join(names)}".removeprefix(".: ")
+    yield "speech: a WAV file for every item of every cell; ledger: all rows, which the rest is of"
 
 
 def _tell(planned: Planned, runs: Path) -> None:

@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
+from pydantic import BaseModel, ValidationError
 
 from bench.common.errors import UserError
 from bench.common.links import refuse_links
 from bench.common.text import clean
+from bench.common.yamlfile import read_small
+from bench.metrics.base import ALWAYS
+from bench.metrics.shipped import METRICS, scores_of
 from bench.report.terminal import Listing
 from bench.store.ledger import PART, STAGES, Ledger, Part, final, read_part
 from bench.store.manifest import Manifest, read_manifest
 
+_MOST_BYTES = 256 * 1024 * 1024
 DAMAGED = 3
 _REMAINS = re.compile(r"\.[0-9a-f]{16}\.\d+\.part|part-[0-9a-f]{32}\.damaged")
 """What broken writes left, and what a driver set aside."""
@@ -113,10 +118,13 @@ def listing(runs: Path) -> int:
 
 
 def show(runs: Path, name: str) -> int:
-    """Prints a run's cells: what was generated, transcribed, and failed."""
+    """Prints a run's cells: what was generated, transcribed, and failed, and how it scored."""
     run = find(runs, name)
     manifest = read_manifest(run)
-    heads = ("cell", "system", "prompt", "generated", "transcribed", "failed")
+    shown = [score for score in scores_of(METRICS) if score.kept == ALWAYS]
+    scores = _scores(run)
+    counts = ("generated", "transcribed", "failed")
+    heads = ("cell", "system", "prompt", *counts, *(score.head for score in shown))
     table = Listing(heads, ("cell", "system"), name)
     for cell in manifest.cells if manifest else ():
         generated, _ = _counts(run, "generated", cell.speech_key)
@@ -128,9 +136,33 @@ def show(runs: Path, name: str) -> int:
             str(generated),
             str(transcribed),
             str(failed),
+            *(_score(scores.get(cell.transcript_key, {}), score.name) for score in shown),
         )
     table.print()
     return 0
+
+
+class _Scored(BaseModel):
+    transcript_key: str
+    scores: dict[str, dict[str, float]]
+
+
+class _Summary(BaseModel):
+    cells: list[_Scored]
+
+
+def _scores(run: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Every cell's scores by its key; none where a run was not scored, or its file is damaged."""
+    try:
+        text = read_small(run / "summary.json", _MOST_BYTES)
+        return {one.transcript_key: one.scores for one in _Summary.model_validate_json(text).cells}
+    except (UserError, ValidationError):
+        return {}
+
+
+def _score(scores: dict[str, dict[str, float]], name: str) -> str:
+    found = scores.get(name, {}).get("score")
+    return "-" if found is None else f"{found:.2f}"
 
 
 def verify(runs: Path, name: str) -> int:

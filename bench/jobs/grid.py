@@ -62,7 +62,7 @@ def _axes(system: System, grid: Grid) -> dict[str, tuple[Any, ...]]:
 
 
 def count(system: System, grid: Grid) -> int:
-    """How many variants a system has, without making them."""
+    """The most variants that a system can have, without making them."""
     included = sum(point.system == system.label for point in grid.include)
     return prod(len(values) for values in _axes(system, grid).values()) + included
 
@@ -70,8 +70,9 @@ def count(system: System, grid: Grid) -> int:
 def variants(system: System, grid: Grid) -> Iterator[System]:
     """A system at every point of the grid, exclusions apart, each with a single prompt."""
     axes = _axes(system, grid)
-    for values in product(*axes.values()):
-        yield system.at(dict(zip(axes, values, strict=True)))
+    points = (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
+    # Points that are the same to a system, such as the seeds of greedy decoding, are one.
+    yield from dict.fromkeys(system.at(point) for point in points)
     for point in grid.include:
         if point.system == system.label:
             yield system.at(point.values)

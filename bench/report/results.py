@@ -164,8 +164,9 @@ def write_report(
         shown.append(_small(some, title))
         files.write_frame(found.drop("kept"), "sensitivity", title, tables)
     if job.grid.model_fields_set and varied(sweep):
-        shown.append(_small(pivot(sweep), "The sweep, means over seeds"))
-        files.write_frame(pivot(sweep), "sweep", "The sweep, means over seeds", tables)
+        title = "The sweep: means of the seeds' own scores (the tables pool their items)"
+        shown.append(_small(pivot(sweep), title))
+        files.write_frame(pivot(sweep), "sweep", title, tables)
         plot(sweep, tables / "sweep.svg")
     _print(shown, f"pixvox run {job.name}", tables / "tables.svg")
     write_text(tables / "model-index.yaml", hub.model_index(rows, protocol))

@@ -108,6 +108,9 @@ class PixVoxSystem(System):
         """See System."""
         changes = {axis: point[axis] for axis in _AXES if axis in point}
         decoding = self.decoding.model_copy(update=changes)
+        if decoding.temperature == 0:
+            # Greedy decoding draws nothing, so all seeds are one.
+            decoding = decoding.model_copy(update={"seed": 0})
         prompts = (point.get("prompt", self.prompts[0]),)
         return self.model_copy(update={"decoding": decoding, "prompts": prompts})
 

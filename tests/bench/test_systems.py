@@ -12,6 +12,7 @@ from bench.cli import main
 from bench.common.audio import read_speech, resample
 from bench.common.errors import UserError
 from bench.datasets.base import Dataset, Item
+from bench.jobs.grid import Grid, variants
 from bench.systems.base import Variant
 from bench.systems.pixvox import DecodingSpec, PixVoxGenerator, PixVoxSystem
 from bench.systems.shuffled import shuffled
@@ -197,3 +198,10 @@ def test_a_sweep_does_what_its_dry_run_says(
     assert main([*command, "--dry-run"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "24 cells, 12 speeches of 1 images: 4 to generate, 8 to transcribe" in said
+
+
+def test_seeds_of_greedy_decoding_are_one_variant() -> None:
+    greedy = PixVoxSystem(kind="pixvox", label="delay", weights="zoo:pixvox-tiny-delay")
+    grid = Grid(seed=(0, 1, 2), temperature=(0.0, 0.5))
+    found = [system.decoding for system in variants(greedy, grid)]
+    assert [(one.temperature, one.seed) for one in found] == [(0, 0), (0.5, 0), (0.5, 1), (0.5, 2)]
