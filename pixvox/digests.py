@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixvox.errors import PixVoxError
 
-class WeightsError(ValueError):
+
+class WeightsError(PixVoxError, ValueError):
     """Weights that cannot be had or must not be used; the message says how to fix it."""
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixvox.errors import PixVoxError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -17,7 +19,7 @@ MAX_PIXELS = 50_000_000
 """More than any photograph in use; a file that claims more is refused before it is unpacked."""
 
 
-class ImageError(ValueError):
+class ImageError(PixVoxError, ValueError):
     """An image that cannot be used; the message names the file and the reason."""
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.common.atomic import write_bytes
+from pixvox.errors import PixVoxError
 
 Wave = npt.NDArray[np.float32]
 
 
-class SpeechError(ValueError):
+class SpeechError(PixVoxError, ValueError):
     """Speech of one item that cannot be used; the message says why."""
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pixvox.errors import PixVoxError
 
-class UserError(ValueError):
+
+class UserError(PixVoxError, ValueError):
     """Input that cannot be used; the message names the file, the item and the fix."""
 
 
-class RunFailed(Exception):
+class RunFailed(PixVoxError):
     """A run that could not be finished through no fault of its input; says what to do next."""
 
 

@@ -19,10 +19,11 @@ from transformers import EncodecConfig, EncodecModel
 from pixvox.codec.official import load_official
 from pixvox.configfile import believed, check_sizes, read_config
 from pixvox.digests import WeightsError, archive_digest, digest
+from pixvox.errors import PixVoxError
 from pixvox.weights import file_of, resolve
 
 
-class UnitsError(ValueError):
+class UnitsError(PixVoxError, ValueError):
     """Units that the codec cannot speak: of the wrong shape, out of range, or none."""
 
 
