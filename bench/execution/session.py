@@ -40,6 +40,9 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
         # Despite its name this is what has Ray take the loopback address, on Linux too; a node
         # address of 127.0.0.1 it would replace by one that others can reach.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        # While Ray starts it may hold the interpreter, and then only Ray can notice that its
+        # gcs_server died; a minute is its default.
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
     import ray
 
     # Where a worker has an environment of its own, as in Ray Train, Ray hands the interpreter to a
