@@ -121,6 +121,7 @@ def test_a_flickr8k_folder_from_images_to_tables(
         assert main([*command, str(job), "--runs", str(tmp_path)]) == 2
         assert "link: a link inside a run" in capsys.readouterr().err
     assert _snapshot(tmp_path) == before
+    (run / "cache" / "link").unlink()
 
     more = _job(tmp_path, flickr8k, systems=[{"kind": "recorded", "caption": 1}])
     assert main(["run", str(more), "--runs", str(tmp_path / "none"), "--dry-run"]) == 0
