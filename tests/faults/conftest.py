@@ -1,0 +1,10 @@
+"""Options of the fuzz test."""
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-cases", type=int, default=2000, help="how many inputs are spoilt")
+    parser.addoption("--fuzz-log", type=Path, help="write what came of them as JSON")
