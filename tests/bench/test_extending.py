@@ -1,0 +1,55 @@
+"""The examples of docs/extending.md, run from outside the package as they stand there."""
+
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from bench.cli import main
+
+DOC = Path(__file__).parents[2] / "docs" / "extending.md"
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that holds the files of the examples and nothing else."""
+    text = DOC.read_text(encoding="utf-8")
+    for name, content in re.findall(r"```\w+ file=(\S+)\n(.*?)```", text, re.DOTALL):
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+def test_a_metric_gets_intervals_tests_tables_and_a_signature(outside: Path) -> None:
+    assert main(["run", "metric.yaml"]) == 0
+    run = outside / "results" / "runs" / "own-metric"
+    table = pl.read_parquet(run / "tables" / "table1.parquet").filter(block="measured")
+    assert (
+        table.filter(pl.col("LR_low") < pl.col("LR"), pl.col("LR") < pl.col("LR_high")).height == 2
+    )
+    assert "| LR |" in (run / "tables" / "table1.md").read_text()
+    scores = pl.read_parquet(run / "scores.parquet").filter(metric="length ratio")
+    assert scores["signature"].str.contains(r"wordcount:LengthRatio@[0-9a-f]{8}").all()
+    assert (pl.read_parquet(run / "rows.parquet")["length ratio"] > 0).all()
+
+
+def test_a_metric_whose_name_is_taken_is_one_line(
+    outside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = (outside / "wordcount.py").read_text()
+    (outside / "taken.py").write_text(source.replace('"length ratio", "LR"', '"CIDEr", "C"'))
+    job = (outside / "metric.yaml").read_text().replace("wordcount:", "taken:")
+    (outside / "metric.yaml").write_text(job)
+    assert main(["run", "metric.yaml", "--runs", "other"]) == 2
+    assert "'C' is the name of another; choose one" in capsys.readouterr().err
+
+
+def test_a_system_is_generated_and_transcribed(outside: Path) -> None:
+    assert main(["run", "system.yaml"]) == 0
+    summary = json.loads((outside / "results/runs/own-system/summary.json").read_text())
+    (cell,) = summary["cells"]
+    assert (cell["system"], cell["role"], cell["n"], cell["failed"]) == ("hum", "system", 2, 0)
