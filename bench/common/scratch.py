@@ -73,12 +73,13 @@ def sweep() -> list[Path]:
     """Removes the folders of this user's dead commands, ends what those left; which they were."""
     found = []
     for path in base().glob(f"{_PREFIX}*"):
-        if _swept(path):
+        if swept(path):
             found.append(path)
     return found
 
 
-def _swept(path: Path) -> bool:
+def swept(path: Path) -> bool:
+    """Removes one folder, if its command is dead; whether it was."""
     try:
         if path.is_symlink() or path.stat().st_uid != os.getuid():
             return False

@@ -76,6 +76,7 @@ def supervise(
         return FAILED
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     read, write = os.pipe()
+    alive = os.pipe()
     os.set_blocking(read, False)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -85,7 +86,8 @@ def supervise(
     signal.pthread_sigmask(signal.SIG_BLOCK, heeded | {signal.SIGCHLD})
     child = os.fork()
     if child == 0:
-        os.close(read)
+        for descriptor in (read, *alive):
+            os.close(descriptor)
         try:
             _become_child(parent, write, heeded)
             folder.enter()
@@ -96,6 +98,8 @@ def supervise(
             _tell(End(128 + signal.SIGINT, f"stopped by SIGINT; {advice}"))
             return 128 + signal.SIGINT
     os.close(write)
+    if os.fork() == 0:
+        _guard(folder, *alive)
     try:
         end = _watch(child, read, heeded, advice)
     finally:
@@ -130,6 +134,23 @@ def _become_child(parent: int, write: int, heeded: set[signal.Signals]) -> None:
     reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(line_buffering=True)
+
+
+def _guard(folder: scratch.Scratch, read: int, write: int) -> NoReturn:
+    """Waits for the parent's own violent death, and does then what it would have done.
+
+    The kernel ends the child with its parent, but what Ray started may live on for minutes.
+    """
+    os.setsid()
+    # Of the pipe and of the folder's lock the parent alone shall have them, and the child.
+    os.close(write)
+    os.close(folder.lock)
+    os.read(read, 1)
+    until = time.monotonic() + _LEAVING_SECONDS
+    while folder.path.exists() and time.monotonic() < until:
+        scratch.swept(folder.path)
+        time.sleep(0.02)
+    os._exit(0)
 
 
 def _sent(read: int, before: bytes) -> bytes:
