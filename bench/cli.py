@@ -1,6 +1,7 @@
 """The `pixvox` command. Nothing heavy is imported before a command runs."""
 
 import argparse
+import errno
 import os
 import shlex
 import sys
@@ -390,18 +391,30 @@ def _work(arguments: argparse.Namespace, again: str) -> int:
         print(f"\nstopped; {_kept(arguments)}go on with: {again}", file=sys.stderr)
         _gate_failed(arguments, "it was stopped by Ctrl-C")
         return 130
-    except BrokenPipeError:
-        # Whoever read the output left. What Python still holds for them must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("pixvox: the reader of its output went away", file=sys.stderr)
-        return 3
     except (Exception, SystemExit) as error:
-        import traceback
+        why = _machines_fault(error)
+        if why:
+            print(f"pixvox: {why}", file=sys.stderr)
+        else:
+            import traceback
 
-        # A bug shows itself, and so does a class of the user that ends the process.
-        traceback.print_exc()
-        _gate_failed(arguments, f"a bug: {clean(' '.join(repr(error).split()))}")
+            # A bug shows itself, and so does a class of the user that ends the process.
+            traceback.print_exc()
+        _gate_failed(arguments, why or f"a bug: {clean(' '.join(repr(error).split()))}")
         return 3
+
+
+def _machines_fault(error: BaseException) -> str:
+    """What an error means that is neither ours nor the input's; "" for every other."""
+    # Rich ends the process with 1 where nobody reads what it prints.
+    cause = error.__context__ if isinstance(error, SystemExit) else error
+    if isinstance(cause, BrokenPipeError):
+        # What Python still holds for the reader must not fail again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "the reader of its output went away"
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{cause}; make room, and run the same command again"
+    return ""
 
 
 if __name__ == "__main__":

@@ -256,3 +256,19 @@ def test_a_terminal_stays_a_terminal_and_ctrl_c_reaches_the_command() -> None:
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 130
     os.close(terminal)
+
+
+def test_output_that_nobody_reads_is_no_regression(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.cli", "runs", "list", "--runs", str(tmp_path)],
+        cwd=ROOT,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert done.returncode == 3
+    assert done.stderr == "pixvox: the reader of its output went away\n"
