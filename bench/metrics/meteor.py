@@ -64,6 +64,16 @@ def paraphrases(references: References, folder: Path) -> Path:
         return table
     folder.mkdir(parents=True, exist_ok=True)
     listed, partial = folder / f".{name}.txt", folder / f".{name}.part.gz"
+    try:
+        _cut_down(text, listed, partial)
+        partial.replace(table)
+    finally:
+        for remains in (listed, partial):
+            remains.unlink(missing_ok=True)
+    return table
+
+
+def _cut_down(text: str, listed: Path, partial: Path) -> None:
     listed.write_text(text, encoding="utf-8")
     jar = package_file("meteor/meteor-1.5.jar")
     command = [java(), *OPTIONS, "-Xmx2G", "-cp", str(jar), "FilterParaphrase"]
@@ -75,9 +85,6 @@ def paraphrases(references: References, folder: Path) -> Path:
             break
         if attempt == 2:
             raise RunFailed(f"METEOR's FilterParaphrase failed: {failure}; run: pixvox doctor")
-    listed.unlink()
-    partial.replace(table)
-    return table
 
 
 class MeteorJvm:

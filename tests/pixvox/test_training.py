@@ -61,6 +61,17 @@ def test_a_resumed_run_continues_the_same_curve(small_model: Make, tmp_path: Pat
     assert resumed == unbroken[4:]
 
 
+def test_a_training_that_is_asked_to_stop_goes_on_from_that_step(
+    small_model: Make, tmp_path: Path
+) -> None:
+    unbroken = _losses(small_model("delay"), PLAN, tmp_path / "a")
+    plan, answers = replace(PLAN, checkpoint_every=100), iter([False, False, True])
+    model = small_model("delay")
+    stopped = train(model, _data(), _data(), plan, tmp_path / "b", lambda: next(answers))
+    assert [step.loss for step in stopped] == unbroken[:3]
+    assert _losses(small_model("delay"), plan, tmp_path / "b") == unbroken[3:]
+
+
 def test_the_best_weights_are_what_is_left(small_model: Make, tmp_path: Path) -> None:
     model = small_model("delay")
     # Far too high a rate: the first validation is the best one.
