@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from bench.cli import main
+from bench.trend import changepoints
 from bench.trend.changepoints import change_points, noise
-from bench.trend.series import changepoints, series_of
+from bench.trend.series import series_of
 
 
 def _by_enumeration(values: list[float]) -> list[int]:
