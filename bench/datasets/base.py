@@ -114,11 +114,7 @@ class DatasetSpec(Strict, ABC):
 
     def placed(self) -> Self:
         """The same with whole paths, for processes that run in other folders."""
-        paths = {
-            n: v.absolute()
-            for n in type(self).model_fields
-            if isinstance(v := getattr(self, n), Path)
-        }
+        paths = {key: value.absolute() for key, value in self if isinstance(value, Path)}
         return self.model_copy(update=paths)
 
     @abstractmethod

@@ -37,9 +37,8 @@ def captions_digest(image: str, captions: Iterable[str]) -> str:
 def official(name: str, split: str) -> Mapping[str, str]:
     """Image name's digest → its captions' digest; empty where no official list is known."""
     path = _FOLDER / f"{name}-{split}.txt"
-    known = path.name in {file.name for file in _FOLDER.glob("*.txt")}
-    lines = path.read_text(encoding="ascii").splitlines() if known else []
-    return dict((line[:8], line[9:]) for line in lines)
+    lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
+    return {line[:8]: line[9:] for line in lines}
 
 
 def standing_of(name: str, split: str, items: Iterable[Item]) -> tuple[tuple[str, ...], int | None]:
