@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from bench.cli import main
 from bench.common.errors import UserError
 from bench.common.yamlfile import validate
 from bench.datasets.base import Dataset, Item
@@ -270,3 +271,27 @@ def test_one_declaration_serves_evaluation_and_training(
     ):
         with pytest.raises(UserError, match=message):
             validate(codec | {"data": wrong}, TrainingJob, "job")
+
+
+def test_a_subset_is_called_one_wherever_it_is_printed(
+    flickr8k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens, listing = flickr8k / "Flickr8k.token.txt", flickr8k / "Flickr_8k.testImages.txt"
+    texts = ("A dog runs .", "Two dogs .", "A brown dog in the snow .")
+    tokens.write_text(
+        "".join(f"{n}#{k}\t{text}\n" for n in OFFICIAL for k, text in enumerate(texts))
+    )
+    listing.write_text("\n".join(OFFICIAL))
+    dataset = {"name": "flickr8k", "root": str(flickr8k)}
+    job = {"name": "few", "dataset": dataset, "systems": [{"kind": "text", "caption": 0}]}
+    path = _written(tmp_path / "job.yaml", job)
+    assert main(["run", str(path), "--runs", str(tmp_path)]) == 0
+    label = "flickr8k test images (a subset, own captions)"
+    assert f"1 cells × 2 of 1000 {label}" in capsys.readouterr().out
+    table = (tmp_path / "few" / "tables" / "table1.md").read_text().replace("\\", "")
+    assert f"on the whole test split, not on 2 of 1000 {label}" in table
+    assert f"Measured: 2 of 1000 {label}, data " in table
+    assert "measured, on flickr8k (a subset, own captions)" in table
+    summary = json.loads((tmp_path / "few" / "summary.json").read_text())
+    data = summary["cells"][0]["signature"]["data"]
+    assert data.startswith("flickr8k.test(a subset, own captions)@")
