@@ -37,9 +37,9 @@ class _Check:
         return "PTB tokeniser runs"
 
     def dataset(self) -> str:
-        from bench.execution.prepare import load_dataset
+        from bench.datasets.loading import load_dataset
 
-        self.data = load_dataset(self.job)
+        self.data = load_dataset(self.job.dataset)
         if not self.data.items:
             raise UserError("dataset: the split has no items; name another split or folder")
         self.item = self.data.items[0]

@@ -95,12 +95,13 @@ def _report(ready: Prepared) -> int:
         dataset.digest,
         dataset.speech_kind,
         len(ready.evaluation.items),
-        len(dataset.items),
+        dataset.of,
         _asr_text(job.asrs[0], ready.facts[job.asrs[0]]),
         job.scoring.references,
         job.scoring.normalisers[0],
         job.scoring.confidence,
         len(dataset.unusable),
+        dataset.standing,
     )
     tables = [(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
     with progress() as report:

@@ -1,12 +1,25 @@
-"""What every dataset gives: items with an image, captions, and the captions' speech."""
+"""What a dataset is: the contract of everything that systems can be evaluated or trained on.
+
+A kind of dataset is one file in this folder: a strict model of what a job says of it, with the
+methods below. It is named once more, in `bench.datasets.shipped`. No other room asks which kind it
+has. What it gives are items with an image, captions, and the captions' speech.
+"""
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 from bench.common.errors import UserError
+from bench.common.filedigests import file_digests
+from bench.common.validation import keys_error
+from bench.common.yamlfile import FilePath, Strict
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +28,7 @@ class Caption:
 
     text: str
     speech: Path | None = None
+    speaker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +45,106 @@ class Dataset:
     """A split. `digest` covers ids, captions and the bytes of images and speech.
 
     `unusable` are entries of the split that no score can be given to, each with the reason; they
-    are reported with every run, and never dropped in silence.
+    are reported with every run, and never dropped in silence. `standing` says in words in what a
+    split is not the official one, nothing where it is; `whole` is how many images that one, or
+    else the split that was cut, has.
     """
 
     name: str
     split: str
     speech_kind: str
     items: tuple[Item, ...]
-    digest: str
+    digest: str = ""
     unusable: tuple[tuple[str, str], ...] = ()
+    standing: tuple[str, ...] = ()
+    whole: int | None = None
 
     @property
     def references(self) -> dict[str, tuple[str, ...]]:
         """Item id → its captions, of the whole split."""
         return {item.id: tuple(c.text for c in item.captions) for item in self.items}
+
+    @property
+    def of(self) -> int:
+        """How many images the whole split has."""
+        return len(self.items) if self.whole is None else self.whole
+
+    def counted(self, n: int) -> str:
+        """How many of which images, as a table says it."""
+        return counted(n, self.of, self.name, self.split, self.standing)
+
+
+SUBSET = "a subset"
+
+
+def counted(n: int, of: int, name: str, split: str, standing: Sequence[str]) -> str:
+    """How many of which images, as a table says it: `15 of 1000 flickr8k test images (a subset)`"""
+    images = f"{n} of {of} {name} {split} images"
+    return f"{images} ({', '.join(standing)})" if standing else images
+
+
+Half = Literal["train", "val"]
+"""What a training learns from, and what it is watched on."""
+
+
+class DatasetSpec(Strict, ABC):
+    """One kind of dataset; fields are what a job says of it.
+
+    `only_training` and `only_evaluation` are keys that one kind of job has no use for, and
+    `needs_training` those that training cannot do without.
+    """
+
+    name: str
+    items: FilePath | None = None
+
+    only_training: ClassVar[frozenset[str]] = frozenset()
+    only_evaluation: ClassVar[frozenset[str]] = frozenset({"items"})
+    needs_training: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def read(self) -> Dataset:
+        """The split that is evaluated, without its digest, before `items` takes some of it.
+
+        Raises UserError for files that cannot be read.
+        """
+
+    @abstractmethod
+    def half(self, half: Half, report: Report) -> Sequence[Item]:
+        """What a training learns from or is watched on; nothing where the job names none."""
+
+    def placed(self) -> Self:
+        """The same with whole paths, for processes that run in other folders."""
+        paths = {key: value.absolute() for key, value in self if isinstance(value, Path)}
+        return self.model_copy(update=paths)
+
+    @abstractmethod
+    def computed(self) -> Path:
+        """The folder for what a training computes of it."""
+
+
+def _given(spec: DatasetSpec, key: str) -> bool:
+    # Not the fields that were set: a job that was handed on to a worker has set them all.
+    return getattr(spec, key) != type(spec).model_fields[key].default
+
+
+def to_evaluate(spec: DatasetSpec) -> DatasetSpec:
+    """For validators: refuses what an evaluation has no use for."""
+    return _fits(spec, spec.only_training, "only training uses it; remove it")
+
+
+def to_train(spec: DatasetSpec) -> DatasetSpec:
+    """For validators: refuses what a training has no use for, and wants what it needs."""
+    lacking = {key: "is missing" for key in spec.needs_training if not _given(spec, key)}
+    return _fits(spec, spec.only_evaluation, "only evaluation uses it; remove it", lacking)
+
+
+def _fits(
+    spec: DatasetSpec, odd: Iterable[str], why: str, lacking: dict[str, str] | None = None
+) -> DatasetSpec:
+    wrong = {key: why for key in sorted(odd) if _given(spec, key)} | (lacking or {})
+    if wrong:
+        raise keys_error(wrong)
+    return spec
 
 
 MAX_FILE_NAME = 200
@@ -61,6 +161,15 @@ def unusable_name(name: str) -> str:
     if len(name.encode()) > MAX_FILE_NAME:
         return f"{len(name.encode())} bytes long; a name has at most {MAX_FILE_NAME}"
     return ""
+
+
+def unusable_id(name: str) -> str:
+    """Why this cannot be an item's id, after which its files are named; "" where it can."""
+    if not name.strip() or name in (".", ".."):
+        return "is no name"
+    if "/" in name or "\\" in name:
+        return "holds a slash"
+    return unusable_name(name)
 
 
 def inside(root: Path, name: str) -> Path:
@@ -113,22 +222,26 @@ def text_lines(path: Path) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def _file_digest(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            return b"missing"
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").digest()
-    except OSError as error:
-        raise UserError(f"{path}: not readable ({error.strerror}); fix or remove it") from error
-
-
 def digest_of(items: Iterable[Item]) -> str:
     """SHA-256 over a split's content, 16 hex digits; a missing file is part of the content."""
+    items = tuple(items)
+    images = [item.image for item in items]
+    speech = [c.speech for item in items for c in item.captions if c.speech is not None]
+    digests = file_digests([*images, *speech])
     state = hashlib.sha256()
     for item in items:
-        state.update(f"{item.id}\0".encode() + _file_digest(item.image))
+        state.update(f"{item.id}\0".encode() + digests[item.image])
         for caption in item.captions:
             state.update(caption.text.encode() + b"\0")
-            state.update(_file_digest(caption.speech) if caption.speech else b"none")
+            state.update(digests[caption.speech] if caption.speech else b"none")
     return state.hexdigest()[:16]
+
+
+def speech_kind(items: Iterable[Item]) -> str:
+    """What is known of a dataset's recordings, in words."""
+    spoken = [c.speaker for item in items for c in item.captions if c.speech is not None]
+    if not spoken:
+        return "none"
+    speakers = set(spoken) - {""}
+    several = f", {len(speakers)} speakers" if len(speakers) != 1 else ", one speaker"
+    return f"recorded{several if speakers else ''}"

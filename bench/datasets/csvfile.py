@@ -6,14 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.common.errors import UserError
+from bench.common.validation import did_you_mean
 from bench.datasets.base import text_lines
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_rows(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows as the wanted columns' text, each with the number of its last line.
 
-    A quoted field may hold line breaks of its own. Raises UserError for a file without these
-    columns, a row of another length, or a quote that is never closed.
+    With `optional` columns, "" where they are not there, there may be no others. A quoted field
+    may hold line breaks of its own. Raises UserError for a file without these columns, a row of
+    another length, or a quote that is never closed.
     """
     # Read as a stream: the reader has to see the line breaks inside of quotes.
     text = "\n".join(text_lines(path)) + "\n"
@@ -29,6 +33,12 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
                     raise UserError(
                         f"{path}:1: expected the columns {','.join(columns)}, got {str(row)[:80]}"
                     )
+                known = {*columns, *optional} if optional else set(header)
+                if odd := next((c for c in header if c not in known), None):
+                    near = did_you_mean(odd[:80], [*columns, *optional])
+                    raise UserError(f"{path}:1: {odd[:80]!r} is no column; {near}")
+                if len(set(header)) < len(header):
+                    raise UserError(f"{path}:1: a column is there twice; rename or remove one")
             elif len(row) > len(header):
                 raise UserError(
                     f"{path}:{rows.line_num}: more than {len(header)} columns; quote the commas "
@@ -36,7 +46,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[st
                 )
             elif row:
                 values = dict(zip(header, [*row, *[""] * (len(header) - len(row))], strict=True))
-                yield rows.line_num, {name: values[name] for name in columns}
+                yield rows.line_num, {n: values.get(n, "") for n in (*columns, *optional)}
     except csv.Error as error:
         reason = f"not readable as CSV ({error}); a quote may be open there"
         raise UserError(f"{path}:{start}: {reason}") from error

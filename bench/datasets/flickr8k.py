@@ -6,20 +6,26 @@ folder under any of its names; `wav2capt.txt` and `wavs/` where the speech is th
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from bench.common.errors import UserError
+from bench.common.yamlfile import FilePath
 from bench.datasets.base import (
     Caption,
     Dataset,
+    DatasetSpec,
+    Half,
     Item,
+    Report,
     check_caption,
-    digest_of,
     inside,
     text_lines,
     unusable_name,
 )
 from bench.datasets.csvfile import read_rows
+from bench.datasets.standing import standing_of
 
 _SPLITS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
 _TOKEN_LINE = re.compile(r"^(?P<name>\S+)#(?P<number>[0-9]{1,6})[ \t]+(?P<text>.*\S)\s*$")
@@ -116,8 +122,33 @@ def read_flickr8k(
     return tuple(items.values()), tuple(unusable)
 
 
-def load_flickr8k(root: Path, split: str, audio: Path | None = None) -> Dataset:
-    """A split as it is evaluated (see read_flickr8k)."""
-    items, unusable = read_flickr8k(root, split, audio)
-    kind = "natural, many speakers" if audio else "none"
-    return Dataset("flickr8k", split, kind, items, digest_of(items), unusable)
+class Flickr8kSpec(DatasetSpec):
+    """A folder in Flickr8k's own layout, and the Flickr Audio folder for prompts and ceilings.
+
+    What a training computes goes under `folder`.
+    """
+
+    name: Literal["flickr8k"]
+    root: FilePath
+    audio: FilePath | None = None
+    split: Literal["train", "val", "test"] = "test"
+    folder: FilePath = Path("work/flickr8k")
+
+    only_training = frozenset({"folder"})
+    only_evaluation = DatasetSpec.only_evaluation | {"split"}
+    needs_training = frozenset({"audio"})
+
+    def read(self) -> Dataset:
+        """See DatasetSpec."""
+        items, unusable = read_flickr8k(self.root, self.split, self.audio)
+        kind = "natural, many speakers" if self.audio else "none"
+        standing = standing_of(self.name, self.split, items)
+        return Dataset(self.name, self.split, kind, items, "", unusable, *standing)
+
+    def half(self, half: Half, report: Report) -> Sequence[Item]:
+        """See DatasetSpec."""
+        return read_flickr8k(self.root, half, self.audio)[0]
+
+    def computed(self) -> Path:
+        """See DatasetSpec."""
+        return self.folder

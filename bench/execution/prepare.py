@@ -17,28 +17,16 @@ from bench.common.progress import progress
 from bench.common.text import clean
 from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset
+from bench.datasets.loading import load_dataset
 from bench.execution.completion import make_whole
 from bench.execution.evaluation import Evaluation
 from bench.execution.rates import keep_rate
 from bench.jobs.cells import Cell
 from bench.jobs.expansion import expand
 from bench.jobs.preflight import check_classes
-from bench.jobs.spec import Flickr8kSpec, Job, ScenesSpec
+from bench.jobs.spec import Job
 from bench.store.ledger import Ledger
 from bench.store.manifest import ManifestCell, read_manifest, write_manifest
-
-
-def load_dataset(job: Job) -> Dataset:
-    """The job's dataset."""
-    spec = job.dataset
-    if isinstance(spec, ScenesSpec):
-        from bench.datasets.scenes.load import load_scenes
-
-        return load_scenes(spec.folder)
-    assert isinstance(spec, Flickr8kSpec)
-    from bench.datasets.flickr8k import load_flickr8k
-
-    return load_flickr8k(spec.root, spec.split, spec.audio)
 
 
 def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
@@ -98,7 +86,7 @@ def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
     limit = limit if limit is not None else job.limit
     if limit is not None and limit < 1:
         raise UserError(f"{path}: limit {limit}: take at least one item")
-    dataset = load_dataset(job)
+    dataset = load_dataset(job.dataset)
     if not dataset.items:
         raise UserError(f"{path}: dataset: the split has no items")
     checkpoints = {asr: locate(asr) for asr in job.asrs}
@@ -146,9 +134,10 @@ def complete(ready: Prepared, runs: Path) -> None:
     _remember(job, ready.cells, ready.folder)
     missing = evaluation.missing
     print(
-        f"{job.name}: {len(ready.cells)} cells × {len(evaluation.items)} of {len(dataset.items)} "
-        f"{dataset.name} {dataset.split} images; {ready.total - missing} of {ready.total} rows "
-        "already there"
+        clean(
+            f"{job.name}: {len(ready.cells)} cells × {dataset.counted(len(evaluation.items))}; "
+            f"{ready.total - missing} of {ready.total} rows already there"
+        )
     )
     if missing:
         check_classes(ready.cells)

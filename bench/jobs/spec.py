@@ -5,38 +5,21 @@ A job names a dataset, the systems to evaluate on it, who transcribes, and how i
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from bench.asr.spec import AsrSpec
 from bench.common.bounds import Actors, Count, JobName, Seed
 from bench.common.entries import Entry
 from bench.common.validation import did_you_mean, keys_error, shown
-from bench.common.yamlfile import FilePath, Strict
+from bench.common.yamlfile import Strict
+from bench.datasets.base import to_evaluate
+from bench.datasets.shipped import AnyDataset
 from bench.jobs.grid import Grid, count
 from bench.jobs.tables import TABLES, TableName
 from bench.systems.shipped import AnySystem
 
 MAX_CELLS = 10_000
 """A table of more is read by nobody, and each cell takes seconds to score."""
-
-
-class ScenesSpec(Strict):
-    """The shipped test split, or a folder made by `pixvox scenes`."""
-
-    name: Literal["scenes"]
-    folder: FilePath | None = None
-
-
-class Flickr8kSpec(Strict):
-    """A folder in Flickr8k's own layout, and the Flickr Audio folder for prompts and ceilings."""
-
-    name: Literal["flickr8k"]
-    root: FilePath
-    audio: FilePath | None = None
-    split: Literal["train", "val", "test"] = "test"
-
-
-DatasetSpec = Annotated[ScenesSpec | Flickr8kSpec, Field(discriminator="name")]
 
 
 Normaliser = Literal["none", "whisper"]
@@ -98,7 +81,7 @@ class Job(Strict):
     """
 
     name: JobName
-    dataset: DatasetSpec
+    dataset: Annotated[AnyDataset, AfterValidator(to_evaluate)]
     limit: Count | None = None
     systems: Annotated[tuple[AnySystem, ...], Field(min_length=1)]
     grid: Grid = Grid()

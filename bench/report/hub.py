@@ -24,7 +24,7 @@ def model_index(rows: Sequence[Row], protocol: Protocol) -> str:
                 task_type="image-to-speech",
                 task_name="Image-to-speech captioning",
                 dataset_type=protocol.dataset,
-                dataset_name=protocol.dataset,
+                dataset_name=protocol.data,
                 dataset_split=protocol.split,
                 dataset_revision=protocol.dataset_digest,
                 metric_type=score.hub or score.name.lower(),

@@ -55,11 +55,12 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
     Without `halves` the table shows no intervals.
     """
     count = protocol.unusable
-    unusable = f"; {count} entries of the split cannot be scored" if count else ""
+    entries = "1 entry" if count == 1 else f"{count} entries"
+    unusable = f"; {entries} of the split cannot be scored" if count else ""
     half = f"±: half of the {protocol.confidence:.0%} bootstrap interval over images. "
     lines = [
-        f"Measured: {protocol.dataset} {protocol.split} ({protocol.dataset_digest}), "
-        f"{protocol.items} of {protocol.of} images, speech: {protocol.speech}; "
+        f"Measured: {clean(protocol.images)}, data {protocol.dataset_digest}, speech: "
+        f"{protocol.speech}; "
         f"ASR: {protocol.asr}; references: {protocol.references}; normaliser: "
         f"{protocol.normaliser}; n counts failed items too, as empty transcripts{unusable}.",
         f"{half if halves else ''}*: differs from "

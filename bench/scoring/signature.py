@@ -5,6 +5,7 @@ Two scores may be compared as far as their signatures agree.
 
 import hashlib
 import importlib.metadata
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, get_type_hints
@@ -108,6 +109,13 @@ def idf_digest(references: Mapping[str, tuple[str, ...]]) -> str:
     return state.hexdigest()[:8]
 
 
+def _data_text(dataset: Dataset) -> str:
+    """The data by name, standing and digest; names of people's own files are made plain."""
+    named = re.sub(r"[^\w.-]", "-", f"{dataset.name}.{dataset.split}")
+    standing = f"({', '.join(dataset.standing)})" if dataset.standing else ""
+    return f"{named}{standing}@{dataset.digest}"
+
+
 def asr_text(cell: Cell, facts: Mapping[str, Any]) -> str:
     """The ASR and how it decoded. A model is its digest, for its name may be a path."""
     if cell.asr is None:
@@ -128,7 +136,7 @@ def signature(
 ) -> Signature:
     """A cell's signature over `n` items."""
     return Signature(
-        data=f"{dataset.name}.{dataset.split}@{dataset.digest}",
+        data=_data_text(dataset),
         references=scoring.references,
         normaliser=scoring.normalisers[0],
         tokeniser=TOKENISER,

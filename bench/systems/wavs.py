@@ -8,6 +8,7 @@ from typing import Literal
 from bench.common.audio import SpeechError, Wave, read_speech
 from bench.common.bounds import Label, Note
 from bench.common.errors import UserError
+from bench.common.filedigests import file_digests
 from bench.common.yamlfile import FilePath, WeightsName
 from bench.datasets.base import Item, inside
 from bench.datasets.csvfile import read_rows
@@ -85,10 +86,10 @@ def _mapping(path: Path) -> dict[str, str]:
 def wavs_digest(spec: WavsSystem, items: Iterable[Item]) -> str:
     """A digest of which file is whose, and of every file's bytes; 16 hex digits."""
     state = hashlib.sha256()
-    for name, file in wav_files(spec, items).items():
-        path = spec.folder / file
-        state.update(f"{name}\0{file}\0".encode())
-        state.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"missing")
+    named = wav_files(spec, items)
+    digests = file_digests(spec.folder / file for file in named.values())
+    for name, file in named.items():
+        state.update(f"{name}\0{file}\0".encode() + digests[spec.folder / file])
     return state.hexdigest()[:16]
 
 

@@ -17,10 +17,15 @@ class Grade:
     reason: str = ""
 
 
-def grade_published(row: PublishedRow, dataset: str, asr: str) -> Grade:
-    """A paper's row beside measured ones: never the same, as no paper states its protocol."""
+def grade_published(row: PublishedRow, dataset: str, asr: str, partly: str = "") -> Grade:
+    """A paper's row beside measured ones: never the same, as no paper states its protocol.
+
+    `partly` says on what was measured, where that is not a whole official test split.
+    """
     if row.dataset != dataset:
         return Grade(OTHER, f"on {row.dataset}, not {dataset}")
+    if partly:
+        return Grade(OTHER, f"on the whole test split, not on {partly}")
     reasons = []
     if row.asr != asr:
         reasons.append(f"ASR: {row.asr}")

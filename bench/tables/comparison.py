@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.datasets.base import counted
 from bench.jobs.tables import table_of
 from bench.metrics.base import Score
 from bench.metrics.counted import leading
@@ -34,6 +35,23 @@ class Protocol:
     normaliser: str = "none"
     confidence: float = 0.95
     unusable: int = 0
+    standing: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> str:
+        """How many of which images were measured, as a table says it."""
+        return counted(self.items, self.of, self.dataset, self.split, self.standing)
+
+    @property
+    def data(self) -> str:
+        """The dataset's name, with what is not official about the split."""
+        return f"{self.dataset} ({', '.join(self.standing)})" if self.standing else self.dataset
+
+    @property
+    def partly(self) -> str:
+        """`images`, where these are not a whole official test split; else nothing."""
+        whole = self.split == "test" and self.items >= self.of and not self.standing
+        return "" if whole else self.images
 
 
 _LEFT: dict[str, Any] = {
@@ -77,13 +95,14 @@ def published_frame(
     dataset: str = "",
     asr: str = "",
     scores: Sequence[Score] = scores_of(METRICS),
+    partly: str = "",
 ) -> pl.DataFrame:
-    """A table's published rows, graded against a measured protocol."""
+    """A table's published rows, graded against a measured protocol (see grade_published)."""
     rows = []
     schema = _schema(scores)
     for row in published.rows:
         if row.table == table:
-            grade = grade_published(row, dataset, asr)
+            grade = grade_published(row, dataset, asr, partly)
             rows.append(
                 {
                     "block": "published",
@@ -165,7 +184,7 @@ def measured_frame(
             "grade": grade.mark,
             "reason": grade.reason,
             "system": row.label,
-            "dataset": protocol.dataset,
+            "dataset": protocol.data,
             "training": role(row.cell),
             "prompt": row.cell.prompt,
             "asr": protocol.asr if row.cell.asr else "none",
@@ -221,6 +240,8 @@ def comparison(
     if not kind.worthwhile([row.cell for row in rows if kind.belongs(row.cell)]):
         return pl.DataFrame(schema=_schema(()))
     scores = _all_scores(rows)
-    published = published_frame(load_published(), table, protocol.dataset, asr, scores)
+    published = published_frame(
+        load_published(), table, protocol.dataset, asr, scores, protocol.partly
+    )
     measured = measured_frame(rows, table, protocol, run, replicates)
     return pl.concat([published, measured])

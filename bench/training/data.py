@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,7 @@ from torch import Tensor
 
 from bench.common.audio import SpeechError, read_speech
 from bench.common.errors import UserError
-from bench.datasets.base import Item, text_lines
-from bench.datasets.flickr8k import read_flickr8k
-from bench.datasets.scenes.build import MANIFEST, SplitPlan, build_split, read_plan
-from bench.datasets.scenes.load import read_scenes
-from bench.training.spec import Data, ScenesData
+from bench.datasets.base import DatasetSpec, Half, Report
 from pixvox.codec.encodec import Codec
 from pixvox.digests import WeightsError, file_digest, load_pickle
 from pixvox.images import ImageError, load_pixels, normalise
@@ -29,9 +25,6 @@ from pixvox.training.loop import SpokenCaptions
 _SAVE_EVERY = 2000
 """Captions between two writes of the units' cache."""
 
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
 
 @dataclass(frozen=True)
 class Spoken:
@@ -41,29 +34,14 @@ class Spoken:
     speech: Path
 
 
-def scenes_items(data: ScenesData, split: str, report: Report) -> tuple[Item, ...]:
-    """A split of the scenes, built as far as it is missing."""
-    images = data.train_images if split == "train" else data.validation_images
-    folder = data.folder / split
-    manifest = folder / MANIFEST
-    plan, made = SplitPlan(split, images, data.seed), read_plan(folder)
-    enough = manifest.exists() and len(text_lines(manifest)) >= images
-    if not enough or not isinstance(made, dict) or made.get("seed") != data.seed:
-        for done in build_split(plan, folder):
-            report(f"scenes {split}", done, images)
-    return read_scenes(folder, images)
-
-
-def spoken_of(data: Data, split: str, report: Report) -> list[Spoken]:
+def spoken_of(data: DatasetSpec, split: Half, report: Report) -> list[Spoken]:
     """Every spoken caption of a split; raises UserError where there is none."""
-    if isinstance(data, ScenesData):
-        items = scenes_items(data, split, report)
-    else:
-        items, _ = read_flickr8k(data.root, split, data.audio)
+    items = data.half(split, report)
     found = [Spoken(i.image, c.speech) for i in items for c in i.captions if c.speech is not None]
     if not found:
         raise UserError(
-            f"data: {split} has no spoken caption; name the audio, or ask for more images"
+            f"data: {split} has no spoken caption; name the audio, ask for more images, or name "
+            "what to validate on"
         )
     return found
 
@@ -76,8 +54,8 @@ def read_wave(path: Path, rate: int) -> npt.NDArray[np.float32]:
         raise UserError(f"{path}: {error}; fix or remove it") from error
 
 
-def _cache(data: Data, split: str) -> Path:
-    folder = data.folder / split
+def _cache(data: DatasetSpec, split: Half) -> Path:
+    folder = data.computed() / split
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -195,8 +173,8 @@ def _fitting(
 
 
 def spoken_captions(
-    data: Data,
-    split: str,
+    data: DatasetSpec,
+    split: Half,
     codec: Codec,
     model: PixVoxLM,
     frozen: bool,

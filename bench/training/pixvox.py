@@ -12,9 +12,10 @@ import torch
 from transformers import BlipVisionModel, PreTrainedModel
 
 from bench.common.errors import RunFailed, UserError
+from bench.datasets.base import Report
 from bench.execution.session import ray_session
 from bench.jobs.spec import ClusterSpec
-from bench.training.data import Report, spoken_captions
+from bench.training.data import spoken_captions
 from bench.training.log import Log, draw, last_row
 from bench.training.spec import CodecJob, PixVoxJob, VisionJob
 from bench.training.stop import Stop, ending, sigterm_as_interrupt
@@ -128,19 +129,12 @@ def _worker(config: dict[str, Any]) -> None:
 
 def _placed(job: PixVoxJob) -> PixVoxJob:
     """The job with whole paths: workers do not run in the driver's folder."""
-    data = job.data.model_copy(
-        update={
-            key: Path(value).absolute()
-            for key, value in job.data.model_dump().items()
-            if isinstance(value, Path)
-        }
-    )
     local = {
         key: str(Path(value).absolute())
         for key in ("codec", "blip")
         if (value := getattr(job, key)) and Path(value).exists()
     }
-    paths: dict[str, Any] = {"output": job.output.absolute(), "data": data}
+    paths: dict[str, Any] = {"output": job.output.absolute(), "data": job.data.placed()}
     paths["codec_name"] = job.codec_name or job.codec
     paths |= {
         key: value.absolute()

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from transformers import EncodecModel
 
+from bench.datasets.base import Report
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.world import sample_scene
-from bench.training.data import Report, read_wave, spoken_of
+from bench.training.data import read_wave, spoken_of
 from bench.training.log import Log, draw
 from bench.training.pixvox import export, run_pixvox, state_folder
 from bench.training.spec import CodecJob, PixVoxJob, VisionJob

@@ -1,6 +1,5 @@
 """What a training job file may say."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -8,6 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from bench.common.bounds import Bandwidth, Seed, Threads, Workers
 from bench.common.validation import keys_error
 from bench.common.yamlfile import FilePath, Strict, WeightsName
+from bench.datasets.base import to_train
+from bench.datasets.shipped import AnyDataset
 from bench.systems.pixvox import Pattern
 from pixvox.training.codec import CodecTraining
 from pixvox.training.loop import Training
@@ -52,26 +53,7 @@ def _named(data: Any) -> Any:
     return {"name": "scenes"} | data if isinstance(data, dict) else data
 
 
-class ScenesData(Strict):
-    """Which scenes to train on; they are built under `folder` when they are not there."""
-
-    name: Literal["scenes"] = "scenes"
-    folder: FilePath = Path("work/scenes")
-    train_images: Images
-    validation_images: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    seed: Seed = 0
-
-
-class Flickr8kData(Strict):
-    """Flickr8k's own folder and the Flickr Audio folder; what is computed goes under `folder`."""
-
-    name: Literal["flickr8k"]
-    root: FilePath
-    audio: FilePath
-    folder: FilePath = Path("work/flickr8k")
-
-
-Data = Annotated[ScenesData | Flickr8kData, Field(discriminator="name"), BeforeValidator(_named)]
+Data = Annotated[AnyDataset, AfterValidator(to_train), BeforeValidator(_named)]
 
 
 class CodecJob(Strict):
@@ -82,7 +64,7 @@ class CodecJob(Strict):
 
     kind: Literal["codec"]
     output: FilePath
-    data: ScenesData
+    data: Data
     clips: Annotated[int, Field(ge=1, le=5_000_000)]
     start_from: FilePath | None = None
     threads: Threads = 0

@@ -9,7 +9,7 @@ from types import FrameType
 import torch
 
 from bench.common.interrupt import stoppable
-from bench.training.data import Report
+from bench.datasets.base import Report
 
 Stop = Callable[[], bool]
 """Whether the user has asked to stop."""

@@ -1,11 +1,18 @@
 """Flickr8k as users have it: its quirks are read, its damage is named."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from bench.common.errors import UserError
-from bench.datasets.flickr8k import load_flickr8k, read_csv, read_tokens
+from bench.datasets.base import Dataset
+from bench.datasets.flickr8k import Flickr8kSpec, read_csv, read_tokens
+from bench.datasets.loading import load_dataset
+
+
+def load_flickr8k(root: Path, split: Literal["test"], audio: Path | None = None) -> Dataset:
+    return load_dataset(Flickr8kSpec(name="flickr8k", root=root, split=split, audio=audio))
 
 
 def test_the_folder_is_read_with_its_quirks(flickr8k: Path) -> None:

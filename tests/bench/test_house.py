@@ -4,8 +4,11 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from bench.datasets.shipped import AnyDataset
 
 ROOT = Path(__file__).parents[2]
 ROOMS = (
@@ -89,6 +92,17 @@ def test_no_room_asks_which_kind_of_system_it_has() -> None:
         str(path.relative_to(ROOT))
         for path in _files("bench")
         if "systems" not in path.parts and kind.search(path.read_text(encoding="utf-8"))
+    ]
+    assert asking == []
+
+
+def test_no_room_asks_which_kind_of_dataset_it_has() -> None:
+    kinds = "|".join(kind.__name__ for kind in get_args(get_args(AnyDataset)[0]))
+    kind = re.compile(rf"isinstance\([^)]*\b({kinds})\b|^\s*case ({kinds})\(", re.MULTILINE)
+    asking = [
+        str(path.relative_to(ROOT))
+        for path in _files("bench")
+        if "datasets" not in path.parts and kind.search(path.read_text(encoding="utf-8"))
     ]
     assert asking == []
 

@@ -1,23 +1,31 @@
 """Loads a split of the scenes: the shipped test split, or a folder that was built."""
 
 import importlib.resources
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from bench.common.bounds import Seed
 from bench.common.errors import UserError
-from bench.common.yamlfile import Strict
+from bench.common.yamlfile import FilePath, Strict
 from bench.datasets.base import (
     Caption,
     Dataset,
+    DatasetSpec,
+    Half,
     Item,
+    Report,
     check_caption,
-    digest_of,
     inside,
     text_lines,
 )
-from bench.datasets.scenes.build import MANIFEST
+from bench.datasets.loading import load_dataset
+from bench.datasets.scenes.build import MANIFEST, SplitPlan, build_split, read_plan
+from bench.datasets.standing import OWN_DATA
+
+Images = Annotated[int, Field(ge=0, le=1_000_000, description="there are not more scenes")]
 
 
 def shipped_folder() -> Path:
@@ -79,8 +87,51 @@ def _captions(root: Path, row: _Row) -> tuple[Caption, ...]:
     )
 
 
+class ScenesSpec(DatasetSpec):
+    """The shipped test split, or a folder made by `pixvox scenes`.
+
+    For a training, scenes of `seed` are built below `folder`, `work/scenes` where none is named,
+    as far as they are not there.
+    """
+
+    name: Literal["scenes"]
+    folder: FilePath | None = None
+    train_images: Images | None = None
+    validation_images: Images = 0
+    seed: Seed = 0
+
+    only_training = frozenset({"train_images", "validation_images", "seed"})
+    needs_training = frozenset({"train_images"})
+
+    def read(self) -> Dataset:
+        """See DatasetSpec."""
+        root = self.folder or shipped_folder()
+        items = read_scenes(root)
+        standing = (OWN_DATA,) if self.folder else ()
+        kind = "synthetic, one voice"
+        return Dataset(self.name, root.name, kind, items, standing=standing)
+
+    def half(self, half: Half, report: Report) -> Sequence[Item]:
+        """See DatasetSpec."""
+        images = (self.train_images or 0) if half == "train" else self.validation_images
+        folder = self.computed() / half
+        manifest = folder / MANIFEST
+        plan, made = SplitPlan(half, images, self.seed), read_plan(folder)
+        enough = manifest.exists() and len(text_lines(manifest)) >= images
+        if not enough or not isinstance(made, dict) or made.get("seed") != self.seed:
+            for done in build_split(plan, folder):
+                report(f"scenes {half}", done, images)
+        return read_scenes(folder, images)
+
+    def placed(self) -> Self:
+        """See DatasetSpec."""
+        return self.model_copy(update={"folder": self.computed().absolute()})
+
+    def computed(self) -> Path:
+        """See DatasetSpec."""
+        return self.folder or Path("work/scenes")
+
+
 def load_scenes(folder: Path | None = None) -> Dataset:
     """The split in `folder`, or the shipped test split (see read_scenes)."""
-    root = folder or shipped_folder()
-    items = read_scenes(root)
-    return Dataset("scenes", root.name, "synthetic, one voice", items, digest_of(items))
+    return load_dataset(ScenesSpec(name="scenes", folder=folder))

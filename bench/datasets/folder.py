@@ -1,0 +1,137 @@
+"""Own data: a file by hand that says which images there are, with which captions and speech.
+
+As JSONL, a line an image: `{"id": "a", "image": "a.jpg", "captions": ["a dog runs", {"text": "…",
+"speech": "a.wav", "speaker": "s1"}]}`. As CSV, a row a caption: `id,image,caption,speech,speaker`.
+Ids, speech and speakers may be left out; an id is then the image's stem. Paths are relative to
+the file.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
+
+from bench.common.errors import UserError
+from bench.common.yamlfile import FilePath, Strict
+from bench.datasets.base import (
+    Caption,
+    Dataset,
+    DatasetSpec,
+    Half,
+    Item,
+    Report,
+    speech_kind,
+    text_lines,
+)
+from bench.datasets.csvfile import read_rows
+from bench.datasets.gathering import Gathered, below
+from bench.datasets.jsonfile import checked, parsed
+from bench.datasets.standing import OWN_DATA
+
+
+class _Caption(Strict):
+    text: str
+    speech: str | None = None
+    speaker: str = ""
+
+
+class _Row(Strict):
+    id: str | None = None
+    image: str
+    captions: tuple[_Caption, ...] = ()
+
+
+def _manifest(path: Path) -> Path:
+    if path.suffix.lower() not in (".jsonl", ".csv"):
+        raise ValueError(f"{path.name} is no .jsonl or .csv; see docs/datasets.md for the formats")
+    return path
+
+
+Manifest = Annotated[FilePath, AfterValidator(_manifest)]
+
+
+def _written_short(row: Any) -> Any:
+    """A row in which captions without speech may be plain text."""
+    if isinstance(row, dict) and isinstance(row.get("captions"), list):
+        texts = [{"text": c} if isinstance(c, str) else c for c in row["captions"]]
+        return row | {"captions": texts}
+    return row
+
+
+def _of_lines(path: Path) -> Iterator[tuple[int, _Row]]:
+    for number, line in enumerate(text_lines(path), 1):
+        if line.strip():
+            at = f"{path}:{number}"
+            yield number, checked(_written_short(parsed(line, at)), _Row, at)
+
+
+def _of_table(path: Path) -> Iterator[tuple[int, _Row]]:
+    """The rows of an image put together, at its first row's line."""
+    images: dict[str, tuple[int, _Row]] = {}
+    for number, row in read_rows(path, ("image", "caption"), ("id", "speech", "speaker")):
+        at = f"{path}:{number}"
+        name = row["id"] or Path(row["image"]).stem
+        first, whole = images.get(name, (number, _Row(id=name, image=row["image"])))
+        if row["image"] != whole.image:
+            raise UserError(
+                f"{at}: {name[:80]} has the image {row['image'][:80]!r}, and on line {first} "
+                f"{whole.image[:80]!r}; give one of them another id"
+            )
+        captions = whole.captions
+        if row["caption"].strip():
+            text, speech = row["caption"].strip(), row["speech"] or None
+            captions = (*captions, _Caption(text=text, speech=speech, speaker=row["speaker"]))
+        elif name in images or row["speech"]:
+            raise UserError(f"{at}: {name[:80]} has an empty caption; remove the line")
+        images[name] = first, whole.model_copy(update={"captions": captions})
+    yield from images.values()
+
+
+def read_manifest(path: Path) -> Gathered:
+    """The images of a JSONL or CSV file; those without a caption cannot be used.
+
+    Raises UserError naming the line, the item and what to do.
+    """
+    found = Gathered()
+    rows = _of_table(path) if path.suffix.lower() == ".csv" else _of_lines(path)
+    for number, row in rows:
+        at = f"{path}:{number}"
+        file = below(path.parent, at)
+        captions = [
+            Caption(c.text, file(c.speech) if c.speech is not None else None, c.speaker)
+            for c in row.captions
+        ]
+        image = file(row.image)
+        found.add(at, row.id or image.stem, image, captions)
+    return found
+
+
+class FolderSpec(DatasetSpec):
+    """Own images and captions, as a manifest beside them says; `validation` is another manifest.
+
+    What a training computes goes under `folder`.
+    """
+
+    name: Literal["folder"]
+    manifest: Manifest
+    validation: Manifest | None = None
+    folder: FilePath = Path("work/folder")
+
+    only_training = frozenset({"validation", "folder"})
+
+    def read(self) -> Dataset:
+        """See DatasetSpec."""
+        found = read_manifest(self.manifest)
+        kind = speech_kind(found.items)
+        split = self.manifest.stem
+        return Dataset(self.name, split, kind, found.items, "", found.unusable, (OWN_DATA,))
+
+    def half(self, half: Half, report: Report) -> Sequence[Item]:
+        """See DatasetSpec."""
+        manifest = self.manifest if half == "train" else self.validation
+        return read_manifest(manifest).items if manifest is not None else ()
+
+    def computed(self) -> Path:
+        """See DatasetSpec."""
+        return self.folder

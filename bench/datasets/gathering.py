@@ -1,0 +1,64 @@
+"""Items gathered from entries of a file: none is there twice, and those of no use keep a reason."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.common.errors import UserError
+from bench.datasets.base import Caption, Item, check_caption, inside, unusable_id
+
+
+class Gathered:
+    """Items in the order of a file, and its entries that cannot be one, each with the reason."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, Item] = {}
+        self._places: dict[str, str] = {}
+        self._unusable: list[tuple[str, str]] = []
+
+    def add(self, at: str, name: str, image: Path, captions: Sequence[Caption]) -> None:
+        """Takes an entry that stands `at` a place of a file.
+
+        Raises UserError for an id that no files can be named by or that was there before, and a
+        caption that no one wrote.
+        """
+        if reason := unusable_id(name):
+            raise UserError(f"{at}: the id {name[:80]!r} {reason}; give it another")
+        if name in self._places:
+            before = self._places[name]
+            raise UserError(
+                f"{at}: {name[:80]} is there twice, first at {before}; remove one, or give each "
+                "an id of its own"
+            )
+        self._places[name] = at.rpartition("/")[2]
+        for number, caption in enumerate(captions):
+            if not caption.text.strip():
+                raise UserError(f"{at}: {name[:80]}: caption {number} is empty; remove it")
+            check_caption(caption.text, f"{at}: {name[:80]}")
+        if captions:
+            self._items[name] = Item(name, image, tuple(captions))
+        else:
+            self._unusable.append((name, f"{self._places[name]}: has no caption"))
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """What can be used."""
+        return tuple(self._items.values())
+
+    @property
+    def unusable(self) -> tuple[tuple[str, str], ...]:
+        """What cannot be."""
+        return tuple(self._unusable)
+
+
+def below(root: Path, at: str) -> Callable[[str], Path]:
+    """Names below a folder as paths; raises UserError, which says where, for what leads out."""
+
+    def find(name: str) -> Path:
+        if not name.strip():
+            raise UserError(f"{at}: names no file; write its path from {root}")
+        try:
+            return inside(root, name)
+        except ValueError as error:
+            raise UserError(f"{at}: {error}; write its path from {root}") from error
+
+    return find

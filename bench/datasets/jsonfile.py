@@ -1,0 +1,50 @@
+"""JSON files of others: what is not wanted is passed over, what is wanted has to be right."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.common.errors import UserError
+from bench.datasets.base import text_lines
+
+
+class Loose(BaseModel):
+    """An object of a file that somebody else made: it may have further keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def parsed(text: str, at: str) -> Any:
+    """What a JSON text holds; raises UserError, which says where."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = at if error.lineno == 1 else f"{at}:{error.lineno}"
+        raise UserError(f"{place}: not JSON at character {error.colno} ({error.msg})") from error
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{at}: not JSON that can be read ({error})") from error
+
+
+def read_list(path: Path, key: str) -> tuple[dict[str, Any], list[Any]]:
+    """A file that is an object, and the list that it has under `key`."""
+    found = parsed("\n".join(text_lines(path)), str(path))
+    if not isinstance(found, dict) or not isinstance(found.get(key), list):
+        raise UserError(f"{path}: expected an object with a list {key!r}; is it another format?")
+    return found, found[key]
+
+
+def checked(content: Any, kind: type[T], at: str) -> T:
+    """Plain content as `kind`; raises UserError naming the first key that is wrong."""
+    try:
+        # Through JSON, as pydantic in strict mode takes no list for a tuple.
+        return kind.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+        raise UserError(f"{at}: {where + ': ' if where else ''}{message}"[:400]) from error

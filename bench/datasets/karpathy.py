@@ -1,0 +1,93 @@
+"""Karpathy's splits (Karpathy & Fei-Fei 2015) of Flickr8k, Flickr30k and COCO: a JSON file each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bench.common.yamlfile import FilePath
+from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, Report, speech_kind
+from bench.datasets.flickr8k import read_speech
+from bench.datasets.gathering import Gathered, below
+from bench.datasets.jsonfile import Loose, checked, read_list
+from bench.datasets.standing import standing_of
+
+Split = Literal["train", "restval", "val", "test"]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+
+class _File(Loose):
+    dataset: Annotated[str, Field(pattern=_NAME, max_length=40)]
+
+
+class _Sentence(Loose):
+    raw: str
+
+
+class _Image(Loose):
+    filename: str
+    filepath: str = ""
+    split: Split
+    sentences: tuple[_Sentence, ...] = ()
+
+
+def read_karpathy(
+    file: Path, images: Path, split: Split, audio: Path | None
+) -> tuple[str, Gathered]:
+    """The dataset's name, and the images of a split; `train` has those of `restval` too.
+
+    Raises UserError naming the entry that is wrong.
+    """
+    whole, entries = read_list(file, "images")
+    # Without the others' entries, which are many.
+    name = checked({"dataset": whole.get("dataset")}, _File, str(file)).dataset
+    wanted = {"train", "restval"} if split == "train" else {split}
+    speech = read_speech(audio) if audio else {}
+    found = Gathered()
+    for number, content in enumerate(entries):
+        at = f"{file}: images[{number}]"
+        entry = checked(content, _Image, at)
+        if entry.split not in wanted:
+            continue
+        path = f"{entry.filepath}/{entry.filename}" if entry.filepath else entry.filename
+        captions = [
+            Caption(s.raw.strip(), speech.get((entry.filename, n)))
+            for n, s in enumerate(entry.sentences)
+        ]
+        image = below(images, at)(path)
+        found.add(at, image.stem, image, captions)
+    return name, found
+
+
+class KarpathySpec(DatasetSpec):
+    """`dataset_flickr8k.json`, `dataset_flickr30k.json` or `dataset_coco.json`, and the images.
+
+    `images` is the folder that has them, for COCO the one that has `val2014` and `train2014`;
+    `audio` the Flickr Audio folder, for Flickr8k. What a training computes goes under `folder`.
+    """
+
+    name: Literal["karpathy"]
+    file: FilePath
+    images: FilePath
+    audio: FilePath | None = None
+    split: Split = "test"
+    folder: FilePath = Path("work/karpathy")
+
+    only_training = frozenset({"folder"})
+    only_evaluation = DatasetSpec.only_evaluation | {"split"}
+
+    def read(self) -> Dataset:
+        """See DatasetSpec."""
+        name, found = read_karpathy(self.file, self.images, self.split, self.audio)
+        kind = "natural, many speakers" if self.audio else speech_kind(found.items)
+        standing = standing_of(name, self.split, found.items)
+        return Dataset(name, self.split, kind, found.items, "", found.unusable, *standing)
+
+    def half(self, half: Half, report: Report) -> Sequence[Item]:
+        """See DatasetSpec."""
+        return read_karpathy(self.file, self.images, half, self.audio)[1].items
+
+    def computed(self) -> Path:
+        """See DatasetSpec."""
+        return self.folder

@@ -1,0 +1,51 @@
+"""A job's dataset as it is evaluated: read, cut to the items that the job names, digested."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from bench.common.errors import UserError
+from bench.datasets.base import SUBSET, Dataset, DatasetSpec, digest_of, text_lines
+
+
+def load_dataset(spec: DatasetSpec) -> Dataset:
+    """The dataset that a job names; raises UserError for files that cannot be used."""
+    found = spec.read()
+    if spec.items is not None:
+        found = taken(found, spec.items)
+    return replace(found, digest=digest_of(found.items))
+
+
+def taken(dataset: Dataset, listing: Path) -> Dataset:
+    """The items that a file names, one a line, by id or by the image's name; in the split's order.
+
+    Raises UserError naming the line that names no item, or one that another line named.
+    """
+    numbers: dict[str, list[int]] = {}
+    for number, item in enumerate(dataset.items):
+        for name in {item.id, item.image.name}:
+            numbers.setdefault(name, []).append(number)
+    reasons = dict(dataset.unusable)
+    lines: dict[int, int] = {}
+    for line, text in enumerate(text_lines(listing), 1):
+        name, at = text.strip(), f"{listing}:{line}"
+        if not name:
+            continue
+        found = numbers.get(name, [])
+        if not found:
+            why = f" that can be scored: {reasons[name]}" if name in reasons else ""
+            where = f"{dataset.name} {dataset.split}"
+            raise UserError(f"{at}: {name[:80]} is no item of {where}{why}; remove the line")
+        if len(found) > 1:
+            raise UserError(f"{at}: {name[:80]} names {len(found)} items; name one by its id")
+        if found[0] in lines:
+            first = lines[found[0]]
+            raise UserError(f"{at}: {name[:80]} is on line {first} already; remove one")
+        lines[found[0]] = line
+    if not lines:
+        raise UserError(f"{listing}: names no item; write an id or image name on each line")
+    if len(lines) == len(dataset.items):
+        return dataset
+    items = tuple(dataset.items[number] for number in sorted(lines))
+    standing = tuple(dict.fromkeys([SUBSET, *dataset.standing]))
+    # Entries that were not asked for are no part of it.
+    return replace(dataset, items=items, unusable=(), standing=standing, whole=dataset.of)

@@ -1,0 +1,75 @@
+"""SpokenCOCO (Hsu et al. 2021) as it is distributed: JSON files, `wavs/`, and COCO's images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from bench.common.yamlfile import FilePath
+from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, Report, speech_kind
+from bench.datasets.gathering import Gathered, below
+from bench.datasets.jsonfile import Loose, checked, read_list
+from bench.datasets.standing import UNCHECKED
+
+
+class _Caption(Loose):
+    text: str
+    wav: str | None = None
+    speaker: str = ""
+    uttid: str = ""
+
+
+class _Entry(Loose):
+    image: str
+    captions: tuple[_Caption, ...] = ()
+
+
+def read_spokencoco(file: Path, images: Path, audio: Path) -> Gathered:
+    """The entries of one of its JSON files; raises UserError naming the one that is wrong."""
+    found = Gathered()
+    for number, content in enumerate(read_list(file, "data")[1]):
+        at = f"{file}: data[{number}]"
+        entry = checked(content, _Entry, at)
+        image = below(images, at)(entry.image)
+        speech = below(audio, at)
+        captions = [
+            Caption(c.text, speech(c.wav) if c.wav is not None else None, c.speaker)
+            for c in entry.captions
+        ]
+        found.add(at, image.stem, image, captions)
+    return found
+
+
+class SpokenCocoSpec(DatasetSpec):
+    """A JSON file of SpokenCOCO; `images` is COCO's folder, `audio` the one that has `wavs/`.
+
+    Without them, what the file names lies beside it. `validation` is another JSON file; what a
+    training computes goes under `folder`.
+    """
+
+    name: Literal["spokencoco"]
+    file: FilePath
+    images: FilePath | None = None
+    audio: FilePath | None = None
+    validation: FilePath | None = None
+    folder: FilePath = Path("work/spokencoco")
+
+    only_training = frozenset({"validation", "folder"})
+
+    def _found(self, file: Path) -> Gathered:
+        return read_spokencoco(file, self.images or file.parent, self.audio or file.parent)
+
+    def read(self) -> Dataset:
+        """See DatasetSpec."""
+        found = self._found(self.file)
+        kind = speech_kind(found.items)
+        split = self.file.stem.removeprefix("SpokenCOCO_")
+        return Dataset(self.name, split, kind, found.items, "", found.unusable, (UNCHECKED,))
+
+    def half(self, half: Half, report: Report) -> Sequence[Item]:
+        """See DatasetSpec."""
+        file = self.file if half == "train" else self.validation
+        return self._found(file).items if file is not None else ()
+
+    def computed(self) -> Path:
+        """See DatasetSpec."""
+        return self.folder
