@@ -1,12 +1,22 @@
-"""What every ASR gives."""
+"""What an ASR is: the contract of everything that transcribes.
+
+A backend is one file in this folder: a strict model of what a job says of it, with the methods
+below, and a transcriber. It is named once more, in `bench.asr.shipped`. No other room asks which
+backend it has.
+"""
 
 import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Protocol
+
+from pydantic import Field
 
 from bench.common.audio import SpeechError, Wave
 from bench.common.bounds import MAX_SPEECH_SECONDS
+from bench.common.yamlfile import Strict
 
 SAMPLE_RATE = 16_000
 """Hz; the rate that every ASR here takes."""
@@ -48,7 +58,73 @@ class Transcription:
 
 
 class Transcriber(Protocol):
-    """An ASR model on one device."""
+    """An ASR on one device."""
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
-        """Transcribes clips `[T]` at 16 kHz, at most 30 s each, as one batch."""
+        """Transcribes clips `[T]` at 16 kHz, at most 30 s each, as one batch.
+
+        Raises SpeechError where that fails; its message is the reason of every clip in the batch.
+        """
+
+
+Facts = Mapping[str, Any]
+"""See Asr.facts."""
+
+
+class Asr(Strict, ABC):
+    """One backend; fields are what a job says of it.
+
+    `protocol` is raised when a change here changes transcripts; it is part of every transcript's
+    key.
+    """
+
+    backend: str
+    """Which engine transcribes, or a class of your own, `package.module:Class`."""
+    batch: Annotated[int, Field(ge=1, le=1024, description="clips held in memory at once")] = 8
+    """How many clips are transcribed at once. It is part of a transcript's key, for it decides how
+    an engine rounds."""
+
+    protocol: ClassVar[int] = 1
+
+    def __hash__(self) -> int:
+        # Pydantic's own would hash each field, and options of a class are a dictionary.
+        return hash(self.model_dump_json())
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What tables call it."""
+
+    @abstractmethod
+    def locate(self) -> Path:
+        """The file or folder that it computes with, fetched if it must be.
+
+        Raises UserError with the fix where there is none.
+        """
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """All that a transcript depends on beside the speech, digests for names.
+
+        `weights` is the digest of what it computes with, `protocol` this file's. Raises UserError
+        for what cannot be read.
+        """
+
+    @abstractmethod
+    def transcriber(self, device: str, threads: int) -> Transcriber:
+        """What transcribes on a device; raises UserError for what that device cannot do."""
+
+    @abstractmethod
+    def signed(self, facts: Facts) -> str:
+        """Its part of a score's signature: the engine, its digest, and how it decodes."""
+
+    def described(self) -> list[str]:
+        """What tells it from others of its label, in words, for a name that has to last."""
+        return []
+
+    def in_words(self, facts: Facts) -> str:
+        """What stands under a table: its label, its digest, and how it decodes."""
+        return ", ".join([f"{self.label} ({facts['weights']})", *self.described()])
+
+    def check(self) -> None:
+        """Raises UserError for what would fail in every actor; may take seconds."""

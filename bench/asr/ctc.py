@@ -2,27 +2,46 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import torch
+from pydantic import model_validator
 
-from bench.asr.base import SAMPLE_RATE, Transcription
+from bench.asr.base import SAMPLE_RATE, Transcriber, Transcription
+from bench.asr.weights import WeightsAsr
 from bench.common.audio import Wave
 from bench.common.errors import UserError
+from bench.common.validation import keys_error
+from bench.common.yamlfile import WeightsName
 
-PROTOCOL = 1
-"""Raised when a change here changes transcripts; part of every transcript's key."""
 
+class CtcAsr(WeightsAsr):
+    """A CTC model of transformers, decoded greedily."""
 
-def locate(name: str) -> Path:
-    """The model's folder, or a hub id's once fetched; raises UserError where it is not there."""
-    from pixvox.digests import WeightsError
-    from pixvox.weights import resolve
+    backend: Literal["transformers-ctc"]
+    model: WeightsName
+    """A model's folder, or its id on the Hugging Face hub."""
 
-    try:
-        return resolve(name)
-    except WeightsError as error:
-        raise UserError(f"asr.model: {error}") from error
+    @model_validator(mode="after")
+    def _greedy(self) -> "CtcAsr":
+        if self.beam_size is not None:
+            reason = "transformers-ctc decodes greedily, as Im2Sp does; remove it"
+            raise keys_error({"beam_size": reason})
+        return self
+
+    def locate(self) -> Path:
+        """See Asr."""
+        from pixvox.digests import WeightsError
+        from pixvox.weights import resolve
+
+        try:
+            return resolve(self.model)
+        except WeightsError as error:
+            raise UserError(f"asr.model: {error}") from error
+
+    def transcriber(self, device: str, threads: int) -> Transcriber:
+        """See Asr."""
+        return CtcTranscriber(self, device)
 
 
 class CtcTranscriber:
@@ -33,18 +52,22 @@ class CtcTranscriber:
     neighbours.
     """
 
-    def __init__(self, folder: Path, device: str, half: bool) -> None:
+    def __init__(self, spec: CtcAsr, device: str) -> None:
+        import torch
         from transformers import AutoModelForCTC, AutoProcessor
 
-        dtype = torch.float16 if half else torch.float32
+        dtype = torch.float16 if spec.half(device) else torch.float32
+        folder = spec.locate()
         self.processor = AutoProcessor.from_pretrained(folder)
         self.model = AutoModelForCTC.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         self.model.to(device).eval()
 
-    @torch.inference_mode()
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
         """See Transcriber; `avg_logprob` is the mean over frames of the chosen token's."""
-        return [self._one(wave) for wave in waves]
+        import torch
+
+        with torch.inference_mode():
+            return [self._one(wave) for wave in waves]
 
     def _one(self, wave: Wave) -> Transcription:
         # Shorter than one frame of the feature encoder nothing comes out.

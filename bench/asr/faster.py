@@ -2,17 +2,32 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from bench.asr import packaged_whisper
-from bench.asr.base import Transcription
+from bench.asr.base import Transcriber, Transcription
+from bench.asr.weights import WeightsAsr
 from bench.common.audio import Wave
 from bench.common.errors import UserError
-
-PROTOCOL = 1
-"""Raised when a change here changes transcripts; part of every transcript's key."""
+from bench.common.yamlfile import WeightsName
 
 
-def locate(name: str) -> Path:
+class FasterAsr(WeightsAsr):
+    """Whisper in CTranslate2; greedy unless a beam is asked for."""
+
+    backend: Literal["faster-whisper"]
+    model: WeightsName = packaged_whisper.NAME
+
+    def locate(self) -> Path:
+        """See Asr."""
+        return _folder(self.model)
+
+    def transcriber(self, device: str, threads: int) -> Transcriber:
+        """See Asr."""
+        return FasterTranscriber(self, device, threads)
+
+
+def _folder(name: str) -> Path:
     """The model's folder: of `tiny.en` the pinned package's, else a folder or a hub's name.
 
     Raises UserError where faster-whisper or the model is missing.
@@ -40,16 +55,13 @@ def locate(name: str) -> Path:
 class FasterTranscriber:
     """A CTranslate2 Whisper on one device; clips are transcribed one at a time."""
 
-    def __init__(
-        self, folder: Path, device: str, beam_size: int | None, half: bool, threads: int
-    ) -> None:
+    def __init__(self, spec: FasterAsr, device: str, threads: int) -> None:
+        kind = "float16" if spec.half(device) else "float32"
+        folder = str(spec.locate())
         from faster_whisper import WhisperModel
 
-        kind = "float16" if half else "float32"
-        self.model = WhisperModel(
-            str(folder), device=device, compute_type=kind, cpu_threads=threads
-        )
-        self.beam_size = beam_size or 1
+        self.model = WhisperModel(folder, device=device, compute_type=kind, cpu_threads=threads)
+        self.beam_size = spec.beam_size or 1
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
         """See Transcriber; temperature fallback and conditioning on earlier text are off."""

@@ -2,19 +2,32 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
+from typing import Literal
 
 from bench.asr import packaged_whisper
-from bench.asr.base import Transcription
+from bench.asr.base import Transcriber, Transcription
+from bench.asr.weights import WeightsAsr
 from bench.common.audio import Wave
 from bench.common.errors import UserError
-
-PROTOCOL = 1
-"""Raised when a change here changes transcripts; part of every transcript's key."""
+from bench.common.yamlfile import WeightsName
 
 
-def locate(name: str) -> Path:
+class WhisperAsr(WeightsAsr):
+    """OpenAI's Whisper by its own package; greedy unless a beam is asked for."""
+
+    backend: Literal["openai-whisper"] = "openai-whisper"
+    model: WeightsName = packaged_whisper.NAME
+
+    def locate(self) -> Path:
+        """See Asr."""
+        return _checkpoint(self.model)
+
+    def transcriber(self, device: str, threads: int) -> Transcriber:
+        """See Asr."""
+        return WhisperTranscriber(self, device)
+
+
+def _checkpoint(name: str) -> Path:
     """The checkpoint file of a model name or path.
 
     `tiny.en` comes from the pinned package; any other name is fetched by openai-whisper itself.
@@ -42,26 +55,25 @@ def locate(name: str) -> Path:
 
 
 class WhisperTranscriber:
-    """A Whisper model on one device, in float16 if `half`."""
+    """A Whisper model on one device."""
 
-    def __init__(
-        self, checkpoint: Path, device: str, beam_size: int | None = None, half: bool = False
-    ) -> None:
+    def __init__(self, spec: WhisperAsr, device: str) -> None:
+        half = spec.half(device)
         import whisper
 
         # openai-whisper's own loader unpickles with weights_only and takes a file.
-        self.model = whisper.load_model(str(checkpoint), device=device)
+        self.model = whisper.load_model(str(spec.locate()), device=device)
         self.options = whisper.DecodingOptions(
             language="en",
             temperature=0.0,
-            beam_size=beam_size,
+            beam_size=spec.beam_size,
             without_timestamps=True,
             fp16=half,
         )
 
-    @torch.inference_mode()
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
-        """Transcribes clips `[T]` at 16 kHz, at most 30 s each, as one batch."""
+        """See Transcriber."""
+        import torch
         import whisper
 
         if not waves:
@@ -75,7 +87,8 @@ class WhisperTranscriber:
         batch = torch.stack(mels).to(self.model.device)
         if self.options.fp16:
             batch = batch.half()
-        results = whisper.decode(self.model, batch, self.options)
+        with torch.inference_mode():
+            results = whisper.decode(self.model, batch, self.options)
         return [
             Transcription(r.text, r.no_speech_prob, r.avg_logprob, r.compression_ratio)
             for r in results

@@ -73,12 +73,11 @@ class _Check:
         return self.item if seen is None else seen[self.item.id]
 
     def transcribe(self) -> str:
-        from bench.asr.choice import locate
         from bench.execution.actors import TranscriberActor
         from bench.store.rows import ToTranscribe
 
         asr = self.job.asrs[0]
-        transcriber = TranscriberActor(asr, str(locate(asr)), 1)
+        transcriber = TranscriberActor(asr, 1)
         texts = []
         for number, (cell, item, row) in enumerate(self.rows):
             keep = self.folder / f"{number}.wav"

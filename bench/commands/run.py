@@ -3,9 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from bench.asr.spec import AsrSpec
 from bench.commands.dry_run import show_plan
 from bench.common.atomic import disk_errors
 from bench.common.errors import RunFailed, UserError
@@ -20,11 +18,6 @@ from bench.report.results import write_report, write_rows
 from bench.scoring.scorer import CellScores, Scorer
 from bench.store.ledger import Ledger
 from bench.tables.comparison import Protocol
-
-
-def _asr_text(asr: AsrSpec, facts: dict[str, Any]) -> str:
-    how = f"beam {asr.beam_size}" if asr.beam_size else "greedy"
-    return f"{asr.label} ({facts['weights']}), {how}"
 
 
 def run_job(
@@ -96,7 +89,7 @@ def _report(ready: Prepared) -> int:
         dataset.speech_kind,
         len(ready.evaluation.items),
         dataset.of,
-        _asr_text(job.asrs[0], ready.facts[job.asrs[0]]),
+        job.asrs[0].in_words(ready.facts[job.asrs[0]]),
         job.scoring.references,
         job.scoring.normalisers[0],
         job.scoring.confidence,

@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,3 +52,36 @@ def made(entry: str, who: str, **options: Any) -> Any:
         # Whatever the user's code raises is the user's to fix, and one line says where.
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(f"{who}: {entry} does not start ({reason})") from error
+
+
+_CHECK = """
+import importlib, sys
+module, name, method, takes = sys.argv[1:]
+try:
+    found = getattr(importlib.import_module(module), name, None)
+except BaseException as error:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    sys.exit(f"{module} cannot be imported ({reason})")
+if found is None:
+    sys.exit(f"{module} has no {name}")
+if not callable(found) or not callable(getattr(found, method, None)):
+    sys.exit(f"{module}.{name} is no class with a method {method}({takes})")
+"""
+_SECONDS = 300
+
+
+def check_class(entry: str, who: str, method: str, takes: str) -> None:
+    """Imports the class's module in a process of its own, before any actor is started.
+
+    Raises UserError where that fails or it has no class with that method: what the module does
+    when it is imported, exiting included, is then one line and leaves this process as it was.
+    """
+    source_of(entry, who)
+    command = [sys.executable, "-c", _CHECK, *entry.split(":"), method, takes]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"{who}: {entry} was not imported within {_SECONDS} s; fix it") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it ended"]
+        raise UserError(f"{who}: {said[0][:300]}; fix {entry}")

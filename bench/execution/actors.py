@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from bench.asr.base import MAX_SECONDS, SAMPLE_RATE
-from bench.asr.choice import make_transcriber
-from bench.asr.spec import AsrSpec
+from bench.asr.base import MAX_SECONDS, SAMPLE_RATE, Asr
 from bench.common.audio import SpeechError, Wave, resample, write_wav
 from bench.store.rows import ToTranscribe, TranscriptRow
 from bench.systems.base import Asked, Made, System
@@ -45,12 +43,12 @@ class GeneratorActor:
 class TranscriberActor:
     """Decodes units, keeps the speech as a WAV file, and transcribes, a fixed batch at a time."""
 
-    def __init__(self, spec: AsrSpec, checkpoint: str, threads: int) -> None:
+    def __init__(self, asr: Asr, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
-        self.batch = spec.batch
-        self.asr = make_transcriber(spec, checkpoint, _device(), threads)
+        self.batch = asr.batch
+        self.asr = asr.transcriber(_device(), threads)
         self.voice = Voice()
         self.device = _device_name()
 
@@ -87,8 +85,15 @@ class TranscriberActor:
             group = waves[start : start + self.batch]
             # A fixed batch size: the last, short one is filled up, so that rounding inside the
             # ASR does not depend on how many clips happened to be left.
-            transcribed = self.asr.transcribe(group + [group[0]] * (self.batch - len(group)))
-            for name, result in zip(names[start : start + self.batch], transcribed, strict=False):
+            clips = group + [group[0]] * (self.batch - len(group))
+            mine = names[start : start + self.batch]
+            try:
+                transcribed = self.asr.transcribe(clips)
+            except SpeechError as error:
+                for name in mine:
+                    done[name] = replace(done[name], status="failed", reason=str(error))
+                continue
+            for name, result in zip(mine, transcribed, strict=False):
                 try:
                     figures = result.figures()
                 except SpeechError as error:

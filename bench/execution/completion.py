@@ -1,10 +1,8 @@
 """Makes a run whole: starts Ray and the actors, and has them do what is missing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from bench.asr.spec import AsrSpec
 from bench.common.errors import RunFailed
 from bench.common.progress import Progress
 from bench.execution.evaluation import Evaluation
@@ -29,7 +27,6 @@ def real_actors() -> Actors:
 
 def make_whole(
     run: Evaluation,
-    checkpoints: Mapping[AsrSpec, Path],
     report: Progress,
     actors: Actors | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -57,9 +54,9 @@ def make_whole(
             wanted,
             run.job.cluster.deadline_seconds,
         )
-        for asr, checkpoint in checkpoints.items():
+        for asr in dict.fromkeys(run.job.asrs):
             cells = [cell for cell in run.cells if cell.asr == asr and cell.source is None]
             if any(not run.transcribed[cell.transcript_key].full for cell in cells):
-                Pipeline(run, plan, cells, asr, checkpoint, report, stop).run()
+                Pipeline(run, plan, cells, asr, report, stop).run()
     if run.missing:
         raise RunFailed(f"{run.missing} rows did not come back; run the job again")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench.asr.spec import AsrSpec
+from bench.asr.base import Asr
 from bench.common.progress import Progress
 from bench.execution.evaluation import Evaluation
 from bench.execution.marks import Marks
@@ -21,7 +21,9 @@ from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow
 from bench.systems.base import System
 
 POLL_SECONDS = 0.5
-TRANSCRIBER_CLIPS = 8
+CLIPS = 8
+"""The fewest clips that are worth a message to an actor and a part in the ledger; also how many a
+system without slots generates at once."""
 ROUNDS = 3
 """How many times a batch fills a generator's slots."""
 CREDITS = 8
@@ -50,8 +52,7 @@ class Pipeline:
         run: Evaluation,
         plan: Plan,
         cells: Sequence[Cell],
-        asr: AsrSpec,
-        checkpoint: Path,
+        asr: Asr,
         report: Progress,
         stop: Callable[[], bool],
     ) -> None:
@@ -60,12 +61,14 @@ class Pipeline:
         self.cells = list(cells)
         self.report = report
         self.stop = stop
+        # Whole batches of the ASR's: a short one is filled up, and what fills it is thrown away.
+        self.clips = asr.batch * -(-CLIPS // asr.batch)
         self.transcribed_as: dict[str, list[Cell]] = defaultdict(list)
         for cell in cells:
             self.transcribed_as[cell.speech_key].append(cell)
         self.pending: dict[str, list[SpeechRow]] = {cell.transcript_key: [] for cell in cells}
         self.transcribing: Pool[Any] = Pool(
-            partial(_new, plan.transcriber, asr, str(checkpoint), 1),
+            partial(_new, plan.transcriber, asr, 1),
             plan.sizes.transcribers,
             lambda batch: (batch.tag.system, batch.tag.part, batch.items),
             plan.deadline,
@@ -132,7 +135,7 @@ class Pipeline:
         state, some = self.state, next(iter(cells.values()))
         marks = [(state.generated[key], cell.variant) for key, cell in cells.items()]
         lacking = [item for item in state.items if any(item.id not in done for done, _ in marks)]
-        slots = max(cell.system.batch(TRANSCRIBER_CLIPS) for cell in cells.values())
+        slots = max(cell.system.batch(CLIPS) for cell in cells.values())
         # Several fills of the slots, so that rows are replaced; but work for every generator.
         size = max(1, min(ROUNDS * slots // len(cells), -(-len(lacking) // generators)))
         for start in range(0, len(lacking), size):
@@ -173,7 +176,7 @@ class Pipeline:
     def _transcribe(self, cell: Cell, whole: bool) -> None:
         """Queues generated rows for the transcribers; with `whole`, full batches only."""
         rows = self.pending[cell.transcript_key]
-        count = len(rows) - len(rows) % TRANSCRIBER_CLIPS if whole else len(rows)
+        count = len(rows) - len(rows) % self.clips if whole else len(rows)
         self.pending[cell.transcript_key] = rows[count:]
         for batch in self._batches(cell, rows[:count]):
             self.transcribing.submit(batch)
@@ -190,8 +193,8 @@ class Pipeline:
             for row in rows
             if row.status == "ok"
         ]
-        for start in range(0, len(good), TRANSCRIBER_CLIPS):
-            yield Batch(cell, good[start : start + TRANSCRIBER_CLIPS])
+        for start in range(0, len(good), self.clips):
+            yield Batch(cell, good[start : start + self.clips])
 
     def _keep(self, cell: Cell, item: str) -> Path | None:
         """Where speech is kept: the whole one, for people to listen to."""

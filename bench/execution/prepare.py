@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.asr.spec import AsrSpec
+from bench.asr.base import Asr
 from bench.common.atomic import disk_errors
 from bench.common.errors import UserError
 from bench.common.interrupt import stoppable
@@ -63,8 +63,7 @@ class Planned:
     limit: int | None
     dataset: Dataset
     cells: list[Cell]
-    checkpoints: dict[AsrSpec, Path]
-    facts: dict[AsrSpec, dict[str, Any]]
+    facts: dict[Asr, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,6 @@ class Prepared(Planned):
 
 
 def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
-    from bench.asr.choice import asr_facts, locate
-
     job: Job = parse(path, Job)
     limit = limit if limit is not None else job.limit
     if limit is not None and limit < 1:
@@ -89,10 +86,9 @@ def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
     dataset = load_dataset(job.dataset)
     if not dataset.items:
         raise UserError(f"{path}: dataset: the split has no items")
-    checkpoints = {asr: locate(asr) for asr in job.asrs}
-    facts = {asr: asr_facts(asr, weights) for asr, weights in checkpoints.items()}
+    facts = {asr: asr.facts() for asr in job.asrs}
     cells = expand(job, dataset, list(facts.items()))
-    return Planned(job, path, runs / job.name, limit, dataset, cells, checkpoints, facts)
+    return Planned(job, path, runs / job.name, limit, dataset, cells, facts)
 
 
 def with_rows(planned: Planned, ledger: Ledger) -> Prepared:
@@ -143,5 +139,5 @@ def complete(ready: Prepared, runs: Path) -> None:
         check_classes(ready.cells)
         started = time.monotonic()
         with stoppable() as stop, progress() as report:
-            make_whole(evaluation, ready.checkpoints, report, stop=stop)
+            make_whole(evaluation, report, stop=stop)
         keep_rate(runs, ready.cells, missing, time.monotonic() - started)

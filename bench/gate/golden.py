@@ -82,7 +82,7 @@ def cell_id(found: CellScores) -> str:
     cell, system = found.cell, found.cell.system
     parts = [f"{cell.label} at {cell.prompt:.0%}", *system.described(), cell.part]
     if cell.asr is not None:
-        parts.append(cell.asr.label + (f" beam {cell.asr.beam_size}" if cell.asr.beam_size else ""))
+        parts.append(" ".join([cell.asr.label, *cell.asr.described()]))
     return ", ".join(parts)
 
 

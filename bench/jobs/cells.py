@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from bench.asr.spec import AsrSpec
+from bench.asr.base import Asr
 from bench.systems.base import System, Variant
 
 
@@ -26,7 +26,7 @@ class Cell:
     system: System
     pattern: str
     prompt: float
-    asr: AsrSpec | None
+    asr: Asr | None
     part: str
     speech_key: str
     transcript_key: str

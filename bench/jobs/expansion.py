@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.asr.spec import AsrSpec
+from bench.asr.base import Asr
 from bench.common.errors import UserError
 from bench.datasets.base import Dataset
 from bench.jobs.cells import Cell, key_of
@@ -67,9 +67,7 @@ def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
     return found
 
 
-def expand(
-    job: Job, dataset: Dataset, asrs: Sequence[tuple[AsrSpec, Mapping[str, Any]]]
-) -> list[Cell]:
+def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, Any]]]) -> list[Cell]:
     """A job's cells, in its order; with every ASR, all that a transcript depends on but speech.
 
     Raises UserError for weights, codecs, files or patterns that do not fit, a cell named twice,

@@ -52,7 +52,7 @@ def missing_files(
             yield f"{lacking} of {len(items)} items have no recording of caption {number}"
 
 
-def check_classes(cells: Iterable[Cell]) -> None:
+def check_classes(cells: Sequence[Cell]) -> None:
     """Raises UserError for a class that cannot be imported, before any actor tries to."""
-    for system in {cell.system.shared() for cell in cells}:
-        system.check()
+    for one in {cell.system.shared() for cell in cells} | {cell.asr for cell in cells if cell.asr}:
+        one.check()

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from bench.asr.spec import AsrSpec
+from bench.asr.base import Asr
+from bench.asr.shipped import DEFAULT, AnyAsr
 from bench.common.bounds import Actors, Count, JobName, Seed
 from bench.common.entries import Entry
 from bench.common.validation import did_you_mean, keys_error, shown
@@ -86,10 +87,10 @@ class Job(Strict):
     systems: Annotated[tuple[AnySystem, ...], Field(min_length=1)]
     grid: Grid = Grid()
     asr: Annotated[
-        Annotated[AsrSpec, Tag("one")]
-        | Annotated[tuple[AsrSpec, ...], Field(min_length=1), Tag("several")],
+        Annotated[AnyAsr, Tag("one")]
+        | Annotated[tuple[AnyAsr, ...], Field(min_length=1), Tag("several")],
         Discriminator(_how_many),
-    ] = AsrSpec()
+    ] = DEFAULT
     score: Annotated[
         tuple[Literal["whole", "continuation"], ...], Field(min_length=1, max_length=2)
     ] = ("whole",)
@@ -98,7 +99,7 @@ class Job(Strict):
     tables: tuple[TableName, ...] = tuple(table.name for table in TABLES)
 
     @property
-    def asrs(self) -> tuple[AsrSpec, ...]:
+    def asrs(self) -> tuple[Asr, ...]:
         """All who transcribe; the first is the job's own, the others show what depends on it."""
         return self.asr if isinstance(self.asr, tuple) else (self.asr,)
 

@@ -1,7 +1,5 @@
 """Word error rate by jiwer, against the caption that was spoken."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from bench.metrics.base import Array, Hypotheses, Metric, References, Score
@@ -38,11 +36,3 @@ class Wer(Metric):
         """See Metric."""
         found: Array = 100 * sums[..., :1] / np.maximum(sums[..., 1:], 1)
         return found
-
-
-def word_error_rate(captions: Sequence[str], transcripts: Sequence[str]) -> float:
-    """The rate of pairs in percent."""
-    metric = Wer()
-    numbered = {str(number): text for number, text in enumerate(transcripts)}
-    said = {str(number): (text,) for number, text in enumerate(captions)}
-    return float(metric.score(metric.statistics(numbered, said).sum(0))[0])

@@ -103,14 +103,14 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
 def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str, float]:
     """BLEU-4 and CIDEr of what Whisper transcribes of the speeches."""
     from bench.asr.base import SAMPLE_RATE
-    from bench.asr.whisper import WhisperTranscriber, locate
+    from bench.asr.whisper import WhisperAsr
     from bench.common.audio import resample
     from bench.metrics.counted import joined
     from bench.metrics.tokens import tokenise
     from pixvox.codec.encodec import Codec
 
     codec = Codec.load(model.config.codec, model.config.bandwidth)
-    transcriber = WhisperTranscriber(locate("tiny.en"), "cpu", None)
+    transcriber = WhisperAsr().transcriber("cpu", 1)
     # A speech of no frames is silence, and transcribed as nothing.
     names = [name for name in made if made[name].units.shape[1]]
     texts = dict.fromkeys(made, "")

@@ -43,7 +43,6 @@ def _resident() -> float:
 
 def one(items: int) -> Figure:
     """Runs one size in this process."""
-    from bench.asr.spec import AsrSpec
     from bench.execution.completion import make_whole
     from bench.selfcheck.stub import ACTORS, stub_dataset, stub_run
 
@@ -66,7 +65,7 @@ def one(items: int) -> Figure:
             Path(name), stub_dataset(items, 0), prompts=(0.0,), slots=SLOTS, cluster=cluster
         )
         started = time.monotonic()
-        make_whole(run, {AsrSpec(): Path("none")}, report, ACTORS)
+        make_whole(run, report, ACTORS)
         seconds = time.monotonic() - started
         transcribed = run.transcripts(run.cells[0])
         if transcribed["status"].to_list() != ["ok"] * items:

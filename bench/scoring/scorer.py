@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from bench.asr.spec import AsrSpec
+from bench.asr.base import Asr, Facts
 from bench.common.errors import UserError
 from bench.datasets.base import Dataset
 from bench.jobs.cells import Cell
@@ -22,7 +21,7 @@ from bench.scoring import taxonomy
 from bench.scoring.inference import Interval, intervals
 from bench.scoring.signature import Signature, idf_digest, signature
 
-AsrFacts = Mapping[AsrSpec, Mapping[str, Any]]
+AsrFacts = Mapping[Asr, Facts]
 
 
 @dataclass(frozen=True)

@@ -117,12 +117,10 @@ def _data_text(dataset: Dataset) -> str:
 
 
 def asr_text(cell: Cell, facts: Mapping[str, Any]) -> str:
-    """The ASR and how it decoded. A model is its digest, for its name may be a path."""
+    """The ASR and how it decoded."""
     if cell.asr is None:
         return "none"
-    how = f"beam{cell.asr.beam_size}" if cell.asr.beam_size else "greedy"
-    engine = f"{cell.asr.backend}@{facts['weights']}"
-    return f"{engine}.{how}.{cell.asr.arithmetic}.v{facts['protocol']}"
+    return cell.asr.signed(facts)
 
 
 def signature(

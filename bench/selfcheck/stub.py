@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.asr.spec import AsrSpec
+from bench.asr.shipped import DEFAULT
 from bench.datasets.base import Caption, Dataset, Item
 from bench.execution.completion import Actors
 from bench.execution.evaluation import Evaluation
@@ -56,7 +56,7 @@ class StubGenerator:
 class StubTranscriber:
     """Transcribes words that are a function of the units."""
 
-    def __init__(self, spec: object, checkpoint: str, threads: int) -> None:
+    def __init__(self, asr: object, threads: int) -> None:
         self.pause = float(os.environ.get(PAUSE, "0"))
 
     def work(self, work: tuple[object, str, Sequence[Any]]) -> list[TranscriptRow]:
@@ -103,7 +103,5 @@ def stub_run(
             "cluster": {"deadline_seconds": 30} | cluster,
         }
     )
-    cells = [
-        Cell("stub", system, "delay", p, AsrSpec(), "whole", f"s{p}", f"h{p}") for p in prompts
-    ]
+    cells = [Cell("stub", system, "delay", p, DEFAULT, "whole", f"s{p}", f"h{p}") for p in prompts]
     return Evaluation(job, dataset, None, cells, Ledger(folder / "ledger"), folder / "speech")

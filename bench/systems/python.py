@@ -15,8 +15,7 @@ from pydantic import Field
 
 from bench.common.audio import LONGEST_SECONDS, RATES, SpeechError, unusable_samples
 from bench.common.bounds import Label, Note, Option
-from bench.common.entries import Entry, made, source_of
-from bench.common.errors import UserError
+from bench.common.entries import Entry, check_class, made, source_of
 from bench.common.text import reason_of
 from bench.datasets.base import Item
 from bench.store.rows import SpeechRow
@@ -51,45 +50,7 @@ class PythonSystem(System):
 
     def check(self) -> None:
         """See System."""
-        check_entry(self)
-
-
-_CHECK = """
-import importlib, sys
-module, name = sys.argv[1:]
-try:
-    found = getattr(importlib.import_module(module), name, None)
-except BaseException as error:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    sys.exit(f"{module} cannot be imported ({reason})")
-if found is None:
-    sys.exit(f"{module} has no {name}")
-if not callable(found) or not callable(getattr(found, "generate", None)):
-    sys.exit(f"{module}.{name} is no class with a method generate(image, item)")
-"""
-_SECONDS = 300
-
-
-def check_entry(spec: PythonSystem) -> None:
-    """Imports the class's module in a process of its own, before any actor is started.
-
-    Raises UserError where that fails or there is no such class: what the module does when it is
-    imported, exiting included, is then one line and leaves this process as it was.
-    """
-    import subprocess
-    import sys
-
-    source_of(spec.entry, spec.label)
-    command = [sys.executable, "-c", _CHECK, *spec.entry.split(":")]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise UserError(
-            f"{spec.label}: {spec.entry} was not imported within {_SECONDS} s; fix it"
-        ) from error
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it ended"]
-        raise UserError(f"{spec.label}: {said[0][:300]}; fix {spec.entry}")
+        check_class(self.entry, self.label, "generate", "image, item")
 
 
 def checked_rate(rate: object) -> int:

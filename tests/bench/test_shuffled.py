@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bench.asr.spec import AsrSpec
+from bench.asr.base import Asr
+from bench.asr.whisper import WhisperAsr
 from bench.common.errors import UserError
 from bench.datasets.base import Caption, Dataset
 from bench.execution.completion import make_whole
@@ -19,8 +20,8 @@ from bench.selfcheck.stub import stub_dataset
 from bench.store.ledger import Ledger
 from bench.store.rows import SpeechRow, TranscriptRow
 
-TINY = AsrSpec()
-BEAM = AsrSpec(beam_size=5)
+TINY = WhisperAsr()
+BEAM = WhisperAsr(beam_size=5)
 
 
 def _job(tmp_path: Path, *floors: dict[str, Any], systems: tuple[str, ...] = ("SAT", "SAS")) -> Job:
@@ -34,7 +35,7 @@ def _job(tmp_path: Path, *floors: dict[str, Any], systems: tuple[str, ...] = ("S
     return Job.model_validate(content)
 
 
-def _cells(job: Job, dataset: Dataset, *asrs: AsrSpec) -> list[Cell]:
+def _cells(job: Job, dataset: Dataset, *asrs: Asr) -> list[Cell]:
     return expand(job, dataset, [(asr, {"asr": asr.label}) for asr in asrs or (TINY,)])
 
 

@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench.asr.spec import AsrSpec
+from bench.asr.shipped import DEFAULT
 from bench.common.errors import UserError
 from bench.jobs.cells import Cell
 from bench.jobs.tables import TABLES
@@ -70,7 +70,7 @@ def _scores(label: str, failed: int = 0, cause: str = "", **changes: Any) -> Cel
         }
     )
     prompt = changes.get("prompt", 0.0)
-    cell = Cell(label, system, "", prompt, AsrSpec(), "whole", f"s{label}", f"h{label}")
+    cell = Cell(label, system, "", prompt, DEFAULT, "whole", f"s{label}", f"h{label}")
     found = intervals(counted, 100, 0.95, 0)
     kinds = dict.fromkeys(taxonomy.KINDS, 0.0)
     signature = replace(SIGNATURE, failed=failed)

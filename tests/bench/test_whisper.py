@@ -1,22 +1,25 @@
-"""The offline Whisper: OpenAI's weights under their own names, and no clip changes another."""
+"""Whisper in both engines: OpenAI's weights under their own names; no clip changes another."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from bench.asr.base import Transcriber
+from bench.asr.faster import FasterAsr
 from bench.asr.packaged_whisper import DIGEST, checkpoint
-from bench.asr.whisper import WhisperTranscriber
+from bench.asr.whisper import WhisperAsr, WhisperTranscriber
 from bench.common.audio import read_speech
-from bench.datasets.base import Dataset
-from bench.metrics.wer import word_error_rate
+from bench.datasets.base import Caption, Dataset
+from bench.metrics.wer import Wer
 from pixvox.digests import archive_digest
 
 
 @pytest.fixture(scope="module")
 def transcriber() -> WhisperTranscriber:
-    return WhisperTranscriber(checkpoint(), "cpu")
+    return WhisperTranscriber(WhisperAsr(), "cpu")
 
 
 def test_the_conversion_is_complete(transcriber: WhisperTranscriber) -> None:
@@ -39,11 +42,24 @@ def test_the_conversion_is_the_same_wherever_it_is_made_and_made_again_where_it_
     assert archive_digest(checkpoint()) == DIGEST
 
 
-def test_shipped_speech_is_understood(transcriber: WhisperTranscriber, scenes: Dataset) -> None:
+def _word_error(captions: Sequence[Caption], transcripts: Sequence[str]) -> float:
+    said = {str(number): (caption.text,) for number, caption in enumerate(captions)}
+    counted = Wer().statistics(dict(zip(said, transcripts, strict=True)), said)
+    return float(Wer().score(counted.sum(0))[0])
+
+
+@pytest.mark.parametrize("engine", ["openai-whisper", "faster-whisper"])
+def test_shipped_speech_is_understood_clip_by_clip(
+    engine: str, transcriber: WhisperTranscriber, scenes: Dataset
+) -> None:
+    asr: Transcriber = transcriber
+    if engine == "faster-whisper":
+        asr = FasterAsr(backend="faster-whisper").transcriber("cpu", 1)
     captions = [item.captions[0] for item in scenes.items[:4]]
     waves = [read_speech(c.speech, 16_000) for c in captions if c.speech]
-    transcribed = [result.transcript for result in transcriber.transcribe(waves)]
-    assert word_error_rate([c.text for c in captions], transcribed) <= 15
+    transcribed = [result.transcript for result in asr.transcribe(waves)]
+    assert _word_error(captions, transcribed) <= 15
+    assert [asr.transcribe([wave])[0].transcript for wave in waves] == transcribed
 
 
 def test_a_loud_neighbour_changes_nothing(transcriber: WhisperTranscriber, scenes: Dataset) -> None:

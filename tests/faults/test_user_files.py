@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from bench.asr.base import Transcription
-from bench.asr.spec import AsrSpec
+from bench.asr.shipped import DEFAULT
 from bench.cli import main
 from bench.common.audio import LOUDEST, SpeechError, read_speech
 from bench.common.bounds import MAX_SPEECH_SECONDS
@@ -27,7 +27,7 @@ from bench.jobs.spec import Job
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import Variant
 from bench.systems.noise import NoiseSystem
-from bench.systems.python import PythonGenerator, PythonSystem, check_entry
+from bench.systems.python import PythonGenerator, PythonSystem
 from bench.systems.silence import SilenceSystem
 from bench.systems.units import UnitsGenerator, UnitsSystem, read_units
 from bench.systems.wavs import WavsSystem, wav_files
@@ -204,13 +204,13 @@ def test_what_a_class_of_the_user_gives_is_checked(what: str, reason: str) -> No
 @pytest.mark.usefixtures("classes")
 def test_an_entry_that_is_no_class_is_one_line(entry: str, reason: str) -> None:
     with pytest.raises(UserError, match=rf"^mine: .*({reason})") as told:
-        check_entry(_python(entry))
+        _python(entry).check()
     assert "\n" not in str(told.value)
 
 
 @pytest.mark.usefixtures("classes")
 def test_a_class_that_does_not_start_is_one_line() -> None:
-    check_entry(_python("theirs:Broken"))
+    _python("theirs:Broken").check()
     assert source_of("theirs:Broken", "mine").name == "theirs.py"
     with pytest.raises(UserError, match=r"does not start \(ValueError: no weights there\)"):
         PythonGenerator(_python("theirs:Broken"), "cpu")
@@ -330,7 +330,7 @@ def test_weights_that_are_damaged_or_do_not_fit_are_one_line(
     shutil.copytree(MODEL, folder)
     spoil(folder)
     with pytest.raises(UserError, match=rf"^mine: .*({reason})") as told:
-        expand(_pixvox_job(folder), Dataset("d", "s", "none", (ITEM,), "0"), [(AsrSpec(), {})])
+        expand(_pixvox_job(folder), Dataset("d", "s", "none", (ITEM,), "0"), [(DEFAULT, {})])
     assert "\n" not in str(told.value)
     assert main(["model", "info", str(folder)]) == 2
     error = capsys.readouterr().err
@@ -357,7 +357,7 @@ def test_a_codec_that_is_none_is_one_line(tmp_path: Path, changes: dict[str, Any
     system = {"kind": "resynthesis", "label": "mine", "codec": str(folder), "bandwidth": 1.6}
     job = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": [system]})
     with pytest.raises(UserError, match=r"^mine: ") as told:
-        expand(job, Dataset("d", "s", "none", (ITEM,), "0"), [(AsrSpec(), {})])
+        expand(job, Dataset("d", "s", "none", (ITEM,), "0"), [(DEFAULT, {})])
     assert "\n" not in str(told.value)
 
 
@@ -377,7 +377,7 @@ def test_missing_files_are_one_line_of_each_kind(tmp_path: Path) -> None:
     ]
     job = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": systems})
     dataset = Dataset("d", "s", "none", items, "0")
-    cells: list[Cell] = expand(job, dataset, [(AsrSpec(), {})])
+    cells: list[Cell] = expand(job, dataset, [(DEFAULT, {})])
     assert list(missing_files(items, items, cells)) == [
         f"999 of 1000 images are missing: no such file; first: {tmp_path}/1.jpg",
         f"1000 of 1000 recordings of caption 0 are missing: no such file; first: {tmp_path}/0.wav",

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from bench.asr.spec import AsrSpec
+from bench.asr.shipped import DEFAULT
 from bench.common.progress import Progress
 from bench.execution.completion import make_whole
 from bench.execution.evaluation import Evaluation
@@ -38,7 +38,7 @@ def finish(
     """Completes the run and writes what a comparison compares: `rows.parquet`, `scores.json`."""
     with run.ledger.lock():
         if run.missing:
-            make_whole(run, {AsrSpec(): Path("none")}, report, ACTORS, stop)
+            make_whole(run, report, ACTORS, stop)
         tables = [(cell, run.transcripts(cell)) for cell in run.cells]
     pl.concat([t.with_columns(cell=pl.lit(c.prompt)) for c, t in tables]).write_parquet(
         folder / "rows.parquet"
@@ -46,10 +46,10 @@ def finish(
     if not score:
         return
     from bench.jobs.spec import ScoringSpec
-    from bench.scoring.scorer import Scorer
+    from bench.scoring.scorer import AsrFacts, Scorer
 
     data = stub_dataset(len(run.items))
-    facts = {AsrSpec(): {"weights": "", "protocol": 0}}
+    facts: AsrFacts = {DEFAULT: {"weights": "", "protocol": 0}}
     with Scorer(data, ScoringSpec(replicates=100), facts, folder.parent) as scorer:
         found = [scorer.score(cell, table) for cell, table in tables]
     text = json.dumps({str(s.cell.prompt): s.corpus for s in found})

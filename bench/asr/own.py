@@ -1,0 +1,108 @@
+"""An ASR of the user's own: any Python class that turns sound into text.
+
+    class Mine:
+        def __init__(self, device: str, threads: int, **options): ...
+        def transcribe(self, waves: list[numpy.ndarray]) -> list[str]: ...
+
+`waves` are mono samples `[T]` in -1..1 at 16 kHz, always as many as `batch` says: where fewer are
+left, the first is repeated. What `transcribe` raises fails the items of that batch.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from bench.asr.base import Asr, Facts, Transcriber, Transcription
+from bench.common.audio import SpeechError, Wave
+from bench.common.bounds import Note, Option
+from bench.common.entries import Entry, check_class, made, source_of
+from bench.common.text import reason_of
+
+_WHO = "asr.backend"
+
+
+class OwnAsr(Asr):
+    """A class of your own, `package.module:Class` (see bench.asr.own)."""
+
+    backend: Entry
+    options: dict[str, Option] = Field(default_factory=dict)
+    """Keyword arguments of the class."""
+    version: Note = ""
+    """Part of a transcript's key, as the module's source is: change it when what the class depends
+    on has changed."""
+
+    @property
+    def label(self) -> str:
+        """The class, as the job names it."""
+        return self.backend
+
+    def locate(self) -> Path:
+        """The file of the class's module."""
+        return source_of(self.backend, _WHO)
+
+    def facts(self) -> dict[str, Any]:
+        """See Asr."""
+        from pixvox.digests import file_digest
+
+        return {
+            "asr": self.backend,
+            "weights": file_digest(self.locate())[:16],
+            "options": self.options,
+            "version": self.version,
+            "batch": self.batch,
+            "protocol": self.protocol,
+        }
+
+    def transcriber(self, device: str, threads: int) -> Transcriber:
+        """See Asr."""
+        return OwnTranscriber(self, device, threads)
+
+    def signed(self, facts: Facts) -> str:
+        """See Asr; options and version are a digest."""
+        how = json.dumps([self.options, self.version], sort_keys=True)
+        digest = hashlib.sha256(how.encode()).hexdigest()[:8]
+        return f"{self.backend}@{facts['weights']}.{digest}.v{facts['protocol']}"
+
+    def described(self) -> list[str]:
+        """See Asr."""
+        version = [f"version {self.version}"] if self.version else []
+        return [f"{name} {value}" for name, value in self.options.items()] + version
+
+    def check(self) -> None:
+        """See Asr."""
+        check_class(self.backend, _WHO, "transcribe", "waves")
+
+
+class OwnTranscriber:
+    """Holds one instance of the user's class."""
+
+    def __init__(self, spec: OwnAsr, device: str, threads: int) -> None:
+        options = {"device": device, "threads": threads} | spec.options
+        self.asr = made(spec.backend, _WHO, **options)
+
+    def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
+        """See Transcriber."""
+        try:
+            texts = self.asr.transcribe(list(waves))
+        except Exception as error:
+            # Whatever the user's code raises is that batch's failure, with its reason.
+            raise SpeechError(reason_of(error)) from error
+        if not isinstance(texts, list):
+            raise SpeechError(f"the ASR gave {type(texts).__name__}, not a list of transcripts")
+        if len(texts) != len(waves):
+            raise SpeechError(f"the ASR gave {len(texts)} transcripts of {len(waves)} clips")
+        return [Transcription(_checked(text)) for text in texts]
+
+
+def _checked(text: object) -> str:
+    if not isinstance(text, str):
+        raise SpeechError(f"the ASR gave {type(text).__name__} for a transcript, not text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SpeechError(f"the ASR gave a transcript that is no text ({error.reason})") from error
+    return text

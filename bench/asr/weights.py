@@ -1,0 +1,66 @@
+"""What the ASRs that come with the suite share: a model with weights, and how it decodes."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from bench.asr.base import Asr, Facts
+from bench.common.errors import UserError
+from bench.common.yamlfile import WeightsName
+
+BeamSize = Annotated[int, Field(ge=1, le=64, description="each beam takes its memory and time")]
+
+
+class WeightsAsr(Asr):
+    """An ASR model by the name of its weights."""
+
+    model: WeightsName
+    """A name that the backend knows, a file or a folder; `tiny.en` comes with the suite."""
+    beam_size: BeamSize | None = None
+    """How many beams are searched; `null` decodes greedily."""
+    arithmetic: Literal["float32", "float16"] = "float32"
+    """What the model computes in; `float16` needs a GPU."""
+
+    @property
+    def label(self) -> str:
+        """Backend and model, without the folders before a file's name."""
+        return f"{self.backend} {Path(self.model).name}"
+
+    def facts(self) -> dict[str, Any]:
+        """See Asr."""
+        from pixvox.digests import WeightsError, archive_digest, folder_digest
+
+        found = self.locate()
+        try:
+            whole = folder_digest(found) if found.is_dir() else archive_digest(found)
+        except WeightsError as error:
+            raise UserError(f"asr.model: {error}") from error
+        return {
+            "asr": self.backend,
+            "weights": whole,
+            "beam_size": self.beam_size,
+            "batch": self.batch,
+            "arithmetic": self.arithmetic,
+            "protocol": self.protocol,
+        }
+
+    def signed(self, facts: Facts) -> str:
+        """See Asr. A model is its digest, for its name may be a path."""
+        how = f"beam{self.beam_size}" if self.beam_size else "greedy"
+        engine = f"{self.backend}@{facts['weights']}"
+        return f"{engine}.{how}.{self.arithmetic}.v{facts['protocol']}"
+
+    def described(self) -> list[str]:
+        """See Asr."""
+        return [f"beam {self.beam_size}"] if self.beam_size else []
+
+    def in_words(self, facts: Facts) -> str:
+        """See Asr."""
+        return super().in_words(facts) + ("" if self.beam_size else ", greedy")
+
+    def half(self, device: str) -> bool:
+        """Whether it computes in float16; raises UserError for that on a CPU."""
+        if self.arithmetic == "float16" and not device.startswith("cuda"):
+            raise UserError("asr.arithmetic: float16 needs a GPU; use float32")
+        return self.arithmetic == "float16"
