@@ -20,6 +20,7 @@ class PixVoxConfig(PreTrainedConfig):
 
     model_type = "pixvox"
     sub_configs: ClassVar = {"vision_config": BlipVisionConfig}
+    keys_to_ignore_at_inference: ClassVar = ["codebook_losses"]
 
     vision_config: dict[str, Any] | PreTrainedConfig | None = None
     hidden_size: int = 768

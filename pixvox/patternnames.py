@@ -37,7 +37,8 @@ def _choices() -> str:
 
 def _listed(delays: Any) -> str:
     if not isinstance(delays, Sequence) or isinstance(delays, str):
-        raise ValueError(f"delays: {str(delays)[:40]!r} is no list; give one for each codebook")
+        # Not a TypeError: pydantic makes one line of a ValueError only.
+        raise ValueError(f"delays: {str(delays)[:40]!r} is no list; give one for each codebook")  # noqa: TRY004
     for number, delay in enumerate(delays):
         if isinstance(delay, bool) or not isinstance(delay, int) or not 0 <= delay <= LONGEST_DELAY:
             raise ValueError(

@@ -166,7 +166,7 @@ class _Model:
 
 def _model(spec: PixVoxSystem) -> _Model:
     """The spec's weights, that they fit their config.json, the codec and each other."""
-    from pixvox.codec.encodec import codec_facts
+    from pixvox.codec.encodec import fitting_codec
     from pixvox.configfile import pixvox_config
     from pixvox.digests import digest
     from pixvox.modeling import PixVoxLM
@@ -180,18 +180,7 @@ def _model(spec: PixVoxSystem) -> _Model:
             f"{spec.weights}: trained on the pattern {config.pattern!r}, the job asks for "
             f"{spec.pattern!r}; name the other checkpoint or drop the line"
         )
-    codec = spec.codec or config.codec
-    facts = codec_facts(codec, config.bandwidth)
-    if facts.codebooks != config.num_codebooks:
-        raise UserError(
-            f"{spec.weights}: {config.num_codebooks} codebooks, but {codec} has "
-            f"{facts.codebooks} at {config.bandwidth} kbps; name the codec it was trained on"
-        )
-    if config.codec_digest and config.codec_digest != facts.digest:
-        raise UserError(
-            f"{spec.weights}: trained on the codec {config.codec_digest}, {codec} is "
-            f"{facts.digest}; name the codec it was trained on"
-        )
+    codec, facts = fitting_codec(spec.weights, config, spec.codec)
     check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
     return _Model(config, codec, facts, digest(folder))
 

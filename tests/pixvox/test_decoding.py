@@ -54,7 +54,7 @@ def test_units_do_not_depend_on_the_batch(
 
 @pytest.mark.parametrize("dense", [False, True], ids=["ragged", "dense"])
 @pytest.mark.parametrize("lanes", [1, 2])
-@pytest.mark.parametrize("pattern", (*PATTERN_NAMES, "delays-0-3-1"))
+@pytest.mark.parametrize("pattern", [*PATTERN_NAMES, "delays-0-3-1"])
 def test_greedy_units_are_the_plain_paths(
     small_model: Make, pattern: str, lanes: int, dense: bool
 ) -> None:
