@@ -10,6 +10,9 @@ from torch import Tensor
 from pixvox.decoding.sampling import Decoding
 
 
+_UNITS = "give units of the codec, whole numbers [K, P]; PixVoxProcessor.encode makes them"
+
+
 def whole(name: str, value: Any, least: int) -> int:
     """A whole number that is at least `least`; raises TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, int):
@@ -70,14 +73,16 @@ def prompts_of(
     none = torch.zeros(codebooks, 0, dtype=torch.long)
     if prompt is None or (isinstance(prompt, Tensor) and prompt.ndim == 2):
         found: list[Tensor | None] = [prompt] * rows
-    else:
+    elif isinstance(prompt, Tensor | list | tuple):
         found = list(prompt)
+    else:
+        raise TypeError(f"prompt: a {type(prompt).__name__}; {_UNITS}")
     if len(found) != rows:
         raise ValueError(f"prompt: {len(found)} of them for {rows} images; give one for each")
     prompts = [none if one is None else one for one in found]
     for one in prompts:
         if not isinstance(one, Tensor) or one.is_floating_point():
-            raise TypeError("prompt: give units of the codec, whole numbers; Codec.encode does")
+            raise TypeError(f"prompt: {_UNITS}")
         if one.ndim != 2 or one.shape[0] != codebooks:
             raise ValueError(f"a prompt of shape {list(one.shape)}; give units [{codebooks}, P]")
         if one.numel() and not 0 <= int(one.min()) <= int(one.max()) < codebook_size:
