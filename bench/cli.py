@@ -33,6 +33,7 @@ def _parser() -> Parser:
     rescore.add_argument("job", type=path, help="its job file, with another scoring perhaps")
     rescore.add_argument("--limit", type=_ITEMS, help="take only the first N items")
     rescore.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    _speak_parser(commands.add_parser("speak", help="generate the speech of pictures"))
     train = commands.add_parser("train", help="run a training job, or go on with it")
     train.add_argument("job", type=path, help="a job file, such as jobs/train/encodec-tiny.yaml")
     doctor = commands.add_parser("doctor", help="push one item through every stage")
@@ -67,6 +68,18 @@ def _parser() -> Parser:
     _model_parser(commands.add_parser("model", help="look at weights"))
     _perf_parser(commands.add_parser("perf", help="measure speed, and what rounding changes"))
     return parser
+
+
+def _speak_parser(parser: Parser) -> None:
+    parser.add_argument("images", type=path, nargs="+", metavar="IMAGE")
+    parser.add_argument("-o", "--out", type=path, required=True, help="the folder for WAV files")
+    parser.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay")
+    parser.add_argument("--prompt", type=path, help="a WAV file that each speech starts with")
+    parser.add_argument("--temperature", type=number(0, 100), default=0.5, help="0 is greedy")
+    parser.add_argument("--top-k", type=whole(0, 32_767), default=0, help="0 keeps all")
+    parser.add_argument("--top-p", type=number(0.000001, 1), default=1.0)
+    parser.add_argument("--seed", type=_SEED, default=0)
+    parser.add_argument("--max-seconds", type=number(0.1, 30), default=6.0)
 
 
 def _gate_parser(parser: Parser) -> None:
@@ -143,6 +156,21 @@ def _run(arguments: argparse.Namespace) -> int:
     score_only = arguments.command == "rescore"
     dry = not score_only and arguments.dry_run
     return run_job(arguments.job, arguments.runs, arguments.limit, score_only, dry)
+
+
+def _speak(arguments: argparse.Namespace) -> int:
+    from bench.commands.speak import Plan, speak
+    from bench.common.progress import quiet_libraries
+
+    quiet_libraries()
+    how = {
+        "temperature": arguments.temperature,
+        "top_k": arguments.top_k,
+        "top_p": arguments.top_p,
+        "seed": arguments.seed,
+        "max_seconds": arguments.max_seconds,
+    }
+    return speak(Plan(arguments.images, arguments.out, arguments.weights, arguments.prompt, how))
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -319,6 +347,7 @@ def _measure(arguments: argparse.Namespace) -> int:
 _COMMANDS = {
     "run": _run,
     "rescore": _run,
+    "speak": _speak,
     "train": _train,
     "doctor": _doctor,
     "scenes": _scenes,

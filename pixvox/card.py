@@ -67,11 +67,13 @@ EnCodec units, EnCodec (Tran & Sakti, "From Pixels to Voice").
 {table}
 
 ```python
-import pixvox.modeling  # registers PixVoxLM with transformers' Auto classes
-from transformers import AutoModel
+import pixvox
 
-model = AutoModel.from_pretrained("path/to/this/folder")
+model = pixvox.load("path/to/this/folder")
+model.speak("dog.jpg", temperature=0.5).save("dog.wav")
 ```
+
+After `import pixvox`, transformers' `AutoModel`, `AutoConfig` and `AutoProcessor` load it too.
 
 Its units mean something to the codec named above only. Add here what it was trained on, how it
 scores (`pixvox run`), and what it should not be used for.

@@ -4,7 +4,9 @@ from typing import Any, ClassVar
 
 from transformers import BlipVisionConfig, PreTrainedConfig
 
-from pixvox.patterns import PATTERN_NAMES, Layout, layout
+from pixvox.digests import WeightsError
+from pixvox.patternnames import fitted_name
+from pixvox.patterns import Layout, layout
 
 
 class PixVoxConfig(PreTrainedConfig):
@@ -12,11 +14,13 @@ class PixVoxConfig(PreTrainedConfig):
 
     `codebook_size` counts the codec's units; the model adds one id for "no unit" (nothing there
     yet on the way in, end of speech on the way out). `codec` and `bandwidth` (kbps) name the
-    EnCodec whose units were learnt, so that a checkpoint is never decoded by another.
+    EnCodec whose units were learnt, so that a checkpoint is never decoded by another. `pattern` is
+    a name or `{"delays": [0, 1, 2, 4]}`, and always kept as a name (see pixvox.patternnames).
     """
 
     model_type = "pixvox"
     sub_configs: ClassVar = {"vision_config": BlipVisionConfig}
+    keys_to_ignore_at_inference: ClassVar = ["codebook_losses"]
 
     vision_config: dict[str, Any] | PreTrainedConfig | None = None
     hidden_size: int = 768
@@ -30,7 +34,7 @@ class PixVoxConfig(PreTrainedConfig):
     num_codebooks: int = 8
     codebook_size: int = 1024
     frame_rate: int = 75
-    pattern: str = "delay"
+    pattern: Any = "delay"
     codec: str = "facebook/encodec_24khz"
     codec_digest: str = ""
     bandwidth: float = 6.0
@@ -40,10 +44,10 @@ class PixVoxConfig(PreTrainedConfig):
             self.vision_config = BlipVisionConfig()
         elif isinstance(self.vision_config, dict):
             self.vision_config = BlipVisionConfig(**self.vision_config)
-        if self.pattern not in PATTERN_NAMES:
-            raise ValueError(
-                f"unknown pattern {self.pattern!r}; choose one of {', '.join(PATTERN_NAMES)}"
-            )
+        try:
+            self.pattern = fitted_name(self.pattern, self.num_codebooks)
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of "

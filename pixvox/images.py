@@ -1,9 +1,11 @@
 """Image files as PixVoxLM sees them: RGB, square, normalised as BLIP expects."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -11,6 +13,9 @@ from pixvox.errors import PixVoxError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+Picture: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any]"
+"""What a picture may be given as: a file, a PIL image, or an array of uint8 [H, W, 3]."""
 
 _MEAN = torch.tensor((0.48145466, 0.4578275, 0.40821073))[:, None, None]
 _STD = torch.tensor((0.26862954, 0.26130258, 0.27577711))[:, None, None]
@@ -34,17 +39,34 @@ def load_image(path: Path, size: int) -> Tensor:
     return normalise(load_pixels(path, size))
 
 
+def picture_pixels(picture: Picture, size: int) -> Tensor:
+    """A picture as uint8 `[3, size, size]`, as `load_pixels` would load it; raises ImageError."""
+    from PIL import Image
+
+    if isinstance(picture, str | os.PathLike):
+        return load_pixels(Path(picture), size)
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in (3, 4):
+            raise ImageError(
+                f"an array of {picture.dtype} {list(picture.shape)}; give uint8 [H, W, 3]"
+            )
+        if not picture.size:
+            raise ImageError(f"an array {list(picture.shape)} is no picture; give uint8 [H, W, 3]")
+        picture = Image.fromarray(picture)
+    if not isinstance(picture, Image.Image):
+        raise ImageError(
+            f"a {type(picture).__name__} is no picture; give a path, a PIL image or an array"
+        )
+    return _square(picture, "the picture", size)
+
+
 def load_pixels(path: Path, size: int) -> Tensor:
     """An image file as uint8 `[3, size, size]`, upright, RGB, bicubic; raises ImageError."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ImageError(f"{path.name}: {picture.width} x {picture.height} is too large")
-            upright = _rgb(ImageOps.exif_transpose(picture), path.name)
-        if upright.size != (size, size):
-            upright = upright.resize((size, size), Image.Resampling.BICUBIC)
+            return _square(picture, path.name, size)
     except FileNotFoundError as error:
         raise ImageError(f"{path.name}: no such image") from error
     except ImageError:
@@ -54,6 +76,16 @@ def load_pixels(path: Path, size: int) -> Tensor:
         raise ImageError(
             f"{path.name}: not readable as an image ({type(error).__name__})"
         ) from error
+
+
+def _square(picture: "Image.Image", name: str, size: int) -> Tensor:
+    from PIL import Image, ImageOps
+
+    if picture.width * picture.height > MAX_PIXELS:
+        raise ImageError(f"{name}: {picture.width} x {picture.height} is too large")
+    upright = _rgb(ImageOps.exif_transpose(picture), name)
+    if upright.size != (size, size):
+        upright = upright.resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(upright)).permute(2, 0, 1)
 
 

@@ -1,157 +1,132 @@
-"""PixVoxLM: a BLIP image encoder and a causal decoder over EnCodec units, no text in between.
-
-After Tran & Sakti, "From Pixels to Voice": K embeddings in, K heads out, cross entropy over all
-K codebooks and N frames.
-"""
+"""PixVoxLM as transformers' users expect a model: saved, loaded, and `generate`."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from transformers import AutoConfig, AutoModel, PreTrainedModel
-from transformers.models.blip.modeling_blip import BlipVisionModel
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers.utils import ModelOutput
 
 from pixvox.card import Counts, count, write_card
 from pixvox.configuration import PixVoxConfig
-from pixvox.layers import DecoderLayer, KeyValues, UnitEmbeddings
-from pixvox.patterns import frame_tables
-
-IGNORED = -100
-"""The target of a position that carries no loss (PyTorch's own default)."""
-
-Memory = list[tuple[Tensor, Tensor]]
-"""Cross-attention keys and values `[B, H, P, D]` of each layer, computed once per image."""
+from pixvox.decoding.engine import Engine, Request
+from pixvox.decoding.options import decoding_of, prompts_of, whole
+from pixvox.network import PixVoxNetwork
+from pixvox.processing import PixVoxProcessor
 
 
-@dataclass(frozen=True)
-class PixVoxOutput:
-    """`loss` is a scalar, the mean of `codebook_losses` `[K]`; `logits` is `[B, S, K, C + 1]`."""
+@dataclass
+class PixVoxGeneration(ModelOutput):
+    """`units` `[B, K, N]`, prompts included, of `lengths` `[B]` frames, and which `ended` `[B]`.
 
-    loss: Tensor
-    codebook_losses: Tensor
-    logits: Tensor
-
-
-class PixVoxLM(PreTrainedModel):
-    """Speaks what is in an image as EnCodec units.
-
-    One id beside the `codebook_size` units means "no unit": on the way in a slot that the
-    pattern has not reached, on the way out the end of speech.
+    After its length a row holds the id that is no unit. What did not end reached the longest
+    speech that was allowed.
     """
 
-    config_class = PixVoxConfig
-    base_model_prefix = "pixvox"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    units: Tensor = None  # type: ignore[assignment]
+    lengths: Tensor = None  # type: ignore[assignment]
+    ended: Tensor = None  # type: ignore[assignment]
 
-    def __init__(self, config: PixVoxConfig) -> None:
-        super().__init__(config)
-        self.vision = BlipVisionModel(config.vision_config)
-        self.embeddings = UnitEmbeddings(config)
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
-        self.heads = nn.ModuleList(
-            nn.Linear(config.hidden_size, config.codebook_size + 1)
-            for _ in range(config.num_codebooks)
-        )
-        self.post_init()
 
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if module is self.vision or module in set(self.vision.modules()):
-            self.vision._init_weights(module)
-        elif isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=self.config.initializer_range)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+class PixVoxLM(PixVoxNetwork):
+    """Generates a spoken description of an image as EnCodec units, with no text in between."""
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str], *inputs: Any, **options: Any) -> Self:
+        """As transformers does, in float32 unless `dtype` says otherwise, whatever was saved."""
+        if options.get("dtype") is None and options.get("torch_dtype") is None:
+            options["dtype"] = torch.float32
+        return super().from_pretrained(name, *inputs, **options)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
-        """As transformers does, and a model card beside the weights."""
+        """As transformers does, and beside the weights the processor's file and a model card."""
         super().save_pretrained(save_directory, **options)
+        PixVoxProcessor.of(self.config).save_pretrained(save_directory)
         write_card(self, save_directory)
 
-    def encode_images(self, pixel_values: Tensor) -> Tensor:
-        """Images `[B, 3, H, W]`, normalised, → image states `[B, P, M_vision]`."""
-        states: Tensor = self.vision(pixel_values).last_hidden_state
-        return states
-
-    def remember(self, image_states: Tensor) -> Memory:
-        """Image states `[B, P, M_vision]` as every layer's cross-attention keys and values."""
-        layers = (cast(DecoderLayer, layer) for layer in self.layers)
-        return [layer.crossattention.project(image_states) for layer in layers]
-
-    def step(
-        self, units: Tensor, memory: Memory, cache: list[KeyValues] | None, start: int = 0
-    ) -> Tensor:
-        """Units `[B, K, T]` → logits `[B, T, K, C + 1]` of the step after each.
-
-        Raises ValueError where `start + T` exceeds the model's positions.
-        """
-        limit = self.config.max_position_embeddings
-        if start + units.shape[-1] > limit:
-            raise ValueError(
-                f"{start + units.shape[-1]} steps exceed the model's {limit} positions"
-            )
-        x = self.embeddings(units, start)
-        for index, layer in enumerate(self.layers):
-            x = layer(x, memory[index], cache[index] if cache is not None else None)
-        return torch.stack([head(x) for head in self.heads], dim=2)
-
-    def new_cache(self, batch: int, steps: int) -> list[KeyValues]:
-        """Room for `steps` steps of `batch` sequences in every layer."""
-        like = next(self.heads.parameters())
-        return [KeyValues.empty(batch, steps, self.config, like) for _ in self.layers]
-
-    def forward(
+    @torch.inference_mode()
+    def generate(
         self,
-        units: Tensor,
-        lengths: Tensor,
         pixel_values: Tensor | None = None,
-        image_states: Tensor | None = None,
-    ) -> PixVoxOutput:
-        """The training loss of spoken captions.
+        *,
+        prompt: Tensor | Sequence[Tensor | None] | None = None,
+        max_new_tokens: int | None = None,
+        max_seconds: float | None = None,
+        do_sample: bool | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        items: Sequence[str] | None = None,
+        slots: int = 32,
+        **unknown: Any,
+    ) -> PixVoxGeneration:
+        """Units for images `[B, 3, H, W]` as PixVoxProcessor makes them.
 
-        `units` `[B, K, N]` padded anyhow after `lengths` `[B]` frames; give the images either as
-        `pixel_values` `[B, 3, H, W]` or, encoded, as `image_states` `[B, P, M_vision]`.
-        The frame after the last is "no unit" in all codebooks: the end of speech.
+        Greedy unless `do_sample` or a `temperature` asks for draws. `max_new_tokens` counts frames
+        after the prompt, one unit of every codebook each; `max_seconds` (6 where neither is given)
+        bounds the speech, prompt included. `prompt` is units `[K, P]` for all, or `[K, P_i]` (or
+        None) for each image. Each row draws from noise of its own, which `seed` (or one number of
+        the `generator`) and its name in `items` (its index where there are none) decide, whatever
+        else is in the batch; `slots` rows are decoded at once.
+
+        Raises TypeError for an argument that it does not have, ValueError for one that does not
+        fit; both say what to give instead.
         """
-        if image_states is None:
-            if pixel_values is None:
-                raise ValueError("give pixel_values or image_states")
-            image_states = self.encode_images(pixel_values)
-        sequence, targets = self.sequences(units, lengths)
-        logits = self.step(sequence, self.remember(image_states), None)
-        losses = torch.stack(
-            [
-                F.cross_entropy(logits[:, :, q].flatten(0, 1).float(), targets[:, q].flatten())
-                for q in range(self.config.num_codebooks)
-            ]
+        if unknown:
+            raise TypeError(
+                f"generate() does not take {', '.join(sorted(unknown))}; it takes pixel_values, "
+                "prompt, max_new_tokens or max_seconds, do_sample, temperature, top_k, top_p, "
+                "seed or generator, items and slots"
+            )
+        config, pixels = self.config, self._pixels(pixel_values)
+        names = [str(row) for row in range(len(pixels))] if items is None else list(items)
+        if len(names) != len(pixels):
+            raise ValueError(f"items: {len(names)} names for {len(pixels)} images; give one each")
+        prompts = prompts_of(prompt, len(pixels), config.num_codebooks, config.codebook_size)
+        if max_new_tokens is not None:
+            frames = {p.shape[1] for p in prompts}
+            if max_seconds is not None or len(frames) > 1:
+                raise ValueError(
+                    "max_new_tokens goes with prompts of one length and without max_seconds; "
+                    "give max_seconds alone"
+                )
+            longest = max(frames) + whole("max_new_tokens", max_new_tokens, least=1)
+            max_seconds = longest / config.frame_rate
+        how = decoding_of(do_sample, temperature, top_k, top_p, seed, generator, max_seconds, slots)
+        # One at a time, so that a state does not depend on which images share the batch.
+        states = torch.cat([self.encode_images(one[None]) for one in pixels])
+        asked = [
+            Request(name, row, units)
+            for row, (name, units) in enumerate(zip(names, prompts, strict=True))
+        ]
+        made = Engine(self, how).generate(states, asked)
+        rows = [one.units.T for one in made]
+        return PixVoxGeneration(
+            units=pad_sequence(rows, batch_first=True, padding_value=config.empty).transpose(1, 2),
+            lengths=torch.tensor([len(row) for row in rows]),
+            ended=torch.tensor([one.ended for one in made]),
         )
-        return PixVoxOutput(losses.mean(), losses, logits)
 
-    def sequences(self, units: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Decoder inputs and targets, `[B, K, S]` each, of units `[B, K, N]`.
-
-        Each row is laid out for its own length, so no step depends on the padding.
-        """
-        empty, codebooks = self.config.empty, self.config.num_codebooks
-        frames = torch.arange(units.shape[-1] + 1, device=units.device)
-        ended = (frames >= lengths[:, None])[:, None]
-        units = torch.where(ended, empty, F.pad(units, (0, 1), value=empty))
-        table = frame_tables(self.config.pattern, codebooks, (lengths + 1).tolist())
-        table = table.to(units.device)
-        steps = units.gather(-1, table.clamp_min(0))
-        targets = steps.masked_fill(table < 0, IGNORED)
-        return F.pad(steps.masked_fill(table < 0, empty), (1, -1), value=empty), targets
+    def _pixels(self, pixel_values: Tensor | None) -> Tensor:
+        """The images on this model's device and in its type; raises ValueError or TypeError."""
+        size = self.config.vision_config.image_size
+        wanted = f"images [B, 3, {size}, {size}] as PixVoxProcessor makes them"
+        if not isinstance(pixel_values, Tensor):
+            given = "nothing" if pixel_values is None else type(pixel_values).__name__
+            raise TypeError(f"pixel_values: {given}; give {wanted}")
+        if pixel_values.shape[1:] != (3, size, size) or not len(pixel_values):
+            raise ValueError(f"pixel_values of shape {list(pixel_values.shape)}; give {wanted}")
+        if not pixel_values.is_floating_point():
+            raise ValueError(f"pixel_values of {pixel_values.dtype}, not normalised; give {wanted}")
+        return pixel_values.to(self.device, self.dtype)
 
 
 def count_config(config: PixVoxConfig) -> Counts:
     """Counts the parameters that a configuration would have, without making them."""
     with torch.device("meta"):
         return count(PixVoxLM(config))
-
-
-AutoConfig.register(PixVoxConfig.model_type, PixVoxConfig)
-AutoModel.register(PixVoxConfig, PixVoxLM)

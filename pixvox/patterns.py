@@ -4,9 +4,24 @@ The idea is audiocraft's (Copet et al. 2023, "Simple and Controllable Music Gene
 2.3): a pattern lists, for every step, the (frame, codebook) coordinates that the step predicts.
 Everything that differs between patterns is in that list, so model, loss and decoding know none
 of them by name.
+
+`delay` for K = 4 codebooks of N = 3 frames, a column a step, `t` the frame that it predicts:
+
+    step   0  1  2  3  4  5
+    q = 0  0  1  2  .  .  .
+    q = 1  .  0  1  2  .  .
+    q = 2  .  .  0  1  2  .
+    q = 3  .  .  .  0  1  2
+
+and the same with `{"delays": [0, 0, 1, 3]}`, each codebook shifted by its own number of steps:
+
+    q = 0  0  1  2  .  .  .
+    q = 1  0  1  2  .  .  .
+    q = 2  .  0  1  2  .  .
+    q = 3  .  .  .  0  1  2
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -14,6 +29,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from pixvox.patternnames import delays_of, pattern_name
 
 
 class Coord(NamedTuple):
@@ -87,15 +104,11 @@ class Layout:
         return sequence.gather(-1, step.expand(*sequence.shape[:-1], -1))
 
 
-def _parallel(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
-    return tuple(tuple(Coord(t, q) for q in range(codebooks)) for t in range(frames))
-
-
-def _delay(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
-    """Codebook q lags q frames behind the first, so it sees the coarser units of its frame."""
+def _delayed(delays: Sequence[int], frames: int) -> tuple[tuple[Coord, ...], ...]:
+    """Codebook q lags `delays[q]` frames, so it sees what is ahead of it in its own frame."""
     return tuple(
-        tuple(Coord(s - q, q) for q in range(codebooks) if 0 <= s - q < frames)
-        for s in range(frames + codebooks - 1)
+        tuple(Coord(s - lag, q) for q, lag in enumerate(delays) if 0 <= s - lag < frames)
+        for s in range(frames + max(delays))
     )
 
 
@@ -112,26 +125,6 @@ def _coarse_first(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
     return first + tuple(tuple(Coord(t, q) for q in range(1, codebooks)) for t in range(frames))
 
 
-def _partial_delay(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
-    """The first codebook leads; all others follow together, one frame behind."""
-    if codebooks == 1:
-        return _parallel(codebooks, frames)
-    return tuple(
-        tuple(Coord(s - min(q, 1), q) for q in range(codebooks) if 0 <= s - min(q, 1) < frames)
-        for s in range(frames + 1)
-    )
-
-
-_PATTERNS: dict[str, Callable[[int, int], tuple[tuple[Coord, ...], ...]]] = {
-    "parallel": _parallel,
-    "delay": _delay,
-    "partial-delay": _partial_delay,
-    "flatten": _flatten,
-    "coarse-first": _coarse_first,
-}
-PATTERN_NAMES = tuple(_PATTERNS)
-
-
 def frame_tables(pattern: str, codebooks: int, frames: Sequence[int]) -> Tensor:
     """`[B, K, S]`: each row's `frame_of` for its own number of frames, -1 after its last step."""
     tables = [layout(pattern, codebooks, number).frame_of for number in frames]
@@ -142,6 +135,9 @@ def frame_tables(pattern: str, codebooks: int, frames: Sequence[int]) -> Tensor:
 @lru_cache(maxsize=4096)
 def layout(pattern: str, codebooks: int, frames: int) -> Layout:
     """The layout of a named pattern; raises ValueError for a name that is not known."""
-    if pattern not in _PATTERNS:
-        raise ValueError(f"unknown pattern {pattern!r}; choose one of {', '.join(PATTERN_NAMES)}")
-    return Layout(codebooks, frames, _PATTERNS[pattern](codebooks, frames))
+    name = pattern_name(pattern)
+    delays = delays_of(name, codebooks)
+    if delays is not None:
+        return Layout(codebooks, frames, _delayed(delays, frames))
+    make = {"flatten": _flatten, "coarse-first": _coarse_first}[name]
+    return Layout(codebooks, frames, make(codebooks, frames))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from bench.common.audio import SpeechError
 from bench.common.bounds import (
@@ -24,6 +24,7 @@ from bench.datasets.base import Item
 from bench.store.rows import SpeechRow, packed
 from bench.systems.base import Asked, Content, Generator, Lookup, Made, System, Variant
 from bench.systems.resynthesis import prompt_units
+from pixvox.patternnames import fitted_name, pattern_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from pixvox.configuration import PixVoxConfig
     from pixvox.decoding.engine import Engine, Request
 
-Pattern = Literal["parallel", "delay", "partial-delay", "flatten", "coarse-first"]
+Pattern = Annotated[str, BeforeValidator(pattern_name)]
+"""A pattern's name, or `{delays: [...]}`, which becomes one."""
 Slots = Annotated[int, Field(ge=1, le=4096, description="each takes memory for one sequence")]
 
 
@@ -167,7 +169,7 @@ class _Model:
 
 def _model(spec: PixVoxSystem) -> _Model:
     """The spec's weights, that they fit their config.json, the codec and each other."""
-    from pixvox.codec.encodec import codec_facts
+    from pixvox.codec.encodec import fitting_codec
     from pixvox.configfile import pixvox_config
     from pixvox.digests import digest
     from pixvox.modeling import PixVoxLM
@@ -176,25 +178,22 @@ def _model(spec: PixVoxSystem) -> _Model:
 
     folder = resolve(spec.weights)
     config = pixvox_config(folder)
-    if spec.pattern is not None and spec.pattern != config.pattern:
+    if spec.pattern is not None and _fitted(spec, config.num_codebooks) != config.pattern:
         raise UserError(
             f"{spec.weights}: trained on the pattern {config.pattern!r}, the job asks for "
             f"{spec.pattern!r}; name the other checkpoint or drop the line"
         )
-    codec = spec.codec or config.codec
-    facts = codec_facts(codec, config.bandwidth)
-    if facts.codebooks != config.num_codebooks:
-        raise UserError(
-            f"{spec.weights}: {config.num_codebooks} codebooks, but {codec} has "
-            f"{facts.codebooks} at {config.bandwidth} kbps; name the codec it was trained on"
-        )
-    if config.codec_digest and config.codec_digest != facts.digest:
-        raise UserError(
-            f"{spec.weights}: trained on the codec {config.codec_digest}, {codec} is "
-            f"{facts.digest}; name the codec it was trained on"
-        )
+    codec, facts = fitting_codec(spec.weights, config, spec.codec)
     check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
     return _Model(config, codec, facts, digest(folder))
+
+
+def _fitted(spec: PixVoxSystem, codebooks: int) -> str:
+    assert spec.pattern is not None
+    try:
+        return fitted_name(spec.pattern, codebooks)
+    except ValueError as error:
+        raise UserError(f"{spec.weights}: {error}") from error
 
 
 def _steps(config: "PixVoxConfig", frames: int) -> int:

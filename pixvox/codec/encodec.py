@@ -18,6 +18,7 @@ from transformers import EncodecConfig, EncodecModel
 
 from pixvox.codec.official import load_official
 from pixvox.configfile import believed, check_sizes, read_config
+from pixvox.configuration import PixVoxConfig
 from pixvox.digests import WeightsError, archive_digest, digest
 from pixvox.errors import PixVoxError
 from pixvox.weights import file_of, resolve
@@ -67,6 +68,29 @@ def codec_facts(name: str, bandwidth: float) -> CodecFacts:
         raise WeightsError(f"{name} has no bandwidth {bandwidth} kbps; choose one of {offered}")
     codebooks = int(bandwidth * 1000 // (config.codebook_nbits * config.frame_rate))
     return CodecFacts(fingerprint, codebooks, config.codebook_size, config.frame_rate)
+
+
+def fitting_codec(
+    name: str, config: PixVoxConfig, codec: str | None = None
+) -> tuple[str, CodecFacts]:
+    """The codec of a PixVoxLM that is called `name`, and what is known of it.
+
+    `codec` names another place for it. Raises WeightsError where it is not the one whose units the
+    model learnt.
+    """
+    chosen = codec or config.codec
+    facts = codec_facts(chosen, config.bandwidth)
+    if facts.codebooks != config.num_codebooks:
+        raise WeightsError(
+            f"{name}: {config.num_codebooks} codebooks, but {chosen} has "
+            f"{facts.codebooks} at {config.bandwidth} kbps; name the codec it was trained on"
+        )
+    if config.codec_digest and config.codec_digest != facts.digest:
+        raise WeightsError(
+            f"{name}: trained on the codec {config.codec_digest}, {chosen} is "
+            f"{facts.digest}; name the codec it was trained on"
+        )
+    return chosen, facts
 
 
 @dataclass(frozen=True)

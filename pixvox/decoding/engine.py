@@ -15,7 +15,7 @@ from torch import Tensor
 from pixvox.decoding.attention import use_threads_of_torch
 from pixvox.decoding.sampling import Decoding, choose, item_noise
 from pixvox.decoding.stepper import Stepper
-from pixvox.modeling import PixVoxLM
+from pixvox.network import PixVoxNetwork
 from pixvox.patterns import Layout, layout
 
 PROTOCOL = 3
@@ -59,7 +59,7 @@ class Engine:
     elsewhere.
     """
 
-    def __init__(self, model: PixVoxLM, decoding: Decoding, dense: bool | None = None) -> None:
+    def __init__(self, model: PixVoxNetwork, decoding: Decoding, dense: bool | None = None) -> None:
         config = model.config
         self.decoding = decoding
         self.codebooks, self.empty = config.num_codebooks, config.empty
@@ -249,7 +249,7 @@ class Engine:
 
 
 def generate(
-    model: PixVoxLM, images: Tensor, requests: Sequence[Request], decoding: Decoding
+    model: PixVoxNetwork, images: Tensor, requests: Sequence[Request], decoding: Decoding
 ) -> list[Generation]:
     """Decodes all requests over image states `[I, P, M_vision]` once (see Engine)."""
     return Engine(model, decoding).generate(images, requests)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from pixvox.decoding.attention import append_and_attend, attend
 from pixvox.decoding.linear import Ready
 from pixvox.layers import DecoderLayer
-from pixvox.modeling import PixVoxLM
+from pixvox.network import PixVoxNetwork
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Stepper:
 
     def __init__(
         self,
-        model: PixVoxLM,
+        model: PixVoxNetwork,
         slots: int,
         lanes: int,
         steps: int,
@@ -163,7 +163,7 @@ class Stepper:
         )
 
 
-def _copy(model: PixVoxLM, dtype: torch.dtype) -> PixVoxLM:
-    other = PixVoxLM(model.config).to(model.device)
+def _copy(model: PixVoxNetwork, dtype: torch.dtype) -> PixVoxNetwork:
+    other = PixVoxNetwork(model.config).to(model.device)
     other.load_state_dict(model.state_dict())
     return other.to(dtype).eval()

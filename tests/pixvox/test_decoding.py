@@ -9,7 +9,7 @@ from plain import plain_greedy
 from pixvox.decoding.engine import Engine, Generation, Request, generate
 from pixvox.decoding.sampling import Decoding, choose, item_noise
 from pixvox.modeling import PixVoxLM
-from pixvox.patterns import PATTERN_NAMES
+from pixvox.patternnames import PATTERN_NAMES
 
 Make = Callable[[str], PixVoxLM]
 SAMPLED = Decoding(temperature=1.0, top_k=12, top_p=0.95, seed=3, slots=4, max_seconds=2)
@@ -54,7 +54,7 @@ def test_units_do_not_depend_on_the_batch(
 
 @pytest.mark.parametrize("dense", [False, True], ids=["ragged", "dense"])
 @pytest.mark.parametrize("lanes", [1, 2])
-@pytest.mark.parametrize("pattern", PATTERN_NAMES)
+@pytest.mark.parametrize("pattern", [*PATTERN_NAMES, "delays-0-3-1"])
 def test_greedy_units_are_the_plain_paths(
     small_model: Make, pattern: str, lanes: int, dense: bool
 ) -> None:

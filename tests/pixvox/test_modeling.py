@@ -10,7 +10,8 @@ from torch import Tensor
 from pixvox.decoding.engine import Request, generate
 from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
-from pixvox.patterns import PATTERN_NAMES, layout
+from pixvox.patternnames import PATTERN_NAMES
+from pixvox.patterns import layout
 
 Make = Callable[[str], PixVoxLM]
 patterns = pytest.mark.parametrize("pattern", PATTERN_NAMES)

@@ -1,0 +1,89 @@
+"""What transformers' users say of decoding, as a Decoding; what contradicts itself is refused."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixvox.decoding.sampling import Decoding
+
+_UNITS = "give units of the codec, whole numbers [K, P]; PixVoxProcessor.encode makes them"
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """A whole number that is at least `least`; raises TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: {value!r}; give a whole number")
+    if value < least:
+        raise ValueError(f"{name}: {value}; give at least {least}")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: {value!r}; give a number")
+    if not math.isfinite(value):
+        raise ValueError(f"{name}: {value}; give a finite number")
+    return float(value)
+
+
+def decoding_of(
+    do_sample: bool | None,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int | None,
+    generator: torch.Generator | None,
+    max_seconds: float | None,
+    slots: int,
+) -> Decoding:
+    """The decoding that arguments of `generate` ask for; raises TypeError or ValueError."""
+    if temperature is None:
+        temperature = 1.0 if do_sample else 0.0
+    heat = _number("temperature", temperature)
+    if do_sample is True and heat == 0:
+        raise ValueError("temperature 0 is greedy; give a higher one, or leave do_sample out")
+    drawn = {"temperature": heat or None, "top_k": top_k or None}
+    drawn["top_p"] = None if top_p == 1 else top_p
+    if do_sample is False and (given := [name for name, value in drawn.items() if value]):
+        raise ValueError(f"do_sample is False and {given[0]} is given; drop one of them")
+    if heat == 0 and (given := [name for name, value in drawn.items() if value]):
+        raise ValueError(f"{given[0]} needs draws; give a temperature too, or do_sample=True")
+    if seed is not None and generator is not None:
+        raise ValueError("seed and generator are given; drop one of them")
+    if generator is not None:
+        seed = int(torch.randint(2**32, (), generator=generator, device=generator.device))
+    return Decoding(
+        temperature=heat,
+        top_k=whole("top_k", top_k or 0, least=0),
+        top_p=1.0 if top_p is None else _number("top_p", top_p),
+        seed=whole("seed", seed or 0, least=0),
+        max_seconds=6.0 if max_seconds is None else _number("max_seconds", max_seconds),
+        slots=whole("slots", slots, least=1),
+    )
+
+
+def prompts_of(
+    prompt: Tensor | Sequence[Tensor | None] | None, rows: int, codebooks: int, codebook_size: int
+) -> list[Tensor]:
+    """A prompt `[K, P]` for every row (P may be 0); raises TypeError or ValueError."""
+    none = torch.zeros(codebooks, 0, dtype=torch.long)
+    if prompt is None or (isinstance(prompt, Tensor) and prompt.ndim == 2):
+        found: list[Tensor | None] = [prompt] * rows
+    elif isinstance(prompt, Tensor | list | tuple):
+        found = list(prompt)
+    else:
+        raise TypeError(f"prompt: a {type(prompt).__name__}; {_UNITS}")
+    if len(found) != rows:
+        raise ValueError(f"prompt: {len(found)} of them for {rows} images; give one for each")
+    prompts = [none if one is None else one for one in found]
+    for one in prompts:
+        if not isinstance(one, Tensor) or one.is_floating_point():
+            raise TypeError(f"prompt: {_UNITS}")
+        if one.ndim != 2 or one.shape[0] != codebooks:
+            raise ValueError(f"a prompt of shape {list(one.shape)}; give units [{codebooks}, P]")
+        if one.numel() and not 0 <= int(one.min()) <= int(one.max()) < codebook_size:
+            raise ValueError(f"a prompt has units outside 0 to {codebook_size - 1}")
+    return [one.cpu().long() for one in prompts]

@@ -1,0 +1,144 @@
+"""PixVoxLM's network: a BLIP image encoder, a causal decoder over EnCodec units, no text between.
+
+After Tran & Sakti, "From Pixels to Voice": K embeddings in, K heads out, cross entropy over all
+K codebooks and N frames.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.models.blip.modeling_blip import BlipVisionModel
+from transformers.utils import ModelOutput
+
+from pixvox.configuration import PixVoxConfig
+from pixvox.layers import DecoderLayer, KeyValues, UnitEmbeddings
+from pixvox.patterns import frame_tables
+
+IGNORED = -100
+"""The target of a position that carries no loss (PyTorch's own default)."""
+
+Memory = list[tuple[Tensor, Tensor]]
+"""Cross-attention keys and values `[B, H, P, D]` of each layer, computed once per image."""
+
+
+@dataclass
+class PixVoxOutput(ModelOutput):
+    """`loss` is a scalar, the mean of `codebook_losses` `[K]`; `logits` is `[B, S, K, C + 1]`.
+
+    transformers' own kind, whose first entry is the loss: None nowhere, though it types so.
+    """
+
+    loss: Tensor = None  # type: ignore[assignment]
+    codebook_losses: Tensor = None  # type: ignore[assignment]
+    logits: Tensor = None  # type: ignore[assignment]
+
+
+class PixVoxNetwork(PreTrainedModel):
+    """What PixVoxLM computes: its loss, and its logits a step at a time.
+
+    One id beside the `codebook_size` units means "no unit": on the way in a slot that the
+    pattern has not reached, on the way out the end of speech.
+    """
+
+    config_class = PixVoxConfig
+    base_model_prefix = "pixvox"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+
+    def __init__(self, config: PixVoxConfig) -> None:
+        super().__init__(config)
+        self.vision = BlipVisionModel(config.vision_config)
+        self.embeddings = UnitEmbeddings(config)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
+        self.heads = nn.ModuleList(
+            nn.Linear(config.hidden_size, config.codebook_size + 1)
+            for _ in range(config.num_codebooks)
+        )
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if module is self.vision or module in set(self.vision.modules()):
+            self.vision._init_weights(module)
+        elif isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def encode_images(self, pixel_values: Tensor) -> Tensor:
+        """Images `[B, 3, H, W]`, normalised, → image states `[B, P, M_vision]`."""
+        states: Tensor = self.vision(pixel_values).last_hidden_state
+        return states
+
+    def remember(self, image_states: Tensor) -> Memory:
+        """Image states `[B, P, M_vision]` as every layer's cross-attention keys and values."""
+        layers = (cast(DecoderLayer, layer) for layer in self.layers)
+        return [layer.crossattention.project(image_states) for layer in layers]
+
+    def step(
+        self, units: Tensor, memory: Memory, cache: list[KeyValues] | None, start: int = 0
+    ) -> Tensor:
+        """Units `[B, K, T]` → logits `[B, T, K, C + 1]` of the step after each.
+
+        Raises ValueError where `start + T` exceeds the model's positions.
+        """
+        limit = self.config.max_position_embeddings
+        if start + units.shape[-1] > limit:
+            raise ValueError(
+                f"{start + units.shape[-1]} steps exceed the model's {limit} positions"
+            )
+        x = self.embeddings(units, start)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, memory[index], cache[index] if cache is not None else None)
+        return torch.stack([head(x) for head in self.heads], dim=2)
+
+    def new_cache(self, batch: int, steps: int) -> list[KeyValues]:
+        """Room for `steps` steps of `batch` sequences in every layer."""
+        like = next(self.heads.parameters())
+        return [KeyValues.empty(batch, steps, self.config, like) for _ in self.layers]
+
+    def forward(
+        self,
+        units: Tensor,
+        lengths: Tensor,
+        pixel_values: Tensor | None = None,
+        image_states: Tensor | None = None,
+    ) -> PixVoxOutput:
+        """The training loss of spoken captions.
+
+        `units` `[B, K, N]` padded anyhow after `lengths` `[B]` frames; give the images either as
+        `pixel_values` `[B, 3, H, W]` or, encoded, as `image_states` `[B, P, M_vision]`.
+        The frame after the last is "no unit" in all codebooks: the end of speech.
+        """
+        if image_states is None:
+            if pixel_values is None:
+                raise ValueError("give pixel_values or image_states")
+            image_states = self.encode_images(pixel_values)
+        sequence, targets = self.sequences(units, lengths)
+        logits = self.step(sequence, self.remember(image_states), None)
+        losses = torch.stack(
+            [
+                F.cross_entropy(logits[:, :, q].flatten(0, 1).float(), targets[:, q].flatten())
+                for q in range(self.config.num_codebooks)
+            ]
+        )
+        return PixVoxOutput(loss=losses.mean(), codebook_losses=losses, logits=logits)
+
+    def sequences(self, units: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Decoder inputs and targets, `[B, K, S]` each, of units `[B, K, N]`.
+
+        Each row is laid out for its own length, so no step depends on the padding.
+        """
+        empty, codebooks = self.config.empty, self.config.num_codebooks
+        frames = torch.arange(units.shape[-1] + 1, device=units.device)
+        ended = (frames >= lengths[:, None])[:, None]
+        units = torch.where(ended, empty, F.pad(units, (0, 1), value=empty))
+        table = frame_tables(self.config.pattern, codebooks, (lengths + 1).tolist())
+        table = table.to(units.device)
+        steps = units.gather(-1, table.clamp_min(0))
+        targets = steps.masked_fill(table < 0, IGNORED)
+        return F.pad(steps.masked_fill(table < 0, empty), (1, -1), value=empty), targets

@@ -1,0 +1,86 @@
+"""What patterns are called: five names, and a list of delays, one a codebook.
+
+Apart from the layouts, so that a job file is read without PyTorch.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PATTERN_NAMES = ("parallel", "delay", "partial-delay", "flatten", "coarse-first")
+MOST_CODEBOOKS = 64
+LONGEST_DELAY = 999
+"""Frames; more is no pattern that anybody could have meant."""
+
+_LISTED = re.compile(r"delays((?:-[0-9]{1,3}){1,64})")
+
+
+def pattern_name(pattern: str | Mapping[str, Any]) -> str:
+    """The one name of a pattern: itself, or `delays-0-1-2-4` of `{"delays": [0, 1, 2, 4]}`.
+
+    Raises ValueError for a name that is not known, or delays that are none.
+    """
+    if isinstance(pattern, str):
+        if pattern in PATTERN_NAMES:
+            return pattern
+        if found := _LISTED.fullmatch(pattern):
+            return _listed([int(number) for number in found[1].split("-")[1:]])
+        raise ValueError(f"unknown pattern {pattern[:40]!r}; {_choices()}")
+    if not isinstance(pattern, Mapping) or set(pattern) != {"delays"}:
+        raise ValueError(f"{str(pattern)[:40]} is no pattern; {_choices()}")
+    return _listed(pattern["delays"])
+
+
+def _choices() -> str:
+    return f"choose one of {', '.join(PATTERN_NAMES)}, or give {{delays: [0, 1, 2, 4]}}"
+
+
+def _listed(delays: Any) -> str:
+    if not isinstance(delays, Sequence) or isinstance(delays, str):
+        # Not a TypeError: pydantic makes one line of a ValueError only.
+        raise ValueError(f"delays: {str(delays)[:40]!r} is no list; give one for each codebook")  # noqa: TRY004
+    for number, delay in enumerate(delays):
+        if isinstance(delay, bool) or not isinstance(delay, int) or not 0 <= delay <= LONGEST_DELAY:
+            raise ValueError(
+                f"delays[{number}]: {str(delay)[:40]} is no whole number from 0 to {LONGEST_DELAY}"
+            )
+    if not 1 <= len(delays) <= MOST_CODEBOOKS:
+        raise ValueError(f"delays: {len(delays)} of them; give 1 to {MOST_CODEBOOKS}")
+    if delays[0]:
+        raise ValueError(
+            f"delays: the first is {delays[0]} and must be 0: the first codebook leads, and ends "
+            "the speech"
+        )
+    return "-".join(["delays", *map(str, delays)])
+
+
+def delays_of(name: str, codebooks: int) -> tuple[int, ...] | None:
+    """By how many frames each codebook lags, or None where that is not what the pattern is."""
+    match name:
+        case "parallel":
+            return (0,) * codebooks
+        case "delay":
+            return tuple(range(codebooks))
+        case "partial-delay":
+            return (0, *(1,) * (codebooks - 1))
+        case "flatten" | "coarse-first":
+            return None
+    delays = tuple(int(number) for number in name.split("-")[1:])
+    if len(delays) != codebooks:
+        raise ValueError(
+            f"pattern {name} has delays for {len(delays)} codebooks, and there are {codebooks}; "
+            "give one for each"
+        )
+    return delays
+
+
+def fitted_name(pattern: str | Mapping[str, Any], codebooks: int) -> str:
+    """The name of a pattern among K codebooks, where delays may be those of a pattern with a name.
+
+    Raises ValueError as `pattern_name` does, and for delays of another number of codebooks.
+    """
+    name = pattern_name(pattern)
+    if name in PATTERN_NAMES:
+        return name
+    delays = delays_of(name, codebooks)
+    return next((n for n in PATTERN_NAMES if delays_of(n, codebooks) == delays), name)

@@ -1,0 +1,150 @@
+"""A picture in, speech out: the model, its processor and its codec in one."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from pixvox.codec.encodec import fitting_codec
+from pixvox.configfile import pixvox_config
+from pixvox.images import Picture
+from pixvox.modeling import PixVoxLM
+from pixvox.processing import PixVoxProcessor
+from pixvox.shapes import check_fit, shapes_of, tensor_shapes
+from pixvox.weights import resolve
+
+Wave = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A waveform `[T]` at `rate` Hz, and whether the model ended it before the longest allowed.
+
+    Unpacks as `wave, rate = speech`. `units` `[K, N]` are what it was decoded from.
+    """
+
+    wave: Wave
+    rate: int
+    ended: bool
+    units: Tensor
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.wave, self.rate))
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return len(self.wave) / self.rate
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a 16-bit WAV file; what is louder than full scale is clipped."""
+        import soundfile
+
+        soundfile.write(os.fspath(path), np.clip(self.wave, -1, 1), self.rate, "PCM_16")
+
+
+@dataclass(frozen=True)
+class ImageToSpeech:
+    """A PixVoxLM with its processor; `load` makes one."""
+
+    model: PixVoxLM
+    processor: PixVoxProcessor
+
+    def speak(
+        self, image: Picture, prompt: "Prompt | None" = None, item: str | None = None, **how: Any
+    ) -> Speech:
+        """The speech of one picture, as of several; raises ValueError too where it is empty."""
+        [speech] = self.speak_all([image], prompt, None if item is None else [item], **how)
+        if not speech.wave.size:
+            raise ValueError(
+                f"{name_of(image) or 'the picture'}: the model ended before it generated anything; "
+                "try another seed or temperature"
+            )
+        return speech
+
+    def speak_all(
+        self,
+        images: Sequence[Picture],
+        prompt: "Prompt | None" = None,
+        items: Sequence[str] | None = None,
+        **how: Any,
+    ) -> list[Speech]:
+        """The speech of each picture; an empty one where the model ends before it begins.
+
+        `prompt`, a file or a waveform at the codec's rate (or with its own rate), is what the
+        speech starts with. `how` is as in PixVoxLM.generate: temperature, top_k, top_p, seed,
+        max_seconds, ... Noise is keyed by `items`; left out, by the names of files without their
+        endings, as the suite keys it by the items of its datasets.
+
+        Raises ImageError for a picture and ValueError for an option or prompt that cannot be used.
+        """
+        names = [name_of(image) for image in images] if items is None else items
+        pixels = self.processor(images)["pixel_values"]
+        units = None if prompt is None else self.prompt_units(prompt)
+        made = self.model.generate(pixels, prompt=units, items=names, **how)
+        waves = self.processor.batch_decode(made.units, made.lengths)
+        return [
+            Speech(wave, self.processor.sample_rate, bool(ended), units[:, : int(frames)])
+            for wave, units, frames, ended in zip(
+                waves, made.units.cpu(), made.lengths, made.ended, strict=True
+            )
+        ]
+
+    def prompt_units(self, prompt: "Prompt") -> Tensor:
+        """A prompt's units `[K, P]`; raises ValueError for what is no mono speech."""
+        return self.processor.encode(_wave(prompt, self.processor.sample_rate))
+
+
+Prompt = str | os.PathLike[str] | Wave | tuple[Wave, int] | Speech
+"""A file, a waveform at the codec's rate, or a waveform with its own rate in Hz."""
+
+
+def name_of(image: Picture) -> str:
+    """By what a picture's noise is keyed: its file's name without the ending, if it is one."""
+    return Path(image).stem if isinstance(image, str | os.PathLike) else ""
+
+
+def _wave(prompt: Prompt, rate: int) -> Wave:
+    """A prompt as mono float32 `[T]` at `rate` Hz; raises ValueError."""
+    import soundfile
+    import soxr
+
+    source = rate
+    if isinstance(prompt, str | os.PathLike):
+        try:
+            wave, source = soundfile.read(os.fspath(prompt), dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise ValueError(f"{os.fspath(prompt)}: not readable as speech ({error})") from error
+        wave = wave.mean(axis=1)
+    elif isinstance(prompt, Speech | tuple):
+        wave, source = prompt
+    else:
+        wave = prompt
+    wave = np.asarray(wave)
+    if wave.ndim != 1 or not wave.size or wave.dtype.kind != "f" or not np.isfinite(wave).all():
+        raise ValueError(
+            f"a prompt of {wave.dtype} {list(wave.shape)}; give finite samples [T] in -1..1"
+        )
+    return np.asarray(wave if source == rate else soxr.resample(wave, source, rate), np.float32)
+
+
+def load(
+    name: str | os.PathLike[str], device: str = "cpu", codec: str | None = None
+) -> ImageToSpeech:
+    """A PixVoxLM by `zoo:NAME`, a folder or a hub id, ready to generate.
+
+    `codec` is where its codec is found, if not under the name that the model has for it. Raises
+    WeightsError, which says what to do, for weights or a codec that are missing or do not fit.
+    """
+    folder = resolve(os.fspath(name))
+    config = pixvox_config(folder)
+    found, _ = fitting_codec(str(name), config, codec)
+    check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
+    model = PixVoxLM.from_pretrained(folder).eval().to(device)
+    processor = PixVoxProcessor(model.config.vision_config.image_size, found, config.bandwidth)
+    return ImageToSpeech(model, processor)

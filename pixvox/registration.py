@@ -1,0 +1,60 @@
+"""PixVoxLM in transformers' Auto classes, without importing transformers or PyTorch.
+
+transformers knows its own models by name: lists of classes' names, and a lazy package for each.
+`pixvox` is such a package, so it is enough to add names to the lists once they are there. Importing
+our classes at that time instead, to call `AutoModel.register`, would close circles of imports.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+_AUTO = "transformers.models.auto."
+_NAMES = {
+    f"{_AUTO}configuration_auto": ("CONFIG_MAPPING", "PixVoxConfig"),
+    f"{_AUTO}modeling_auto": ("MODEL_MAPPING", "PixVoxLM"),
+    f"{_AUTO}processing_auto": ("PROCESSOR_MAPPING", "PixVoxProcessor"),
+}
+
+
+def _add_name(module: ModuleType) -> None:
+    mapping, name = _NAMES[module.__name__]
+    getattr(module, f"{mapping}_NAMES")["pixvox"] = name
+    if name != "PixVoxConfig":
+        # Built when the module was, from the configurations known then.
+        getattr(module, mapping)._reverse_config_mapping["PixVoxConfig"] = "pixvox"
+
+
+class _Adding(Loader):
+    """Loads a module as another loader does, and then adds our name."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.loader.exec_module(module)
+        _add_name(module)
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in _NAMES else None
+        if spec and spec.loader:
+            spec.loader = _Adding(spec.loader)
+        return spec
+
+
+def register(package: ModuleType) -> None:
+    """Has the Auto classes find our classes in `package`, now or when they are imported."""
+    sys.modules["transformers.models.pixvox"] = package
+    sys.meta_path.insert(0, _Finder())
+    for name in _NAMES:
+        if name in sys.modules:
+            _add_name(sys.modules[name])
