@@ -9,7 +9,6 @@ from torch import Tensor
 
 from pixvox.decoding.sampling import Decoding
 
-
 _UNITS = "give units of the codec, whole numbers [K, P]; PixVoxProcessor.encode makes them"
 
 
