@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +220,10 @@ def test_what_a_job_says_of_its_asr(asr: str, wanted: str, tmp_path: Path) -> No
         assert parse(path, Job) == Job.model_validate_json(job.model_dump_json())
         said = repr(job.asrs[0])
     assert wanted in said
+
+
+def test_no_other_room_asks_which_asr_it_has() -> None:
+    bench = Path(__file__).parents[2] / "bench"
+    kind = re.compile(r"isinstance\([^)]*Asr\b|^\s*case \w+Asr\(|\.backend\b", re.MULTILINE)
+    others = [path for path in bench.rglob("*.py") if path.parent.name != "asr"]
+    assert [path for path in others if kind.search(path.read_text(encoding="utf-8"))] == []
