@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import model_validator
 
 from bench.asr.base import SAMPLE_RATE, Transcriber, Transcription
-from bench.asr.weights import WeightsAsr
+from bench.asr.weights import BeamSize, WeightsAsr
 from bench.common.audio import Wave
 from bench.common.errors import UserError
 from bench.common.validation import keys_error
@@ -21,6 +21,8 @@ class CtcAsr(WeightsAsr):
     backend: Literal["transformers-ctc"]
     model: WeightsName
     """A model's folder, or its id on the Hugging Face hub."""
+    beam_size: BeamSize | None = None
+    """Stays `null`: it is decoded greedily."""
 
     @model_validator(mode="after")
     def _greedy(self) -> "CtcAsr":

@@ -26,7 +26,7 @@ _WHO = "asr.backend"
 
 
 class OwnAsr(Asr):
-    """A class of your own, `package.module:Class` (see bench.asr.own)."""
+    """A class of your own, as `backend: package.module:Class` (see bench.asr.own)."""
 
     backend: Entry
     options: dict[str, Option] = Field(default_factory=dict)

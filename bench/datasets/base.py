@@ -96,6 +96,8 @@ class DatasetSpec(Strict, ABC):
 
     name: str
     items: FilePath | None = None
+    """A file of ids or image names, one a line: only these are evaluated, and tables call them a
+    subset."""
 
     only_training: ClassVar[frozenset[str]] = frozenset()
     only_evaluation: ClassVar[frozenset[str]] = frozenset({"items"})

@@ -129,10 +129,15 @@ class Flickr8kSpec(DatasetSpec):
     """
 
     name: Literal["flickr8k"]
+    """Which dataset it is."""
     root: FilePath
+    """The folder of images and captions, in Flickr8k's own layout."""
     audio: FilePath | None = None
+    """The Flickr Audio folder; prompts and ceilings need it."""
     split: Literal["train", "val", "test"] = "test"
+    """Which split is evaluated."""
     folder: FilePath = Path("work/flickr8k")
+    """Where a training keeps what it computes of the data."""
 
     only_training = frozenset({"folder"})
     only_evaluation = DatasetSpec.only_evaluation | {"split"}

@@ -114,9 +114,13 @@ class FolderSpec(DatasetSpec):
     """
 
     name: Literal["folder"]
+    """Which dataset it is."""
     manifest: Manifest
+    """A JSONL or CSV file of ids, images and captions; paths in it are below its folder."""
     validation: Manifest | None = None
+    """Another manifest, that a training is watched on."""
     folder: FilePath = Path("work/folder")
+    """Where a training keeps what it computes of the data."""
 
     only_training = frozenset({"validation", "folder"})
 

@@ -68,11 +68,17 @@ class KarpathySpec(DatasetSpec):
     """
 
     name: Literal["karpathy"]
+    """Which dataset it is."""
     file: FilePath
+    """The JSON file as it is distributed: Flickr8k's, Flickr30k's or COCO's."""
     images: FilePath
+    """The folder of the images."""
     audio: FilePath | None = None
+    """The Flickr Audio folder, for Flickr8k."""
     split: Split = "test"
+    """Which split is evaluated."""
     folder: FilePath = Path("work/karpathy")
+    """Where a training keeps what it computes of the data."""
 
     only_training = frozenset({"folder"})
     only_evaluation = DatasetSpec.only_evaluation | {"split"}

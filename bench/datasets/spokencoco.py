@@ -47,11 +47,17 @@ class SpokenCocoSpec(DatasetSpec):
     """
 
     name: Literal["spokencoco"]
+    """Which dataset it is."""
     file: FilePath
+    """The split's JSON file as it is distributed."""
     images: FilePath | None = None
+    """The folder of COCO's images; `null` for the file's own."""
     audio: FilePath | None = None
+    """The folder that has `wavs/`; `null` for the file's own."""
     validation: FilePath | None = None
+    """Another split's file, that a training is watched on."""
     folder: FilePath = Path("work/spokencoco")
+    """Where a training keeps what it computes of the data."""
 
     only_training = frozenset({"validation", "folder"})
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,22 +20,23 @@ from bench.metrics.base import Array, Metric
 from bench.metrics.counted import Counted, column_names
 from bench.scoring.scorer import CellScores
 from bench.scoring.signature import Signature
+from bench.store.columns import Column, Columns, schema
 from bench.store.ledger import Ledger
 from bench.store.rows import GENERATED_SCHEMA
 
 VERSION = 2
-_SCHEMA: dict[str, Any] = {
-    "cell": pl.String,
-    "item": pl.String,
-    "status": pl.String,
-    "transcript": pl.String,
-    "seconds": pl.Float64,
-    "silent": pl.Boolean,
-    "ended": pl.Boolean,
-    "units": pl.Binary,
-    "codebooks": pl.Int32,
-    "values": pl.List(pl.Float64),
-}
+COLUMNS: Columns = (
+    Column("cell", pl.String, "The cell: label, place in the grid and ASR in words, no digest."),
+    Column("item", pl.String, "The item's id in its dataset."),
+    Column("status", pl.String, "`ok`, or `failed`."),
+    Column("transcript", pl.String, "The transcript as the ASR gave it."),
+    Column("seconds", pl.Float64, "How long the transcribed speech is."),
+    Column("silent", pl.Boolean, "Whether the loudest sample is below −60 dB."),
+    Column("ended", pl.Boolean, "Whether the speech ended before the longest that was allowed."),
+    Column("units", pl.Binary, "The codec's units, int16 `[codebooks, frames]`."),
+    Column("codebooks", pl.Int32, "How many codebooks `units` has."),
+    Column("values", pl.List(pl.Float64), "What the metrics counted; the file names the columns."),
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledge
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"{job}: two cells are called {twice}; give their systems other labels")
-    frames = [pl.DataFrame(schema=_SCHEMA)]
+    frames = [pl.DataFrame(schema=schema(COLUMNS))]
     for found in scores:
         generated = ledger.rows("generated", found.cell.speech_key, GENERATED_SCHEMA)
         units = generated.select("item", "units", "codebooks")
@@ -107,7 +107,7 @@ def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledge
             values=pl.Series(found.counted.values.tolist(), dtype=pl.List(pl.Float64)),
         )
         joined = table.join(units, on="item", how="left", maintain_order="left")
-        frames.append(joined.select(*_SCHEMA))
+        frames.append(joined.select(*schema(COLUMNS)))
     signatures = {name: found.signature for name, found in zip(named, scores, strict=True)}
     columns = {name: found.counted.columns for name, found in zip(named, scores, strict=True)}
     return Golden(job, machine, signatures, columns, pl.concat(frames))

@@ -16,13 +16,21 @@ class Point(Strict):
     """Values on some axes: all cells that have them, or, where included, one more cell."""
 
     system: str | None = None
+    """A system's label."""
     prompt: Share | None = None
+    """A prompt's share."""
     seed: Seed | None = None
+    """A seed of decoding."""
     temperature: Temperature | None = None
+    """A temperature of decoding."""
     top_k: Number | None = None
+    """A `top_k` of decoding."""
     top_p: TopP | None = None
+    """A `top_p` of decoding."""
     bandwidth: Bandwidth | None = None
+    """A codec's bandwidth in kbps."""
     asr: str | None = None
+    """An ASR's label: its backend and model, as in `openai-whisper tiny.en`."""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -31,20 +39,24 @@ class Point(Strict):
 
 
 class Grid(Strict):
-    """Axes that are crossed for every system they apply to, and cells to add or leave out.
-
-    `seed`, `temperature`, `top_k`, `top_p` are PixVoxLM's, `prompt` that of all that take a
-    prompt, `bandwidth` that of all that name a codec's.
-    """
+    """Axes that are crossed for every system they apply to, and cells to add or leave out."""
 
     prompt: tuple[Share, ...] = ()
+    """Shares of the reference speech, for systems that take a prompt."""
     seed: tuple[Seed, ...] = ()
+    """Seeds of PixVoxLM's decoding."""
     temperature: tuple[Temperature, ...] = ()
+    """Temperatures of PixVoxLM's decoding."""
     top_k: tuple[Number, ...] = ()
+    """Values of `top_k` of PixVoxLM's decoding."""
     top_p: tuple[TopP, ...] = ()
+    """Values of `top_p` of PixVoxLM's decoding."""
     bandwidth: tuple[Bandwidth, ...] = ()
+    """Bandwidths in kbps, for systems that name a codec's."""
     include: tuple[Point, ...] = ()
+    """Single cells beside the crossed ones; each names its system."""
     exclude: tuple[Point, ...] = ()
+    """Cells to leave out: all that have all the values of an entry."""
 
     @model_validator(mode="after")
     def _included_systems(self) -> "Grid":

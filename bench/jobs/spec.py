@@ -31,27 +31,27 @@ def _how_many(value: Any) -> str:
 
 
 class ScoringSpec(Strict):
-    """How transcripts are scored.
-
-    `references` is `all`, or `others`: without the caption that was spoken or gave the prompt.
-    `normaliser` is applied to both sides before tokenising: `none`, or `whisper`, Whisper's
-    English normaliser; of several the first is the job's own, the others show what depends on it.
-    `metrics` are classes of the user's own, beside those that come with the suite.
-    `replicates` are the bootstrap's, `confidence` the intervals'.
-    """
+    """How transcripts are scored."""
 
     references: Literal["all", "others"] = "all"
+    """`all`, or `others`: without the caption that was said or gave the prompt."""
     normaliser: Annotated[
         Annotated[Normaliser, Tag("one")]
         | Annotated[tuple[Normaliser, ...], Field(min_length=1, max_length=2), Tag("several")],
         Discriminator(_how_many),
     ] = "none"
+    """What both sides are normalised by before tokenising: nothing, or Whisper's English
+    normaliser. Of several, the first is the job's own, and the others show what depends on it."""
     metrics: Annotated[tuple[Entry, ...], Field(max_length=50)] = ()
+    """Metrics of your own, `package.module:Class`, beside those that come with the suite."""
     replicates: Annotated[
         int, Field(ge=100, le=100_000, description="more change no digit that is shown")
     ] = 2000
+    """How many replicates the bootstrap and the permutation test draw."""
     confidence: Annotated[float, Field(gt=0.5, le=0.999, description="as in 0.95")] = 0.95
+    """The confidence of the intervals."""
     seed: Seed = 0
+    """The seed of the replicates."""
 
     @property
     def normalisers(self) -> tuple[Normaliser, ...]:
@@ -67,36 +67,49 @@ class ClusterSpec(Strict):
     """How many actors of each kind (0: as the machine has), and how long a batch may take."""
 
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The address of a running Ray cluster; `null` starts Ray on this machine."""
     generators: Actors = 0
+    """How many actors generate; 0 for as many as the machine has room for."""
     transcribers: Actors = 0
+    """How many actors transcribe; 0 for as many as the machine has room for."""
     deadline_seconds: Annotated[
         int, Field(ge=1, le=86_400, description="a batch that takes a day will not end")
     ] = 900
+    """How long a batch may take before its actor is taken to hang."""
 
 
 class Job(Strict):
-    """One evaluation.
-
-    `score` says what is transcribed and scored where there is a prompt: the whole speech, or what
-    follows the prompt, or both, as cells of their own.
-    """
+    """One evaluation."""
 
     name: JobName
+    """The run's name, and that of its folder under `results/runs/`: small letters, digits, `-` and
+    `_`."""
     dataset: Annotated[AnyDataset, AfterValidator(to_evaluate)]
+    """What is scored."""
     limit: Count | None = None
+    """Take only the first items; `null` for all."""
     systems: Annotated[tuple[AnySystem, ...], Field(min_length=1)]
+    """What is evaluated."""
     grid: Grid = Grid()
+    """Axes along which the systems are varied."""
     asr: Annotated[
         Annotated[AnyAsr, Tag("one")]
         | Annotated[tuple[AnyAsr, ...], Field(min_length=1), Tag("several")],
         Discriminator(_how_many),
     ] = DEFAULT
+    """Who transcribes. Of several, the first is the job's own, and the others show what depends on
+    it."""
     score: Annotated[
         tuple[Literal["whole", "continuation"], ...], Field(min_length=1, max_length=2)
     ] = ("whole",)
+    """What is transcribed and scored where there is a prompt: the whole speech, or what follows the
+    prompt, or both, as cells of their own."""
     scoring: ScoringSpec = ScoringSpec()
+    """How transcripts are scored."""
     cluster: ClusterSpec = ClusterSpec()
+    """How many actors there are, and where."""
     tables: tuple[TableName, ...] = tuple(table.name for table in TABLES)
+    """Which tables are made: without a prompt, and with one."""
 
     @property
     def asrs(self) -> tuple[Asr, ...]:

@@ -14,14 +14,48 @@ from bench.common.atomic import parquet, write_bytes, write_text
 from bench.common.text import as_reason
 from bench.datasets.base import Dataset
 from bench.jobs.spec import Job
-from bench.metrics.base import ALWAYS
+from bench.metrics.base import ALWAYS, Metric
+from bench.metrics.shipped import scores_of
 from bench.report import files, hub, terminal
 from bench.report.fit import full_width
 from bench.scoring.scorer import CellScores, Scorer
+from bench.scoring.taxonomy import KINDS
+from bench.store.columns import Column, Columns, declared, schema
+from bench.store.rows import JOINED, TRANSCRIBED
 from bench.tables.comparison import Protocol, comparison
 from bench.tables.pooling import Row, base_of, differences, pooled, ranked
 from bench.tables.sweep import SHORT_TABLES, pivot, plot, sensitivity, tidy, varied
 from bench.tables.waterfall import STEPS, waterfall_frame, waterfalls
+
+TESTS: Columns = (
+    Column("system", pl.String, "The system."),
+    Column("against", pl.String, "The first system of its prompt, which it is compared with."),
+    Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
+    Column("metric", pl.String, "The score."),
+    Column("difference", pl.Float64, "Its score less the other's, in percent."),
+    Column("low", pl.Float64, "The lower end of the difference's confidence interval."),
+    Column("high", pl.Float64, "The upper end of the difference's confidence interval."),
+    Column("p_bootstrap", pl.Float64, "The paired bootstrap's p-value that there is none."),
+    Column("p_permutation", pl.Float64, "The paired permutation test's p-value of the same."),
+    Column("p_holm", pl.Float64, "That, corrected by Holm for all metrics compared."),
+    Column("detectable", pl.Float64, "The difference that is found with a power of 80%."),
+)
+
+
+def row_columns(metrics: Sequence[Metric]) -> Columns:
+    """Of `rows.parquet`."""
+    own = scores_of([metric for metric in metrics if metric.against == "references"])
+    return (
+        *TRANSCRIBED,
+        *JOINED,
+        Column("tokens", pl.String, "The transcript, normalised and tokenised."),
+        *(Column(s.name, pl.Float64, f"The item's own {s.name}, in percent.") for s in own),
+        *(Column(kind, pl.Boolean, meaning) for kind, meaning in KINDS.items()),
+        Column("system", pl.String, "The system's label."),
+        Column("pattern", pl.String, "The pattern of its codebooks; empty where it has none."),
+        Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
+        Column("cell", pl.String, "The cell's own name, as in `scores.parquet`."),
+    )
 
 
 def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> None:
@@ -37,11 +71,14 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
         schema={"item": pl.String, "status": pl.String, "reason": pl.String},
     )
     frames = [
-        pl.concat([s.items, unusable], how="diagonal").with_columns(
-            system=pl.lit(s.cell.label),
-            pattern=pl.lit(s.cell.pattern),
-            prompt=pl.lit(s.cell.prompt),
-            cell=pl.lit(s.cell.name),
+        declared(
+            pl.concat([s.items, unusable], how="diagonal").with_columns(
+                system=pl.lit(s.cell.label),
+                pattern=pl.lit(s.cell.pattern),
+                prompt=pl.lit(s.cell.prompt),
+                cell=pl.lit(s.cell.name),
+            ),
+            row_columns(s.counted.metrics),
         )
         for s in scores
     ]
@@ -85,7 +122,7 @@ def _tests(rows: Sequence[Row], replicates: int, confidence: float) -> pl.DataFr
         for metric, found in differences(base, row, replicates, confidence).items():
             names = {"system": row.label, "against": base.label, "prompt": row.cell.prompt}
             made.append(names | {"metric": metric} | asdict(found))
-    return pl.DataFrame(made) if made else pl.DataFrame()
+    return pl.DataFrame(made, schema=schema(TESTS))
 
 
 def _short(frame: pl.DataFrame) -> pl.DataFrame:

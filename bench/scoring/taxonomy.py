@@ -17,15 +17,18 @@ WORDS_A_SECOND = 6.0
 TRUNCATED = 0.5
 """A speech that has less than this share of its shortest reference's words was cut off."""
 
-KINDS = (
-    "failed",
-    "silent",
-    "no end of speech",
-    "empty transcript",
-    "looping",
-    "hallucinated",
-    "truncated",
-)
+KINDS = {
+    "failed": "There is no transcript: speech is missing, or could not be transcribed.",
+    "silent": "The loudest sample is below −60 dB.",
+    "no end of speech": "The model reached its length limit.",
+    "empty transcript": "Nothing was transcribed.",
+    "looping": "One to five words stand three times in a row, or the text compresses more than 2.4 "
+    "times.",
+    "hallucinated": "There are words where Whisper's own gate finds no speech, in silence, or more "
+    "than six a second.",
+    "truncated": "The speech ended with less than half of its shortest reference's words.",
+}
+"""Every kind, and when an item is of it."""
 
 
 def _words(text: str) -> str:

@@ -2,66 +2,52 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
 
 from bench.common.text import as_reason
 from bench.datasets.base import Item
+from bench.store.columns import Column, Columns, columns_of, schema
 
-GENERATED_SCHEMA: dict[str, Any] = {
-    "item": pl.String,
-    "status": pl.String,
-    "reason": pl.String,
-    "cause": pl.String,
-    "units": pl.Binary,
-    "audio": pl.Binary,
-    "file": pl.String,
-    "codebooks": pl.Int32,
-    "prompt_frames": pl.Int32,
-    "caption": pl.Int32,
-    "ended": pl.Boolean,
-    "device": pl.String,
-}
-TRANSCRIBED_SCHEMA: dict[str, Any] = {
-    "item": pl.String,
-    "status": pl.String,
-    "reason": pl.String,
-    "cause": pl.String,
-    "transcript": pl.String,
-    "seconds": pl.Float64,
-    "peak": pl.Float64,
-    "no_speech_prob": pl.Float64,
-    "avg_logprob": pl.Float64,
-    "compression_ratio": pl.Float64,
-    "device": pl.String,
-}
+_Item = Annotated[str, pl.String, "The item's id in its dataset."]
+_Status = Annotated[str, pl.String, "`ok`, or `failed`."]
+_Reason = Annotated[str, pl.String, "Why it failed, in one line; empty where it did not."]
+_Cause = Annotated[
+    str,
+    pl.String,
+    "`machine` where a process died or hung over the item, which the next run tries again; else "
+    "empty.",
+]
 
 
 @dataclass(frozen=True)
 class SpeechRow:
-    """What a system made of one item.
+    """What a system generated for one item.
 
-    `units` are int16 `[K, N]` in C order; empty where there is `audio` (FLAC), a `file` below the
-    system's folder, or recorded speech, which is read where it lies. `caption` is the number of
-    the caption that was spoken or gave the prompt, -1 for none. A failed row's `cause` is
-    `machine` where a process died or hung over it: that may go better another time, what is
-    wrong with the item itself will not. `device` is what computed it.
+    Where it has neither units nor audio nor a file, its speech is recorded and read where it lies,
+    or is made where it is transcribed.
     """
 
-    item: str
-    status: str
-    reason: str = ""
-    cause: str = ""
-    units: bytes = b""
-    audio: bytes = b""
-    file: str = ""
-    codebooks: int = 0
-    prompt_frames: int = 0
-    caption: int = -1
-    ended: bool = True
-    device: str = ""
+    item: _Item
+    status: _Status
+    reason: _Reason = ""
+    cause: _Cause = ""
+    units: Annotated[bytes, pl.Binary, "The codec's units, int16 `[codebooks, frames]`."] = b""
+    audio: Annotated[bytes, pl.Binary, "The speech as FLAC, where it is no units."] = b""
+    file: Annotated[str, pl.String, "The speech's file, below the system's folder."] = ""
+    codebooks: Annotated[int, pl.Int32, "How many codebooks `units` has."] = 0
+    prompt_frames: Annotated[
+        int, pl.Int32, "How many of the first frames are the prompt and were not generated."
+    ] = 0
+    caption: Annotated[
+        int, pl.Int32, "Number of the caption that was said or gave the prompt; -1 for none."
+    ] = -1
+    ended: Annotated[
+        bool, pl.Boolean, "Whether the speech ended before the longest that was allowed."
+    ] = True
+    device: Annotated[str, pl.String, "What generated it: `cpu`, or the name of a GPU."] = ""
 
     @property
     def final(self) -> bool:
@@ -76,22 +62,41 @@ class SpeechRow:
 
 @dataclass(frozen=True)
 class TranscriptRow:
-    """What the transcriber made of one item's speech, `seconds` long, its loudest sample `peak`.
+    """What an ASR transcribed of one item's speech; what it does not know of itself is NaN."""
 
-    What an ASR does not know of itself is NaN.
-    """
+    item: _Item
+    status: _Status
+    reason: _Reason = ""
+    cause: _Cause = ""
+    transcript: Annotated[str, pl.String, "The transcript as the ASR gave it."] = ""
+    seconds: Annotated[float, pl.Float64, "How long the transcribed speech is."] = 0.0
+    peak: Annotated[float, pl.Float64, "Its loudest sample; full scale is 1."] = 0.0
+    no_speech_prob: Annotated[
+        float, pl.Float64, "Whisper's probability that nobody speaks; NaN from other ASRs."
+    ] = 0.0
+    avg_logprob: Annotated[
+        float, pl.Float64, "The ASR's mean log-probability; NaN where it gives none."
+    ] = 0.0
+    compression_ratio: Annotated[
+        float,
+        pl.Float64,
+        "How far Whisper's text compresses, far where it repeats itself; or NaN.",
+    ] = 0.0
+    device: Annotated[str, pl.String, "What transcribed it: `cpu`, or the name of a GPU."] = ""
 
-    item: str
-    status: str
-    reason: str = ""
-    cause: str = ""
-    transcript: str = ""
-    seconds: float = 0.0
-    peak: float = 0.0
-    no_speech_prob: float = 0.0
-    avg_logprob: float = 0.0
-    compression_ratio: float = 0.0
-    device: str = ""
+
+GENERATED = columns_of(SpeechRow)
+TRANSCRIBED = columns_of(TranscriptRow)
+GENERATED_SCHEMA = schema(GENERATED)
+TRANSCRIBED_SCHEMA = schema(TRANSCRIBED)
+
+_NAMED = {column.name: column for column in GENERATED}
+JOINED: Columns = (
+    *(_NAMED[name] for name in ("caption", "prompt_frames", "ended")),
+    Column("generated_on", pl.String, "What generated the speech: `cpu`, or the name of a GPU."),
+    Column("frames", pl.UInt32, "How many frames of units the speech has, its prompt included."),
+)
+"""What is known of a transcript's speech, joined to it."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ def packed(units: "np.ndarray[Any, Any]") -> bytes:
     return np.ascontiguousarray(units, dtype=np.int16).tobytes()
 
 
-def frame(rows: "list[SpeechRow] | list[TranscriptRow]", schema: dict[str, Any]) -> pl.DataFrame:
+def frame(rows: "list[SpeechRow] | list[TranscriptRow]", wanted: dict[str, Any]) -> pl.DataFrame:
     """Rows as a Polars frame of the ledger's schema; here every reason becomes one of ours."""
     made = [asdict(row) | {"reason": as_reason(row.reason)} for row in rows]
-    return pl.DataFrame(made, schema=schema)
+    return pl.DataFrame(made, schema=wanted)

@@ -107,7 +107,9 @@ class System(Strict, ABC):
     """
 
     kind: str
+    """Which kind of system it is."""
     label: Label
+    """What tables call it."""
 
     role: ClassVar[Role] = Role.SYSTEM
     has_speech: ClassVar[bool] = True

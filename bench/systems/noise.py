@@ -14,15 +14,18 @@ from bench.systems.silence import EmptyGenerator
 
 
 class NoiseSystem(System):
-    """White noise, keyed by seed and item; `level` is its root mean square in dB full scale."""
+    """White noise, keyed by seed and item."""
 
     kind: Literal["noise"]
     label: Label = "noise"
     seconds: SpeechSeconds = 3.0
+    """How long the speech is, in seconds."""
     level: Annotated[
         float, Field(ge=-120, le=0, description="dB full scale; below, nothing can be heard")
     ] = -30.0
+    """Its root mean square in dB full scale."""
     seed: Seed = 0
+    """The seed of the noise; each item has noise of its own."""
 
     role: ClassVar[Role] = Role.FLOOR
 

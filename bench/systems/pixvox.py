@@ -42,13 +42,22 @@ class DecodingSpec(Strict):
     """How units are chosen; recorded with every row. See pixvox.decoding.sampling.Decoding."""
 
     temperature: Temperature = 0.0
+    """0 takes the likeliest unit; else from 0.001 to 100, by which the scores are divided."""
     top_k: Number = 0
+    """Draws come from so many of the likeliest units; 0 for all."""
     top_p: TopP = 1.0
+    """Draws come from the likeliest units that together reach this probability."""
     seed: Seed = 0
+    """The seed of the draws."""
     max_seconds: SpeechSeconds = 6.0
+    """The longest speech that is generated, its prompt included."""
     slots: Slots = 32
+    """How many items are generated at once. No item depends on the others, but for rounding."""
     lanes: Slots = 1
+    """On a GPU, how many neighbouring slots share one image's keys and values; it must divide
+    `slots`."""
     arithmetic: Literal["float32", "bfloat16"] = "float32"
+    """What the model computes in; `bfloat16` needs a GPU, reads half the bytes and rounds more."""
 
     @model_validator(mode="after")
     def _lanes_divide(self) -> "DecodingSpec":
@@ -68,11 +77,17 @@ class PixVoxSystem(System):
     kind: Literal["pixvox"]
     label: Label
     weights: WeightsName
+    """The checkpoint, by a path, `zoo:NAME` or a hub id."""
     codec: WeightsName | None = None
+    """Another place of its codec; `null` takes the one that the checkpoint names."""
     pattern: Pattern | None = None
+    """The pattern that the checkpoint has to be trained on; `null` takes what it says."""
     prompts: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0,)
+    """Shares of the reference speech that are given as a prompt; a cell for each."""
     prompt_caption: Caption = 0
+    """Which caption's recorded speech is the prompt, counted from 0."""
     decoding: DecodingSpec = DecodingSpec()
+    """How units are chosen."""
 
     continues: ClassVar[bool] = True
     needs_images: ClassVar[bool] = True

@@ -17,9 +17,13 @@ class PromptSystem(System):
     kind: Literal["prompt"]
     label: Label = "prompt copied"
     codec: WeightsName
+    """The codec, by a path, `zoo:NAME` or a hub id."""
     bandwidth: Bandwidth
+    """The codec's bandwidth in kbps, which decides how many codebooks it has."""
     prompts: Annotated[tuple[SomeShare, ...], Field(min_length=1)] = (0.25, 0.5)
+    """Shares of the reference speech that are copied; a cell for each."""
     caption: Caption = 0
+    """Which caption's recorded speech is taken, counted from 0."""
 
     role: ClassVar[Role] = Role.FLOOR
 

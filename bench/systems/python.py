@@ -24,18 +24,19 @@ from pixvox.digests import file_digest
 
 
 class PythonSystem(System):
-    """A class of the user's own, `package.module:Class` (see bench.systems.python).
-
-    `version` is part of the cell's key, as is the module's source: raise it when what the class
-    depends on has changed.
-    """
+    """A class of your own (see bench.systems.python)."""
 
     kind: Literal["python"]
     label: Label
     entry: Entry
+    """The class, `package.module:Class`."""
     options: dict[str, Option] = Field(default_factory=dict)
+    """Keyword arguments of the class."""
     version: Note = ""
+    """Part of the speech's key, as the module's source is: change it when what the class depends on
+    has changed."""
     training: Note = "unknown"
+    """What tables say of its training, such as `single model`."""
 
     needs_images: ClassVar[bool] = True
 

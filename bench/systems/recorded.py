@@ -14,6 +14,7 @@ class RecordedSystem(System):
     kind: Literal["recorded"]
     label: Label = "recorded speech"
     caption: Caption = 0
+    """Which caption's recorded speech is taken, counted from 0."""
 
     role: ClassVar[Role] = Role.CEILING
     says_caption: ClassVar[bool] = True

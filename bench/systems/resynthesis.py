@@ -31,8 +31,11 @@ class ResynthesisSystem(System):
     kind: Literal["resynthesis"]
     label: Label = "resynthesis"
     codec: WeightsName
+    """The codec, by a path, `zoo:NAME` or a hub id."""
     bandwidth: Bandwidth
+    """The codec's bandwidth in kbps, which decides how many codebooks it has."""
     caption: Caption = 0
+    """Which caption's recorded speech is taken, counted from 0."""
 
     role: ClassVar[Role] = Role.CEILING
     says_caption: ClassVar[bool] = True

@@ -14,15 +14,18 @@ class ShuffledSystem(System):
     """Recorded speech of another image of the split: what fits any picture.
 
     Without recordings, or with `of`, the transcripts of a system of the job for other images:
-    what it scores that never looked. `of` is that system's label; without it the first one that
-    competes, without a prompt.
+    what it scores that never looked.
     """
 
     kind: Literal["shuffled"]
     label: Label = "shuffled speech"
     of: Label | None = None
+    """The label of the system whose transcripts are given to other images; `null` takes recorded
+    speech or, without any, the first system that competes."""
     caption: Caption = 0
+    """Which caption's recorded speech is taken, counted from 0."""
     seed: Seed = 0
+    """The seed of who takes whose."""
 
     role: ClassVar[Role] = Role.FLOOR
 

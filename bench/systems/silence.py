@@ -17,6 +17,7 @@ class SilenceSystem(System):
     kind: Literal["silence"]
     label: Label = "silence"
     seconds: SpeechSeconds = 3.0
+    """How long the speech is, in seconds."""
 
     role: ClassVar[Role] = Role.FLOOR
 

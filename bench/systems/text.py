@@ -14,6 +14,7 @@ class TextSystem(System):
     kind: Literal["text"]
     label: Label = "reference text"
     caption: Caption = 0
+    """Which caption it is, counted from 0; it is scored against the others."""
 
     role: ClassVar[Role] = Role.CEILING
     has_speech: ClassVar[bool] = False

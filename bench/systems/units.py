@@ -24,9 +24,13 @@ class UnitsSystem(System):
     kind: Literal["units"]
     label: Label
     file: FilePath
+    """The Parquet file: `item`, and `units`, K lists of N whole numbers."""
     codec: WeightsName
+    """The codec, by a path, `zoo:NAME` or a hub id."""
     bandwidth: Bandwidth
+    """The codec's bandwidth in kbps, which decides how many codebooks it has."""
     training: Note = "unknown"
+    """What tables say of its training, such as `single model`."""
 
     def generator(self, device: str) -> Generator:
         """See System."""

@@ -17,18 +17,19 @@ from bench.systems.base import RATE, Content, EachItem, Generator, Lookup, Syste
 
 
 class WavsSystem(System):
-    """A folder of audio files, one an item, made by any system.
-
-    A file is found by `file`, in which `{id}` stands for the item's id and `{stem}` for its
-    image's name without suffix, or by `mapping`, a CSV with the columns `item` and `file`.
-    """
+    """A folder of audio files, one an item, made by any system."""
 
     kind: Literal["wavs"]
     label: Label
     folder: FilePath
+    """The folder of the audio files."""
     file: WeightsName = "{stem}.wav"
+    """The name of an item's file: `{id}` stands for the item's id, `{stem}` for its image's name
+    without suffix."""
     mapping: FilePath | None = None
+    """A CSV with the columns `item` and `file`, in place of `file`."""
     training: Note = "unknown"
+    """What tables say of its training, such as `single model`."""
 
     def generator(self, device: str) -> Generator:
         """See System."""

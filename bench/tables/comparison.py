@@ -13,6 +13,7 @@ from bench.metrics.counted import leading
 from bench.metrics.shipped import METRICS, scores_of
 from bench.scoring import taxonomy
 from bench.scoring.signature import NONE, SAME
+from bench.store.columns import Column, Columns, schema
 from bench.tables.comparability import grade_published
 from bench.tables.pooling import Row, base_of, differences, grade_of, ranked, role
 from bench.tables.published import Published, load_published
@@ -54,33 +55,48 @@ class Protocol:
         return "" if whole else self.images
 
 
-_LEFT: dict[str, Any] = {
-    "block": pl.String,
-    "grade": pl.String,
-    "system": pl.String,
-    "dataset": pl.String,
-    "training": pl.String,
-    "prompt": pl.Float64,
-    "asr": pl.String,
+_LEFT: Columns = (
+    Column("block", pl.String, "`published` or `measured`; the two are never mixed."),
+    Column("grade", pl.String, "How far the row compares with the first: ✓, ≈, ✗, - for no score."),
+    Column("system", pl.String, "The system's label; what tells it from others stands behind it."),
+    Column("dataset", pl.String, "The dataset that was scored."),
+    Column("training", pl.String, "How the system was trained; or `ceiling`, or `floor`."),
+    Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
+    Column("asr", pl.String, "The ASR, its digest and how it decodes; `none` for a text."),
+)
+_RIGHT: Columns = (
+    Column("n", pl.Int64, "How many items were scored, failed ones included."),
+    Column("failed", pl.Int64, "How many items failed, over all seeds; each counts as empty."),
+    Column("unended", pl.Int64, "How many speeches reached the length limit, over all seeds."),
+    Column("seeds", pl.Int64, "Over how many seeds the row was summed."),
+    Column(
+        "best", pl.List(pl.String), "The scores in which it is the best of those ranked with it."
+    ),
+    Column("significant", pl.List(pl.String), "The scores that differ from the first system's."),
+    Column("reason", pl.String, "Why the grade is not ✓."),
+    Column("source", pl.String, "The publication, or the run."),
+    Column("note", pl.String, "Why items failed, how speech failed, and what else was remarked."),
+    Column("signature", pl.String, "All that the scores stand on; `*` stands for the metric."),
+)
+_ENDS = {
+    "": "{}, in percent.",
+    "_low": "The lower end of {}'s confidence interval.",
+    "_high": "The upper end of {}'s confidence interval.",
 }
-_RIGHT: dict[str, Any] = {
-    "n": pl.Int64,
-    "failed": pl.Int64,
-    "unended": pl.Int64,
-    "seeds": pl.Int64,
-    "best": pl.List(pl.String),
-    "significant": pl.List(pl.String),
-    "reason": pl.String,
-    "source": pl.String,
-    "note": pl.String,
-    "signature": pl.String,
-}
+
+
+def table_columns(scores: Sequence[Score]) -> Columns:
+    """A table's columns; every score has two more, its interval's ends."""
+    middle = (
+        Column(f"{one.head}{end}", pl.Float64, meaning.format(one.name))
+        for one in scores
+        for end, meaning in _ENDS.items()
+    )
+    return (*_LEFT, *middle, *_RIGHT)
 
 
 def _schema(scores: Sequence[Score]) -> dict[str, Any]:
-    """A table's columns; every score has two more, its interval's ends."""
-    ends = ("", "_low", "_high")
-    return _LEFT | {f"{s.head}{end}": pl.Float64 for s in scores for end in ends} | _RIGHT
+    return schema(table_columns(scores))
 
 
 def heads(frame: pl.DataFrame) -> list[str]:
@@ -99,7 +115,7 @@ def published_frame(
 ) -> pl.DataFrame:
     """A table's published rows, graded against a measured protocol (see grade_published)."""
     rows = []
-    schema = _schema(scores)
+    wanted = _schema(scores)
     for row in published.rows:
         if row.table == table:
             grade = grade_published(row, dataset, asr, partly)
@@ -118,8 +134,8 @@ def published_frame(
                     "note": row.note,
                 }
             )
-    full = [dict.fromkeys(schema) | row for row in rows]
-    return pl.DataFrame(full, schema=schema)
+    full = [dict.fromkeys(wanted) | row for row in rows]
+    return pl.DataFrame(full, schema=wanted)
 
 
 def _remarks(row: Row) -> list[str]:
@@ -175,11 +191,11 @@ def measured_frame(
     competing = [row for row in chosen if ranked(row)]
     some = [row for row in chosen if row.outcome.mark != NONE]
     first = next(iter([*competing, *some, *chosen]), None)
-    made, schema = [], _schema(_all_scores(rows))
+    made, wanted = [], _schema(_all_scores(rows))
     for row in chosen:
         assert first is not None
         grade = grade_of(row, first)
-        found = dict.fromkeys(schema) | {
+        found = dict.fromkeys(wanted) | {
             "block": "measured",
             "grade": grade.mark,
             "reason": grade.reason,
@@ -200,7 +216,7 @@ def measured_frame(
             "signature": row.signature.text("*"),
         }
         made.append(found)
-    return pl.DataFrame(made, schema=schema)
+    return pl.DataFrame(made, schema=wanted)
 
 
 def _best(row: Row, competing: Sequence[Row], first: Row) -> list[str]:

@@ -10,6 +10,7 @@ from bench.common.figures import label, save_figure
 from bench.jobs.cells import Cell
 from bench.metrics.base import SHORT
 from bench.scoring.scorer import CellScores
+from bench.store.columns import Column, Columns, declared, schema
 
 AXES = (
     "system",
@@ -24,29 +25,47 @@ AXES = (
     "asr",
 )
 _NUMERIC = ("prompt", "temperature", "top_k", "top_p", "bandwidth", "seed")
-_SCHEMA: dict[str, Any] = {
-    "cell": pl.String,
-    "system": pl.String,
-    "pattern": pl.String,
-    "prompt": pl.Float64,
-    "part": pl.String,
-    "seed": pl.Int64,
-    "temperature": pl.Float64,
-    "top_k": pl.Int64,
-    "top_p": pl.Float64,
-    "bandwidth": pl.Float64,
-    "asr": pl.String,
-    "normaliser": pl.String,
-    "metric": pl.String,
-    "kept": pl.Int64,
-    "score": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n": pl.Int64,
-    "failed": pl.Int64,
-    "signature": pl.String,
-}
+COLUMNS: Columns = (
+    Column("cell", pl.String, "The cell's own name, with the keys of its speech and transcripts."),
+    Column("system", pl.String, "The system's label."),
+    Column("pattern", pl.String, "The pattern of its codebooks; null where it has none."),
+    Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
+    Column("part", pl.String, "What was transcribed: `whole`, or the `continuation` alone."),
+    Column("seed", pl.Int64, "The seed of its noise; this and the next null where there is none."),
+    Column("temperature", pl.Float64, "The temperature of decoding; 0 is greedy."),
+    Column("top_k", pl.Int64, "From how many of the likeliest units is drawn; 0 for all."),
+    Column("top_p", pl.Float64, "The probability that the units drawn from reach together."),
+    Column("bandwidth", pl.Float64, "The codec's bandwidth in kbps, where the grid may vary it."),
+    Column("asr", pl.String, "The ASR's label; null for a text."),
+    Column("normaliser", pl.String, "What both sides were normalised by before tokenising."),
+    Column("metric", pl.String, "The score's name."),
+    Column("kept", pl.Int64, "How long narrow tables keep the score: 0 goes first, 5 stays."),
+    Column("score", pl.Float64, "The corpus score, in percent."),
+    Column("low", pl.Float64, "The lower end of its confidence interval."),
+    Column("high", pl.Float64, "The upper end of its confidence interval."),
+    Column("n", pl.Int64, "How many items were scored, failed ones included."),
+    Column("failed", pl.Int64, "How many of them failed; each counts as an empty transcript."),
+    Column("signature", pl.String, "All that the score stands on (see comparison.md)."),
+)
+"""Of the tidy frame, `scores.parquet`."""
 _TRANSCRIBER = ("asr", "normaliser")
+_NAMED = {column.name: column for column in COLUMNS}
+SENSITIVITY: Columns = (
+    *(_NAMED[n] for n in ("system", "prompt", "metric", "kept", "asr", "normaliser")),
+    Column("score", pl.Float64, "The score by that ASR and normaliser, mean over seeds."),
+    Column("change", pl.Float64, "How much it is above the score by the job's own."),
+    Column("rank", pl.Int64, "The system's rank within its prompt share."),
+    Column("rank_change", pl.Int64, "How many ranks it gains on that by the job's own."),
+)
+SEEDS = Column("seeds", pl.UInt32, "How many cells the means are of.")
+
+
+def pivot_columns(axes: Sequence[str], metrics: Sequence[str]) -> Columns:
+    """Of the sweep's pivot: axes, a column a metric, and the number of seeds."""
+    means = (Column(name, pl.Float64, f"{name} in percent, mean over seeds.") for name in metrics)
+    return (*(_NAMED[axis] for axis in axes), *means, SEEDS)
+
+
 SHORT_TABLES = pl.col("kept") >= SHORT
 """Which rows of a tidy frame are in pivots and plots."""
 
@@ -79,7 +98,7 @@ def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
         for score in found.counted.scores
         for interval in (found.scores[score.name],)
     ]
-    return pl.DataFrame(rows, schema=_SCHEMA)
+    return pl.DataFrame(rows, schema=schema(COLUMNS))
 
 
 def varied(frame: pl.DataFrame) -> list[str]:
@@ -94,7 +113,8 @@ def pivot(frame: pl.DataFrame) -> pl.DataFrame:
         on="metric", index=axes, values="score", aggregate_function="mean"
     )
     seeds = frame.group_by(axes, maintain_order=True).agg(seeds=pl.col("cell").n_unique())
-    return wide.join(seeds, on=axes, how="left", nulls_equal=True)
+    found = wide.join(seeds, on=axes, how="left", nulls_equal=True)
+    return declared(found, pivot_columns(axes, wide.columns[len(axes) :]))
 
 
 def plot(frame: pl.DataFrame, path: Path) -> bool:
@@ -158,7 +178,7 @@ def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
     own = (pl.col("asr") == asr) & (pl.col("normaliser") == normaliser)
     base = ranks.filter(own).select(*point, first="rank", first_score="score")
     joined = ranks.filter(~own).join(base, on=point, how="inner", nulls_equal=True)
-    return joined.select(
+    found = joined.select(
         "system",
         "prompt",
         "metric",
@@ -169,3 +189,4 @@ def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
         rank="rank",
         rank_change=pl.col("first") - pl.col("rank"),
     )
+    return declared(found, SENSITIVITY)

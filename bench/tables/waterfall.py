@@ -16,10 +16,23 @@ from bench.metrics.counted import Counted
 from bench.scoring.inference import compare
 from bench.scoring.scorer import CellScores, Scorer
 from bench.scoring.signature import NONE
+from bench.store.columns import Column, Columns, schema
 from bench.systems.base import Role
 from bench.tables.pooling import Row, ranked
 
 STEPS = ("references", "ASR", "codec", "model")
+
+COLUMNS: Columns = (
+    Column("system", pl.String, "The model's label."),
+    Column("metric", pl.String, "The score."),
+    Column("kept", pl.Int64, "How long narrow tables keep the score (see Score.kept)."),
+    Column("start", pl.Float64, "What a caption scores among all references, itself included."),
+    Column("step", pl.String, f"To what points are lost: {', '.join(STEPS)}."),
+    Column("lost", pl.Float64, "How many points that step takes, in percent."),
+    Column("low", pl.Float64, "The lower end of its confidence interval."),
+    Column("high", pl.Float64, "The upper end of its confidence interval."),
+    Column("end", pl.Float64, "What the model scores, against the references without the caption."),
+)
 
 
 @dataclass(frozen=True)
@@ -130,15 +143,5 @@ def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:
             for metric, steps in row.lost.items()
             for step, (points, low, high) in steps.items()
         ],
-        schema={
-            "system": pl.String,
-            "metric": pl.String,
-            "kept": pl.Int64,
-            "start": pl.Float64,
-            "step": pl.String,
-            "lost": pl.Float64,
-            "low": pl.Float64,
-            "high": pl.Float64,
-            "end": pl.Float64,
-        },
+        schema=schema(COLUMNS),
     )

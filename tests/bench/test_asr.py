@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ from bench.asr.ctc import CtcAsr
 from bench.asr.own import OwnAsr
 from bench.asr.whisper import WhisperAsr
 from bench.cli import main
+from bench.commands.reference import FILES
 from bench.common.audio import SpeechError, Wave, read_speech
 from bench.common.errors import UserError
 from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset
 from bench.execution.prepare import planned_job
 from bench.jobs.spec import Job
+from bench.store.columns import schema
 
 
 def _waves(scenes: Dataset, count: int) -> tuple[list[str], list[Wave]]:
@@ -136,6 +139,13 @@ def test_an_asr_of_ones_own_transcribes_a_run(own: Path, scenes: Dataset) -> Non
     wanted = [f"dog {len(wave)}" for wave in waves[:4]]
     assert rows["transcript"].to_list() == [*wanted, ""]
     assert rows["reason"].to_list() == [""] * 4 + ["RuntimeError: 4 times the same"]
+    # All columns of all files that it left are those of the reference.
+    left = list((own / "own").rglob("*.parquet"))
+    for path in left:
+        name = path.relative_to(own / "own")
+        (columns,) = (columns for pattern, (_, columns) in FILES.items() if name.match(pattern))
+        assert pl.read_parquet_schema(path) == schema(columns), name
+    assert {path.name for path in left} >= {"rows.parquet", "scores.parquet", "table1.parquet"}
     signature = json.loads((own / "own" / "summary.json").read_text())["cells"][0]["signature"]
     assert signature["asr"].startswith("own_asr:Own@")
 
@@ -210,3 +220,10 @@ def test_what_a_job_says_of_its_asr(asr: str, wanted: str, tmp_path: Path) -> No
         assert parse(path, Job) == Job.model_validate_json(job.model_dump_json())
         said = repr(job.asrs[0])
     assert wanted in said
+
+
+def test_no_other_room_asks_which_asr_it_has() -> None:
+    bench = Path(__file__).parents[2] / "bench"
+    kind = re.compile(r"isinstance\([^)]*Asr\b|^\s*case \w+Asr\(|\.backend\b", re.MULTILINE)
+    others = [path for path in bench.rglob("*.py") if path.parent.name != "asr"]
+    assert [path for path in others if kind.search(path.read_text(encoding="utf-8"))] == []

@@ -95,10 +95,16 @@ class ScenesSpec(DatasetSpec):
     """
 
     name: Literal["scenes"]
+    """Which dataset it is."""
     folder: FilePath | None = None
+    """A split made by `pixvox scenes`; `null` takes the shipped test split. In a training, the
+    folder of its splits."""
     train_images: Images | None = None
+    """How many pictures a training learns from."""
     validation_images: Images = 0
+    """How many pictures a training is watched on."""
     seed: Seed = 0
+    """What the pictures of a training are drawn from."""
 
     only_training = frozenset({"train_images", "validation_images", "seed"})
     needs_training = frozenset({"train_images"})

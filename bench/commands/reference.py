@@ -1,0 +1,239 @@
+"""The reference of job files and of what a run leaves, as Markdown, from what declares them.
+
+`python -m bench.commands.reference > docs/reference.md` writes it anew; a test compares the two.
+A key's meaning is the docstring after its field, a column's stands in its declaration.
+"""
+
+import ast
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+
+from bench.gate import golden
+from bench.jobs.spec import Job
+from bench.metrics.shipped import METRICS, scores_of
+from bench.report.results import TESTS, row_columns
+from bench.store.columns import Column, Columns, without
+from bench.store.rows import GENERATED, TRANSCRIBED
+from bench.tables import sweep, waterfall
+from bench.tables.comparison import table_columns
+
+COMMAND = "python -m bench.commands.reference > docs/reference.md"
+
+_SCORES = scores_of([metric for metric in METRICS if metric.against == "references"])
+
+FILES: Mapping[str, tuple[str, Columns]] = {
+    "ledger/generated/*/part-*.parquet": ("What was generated, a row an item.", GENERATED),
+    "ledger/transcribed/*/part-*.parquet": ("What was transcribed, a row an item.", TRANSCRIBED),
+    "rows.parquet": ("A row an item and cell.", row_columns(METRICS)),
+    "scores.parquet": ("A row a cell, normaliser and score.", sweep.COLUMNS),
+    "tables/table[12].*": (
+        "Tables I and II: a row a system, published or measured.",
+        table_columns(scores_of(METRICS)),
+    ),
+    "tables/tests.*": ("A row a system and score.", TESTS),
+    "tables/waterfall.*": (
+        "A row a model, score and step.",
+        without(waterfall.COLUMNS, "kept"),
+    ),
+    "tables/sensitivity.*": (
+        "A row a system, ASR and normaliser, but for the job's own.",
+        without(sweep.SENSITIVITY, "kept"),
+    ),
+    "tables/sweep.*": (
+        "A row a point of the grid but its seed; of the axes, those that vary.",
+        sweep.pivot_columns(
+            [axis for axis in sweep.AXES if axis != "seed"], [score.name for score in _SCORES]
+        ),
+    ),
+    "results/golden/*.parquet": ("A golden: a row an item and cell.", golden.COLUMNS),
+}
+"""Files with columns, by a pattern of their names, below the run's folder but for the golden."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One mapping of a job file: where it stands, and what may stand in it."""
+
+    paths: tuple[str, ...]
+    model: type[BaseModel]
+
+    @property
+    def heading(self) -> str:
+        """Its paths, and what it says of itself where several mappings may stand there."""
+        where = ", ".join(f"`{path}`" for path in self.paths) or "The job"
+        constants = (
+            f", `{name}: {get_args(field.annotation)[0]}`"
+            for name, field in self.model.model_fields.items()
+            if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
+        )
+        return where + next(constants, "")
+
+
+def _docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The docstrings after a model's fields, inherited ones too."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if not issubclass(base, BaseModel) or base is BaseModel:
+            continue
+        (node,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(node, ast.ClassDef)
+        for one, following in pairwise(node.body):
+            match one, following:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found[name] = " ".join(text.split())
+    return found
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def sections() -> list[Section]:
+    """Every mapping that a job may hold, in the order of its keys."""
+    found: dict[type[BaseModel], list[str]] = {}
+
+    def visit(model: type[BaseModel], path: str) -> None:
+        paths = found.setdefault(model, [])
+        if path in paths:
+            return
+        paths.append(path)
+        for name, field in model.model_fields.items():
+            for inner in _models(field.annotation):
+                visit(inner, f"{path}.{name}".removeprefix("."))
+
+    visit(Job, "")
+    return [Section(tuple(path for path in paths if path), m) for m, paths in found.items()]
+
+
+def _number(node: Mapping[str, Any]) -> str:
+    parts = []
+    for key, words in (
+        ("minimum", "at least"),
+        ("exclusiveMinimum", "more than"),
+        ("maximum", "at most"),
+        ("exclusiveMaximum", "less than"),
+    ):
+        if key in node:
+            value = node[key]
+            parts.append(f"{words} {value:,}" if isinstance(value, int) else f"{words} {value:g}")
+    name = "whole number" if node["type"] == "integer" else "number"
+    return name + (f", {' and '.join(parts)}" if parts else "")
+
+
+def _type(node: Mapping[str, Any]) -> str:
+    """A JSON schema's node in words."""
+    if "$ref" in node:
+        return "mapping"
+    if "const" in node:
+        return f"`{node['const']}`"
+    if "enum" in node:
+        return ", ".join(f"`{value}`" for value in node["enum"])
+    branches = [*node.get("anyOf", ()), *node.get("oneOf", ())]
+    if branches:
+        return ", or ".join(dict.fromkeys(_type(branch) for branch in branches))
+    match node.get("type"):
+        case "integer" | "number":
+            return _number(node)
+        case "string":
+            return "path" if node.get("format") == "path" else "text"
+        case "array":
+            return f"list of: {_type(node['items'])}"
+        case "object":
+            inner = node.get("additionalProperties")
+            return f"mapping of names to: {_type(inner if isinstance(inner, dict) else {})}"
+        case "boolean":
+            return "`true`, `false`"
+        case "null":
+            return "`null`"
+        case _:
+            return "text, number, `true`, `false`"
+
+
+def _default(name: str, schema: Mapping[str, Any]) -> str:
+    if name in schema.get("required", ()):
+        return "needed"
+    # A mapping of one's own has defaults of its own; a dictionary's factory makes an empty one.
+    value = schema["properties"][name].get("default", {})
+    if isinstance(value, dict):
+        return "`{}`"
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def lacking() -> list[str]:
+    """Keys that have no meaning; there are to be none."""
+    return [
+        f"{section.model.__module__}.{section.model.__name__}.{name}"
+        for section in sections()
+        for name in section.model.model_fields
+        if name not in _docstrings(section.model)
+    ]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for row in rows:
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |")
+    return [*lines, ""]
+
+
+def _keys(section: Section) -> list[str]:
+    schema = section.model.model_json_schema()
+    if "$ref" in schema:
+        schema = schema["$defs"][section.model.__name__]
+    said = _docstrings(section.model)
+    rows = [
+        (f"`{name}`", _type(node), _default(name, schema), said.get(name, ""))
+        for name, node in schema["properties"].items()
+    ]
+    about = inspect.cleandoc(section.model.__doc__ or "").split("\n\n")[0]
+    lines = [f"### {section.heading}", "", " ".join(about.split()), ""]
+    return lines + _table(("key", "what it may be", "default", "meaning"), rows)
+
+
+def _dtype(column: Column) -> str:
+    return str(column.dtype() if isinstance(column.dtype, type) else column.dtype)
+
+
+def reference() -> str:
+    """The whole of docs/reference.md."""
+    lines = [
+        "# Reference",
+        "",
+        f"Made by `{COMMAND}`; change the declarations, not this file. [jobs.md](jobs.md) says how "
+        "the keys are used.",
+        "",
+        "## Keys of a job file",
+        "",
+    ]
+    for section in sections():
+        lines += _keys(section)
+    lines += [
+        "## Columns of what a run leaves",
+        "",
+        "Files are below `results/runs/NAME/`. A metric of your own adds its scores' columns. CSV "
+        "files hold lists as words with spaces between them.",
+        "",
+    ]
+    for pattern, (what, columns) in FILES.items():
+        lines += [f"### `{pattern}`", "", what, ""]
+        rows = [(f"`{c.name}`", _dtype(c), c.meaning) for c in columns]
+        lines += _table(("column", "type", "meaning"), rows)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
