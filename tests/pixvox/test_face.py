@@ -171,7 +171,6 @@ def test_outputs_are_transformers_own(small_model: Make) -> None:
 
 
 def test_transformers_trainer_trains_it(small_model: Make, tmp_path: Path) -> None:
-    pytest.importorskip("accelerate", reason="transformers' Trainer needs accelerate")
     from transformers import Trainer, TrainingArguments
 
     row = {
