@@ -59,8 +59,10 @@ def believed(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except WeightsError:
-        raise
+    except WeightsError as error:
+        if str(path) in str(error):
+            raise
+        raise WeightsError(f"{path}: {error}") from error
     except (TypeError, ValueError, ArithmeticError, AttributeError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{path}: {reason}; save or fetch the model again") from error

@@ -20,7 +20,7 @@ from bench.selfcheck.stub import PAUSE
 
 ROOT = Path(__file__).parents[2]
 STUB = ("bench.selfcheck.chaos", "run", "--items", "4000", "--die", "none", "--after", "1")
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 def _until(true: Callable[[], object], what: str) -> None:
