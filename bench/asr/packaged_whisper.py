@@ -16,6 +16,7 @@ import torch
 
 from bench.asr.ctranslate2_format import read_variables
 from bench.common.errors import UserError
+from bench.common.filedigests import cache_folder
 from pixvox.digests import WeightsError, archive_digest
 
 NAME = "tiny.en"
@@ -36,12 +37,6 @@ _DIMENSIONS = {
 DIGEST = "8afc46f1ca18563f"
 """That of the converted weights (pixvox.digests.archive_digest), the same on every machine."""
 Arrays = dict[str, npt.NDArray[np.generic]]
-
-
-def cache_folder() -> Path:
-    """Where converted weights are kept: `$XDG_CACHE_HOME/pixvox`, or `~/.cache/pixvox`."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "pixvox"
 
 
 def _attention(source: Arrays, old: str, new: str, cross: bool) -> Arrays:

@@ -9,6 +9,7 @@ from bench.asr.base import Transcriber, Transcription
 from bench.asr.weights import WeightsAsr
 from bench.common.audio import Wave
 from bench.common.errors import UserError
+from bench.common.filedigests import cache_folder
 from bench.common.yamlfile import WeightsName
 
 
@@ -44,7 +45,7 @@ def _checkpoint(name: str) -> Path:
             f"asr.model: {name!r} is neither a file nor a Whisper model; "
             f"choose one of {', '.join(whisper.available_models())}"
         )
-    root = packaged_whisper.cache_folder()
+    root = cache_folder()
     try:
         whisper._download(whisper._MODELS[name], str(root), False)
     except (OSError, RuntimeError) as error:
