@@ -1,6 +1,6 @@
 """The reference of job files and of what a run leaves, as Markdown, from what declares them.
 
-`python -m bench.commands.reference > docs/reference.md` writes it anew; a test compares the two.
+`python -m bench.commands.reference > docs/reference.md` writes it again; a test compares the two.
 A key's meaning is the docstring after its field, a column's stands in its declaration.
 """
 

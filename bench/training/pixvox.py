@@ -26,7 +26,7 @@ from pixvox.modeling import PixVoxLM
 from pixvox.training.loop import SpokenCaptions, train
 
 _RETRIES = 3
-"""How often Ray Train starts the workers anew after one died; they go on from the checkpoint."""
+"""How often Ray Train starts the workers again after one died; they resume from the checkpoint."""
 
 _STOP = "stop"
 """A file in the state's folder, which all workers share: its being there ends the training."""
