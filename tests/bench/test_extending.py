@@ -2,10 +2,13 @@
 
 import json
 import re
+import runpy
+import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from bench.cli import main
 
@@ -53,3 +56,35 @@ def test_a_system_is_generated_and_transcribed(outside: Path) -> None:
     summary = json.loads((outside / "results/runs/own-system/summary.json").read_text())
     (cell,) = summary["cells"]
     assert (cell["system"], cell["role"], cell["n"], cell["failed"]) == ("hum", "system", 2, 0)
+
+
+def test_a_manifest_is_a_dataset_and_a_report_reads_its_run(
+    outside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate(("robin", "gull")):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(outside / f"{name}.png")
+    assert main(["run", "dataset.yaml"]) == 0
+    run = outside / "results" / "runs" / "own-dataset"
+    table = (run / "tables" / "table1.md").read_text()
+    assert "2 of 2 folder birds images \\(own data\\)" in table
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["shortest.py", str(run)])
+    runpy.run_path(str(outside / "shortest.py"))
+    assert re.match(r"caption 1: (robin|gull) \(\d+\.\d\): 'a", capsys.readouterr().out)
+
+
+def test_an_asr_transcribes_and_is_signed(outside: Path) -> None:
+    assert main(["run", "asr.yaml"]) == 0
+    run = outside / "results" / "runs" / "own-asr"
+    rows = pl.read_parquet(run / "rows.parquet")
+    said = dict(rows.group_by("system").agg(pl.col("transcript").unique().first()).iter_rows())
+    assert said == {"recorded speech": "loud", "silence": "quiet"}
+    signature = pl.read_parquet(run / "scores.parquet")["signature"]
+    assert signature.str.contains(r"twowords:TwoWords@[0-9a-f]{16}").all()
+
+
+def test_a_pattern_is_a_list(outside: Path) -> None:
+    runpy.run_path(str(outside / "lagging.py"))
+    assert main(["run", "pattern.yaml"]) == 0
+    scores = pl.read_parquet(outside / "results" / "runs" / "own-pattern" / "scores.parquet")
+    assert set(scores["pattern"]) == {"delays-0-2-4-6"}
