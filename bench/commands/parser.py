@@ -1,0 +1,145 @@
+"""The command line: every command of `pixvox`, and what each takes."""
+
+from pathlib import Path
+
+from bench.commands.options import Parser, Version, name, number, path, weights, whole
+
+RUNS = Path("results/runs")
+
+_ITEMS = whole(1, 10_000_000)
+_IMAGES = whole(1, 1_000_000)
+_ROUNDS = whole(1, 100_000)
+_SEED = whole(0, 2**32 - 1)
+
+
+def parser() -> Parser:
+    """All commands, and what each takes."""
+    pixvox = Parser(
+        prog="pixvox", description="Evaluate image-to-speech models, PixVoxLM among them."
+    )
+    pixvox.add_argument("--version", action=Version, nargs=0, help="print the version")
+    commands = pixvox.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run an evaluation job, or go on with it")
+    run.add_argument("job", type=path, help="a job file, such as jobs/demo.yaml")
+    run.add_argument("--limit", type=_ITEMS, help="take only the first N items")
+    run.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    run.add_argument("--dry-run", action="store_true", help="only say what there is to do")
+    rescore = commands.add_parser("rescore", help="score a run's transcripts again, without models")
+    rescore.add_argument("job", type=path, help="its job file, with another scoring perhaps")
+    rescore.add_argument("--limit", type=_ITEMS, help="take only the first N items")
+    rescore.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    _speak_parser(commands.add_parser("speak", help="generate the speech of pictures"))
+    train = commands.add_parser("train", help="run a training job, or go on with it")
+    train.add_argument("job", type=path, help="a job file, such as jobs/train/encodec-tiny.yaml")
+    doctor = commands.add_parser("doctor", help="push one item through every stage")
+    doctor.add_argument("job", type=path, nargs="?", help="a job file; without one, the zoo")
+    scenes = commands.add_parser("scenes", help="build a split of the scenes dataset")
+    scenes.add_argument("folder", type=path)
+    scenes.add_argument("--split", type=name, default="test")
+    scenes.add_argument("--images", type=_IMAGES, default=200)
+    scenes.add_argument("--seed", type=_SEED, default=0)
+    scenes.add_argument("--lossy", action="store_true", help="speech as Opus instead of PCM")
+    chaos = commands.add_parser("chaos", help="kill small runs at random and compare every byte")
+    chaos.add_argument("--rounds", type=_ROUNDS, default=20)
+    chaos.add_argument("--job", type=path, help="a small job to run for real, instead of stubs")
+    chaos.add_argument("--items", type=_ITEMS, default=200, help="of stubs")
+    chaos.add_argument("--seed", type=_SEED, default=0)
+    chaos.add_argument("--at-once", type=whole(1, 64), default=1, help="rounds beside each other")
+    chaos.add_argument("--save", type=path, help="write the verdict as JSON")
+    runs = commands.add_parser("runs", help="list, show, verify or prune what has been run")
+    runs.add_argument("what", choices=("list", "show", "verify", "prune"))
+    runs.add_argument("name", type=name, nargs="?", help="the run's name; all but list need it")
+    runs.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    _gate_parser(commands.add_parser("gate", help="judge a job by a golden: pass, regressed, ..."))
+    trend = commands.add_parser("trend", help="how committed figures moved, and where they changed")
+    trend.add_argument("file", type=path, help="a committed JSON file, such as a table's")
+    trend.add_argument("--only", default="", help="figures that have this in their name")
+    trend.add_argument("--plot", type=path, help="draw them: an .svg or .png")
+    board = commands.add_parser("leaderboard", help="keep scores of one protocol, best first")
+    board.add_argument("what", choices=("add", "show", "verify"))
+    board.add_argument("run", type=name, nargs="?", help="the run's name, to add it")
+    board.add_argument("--board", type=path, default=Path("results/leaderboard.jsonl"))
+    board.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    _model_parser(commands.add_parser("model", help="look at weights"))
+    _perf_parser(commands.add_parser("perf", help="measure speed, and what rounding changes"))
+    return pixvox
+
+
+def _speak_parser(parser: Parser) -> None:
+    parser.add_argument("images", type=path, nargs="+", metavar="IMAGE")
+    parser.add_argument("-o", "--out", type=path, required=True, help="the folder for WAV files")
+    parser.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay")
+    parser.add_argument("--prompt", type=path, help="a WAV file that each speech starts with")
+    parser.add_argument("--temperature", type=number(0, 100), default=0.5, help="0 is greedy")
+    parser.add_argument("--top-k", type=whole(0, 32_767), default=0, help="0 keeps all")
+    parser.add_argument("--top-p", type=number(0.000001, 1), default=1.0)
+    parser.add_argument("--seed", type=_SEED, default=0)
+    parser.add_argument("--max-seconds", type=number(0.1, 30), default=6.0)
+
+
+def _gate_parser(parser: Parser) -> None:
+    parser.add_argument("job", type=path, help="a job file, such as jobs/demo.yaml")
+    golden = Path("results/golden")
+    parser.add_argument("--baseline", type=path, default=golden, help="a golden, or their folder")
+    parser.add_argument("--budget", default="15m", help="how long it may take: 90s, 15m, 1h")
+    parser.add_argument("--exact", action="store_true", help="bit for bit, for a refactoring")
+    parser.add_argument("--accept", action="store_true", help="make a new golden, deliberately")
+    parser.add_argument("--any-machine", action="store_true", help="quality from other hardware")
+    parser.add_argument("--allow-inconclusive", action="store_true", help="then exit 0, not 4")
+    parser.add_argument("--margin", help="the loss allowed, such as 5%%, of a score")
+    parser.add_argument("--base", help="a git revision: compare its speed with this checkout's")
+    parser.add_argument("--out", type=path, help="where junit.xml, comment.md, ... go")
+    parser.add_argument("--links", default="", help="the address at which --out will be found")
+
+
+def _model_parser(parser: Parser) -> None:
+    commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    info = commands.add_parser("info", help="sizes and parameter counts")
+    info.add_argument(
+        "weights",
+        type=weights,
+        help="base, tiny, zoo:NAME, a folder or a hub id; PixVoxLM's or BLIP's",
+    )
+
+
+def _perf_parser(parser: Parser) -> None:
+    commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    decode = commands.add_parser("decode", help="our engine, eager decoding, and the floor")
+    decode.add_argument("--images", type=_IMAGES, default=200)
+    decode.add_argument("--rounds", type=_ROUNDS, default=3, help="each way runs once a round")
+    decode.add_argument(
+        "--codebooks", type=whole(1, 64), default=8, help="K, where weights is base"
+    )
+    invariance = commands.add_parser("invariance", help="what another slot count changes")
+    invariance.add_argument("--images", type=_IMAGES, default=200)
+    invariance.add_argument("--temperature", type=number(0, 100), default=0.5)
+    scheduler = commands.add_parser("scheduler", help="what an item costs beside the models")
+    scheduler.add_argument("--items", type=_ITEMS, nargs="+", default=[10_000, 100_000])
+    scheduler.add_argument("--save", type=path, help="write the figures as JSON")
+    gates = commands.add_parser("gate", help="how often the gate is wrong, either way")
+    gates.add_argument("golden", type=path, help="a golden of one model's seeds, and another model")
+    gates.add_argument("--speed", type=path, default=Path("results/perf/speed.json"))
+    gates.add_argument("--gates", type=_ROUNDS, default=200, help="simulated runs of each kind")
+    gates.add_argument("--items", type=_ITEMS, nargs="+", default=[48, 200])
+    gates.add_argument("--save", type=path, help="write the figures as JSON")
+    speed = commands.add_parser("speed", help="replicates for perf gate, some really slowed")
+    speed.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay")
+    speed.add_argument("--rounds", type=_ROUNDS, default=20)
+    speed.add_argument("--save", type=path, default=Path("results/perf/speed.json"))
+    units = commands.add_parser("units", help="whether units are the same in every way of running")
+    units.add_argument("--images", type=_IMAGES, default=200)
+    units.add_argument("--save", type=path, help="write the figures as JSON")
+    tests = commands.add_parser("statistics", help="whether the tests reject as often as they say")
+    tests.add_argument("--splits", type=_ROUNDS, default=200)
+    tests.add_argument("--items", type=_ITEMS, default=1000)
+    tests.add_argument("--replicates", type=whole(100, 100_000), default=1000)
+    tests.add_argument("--save", type=path, help="write the figures as JSON")
+    for command in (decode, invariance):
+        command.add_argument(
+            "--weights", type=weights, default="zoo:pixvox-tiny-delay", help="or base, tiny"
+        )
+        command.add_argument("--slots", type=whole(1, 4096), default=32)
+        command.add_argument(
+            "--seconds", type=number(0.1, 30), default=6.0, help="the longest speech"
+        )
+        command.add_argument("--save", type=path, help="write the figures as JSON")

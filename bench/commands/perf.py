@@ -1,0 +1,62 @@
+"""`pixvox perf`: which measurement is meant."""
+
+import argparse
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    """Does what is asked; the exit code."""
+    from bench.common.errors import bad_input
+    from bench.common.progress import quiet_libraries
+
+    if arguments.what == "scheduler":
+        from bench.perf import scheduler
+
+        return scheduler.run(arguments.items, arguments.save)
+    if arguments.what == "gate":
+        from bench.selfcheck import gates as gate
+
+        stored = (arguments.golden, arguments.speed)
+        return gate.run(*stored, arguments.gates, arguments.items, arguments.save)
+    if arguments.what == "speed":
+        from bench.selfcheck import gates as gate
+
+        return gate.measure_speed(arguments.weights, arguments.rounds, arguments.save)
+    if arguments.what == "units":
+        from bench.perf import units
+
+        return units.run(arguments.images, arguments.save)
+    if arguments.what == "statistics":
+        from bench.selfcheck import rates as statistics
+
+        sizes = (arguments.splits, arguments.items, arguments.replicates)
+        return statistics.run(*sizes, arguments.save)
+    quiet_libraries()
+    with bad_input():
+        return _decoding(arguments)
+
+
+def _decoding(arguments: argparse.Namespace) -> int:
+    if arguments.what == "decode":
+        from bench.perf import decode
+
+        plan = decode.Plan(
+            arguments.weights,
+            arguments.slots,
+            arguments.images,
+            arguments.seconds,
+            arguments.rounds,
+            codebooks=arguments.codebooks,
+        )
+        return decode.run(plan, arguments.save)
+    from bench.perf import invariance
+
+    return invariance.run(
+        invariance.Plan(
+            arguments.weights,
+            arguments.slots,
+            arguments.images,
+            arguments.seconds,
+            arguments.temperature,
+        ),
+        arguments.save,
+    )
