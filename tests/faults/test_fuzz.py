@@ -4,227 +4,32 @@
 """
 
 import contextlib
-import io
 import json
 import os
 import random
-import shutil
-import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-import soundfile
 import yaml
 from fuzzing import NASTY, snapshot, spoilt_bytes, spoilt_folder, spoilt_value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from world import FLICKR8K, JOB, SCENES, SHARES, SMALL, SYSTEMS, World, in_time
 
-from bench.cli import main
 from bench.common.audio import SpeechError
 from bench.common.errors import UserError
 from bench.common.machine import save
 from bench.datasets.base import Item
-from bench.datasets.scenes.load import shipped_folder
-from bench.execution.prepare import opened
-from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow, packed
+from bench.store.rows import ToTranscribe
 from bench.systems.base import Variant
 from bench.systems.units import UnitsGenerator, UnitsSystem
 from bench.systems.voice import Voice
 from pixvox.codec.encodec import UnitsError
-
-SHARES = {"jobs": 0.4, "datasets": 0.2, "runs": 0.15, "boards": 0.1, "units": 0.15}
-HANG_SECONDS = 10
-SYSTEMS: list[dict[str, Any]] = [
-    {"kind": "text"},
-    {"kind": "recorded", "caption": 1},
-    {"kind": "resynthesis", "codec": "zoo:encodec-tiny", "bandwidth": 1.6},
-    {"kind": "silence", "seconds": 1.5},
-    {"kind": "noise", "level": -20.0, "seed": 3},
-    {"kind": "shuffled"},
-    {"kind": "prompt", "codec": "zoo:encodec-tiny", "bandwidth": 1.6, "prompts": [0.25]},
-    {"kind": "wavs", "label": "wavs", "folder": "wavs", "file": "{stem}.wav"},
-    {"kind": "units", "label": "units", "file": "units.parquet", "codec": "zoo:encodec-tiny",
-     "bandwidth": 1.6},
-    {"kind": "python", "label": "mine", "entry": "json:JSONDecoder", "options": {"depth": 2}},
-    {
-        "kind": "pixvox",
-        "label": "delay",
-        "weights": "zoo:pixvox-tiny-delay",
-        "prompts": [0, 0.5],
-        "decoding": {"temperature": 0.5, "top_k": 10, "top_p": 0.9, "max_seconds": 3, "slots": 4},
-    },
-]  # fmt: skip
-SCENES = {"name": "scenes", "folder": "scenes"}
-FLICKR8K = {"name": "flickr8k", "root": "flickr8k", "audio": "flickr8k/audio"}
-JOB: dict[str, Any] = {
-    "name": "trial",
-    "dataset": SCENES,
-    "limit": 2,
-    "systems": SYSTEMS,
-    "grid": {"seed": [0, 1], "exclude": [{"system": "delay", "seed": 1, "prompt": 0.5}]},
-    "asr": [{"model": "tiny.en", "batch": 2}, {"backend": "openai-whisper", "beam_size": 2}],
-    "scoring": {"references": "others", "normaliser": ["none", "whisper"], "replicates": 100},
-    "cluster": {"transcribers": 1, "deadline_seconds": 60},
-    "tables": ["table1"],
-}
-_PLAIN = {"text", "recorded", "wavs", "units"}
-SMALL = {
-    **{key: JOB[key] for key in ("name", "dataset", "limit")},
-    "systems": [one for one in SYSTEMS if one["kind"] in _PLAIN],
-}
-
-
-def _scenes(folder: Path) -> None:
-    source = shipped_folder()
-    lines = (source / "manifest.jsonl").read_text().splitlines()[:3]
-    for row in map(json.loads, lines):
-        for name in (row["image"], *(c["speech"] for c in row["captions"])):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source / name, folder / name)
-    (folder / "manifest.jsonl").write_text("".join(line + "\n" for line in lines))
-
-
-def _flickr8k(folder: Path) -> None:
-    (folder / "Images").mkdir(parents=True)
-    (folder / "audio" / "wavs").mkdir(parents=True)
-    captions, wavs = ["image,caption"], []
-    for number in range(3):
-        shutil.copy(
-            shipped_folder() / f"images/test_0000{number}.png", folder / f"Images/{number}.jpg"
-        )
-        captions += [f'{number}.jpg,"A dog, number {k}, runs ."' for k in range(5)]
-        soundfile.write(folder / f"audio/wavs/{number}_0.wav", np.full(8000, 0.1), 16_000)
-        wavs.append(f"{number}_0.wav {number}.jpg #0")
-    (folder / "captions.txt").write_text("\n".join(captions) + "\n")
-    (folder / "audio" / "wav2capt.txt").write_text("\n".join(wavs) + "\n")
-    (folder / "Flickr_8k.testImages.txt").write_text("0.jpg\n1.jpg\n2.jpg\n")
-
-
-def _finished_run(job: Path) -> None:
-    """Rows for all that the job asks, without any model, scored once; and another run beside it."""
-    with opened(job, Path("runs"), None) as ready:
-        for cell in ready.cells:
-            made = {"units": {"units": packed(np.zeros((4, 9))), "codebooks": 4}}
-            made["wavs"] = {"file": "test_00000.wav"}
-            fields = made.get(cell.system.kind, {"caption": 0})
-            generated = [SpeechRow(item.id, "ok", **fields) for item in ready.evaluation.items]
-            rows = [
-                TranscriptRow(item.id, "ok", transcript="a dog runs", seconds=1.0, peak=0.5)
-                for item in ready.evaluation.items
-            ]
-            if cell.asr is not None:
-                ready.evaluation.commit_speech(cell.speech_key, generated)
-            ready.evaluation.commit_transcripts(cell, rows)
-    assert main(["rescore", str(job), "--runs", "runs"]) == 0
-    assert len(list(Path("runs/trial/speech").rglob("*.wav"))) == 6
-    # METEOR's table is large and the tables are many; no command here reads them.
-    for name in ("cache", "tables"):
-        shutil.rmtree(f"runs/trial/{name}")
-    shutil.copytree("runs/trial/ledger/transcribed", "runs/neighbour/ledger/transcribed")
-    shutil.copy("runs/trial/run.json", "runs/neighbour")
-
-
-class World:
-    """Folders to spoil copies of, what may not change, and what came of every case."""
-
-    def __init__(self, root: Path) -> None:
-        self.outside, self.template, self.case = (root / n for n in ("outside", "whole", "case"))
-        # What a run would call its own and delete, if it came there by a link.
-        part = f"part-{'0' * 32}"
-        for name in (
-            "kept.txt", "lock", f"deep/{part}.parquet", f"deep/{part}.damaged", "run.json",
-            f"transcribed/deep/{part}.parquet", ".0123456789abcdef.1.part", "old-0-99999999/1.wav",
-        ):  # fmt: skip
-            (self.outside / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.outside / name).write_text("somebody else's")
-        self.template.mkdir()
-        os.chdir(self.template)
-        _scenes(self.template / "scenes")
-        _flickr8k(self.template / "flickr8k")
-        (self.template / "wavs").mkdir()
-        for number in range(3):
-            soundfile.write(f"wavs/test_0000{number}.wav", np.full(4000, 0.1), 16_000)
-        names = [f"test_0000{number}" for number in range(3)]
-        units = [[[number] * 20] * 4 for number in range(3)]
-        pl.DataFrame({"item": names, "units": units}).write_parquet("units.parquet")
-        (self.template / "job.yaml").write_text(yaml.safe_dump(SMALL))
-        _finished_run(Path("job.yaml"))
-        assert (
-            main(["leaderboard", "add", "trial", "--runs", "runs", "--board", "board.jsonl"]) == 0
-        )
-        self.before = {folder: snapshot(folder) for folder in (self.outside, self.template)}
-        self.names = sorted(path.name for path in self.template.iterdir())
-        self.codes: dict[str, Counter[str]] = {}
-        self.slowest = dict.fromkeys(SHARES, 0.0)
-
-    def fresh(self, *names: str) -> None:
-        """A new case with copies of what it is about and links to the rest."""
-        os.chdir("/")
-        if self.case.exists():
-            shutil.rmtree(self.case)
-        self.case.mkdir()
-        os.chdir(self.case)
-        for path in self.template.iterdir():
-            if path.name not in names:
-                Path(path.name).symlink_to(path)
-            elif path.is_dir():
-                shutil.copytree(path, path.name)
-            else:
-                shutil.copy(path, path.name)
-
-    def run(self, what: str, *argv: str, codes: tuple[int, ...] = (0, 2)) -> int:
-        """One command in this process; its code, after all that must hold has been checked."""
-        errors = io.StringIO()
-        started = time.monotonic()
-        with (
-            contextlib.redirect_stdout(io.StringIO()) as said,
-            contextlib.redirect_stderr(errors),
-            _in_time(),
-        ):
-            code = main(argv)
-        self.slowest[what] = max(self.slowest[what], time.monotonic() - started)
-        self.codes.setdefault(what, Counter())[f"exit {code}"] += 1
-        text = errors.getvalue()
-        assert "Traceback" not in text, text
-        assert code in codes, (code, text)
-        assert code != 2 or (text.startswith("pixvox: ") and len(text) < 5000), text
-        for character in (*"\x00\x07\x1b\x9b\u202e\u2066",):
-            assert character not in text + said.getvalue(), (character, text)
-        return code
-
-    def check(self) -> None:
-        """Nothing outside of the case has changed, and nothing came up in it that no one named."""
-        assert snapshot(self.outside) == self.before[self.outside]
-        assert {path.name for path in self.case.iterdir()} <= {
-            *self.names,
-            "new.jsonl",
-            "fuzzed.parquet",
-        }
-
-    def close(self) -> None:
-        """What all cases had links to has not changed either."""
-        assert snapshot(self.template) == self.before[self.template]
-
-
-@contextlib.contextmanager
-def _in_time() -> Iterator[None]:
-    def late(number: int, frame: FrameType | None) -> None:
-        raise AssertionError(f"no answer within {HANG_SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(HANG_SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +202,7 @@ def test_units(world: World, request: pytest.FixtureRequest) -> None:
             rows = {"item": ["a", "b"], "units": [_nasty_units(rng), [[0]] * 4]}
             pl.DataFrame(rows, schema=schema).write_parquet(path)
         outcome = "an ok row"
-        with _in_time():
+        with in_time():
             try:
                 ((_, row),) = UnitsGenerator(spec).generate([(item, (variant,))])
             except UserError:
