@@ -110,109 +110,124 @@ class Plan:
     codebooks: int = 8
 
 
-def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Runs every way once a round, in turn, so that a slow moment meets all of them."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = _model(plan.weights, plan.pattern, plan.codebooks, plan.seconds).to(device)
-    trained = plan.weights not in ("base", "tiny")
-    states = _states(model, plan.images, trained).to(device)
-    count, frames = len(states), round(plan.seconds * model.config.frame_rate)
-    arithmetic = "bfloat16" if device.type == "cuda" else "float32"
-    text_model = model.to(torch.bfloat16) if device.type == "cuda" else model
-    text = as_blip_text(text_model)
-    states = states.to(text_model.dtype)
-    lengths: dict[str, int] = {}
-    if not trained:
-        low, high = (min(s, plan.seconds) * model.config.frame_rate for s in SECONDS)
-        drawn = torch.randint(int(low), int(high) + 1, (count,), generator=torch.manual_seed(1))
-        lengths = {str(index): int(length) for index, length in enumerate(drawn)}
+Way = Callable[[], tuple[list[Tensor], int]]
+"""Decodes all speeches once: their units `[K, T]` each, and how many steps that took."""
 
-    def engine(lanes: int) -> _FixedLengths:
+
+class _Course:
+    """A model, image states and what is asked of them, the same for every way of decoding."""
+
+    def __init__(self, plan: Plan, device: torch.device) -> None:
+        model = _model(plan.weights, plan.pattern, plan.codebooks, plan.seconds).to(device)
+        trained = plan.weights not in ("base", "tiny")
+        states = _states(model, plan.images, trained).to(device)
+        self.plan = plan
+        self.arithmetic = "bfloat16" if device.type == "cuda" else "float32"
+        self.model = model.to(torch.bfloat16) if device.type == "cuda" else model
+        self.text = as_blip_text(self.model)
+        self.states = states.to(self.model.dtype)
+        self.count = len(states)
+        rate = model.config.frame_rate
+        self.frames = round(plan.seconds * rate)
+        self.lengths: dict[str, int] = {}
+        if not trained:
+            low, high = (int(min(seconds, plan.seconds) * rate) for seconds in SECONDS)
+            drawn = torch.randint(low, high + 1, (self.count,), generator=torch.manual_seed(1))
+            self.lengths = {str(index): int(length) for index, length in enumerate(drawn)}
+
+    def ways(self) -> dict[str, Way]:
+        """Every way by its name; the first is what the others are compared with."""
+        slots, none = self.plan.slots, torch.zeros(self.model.config.num_codebooks, 0).long()
+        single, shared = self._engine(1), self._engine(4 if slots % 4 == 0 else 1)
+        requests = [Request(str(index), index, none) for index in range(self.count)]
+        variants = [Request(str(index), index // 4, none) for index in range(self.count)]
+        # What is compiled once is compiled before anything is timed.
+        self._ours(single, requests[:slots], slots)
+        return {
+            "eager": self._eagerly,
+            "engine": lambda: self._ours(single, requests, self.count),
+            "engine, no replacement": lambda: self._ours(single, requests, slots),
+            "engine, four share an image": lambda: self._ours(shared, variants, self.count),
+        }
+
+    def _engine(self, lanes: int) -> _FixedLengths:
+        seconds, slots = self.plan.seconds, self.plan.slots
         try:
             decoding = Decoding(
-                max_seconds=plan.seconds, slots=plan.slots, lanes=lanes, arithmetic=arithmetic
+                max_seconds=seconds, slots=slots, lanes=lanes, arithmetic=self.arithmetic
             )
-            made = _FixedLengths(text_model, decoding)
+            made = _FixedLengths(self.model, decoding)
         except ValueError as error:
             raise UserError(str(error)) from error
-        made.lengths = lengths
+        made.lengths = self.lengths
         return made
 
-    none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
-    single, shared = engine(1), engine(4 if plan.slots % 4 == 0 else 1)
-    requests = [Request(str(index), index, none) for index in range(count)]
-    variants = [Request(str(index), index // 4, none) for index in range(count)]
-
-    def eagerly() -> tuple[list[Tensor], int]:
+    def _eagerly(self) -> tuple[list[Tensor], int]:
         units: list[Tensor] = []
         steps = 0
-        for start in range(0, count, plan.slots):
-            wanted = (
-                [lengths[str(i)] for i in range(start, min(start + plan.slots, count))]
-                if lengths
-                else None
-            )
+        for start in range(0, self.count, self.plan.slots):
+            end = min(start + self.plan.slots, self.count)
+            wanted = [self.lengths[str(i)] for i in range(start, end)] if self.lengths else None
             made, ran = eager_greedy(
-                text_model,
-                text,
-                states[start : start + plan.slots],
-                frames,
+                self.model,
+                self.text,
+                self.states[start:end],
+                self.frames,
                 torch.tensor(wanted) if wanted else None,
             )
             units, steps = units + made, steps + ran
         return units, steps
 
-    def ours(which: _FixedLengths, asked: Sequence[Request], group: int) -> Any:
-        before = which.steps_run
+    def _ours(
+        self, engine: Engine, asked: Sequence[Request], group: int
+    ) -> tuple[list[Tensor], int]:
+        before = engine.steps_run
         made: list[Generation] = []
         for start in range(0, len(asked), group):
-            made += which.generate(states, asked[start : start + group])
-        return [one.units for one in made], which.steps_run - before
+            made += engine.generate(self.states, asked[start : start + group])
+        return [one.units for one in made], engine.steps_run - before
 
-    ways: dict[str, Callable[[], tuple[list[Tensor], int]]] = {
-        "eager": eagerly,
-        "engine": lambda: ours(single, requests, count),
-        "engine, no replacement": lambda: ours(single, requests, plan.slots),
-        "engine, four share an image": lambda: ours(shared, variants, count),
-    }
-    ours(single, requests[: plan.slots], plan.slots)
+
+def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """Runs every way once a round, in turn, so that a slow moment meets all of them."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    course = _Course(plan, device)
+    ways = course.ways()
     taken: dict[str, list[tuple[float, int]]] = {way: [] for way in ways}
     units: dict[str, list[Tensor]] = {}
     for round_ in range(plan.rounds):
-        for number, (way, run) in enumerate(ways.items()):
+        for number, (way, decode) in enumerate(ways.items()):
             report("decode", round_ * len(ways) + number, plan.rounds * len(ways))
             wait(device)
             start = time.perf_counter()
-            units[way], steps = run()
+            units[way], steps = decode()
             wait(device)
             taken[way].append((time.perf_counter() - start, steps))
     report("decode", plan.rounds * len(ways), plan.rounds * len(ways))
     rows = [
         Measured(
             way,
-            count / statistics.median(seconds for seconds, _ in runs),
+            course.count / statistics.median(seconds for seconds, _ in runs),
             1000 * statistics.median(seconds / steps for seconds, steps in runs),
             runs[0][1],
         )
         for way, runs in taken.items()
     ]
-    frames_of = [one.shape[1] for one in units["engine"]]
-    equal = sum(
-        torch.equal(a.cpu(), b.cpu()) for a, b in zip(units["eager"], units["engine"], strict=True)
-    )
+    frames = [one.shape[1] for one in units["engine"]]
+    pairs = zip(units["eager"], units["engine"], strict=True)
     # A row of n steps has n / 2 positions on average; long rows count more often.
-    average = sum(n * n for n in frames_of) / max(1, sum(frames_of)) / 2
+    average = sum(n * n for n in frames) / max(1, sum(frames)) / 2
     speed = bandwidth(device)
-    floor = floor_seconds(text_model, plan.slots, plan.slots, average, speed)
     return {
         "plan": asdict(plan),
         "machine": asdict(machine(device)),
         "rows": [asdict(row) for row in rows],
-        "speeches": count,
-        "mean_frames": sum(frames_of) / count,
-        "greedy_units_equal_to_eager": equal,
+        "speeches": course.count,
+        "mean_frames": sum(frames) / course.count,
+        "greedy_units_equal_to_eager": sum(torch.equal(a.cpu(), b.cpu()) for a, b in pairs),
         "bandwidth_gb_per_s": speed / 1e9,
-        "floor_ms_per_step": 1000 * floor,
+        "floor_ms_per_step": 1000
+        * floor_seconds(course.model, plan.slots, plan.slots, average, speed),
     }
 
 
