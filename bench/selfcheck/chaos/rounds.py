@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -210,6 +211,10 @@ def run(
     from bench.common.machine import save as save_figures
     from bench.common.progress import progress
 
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        # Under nohup every run would ignore a hang-up too. What is handled, and not ignored, is
+        # back to its default in a new process.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     started = time.monotonic()
     subject = real(job) if job is not None else stubs(items)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, progress() as report:
