@@ -68,8 +68,8 @@ def test_a_manifest_is_a_dataset_and_a_report_reads_its_run(
     table = (run / "tables" / "table1.md").read_text()
     assert "2 of 2 folder birds images \\(own data\\)" in table
     capsys.readouterr()
-    monkeypatch.setattr(sys, "argv", ["shortest.py", str(run)])
-    runpy.run_path(str(outside / "shortest.py"))
+    monkeypatch.setattr(sys, "argv", ["worst.py", str(run)])
+    runpy.run_path(str(outside / "worst.py"))
     assert re.match(r"caption 1: (robin|gull) \(\d+\.\d\): 'a", capsys.readouterr().out)
 
 
