@@ -19,7 +19,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _speak(arguments: argparse.Namespace) -> int:
-    from bench.commands.speak import Plan, speak
+    from bench.commands.speak import SpeakOptions, speak
     from bench.common.progress import quiet_libraries
 
     quiet_libraries()
@@ -30,24 +30,27 @@ def _speak(arguments: argparse.Namespace) -> int:
         "seed": arguments.seed,
         "max_seconds": arguments.max_seconds,
     }
-    return speak(Plan(arguments.images, arguments.out, arguments.weights, arguments.prompt, how))
+    return speak(
+        SpeakOptions(arguments.images, arguments.out, arguments.weights, arguments.prompt, how)
+    )
 
 
 def _train(arguments: argparse.Namespace) -> int:
     from bench.common.atomic import disk_errors
     from bench.common.errors import bad_input
+    from bench.common.interrupt import stoppable
     from bench.common.lock import locked
     from bench.common.progress import progress, quiet_libraries
     from bench.common.yamlfile import parse
     from bench.training.pixvox import state_folder
     from bench.training.run import RUNNERS
     from bench.training.spec import TrainingJob
-    from bench.training.stop import kept, stopping
+    from bench.training.stop import kept
 
     job = parse(arguments.job, TrainingJob)
     quiet_libraries()
     folder = state_folder(job)
-    with bad_input(), disk_errors(folder), locked(folder), stopping() as stop:
+    with bad_input(), disk_errors(folder), locked(folder), stoppable() as stop:
         try:
             with progress() as report:
                 RUNNERS[type(job)](job, report, stop)
@@ -87,7 +90,7 @@ def _chaos(arguments: argparse.Namespace) -> int:
 def _gate(arguments: argparse.Namespace) -> int:
     from bench.gate import looks as gate
 
-    plan = gate.Plan(
+    plan = gate.GateOptions(
         arguments.job,
         arguments.baseline,
         gate.seconds(arguments.budget),
@@ -101,7 +104,7 @@ def _gate(arguments: argparse.Namespace) -> int:
     )
     if arguments.accept:
         return gate.accept(arguments.job, arguments.baseline)
-    return gate.gate(plan)
+    return gate.judge_job(plan)
 
 
 def _trend(arguments: argparse.Namespace) -> int:
@@ -181,12 +184,17 @@ def entry(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if arguments.command in _LIGHT:
         return _work(arguments, _again(argv))
+    import signal
+
     from bench.common.supervisor import supervise
 
+    # A training that is stopped writes a checkpoint first; everything else commits as it goes.
+    training = arguments.command == "train"
     return supervise(
         lambda: _work(arguments, _again(argv)),
-        f"{_kept(arguments)}go on with: {_again(argv)}",
+        f"{_kept(arguments)}continue with: {_again(argv)}",
         lambda why: _gate_failed(arguments, why),
+        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if training else (signal.SIGINT,),
     )
 
 
@@ -225,7 +233,7 @@ def _work(arguments: argparse.Namespace, again: str) -> int:
         _gate_failed(arguments, why)
         return 2 if isinstance(error, UserError) else 3
     except KeyboardInterrupt:
-        print(f"\nstopped; {_kept(arguments)}go on with: {again}", file=sys.stderr)
+        print(f"\nstopped; {_kept(arguments)}continue with: {again}", file=sys.stderr)
         _gate_failed(arguments, "it was stopped by Ctrl-C")
         return 130
     except (Exception, SystemExit) as error:

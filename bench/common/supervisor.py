@@ -1,8 +1,9 @@
 """Does a command's work in a child process, so that no way of dying chooses the exit code.
 
 The child sends the code that it means over a pipe. Ray and C++ libraries end a process with codes
-of their own (1, 134), which are never sent and become 3. The parent passes on Ctrl-C, ends all
-that is below it when the child is gone, and removes the command's temporary folder.
+of their own (1, 134), which are never sent and become 3. The parent passes on what asks the
+command to stop, ends all that is below it when the child is gone, and removes the command's
+temporary folder.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
@@ -58,13 +59,17 @@ def _prctl(option: int, value: int) -> None:
 
 
 def supervise(
-    work: Callable[[], int], advice: str, failed: Callable[[str], None] = lambda why: None
+    work: Callable[[], int],
+    advice: str,
+    failed: Callable[[str], None] = lambda why: None,
+    asking: Collection[signal.Signals] = (signal.SIGINT,),
 ) -> int:
     """The exit code of `work`, done in a child.
 
     To be called before anything starts a thread: it forks, and waits for signals in one thread.
     `advice` follows the line about a death; `failed` is called with that line where the child
-    could not do it itself.
+    could not do it itself. The first signal of those in `asking` reaches the child as SIGINT, and
+    its end is waited for; a second, and any other, ends the child at once.
     """
     if sys.platform != "linux":
         return work()
@@ -101,7 +106,7 @@ def supervise(
     if os.fork() == 0:
         _guard(folder, *alive)
     try:
-        end = _watch(child, read, heeded, advice)
+        end = _watch(child, read, heeded, asking, advice)
     finally:
         _end_all()
         folder.remove()
@@ -160,7 +165,13 @@ def _sent(read: int, before: bytes) -> bytes:
         return before
 
 
-def _watch(child: int, read: int, heeded: set[signal.Signals], advice: str) -> End:
+def _watch(
+    child: int,
+    read: int,
+    heeded: set[signal.Signals],
+    asking: Collection[signal.Signals],
+    advice: str,
+) -> End:
     """Waits for the child's end, or for a signal that ends it."""
     sent, leaving = b"", 0.0
     status: int | None = None
@@ -172,13 +183,16 @@ def _watch(child: int, read: int, heeded: set[signal.Signals], advice: str) -> E
             leaving = leaving or time.monotonic() + _LEAVING_SECONDS
         elif found is not None and found.si_signo != signal.SIGCHLD:
             before, stop = stop, signal.Signals(found.si_signo)
-            if stop != signal.SIGINT or before is not None:
+            if stop not in asking or before is not None:
                 break
             if status is None:
                 os.kill(child, signal.SIGINT)
     sent = _sent(read, sent)
     if sent:
-        return End(*json.loads(sent.splitlines()[0]))
+        end = End(*json.loads(sent.splitlines()[0]))
+        # The child knows of SIGINT only, whatever it was asked by.
+        asked = stop is not None and end.code == 128 + signal.SIGINT
+        return End(128 + stop, end.why) if stop is not None and asked else end
     if stop is not None:
         return End(128 + stop, f"stopped by {stop.name}; {advice}")
     assert status is not None

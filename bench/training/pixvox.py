@@ -18,7 +18,7 @@ from bench.jobs.spec import ClusterSpec
 from bench.training.data import spoken_captions
 from bench.training.log import Log, draw, last_row
 from bench.training.spec import CodecJob, PixVoxJob, VisionJob
-from bench.training.stop import Stop, ending, sigterm_as_interrupt
+from bench.training.stop import Stop, ending
 from pixvox.blip import from_blip
 from pixvox.codec.encodec import Codec
 from pixvox.configuration import PixVoxConfig
@@ -145,7 +145,7 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
 
 
 def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
-    """Trains and exports a PixVoxLM; the same call goes on where a killed one stopped.
+    """Trains and exports a PixVoxLM; the same call resumes a killed one.
 
     Raises UserError for weights or data that cannot be used, RunFailed where training failed, and
     KeyboardInterrupt where it was stopped.
@@ -155,8 +155,7 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     # In the driver first, so that bad input is one line and caches are written once.
     prepare(job, ending(report, stop))
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
-    # Once more inside, for Ray has SIGTERM end its driver.
-    with ray_session(ClusterSpec(address=job.address)), sigterm_as_interrupt():
+    with ray_session(ClusterSpec(address=job.address)):
         import ray
 
         resources = ray.cluster_resources()
@@ -186,7 +185,7 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
         raise KeyboardInterrupt
     if failure:
         reason = " ".join(str(failure[0]).split())
-        raise RunFailed(f"training failed; go on with the same command: {reason}")
+        raise RunFailed(f"training failed; the same command resumes it: {reason}")
 
 
 def _fit(

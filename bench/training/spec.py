@@ -86,7 +86,7 @@ class PixVoxJob(Strict):
 
     It starts either from a BLIP captioning checkpoint (`blip`) or, at the zoo's size, from an
     image encoder alone (`vision`); `start_from` then names a PixVoxLM, trained over another image
-    encoder, whose decoder is gone on from. Speech that needs more steps than the model has
+    encoder, whose decoder is trained further. Speech that needs more steps than the model has
     positions is an error that names it, unless `too_long` says to leave it out. `codec_name` is
     what the saved model calls its codec, where that is not how the job finds it; `address` is that
     of a running Ray cluster.

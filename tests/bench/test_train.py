@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -106,19 +105,18 @@ VISION = {"kind": "vision", "images": 40, "plan": {"steps": 100_000, "batch": 2}
 LONG = {"workers": 1, "plan": PLAN | {"steps": 100_000, "checkpoint_every": 100_000}}
 
 
-def _stopped(path: Path, log: Path, number: signal.Signals, after: int) -> int:
-    """Runs a training here and sends a signal once it has logged some steps; its exit code."""
-
-    def send() -> None:
-        while not log.exists() or len(read_log(log)) < after:
-            time.sleep(0.02)
-        os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    code = main(["train", str(path)])
-    thread.join()
-    return code
+def _stopped(path: Path, log: Path, number: signal.Signals, after: int) -> tuple[int, str]:
+    """Starts a training and sends its parent a signal after some steps; exit code and stderr."""
+    command = [sys.executable, "-m", "bench.cli", "train", str(path)]
+    driver = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    while not log.exists() or len(read_log(log)) < after:
+        assert driver.poll() is None, "the training ended before it could be stopped"
+        time.sleep(0.02)
+    driver.send_signal(number)
+    _, errors = driver.communicate()
+    return driver.returncode, errors
 
 
 @pytest.mark.parametrize(
@@ -130,11 +128,7 @@ def _stopped(path: Path, log: Path, number: signal.Signals, after: int) -> int:
     ],
 )
 def test_a_training_that_is_stopped_keeps_its_last_step_and_says_so(
-    folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-    changes: dict[str, object],
-    number: signal.Signals,
+    folder: Path, name: str, changes: dict[str, object], number: signal.Signals
 ) -> None:
     path = _job(folder, f"stopped-{name}", **changes)
     if name != "pixvox":
@@ -142,16 +136,18 @@ def test_a_training_that_is_stopped_keeps_its_last_step_and_says_so(
         content = yaml.safe_load(path.read_text())
         path.write_text(yaml.safe_dump({k: v for k, v in content.items() if k in keys}))
     state = folder / f"stopped-{name}.training"
-    assert _stopped(path, state / "log.jsonl", number, 1) == 130
+    code, errors = _stopped(path, state / "log.jsonl", number, 1)
+    assert code == 128 + number, errors
     kept = torch.load(state / "state.pt", weights_only=True)["step"]
     steps = [row["step"] for row in read_log(state / "log.jsonl")]
     assert steps == list(range(1, kept + 1))
-    assert f"state.pt: the checkpoint of step {kept}, from which" in capsys.readouterr().err
+    assert f"state.pt: the checkpoint of step {kept}, from which" in errors
     assert not (folder / f"stopped-{name}").exists()
     if name == "pixvox":
-        # That it goes on from there is the other tests'; Ray takes long to start.
+        # That it resumes from there is the other tests'; Ray takes long to start.
         return
-    assert _stopped(path, state / "log.jsonl", number, kept + 1) == 130
+    code, errors = _stopped(path, state / "log.jsonl", number, kept + 1)
+    assert code == 128 + number, errors
     steps = [row["step"] for row in read_log(state / "log.jsonl")]
     assert steps == list(range(1, len(steps) + 1))
     assert len(steps) > kept
