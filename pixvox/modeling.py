@@ -89,14 +89,7 @@ class PixVoxLM(PixVoxNetwork):
             raise ValueError(f"items: {len(names)} names for {len(pixels)} images; give one each")
         prompts = prompts_of(prompt, len(pixels), config.num_codebooks, config.codebook_size)
         if max_new_tokens is not None:
-            frames = {p.shape[1] for p in prompts}
-            if max_seconds is not None or len(frames) > 1:
-                raise ValueError(
-                    "max_new_tokens goes with prompts of one length and without max_seconds; "
-                    "give max_seconds alone"
-                )
-            longest = max(frames) + whole("max_new_tokens", max_new_tokens, least=1)
-            max_seconds = longest / config.frame_rate
+            max_seconds = self._longest(max_new_tokens, max_seconds, prompts)
         how = decoding_of(do_sample, temperature, top_k, top_p, seed, generator, max_seconds, slots)
         # One at a time, so that a state does not depend on which images share the batch.
         states = torch.cat([self.encode_images(one[None]) for one in pixels])
@@ -111,6 +104,16 @@ class PixVoxLM(PixVoxNetwork):
             lengths=torch.tensor([len(row) for row in rows]),
             ended=torch.tensor([one.ended for one in made]),
         )
+
+    def _longest(self, new: int, max_seconds: float | None, prompts: Sequence[Tensor]) -> float:
+        """The seconds of prompt and `new` frames; ValueError where that is not one length."""
+        frames = {prompt.shape[1] for prompt in prompts}
+        if max_seconds is not None or len(frames) > 1:
+            raise ValueError(
+                "max_new_tokens goes with prompts of one length and without max_seconds; "
+                "give max_seconds alone"
+            )
+        return (max(frames) + whole("max_new_tokens", new, least=1)) / self.config.frame_rate
 
     def _pixels(self, pixel_values: Tensor | None) -> Tensor:
         """The images on this model's device and in its type; raises ValueError or TypeError."""

@@ -14,6 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import pixvox
+
 ENCODINGS = 4
 """One encoding of all pictures is too short to be timed."""
 
@@ -42,80 +46,83 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def replicate(weights: str, images: int, delay: float = 0.0) -> None:
-    """Encodes, decodes and commits the first shipped pictures, once for every line of its input."""
-    import torch
+class _Decoding:
+    """The first shipped pictures, ready to be encoded and decoded as often as is asked."""
 
-    import pixvox
+    def __init__(self, folder: Path, images: int, delay: float) -> None:
+        from bench.datasets.scenes.load import load_scenes
+        from pixvox.decoding.engine import Engine, Request
+        from pixvox.decoding.sampling import Decoding
+        from pixvox.modeling import PixVoxLM
 
-    # pixvox is the checkout's that is measured; what measures it is this file's own bench.
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-    from bench.datasets.scenes.load import load_scenes
-    from bench.store.ledger import Ledger
-    from bench.store.rows import GENERATED_SCHEMA, SpeechRow, frame, packed
-    from pixvox.decoding.engine import Engine, Request
-    from pixvox.decoding.sampling import Decoding
-    from pixvox.digests import digest
-    from pixvox.images import load_image
-    from pixvox.modeling import PixVoxLM
-    from pixvox.weights import resolve
+        self.model = PixVoxLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.calls = 0
+        self.model.vision.register_forward_hook(self._count)
+        self.items = load_scenes(None).items[:images]
+        self.engine = Engine(self.model, Decoding(temperature=0.5, max_seconds=4.0, slots=16))
+        if delay:
+            _delayed(self.engine, delay)
+        none = torch.zeros(self.model.config.num_codebooks, 0, dtype=torch.long)
+        self.asked = [Request(item.id, row, none) for row, item in enumerate(self.items)]
 
-    torch.set_num_threads(1)
-    folder = resolve(weights)
-    model = PixVoxLM.from_pretrained(folder, dtype=torch.float32).eval()
-    size = model.config.vision_config.image_size
-    calls = 0
+    def _count(self, *_: object) -> None:
+        self.calls += 1
 
-    def count(*_: object) -> None:
-        nonlocal calls
-        calls += 1
+    def once(self) -> tuple[dict[str, float], list[Any]]:
+        """The seconds of encoding and of decoding, and what was generated."""
+        from pixvox.images import load_image
 
-    model.vision.register_forward_hook(count)
-    items = load_scenes(None).items[:images]
-    engine = Engine(model, Decoding(temperature=0.5, max_seconds=4.0, slots=16))
-    if delay:
-        _delayed(engine, delay)
-    none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
-    asked = [Request(item.id, number, none) for number, item in enumerate(items)]
-
-    def once() -> tuple[dict[str, float], list[Any]]:
+        size = self.model.config.vision_config.image_size
         started = time.perf_counter()
         with torch.inference_mode():
             for _ in range(ENCODINGS):
                 states = torch.cat(
-                    [model.encode_images(load_image(item.image, size)[None]) for item in items]
+                    [self.model.encode_images(load_image(i.image, size)[None]) for i in self.items]
                 )
         encoded = time.perf_counter()
-        made = engine.generate(states, asked)
+        made = self.engine.generate(states, self.asked)
         return {"encoding": encoded - started, "decoding": time.perf_counter() - encoded}, made
 
-    def tell(facts: dict[str, Any]) -> None:
-        print(json.dumps(facts), flush=True)
+    def committed(self, made: list[Any]) -> int:
+        """How many bytes a ledger takes for what was generated."""
+        from bench.store.ledger import Ledger
+        from bench.store.rows import GENERATED_SCHEMA, SpeechRow, frame, packed
 
-    _, made = once()
-    steps, encoded = engine.steps_run, calls // ENCODINGS
-    tell({"code": str(Path(pixvox.__file__).resolve())})
+        rows = [
+            SpeechRow(item.id, "ok", units=packed(one.units.numpy()), codebooks=one.units.shape[0])
+            for item, one in zip(self.items, made, strict=True)
+        ]
+        with tempfile.TemporaryDirectory() as name:
+            Ledger(Path(name)).append("generated", "replicate", frame(rows, GENERATED_SCHEMA))
+            return sum(part.stat().st_size for part in Path(name).rglob("*.parquet"))
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+def replicate(weights: str, images: int, delay: float = 0.0) -> None:
+    """Encodes, decodes and commits the first shipped pictures, once for every line of its input."""
+    # pixvox is the checkout's that is measured; what measures it is this file's own bench.
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from pixvox.digests import digest
+    from pixvox.weights import resolve
+
+    torch.set_num_threads(1)
+    folder = resolve(weights)
+    decoding = _Decoding(folder, images, delay)
+    _, made = decoding.once()
+    counters = {
+        "decoder steps": decoding.engine.steps_run,
+        "encoder calls": decoding.calls // ENCODINGS,
+        "tokens": sum(one.units.numel() for one in made),
+    }
+    _tell({"code": str(Path(pixvox.__file__).resolve())})
     for _ in sys.stdin:
-        tell(once()[0])
-    rows = [
-        SpeechRow(item.id, "ok", units=packed(one.units.numpy()), codebooks=one.units.shape[0])
-        for item, one in zip(items, made, strict=True)
-    ]
-    with tempfile.TemporaryDirectory() as name:
-        Ledger(Path(name)).append("generated", "replicate", frame(rows, GENERATED_SCHEMA))
-        committed = sum(part.stat().st_size for part in Path(name).rglob("*.parquet"))
-    tell(
-        {
-            "weights": digest(folder),
-            "peak_mb": peak_mb(),
-            "counters": {
-                "decoder steps": steps,
-                "encoder calls": encoded,
-                "tokens": sum(one.units.numel() for one in made),
-                "bytes committed": committed,
-            },
-        }
-    )
+        _tell(decoding.once()[0])
+    # Last, for what it imports would be measured too.
+    counters["bytes committed"] = decoding.committed(made)
+    _tell({"weights": digest(folder), "peak_mb": peak_mb(), "counters": counters})
 
 
 if __name__ == "__main__":

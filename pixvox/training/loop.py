@@ -192,6 +192,87 @@ def _identity(model: PixVoxLM, data: SpokenCaptions, plan: Training) -> str:
     return state.hexdigest()[:16]
 
 
+class _Run:
+    """One worker's part of a training: the model and optimiser at some step of the plan."""
+
+    def __init__(self, model: PixVoxLM, data: SpokenCaptions, plan: Training, folder: Path) -> None:
+        self.model, self.data, self.plan, self.folder = model, data, plan, folder
+        self.rank, self.size = _world()
+        self.device = next(model.parameters()).device
+        self.parameters = trainable(model, plan.train_vision)
+        self.optimiser = torch.optim.AdamW(
+            self.parameters,
+            lr=plan.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=plan.weight_decay,
+        )
+        self.identity = _identity(model, data, plan)
+        self.step, self.best = 0, float("inf")
+        self._epoch, self._order = -1, list[list[int]]()
+
+    def resume(self) -> None:
+        """Takes the last checkpoint, if there is one; raises WeightsError if it is another's."""
+        path = self.folder / "state.pt"
+        saved = load_state(path)
+        if saved is None or not saved["step"]:
+            return
+        if saved.get("identity") != self.identity:
+            raise WeightsError(
+                f"{path}: the checkpoint of another model, recipe or data; remove {self.folder}, "
+                "or choose another output"
+            )
+        self.model.load_state_dict(saved["model"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.step, self.best = saved["step"], float(saved["best"])
+
+    def _batch(self) -> list[int]:
+        """The rows of the next step, of all workers."""
+        plan = self.plan
+        epoch, place = divmod(self.step, -(-len(self.data.units) // plan.batch))
+        if epoch != self._epoch:
+            lengths = [units.shape[-1] for units in self.data.units]
+            self._epoch, self._order = epoch, batches(lengths, plan.batch, epoch, plan.seed)
+        return self._order[place]
+
+    def advance(self) -> Tensor:
+        """One optimiser step; this worker's share of the codebooks' losses, `[K]`."""
+        plan, device, whole = self.plan, self.device, self._batch()
+        mine, total = whole[self.rank :: self.size], self.data.targets(whole)
+        self.optimiser.zero_grad(set_to_none=True)
+        seen = torch.zeros(self.model.config.num_codebooks, device=device)
+        # Dropout is drawn from the step, so that a resumed run continues the same curve.
+        torch.manual_seed((plan.seed * 1_000_003 + self.step) * 4096 + self.rank)
+        micro = plan.micro_batch or len(whole)
+        for start in range(0, len(mine), micro):
+            rows = mine[start : start + micro]
+            with _attention(device), _precision(plan, device):
+                losses = _losses(self.model, self.data, rows) * (self.data.targets(rows) / total)
+            losses.mean().backward()
+            seen += losses.detach()
+        _share_gradients(self.parameters)
+        torch.nn.utils.clip_grad_norm_(self.parameters, plan.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = cosine(self.step, plan.steps, plan.learning_rate, plan.warmup)
+        self.optimiser.step()
+        self.step += 1
+        return seen
+
+    def validate(self, held: SpokenCaptions) -> tuple[float, ...]:
+        """The validation losses `[K]`; the first worker keeps the weights that are the best yet."""
+        found = validate(self.model, held, self.plan.micro_batch or self.plan.batch)
+        if sum(found) < self.best:
+            self.best = sum(found)
+            if self.rank == 0:
+                save_state(self.folder / "best.pt", {"model": self.model.state_dict()})
+        return found
+
+    def checkpoint(self) -> None:
+        """Writes what `resume` takes."""
+        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        facts = {"step": self.step, "best": self.best, "identity": self.identity}
+        save_state(self.folder / "state.pt", state | facts)
+
+
 def train(
     model: PixVoxLM,
     data: SpokenCaptions,
@@ -202,75 +283,29 @@ def train(
 ) -> Iterator[Step]:
     """Trains in place, yielding after every step; ends with the best weights in the model.
 
-    `folder/state.pt` is the last checkpoint: the same call goes on from it with the same batches
+    `folder/state.pt` is the last checkpoint: the same call resumes from it with the same batches
     and dropout as an unbroken run. `folder/best.pt` holds the weights of the lowest validation
     loss so far. Every worker calls this with the same arguments; the first writes. Where any
     worker's `stop` says so, all end after the same step, with a checkpoint of it and the weights
     of that step in the model. Raises WeightsError where the checkpoint is another training's.
     """
-    rank, size = _world()
-    device = next(model.parameters()).device
-    parameters = trainable(model, plan.train_vision)
-    optimiser = torch.optim.AdamW(
-        parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay
-    )
-    saved = load_state(folder / "state.pt") or {"step": 0, "best": float("inf")}
-    identity = _identity(model, data, plan)
-    if saved["step"]:
-        if saved.get("identity") != identity:
-            raise WeightsError(
-                f"{folder / 'state.pt'}: the checkpoint of another model, recipe or data; remove "
-                f"{folder}, or choose another output"
-            )
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-    best = float(saved["best"])
-    lengths = [units.shape[-1] for units in data.units]
-    per_epoch = -(-len(lengths) // plan.batch)
-    epoch, order = -1, []
+    run = _Run(model, data, plan, folder)
+    run.resume()
     model.train()
-    for step in range(saved["step"], plan.steps):
-        if step // per_epoch != epoch:
-            epoch = step // per_epoch
-            order = batches(lengths, plan.batch, epoch, plan.seed)
-        whole = order[step % per_epoch]
-        mine, total = whole[rank::size], data.targets(whole)
-        optimiser.zero_grad(set_to_none=True)
-        seen = torch.zeros(model.config.num_codebooks, device=device)
-        # Dropout is drawn from the step, so that a resumed run continues the same curve.
-        torch.manual_seed((plan.seed * 1_000_003 + step) * 4096 + rank)
-        micro = plan.micro_batch or len(whole)
-        for start in range(0, len(mine), micro):
-            rows = mine[start : start + micro]
-            with _attention(device), _precision(plan, device):
-                losses = _losses(model, data, rows) * (data.targets(rows) / total)
-            losses.mean().backward()
-            seen += losses.detach()
-        _share_gradients(parameters)
-        torch.nn.utils.clip_grad_norm_(parameters, plan.clip)
-        for group in optimiser.param_groups:
-            group["lr"] = cosine(step, plan.steps, plan.learning_rate, plan.warmup)
-        optimiser.step()
-        last = step + 1 == plan.steps
-        checked = None
-        if (step + 1) % plan.validate_every == 0 or last:
-            checked = validate(model, validation, plan.micro_batch or plan.batch)
-            if sum(checked) < best:
-                best = sum(checked)
-                if rank == 0:
-                    save_state(folder / "best.pt", {"model": model.state_dict()})
+    while run.step < plan.steps:
+        seen = run.advance()
+        last = run.step == plan.steps
+        due = last or run.step % plan.validate_every == 0
+        checked = run.validate(validation) if due else None
         # One message for both, so that all workers stop after the same step.
         *each, asked = _summed(torch.cat([seen, seen.new_tensor([float(stop())])])).tolist()
-        losses_seen = tuple(each)
-        yield Step(step + 1, sum(losses_seen) / len(losses_seen), losses_seen, checked)
+        losses = tuple(each)
+        yield Step(run.step, sum(losses) / len(losses), losses, checked)
         # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
-        if rank == 0 and ((step + 1) % plan.checkpoint_every == 0 or last or asked):
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-            save_state(
-                folder / "state.pt", state | {"step": step + 1, "best": best, "identity": identity}
-            )
+        if run.rank == 0 and (run.step % plan.checkpoint_every == 0 or last or asked):
+            run.checkpoint()
         if asked and not last:
             return
-    if rank == 0 and (chosen := load_state(folder / "best.pt")) is not None:
+    if run.rank == 0 and (chosen := load_state(folder / "best.pt")) is not None:
         model.load_state_dict(chosen["model"])
     model.eval()
