@@ -8,7 +8,7 @@ from bench.metrics.base import ALWAYS, SHORT
 from bench.metrics.counted import leading
 from bench.report.fit import Column, first_fit, numbers, texts
 from bench.report.terminal import draw, make_console, say
-from bench.tables.leaderboard import PROTOCOL, SHOWN, Entry, read_board
+from bench.tables.leaderboard import SHOWN, SIGNED, Entry, read_board
 
 _ORDER = (
     ("±",),
@@ -71,5 +71,5 @@ def show(board: Path) -> int:
     if left_out:
         shown = f"Left out to fit {console.width} characters: {', '.join(left_out)}"
         say(console, f"{shown}; all of it is in {board}.", "dim")
-    say(console, "|".join(f"{name}:{entries[0].signature[name]}" for name in PROTOCOL), "dim")
+    say(console, "|".join(f"{name}:{entries[0].signature[name]}" for name in SIGNED), "dim")
     return 0

@@ -13,14 +13,14 @@ def measure(arguments: argparse.Namespace) -> int:
 
         return scheduler.run(arguments.items, arguments.save)
     if arguments.what == "gate":
-        from bench.selfcheck import gates as gate
+        from bench.selfcheck import gates
 
         stored = (arguments.golden, arguments.speed)
-        return gate.run(*stored, arguments.gates, arguments.items, arguments.save)
+        return gates.run(*stored, arguments.gates, arguments.items, arguments.save)
     if arguments.what == "speed":
-        from bench.selfcheck import gates as gate
+        from bench.selfcheck import gates
 
-        return gate.measure_speed(arguments.weights, arguments.rounds, arguments.save)
+        return gates.measure_speed(arguments.weights, arguments.rounds, arguments.save)
     if arguments.what == "units":
         from bench.perf import units
 
@@ -39,7 +39,7 @@ def _decoding(arguments: argparse.Namespace) -> int:
     if arguments.what == "decode":
         from bench.perf import decode
 
-        plan = decode.Plan(
+        plan = decode.DecodeOptions(
             arguments.weights,
             arguments.slots,
             arguments.images,
@@ -51,7 +51,7 @@ def _decoding(arguments: argparse.Namespace) -> int:
     from bench.perf import invariance
 
     return invariance.run(
-        invariance.Plan(
+        invariance.InvarianceOptions(
             arguments.weights,
             arguments.slots,
             arguments.images,

@@ -18,7 +18,7 @@ _AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Plan:
+class SpeakOptions:
     """What to generate; `how` is as in ImageToSpeech.speak."""
 
     images: Sequence[Path]
@@ -28,15 +28,15 @@ class Plan:
     how: Mapping[str, Any]
 
 
-def _check(plan: Plan) -> None:
+def _check(options: SpeakOptions) -> None:
     """Raises UserError for a picture that cannot be used, before any speech is generated."""
-    twice = [name for name, times in Counter(map(name_of, plan.images)).items() if times > 1]
+    twice = [name for name, times in Counter(map(name_of, options.images)).items() if times > 1]
     if twice:
-        same = " and ".join(str(image) for image in plan.images if name_of(image) == twice[0])
+        same = " and ".join(str(image) for image in options.images if name_of(image) == twice[0])
         raise UserError(f"{same} would both be {twice[0]}.wav; rename one of them")
     with bad_input():
-        config: Any = pixvox_config(resolve(plan.weights))
-    for image in plan.images:
+        config: Any = pixvox_config(resolve(options.weights))
+    for image in options.images:
         try:
             load_pixels(image, config.vision_config.image_size)
         except ImageError as error:
@@ -44,37 +44,37 @@ def _check(plan: Plan) -> None:
             raise UserError(f"{where}; fix it or leave it out, nothing was generated") from error
 
 
-def _prompt(plan: Plan, model: ImageToSpeech) -> Any:
-    if plan.prompt is None:
+def _prompt(options: SpeakOptions, model: ImageToSpeech) -> Any:
+    if options.prompt is None:
         return None
     try:
-        return read_speech(plan.prompt, model.processor.sample_rate)
+        return read_speech(options.prompt, model.processor.sample_rate)
     except SpeechError as error:
-        raise UserError(f"{plan.prompt.parent / str(error)}; give another prompt") from error
+        raise UserError(f"{options.prompt.parent / str(error)}; give another prompt") from error
 
 
-def speak(plan: Plan) -> int:
+def speak(options: SpeakOptions) -> int:
     """Writes `out/NAME.wav` for each picture, each as soon as its batch is generated.
 
     Raises UserError for input that cannot be used, and RunFailed at the end where the model
     generated nothing for a picture.
     """
-    _check(plan)
+    _check(options)
     with bad_input():
-        model = load(plan.weights)
-    prompt = _prompt(plan, model)
+        model = load(options.weights)
+    prompt = _prompt(options, model)
     empty: list[Path] = []
-    for start in range(0, len(plan.images), _AT_ONCE):
-        images = plan.images[start : start + _AT_ONCE]
+    for start in range(0, len(options.images), _AT_ONCE):
+        images = options.images[start : start + _AT_ONCE]
         try:
-            speeches = model.speak_all(images, prompt, **plan.how)
+            speeches = model.speak_all(images, prompt, **options.how)
         except ValueError as error:
             raise UserError(" ".join(str(error).split())) from error
         for image, speech in zip(images, speeches, strict=True):
             if not speech.wave.size:
                 empty.append(image)
                 continue
-            path = plan.out / f"{name_of(image)}.wav"
+            path = options.out / f"{name_of(image)}.wav"
             with disk_errors(path):
                 write_wav(path, speech.wave, speech.rate)
             cut = "" if speech.ended else ", cut off at --max-seconds"

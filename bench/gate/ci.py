@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+from bench.common.atomic import write_text
 from bench.common.errors import UserError
 from bench.common.text import clean
 from bench.gate.quality import Finding, Verdict, overall
@@ -154,7 +155,7 @@ def publish_failure(why: str, folder: Path | None) -> None:
 
 def _write(folder: Path, *texts: str) -> None:
     for name, text in zip(_FILES, texts, strict=True):
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
 
 
 def _tell_github(lines: Sequence[str], text: str) -> None:

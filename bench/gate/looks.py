@@ -35,7 +35,7 @@ _CODES = {Verdict.PASS: PASS, Verdict.REGRESSED: REGRESSED, Verdict.INCONCLUSIVE
 
 
 @dataclass(frozen=True)
-class Plan:
+class GateOptions:
     """What to gate: a job against a golden, within a budget of seconds.
 
     `margin` is the share of a score that may be lost, None the usual one. `base` is a git revision
@@ -143,26 +143,26 @@ def accept(job: Path, folder: Path) -> int:
     return PASS
 
 
-def _golden(plan: Plan, name: str) -> Golden | None:
-    """The golden that the plan names, or the only one of the job in a folder."""
-    found = [plan.baseline] if plan.baseline.is_file() else []
-    if plan.baseline.is_dir():
+def _golden(options: GateOptions, name: str) -> Golden | None:
+    """The golden that the options name, or the only one of the job in a folder."""
+    found = [options.baseline] if options.baseline.is_file() else []
+    if options.baseline.is_dir():
         ours = re.compile(re.escape(name) + r"-[0-9a-f]{12}\.parquet")
-        found = sorted(path for path in plan.baseline.iterdir() if ours.fullmatch(path.name))
+        found = sorted(path for path in options.baseline.iterdir() if ours.fullmatch(path.name))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise UserError(f"{plan.baseline}: several goldens of {name} ({names}); name one")
+        raise UserError(f"{options.baseline}: several goldens of {name} ({names}); name one")
     return read_golden(found[0]) if found else None
 
 
-def _unfit(plan: Plan, job: Job, golden: Golden | None) -> str:
+def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
     """Why nothing can be judged, known before anything is run; "" where it can."""
     if golden is None:
-        return f"{plan.baseline}: no golden of {job.name} to judge by"
+        return f"{options.baseline}: no golden of {job.name} to judge by"
     if golden.job != job.name:
-        return f"{plan.baseline}: a golden of {golden.job}, not of {job.name}"
+        return f"{options.baseline}: a golden of {golden.job}, not of {job.name}"
     here = fingerprint()
-    if golden.machine != here and (plan.exact or not plan.any_machine):
+    if golden.machine != here and (options.exact or not options.any_machine):
         return f"made on {golden.machine}, this is {here}"
     return ""
 
@@ -175,7 +175,7 @@ def look_sizes(most: int) -> list[int]:
     return [*found[:-1], most]
 
 
-def gate(plan: Plan) -> int:
+def judge_job(options: GateOptions) -> int:
     """Judges quality, and speed where a base is named; an exit code (see the constants).
 
     Looks at more items while quality has not regressed and there is budget; every look shares the
@@ -183,68 +183,68 @@ def gate(plan: Plan) -> int:
     or this checkout's speed fails.
     """
     started = time.monotonic()
-    job: Job = parse(plan.job, Job)
-    if plan.out is not None:
-        prepare(plan.out)
-    golden = _golden(plan, job.name)
-    reason = _unfit(plan, job, golden)
+    job: Job = parse(options.job, Job)
+    if options.out is not None:
+        prepare(options.out)
+    golden = _golden(options, job.name)
+    reason = _unfit(options, job, golden)
     # First, so that the looks have what it leaves of the budget.
-    speed = [] if reason else _speed(plan, job)
+    speed = [] if reason else _speed(options, job)
     findings, counted, shown = list(speed), "not compared", Shown()
     if golden is not None and not reason:
         with _fresh() as runs:
-            look, quality, reason = _looks(plan, job, golden, runs, started)
+            look, quality, reason = _looks(options, job, golden, runs, started)
             findings = [*quality, *speed]
             if not reason:
                 counted = f"{overall(quality).name} ({len(look.items)} items a cell)"
                 worst = worst_items(golden, look.found, look.metrics)
                 files = [("", "")] * len(worst)
-                if plan.out is not None:
-                    files = save_speech(worst, golden, look.cells, look.folder, plan.out)
-                shown = Shown(worst, files, plan.links)
+                if options.out is not None:
+                    files = save_speech(worst, golden, look.cells, look.folder, options.out)
+                shown = Shown(worst, files, options.links)
     if reason:
         findings.append(Finding("gate", "golden", Verdict.INCONCLUSIVE, reason))
-    spent = f"{time.monotonic() - started:.0f} s of {plan.budget:.0f}"
+    spent = f"{time.monotonic() - started:.0f} s of {options.budget:.0f}"
     compared = overall(speed).name if speed else "not compared"
     note = f"quality {counted}, speed {compared}; {spent}"
-    publish(findings, shown, note, plan.out)
+    publish(findings, shown, note, options.out)
     verdict = overall(findings)
     print(f"pixvox gate: {verdict.name}: {note}")
-    if verdict == Verdict.INCONCLUSIVE and plan.allow_inconclusive and not reason:
+    if verdict == Verdict.INCONCLUSIVE and options.allow_inconclusive and not reason:
         return PASS
     return _CODES[verdict]
 
 
 def _looks(
-    plan: Plan, job: Job, golden: Golden, runs: Path, started: float
+    options: GateOptions, job: Job, golden: Golden, runs: Path, started: float
 ) -> tuple[Look, list[Finding], str]:
     """The last look, what was found in it, and why nothing could be ("" where it could)."""
     sizes = look_sizes(golden.rows["item"].n_unique())
-    if plan.exact:
+    if options.exact:
         sizes = sizes[-1:]
     gated = [s for s in scores_of(metrics_of(job.scoring.metrics)) if s.kept >= SHORT]
-    rule = Rule(plan.margin, len(sizes), len(golden.signatures), len(gated))
+    rule = Rule(options.margin, len(sizes), len(golden.signatures), len(gated))
     for size in sizes:
         before = time.monotonic()
-        look = _look(plan.job, runs, size)
+        look = _look(options.job, runs, size)
         reason = incomparable(golden, look.found)
         if reason:
             return look, [], reason
-        if plan.exact:
+        if options.exact:
             return look, exact(golden, look.found, look.items), ""
         findings = judge(golden, look.found, look.items, rule, look.metrics)
         # The next look doubles the items, so it takes about as long again as all so far.
         last, spent = time.monotonic() - before, time.monotonic() - started
         # A pass takes all that can be looked at: what is rare is not among the first few.
-        if overall(findings) == Verdict.REGRESSED or spent + 2 * last > plan.budget:
+        if overall(findings) == Verdict.REGRESSED or spent + 2 * last > options.budget:
             break
     return look, findings, ""
 
 
-def _speed(plan: Plan, job: Job) -> Sequence[Finding]:
-    if plan.base is None:
+def _speed(options: GateOptions, job: Job) -> Sequence[Finding]:
+    if options.base is None:
         return []
     weights = [name for s in job.systems if (name := s.weights_for_speed())]
     if not weights:
         raise UserError("--base: the job has no PixVoxLM whose speed could be measured")
-    return against(plan.base, weights[0])
+    return against(options.base, weights[0])

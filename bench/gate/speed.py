@@ -90,14 +90,18 @@ def _git(*arguments: str) -> str:
 
 @contextmanager
 def checkout(revision: str) -> Iterator[Path]:
-    """A git revision of this repository in a folder of its own; raises UserError if unknown."""
+    """A git revision of this repository in a folder of its own; raises UserError if unknown.
+
+    A clone that borrows the repository's objects, not a worktree: that would be entered in the
+    repository, and stay there when the gate is killed.
+    """
+    commit = _git("rev-list", "--max-count=1", "--end-of-options", revision, "--")
+    repository = _git("rev-parse", "--path-format=absolute", "--git-common-dir")
     with tempfile.TemporaryDirectory(prefix="pixvox-base-") as name:
-        folder = Path(name) / "base"
-        _git("worktree", "add", "--detach", "--quiet", str(folder), revision)
-        try:
-            yield folder
-        finally:
-            _git("worktree", "remove", "--force", str(folder))
+        folder = str(Path(name) / "base")
+        _git("clone", "--quiet", "--shared", "--no-checkout", repository, folder)
+        _git("-C", folder, "checkout", "--quiet", "--detach", commit)
+        yield Path(folder)
 
 
 def against(revision: str, weights: str) -> list[Finding]:

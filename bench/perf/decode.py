@@ -98,7 +98,7 @@ def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, spe
 
 
 @dataclass(frozen=True)
-class Plan:
+class DecodeOptions:
     """What to measure."""
 
     weights: str
@@ -117,27 +117,29 @@ Way = Callable[[], tuple[list[Tensor], int]]
 class _Course:
     """A model, image states and what is asked of them, the same for every way of decoding."""
 
-    def __init__(self, plan: Plan, device: torch.device) -> None:
-        model = _model(plan.weights, plan.pattern, plan.codebooks, plan.seconds).to(device)
-        trained = plan.weights not in ("base", "tiny")
-        states = _states(model, plan.images, trained).to(device)
-        self.plan = plan
+    def __init__(self, options: DecodeOptions, device: torch.device) -> None:
+        model = _model(options.weights, options.pattern, options.codebooks, options.seconds).to(
+            device
+        )
+        trained = options.weights not in ("base", "tiny")
+        states = _states(model, options.images, trained).to(device)
+        self.options = options
         self.arithmetic = "bfloat16" if device.type == "cuda" else "float32"
         self.model = model.to(torch.bfloat16) if device.type == "cuda" else model
         self.text = as_blip_text(self.model)
         self.states = states.to(self.model.dtype)
         self.count = len(states)
         rate = model.config.frame_rate
-        self.frames = round(plan.seconds * rate)
+        self.frames = round(options.seconds * rate)
         self.lengths: dict[str, int] = {}
         if not trained:
-            low, high = (int(min(seconds, plan.seconds) * rate) for seconds in SECONDS)
+            low, high = (int(min(seconds, options.seconds) * rate) for seconds in SECONDS)
             drawn = torch.randint(low, high + 1, (self.count,), generator=torch.manual_seed(1))
             self.lengths = {str(index): int(length) for index, length in enumerate(drawn)}
 
     def ways(self) -> dict[str, Way]:
         """Every way by its name; the first is what the others are compared with."""
-        slots, none = self.plan.slots, torch.zeros(self.model.config.num_codebooks, 0).long()
+        slots, none = self.options.slots, torch.zeros(self.model.config.num_codebooks, 0).long()
         single, shared = self._engine(1), self._engine(4 if slots % 4 == 0 else 1)
         requests = [Request(str(index), index, none) for index in range(self.count)]
         variants = [Request(str(index), index // 4, none) for index in range(self.count)]
@@ -151,7 +153,7 @@ class _Course:
         }
 
     def _engine(self, lanes: int) -> _FixedLengths:
-        seconds, slots = self.plan.seconds, self.plan.slots
+        seconds, slots = self.options.seconds, self.options.slots
         try:
             decoding = Decoding(
                 max_seconds=seconds, slots=slots, lanes=lanes, arithmetic=self.arithmetic
@@ -165,8 +167,8 @@ class _Course:
     def _eagerly(self) -> tuple[list[Tensor], int]:
         units: list[Tensor] = []
         steps = 0
-        for start in range(0, self.count, self.plan.slots):
-            end = min(start + self.plan.slots, self.count)
+        for start in range(0, self.count, self.options.slots):
+            end = min(start + self.options.slots, self.count)
             wanted = [self.lengths[str(i)] for i in range(start, end)] if self.lengths else None
             made, ran = eager_greedy(
                 self.model,
@@ -188,22 +190,22 @@ class _Course:
         return [one.units for one in made], engine.steps_run - before
 
 
-def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, Any]:
+def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> dict[str, Any]:
     """Runs every way once a round, in turn, so that a slow moment meets all of them."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    course = _Course(plan, device)
+    course = _Course(options, device)
     ways = course.ways()
     taken: dict[str, list[tuple[float, int]]] = {way: [] for way in ways}
     units: dict[str, list[Tensor]] = {}
-    for round_ in range(plan.rounds):
+    for round_ in range(options.rounds):
         for number, (way, decode) in enumerate(ways.items()):
-            report("decode", round_ * len(ways) + number, plan.rounds * len(ways))
+            report("decode", round_ * len(ways) + number, options.rounds * len(ways))
             wait(device)
             start = time.perf_counter()
             units[way], steps = decode()
             wait(device)
             taken[way].append((time.perf_counter() - start, steps))
-    report("decode", plan.rounds * len(ways), plan.rounds * len(ways))
+    report("decode", options.rounds * len(ways), options.rounds * len(ways))
     rows = [
         Measured(
             way,
@@ -219,7 +221,7 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
     average = sum(n * n for n in frames) / max(1, sum(frames)) / 2
     speed = bandwidth(device)
     return {
-        "plan": asdict(plan),
+        "plan": asdict(options),
         "machine": asdict(machine(device)),
         "rows": [asdict(row) for row in rows],
         "speeches": course.count,
@@ -227,7 +229,7 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
         "greedy_units_equal_to_eager": sum(torch.equal(a.cpu(), b.cpu()) for a, b in pairs),
         "bandwidth_gb_per_s": speed / 1e9,
         "floor_ms_per_step": 1000
-        * floor_seconds(course.model, plan.slots, plan.slots, average, speed),
+        * floor_seconds(course.model, options.slots, options.slots, average, speed),
     }
 
 
@@ -263,12 +265,12 @@ def show(result: dict[str, Any]) -> None:
     )
 
 
-def run(plan: Plan, save: Path | None) -> int:
+def run(options: DecodeOptions, save: Path | None) -> int:
     """Measures, prints, and keeps the figures as JSON where asked to."""
     from bench.common.progress import progress
 
     with progress() as report:
-        result = measure(plan, report)
+        result = measure(options, report)
     show(result)
     save_figures(result, save)
     return 0

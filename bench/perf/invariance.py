@@ -28,7 +28,7 @@ _METRICS = tuple(m for m in METRICS if any(score.kept == ALWAYS for score in m.s
 
 
 @dataclass(frozen=True)
-class Plan:
+class InvarianceOptions:
     """What to measure, on the shipped test pictures."""
 
     weights: str
@@ -42,15 +42,17 @@ def _changed(before: dict[str, Generation], after: dict[str, Generation]) -> int
     return sum(not torch.equal(before[item].units, after[item].units) for item in before)
 
 
-def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, Any]:
+def measure(options: InvarianceOptions, report: Callable[[str, int, int], None]) -> dict[str, Any]:
     """Decodes the same items in several companies and slot counts, and compares."""
     from bench.datasets.scenes.load import load_scenes
     from pixvox.images import load_image
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = PixVoxLM.from_pretrained(resolve(plan.weights), dtype=torch.float32).eval().to(device)
+    model = (
+        PixVoxLM.from_pretrained(resolve(options.weights), dtype=torch.float32).eval().to(device)
+    )
     data = load_scenes()
-    items = data.items[: plan.images]
+    items = data.items[: options.images]
     size = model.config.vision_config.image_size
     with torch.inference_mode():
         states = torch.cat(
@@ -61,26 +63,28 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
 
     def generate(slots: int, groups: list[list[Request]]) -> dict[str, Generation]:
         try:
-            decoding = Decoding(temperature=plan.temperature, max_seconds=plan.seconds, slots=slots)
+            decoding = Decoding(
+                temperature=options.temperature, max_seconds=options.seconds, slots=slots
+            )
             engine = Engine(model, decoding)
         except ValueError as error:
             raise UserError(str(error)) from error
         return {made.item: made for group in groups for made in engine.generate(states, group)}
 
-    whole = generate(plan.slots, [requests])
+    whole = generate(options.slots, [requests])
     companies = {
         "backwards": [requests[::-1]],
         "in groups of 7": [requests[i : i + 7] for i in range(0, len(requests), 7)],
         "by two replicas": [requests[::2], requests[1::2]],
     }
-    counts = (1, max(1, plan.slots // 4), plan.slots * 2)
+    counts = (1, max(1, options.slots // 4), options.slots * 2)
     total = len(companies) + len(counts)
     company: dict[str, int] = {}
     for name, groups in companies.items():
         report("invariance", len(company), total)
-        company[name] = _changed(whole, generate(plan.slots, groups))
+        company[name] = _changed(whole, generate(options.slots, groups))
     slots: dict[str, dict[str, Any]] = {}
-    speeches = {str(plan.slots): whole}
+    speeches = {str(options.slots): whole}
     for number in counts:
         report("invariance", len(company) + len(slots), total)
         other = generate(number, [requests])
@@ -91,11 +95,11 @@ def measure(plan: Plan, report: Callable[[str, int, int], None]) -> dict[str, An
     for name in slots:
         slots[name]["scores"] = scores[name]
     return {
-        "plan": asdict(plan),
+        "plan": asdict(options),
         "machine": asdict(machine(device)),
         "items": len(items),
         "company": company,
-        "scores": scores[str(plan.slots)],
+        "scores": scores[str(options.slots)],
         "slots": slots,
     }
 
@@ -135,10 +139,10 @@ def show(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    plan, items = result["plan"], result["items"]
+    options, items = result["plan"], result["items"]
     table = Table(
-        title=f"{plan['weights']} at temperature {plan['temperature']:g}, "
-        f"against all {items} items in {plan['slots']} slots"
+        title=f"{options['weights']} at temperature {options['temperature']:g}, "
+        f"against all {items} items in {options['slots']} slots"
     )
     shown = [s.name for s in scores_of(_METRICS) if s.kept == ALWAYS]
     for column in ("change", "items changed", *shown):
@@ -156,12 +160,12 @@ def show(result: dict[str, Any]) -> None:
     console.print(f"{made['processor']}, {made['threads']} threads, torch {made['torch']}")
 
 
-def run(plan: Plan, save: Path | None) -> int:
+def run(options: InvarianceOptions, save: Path | None) -> int:
     """Measures and prints; 3 where company changed any unit, which it must never do."""
     from bench.common.progress import progress
 
     with progress() as report:
-        result = measure(plan, report)
+        result = measure(options, report)
     show(result)
     save_figures(result, save)
     return 3 if any(result["company"].values()) else 0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from bench.common.atomic import write_text
 from bench.common.errors import UserError
 from bench.common.progress import progress
 from bench.gate.golden import Golden, read_golden
@@ -121,7 +122,7 @@ def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: P
     show_frame(table, title, make_console())
     save_figures({"gates": runs, "golden": golden.name, "verdicts": rows}, save)
     if save is not None:
-        save.with_suffix(".md").write_text(plain_markdown(table, title), encoding="utf-8")
+        write_text(save.with_suffix(".md"), plain_markdown(table, title))
     return 0
 
 

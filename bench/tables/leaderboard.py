@@ -27,7 +27,7 @@ _MOST_BYTES = 256 * 1024 * 1024
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _PATIENCE_SECONDS = 5.0
 
-PROTOCOL = tuple(name for name, policy in POLICIES.items() if policy.board)
+SIGNED = tuple(name for name, policy in POLICIES.items() if policy.board)
 """The fields of a signature in which all entries of a board agree."""
 SHOWN = tuple(
     score for m in METRICS if m.against == "references" for score in m.scores if score.kept
@@ -66,7 +66,7 @@ class Entry(Strict):
     prompt: _Finite
     scores: Annotated[dict[str, Score], AfterValidator(_all_of(s.name for s in SHOWN))]
     failed: int
-    signature: Annotated[dict[str, str | int], AfterValidator(_all_of((*PROTOCOL, "seeds")))]
+    signature: Annotated[dict[str, str | int], AfterValidator(_all_of((*SIGNED, "seeds")))]
     previous: str = ""
     hash: str = ""
 
@@ -175,7 +175,7 @@ def _entries(run: Path) -> list[Entry]:
 
 
 def _refuse(entry: Entry, board: Path, first: Entry) -> None:
-    for field in PROTOCOL:
+    for field in SIGNED:
         if entry.signature[field] != first.signature[field]:
             raise UserError(
                 f"{board}: {entry.system}: {field} {entry.signature[field]}, the board's is "

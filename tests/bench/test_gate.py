@@ -1,6 +1,7 @@
 """The gate's verdicts on runs whose truth is known, and what it says where it cannot judge."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from bench.gate.ci import Shown, annotations, comment, junit
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.looks import seconds
 from bench.gate.quality import Rule, Verdict, incomparable, judge, overall
-from bench.gate.speed import judge_speed
+from bench.gate.speed import checkout, judge_speed
 from bench.gate.turns import Replicate, order
 from bench.gate.worst import Worst, worst_items
 from bench.metrics.shipped import METRICS
@@ -244,6 +245,30 @@ def test_counters_are_gated_exactly() -> None:
     other = [replace(one, weights="v") for one in after]
     found = {f.what: f.verdict for f in judge_speed(before, other, [1.0, 1.0])}
     assert found["decoder steps"] == Verdict.PASS
+
+
+def test_a_base_is_checked_out_without_an_entry_in_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=A", "-c", "user.email=a@b")
+        return subprocess.run(
+            ["git", *who, *arguments], check=True, capture_output=True, text=True
+        ).stdout
+
+    monkeypatch.chdir(tmp_path)
+    git("init", "--quiet")
+    for text in ("old", "new"):
+        Path("file").write_text(text)
+        git("add", "file")
+        git("commit", "--quiet", "-m", text)
+    with checkout("HEAD~1") as folder:
+        assert (folder / "file").read_text() == "old"
+        assert len(git("worktree", "list").splitlines()) == 1
+    for wrong in ("nowhere", "--all"):
+        with pytest.raises(UserError, match=f"--base.*{wrong}"), checkout(wrong):
+            pass
+    assert Path("file").read_text() == "new"
 
 
 def test_a_drift_meets_all_alike() -> None:

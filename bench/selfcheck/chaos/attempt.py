@@ -90,7 +90,7 @@ def _fill_disk(ledger: Ledger, after: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs, or goes on with, the stub run of a folder; 130 where it was interrupted."""
+    """Runs, or resumes, the stub run of a folder; 130 where it was interrupted."""
     from bench.common.interrupt import stoppable
 
     parser = argparse.ArgumentParser()

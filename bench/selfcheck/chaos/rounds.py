@@ -29,7 +29,7 @@ _ORPHANS_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Counts:
     """What the rounds came to.
 
     `kills` counts only blows that met their victim, `codes` how often a run ended with which code
@@ -50,10 +50,10 @@ class Verdict:
     def good(self) -> bool:
         return not (self.lost or self.doubled or self.different or self.wrong or self.left)
 
-    def __add__(self, other: "Verdict") -> "Verdict":
+    def __add__(self, other: "Counts") -> "Counts":
         names = sorted({*self.codes, *other.codes})
         codes = {n: Counter(self.codes.get(n)) + Counter(other.codes.get(n)) for n in names}
-        return Verdict(
+        return Counts(
             self.rounds + other.rounds,
             dict(sorted((Counter(self.kills) + Counter(other.kills)).items())),
             {name: dict(sorted(found.items())) for name, found in codes.items()},
@@ -90,10 +90,10 @@ def _left(mark: str, seconds: float) -> int:
 
 def _attempt(
     subject: Subject, folder: Path, temporary: Path, kind: str, rng: random.Random
-) -> Verdict:
+) -> Counts:
     """One attempt to which a kind is done."""
     if kind == FLIP:
-        return Verdict(0, {kind: int(_flip(folder, rng))})
+        return Counts(0, {kind: int(_flip(folder, rng))})
     die = kind if kind in OWN_DEATHS else _NOTHING
     mark = f"{folder.name}-{rng.getrandbits(64):x}"
     environment = os.environ | {PAUSE: "0.15", "TMPDIR": str(temporary), _MARK: mark}
@@ -115,10 +115,10 @@ def _attempt(
     left = _left(mark, _ORPHANS_SECONDS if code < 0 else 0.0)
     met = (met or die != _NOTHING) and (code != 0 or kind not in OWN_DEATHS)
     wrong = code not in allowed(kind)
-    return Verdict(0, {kind: int(met)}, {kind: {code: 1}}, wrong=int(wrong), left=left)
+    return Counts(0, {kind: int(met)}, {kind: {code: 1}}, wrong=int(wrong), left=left)
 
 
-def _compare(subject: Subject, folder: Path, whole: Path) -> Verdict:
+def _compare(subject: Subject, folder: Path, whole: Path) -> Counts:
     """Lost and doubled rows against the unbroken run's, and whether any derived byte differs."""
     rows, wanted = subject.rows(folder), subject.rows(whole)
     keys = list(subject.keys)
@@ -128,7 +128,7 @@ def _compare(subject: Subject, folder: Path, whole: Path) -> Verdict:
     same = ours.keys() == theirs.keys() and all(
         ours[name].read_bytes() == theirs[name].read_bytes() for name in ours
     )
-    return Verdict(1, lost=lost, doubled=doubled, different=int(not same))
+    return Counts(1, lost=lost, doubled=doubled, different=int(not same))
 
 
 def unbroken(subject: Subject, folder: Path) -> Path:
@@ -142,7 +142,7 @@ def unbroken(subject: Subject, folder: Path) -> Path:
 
 def one_round(
     subject: Subject, folder: Path, whole: Path | None, blows: Sequence[str], rng: random.Random
-) -> Verdict:
+) -> Counts:
     """A run hit once in each of the ways and resumed, against the unbroken one's bytes.
 
     Raises RunFailed where a run hangs or cannot be finished.
@@ -150,18 +150,18 @@ def one_round(
     # A run's own temporary folder lies in this one, and its path must not get long.
     temporary = scratch.make(levels=2)
     try:
-        verdict = Verdict(0)
+        counts = Counts(0)
         for kind in blows:
-            verdict += _attempt(subject, folder, temporary.path, kind, rng)
+            counts += _attempt(subject, folder, temporary.path, kind, rng)
         for path in subject.derived(folder).values():
             path.unlink()
-        verdict += _attempt(subject, folder, temporary.path, _NOTHING, rng)
+        counts += _attempt(subject, folder, temporary.path, _NOTHING, rng)
         # What a killed supervisor left is to be gone after the run that followed.
         folders = [path for path in temporary.path.iterdir() if path.is_dir()]
-        verdict += Verdict(0, left=len(folders))
+        counts += Counts(0, left=len(folders))
     finally:
         temporary.remove()
-    return verdict + _compare(subject, folder, whole or folder)
+    return counts + _compare(subject, folder, whole or folder)
 
 
 def rounds(
@@ -171,7 +171,7 @@ def rounds(
     seed: int,
     at_once: int,
     report: Callable[[str, int, int], None],
-) -> Verdict:
+) -> Counts:
     """`count` rounds of one or two blows each, their kinds drawn from the seed."""
     whole = unbroken(subject, folder / "unbroken")
     # Every kind comes before any comes again.
@@ -180,7 +180,7 @@ def rounds(
     while len(drawn) < 2 * count:
         drawn += deck.sample(kinds(subject), len(kinds(subject)))
 
-    def one(number: int) -> Verdict:
+    def one(number: int) -> Counts:
         rng = random.Random(f"{seed}/{number}")
         blows = drawn[2 * number : 2 * number + rng.randint(1, 2)]
         if FLIP in blows:
@@ -194,10 +194,10 @@ def rounds(
             print(f"round {number}: {', '.join(blows)}: {found}", flush=True)
         return found
 
-    total = Verdict(0)
+    total = Counts(0)
     with ThreadPoolExecutor(at_once) as pool:
-        for verdict in pool.map(one, range(count)):
-            total += verdict
+        for counts in pool.map(one, range(count)):
+            total += counts
             report("chaos", total.rounds, count)
     return total
 
@@ -205,7 +205,7 @@ def rounds(
 def run(
     count: int, items: int, seed: int, at_once: int, save: Path | None, job: Path | None = None
 ) -> int:
-    """Runs the rounds in a folder of their own and prints the verdict; 3 unless it is good."""
+    """Runs the rounds in a folder of their own and prints the counts; 3 unless it is good."""
     import tempfile
 
     from bench.common.machine import save as save_figures
@@ -218,15 +218,15 @@ def run(
     started = time.monotonic()
     subject = real(job) if job is not None else stubs(items)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, progress() as report:
-        verdict = rounds(subject, Path(name), count, seed, at_once, report)
-    print(f"{verdict.rounds} rounds, blows that met: {verdict.kills}")
-    print(f"exit codes by blow: {verdict.codes}")
+        counts = rounds(subject, Path(name), count, seed, at_once, report)
+    print(f"{counts.rounds} rounds, blows that met: {counts.kills}")
+    print(f"exit codes by blow: {counts.codes}")
     print(
-        f"rows lost {verdict.lost}, doubled {verdict.doubled}; runs that differ in any "
-        f"byte: {verdict.different}; wrong exit codes: {verdict.wrong}; processes and folders "
-        f"left: {verdict.left}: {'good' if verdict.good else 'BAD'}"
+        f"rows lost {counts.lost}, doubled {counts.doubled}; runs that differ in any "
+        f"byte: {counts.different}; wrong exit codes: {counts.wrong}; processes and folders "
+        f"left: {counts.left}: {'good' if counts.good else 'BAD'}"
     )
     facts = {"job": job.name} if job is not None else {"items": items}
     seconds = round(time.monotonic() - started)
-    save_figures(asdict(verdict) | facts | {"seed": seed, "seconds": seconds}, save)
-    return 0 if verdict.good else FAILED
+    save_figures(asdict(counts) | facts | {"seed": seed, "seconds": seconds}, save)
+    return 0 if counts.good else FAILED

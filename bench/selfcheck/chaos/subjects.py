@@ -30,7 +30,7 @@ class Subject:
     patience: float
 
     def command(self, folder: Path, die: str, after: int) -> list[str]:
-        """Runs, or goes on with, what is in `folder`."""
+        """Runs, or resumes, what is in `folder`."""
         python = [sys.executable, "-m"]
         if self.job is not None:
             return [*python, "bench.cli", "run", str(self.job.absolute()), "--runs", str(folder)]
