@@ -4,7 +4,7 @@ Two batches are in flight on each actor, so none waits for the driver. A batch w
 tried again on a new one, alone: of two in flight, the one that was done may not have been
 transcribed of yet. A batch that killed two, or raised, is halved until the one bad item is found,
 which is given back as failed. A batch past its deadline has its actor replaced. While an actor is
-being replaced the others go on.
+being replaced the others continue.
 """
 
 import time

@@ -102,7 +102,7 @@ class System(Strict, ABC):
     `role` is what it is in a table. `has_speech` is False for a text, which no ASR
     transcribes.
     `says_caption` marks speech whose words are a caption's, so that word errors can be counted;
-    `continues` speech that goes on where a prompt ends. `needs_images` marks what looks at
+    `continues` speech from where a prompt ends. `needs_images` marks what looks at
     pictures. `loss` is set for a ceiling: what is lost up to it, and not yet in the one before.
     """
 

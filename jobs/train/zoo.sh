@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes everything that ships: the test split, the codec, the image encoder, both PixVoxLMs.
-# Every step goes on where it stopped. Run from the repository's root, or by `make zoo`.
+# Every step resumes where it stopped. Run from the repository's root, or by `make zoo`.
 set -eu
 PATH="$PWD/.venv/bin:$PATH"
 

@@ -105,7 +105,7 @@ class Codec:
     def load(cls, name: str, bandwidth: float) -> "Codec":
         """Loads `zoo:NAME`, a folder, a hub id or an official `.th` file.
 
-        Raises WeightsError naming the mend, also for a bandwidth that the codec does not have.
+        Raises WeightsError that says what to do, also for a bandwidth that the codec does not have.
         """
         fingerprint = codec_facts(name, bandwidth).digest
         if name.endswith(".th"):

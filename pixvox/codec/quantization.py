@@ -1,7 +1,7 @@
 """Residual vector quantisation that can be trained.
 
 transformers' EncodecModel only ever applies its codebooks. This adds what learning them takes
-(EMA codebooks of van den Oord et al. 2017, appendix A.1, with dead codes drawn anew from the
+(EMA codebooks of van den Oord et al. 2017, appendix A.1, with dead codes drawn again from the
 batch as in Dhariwal et al. 2020), working on that model's own buffers, so that nothing has to be
 converted afterwards.
 """

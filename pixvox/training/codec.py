@@ -154,9 +154,9 @@ def train_codec(
 ) -> Iterator[CodecStep]:
     """Trains `codec` on mono waveforms at its own rate, yielding after every step.
 
-    A `fresh` codec has its weights initialised first; another goes on from those that it has.
-    The state is written to `folder/state.pt`; the same call goes on from it. Where `stop` says so
-    after a step, it is written and the training ends there.
+    A `fresh` codec has its weights initialised first; another is trained further from those that
+    it has. The state is written to `folder/state.pt`; the same call resumes from it. Where `stop`
+    says so after a step, it is written and the training ends there.
     """
     state = folder / "state.pt"
     optimiser = torch.optim.AdamW(codec.parameters(), lr=plan.learning_rate, betas=(0.8, 0.99))

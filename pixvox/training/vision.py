@@ -59,7 +59,7 @@ def pretrain(
     """Trains `vision` on images `[I, 3, H, W]` (uint8) and word shares `[I, W]`, in place.
 
     Yields every step's number and loss: binary cross entropy, in nats a picture. The state is
-    written to `folder/state.pt`; the same call goes on from it. Where `stop` says so after a step,
+    written to `folder/state.pt`; the same call resumes from it. Where `stop` says so after a step,
     it is written and the training ends there.
     """
     torch.manual_seed(plan.seed)

@@ -55,7 +55,7 @@ def test_a_resumed_run_continues_the_same_curve(small_model: Make, tmp_path: Pat
 
     unbroken = _losses(model(), PLAN, tmp_path / "a")
     broken = _losses(model(), PLAN, tmp_path / "b", stop=5)
-    # Killed after step 5, it goes on from the checkpoint of step 4.
+    # Killed after step 5, it resumes from the checkpoint of step 4.
     resumed = _losses(model(), PLAN, tmp_path / "b")
     assert broken == unbroken[:5]
     assert resumed == unbroken[4:]

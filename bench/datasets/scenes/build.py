@@ -2,7 +2,7 @@
 
 The folder is `images/ID.png`, `speech/ID_K.(wav|ogg)` and `manifest.jsonl`, one line an image:
 `{"id", "image", "captions": [{"text", "speech"}]}`. What is already there is not made again, so
-an interrupted build goes on where it stopped.
+an interrupted build resumes where it stopped.
 """
 
 import io
