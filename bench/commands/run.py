@@ -1,8 +1,10 @@
 """`pixvox run`: a job file in, tables, rows and speech out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from bench.commands.dry_run import show_plan
 from bench.common.atomic import disk_errors
@@ -14,10 +16,15 @@ from bench.execution.prepare import Planned, Prepared, complete, opened, planned
 from bench.execution.rates import read_rates
 from bench.execution.speech import restore
 from bench.jobs.preflight import missing_files
-from bench.report.results import write_report, write_rows
+from bench.jobs.spec import ScoringSpec
+from bench.report.results import Reading, write_report, write_rows
 from bench.scoring.scorer import CellScores, Scorer
 from bench.store.ledger import Ledger
 from bench.tables.comparison import Protocol
+from bench.tables.pooling import pooled
+from bench.tables.waterfall import waterfalls
+
+T = TypeVar("T")
 
 
 def run_job(
@@ -82,20 +89,6 @@ def _say_missing(ready: Prepared) -> None:
 def _report(ready: Prepared) -> int:
     """Scores and writes everything; gives how many rows failed."""
     job, dataset = ready.job, ready.dataset
-    protocol = Protocol(
-        dataset.name,
-        dataset.split,
-        dataset.digest,
-        dataset.speech_kind,
-        len(ready.evaluation.items),
-        dataset.of,
-        job.asrs[0].in_words(ready.facts[job.asrs[0]]),
-        job.scoring.references,
-        job.scoring.normalisers[0],
-        job.scoring.confidence,
-        len(dataset.unusable),
-        dataset.standing,
-    )
     tables = [(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
     with progress() as report:
         made = restore(ready.evaluation, {cell.name: t for cell, t in tables}, report)
@@ -104,12 +97,45 @@ def _report(ready: Prepared) -> int:
     for part, fault in ready.evaluation.ledger.damaged.items():
         raise RunFailed(f"{part}: damaged while the run was on ({fault}); run the job again")
     cache = ready.folder / "cache"
-    others: list[CellScores] = []
-    for name in job.scoring.normalisers[1:]:
-        with Scorer(dataset, job.scoring.with_normaliser(name), ready.facts, cache) as scorer:
-            others += [scorer.score(cell, table) for cell, table in tables]
-    with Scorer(dataset, job.scoring, ready.facts, cache) as scorer:
-        scores = [scorer.score(cell, table) for cell, table in tables]
-        write_rows(ready.folder, scores, dataset)
-        write_report(job, ready.folder, scores, others, protocol, scorer)
-    return sum(s.failed for s in scores)
+
+    def scored(spec: ScoringSpec, use: Callable[[Scorer, list[CellScores]], T]) -> T:
+        with Scorer(dataset, spec, ready.facts, cache, job.caption) as scorer:
+            return use(scorer, [scorer.score(cell, table) for cell, table in tables])
+
+    readings = [
+        scored(job.scoring.with_reading(name), partial(_reading, ready))
+        for name in job.scoring.readings
+    ]
+    others = [
+        found
+        for name in job.scoring.normalisers[1:]
+        for found in scored(job.scoring.with_normaliser(name), lambda _, found: found)
+    ]
+    write_rows(ready.folder, readings[0].scores, dataset)
+    write_report(job, ready.folder, readings, others)
+    return sum(s.failed for s in readings[0].scores)
+
+
+def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> Reading:
+    """What the tables of one reading of the references are made of."""
+    job, dataset = ready.job, ready.dataset
+    protocol = Protocol(
+        dataset.name,
+        dataset.split,
+        dataset.digest,
+        dataset.speech_kind,
+        len(ready.evaluation.items),
+        dataset.of,
+        job.asrs[0].in_words(ready.facts[job.asrs[0]]),
+        scorer.spec.readings[0],
+        scorer.left_out,
+        job.scoring.normalisers[0],
+        job.scoring.confidence,
+        len(dataset.unusable),
+        dataset.standing,
+    )
+    own = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
+    spec = job.scoring
+    rows = pooled(own, spec.replicates, spec.confidence, spec.seed)
+    falls = waterfalls(rows, scorer) if scorer.spec.readings[0] == "others" else []
+    return Reading(protocol, scores, rows, falls)

@@ -11,7 +11,7 @@ MAX_SPEECH_SECONDS = 30.0
 _WINDOW = "the ASR takes 30 s of speech at once"
 
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="seeds are 32-bit numbers")]
-Caption = Annotated[int, Field(ge=0, le=999, description="captions are numbered from 0")]
+CaptionNumber = Annotated[int, Field(ge=0, le=999, description="captions are numbered from 0")]
 Number = Annotated[int, Field(ge=0, le=32_767, description="units are 16-bit numbers")]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Share = Annotated[float, Field(ge=0, lt=1, description="a share of the speech, as in 0.25")]

@@ -31,6 +31,10 @@ class Caption:
     speaker: str = ""
 
 
+Choice = int | Literal["rotating"]
+"""Which of an image's captions is said: its number, or `rotating` (see Item.chosen)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One image of a split with all its captions."""
@@ -38,6 +42,21 @@ class Item:
     id: str
     image: Path
     captions: tuple[Caption, ...]
+
+    def chosen(self, choice: Choice) -> int:
+        """The number of the caption that a choice made for all images means for this one.
+
+        `rotating` takes, by a hash of the item's id, one of those that have recorded speech, or of
+        all where none has. An image keeps its caption whatever else is evaluated, and in a split
+        each number is taken about as often.
+        """
+        if choice != "rotating":
+            return choice
+        numbers = range(len(self.captions))
+        spoken = [number for number in numbers if self.captions[number].speech is not None]
+        among = spoken or list(numbers)
+        drawn = int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8])
+        return among[drawn % len(among)] if among else 0
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Evaluation:
         """A text needs no actor: its transcript is the caption."""
         todo = [item for item in self.items if item.id not in self.transcribed[cell.transcript_key]]
         for start in range(0, len(todo), _TEXTS):
-            rows = [_text_row(cell.system, item) for item in todo[start : start + _TEXTS]]
+            rows = [_text_row(cell, item) for item in todo[start : start + _TEXTS]]
             self.commit_transcripts(cell, rows)
 
     def transcripts(self, cell: Cell) -> pl.DataFrame:
@@ -116,10 +116,10 @@ class Evaluation:
             return self._of_others(cell, cell.source)
         transcribed = self.ledger.rows("transcribed", cell.transcript_key, TRANSCRIBED_SCHEMA)
         asked = pl.DataFrame({"item": list(self.index)}, schema={"item": pl.String})
-        joined = asked.join(transcribed, on="item", how="left")
+        joined = asked.join(transcribed, on="item", how="left", maintain_order="left")
         if not cell.system.has_speech:
             return joined.with_columns(
-                caption=pl.lit(getattr(cell.system, "caption", -1), pl.Int32),
+                caption=pl.Series([i.chosen(cell.caption) for i in self.items], dtype=pl.Int32),
                 prompt_frames=pl.lit(0, pl.Int32),
                 ended=pl.lit(True),
                 generated_on=pl.lit(""),
@@ -157,8 +157,9 @@ class Evaluation:
         )
 
 
-def _text_row(system: System, item: Item) -> TranscriptRow:
+def _text_row(cell: Cell, item: Item) -> TranscriptRow:
     try:
-        return TranscriptRow(item.id, "ok", transcript=system.transcript(item))
+        text = cell.system.transcript(item, item.chosen(cell.caption))
+        return TranscriptRow(item.id, "ok", transcript=text)
     except SpeechError as error:
         return TranscriptRow(item.id, "failed", str(error))

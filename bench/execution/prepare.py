@@ -23,7 +23,7 @@ from bench.execution.evaluation import Evaluation
 from bench.execution.rates import keep_rate
 from bench.jobs.cells import Cell
 from bench.jobs.expansion import expand
-from bench.jobs.preflight import check_classes
+from bench.jobs.preflight import check_classes, check_references
 from bench.jobs.spec import Job
 from bench.store.ledger import Ledger
 from bench.store.manifest import ManifestCell, read_manifest, write_manifest
@@ -86,6 +86,7 @@ def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
     dataset = load_dataset(job.dataset)
     if not dataset.items:
         raise UserError(f"{path}: dataset: the split has no items")
+    check_references(dataset.items[:limit], job.caption, job.scoring.readings)
     facts = {asr: asr.facts() for asr in job.asrs}
     cells = expand(job, dataset, list(facts.items()))
     return Planned(job, path, runs / job.name, limit, dataset, cells, facts)

@@ -107,7 +107,8 @@ def _fresh() -> Iterator[Path]:
 
 def _scored(ready: Prepared) -> list[CellScores]:
     """The scores of all cells, and nothing written."""
-    with Scorer(ready.dataset, ready.job.scoring, ready.facts, ready.folder / "cache") as scorer:
+    job, cache = ready.job, ready.folder / "cache"
+    with Scorer(ready.dataset, job.scoring, ready.facts, cache, job.caption) as scorer:
         return [scorer.score(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
 
 

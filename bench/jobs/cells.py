@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.asr.base import Asr
+from bench.datasets.base import Choice
 from bench.systems.base import System, Variant
 
 
@@ -17,6 +18,7 @@ from bench.systems.base import System, Variant
 class Cell:
     """One system at one point of the grid, transcribed by one ASR (None: it is a text).
 
+    `caption` is the job's choice of the caption that ceilings say and prompts are cut from.
     `part` is `continuation` where only what follows the prompt is transcribed. `weights` and
     `codec` are digests, empty where there are none. With a `source`, the cell's transcripts are
     that cell's of other images, and nothing of its own is generated or kept.
@@ -30,6 +32,7 @@ class Cell:
     part: str
     speech_key: str
     transcript_key: str
+    caption: Choice = "rotating"
     weights: str = ""
     codec: str = ""
     source: "Cell | None" = None
@@ -56,7 +59,7 @@ class Cell:
     @property
     def variant(self) -> Variant:
         """How the system is to generate for this cell."""
-        return Variant(self.speech_key, self.prompt, self.system)
+        return Variant(self.speech_key, self.prompt, self.system, self.caption)
 
     @property
     def generator(self) -> System:

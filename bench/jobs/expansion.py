@@ -52,10 +52,12 @@ def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
         for system in variants(base, job.grid):
             content = content_of(system, lookup)
             prompt = system.point().get("prompt", 0.0)
+            caption = {"caption": job.caption} if system.uses_caption() else {}
             key = key_of(
                 dict(content.depends)
                 | {"prompt": prompt, "dataset": dataset.digest}
                 | {"protocol": SPEECH_PROTOCOL, "decoding_protocol": PROTOCOL}
+                | caption
             )
             found.append(_Speech(system, prompt, key, content))
     times = Counter(one.key for one in found)
@@ -77,8 +79,8 @@ def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, An
     for one in _speeches(job, dataset):
         system, prompt, speech_key, content = one.system, one.prompt, one.key, one.content
         if not system.has_speech:
-            key = key_of({"text": speech_key})
-            cells.append(Cell(system.label, system, "", 0.0, None, "whole", speech_key, key))
+            text = (None, "whole", speech_key, key_of({"text": speech_key}), job.caption)
+            cells.append(Cell(system.label, system, "", 0.0, *text))
             continue
         completes = prompt > 0 and system.continues
         for asr, facts in asrs:
@@ -89,7 +91,8 @@ def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, An
                 if part != "whole":
                     stands_on["part"] = part
                 keys = (speech_key, key_of(stands_on))
-                made = (system.label, system, content.pattern, prompt, asr, part, *keys)
+                at = (prompt, asr, part, *keys, job.caption)
+                made = (system.label, system, content.pattern, *at)
                 cells.append(Cell(*made, content.weights, content.codec))
     if not cells:
         raise UserError(f"{job.name}: the grid leaves no cell; exclude less")

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.common.errors import UserError
 from bench.common.text import clean
-from bench.datasets.base import Item
+from bench.datasets.base import Choice, Item
 from bench.jobs.cells import Cell
 
 
@@ -14,14 +15,27 @@ def _line(what: str, missing: Sequence[Path], of: int) -> str:
     return f"{len(missing)} of {of} {what} {verb} missing: no such file; first: {first}"
 
 
-def _recordings(number: int, items: Sequence[Item]) -> list[Path]:
-    """The files of one caption's recordings, of those items that have any."""
-    captions = [item.captions[number] for item in items if number < len(item.captions)]
-    return [caption.speech for caption in captions if caption.speech is not None]
+def _recordings(caption: Choice, items: Sequence[Item]) -> list[Path]:
+    """The files of the chosen captions' recordings, of those items that have any."""
+    chosen = [item.captions[item.chosen(caption) :][:1] for item in items]
+    return [one.speech for captions in chosen for one in captions if one.speech is not None]
+
+
+def check_references(items: Sequence[Item], caption: Choice, readings: Sequence[str]) -> None:
+    """Raises UserError for items that have no reference left beside the chosen caption."""
+    if "others" not in readings:
+        return
+    lone = [item.id for item in items if set(range(len(item.captions))) <= {item.chosen(caption)}]
+    if lone:
+        raise UserError(
+            f"{len(lone)} of {len(items)} items have no second caption, so no reference is left "
+            f"where one is left out; first: {lone[0]}; write scoring: {{references: all}}, and "
+            "leave out systems that say or continue a caption"
+        )
 
 
 def missing_files(
-    items: Sequence[Item], whole: Sequence[Item], cells: Iterable[Cell]
+    items: Sequence[Item], whole: Sequence[Item], cells: Sequence[Cell]
 ) -> Iterable[str]:
     """A line for each kind of file that systems need and that is not there, or not all of it.
 
@@ -34,22 +48,24 @@ def missing_files(
         gone = [item.image for item in items if not item.image.is_file()]
         if gone:
             yield _line("images", gone, len(items))
-    said: set[object] = set()
+    said: set[bool] = set()
+    caption = cells[0].caption
     for system in dict.fromkeys(systems):
         gone = [path for path in system.files(items) if not path.is_file()]
         if gone:
             yield _line(f"audio files of {clean(system.label)}", gone, len(items))
-        number, seen = system.recordings(), system.seen(whole)
-        if number is None or (number, seen is None) in said:
+        seen = system.seen(whole)
+        if not (system.uses_caption() and system.has_speech) or (seen is None) in said:
             continue
-        said.add((number, seen is None))
-        needed = _recordings(number, items if seen is None else [seen[i.id] for i in items])
+        said.add(seen is None)
+        needed = _recordings(caption, items if seen is None else [seen[i.id] for i in items])
+        which = "their caption" if caption == "rotating" else f"caption {caption}"
         gone = [path for path in needed if not path.is_file()]
         if gone:
-            yield _line(f"recordings of caption {number}", gone, len(items))
+            yield _line(f"recordings of {which}", gone, len(items))
         lacking = len(items) - len(needed)
         if lacking:
-            yield f"{lacking} of {len(items)} items have no recording of caption {number}"
+            yield f"{lacking} of {len(items)} items have no recording of {which}"
 
 
 def check_classes(cells: Sequence[Cell]) -> None:

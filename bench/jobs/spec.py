@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from bench.asr.base import Asr
 from bench.asr.shipped import DEFAULT, AnyAsr
-from bench.common.bounds import Actors, Count, JobName, Seed
+from bench.common.bounds import Actors, CaptionNumber, Count, JobName, Seed
 from bench.common.entries import Entry
 from bench.common.validation import did_you_mean, keys_error, shown
 from bench.common.yamlfile import Strict
@@ -24,6 +24,7 @@ MAX_CELLS = 10_000
 
 
 Normaliser = Literal["none", "whisper"]
+Reading = Literal["others", "all"]
 
 
 def _how_many(value: Any) -> str:
@@ -33,8 +34,14 @@ def _how_many(value: Any) -> str:
 class ScoringSpec(Strict):
     """How transcripts are scored."""
 
-    references: Literal["all", "others"] = "all"
-    """`all`, or `others`: without the caption that was said or gave the prompt."""
+    references: Annotated[
+        Annotated[Reading, Tag("one")]
+        | Annotated[tuple[Reading, ...], Field(min_length=1, max_length=2), Tag("several")],
+        Discriminator(_how_many),
+    ] = "others"
+    """What transcripts are scored against: `others`, all captions of the image but the job's
+    `caption`, in every row; or `all`, that caption too, which whoever says or continues it then
+    copies. Of both, the first is the job's own, and the other gets tables of its own."""
     normaliser: Annotated[
         Annotated[Normaliser, Tag("one")]
         | Annotated[tuple[Normaliser, ...], Field(min_length=1, max_length=2), Tag("several")],
@@ -52,6 +59,15 @@ class ScoringSpec(Strict):
     """The confidence of the intervals."""
     seed: Seed = 0
     """The seed of the replicates."""
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """Of the references, the job's own first."""
+        return self.references if isinstance(self.references, tuple) else (self.references,)
+
+    def with_reading(self, name: Reading) -> "ScoringSpec":
+        """The same scoring with one reading of the references."""
+        return self.model_copy(update={"references": name})
 
     @property
     def normalisers(self) -> tuple[Normaliser, ...]:
@@ -88,6 +104,9 @@ class Job(Strict):
     """What is scored."""
     limit: Count | None = None
     """Take only the first items; `null` for all."""
+    caption: CaptionNumber | Literal["rotating"] = "rotating"
+    """Which caption's recorded speech ceilings say and prompts are cut from, counted from 0; it is
+    left out of the references of every row. `rotating` takes another one from image to image."""
     systems: Annotated[tuple[AnySystem, ...], Field(min_length=1)]
     """What is evaluated."""
     grid: Grid = Grid()

@@ -9,13 +9,13 @@ import polars as pl
 
 from bench.common.atomic import parquet, write_bytes, write_text
 from bench.common.text import clean
-from bench.jobs.tables import table_of
 from bench.report.latex import latex
 from bench.report.text import (
     HEADINGS,
     LEFT,
     block_title,
     columns,
+    heading,
     is_score,
     notes,
     plain,
@@ -49,7 +49,7 @@ def markdown(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
     """A table as GitHub Markdown."""
     names = columns(frame, table)
     aligned = [":--" if name in LEFT else "--:" for name in names]
-    lines = [f"### {table_of(table).title}", ""]
+    lines = [f"### {heading(table, protocol)}", ""]
     for block in ("published", "measured"):
         part = frame.filter(pl.col("block") == block)
         if part.is_empty():
@@ -89,13 +89,19 @@ def csv(frame: pl.DataFrame) -> str:
     return safe.write_csv()
 
 
-def write(frame: pl.DataFrame, table: str, protocol: Protocol, folder: Path) -> None:
-    """Writes a table into a folder as `TABLE.md`, `.tex`, `.csv`, `.json` and `.parquet`."""
-    write_text(folder / f"{table}.md", markdown(frame, table, protocol))
-    write_text(folder / f"{table}.tex", latex(frame, table, protocol))
-    write_text(folder / f"{table}.csv", csv(frame))
-    write_text(folder / f"{table}.json", frame.write_json())
-    write_bytes(folder / f"{table}.parquet", parquet(frame))
+def write(
+    frame: pl.DataFrame, table: str, protocol: Protocol, folder: Path, ending: str = ""
+) -> None:
+    """Writes a table into a folder as `.md`, `.tex`, `.csv`, `.json` and `.parquet`.
+
+    The files are called after the table, with an ending where it is there in several readings.
+    """
+    name = table + ending
+    write_text(folder / f"{name}.md", markdown(frame, table, protocol))
+    write_text(folder / f"{name}.tex", latex(frame, table, protocol))
+    write_text(folder / f"{name}.csv", csv(frame))
+    write_text(folder / f"{name}.json", frame.write_json())
+    write_bytes(folder / f"{name}.parquet", parquet(frame))
 
 
 def remove(table: str, folder: Path) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 import polars as pl
 
 from bench.common.text import clean
-from bench.jobs.tables import table_of
 from bench.report.text import (
     LEFT,
     block_title,
     columns,
+    heading,
     is_score,
     notes,
     plain,
@@ -63,15 +63,15 @@ def latex(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
     r"""A `table*` environment; needs `\usepackage{booktabs,amssymb}`."""
     names = columns(frame, table)
     aligned = "".join("l" if name in LEFT else "r" for name in names)
-    heading = " & ".join("" if name == "grade" else inert(name) for name in names)
+    heads = " & ".join("" if name == "grade" else inert(name) for name in names)
     lines = [
         "% " + r"\usepackage{booktabs,amssymb}",
         r"\begin{table*}",
         r"\centering",
-        rf"\caption{{{inert(table_of(table).title)}}}",
+        rf"\caption{{{inert(heading(table, protocol))}}}",
         rf"\begin{{tabular}}{{{aligned}}}",
         r"\toprule",
-        heading + r" \\",
+        heads + r" \\",
     ]
     for block in ("published", "measured"):
         part = frame.filter(pl.col("block") == block)

@@ -1,7 +1,7 @@
 """What a run leaves beside its ledger: rows, tables, waterfall, sweep; all derived."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,14 +18,14 @@ from bench.metrics.base import ALWAYS, Metric
 from bench.metrics.shipped import scores_of
 from bench.report import files, hub, terminal
 from bench.report.fit import full_width
-from bench.scoring.scorer import CellScores, Scorer
+from bench.scoring.scorer import CellScores
 from bench.scoring.taxonomy import KINDS
 from bench.store.columns import Column, Columns, declared, schema
 from bench.store.rows import JOINED, TRANSCRIBED
 from bench.tables.comparison import Protocol, comparison
-from bench.tables.pooling import Row, base_of, differences, pooled, ranked
+from bench.tables.pooling import Row, base_of, differences, ranked
 from bench.tables.sweep import SHORT_TABLES, pivot, plot, sensitivity, tidy, varied
-from bench.tables.waterfall import STEPS, waterfall_frame, waterfalls
+from bench.tables.waterfall import STEPS, Waterfall, waterfall_frame
 
 TESTS: Columns = (
     Column("system", pl.String, "The system."),
@@ -156,47 +156,61 @@ def _print(tables: Sequence[_Shown], title: str, path: Path) -> None:
     terminal.save_picture(picture, title, path)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A job scored under one reading of the references: its cells, and what tables have of them."""
+
+    protocol: Protocol
+    scores: Sequence[CellScores]
+    rows: Sequence[Row]
+    falls: Sequence[Waterfall]
+
+
+def _write_tables(job: Job, readings: Sequence[Reading], folder: Path) -> Iterator[_Shown]:
+    """Writes the job's tables, those of every further reading under names of their own."""
+    for reading in readings:
+        protocol = reading.protocol
+        ending = "" if reading is readings[0] else f"-{protocol.references}"
+        for table in job.tables:
+            frame = comparison(
+                reading.rows, table, protocol, job.asrs[0].label, job.name, job.scoring.replicates
+            )
+            if frame.is_empty():
+                files.remove(table + ending, folder)
+                continue
+            files.write(frame, table, protocol, folder, ending)
+            show = partial(terminal.show, frame, table, protocol)
+            yield _Shown(show, terminal.widest(frame, table))
+
+
 def write_report(
-    job: Job,
-    folder: Path,
-    scores: Sequence[CellScores],
-    others: Sequence[CellScores],
-    protocol: Protocol,
-    scorer: Scorer,
+    job: Job, folder: Path, readings: Sequence[Reading], others: Sequence[CellScores]
 ) -> None:
     """Prints the tables and writes them, and all else, below the run's folder.
 
-    `others` are the cells under the job's further normalisers.
+    The first of the `readings` is the job's own; `others` are the cells under the job's further
+    normalisers.
     """
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
-    replicates, asr = job.scoring.replicates, job.asrs[0].label
-    transcribed = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
-    rows = pooled(transcribed, replicates, job.scoring.confidence, job.scoring.seed)
-    shown: list[_Shown] = []
-    for table in job.tables:
-        frame = comparison(rows, table, protocol, asr, job.name, replicates)
-        if frame.is_empty():
-            files.remove(table, tables)
-            continue
-        files.write(frame, table, protocol, tables)
-        show = partial(terminal.show, frame, table, protocol)
-        shown.append(_Shown(show, terminal.widest(frame, table)))
-    falls = waterfall_frame(waterfalls(rows, scorer))
+    asr, own = job.asrs[0].label, readings[0]
+    scores, rows, protocol = own.scores, own.rows, own.protocol
+    shown = list(_write_tables(job, readings, tables))
+    falls = waterfall_frame([fall for reading in readings for fall in reading.falls])
     if not falls.is_empty():
-        title = "Where the points go: lost to the references, the ASR, the codec, the model"
+        title = "Where the points go, from a caption as text: lost to the ASR, the codec, the model"
         shown.append(_small(_short(falls), title))
         files.write_frame(falls.drop("kept"), "waterfall", title, tables)
-    tests = _tests(rows, replicates, job.scoring.confidence)
+    tests = _tests(rows, job.scoring.replicates, job.scoring.confidence)
     if not tests.is_empty():
         files.write_frame(tests, "tests", "Every system against the first of its prompt", tables)
     sweep = tidy(scores)
     everything = pl.concat([sweep, tidy(others)])
     write_bytes(folder / "scores.parquet", parquet(everything))
     if len(job.asrs) > 1 or others:
-        own = (asr, job.scoring.normalisers[0])
-        title = f"What depends on the ASR: beside {own[0]}, normaliser {own[1]}"
-        found = sensitivity(everything, *own)
+        usual = (asr, job.scoring.normalisers[0])
+        title = f"What depends on the ASR: beside {usual[0]}, normaliser {usual[1]}"
+        found = sensitivity(everything, *usual)
         some = found.filter(pl.col("kept") == ALWAYS).drop("kept")
         shown.append(_small(some, title))
         files.write_frame(found.drop("kept"), "sensitivity", title, tables)

@@ -14,11 +14,10 @@ from rich.text import Text
 
 from bench.common.atomic import write_text
 from bench.common.text import clean
-from bench.jobs.tables import table_of
 from bench.metrics.base import ALWAYS, SHORT
 from bench.metrics.shipped import METRICS, scores_of
 from bench.report.fit import GAP, Column, first_fit, full_width, numbers, pieces, rich_table, texts
-from bench.report.text import HEADINGS, LEFT, block_title, columns, is_score, notes, plain
+from bench.report.text import HEADINGS, LEFT, block_title, columns, heading, is_score, notes, plain
 from bench.report.text import score as score_text
 from bench.tables.comparison import Protocol, heads
 
@@ -124,7 +123,7 @@ def show(frame: pl.DataFrame, table: str, protocol: Protocol, console: Console) 
 
     What the width has no room for is given up and named; the mark, the system's name and n stay.
     """
-    say(console, table_of(table).title, "bold")
+    say(console, heading(table, protocol), "bold")
     names = columns(frame, table)
     order = [tuple(n for n in group if n in (*names, "±")) for group in _order(frame)]
     _, left_out = first_fit(

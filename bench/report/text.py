@@ -11,11 +11,23 @@ from bench.tables.comparison import Protocol, heads
 LEFT = ("grade", "system", "training")
 """Columns whose text begins at the left."""
 HEADINGS = {"grade": ""}
+_REFERENCES = {
+    "others": "all captions of the image but one, which ceilings say and prompts are cut from",
+    "all": "all captions of the image, with the one that ceilings say and prompts are cut from, so "
+    "that copying it scores",
+}
+_LEFT_OUT = {"rotating": " and which rotates from image to image"}
 
 
 def columns(frame: pl.DataFrame, table: str) -> list[str]:
     """Which columns a table shows."""
     return ["grade", "system", table_of(table).column, *heads(frame), "n", "failed"]
+
+
+def heading(table: str, protocol: Protocol) -> str:
+    """A table's heading, with what is unusual about the references that it is scored against."""
+    reading = "" if protocol.references == "others" else ", scored against all references"
+    return table_of(table).title + reading
 
 
 def score(row: dict[str, Any], name: str) -> tuple[str, str]:
@@ -61,7 +73,8 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
     lines = [
         f"Measured: {clean(protocol.images)}, data {protocol.dataset_digest}, speech: "
         f"{protocol.speech}; "
-        f"ASR: {protocol.asr}; references: {protocol.references}; normaliser: "
+        f"ASR: {protocol.asr}; references: {_REFERENCES[protocol.references]}"
+        f"{_LEFT_OUT.get(protocol.left_out, '')}; normaliser: "
         f"{protocol.normaliser}; n counts failed items too, as empty transcripts{unusable}.",
         f"{half if halves else ''}*: differs from "
         "the first system of its prompt at 5% (paired permutation test, Holm over metrics). Best "

@@ -8,8 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from bench.asr.base import Asr, Facts
-from bench.common.errors import UserError
-from bench.datasets.base import Dataset
+from bench.datasets.base import Choice, Dataset
 from bench.jobs.cells import Cell
 from bench.jobs.spec import ScoringSpec
 from bench.metrics.base import Metric
@@ -19,7 +18,7 @@ from bench.metrics.normalise import normaliser
 from bench.metrics.tokens import tokenise
 from bench.scoring import taxonomy
 from bench.scoring.inference import Interval, intervals
-from bench.scoring.signature import Signature, idf_digest, signature
+from bench.scoring.signature import ReferenceSet, Signature, idf_digest, signature
 
 AsrFacts = Mapping[Asr, Facts]
 
@@ -52,19 +51,38 @@ class CellScores:
 class Scorer:
     """Tokenises a split's references once and keeps its metrics open; a context manager.
 
-    `cache` is for what metrics make of the reference set; it can be thrown away.
+    All cells are scored against the same references, and CIDEr's document frequencies come from
+    exactly those: every caption of an image, or all but the one that `caption` chooses, which
+    ceilings say and prompts are cut from. `captions` are all captions, tokenised. `cache` is for
+    what metrics make of the reference set; it can be thrown away.
     """
 
-    def __init__(self, dataset: Dataset, spec: ScoringSpec, asrs: AsrFacts, cache: Path) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        spec: ScoringSpec,
+        asrs: AsrFacts,
+        cache: Path,
+        caption: Choice = "rotating",
+    ) -> None:
         self.dataset = dataset
         self.spec = spec
         self.asrs = asrs
         self.clean = normaliser(spec.normalisers[0])
         self.texts = dataset.references
         flat = iter(self.tokens([text for texts in self.texts.values() for text in texts]))
-        self.references = {
+        self.captions = {
             item: tuple(next(flat) for _ in texts) for item, texts in self.texts.items()
         }
+        self.chosen = {item.id: item.chosen(caption) for item in dataset.items}
+        self.references = self.captions
+        self.left_out = "none"
+        if spec.readings[0] == "others":
+            self.left_out = caption if caption == "rotating" else f"caption {caption}"
+            self.references = {
+                item: tuple(text for n, text in enumerate(texts) if n != self.chosen[item])
+                for item, texts in self.captions.items()
+            }
         self.idf = idf_digest(self.references)
         self.metrics = metrics_of(spec.metrics)
         self.against_references = self._of("references")
@@ -88,27 +106,11 @@ class Scorer:
         """Texts normalised as the job asks, and tokenised."""
         return tokenise([self.clean(text) for text in texts])
 
-    def without(self, left_out: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-        """The references of the whole split, without one caption of the items named."""
-        return {
-            item: tuple(r for number, r in enumerate(rows) if number != left_out.get(item, -1))
-            for item, rows in self.references.items()
-        }
-
-    def counted(
-        self, hypotheses: Mapping[str, str], references: Mapping[str, tuple[str, ...]]
-    ) -> Counted:
-        """What the metrics against references count; `references` are the whole split's.
-
-        Raises UserError for an item without any.
-        """
-        lone = next((name for name in hypotheses if not references[name]), None)
-        if lone is not None:
-            raise UserError(
-                f"{lone}: no reference is left beside the caption that was spoken; score with "
-                "references: all, and leave out systems of kind text"
-            )
-        parts = [self._count[metric](hypotheses, references) for metric in self.against_references]
+    def counted(self, hypotheses: Mapping[str, str]) -> Counted:
+        """What the metrics against references count of tokenised texts."""
+        parts = [
+            self._count[metric](hypotheses, self.references) for metric in self.against_references
+        ]
         return joined(self.against_references, parts)
 
     def _against_captions(self, table: pl.DataFrame) -> Counted:
@@ -119,16 +121,16 @@ class Scorer:
         parts = [metric.statistics(transcripts, said) for metric in self.against_caption]
         return joined(self.against_caption, parts)
 
+    def _reference_set(self) -> ReferenceSet:
+        counts = sorted({len(texts) for texts in self.references.values()})
+        each = f"{counts[0]}-{counts[-1]}" if len(counts) > 1 else str(*counts)
+        return ReferenceSet(self.left_out, each, self.idf)
+
     def score(self, cell: Cell, table: pl.DataFrame) -> CellScores:
         """Scores a cell's table, a row an item (see Evaluation.transcripts)."""
         names = table["item"].to_list()
         tokens = self.tokens([text or "" for text in table["transcript"].to_list()])
-        captions = dict(table.select("item", "caption").iter_rows())
-        # A caption beside itself would say nothing.
-        others = self.spec.references == "others" or not cell.system.has_speech
-        references = self.without(captions) if others else self.references
-        hypotheses = dict(zip(names, tokens, strict=True))
-        counted = self.counted(hypotheses, references)
+        counted = self.counted(dict(zip(names, tokens, strict=True)))
         own = counted.each()
         if cell.system.says_caption and self.against_caption:
             counted = counted.beside(self._against_captions(table))
@@ -136,7 +138,6 @@ class Scorer:
         kinds = taxonomy.kinds(table, shortest)
         failed = table.filter(pl.col("status") != "ok")
         facts = self.asrs[cell.asr] if cell.asr is not None else {}
-        spec = self.spec.model_copy(update={"references": "others" if others else "all"})
         sizes = (len(names), failed.height)
         return CellScores(
             cell,
@@ -150,5 +151,5 @@ class Scorer:
             *sizes,
             table.filter(~pl.col("ended")).height,
             taxonomy.shares(kinds),
-            signature(cell, self.dataset, spec, self.idf, facts, *sizes),
+            signature(cell, self.dataset, self.spec, self._reference_set(), facts, *sizes),
         )

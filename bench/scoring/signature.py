@@ -59,6 +59,8 @@ class Signature:
 
     data: Annotated[str, _decides("another dataset")]
     references: Annotated[str, _decides("other references")]
+    left_out: Annotated[str, _decides("another caption left out of the references")]
+    per_image: Annotated[str, _decides("another number of references an image")]
     normaliser: Annotated[str, _nearly("another normaliser")]
     tokeniser: Annotated[str, _decides("another tokeniser")]
     metrics: Annotated[str, _decides("another metric version")]
@@ -109,6 +111,19 @@ def idf_digest(references: Mapping[str, tuple[str, ...]]) -> str:
     return state.hexdigest()[:8]
 
 
+@dataclass(frozen=True)
+class ReferenceSet:
+    """What all cells were scored against.
+
+    `left_out` says which caption is left out, `per_image` how many references an image has, and
+    `idf` is the digest of those that document frequencies come from.
+    """
+
+    left_out: str
+    per_image: str
+    idf: str
+
+
 def _data_text(dataset: Dataset) -> str:
     """The data by name, standing and digest; names of people's own files are made plain."""
     named = re.sub(r"[^\w.-]", "-", f"{dataset.name}.{dataset.split}")
@@ -127,7 +142,7 @@ def signature(
     cell: Cell,
     dataset: Dataset,
     scoring: ScoringSpec,
-    idf: str,
+    references: ReferenceSet,
     asr: Mapping[str, Any],
     n: int,
     failed: int,
@@ -135,11 +150,13 @@ def signature(
     """A cell's signature over `n` items."""
     return Signature(
         data=_data_text(dataset),
-        references=scoring.references,
+        references=scoring.readings[0],
+        left_out=references.left_out,
+        per_image=references.per_image,
         normaliser=scoring.normalisers[0],
         tokeniser=TOKENISER,
         metrics=metrics_text(scoring.metrics),
-        idf=idf,
+        idf=references.idf,
         asr=asr_text(cell, asr),
         part=cell.part,
         codec=cell.codec,

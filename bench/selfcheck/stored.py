@@ -70,7 +70,7 @@ def _counted(scorer: Scorer, names: Sequence[str], texts: Sequence[str]) -> Coun
     for start in range(0, len(texts), count):
         some = slice(start, start + count)
         hypotheses = dict(zip(names[some], texts[some], strict=True))
-        parts.append(scorer.counted(hypotheses, scorer.references))
+        parts.append(scorer.counted(hypotheses))
     return parts[0].with_values(np.concatenate([part.values for part in parts]))
 
 

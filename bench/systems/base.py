@@ -16,7 +16,7 @@ from bench.common.audio import SpeechError, Wave, read_speech
 from bench.common.bounds import Label
 from bench.common.errors import UserError
 from bench.common.yamlfile import Strict
-from bench.datasets.base import Dataset, Item
+from bench.datasets.base import Choice, Dataset, Item
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.borrowing import Borrowing
 
@@ -75,12 +75,14 @@ class Lookup:
 class Variant:
     """One way in which a system is to generate; `key` is the speech's in the ledger.
 
-    `system` is as it is at that point of the grid, with the one `prompt`.
+    `system` is as it is at that point of the grid, with the one `prompt`; `caption` is the job's
+    choice of the caption whose recorded speech is taken.
     """
 
     key: str
     prompt: float
     system: "System"
+    caption: Choice = "rotating"
 
 
 Asked = Sequence[tuple[Item, tuple[Variant, ...]]]
@@ -116,7 +118,7 @@ class System(Strict, ABC):
     says_caption: ClassVar[bool] = False
     continues: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
-    loss: ClassVar[Literal["", "references", "ASR", "codec"]] = ""
+    loss: ClassVar[Literal["", "text", "ASR", "codec"]] = ""
 
     def __hash__(self) -> int:
         # Pydantic's own would hash each field, and options of a class are a dictionary.
@@ -172,15 +174,14 @@ class System(Strict, ABC):
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
         """Speech `[T]` and its rate in Hz of a row that holds none itself; raises SpeechError."""
-        number = getattr(self, "caption", entry.row.caption)
-        return read_speech(speech_file(entry.item, number), RATE), RATE
+        return read_speech(speech_file(entry.item, entry.row.caption), RATE), RATE
 
     def seen(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
         """Items as the system sees them; None where each is itself."""
         return None
 
-    def transcript(self, item: Item) -> str:
-        """Of what is a text: that text; raises SpeechError where there is none."""
+    def transcript(self, item: Item, caption: int) -> str:
+        """Of what is a text: that text, of a caption; raises SpeechError where there is none."""
         raise SpeechError(f"{item.id}: has no text")
 
     def borrows(self, recorded: bool) -> Borrowing | None:
@@ -190,9 +191,12 @@ class System(Strict, ABC):
         """
         return None
 
-    def recordings(self) -> int | None:
-        """The number of the caption whose recorded speech it needs, None where it needs none."""
-        return None
+    def uses_caption(self) -> bool:
+        """Whether what it says depends on which caption the job takes.
+
+        It then needs that caption's recorded speech, unless it is a text.
+        """
+        return False
 
     def files(self, items: Sequence[Item]) -> Sequence[Path]:
         """Audio files of its own that it needs for the items, there or not."""
@@ -209,8 +213,6 @@ class System(Strict, ABC):
 class EachItem(ABC):
     """A generator that takes items one at a time; what one raises is its row's reason."""
 
-    caption = -1
-
     @abstractmethod
     def one(self, item: Item, variant: Variant) -> SpeechRow:
         """One row; raises SpeechError where there is no speech to be had."""
@@ -223,7 +225,12 @@ class EachItem(ABC):
         try:
             return self.one(item, variant)
         except SpeechError as error:
-            return SpeechRow(item.id, "failed", str(error), caption=self.caption)
+            return SpeechRow(item.id, "failed", str(error), caption=caption_of(item, variant))
+
+
+def caption_of(item: Item, variant: Variant) -> int:
+    """The number of the caption that a variant says of an item, or continues; -1 for none."""
+    return item.chosen(variant.caption) if variant.system.uses_caption() else -1
 
 
 def speech_file(item: Item, number: int) -> Path:

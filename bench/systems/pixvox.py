@@ -8,7 +8,6 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from bench.common.audio import SpeechError
 from bench.common.bounds import (
-    Caption,
     Label,
     Number,
     Seed,
@@ -22,7 +21,7 @@ from bench.common.validation import keys_error
 from bench.common.yamlfile import Strict, WeightsName
 from bench.datasets.base import Item
 from bench.store.rows import SpeechRow, packed
-from bench.systems.base import Asked, Content, Generator, Lookup, Made, System, Variant
+from bench.systems.base import Asked, Content, Generator, Lookup, Made, System, Variant, caption_of
 from bench.systems.resynthesis import prompt_units
 from pixvox.patternnames import fitted_name, pattern_name
 
@@ -84,8 +83,6 @@ class PixVoxSystem(System):
     """The pattern that the checkpoint has to be trained on; `null` takes what it says."""
     prompts: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0,)
     """Shares of the reference speech that are given as a prompt; a cell for each."""
-    prompt_caption: Caption = 0
-    """Which caption's recorded speech is the prompt, counted from 0."""
     decoding: DecodingSpec = DecodingSpec()
     """How units are chosen."""
 
@@ -113,8 +110,6 @@ class PixVoxSystem(System):
             )
         depends = self.model_dump(exclude={"label", "prompts", "weights", "codec", "pattern"})
         depends |= {"weights": found.digest, "codec": found.facts.digest}
-        if self.prompts[0] == 0:
-            del depends["prompt_caption"]
         return Content(depends, config.pattern, found.digest, found.facts.digest)
 
     def axes(self) -> Mapping[str, tuple[Any, ...]]:
@@ -163,9 +158,9 @@ class PixVoxSystem(System):
         config = pixvox_config(resolve(self.weights))
         return self.codec or config.codec, config.bandwidth
 
-    def recordings(self) -> int | None:
+    def uses_caption(self) -> bool:
         """See System."""
-        return self.prompt_caption if self.prompts[0] > 0 else None
+        return self.prompts[0] > 0
 
     def weights_for_speed(self) -> str | None:
         """See System."""
@@ -255,7 +250,7 @@ class PixVoxGenerator:
 
         if variant.prompt == 0:
             return torch.zeros(self.codec.codebooks, 0, dtype=torch.long)
-        prompt = prompt_units(item, self.spec.prompt_caption, variant.prompt, self.codec)
+        prompt = prompt_units(item, caption_of(item, variant), variant.prompt, self.codec)
         limit = round(_decoding(variant).max_seconds * self.model.config.frame_rate)
         if prompt.shape[1] >= limit:
             raise SpeechError(f"a prompt of {prompt.shape[1]} frames leaves no room")
@@ -277,6 +272,7 @@ class PixVoxGenerator:
 
         images: list[Tensor] = []
         wanted: dict[DecodingSpec, list[tuple[Request, Variant]]] = {}
+        said: dict[tuple[str, str], int] = {}
         done: dict[tuple[str, str], SpeechRow] = {}
         size = self.model.config.vision_config.image_size
         for item, variants in asked:
@@ -288,10 +284,13 @@ class PixVoxGenerator:
                 }
                 continue
             for variant in variants:
+                said[item.id, variant.key] = caption_of(item, variant)
                 try:
                     prompt = self._prompt(item, variant)
                 except SpeechError as error:
-                    done[item.id, variant.key] = SpeechRow(item.id, "failed", str(error))
+                    number = said[item.id, variant.key]
+                    failed = SpeechRow(item.id, "failed", str(error), caption=number)
+                    done[item.id, variant.key] = failed
                     continue
                 decoding = _decoding(variant)
                 request = Request(item.id, len(images) - 1, prompt, decoding.seed)
@@ -302,12 +301,11 @@ class PixVoxGenerator:
             assert states is not None
             made = self._engine(decoding).generate(states, [request for request, _ in pairs])
             for (request, variant), speech in zip(pairs, made, strict=True):
-                row = self._row(request, variant, speech.units, speech.ended)
-                done[request.item, variant.key] = row
+                at = (request.item, variant.key)
+                done[at] = self._row(request, said[at], speech.units, speech.ended)
         return [(v.key, done[item.id, v.key]) for item, variants in asked for v in variants]
 
-    def _row(self, request: "Request", variant: Variant, units: "Tensor", ended: bool) -> SpeechRow:
-        caption = self.spec.prompt_caption if variant.prompt > 0 else -1
+    def _row(self, request: "Request", caption: int, units: "Tensor", ended: bool) -> SpeechRow:
         if units.shape[1] == 0:
             reason = "the model ended before it generated anything"
             return SpeechRow(request.item, "failed", reason, caption=caption)

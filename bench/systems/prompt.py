@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from bench.common.bounds import Bandwidth, Caption, Label, SomeShare
+from bench.common.bounds import Bandwidth, Label, SomeShare
 from bench.common.yamlfile import WeightsName
 from bench.systems.base import Content, Generator, Lookup, Role, System
 from bench.systems.resynthesis import CodecGenerator
@@ -22,14 +22,12 @@ class PromptSystem(System):
     """The codec's bandwidth in kbps, which decides how many codebooks it has."""
     prompts: Annotated[tuple[SomeShare, ...], Field(min_length=1)] = (0.25, 0.5)
     """Shares of the reference speech that are copied; a cell for each."""
-    caption: Caption = 0
-    """Which caption's recorded speech is taken, counted from 0."""
 
     role: ClassVar[Role] = Role.FLOOR
 
     def generator(self, device: str) -> Generator:
         """See System."""
-        return CodecGenerator(self.codec, self.bandwidth, self.caption)
+        return CodecGenerator(self.codec, self.bandwidth)
 
     def content(self, lookup: Lookup) -> Content:
         """See System."""
@@ -65,6 +63,6 @@ class PromptSystem(System):
         """See System."""
         return self.codec, self.bandwidth
 
-    def recordings(self) -> int | None:
+    def uses_caption(self) -> bool:
         """See System."""
-        return self.caption
+        return True

@@ -2,10 +2,18 @@
 
 from typing import ClassVar, Literal
 
-from bench.common.bounds import Caption, Label
+from bench.common.bounds import Label
 from bench.datasets.base import Item
 from bench.store.rows import SpeechRow
-from bench.systems.base import EachItem, Generator, Role, System, Variant, speech_file
+from bench.systems.base import (
+    EachItem,
+    Generator,
+    Role,
+    System,
+    Variant,
+    caption_of,
+    speech_file,
+)
 
 
 class RecordedSystem(System):
@@ -13,30 +21,25 @@ class RecordedSystem(System):
 
     kind: Literal["recorded"]
     label: Label = "recorded speech"
-    caption: Caption = 0
-    """Which caption's recorded speech is taken, counted from 0."""
 
     role: ClassVar[Role] = Role.CEILING
     says_caption: ClassVar[bool] = True
-    loss: ClassVar[Literal["", "references", "ASR", "codec"]] = "ASR"
+    loss: ClassVar[Literal["", "text", "ASR", "codec"]] = "ASR"
 
     def generator(self, device: str) -> Generator:
         """See System."""
-        return RecordedGenerator(self.caption, self.caption)
+        return RecordedGenerator()
 
-    def recordings(self) -> int | None:
+    def uses_caption(self) -> bool:
         """See System."""
-        return self.caption
+        return True
 
 
 class RecordedGenerator(EachItem):
-    """Points at the dataset's speech of one caption; rows say that they are of `shown`."""
-
-    def __init__(self, number: int, shown: int) -> None:
-        self.number = number
-        self.caption = shown
+    """Points at the dataset's speech of one caption."""
 
     def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row that says which caption to transcribe."""
-        speech_file(item, self.number)
-        return SpeechRow(item.id, "ok", caption=self.caption)
+        number = caption_of(item, variant)
+        speech_file(item, number)
+        return SpeechRow(item.id, "ok", caption=number)

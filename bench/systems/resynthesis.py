@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from bench.common.audio import read_speech
-from bench.common.bounds import Bandwidth, Caption, Label
+from bench.common.bounds import Bandwidth, Label
 from bench.common.yamlfile import WeightsName
 from bench.datasets.base import Item
 from bench.store.rows import SpeechRow, packed
@@ -16,6 +16,7 @@ from bench.systems.base import (
     Role,
     System,
     Variant,
+    caption_of,
     speech_file,
 )
 
@@ -34,16 +35,14 @@ class ResynthesisSystem(System):
     """The codec, by a path, `zoo:NAME` or a hub id."""
     bandwidth: Bandwidth
     """The codec's bandwidth in kbps, which decides how many codebooks it has."""
-    caption: Caption = 0
-    """Which caption's recorded speech is taken, counted from 0."""
 
     role: ClassVar[Role] = Role.CEILING
     says_caption: ClassVar[bool] = True
-    loss: ClassVar[Literal["", "references", "ASR", "codec"]] = "codec"
+    loss: ClassVar[Literal["", "text", "ASR", "codec"]] = "codec"
 
     def generator(self, device: str) -> Generator:
         """See System."""
-        return CodecGenerator(self.codec, self.bandwidth, self.caption)
+        return CodecGenerator(self.codec, self.bandwidth)
 
     def content(self, lookup: Lookup) -> Content:
         """See System."""
@@ -67,24 +66,23 @@ class ResynthesisSystem(System):
         """See System."""
         return self.codec, self.bandwidth
 
-    def recordings(self) -> int | None:
+    def uses_caption(self) -> bool:
         """See System."""
-        return self.caption
+        return True
 
 
 class CodecGenerator(EachItem):
     """Encodes the dataset's speech: all of it, or the share that is a prompt."""
 
-    def __init__(self, codec: str, bandwidth: float, caption: int) -> None:
+    def __init__(self, codec: str, bandwidth: float) -> None:
         from pixvox.codec.encodec import Codec
 
-        self.caption = caption
         self.codec = Codec.load(codec, bandwidth)
 
     def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row of the codec's units."""
-        share = variant.prompt or 1.0
-        units = prompt_units(item, self.caption, share, self.codec)
+        share, number = variant.prompt or 1.0, caption_of(item, variant)
+        units = prompt_units(item, number, share, self.codec)
         frames = units.shape[1] if variant.prompt else 0
         return SpeechRow(
             item.id,
@@ -92,7 +90,7 @@ class CodecGenerator(EachItem):
             units=packed(units.numpy()),
             codebooks=units.shape[0],
             prompt_frames=frames,
-            caption=self.caption,
+            caption=number,
         )
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from bench.systems.copied import CopiedSystem
 from bench.systems.noise import NoiseSystem
 from bench.systems.pixvox import PixVoxSystem
 from bench.systems.prompt import PromptSystem
@@ -19,6 +20,7 @@ from bench.systems.wavs import WavsSystem
 AnySystem = Annotated[
     PixVoxSystem
     | TextSystem
+    | CopiedSystem
     | RecordedSystem
     | ResynthesisSystem
     | PromptSystem

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-from bench.common.bounds import Caption, Label, Seed
+from bench.common.bounds import Label, Seed
 from bench.datasets.base import Item
 from bench.systems.base import Content, Generator, Lookup, Role, System
 from bench.systems.borrowing import Borrowing, others
@@ -22,16 +22,14 @@ class ShuffledSystem(System):
     of: Label | None = None
     """The label of the system whose transcripts are given to other images; `null` takes recorded
     speech or, without any, the first system that competes."""
-    caption: Caption = 0
-    """Which caption's recorded speech is taken, counted from 0."""
     seed: Seed = 0
     """The seed of who takes whose."""
 
     role: ClassVar[Role] = Role.FLOOR
 
     def generator(self, device: str) -> Generator:
-        """See System; another image's caption is none of this one's."""
-        return RecordedGenerator(self.caption, -1)
+        """See System."""
+        return RecordedGenerator()
 
     def content(self, lookup: Lookup) -> Content:
         """See System."""
@@ -47,9 +45,9 @@ class ShuffledSystem(System):
         """See System."""
         return Borrowing(self.of, self.seed) if self.of is not None or not recorded else None
 
-    def recordings(self) -> int | None:
+    def uses_caption(self) -> bool:
         """See System."""
-        return self.caption
+        return True
 
 
 def shuffled(items: Sequence[Item], seed: int) -> dict[str, Item]:

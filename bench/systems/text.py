@@ -3,29 +3,36 @@
 from typing import ClassVar, Literal
 
 from bench.common.audio import SpeechError
-from bench.common.bounds import Caption, Label
+from bench.common.bounds import Label
 from bench.datasets.base import Item
 from bench.systems.base import Generator, Role, System
 
 
 class TextSystem(System):
-    """One of the dataset's captions, scored against the others: what people reach in text."""
+    """One of the dataset's captions as text: what people reach, nothing spoken or transcribed."""
 
     kind: Literal["text"]
     label: Label = "reference text"
-    caption: Caption = 0
-    """Which caption it is, counted from 0; it is scored against the others."""
 
     role: ClassVar[Role] = Role.CEILING
     has_speech: ClassVar[bool] = False
-    loss: ClassVar[Literal["", "references", "ASR", "codec"]] = "references"
+    loss: ClassVar[Literal["", "text", "ASR", "codec"]] = "text"
 
     def generator(self, device: str) -> Generator:
         """Raises ValueError: a text is not speech."""
         raise ValueError(f"{self.label}: a text is not speech")
 
-    def transcript(self, item: Item) -> str:
+    def transcript(self, item: Item, caption: int) -> str:
         """See System."""
-        if self.caption >= len(item.captions):
-            raise SpeechError(f"{item.id}: has no caption {self.caption}")
-        return item.captions[self.caption].text
+        return caption_text(item, caption)
+
+    def uses_caption(self) -> bool:
+        """See System."""
+        return True
+
+
+def caption_text(item: Item, number: int) -> str:
+    """A caption's words; raises SpeechError where there is none of that number."""
+    if number >= len(item.captions):
+        raise SpeechError(f"{item.id}: has no caption {number}")
+    return item.captions[number].text

@@ -33,6 +33,7 @@ class Protocol:
     of: int
     asr: str
     references: str
+    left_out: str = "none"
     normaliser: str = "none"
     confidence: float = 0.95
     unusable: int = 0
@@ -112,13 +113,14 @@ def published_frame(
     asr: str = "",
     scores: Sequence[Score] = scores_of(METRICS),
     partly: str = "",
+    references: str = "all",
 ) -> pl.DataFrame:
     """A table's published rows, graded against a measured protocol (see grade_published)."""
     rows = []
     wanted = _schema(scores)
     for row in published.rows:
         if row.table == table:
-            grade = grade_published(row, dataset, asr, partly)
+            grade = grade_published(row, dataset, asr, partly, references)
             rows.append(
                 {
                     "block": "published",
@@ -257,7 +259,7 @@ def comparison(
         return pl.DataFrame(schema=_schema(()))
     scores = _all_scores(rows)
     published = published_frame(
-        load_published(), table, protocol.dataset, asr, scores, protocol.partly
+        load_published(), table, protocol.dataset, asr, scores, protocol.partly, protocol.references
     )
     measured = measured_frame(rows, table, protocol, run, replicates)
     return pl.concat([published, measured])

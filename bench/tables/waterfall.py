@@ -1,8 +1,9 @@
-"""Where a model's points go: how many the references, the ASR, the codec and the model take.
+"""Where a model's points go: how many the ASR, the codec and the model take.
 
-Every bar is scored on the same images against the same references, those without caption c:
-the caption itself among all of them, the caption against the others, its recorded speech as an
-ASR transcribes it, the same through the codec, and the model.
+It starts at what people reach, a caption as text against the image's others, and ends at the
+model's row of the table. Every bar is scored on the same images against the same references: the
+caption as text, its recorded speech as an ASR transcribes it, the same through the codec, and the
+model.
 """
 
 from collections.abc import Sequence
@@ -11,27 +12,26 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from bench.jobs.cells import Cell
 from bench.metrics.counted import Counted
 from bench.scoring.inference import compare
-from bench.scoring.scorer import CellScores, Scorer
+from bench.scoring.scorer import Scorer
 from bench.scoring.signature import NONE
 from bench.store.columns import Column, Columns, schema
 from bench.systems.base import Role
 from bench.tables.pooling import Row, ranked
 
-STEPS = ("references", "ASR", "codec", "model")
+STEPS = ("ASR", "codec", "model")
 
 COLUMNS: Columns = (
     Column("system", pl.String, "The model's label."),
     Column("metric", pl.String, "The score."),
     Column("kept", pl.Int64, "How long narrow tables keep the score (see Score.kept)."),
-    Column("start", pl.Float64, "What a caption scores among all references, itself included."),
+    Column("start", pl.Float64, "What the caption that no reference is scores as text."),
     Column("step", pl.String, f"To what points are lost: {', '.join(STEPS)}."),
     Column("lost", pl.Float64, "How many points that step takes, in percent."),
     Column("low", pl.Float64, "The lower end of its confidence interval."),
     Column("high", pl.Float64, "The upper end of its confidence interval."),
-    Column("end", pl.Float64, "What the model scores, against the references without the caption."),
+    Column("end", pl.Float64, "What the model scores in the table."),
 )
 
 
@@ -50,74 +50,53 @@ class Waterfall:
     lost: dict[str, dict[str, tuple[float, float, float]]]
 
 
-def _ceilings(cell: Cell, found: Sequence[CellScores]) -> tuple[CellScores, CellScores] | None:
-    """Recorded and resynthesised speech of one caption, transcribed by the model's own ASR."""
-    for recorded in found:
-        first = recorded.cell.system
-        if first.loss != "ASR" or recorded.cell.asr != cell.asr:
-            continue
-        for other in found:
-            system = other.cell.system
-            if (
-                system.loss == "codec"
-                and system.recordings() == first.recordings()
-                and other.cell.asr == cell.asr
-                and other.cell.codec == cell.codec
-            ):
-                return recorded, other
-    return None
+def _ceilings(row: Row, rows: Sequence[Row]) -> tuple[Row, Row] | None:
+    """Recorded and resynthesised speech, transcribed by the model's own ASR."""
+
+    def bound(loss: str, codec: str) -> Row | None:
+        for other in rows:
+            cell = other.cell
+            alike = cell.system.loss == loss and cell.asr == row.cell.asr and cell.codec == codec
+            if alike and other.outcome.mark != NONE:
+                return other
+        return None
+
+    recorded, resynthesis = bound("ASR", ""), bound("codec", row.cell.codec)
+    return (recorded, resynthesis) if recorded and resynthesis else None
 
 
 def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
     """One for every model without a prompt whose ceilings are among the rows, mean over seeds."""
     found: list[Waterfall] = []
-    singles = [row.first for row in rows if row.outcome.mark != NONE]
-    made: dict[tuple[str, int], Counted] = {}
-
-    def counted(name: str, hypotheses: dict[str, str], left_out: int) -> Counted:
-        # What several models share is scored once.
-        if (name, left_out) not in made:
-            references = scorer.without(dict.fromkeys(scorer.references, left_out))
-            made[name, left_out] = scorer.counted(hypotheses, references)
-        return made[name, left_out]
-
+    text: Counted | None = None
     for row in rows:
-        if row.cell.system.role != Role.SYSTEM or not row.cell.codec or row.cell.prompt > 0:
+        cell = row.cell
+        # Of what was not transcribed at all nothing was lost on the way.
+        if cell.system.role != Role.SYSTEM or not cell.codec or cell.prompt or not ranked(row):
             continue
-        if not ranked(row):
-            # Of what was not transcribed at all nothing was lost on the way.
-            continue
-        ceilings = _ceilings(row.cell, singles)
+        ceilings = _ceilings(row, rows)
         if ceilings is None:
             continue
-        recorded, resynthesis = ceilings
-        caption = recorded.cell.system.recordings()
-        assert caption is not None
-        if any(len(texts) <= max(caption, 1) for texts in scorer.references.values()):
-            # Without that caption, or any beside it, there is nothing to fall from.
-            continue
-        names = row.first.items["item"].to_list()
-        text = {name: scorer.references[name][caption] for name in names}
-        seeds = [counted(c.cell.transcript_key, _tokens(c), caption) for c in row.cells]
-        bars = [
-            counted("text", text, -1),
-            counted("text", text, caption),
-            *(counted(c.cell.transcript_key, _tokens(c), caption) for c in (recorded, resynthesis)),
-            seeds[0].with_values(np.mean([one.values for one in seeds], axis=0)),
-        ]
-        found.append(_waterfall(row, bars, scorer.spec.replicates, scorer.spec.seed))
+        if text is None:
+            names = row.first.items["item"].to_list()
+            text = scorer.counted({n: scorer.captions[n][scorer.chosen[n]] for n in names})
+        found.append(_waterfall(row, [text, *map(_mean, (*ceilings, row))], scorer))
     return found
 
 
-def _tokens(found: CellScores) -> dict[str, str]:
-    return dict(found.items.select("item", "tokens").iter_rows())
+def _mean(row: Row) -> Counted:
+    """What was counted against references, averaged over seeds."""
+    against = [metric for metric in row.counted.metrics if metric.against == "references"]
+    counted = row.counted.only(against)
+    return counted.with_values(counted.values / len(row.cells))
 
 
-def _waterfall(row: Row, bars: Sequence[Counted], replicates: int, seed: int) -> Waterfall:
+def _waterfall(row: Row, bars: Sequence[Counted], scorer: Scorer) -> Waterfall:
+    spec = scorer.spec
     scores = bars[0].scores
     lost: dict[str, dict[str, tuple[float, float, float]]] = {s.name: {} for s in scores}
     for step, before, after in zip(STEPS, bars, bars[1:], strict=False):
-        for name, found in compare(before, after, replicates, seed=seed).items():
+        for name, found in compare(before, after, spec.replicates, seed=spec.seed).items():
             lost[name][step] = (-found.difference, -found.high, -found.low)
     ends = [{k: float(np.asarray(v)) for k, v in bar.corpus().items()} for bar in bars]
     kept = {score.name: score.kept for score in scores}

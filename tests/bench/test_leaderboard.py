@@ -12,7 +12,9 @@ from bench.cli import main
 SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 SIGNATURE = {
     "data": "flickr8k.test@aa",
-    "references": "all",
+    "references": "others",
+    "left_out": "rotating",
+    "per_image": "4",
     "normaliser": "none",
     "tokeniser": "ptb",
     "metrics": "m",

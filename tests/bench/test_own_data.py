@@ -283,7 +283,7 @@ def test_a_subset_is_called_one_wherever_it_is_printed(
     )
     listing.write_text("\n".join(OFFICIAL))
     dataset = {"name": "flickr8k", "root": str(flickr8k)}
-    job = {"name": "few", "dataset": dataset, "systems": [{"kind": "text", "caption": 0}]}
+    job = {"name": "few", "dataset": dataset, "systems": [{"kind": "text"}]}
     path = _written(tmp_path / "job.yaml", job)
     assert main(["run", str(path), "--runs", str(tmp_path)]) == 0
     label = "flickr8k test images (a subset, own captions)"

@@ -60,7 +60,9 @@ def test_a_flickr8k_folder_from_images_to_tables(
     )
     assert [(c["n"], c["failed"]) for c in summary["cells"]] == [(4, 0), (4, 1), (4, 1)]
     recorded = rows.filter(pl.col("system") == "recorded speech")
-    assert (recorded["BLEU-1"] > 50).all()
+    assert (recorded["BLEU-1"] > 10).all()
+    assert len({cell["signature"]["idf"] for cell in summary["cells"]}) == 1
+    assert {cell["signature"]["per_image"] for cell in summary["cells"]} == {"4"}
     prompted = rows.filter((pl.col("prompt") == 0.5) & (pl.col("status") == "ok"))
     assert (prompted["prompt_frames"] > 10).all()
     for wav in (run / "speech").rglob("*.wav"):
@@ -77,8 +79,12 @@ def test_a_flickr8k_folder_from_images_to_tables(
     assert table == (run / "tables" / "table2.csv").read_bytes()
 
     # Another way of scoring needs the transcripts only, and a further system's are not there.
-    others = _job(tmp_path, flickr8k, scoring={"references": "others"})
+    others = _job(tmp_path, flickr8k, scoring={"references": ["all", "others"]})
     assert main(["rescore", str(others), "--runs", str(tmp_path)]) == 0
+    # The reading that was the job's own has a table of its own now.
+    assert table == (run / "tables" / "table2-others.csv").read_bytes()
+    own = pl.read_parquet(run / "rows.parquet").filter(system="recorded speech")
+    assert (own["BLEU-1"] > recorded["BLEU-1"]).all()
     assert parts == {p: p.stat().st_mtime_ns for p in (run / "ledger").rglob("*.parquet")}
     assert table != (run / "tables" / "table2.csv").read_bytes()
     capsys.readouterr()
@@ -123,7 +129,7 @@ def test_a_flickr8k_folder_from_images_to_tables(
     assert _snapshot(tmp_path) == before
     (run / "cache" / "link").unlink()
 
-    more = _job(tmp_path, flickr8k, systems=[{"kind": "recorded", "caption": 1}])
+    more = _job(tmp_path, flickr8k, systems=[{"kind": "recorded"}], caption=1)
     assert main(["run", str(more), "--runs", str(tmp_path / "none"), "--dry-run"]) == 0
     assert not (tmp_path / "none").exists()
     assert main(["rescore", str(more), "--runs", str(tmp_path)]) == 2

@@ -114,7 +114,7 @@ def test_a_lone_caption_cannot_be_scored_against_itself(
     )
     assert main(["run", str(job), "--runs", str(tmp_path / "runs")]) == 2
     error = capsys.readouterr().err
-    assert "pixvox: a: no reference is left beside the caption that was spoken" in error
+    assert "pixvox: 1 of 1 items have no second caption, so no reference is left" in error
     assert "Traceback" not in error
 
 

@@ -295,6 +295,7 @@ def test_missing_files_are_one_line_of_each_kind(tmp_path: Path) -> None:
     cells: list[Cell] = expand(job, dataset, [(DEFAULT, {})])
     assert list(missing_files(items, items, cells)) == [
         f"999 of 1000 images are missing: no such file; first: {tmp_path}/1.jpg",
-        f"1000 of 1000 recordings of caption 0 are missing: no such file; first: {tmp_path}/0.wav",
+        "1000 of 1000 recordings of their caption are missing: no such file; first: "
+        f"{tmp_path}/0.wav",
         f"1000 of 1000 audio files of SAT are missing: no such file; first: {tmp_path}/wavs/0.wav",
     ]

@@ -28,7 +28,7 @@ SHARES = {"jobs": 0.4, "datasets": 0.2, "runs": 0.15, "boards": 0.1, "units": 0.
 HANG_SECONDS = 10
 SYSTEMS: list[dict[str, Any]] = [
     {"kind": "text"},
-    {"kind": "recorded", "caption": 1},
+    {"kind": "recorded"},
     {"kind": "resynthesis", "codec": "zoo:encodec-tiny", "bandwidth": 1.6},
     {"kind": "silence", "seconds": 1.5},
     {"kind": "noise", "level": -20.0, "seed": 3},

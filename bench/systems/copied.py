@@ -1,0 +1,38 @@
+"""The first words of one of the dataset's captions, as text: what copying a part of it reaches."""
+
+from math import ceil
+from typing import ClassVar, Literal
+
+from bench.common.bounds import Label, SomeShare
+from bench.datasets.base import Item
+from bench.systems.base import Generator, Role, System
+from bench.systems.text import caption_text
+
+
+class CopiedSystem(System):
+    """The first words of a caption, as text: what copying a part of it reaches.
+
+    Where that caption is among the references (`references: all`), this scores high without a look
+    at the picture.
+    """
+
+    kind: Literal["copied"]
+    label: Label = "part of a caption, as text"
+    share: SomeShare = 0.5
+    """The share of the caption's words that is copied, rounded up to whole words."""
+
+    role: ClassVar[Role] = Role.FLOOR
+    has_speech: ClassVar[bool] = False
+
+    def generator(self, device: str) -> Generator:
+        """Raises ValueError: a text is not speech."""
+        raise ValueError(f"{self.label}: a text is not speech")
+
+    def transcript(self, item: Item, caption: int) -> str:
+        """See System."""
+        words = caption_text(item, caption).split()
+        return " ".join(words[: ceil(self.share * len(words))])
+
+    def uses_caption(self) -> bool:
+        """See System."""
+        return True

@@ -1,0 +1,116 @@
+"""One set of references for every row of a table, without the caption that is said."""
+
+import hashlib
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pycocoevalcap.bleu.bleu import Bleu as PublishedBleu
+from pycocoevalcap.cider.cider import Cider as PublishedCider
+from pycocoevalcap.rouge.rouge import Rouge as PublishedRouge
+
+from bench.common.errors import UserError
+from bench.datasets.base import Caption, Choice, Dataset, Item
+from bench.jobs.expansion import expand
+from bench.jobs.preflight import check_references
+from bench.jobs.spec import Job, Reading, ScoringSpec
+from bench.metrics.tokens import tokenise
+from bench.scoring.scorer import CellScores, Scorer
+from bench.systems.copied import CopiedSystem
+
+
+def _scored(
+    data: Dataset, reading: Reading, caption: Choice, cache: Path
+) -> tuple[Scorer, list[CellScores]]:
+    systems = [{"kind": "text"}, {"kind": "copied", "label": "half", "share": 0.5}]
+    job = Job.model_validate(
+        {"name": "a", "dataset": {"name": "scenes"}, "systems": systems, "caption": caption}
+    )
+    spec = ScoringSpec(references=reading, replicates=100)
+    with Scorer(data, spec, {}, cache, caption) as scorer:
+        found = []
+        for cell in expand(job, data, []):
+            texts = [cell.system.transcript(item, item.chosen(caption)) for item in data.items]
+            table = pl.DataFrame(
+                {"item": [item.id for item in data.items], "transcript": texts, "status": "ok"}
+            ).with_columns(
+                caption=pl.Series([item.chosen(caption) for item in data.items]),
+                reason=pl.lit(""),
+                cause=pl.lit(""),
+                ended=pl.lit(True),
+                seconds=pl.lit(2.0),
+                peak=pl.lit(1.0),
+                no_speech_prob=pl.lit(0.0),
+                compression_ratio=pl.lit(1.0),
+                frames=pl.lit(0),
+            )
+            found.append(scorer.score(cell, table))
+    return scorer, found
+
+
+@pytest.mark.parametrize("reading", ["others", "all"])
+@pytest.mark.parametrize("caption", ["rotating", 2])
+def test_texts_score_as_stock_pycocoevalcap_with_the_same_references(
+    scenes: Dataset, reading: Reading, caption: Choice, tmp_path: Path
+) -> None:
+    data = replace(scenes, items=scenes.items[:25])
+    scorer, found = _scored(data, reading, caption, tmp_path)
+    # By hand: which caption is said, what is left of the references, and half of its words.
+    said, references, halves = {}, {}, {}
+    for item in data.items:
+        drawn = int(hashlib.sha256(item.id.encode()).hexdigest()[:16], 16)
+        number = drawn % 5 if caption == "rotating" else caption
+        texts = [one.text for one in item.captions]
+        left = [t for n, t in enumerate(texts) if n != number or reading == "all"]
+        references[item.id] = tokenise(left)
+        words = texts[number].split()
+        said[item.id], half = texts[number], " ".join(words[: (len(words) + 1) // 2])
+        halves[item.id] = tokenise([half])
+    whole = {name: tokenise([text]) for name, text in said.items()}
+    for one, texts in zip(found, (whole, halves), strict=True):
+        bleu, _ = PublishedBleu(4).compute_score(references, texts, verbose=0)
+        assert one.corpus["BLEU-4"] == pytest.approx(100 * bleu[3], abs=1e-9)
+        for name, tool in {"ROUGE-L": PublishedRouge(), "CIDEr": PublishedCider()}.items():
+            score, _ = tool.compute_score(references, texts)
+            assert one.corpus[name] == pytest.approx(100 * score, abs=1e-9)
+    (text, half) = found
+    assert text.signature.per_image == half.signature.per_image == str(len(left))
+    assert text.signature.idf == half.signature.idf == scorer.idf
+    wanted = {"rotating": "rotating", 2: "caption 2"}[caption] if reading == "others" else "none"
+    assert text.signature.left_out == half.signature.left_out == wanted
+
+
+def test_rotation_takes_every_caption_as_often_and_no_other_item_moves_it(scenes: Dataset) -> None:
+    chosen = Counter(item.chosen("rotating") for item in scenes.items)
+    # 200 fair draws among 5: outside of this in one of 10,000 datasets.
+    assert set(chosen) == set(range(5))
+    assert all(18 <= times <= 64 for times in chosen.values())
+    item = scenes.items[0]
+    only = [2, 4]
+    spoken = tuple(
+        caption if n in only else replace(caption, speech=None)
+        for n, caption in enumerate(item.captions)
+    )
+    assert {Item(str(n), item.image, spoken).chosen("rotating") for n in range(50)} == set(only)
+    silent = tuple(replace(caption, speech=None) for caption in item.captions)
+    several = {Item(str(n), item.image, silent).chosen("rotating") for n in range(50)}
+    assert several == set(range(5))
+
+
+def test_an_image_with_one_caption_is_told_before_anything_runs() -> None:
+    items = [Item("two", Path("a"), (Caption("x"), Caption("y"))), Item("b", Path("b"), ())]
+    items += [Item("one", Path("a"), (Caption("x"),))]
+    check_references(items[:1], "rotating", ["others"])
+    check_references(items, "rotating", ["all"])
+    with pytest.raises(UserError, match=r"2 of 3 items have no second .*first: b; write"):
+        check_references(items, "rotating", ["all", "others"])
+    with pytest.raises(UserError, match="first: one"):
+        check_references(items[2:], 0, ["others"])
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.5, "a b c"), (0.2, "a"), (0.81, "a b c d e")])
+def test_a_share_of_a_caption_is_rounded_up_to_words(share: float, words: str) -> None:
+    item = Item("a", Path("a"), (Caption("a b c d e"),))
+    assert CopiedSystem(kind="copied", share=share).transcript(item, 0) == words
