@@ -22,8 +22,8 @@ _ORDER = (
 
 def _newest(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
     """The last entry of every system and prompt, and how many it replaces."""
-    last: dict[tuple[str, float, str], Entry] = {}
-    times: dict[tuple[str, float, str], int] = {}
+    last: dict[tuple[str, float], Entry] = {}
+    times: dict[tuple[str, float], int] = {}
     for entry in entries:
         last[entry.key] = entry
         times[entry.key] = times.get(entry.key, -1) + 1
@@ -46,7 +46,7 @@ def _columns(ranked: Sequence[tuple[Entry, int]], left_out: Sequence[str]) -> li
     made = [
         numbers("", _places(ranked)),
         texts("system", [entry.system for entry in shown]),
-        numbers("seed", [str(entry.signature["seeds"]) or "-" for entry in shown]),
+        numbers("seeds", [entry.seeds or "-" for entry in shown]),
         numbers("prompt", [f"{entry.prompt:.0%}" for entry in shown]),
         *(numbers(s.head, [score(entry, s.name) for entry in shown]) for s in SHOWN),
         numbers("failed", [entry.failed for entry in shown]),

@@ -25,6 +25,7 @@ from bench.store.rows import JOINED, TRANSCRIBED
 from bench.tables.comparison import Protocol, comparison
 from bench.tables.pooling import Row, base_of, differences, ranked
 from bench.tables.sweep import SHORT_TABLES, pivot, plot, sensitivity, tidy, varied
+from bench.tables.testing import marked
 from bench.tables.waterfall import STEPS, Waterfall, waterfall_frame
 
 TESTS: Columns = (
@@ -37,7 +38,7 @@ TESTS: Columns = (
     Column("high", pl.Float64, "The upper end of the difference's confidence interval."),
     Column("p_bootstrap", pl.Float64, "The paired bootstrap's p-value that there is none."),
     Column("p_permutation", pl.Float64, "The paired permutation test's p-value of the same."),
-    Column("p_holm", pl.Float64, "That, corrected by Holm for all metrics compared."),
+    Column("p_adjusted", pl.Float64, "That, adjusted for all systems, prompts and scores here."),
     Column("detectable", pl.Float64, "The difference that is found with a power of 80%."),
 )
 
@@ -85,10 +86,36 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
     write_bytes(folder / "rows.parquet", parquet(pl.concat(frames)))
 
 
-def _summary(job: Job, protocol: Protocol, scores: Sequence[CellScores]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Reading:
+    """A job scored under one reading of the references: its cells, and what tables have of them."""
+
+    protocol: Protocol
+    scores: Sequence[CellScores]
+    rows: Sequence[Row]
+    falls: Sequence[Waterfall]
+
+
+def _summary(job: Job, own: Reading) -> dict[str, Any]:
+    """Every cell, and every row of the tables, in which seeds are pooled."""
     return {
-        "protocol": asdict(protocol) | {"asr_label": job.asrs[0].label},
+        "protocol": asdict(own.protocol) | {"asr_label": job.asrs[0].label},
         "job": json.loads(job.model_dump_json()),
+        "rows": [
+            {
+                "system": row.name,
+                "role": row.cell.system.role,
+                "prompt": row.cell.prompt,
+                "part": row.cell.part,
+                "seeds": len(row.cells),
+                "sampled": row.cell.system.sampled(),
+                "scores": {name: asdict(found) for name, found in row.scores.items()},
+                "n": row.asked,
+                "failed": row.failed,
+                "signature": asdict(row.signature),
+            }
+            for row in own.rows
+        ],
         "cells": [
             {
                 "system": s.cell.label,
@@ -106,7 +133,7 @@ def _summary(job: Job, protocol: Protocol, scores: Sequence[CellScores]) -> dict
                 "kinds": s.kinds,
                 "signature": asdict(s.signature),
             }
-            for s in scores
+            for s in own.scores
         ],
     }
 
@@ -114,14 +141,17 @@ def _summary(job: Job, protocol: Protocol, scores: Sequence[CellScores]) -> dict
 def _tests(rows: Sequence[Row], replicates: int, confidence: float) -> pl.DataFrame:
     """Every system against the first of its prompt: differences, intervals, p, what can be seen."""
     competing = [row for row in rows if ranked(row)]
+    marks = marked(competing, next(iter(competing), None), replicates)
     made = []
-    for row in competing:
+    for place, row in enumerate(competing):
         base = base_of(row, competing)
         if base is None or base is row:
             continue
-        for metric, found in differences(base, row, replicates, confidence).items():
-            names = {"system": row.label, "against": base.label, "prompt": row.cell.prompt}
-            made.append(names | {"metric": metric} | asdict(found))
+        names = {"system": row.label, "against": base.label, "prompt": row.cell.prompt}
+        found = differences(base, row, replicates, confidence)
+        for metric, p in marks.different[place].items():
+            facts = {"metric": metric, "p_adjusted": p}
+            made.append(names | facts | asdict(found[metric]))
     return pl.DataFrame(made, schema=schema(TESTS))
 
 
@@ -154,16 +184,6 @@ def _print(tables: Sequence[_Shown], title: str, path: Path) -> None:
         if not tables:
             terminal.say(console, "No system of this job belongs to the tables that it asks for.")
     terminal.save_picture(picture, title, path)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A job scored under one reading of the references: its cells, and what tables have of them."""
-
-    protocol: Protocol
-    scores: Sequence[CellScores]
-    rows: Sequence[Row]
-    falls: Sequence[Waterfall]
 
 
 def _write_tables(job: Job, readings: Sequence[Reading], folder: Path) -> Iterator[_Shown]:
@@ -221,5 +241,5 @@ def write_report(
         plot(sweep, tables / "sweep.svg")
     _print(shown, f"pixvox run {job.name}", tables / "tables.svg")
     write_text(tables / "model-index.yaml", hub.model_index(rows, protocol))
-    text = json.dumps(_summary(job, protocol, scores), indent=1)
+    text = json.dumps(_summary(job, own), indent=1)
     write_text(folder / "summary.json", text + "\n")

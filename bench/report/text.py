@@ -76,9 +76,8 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
         f"ASR: {protocol.asr}; references: {_REFERENCES[protocol.references]}"
         f"{_LEFT_OUT.get(protocol.left_out, '')}; normaliser: "
         f"{protocol.normaliser}; n counts failed items too, as empty transcripts{unusable}.",
-        f"{half if halves else ''}*: differs from "
-        "the first system of its prompt at 5% (paired permutation test, Holm over metrics). Best "
-        "in bold, among systems marked ✓.",
+        f"{half if halves else ''}{_against(frame)}Bold, among systems marked ✓: the best of its "
+        "prompt share, and what is not told apart from it at 5% (the same tests, of all pairs).",
     ]
     for mark in ("≈", "✗"):
         reasons = frame.filter(pl.col("grade") == mark)["reason"].unique(maintain_order=True)
@@ -97,6 +96,19 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
         if row["note"]
     ]
     return lines
+
+
+def _against(frame: pl.DataFrame) -> str:
+    """What a star says, and against which rows."""
+    bases = frame.filter(pl.col("base").fill_null("") != "")
+    if bases.is_empty():
+        return ""
+    named = bases.select("base", "prompt").unique(maintain_order=True).iter_rows()
+    said = " and ".join(f"{clean(base)}{_at(prompt)}" for base, prompt in named)
+    return (
+        f"*: differs from {said} at 5% (paired permutation tests, adjusted together for all "
+        "systems and scores of the table). "
+    )
 
 
 def _joined(reasons: pl.Series) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.metrics.base import Array
 from bench.metrics.counted import Counted
+from bench.scoring.families import Compared
 
 POWER = 0.8
 _BLOCK = 500
@@ -32,8 +33,8 @@ class Interval:
 class Difference:
     """One metric of system b less that of a, on the same images.
 
-    `p_bootstrap` and `p_permutation` test that there is none; `p_holm` is the permutation test's,
-    corrected for all metrics compared. `detectable` is the difference that would be found with a
+    `p_bootstrap` and `p_permutation` test that there is none, this one comparison alone (see
+    bench.scoring.families for several). `detectable` is the difference that would be found with a
     power of 80% at the 5% level.
     """
 
@@ -42,7 +43,6 @@ class Difference:
     high: float
     p_bootstrap: float
     p_permutation: float
-    p_holm: float
     detectable: float
 
 
@@ -97,14 +97,25 @@ def _permuted(one: Counted, other: Counted, replicates: int, seed: int) -> dict[
     return _stacked(rows)
 
 
-def holm(values: Mapping[str, float]) -> dict[str, float]:
-    """p-values corrected for their number (Holm 1979)."""
-    corrected: dict[str, float] = {}
-    highest = 0.0
-    for rank, name in enumerate(sorted(values, key=lambda key: values[key])):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[name]))
-        corrected[name] = highest
-    return corrected
+def permuted_differences(
+    a: Counted, b: Counted, replicates: int, seed: int = 0
+) -> dict[str, Compared]:
+    """Every score of b less that of a, and what permutations make of it.
+
+    The same seed swaps the same images, whichever cells are compared. Raises ValueError as
+    `drawn_differences` does.
+    """
+    _check_alike(a, b)
+    here, there = a.corpus(), b.corpus()
+    permuted = _permuted(a, b, replicates, seed)
+    return {name: Compared(float(there[name] - here[name]), permuted[name]) for name in here}
+
+
+def _check_alike(a: Counted, b: Counted) -> None:
+    if a.columns != b.columns:
+        raise ValueError("other columns: compare the same metrics")
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} rows: compare the same images")
 
 
 def drawn_differences(
@@ -114,10 +125,7 @@ def drawn_differences(
 
     Raises ValueError where the images differ in number, or the columns at all.
     """
-    if a.columns != b.columns:
-        raise ValueError("other columns: compare the same metrics")
-    if len(a) != len(b):
-        raise ValueError(f"{len(a)} and {len(b)} rows: compare the same images")
+    _check_alike(a, b)
     here, there = a.corpus(), b.corpus()
     drawn_a, drawn_b = (resampled(counted, replicates, seed) for counted in (a, b))
     return {name: (float(there[name] - here[name]), drawn_b[name] - drawn_a[name]) for name in here}
@@ -149,23 +157,20 @@ def compare(
     ValueError as `drawn_differences` does.
     """
     drawn = drawn_differences(a, b, replicates, seed)
-    permuted = _permuted(a, b, replicates, seed)
+    permuted = permuted_differences(a, b, replicates, seed)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     normal = NormalDist()
     reach = normal.inv_cdf(0.975) + normal.inv_cdf(POWER)
-    rows: dict[str, tuple[float, float, float, float, float, float]] = {}
+    rows: dict[str, Difference] = {}
     for name, (seen, found) in drawn.items():
         low, high = np.quantile(found, tails)
         p_bootstrap = _share(np.abs(found - seen) >= abs(seen))
         # Rounding must not decide whether a permutation is as extreme as what was seen.
-        p_permutation = _share(np.abs(permuted[name]) >= abs(seen) - 1e-9)
-        spread = float(found.std())
-        rows[name] = (seen, float(low), float(high), p_bootstrap, p_permutation, reach * spread)
-    corrected = holm({name: row[4] for name, row in rows.items()})
-    return {
-        name: Difference(*row[:5], p_holm=corrected[name], detectable=row[5])
-        for name, row in rows.items()
-    }
+        p_permutation = _share(np.abs(permuted[name].drawn) >= abs(seen) - 1e-9)
+        ends = (float(low), float(high))
+        least = reach * float(found.std())
+        rows[name] = Difference(seen, *ends, p_bootstrap, p_permutation, least)
+    return rows
 
 
 def _share(hits: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> float:

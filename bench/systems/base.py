@@ -156,6 +156,10 @@ class System(Strict, ABC):
         """Its place in the grid in words, for the name of a cell that has to last."""
         return []
 
+    def sampled(self) -> bool:
+        """Whether chance decides what it generates, so that one seed is one draw of several."""
+        return False
+
     def details(self) -> dict[str, Any]:
         """What tells variants of one label apart in tables, beside prompt and seed."""
         return {axis: v for axis, v in self.point().items() if axis not in ("prompt", "seed")}

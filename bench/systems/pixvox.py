@@ -138,6 +138,10 @@ class PixVoxSystem(System):
         parts += [f"top k {how.top_k}"] if how.top_k != usual.top_k else []
         return parts + ([f"top p {how.top_p:g}"] if how.top_p != usual.top_p else [])
 
+    def sampled(self) -> bool:
+        """See System."""
+        return self.decoding.temperature > 0
+
     def details(self) -> dict[str, Any]:
         """See System; all of decoding but its seed."""
         return self.decoding.model_dump(exclude={"seed"})

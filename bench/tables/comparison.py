@@ -12,13 +12,12 @@ from bench.metrics.base import Score
 from bench.metrics.counted import leading
 from bench.metrics.shipped import METRICS, scores_of
 from bench.scoring import taxonomy
-from bench.scoring.signature import NONE, SAME
+from bench.scoring.signature import NONE
 from bench.store.columns import Column, Columns, schema
 from bench.tables.comparability import grade_published
-from bench.tables.pooling import Row, base_of, differences, grade_of, ranked, role
+from bench.tables.pooling import Row, base_of, grade_of, ranked, role
 from bench.tables.published import Published, load_published
-
-SIGNIFICANT = 0.05
+from bench.tables.testing import SIGNIFICANT, marked
 
 
 @dataclass(frozen=True)
@@ -66,14 +65,17 @@ _LEFT: Columns = (
     Column("asr", pl.String, "The ASR, its digest and how it decodes; `none` for a text."),
 )
 _RIGHT: Columns = (
-    Column("n", pl.Int64, "How many items were scored, failed ones included."),
+    Column("n", pl.Int64, "How many items were scored, over all seeds, failed ones included."),
     Column("failed", pl.Int64, "How many items failed, over all seeds; each counts as empty."),
     Column("unended", pl.Int64, "How many speeches reached the length limit, over all seeds."),
     Column("seeds", pl.Int64, "Over how many seeds the row was summed."),
     Column(
-        "best", pl.List(pl.String), "The scores in which it is the best of those ranked with it."
+        "best",
+        pl.List(pl.String),
+        "The scores in which it is the best of those ranked with it, or not told apart from it.",
     ),
-    Column("significant", pl.List(pl.String), "The scores that differ from the first system's."),
+    Column("significant", pl.List(pl.String), "The scores that differ from those of `base`."),
+    Column("base", pl.String, "The row that it is tested against: the first of its prompt share."),
     Column("reason", pl.String, "Why the grade is not ✓."),
     Column("source", pl.String, "The publication, or the run."),
     Column("note", pl.String, "Why items failed, how speech failed, and what else was remarked."),
@@ -186,17 +188,20 @@ def measured_frame(
     """A table's measured rows, in the job's order.
 
     Only rows of the first one's protocol are ranked. `significant` names the scores in which a
-    row differs from the first ranked row of its prompt (see base_of; paired permutation test,
-    Holm over metrics).
+    row differs from `base`, the first ranked row of its prompt (see bench.tables.testing).
     """
     chosen = [row for row in rows if table_of(table).belongs(row.cell)]
     competing = [row for row in chosen if ranked(row)]
     some = [row for row in chosen if row.outcome.mark != NONE]
     first = next(iter([*competing, *some, *chosen]), None)
+    marks = marked(competing, first, replicates)
+    places = {id(row): place for place, row in enumerate(competing)}
     made, wanted = [], _schema(_all_scores(rows))
     for row in chosen:
         assert first is not None
         grade = grade_of(row, first)
+        place, base = places.get(id(row), -1), base_of(row, competing)
+        different = marks.different.get(place, {})
         found = dict.fromkeys(wanted) | {
             "block": "measured",
             "grade": grade.mark,
@@ -207,12 +212,13 @@ def measured_frame(
             "prompt": row.cell.prompt,
             "asr": protocol.asr if row.cell.asr else "none",
             **_scores(row),
-            "n": row.first.n,
+            "n": row.asked,
             "failed": row.failed,
             "unended": sum(found.unended for found in row.cells),
             "seeds": len(row.cells),
-            "best": _best(row, competing, first),
-            "significant": _significant(row, base_of(row, competing), replicates),
+            "best": _heads(row, marks.best.get(place, [])),
+            "significant": _heads(row, [n for n, p in different.items() if p < SIGNIFICANT]),
+            "base": base.label if base is not None and base is not row and different else "",
             "source": f"pixvox run {run}",
             "note": "; ".join(_remarks(row)),
             "signature": row.signature.text("*"),
@@ -221,33 +227,9 @@ def measured_frame(
     return pl.DataFrame(made, schema=wanted)
 
 
-def _best(row: Row, competing: Sequence[Row], first: Row) -> list[str]:
-    """The scores in which a row is the best of those that may be ranked with it."""
-    peers = [
-        other
-        for other in competing
-        if grade_of(other, first).mark == SAME and other.cell.prompt == row.cell.prompt
-    ]
-    if len(peers) < 2 or not any(other is row for other in peers):
-        return []
-    return [
-        score.head
-        for score in _shared(peers)
-        if row.scores[score.name].score == max(o.scores[score.name].score for o in peers)
-    ]
-
-
-def _shared(rows: Sequence[Row]) -> list[Score]:
-    """The scores that all rows have."""
-    first, *others = (row.counted.scores for row in rows)
-    return [score for score in first if all(score in other for other in others)]
-
-
-def _significant(row: Row, base: Row | None, replicates: int) -> list[str]:
-    if base is None or base is row or not ranked(row):
-        return []
-    found = differences(base, row, replicates)
-    return [s.head for s in _shared([base, row]) if found[s.name].p_holm < SIGNIFICANT]
+def _heads(row: Row, names: Sequence[str]) -> list[str]:
+    """The headings of some of a row's scores, in order."""
+    return [score.head for score in row.counted.scores if score.name in names]
 
 
 def comparison(

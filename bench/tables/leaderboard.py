@@ -57,6 +57,7 @@ class Score(Strict):
 class Entry(Strict):
     """One system at one prompt share, when it was added and from which run.
 
+    Its scores are of all `seeds` that the run declared, pooled; 0 where chance decides nothing.
     `previous` is the hash of the entry before it, `hash` that of all the rest of this one.
     """
 
@@ -65,15 +66,17 @@ class Entry(Strict):
     system: str
     prompt: _Finite
     scores: Annotated[dict[str, Score], AfterValidator(_all_of(s.name for s in SHOWN))]
+    seeds: Annotated[int, Field(ge=0)]
+    n: int
     failed: int
     signature: Annotated[dict[str, str | int], AfterValidator(_all_of((*SIGNED, "seeds")))]
     previous: str = ""
     hash: str = ""
 
     @property
-    def key(self) -> tuple[str, float, str]:
-        """What a later entry replaces at the top of the board."""
-        return self.system, self.prompt, str(self.signature["seeds"])
+    def key(self) -> tuple[str, float]:
+        """What a later entry replaces at the top of the board, whatever seeds it has."""
+        return self.system, self.prompt
 
     @property
     def content(self) -> str:
@@ -123,26 +126,23 @@ def read_board(path: Path) -> list[Entry]:
     return entries
 
 
-class _Cell(BaseModel):
-    """A cell of a run's summary, as far as a board takes it."""
+class _Row(BaseModel):
+    """A row of a run's tables, all seeds pooled, as far as a board takes it."""
 
     system: str
     role: Role
     prompt: _Finite
-    asr: str
     part: str
+    seeds: int
+    sampled: bool
+    n: int
     failed: int
     scores: dict[str, Any]
     signature: dict[str, Any]
 
 
-class _Protocol(BaseModel):
-    asr_label: str
-
-
 class _Summary(BaseModel):
-    protocol: _Protocol
-    cells: list[_Cell]
+    rows: list[_Row]
 
 
 def _entries(run: Path) -> list[Entry]:
@@ -153,21 +153,22 @@ def _entries(run: Path) -> list[Entry]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         summary = _Summary.model_validate_json(read_small(path, _MOST_BYTES))
-        first = summary.protocol.asr_label
         return [
             Entry(
                 added=now,
                 run=run.name,
-                system=cell.system,
-                prompt=cell.prompt,
-                scores={name: Score(**found) for name, found in cell.scores.items()},
-                failed=cell.failed,
-                signature=cell.signature,
+                system=row.system,
+                prompt=row.prompt,
+                scores={name: Score(**found) for name, found in row.scores.items()},
+                seeds=row.seeds if row.sampled else 0,
+                n=row.n,
+                failed=row.failed,
+                signature=row.signature,
             )
-            for cell in summary.cells
-            if cell.role == Role.SYSTEM and cell.asr == first and cell.part == "whole"
+            for row in summary.rows
+            if row.role == Role.SYSTEM and row.part == "whole"
             # Of which nothing was transcribed, nothing was measured.
-            if cell.failed < cell.signature["n"]
+            if row.failed < row.n
         ]
     except (ValidationError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:150]

@@ -19,12 +19,24 @@ from bench.tables.comparability import Grade, grade_measured, grade_outcome
 
 @dataclass(frozen=True)
 class Row:
-    """A measured row: one cell, or the cells that differ only in their seed, pooled by image."""
+    """A measured row: one cell, or the cells that differ only in their seed, pooled by image.
+
+    `name` is the system's label and what tells the row from others of that label.
+    """
 
     cells: tuple[CellScores, ...]
-    label: str
+    name: str
     counted: Counted
     scores: dict[str, Interval]
+
+    @property
+    def label(self) -> str:
+        """What tables call it: its name, how many seeds it has, and what was scored."""
+        part = ", continuation only" if self.cell.part == "continuation" else ""
+        count = len(self.cells)
+        if not self.cell.system.sampled():
+            return self.name + part
+        return f"{self.name}, {count} seed{'s' if count > 1 else ''}{part}"
 
     @property
     def first(self) -> CellScores:
@@ -86,7 +98,7 @@ def pooled(
         groups.setdefault(_without_seed(found.cell), []).append(found)
     rows = []
     for cells in groups.values():
-        label = _label(cells[0].cell, len(cells))
+        label = cells[0].cell.label
         if len(cells) == 1:
             rows.append(Row(tuple(cells), label, cells[0].counted, cells[0].scores))
             continue
@@ -95,12 +107,7 @@ def pooled(
         spread = intervals(counted, replicates, confidence, seed)
         rows.append(Row(tuple(cells), label, counted, spread))
     varied = _varied([row.cell for row in rows])
-    return [Row(r.cells, r.label + varied(r.cell), r.counted, r.scores) for r in rows]
-
-
-def _label(cell: Cell, seeds: int) -> str:
-    label = cell.label + (f", {seeds} seeds" if seeds > 1 else "")
-    return label + (", continuation only" if cell.part == "continuation" else "")
+    return [replace(row, name=row.name + varied(row.cell)) for row in rows]
 
 
 def _varied(cells: Sequence[Cell]) -> Any:
@@ -152,14 +159,19 @@ def base_of(row: Row, competing: Sequence[Row]) -> Row | None:
     return None
 
 
-def differences(
-    one: Row, other: Row, replicates: int, confidence: float = 0.95
-) -> dict[str, Difference]:
-    """`other` less `one`, on scores that both have; seeds are averaged within an image."""
+def on_common_scale(one: Row, other: Row) -> tuple[Counted, Counted]:
+    """What was counted of both by the metrics that both have, averaged over each one's seeds."""
     both = [metric for metric in one.counted.metrics if metric in other.counted.metrics]
-    a, b = (
+    first, second = (
         some.with_values(some.values / len(row.cells))
         for row in (one, other)
         for some in (row.counted.only(both),)
     )
-    return compare(a, b, replicates, confidence)
+    return first, second
+
+
+def differences(
+    one: Row, other: Row, replicates: int, confidence: float = 0.95
+) -> dict[str, Difference]:
+    """`other` less `one`, on scores that both have; seeds are averaged within an image."""
+    return compare(*on_common_scale(one, other), replicates, confidence)

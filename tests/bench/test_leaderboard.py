@@ -28,18 +28,21 @@ SIGNATURE = {
 
 def _run(runs: Path, name: str, score: float, **changes: object) -> None:
     (runs / name).mkdir(parents=True)
-    cell = {
+    signature = SIGNATURE | changes
+    row = {
         "system": "delay [red]",
         "role": "system",
         "prompt": 0.0,
-        "asr": "whisper",
         "part": "whole",
+        "seeds": len(str(signature["seeds"]).split(",")),
+        "sampled": True,
+        "n": signature["n"],
         "failed": 0,
         "scores": {m: {"score": score, "low": score - 1, "high": score + 1} for m in SCORES},
-        "signature": SIGNATURE | changes,
+        "signature": signature,
     }
-    floor = cell | {"system": "silence", "role": "floor"}
-    summary = {"protocol": {"asr_label": "whisper"}, "cells": [cell, floor]}
+    floor = row | {"system": "silence", "role": "floor"}
+    summary = {"rows": [row, floor]}
     (runs / name / "summary.json").write_text(json.dumps(summary))
 
 
@@ -71,6 +74,21 @@ def test_a_board_keeps_history_and_refuses_another_protocol(
     assert "20.00" not in shown
     assert "delay [red]" in " ".join(shown.split())
     assert "silence" not in shown
+
+
+def test_a_system_is_ranked_once_with_the_seeds_that_were_declared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(tmp_path / "runs", "lucky", 29.0, seeds="7")
+    _run(tmp_path / "runs", "pooled", 26.0, seeds="0,1,2,3")
+    assert _board(tmp_path, "add", "lucky") == 0
+    assert _board(tmp_path, "add", "pooled") == 0
+    capsys.readouterr()
+    assert _board(tmp_path, "show") == 0
+    shown = capsys.readouterr().out
+    (row,) = [line for line in shown.splitlines() if "delay [red]" in line]
+    assert row.split()[3] == "4"
+    assert "29.00" not in shown
 
 
 def test_a_system_that_failed_throughout_is_no_entry(

@@ -43,6 +43,7 @@ def _scored(
                 seconds=pl.lit(2.0),
                 peak=pl.lit(1.0),
                 no_speech_prob=pl.lit(0.0),
+                avg_logprob=pl.lit(0.0),
                 compression_ratio=pl.lit(1.0),
                 frames=pl.lit(0),
             )

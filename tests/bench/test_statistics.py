@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from bench.metrics.counted import Counted
-from bench.scoring.inference import compare, holm, intervals, resampled, sign_test, student
+from bench.scoring.families import Compared, adjusted
+from bench.scoring.inference import (
+    compare,
+    intervals,
+    permuted_differences,
+    resampled,
+    sign_test,
+    student,
+)
 from bench.selfcheck.rates import simulated
 
 
@@ -36,7 +44,7 @@ def test_a_system_does_not_differ_from_itself() -> None:
     cell = _cell(50, 0.6, 3)
     for found in compare(cell, cell, 200).values():
         assert found.difference == 0
-        assert found.p_permutation == found.p_bootstrap == found.p_holm == 1
+        assert found.p_permutation == found.p_bootstrap == 1
 
 
 def test_the_sign_says_who_is_better_and_the_order_of_items_nothing() -> None:
@@ -46,7 +54,7 @@ def test_the_sign_says_who_is_better_and_the_order_of_items_nothing() -> None:
         assert found.difference > 0
         assert back[name].difference == -found.difference
         assert found.low > 0 > back[name].high
-        assert found.p_holm < 0.05
+        assert found.p_permutation < 0.05
         # What is so plainly there is larger than the least that would be seen.
         assert found.difference > found.detectable
 
@@ -67,7 +75,36 @@ def test_small_samples_have_student_s_quantiles() -> None:
     assert sign_test(0, 0) == 1
 
 
-def test_holm_is_the_textbook_s_example() -> None:
-    # Holm 1979 by hand: 0.01 * 4, 0.02 * 3, max(0.03 * 2, 0.06), 0.2.
-    found = holm({"a": 0.03, "b": 0.01, "c": 0.2, "d": 0.02})
-    assert found == pytest.approx({"b": 0.04, "d": 0.06, "a": 0.06, "c": 0.2})
+def test_a_family_s_p_values_are_those_of_its_largest_statistic() -> None:
+    # Westfall and Young's algorithm 2.8 by loops, over dependent draws of three sizes.
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(400, 1))
+    drawn = (common + rng.normal(size=(400, 4))) * [1, 10, 0.1, 1]
+    seen = [4.5, 20.0, -0.2, 0.3]
+    family = {n: Compared(s, drawn[:, n]) for n, s in enumerate(seen)}
+    family[4] = Compared(0.0, np.zeros(400))
+    unit = np.sqrt((drawn**2).mean(0))
+    order = sorted(range(4), key=lambda n: -abs(seen[n]) / unit[n])
+    expected, least = {4: 1.0}, 0.0
+    for rank, n in enumerate(order):
+        hits = sum(
+            max(abs(row[m]) / unit[m] for m in order[rank:]) >= abs(seen[n]) / unit[n]
+            for row in drawn
+        )
+        expected[n] = least = max(least, (hits + 1) / 401)
+    found = adjusted(family)
+    assert found == pytest.approx(expected)
+    # A comparison that says what another one says costs nothing; an independent one does.
+    twice = adjusted(family | {5: family[0]})
+    assert twice[0] == found[0]
+    alone = adjusted({0: family[0]})
+    assert alone[0] < found[0]
+
+
+def test_cells_that_are_compared_swap_the_same_images() -> None:
+    a, b, c = (_cell(60, 0.5, seed) for seed in (6, 7, 8))
+    mean = {}
+    for name, pair in {"ab": (a, b), "bc": (b, c), "ac": (a, c)}.items():
+        mean[name] = permuted_differences(*pair, 50, 0)["CIDEr"].drawn
+    # CIDEr is a mean, so its differences add up, draw by draw.
+    assert mean["ac"] == pytest.approx(mean["ab"] + mean["bc"], abs=1e-9)

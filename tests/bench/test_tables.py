@@ -34,7 +34,22 @@ from bench.tables.sweep import plot, sensitivity, tidy
 ITEMS = 40
 PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", ITEMS, 2 * ITEMS, "tiny.en", "all")
 SIGNATURE = Signature(
-    "scenes.test@0", "all", "none", "ptb", "m", "i", "tiny.en", "whole", "", "", "", ITEMS, 0, "0"
+    "scenes.test@0",
+    "all",
+    "none",
+    "5",
+    "none",
+    "ptb",
+    "m",
+    "i",
+    "tiny.en",
+    "whole",
+    "",
+    "",
+    "",
+    ITEMS,
+    0,
+    "0",
 )
 NAMES = (
     "PixVoxLM-tiny-Parallel, continuation only",
