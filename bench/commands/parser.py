@@ -133,6 +133,7 @@ def _perf_parser(parser: Parser) -> None:
     tests.add_argument("--splits", type=_ROUNDS, default=200)
     tests.add_argument("--items", type=_ITEMS, default=1000)
     tests.add_argument("--replicates", type=whole(100, 100_000), default=1000)
+    tests.add_argument("--job", type=path, help="whose dataset's captions are taken; or scenes'")
     tests.add_argument("--save", type=path, help="write the figures as JSON")
     for command in (decode, invariance):
         command.add_argument(

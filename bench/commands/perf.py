@@ -29,7 +29,7 @@ def measure(arguments: argparse.Namespace) -> int:
         from bench.selfcheck import rates as statistics
 
         sizes = (arguments.splits, arguments.items, arguments.replicates)
-        return statistics.run(*sizes, arguments.save)
+        return statistics.run(*sizes, arguments.job, arguments.save)
     quiet_libraries()
     with bad_input():
         return _decoding(arguments)

@@ -20,8 +20,8 @@ from bench.jobs.spec import ScoringSpec
 from bench.report.results import Reading, write_report, write_rows
 from bench.scoring.scorer import CellScores, Scorer
 from bench.store.ledger import Ledger
-from bench.tables.comparison import Protocol
 from bench.tables.pooling import pooled
+from bench.tables.protocol import Protocol
 from bench.tables.waterfall import waterfalls
 
 T = TypeVar("T")

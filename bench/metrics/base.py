@@ -53,12 +53,17 @@ class Metric(ABC):
     `against` says what transcripts are compared with: the image's `references`, or the `caption`
     that was spoken, where the words are not the system's own; then transcript and caption come as
     they are, not tokenised.
+
+    `prior` is for scores that are 0 as long as something rare was not seen, which no resampled
+    corpus can make up: the columns of the smallest text that is fully right. Intervals draw it
+    once beside the items; scores never hold it.
     """
 
     name: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
     scores: ClassVar[tuple[Score, ...]]
     against: ClassVar[Literal["references", "caption"]] = "references"
+    prior: ClassVar[tuple[float, ...] | None] = None
 
     @abstractmethod
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:

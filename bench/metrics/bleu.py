@@ -37,6 +37,8 @@ class Bleu(Metric):
         Score("BLEU-4", "B4", kept=ALWAYS, hub="bleu"),
     )
 
+    prior = (4, 3, 2, 1, 4, 3, 2, 1, 4, 4)
+
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
         """See Metric; `[n, 10]`."""
         rows = [_item(text, references[item]) for item, text in hypotheses.items()]

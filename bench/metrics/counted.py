@@ -32,6 +32,12 @@ class Counted:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def prior(self) -> Array:
+        """The metrics' priors `[D]`; 0 where one has none."""
+        each = (metric.prior or (0.0,) * len(metric.columns) for metric in self.metrics)
+        return np.array([value for prior in each for value in prior])
+
     def of(self, sums: Array) -> dict[str, Array]:
         """Every score in percent, `[...]` each, from columns summed over items, `[..., D]`."""
         found: dict[str, Array] = {}

@@ -21,7 +21,7 @@ from bench.report.text import (
     plain,
     score,
 )
-from bench.tables.comparison import Protocol
+from bench.tables.protocol import Protocol
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 # What GitHub links wherever it stands; a space of no width after it keeps it from that.
@@ -39,9 +39,9 @@ def _cell(row: dict[str, Any], name: str) -> str:
     if not is_score(row, name):
         text = plain(row, name)
         return text if text == "-" else inert_markdown(text)
-    value, half = score(row, name)
+    value, spread = score(row, name)
     text = f"**{value}**" if name in (row["best"] or []) else value
-    text += f" ± {half}" if half else ""
+    text += f" {inert_markdown(spread)}" if spread else ""
     return text + (r"\*" if name in (row["significant"] or []) else "")
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.common.text import clean
-from bench.tables.comparison import Protocol
 from bench.tables.pooling import Row, ranked
+from bench.tables.protocol import Protocol
 
 
 def model_index(rows: Sequence[Row], protocol: Protocol) -> str:

@@ -15,7 +15,7 @@ from bench.report.text import (
     plain,
     score,
 )
-from bench.tables.comparison import Protocol
+from bench.tables.protocol import Protocol
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -52,10 +52,10 @@ def inert(text: str) -> str:
 def _cell(row: dict[str, Any], name: str) -> str:
     if not is_score(row, name):
         return inert(plain(row, name))
-    value, half = score(row, name)
+    value, spread = score(row, name)
     text = rf"\textbf{{{value}}}" if name in (row["best"] or []) else value
-    if half:
-        text += rf"\,{{\scriptsize$\pm${half}}}"
+    if spread:
+        text += rf"\,{{\scriptsize {inert(spread)}}}"
     return text + (r"$^{*}$" if name in (row["significant"] or []) else "")
 
 

@@ -22,8 +22,9 @@ from bench.scoring.scorer import CellScores
 from bench.scoring.taxonomy import KINDS
 from bench.store.columns import Column, Columns, declared, schema
 from bench.store.rows import JOINED, TRANSCRIBED
-from bench.tables.comparison import Protocol, comparison
+from bench.tables.comparison import comparison
 from bench.tables.pooling import Row, base_of, differences, ranked
+from bench.tables.protocol import Protocol
 from bench.tables.sweep import SHORT_TABLES, pivot, plot, sensitivity, tidy, varied
 from bench.tables.testing import marked
 from bench.tables.waterfall import STEPS, Waterfall, waterfall_frame

@@ -19,7 +19,8 @@ from bench.metrics.shipped import METRICS, scores_of
 from bench.report.fit import GAP, Column, first_fit, full_width, numbers, pieces, rich_table, texts
 from bench.report.text import HEADINGS, LEFT, block_title, columns, heading, is_score, notes, plain
 from bench.report.text import score as score_text
-from bench.tables.comparison import Protocol, heads
+from bench.tables.comparison import heads
+from bench.tables.protocol import Protocol
 
 PIPED = 144
 """Characters of a line where neither a terminal nor COLUMNS says how many there are."""
@@ -73,10 +74,10 @@ def draw(console: Console, columns: Sequence[Column], title: str = "") -> None:
 
 
 def _score(row: dict[str, Any], name: str, halves: bool) -> Text:
-    value, half = score_text(row, name)
+    value, spread = score_text(row, name)
     text = Text(value, style="bold" if name in (row["best"] or []) else "")
-    if half and halves:
-        text.append(f"±{half}", style="dim")
+    if spread and halves:
+        text.append(spread, style="dim")
     if name in (row["significant"] or []):
         text.append("*")
     return text

@@ -6,7 +6,8 @@ import polars as pl
 
 from bench.common.text import clean
 from bench.jobs.tables import table_of
-from bench.tables.comparison import Protocol, heads
+from bench.tables.comparison import heads
+from bench.tables.protocol import Protocol
 
 LEFT = ("grade", "system", "training")
 """Columns whose text begins at the left."""
@@ -16,6 +17,8 @@ _REFERENCES = {
     "all": "all captions of the image, with the one that ceilings say and prompts are cut from, so "
     "that copying it scores",
 }
+_LOPSIDED, _WIDE = 0.5, 0.5
+"""Shares of an interval's half by which its middle is off, and of a score that the half is."""
 _LEFT_OUT = {"rotating": " and which rotates from image to image"}
 
 
@@ -31,11 +34,20 @@ def heading(table: str, protocol: Protocol) -> str:
 
 
 def score(row: dict[str, Any], name: str) -> tuple[str, str]:
-    """A score as papers print it, "-" where there is none, and half its interval's width."""
+    """A score as papers print it, "-" where there is none, and what its interval is.
+
+    That is `±` half of its width; `[low, high]` where a half would mislead: the score is not in
+    the middle, or not much larger than the half; nothing where it is 0 whatever is drawn.
+    """
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     if value is None:
         return "-", ""
-    return f"{value:.2f}", "" if low is None else f"{(high - low) / 2:.1f}"
+    if low is None or high < 0.05:
+        return f"{value:.2f}", ""
+    half = (high - low) / 2
+    if abs(high + low - 2 * value) > _LOPSIDED * half or half > _WIDE * value:
+        return f"{value:.2f}", f"[{low:.1f}, {high:.1f}]"
+    return f"{value:.2f}", f"±{half:.1f}"
 
 
 def plain(row: dict[str, Any], name: str) -> str:
@@ -69,7 +81,10 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
     count = protocol.unusable
     entries = "1 entry" if count == 1 else f"{count} entries"
     unusable = f"; {entries} of the split cannot be scored" if count else ""
-    half = f"±: half of the {protocol.confidence:.0%} bootstrap interval over images. "
+    half = (
+        f"± and [low, high]: the {protocol.confidence:.0%} studentised bootstrap interval over "
+        "images. "
+    )
     lines = [
         f"Measured: {clean(protocol.images)}, data {protocol.dataset_digest}, speech: "
         f"{protocol.speech}; "

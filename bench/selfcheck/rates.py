@@ -14,6 +14,10 @@ from typing import Any
 import numpy as np
 
 from bench.common.progress import progress
+from bench.common.yamlfile import parse
+from bench.datasets.loading import load_dataset
+from bench.datasets.scenes.load import load_scenes
+from bench.jobs.spec import Job
 from bench.metrics.base import Array
 from bench.metrics.bleu import Bleu
 from bench.metrics.cider import Cider
@@ -21,6 +25,7 @@ from bench.metrics.counted import Counted, joined
 from bench.metrics.meteor import Meteor
 from bench.metrics.rouge import RougeL
 from bench.scoring.inference import compare, intervals
+from bench.selfcheck.captions import coverage, false_stars, population
 
 METRICS = (Bleu(), Meteor(), RougeL(), Cider())
 LEVEL = 0.05
@@ -28,6 +33,10 @@ SPLITS = 200
 ITEMS = 1000
 LOSS = 2.0
 """Points of the injected regression (see points)."""
+_SIZES = (48, 200)
+"""Images of which intervals are tried."""
+_SYSTEMS = (2, 5, 9)
+"""How many equal systems are compared at once."""
 _LONGEST = 14
 _QUALITY, _SPREAD = 0.72, 0.6
 """How often a word is right, and how much images differ in that (standard deviation, logits)."""
@@ -175,11 +184,27 @@ def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
     return facts | {"rates": rates, "seconds_for_10000_replicates": seconds}
 
 
-def run(splits: int, items: int, replicates: int, save: Path | None) -> int:
-    """Measures, prints the rates, and saves them if asked."""
+def run(splits: int, items: int, replicates: int, job: Path | None, save: Path | None) -> int:
+    """Measures, prints the rates, and saves them if asked.
+
+    Intervals and families of tests are tried on the captions of a job's dataset, or of scenes.
+    """
     from bench.common.machine import save as save_figures
 
+    dataset = load_scenes(None) if job is None else load_dataset(parse(job, Job).dataset)
+    with progress() as report:
+        people = population(dataset, report)
+        sizes = [size for size in _SIZES if size <= len(dataset.items)]
+        covered = coverage(people, sizes, 2 * splits, replicates, report)
+        stars = false_stars(people, _SYSTEMS, sizes[-1], splits, replicates, report)
+    for row in covered:
+        shares = ", ".join(f"{k} {v:.1%}" for k, v in row.items() if isinstance(v, float))
+        print(f"intervals of 95% hold the score, {row['system']}, {row['images']} images: {shares}")
+    for row in stars:
+        print(f"{row['systems']} equal systems: any told apart in {row['told apart']:.1%}")
     result = measure(splits, items, replicates)
+    result |= {"captions": dataset.name, "images": len(dataset.items)}
+    result |= {"coverage": covered, "equal systems": stars}
     for name, rates in result["rates"].items():
         for key, rate in rates.items():
             print(f"{name}: {key}: rejected in {rate:.1%} of {splits} splits of {items} items")

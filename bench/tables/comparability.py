@@ -3,9 +3,11 @@
 A row that measured nothing has no grade at all, which is `-`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.scoring.signature import NEAR, NONE, OTHER, POLICIES, SAME, Signature
+from bench.tables.protocol import Protocol
 from bench.tables.published import PublishedRow
 
 
@@ -17,26 +19,44 @@ class Grade:
     reason: str = ""
 
 
-def grade_published(
-    row: PublishedRow, dataset: str, asr: str, partly: str = "", references: str = "all"
-) -> Grade:
+def _doubts(row: PublishedRow, protocol: Protocol, asr: str) -> Iterator[Grade]:
+    """What is known of a paper's row, fact by fact, where it is not what was measured."""
+    if row.dataset != protocol.dataset:
+        yield Grade(OTHER, f"on {row.dataset}, not {protocol.dataset}")
+        return
+    if protocol.partly:
+        yield Grade(OTHER, f"on the whole test split, not on {protocol.partly}")
+    if protocol.references != "all":
+        # No paper says that it leaves one out, and five references score more than four.
+        yield Grade(OTHER, "scored against all references as far as is known, here without one")
+    if row.asr_adapted:
+        yield Grade(OTHER, f"transcribed by an ASR {row.asr}")
+    natural = {"natural": True, "synthetic": False}.get(protocol.speech.split(",")[0])
+    if row.speech is None:
+        yield Grade(NEAR, "natural or synthesised speech: not stated")
+    elif natural is not None and natural != (row.speech == "natural"):
+        yield Grade(OTHER, f"on {row.speech} speech, the dataset's is {protocol.speech}")
+    further = [name for name in row.training_data or () if name != row.dataset]
+    if further:
+        yield Grade(NEAR, f"trained on {', '.join(further)} too")
+    if row.asr is None:
+        yield Grade(NEAR, "ASR: not stated")
+    elif row.asr != asr and not row.asr_adapted:
+        yield Grade(NEAR, f"ASR: {row.asr}")
+    facts = {"n": row.n, "seeds": row.seeds, "normaliser": None, "tokeniser": None}
+    unknown = [name for name, value in facts.items() if value is None]
+    yield Grade(NEAR, f"{', '.join(unknown)}: not stated")
+
+
+def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
     """A paper's row beside measured ones: never the same, as no paper states its protocol.
 
-    `partly` says on what was measured, where that is not a whole official test split; `references`
-    are what measured rows were scored against.
+    Every fact has a grade of its own; the worst is the row's, with the reasons of all that are as
+    bad.
     """
-    if row.dataset != dataset:
-        return Grade(OTHER, f"on {row.dataset}, not {dataset}")
-    if partly:
-        return Grade(OTHER, f"on the whole test split, not on {partly}")
-    if references != "all":
-        # No paper says that it leaves one out, and five references score more than four.
-        return Grade(OTHER, "scored against all references as far as is known, here without one")
-    reasons = []
-    if row.asr != asr:
-        reasons.append(f"ASR: {row.asr}")
-    reasons.append("normaliser and tokeniser not stated")
-    return Grade(NEAR, "; ".join(reasons))
+    doubts = list(_doubts(row, protocol, asr))
+    mark = OTHER if any(doubt.mark == OTHER for doubt in doubts) else NEAR
+    return Grade(mark, "; ".join(doubt.reason for doubt in doubts if doubt.mark == mark))
 
 
 def grade_measured(one: Signature, other: Signature) -> Grade:

@@ -1,12 +1,10 @@
 """Tables in Polars: published rows in one block, measured rows in another, nothing mixed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from bench.datasets.base import counted
 from bench.jobs.tables import table_of
 from bench.metrics.base import Score
 from bench.metrics.counted import leading
@@ -16,44 +14,9 @@ from bench.scoring.signature import NONE
 from bench.store.columns import Column, Columns, schema
 from bench.tables.comparability import grade_published
 from bench.tables.pooling import Row, base_of, grade_of, ranked, role
+from bench.tables.protocol import Protocol
 from bench.tables.published import Published, load_published
 from bench.tables.testing import SIGNIFICANT, marked
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What all measured rows of a run share; it is printed under every table."""
-
-    dataset: str
-    split: str
-    dataset_digest: str
-    speech: str
-    items: int
-    of: int
-    asr: str
-    references: str
-    left_out: str = "none"
-    normaliser: str = "none"
-    confidence: float = 0.95
-    unusable: int = 0
-    standing: tuple[str, ...] = ()
-
-    @property
-    def images(self) -> str:
-        """How many of which images were measured, as a table says it."""
-        return counted(self.items, self.of, self.dataset, self.split, self.standing)
-
-    @property
-    def data(self) -> str:
-        """The dataset's name, with what is not official about the split."""
-        return f"{self.dataset} ({', '.join(self.standing)})" if self.standing else self.dataset
-
-    @property
-    def partly(self) -> str:
-        """`images`, where these are not a whole official test split; else nothing."""
-        whole = self.split == "test" and self.items >= self.of and not self.standing
-        return "" if whole else self.images
-
 
 _LEFT: Columns = (
     Column("block", pl.String, "`published` or `measured`; the two are never mixed."),
@@ -111,18 +74,21 @@ def heads(frame: pl.DataFrame) -> list[str]:
 def published_frame(
     published: Published,
     table: str,
-    dataset: str = "",
-    asr: str = "",
+    protocol: Protocol,
+    asr: str,
     scores: Sequence[Score] = scores_of(METRICS),
-    partly: str = "",
-    references: str = "all",
 ) -> pl.DataFrame:
-    """A table's published rows, graded against a measured protocol (see grade_published)."""
+    """A table's published rows, graded against a measured protocol (see grade_published).
+
+    They are those on the measured dataset; where no paper has it, those on the first one's.
+    """
+    known = [row.dataset for row in published.rows if row.table == table]
+    dataset = protocol.dataset if protocol.dataset in known else next(iter(known), "")
     rows = []
     wanted = _schema(scores)
     for row in published.rows:
-        if row.table == table:
-            grade = grade_published(row, dataset, asr, partly, references)
+        if row.table == table and row.dataset == dataset:
+            grade = grade_published(row, protocol, asr)
             rows.append(
                 {
                     "block": "published",
@@ -132,7 +98,7 @@ def published_frame(
                     "dataset": row.dataset,
                     "training": row.training,
                     "prompt": row.prompt,
-                    "asr": row.asr,
+                    "asr": row.asr or "not stated",
                     **row.scores,
                     "source": published.sources[row.source],
                     "note": row.note,
@@ -240,8 +206,6 @@ def comparison(
     if not kind.worthwhile([row.cell for row in rows if kind.belongs(row.cell)]):
         return pl.DataFrame(schema=_schema(()))
     scores = _all_scores(rows)
-    published = published_frame(
-        load_published(), table, protocol.dataset, asr, scores, protocol.partly, protocol.references
-    )
+    published = published_frame(load_published(), table, protocol, asr, scores)
     measured = measured_frame(rows, table, protocol, run, replicates)
     return pl.concat([published, measured])

@@ -1,7 +1,7 @@
 """Published rows: what papers print, with what is known of their protocol."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -16,18 +16,33 @@ Percent = Annotated[float, Field(ge=0, le=1000)]
 
 
 class PublishedRow(Strict):
-    """One row of a paper, with what is known of its protocol."""
+    """One row of a paper, with what is known of its protocol; `null` is what no source states.
+
+    `components` says whether one model makes speech of the image or several do, one after the
+    other. `speech` is what the system was trained to say, natural or synthesised, and
+    `training_data` the datasets it was trained on. `asr_adapted` says whether the ASR that
+    transcribed it was trained on speech like its own. `n` images were scored, over `seeds` seeds.
+    """
 
     table: TableName
     system: str
     prompt: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    training: str
+    components: Literal["one", "several"]
     dataset: str
-    asr: str
-    speech: str
+    training_data: tuple[str, ...] | None = None
+    speech: Literal["natural", "synthesised"] | None = None
+    asr: str | None = None
+    asr_adapted: bool | None = None
+    n: int | None = None
+    seeds: int | None = None
     source: str
     scores: dict[str, Percent]
     note: str = ""
+
+    @property
+    def training(self) -> str:
+        """What stands in the tables' column `training`."""
+        return {"one": "single model", "several": "multiple models"}[self.components]
 
     @field_validator("scores")
     @classmethod

@@ -18,7 +18,7 @@ from bench.datasets.shipped import AnyDataset
 from bench.datasets.standing import official, standing_of
 from bench.jobs.spec import Job
 from bench.tables.comparability import grade_published
-from bench.tables.comparison import Protocol
+from bench.tables.protocol import Protocol
 from bench.tables.published import load_published
 from bench.training.data import spoken_of
 from bench.training.spec import Data, TrainingJob
@@ -237,7 +237,7 @@ def test_published_rows_stand_beside_the_whole_official_split_alone(
     row = load_published().rows[0]
     protocol = Protocol("flickr8k", split, "0" * 16, "none", items, of, "tiny.en", "all")
     protocol = Protocol(**vars(protocol) | {"standing": standing})
-    grade = grade_published(row, protocol.dataset, "tiny.en", protocol.partly)
+    grade = grade_published(row, protocol, "tiny.en")
     assert grade.mark == mark
     assert (protocol.images in grade.reason) == (mark == "✗")
 

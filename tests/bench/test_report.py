@@ -9,7 +9,8 @@ import pytest
 
 from bench.report.files import csv, inert_markdown, markdown
 from bench.report.latex import latex
-from bench.tables.comparison import Protocol, published_frame
+from bench.tables.comparison import published_frame
+from bench.tables.protocol import Protocol
 from bench.tables.published import HEADS, load_published
 
 PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", 1, 2, "tiny.en", "all")

@@ -27,8 +27,9 @@ from bench.selfcheck.rates import said, statistics_of
 from bench.systems.base import System
 from bench.systems.silence import SilenceSystem
 from bench.systems.wavs import WavsSystem
-from bench.tables.comparison import Protocol, comparison
+from bench.tables.comparison import comparison
 from bench.tables.pooling import Row, base_of, pooled, ranked
+from bench.tables.protocol import Protocol
 from bench.tables.sweep import plot, sensitivity, tidy
 
 ITEMS = 40

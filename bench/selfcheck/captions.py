@@ -1,0 +1,120 @@
+"""Systems made of people's captions, of which the truth is known: whether intervals hold it, and
+how often equal systems are told apart.
+
+The whole split is the population. A weak system says now this image's caption, now another's, with
+words lost and exchanged; what it says of an image is drawn several times, and systems that take
+different draws are equal. The floor says another image's caption.
+"""
+
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from bench.datasets.base import Dataset
+from bench.jobs.spec import ScoringSpec
+from bench.metrics.counted import Counted
+from bench.scoring.families import Compared, adjusted
+from bench.scoring.inference import intervals, permuted_differences
+from bench.scoring.scorer import Scorer
+from bench.systems.borrowing import others
+
+Report = Callable[[str, int, int], None]
+
+DRAWS = 10
+"""How often the weak system speaks of every image."""
+_RIGHT, _LOST, _OTHER = 0.6, 0.175, 0.175
+"""How often it says this image's caption, loses a word, and says another word instead."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """What the metrics counted of a split, `[n, D]` each: people, draws of the weak, the floor."""
+
+    people: Counted
+    weak: tuple[Counted, ...]
+    floor: Counted
+
+
+def _said(caption: str, other: str, words: Sequence[str], rng: random.Random) -> str:
+    made = []
+    for word in (caption if rng.random() < _RIGHT else other).split():
+        chance = rng.random()
+        if chance >= _LOST:
+            made.append(rng.choice(words) if chance < _LOST + _OTHER else word)
+    return " ".join(made)
+
+
+def population(dataset: Dataset, report: Report) -> Population:
+    """Counts all of them against the references of the usual protocol."""
+    rng = random.Random("captions")
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        Scorer(dataset, ScoringSpec(), {}, Path(cache)) as scorer,
+    ):
+        names = [item.id for item in dataset.items]
+        own = {name: scorer.captions[name][scorer.chosen[name]] for name in names}
+        taken = others(names, 0)
+        floor = {name: own[taken[name]] for name in names}
+        words = [word for text in own.values() for word in text.split()]
+        weak = []
+        for number in range(DRAWS):
+            report("counting", number, DRAWS + 2)
+            made = {name: _said(own[name], floor[name], words, rng) for name in names}
+            weak.append(scorer.counted(made))
+        return Population(scorer.counted(own), tuple(weak), scorer.counted(floor))
+
+
+def coverage(
+    people: Population, sizes: Sequence[int], trials: int, replicates: int, report: Report
+) -> list[dict[str, object]]:
+    """How often the interval of so many images, drawn from the population, holds its score."""
+    rng = np.random.default_rng(0)
+    systems = {"people": people.people, "weak": people.weak[0], "shuffled": people.floor}
+    rows: list[dict[str, object]] = []
+    for label, counted in systems.items():
+        truth = counted.corpus()
+        for size in sizes:
+            held = dict.fromkeys(truth, 0)
+            for trial in range(trials):
+                drawn = counted.values[rng.integers(len(counted), size=size)]
+                found = intervals(counted.with_values(drawn), replicates, seed=trial)
+                for name, one in found.items():
+                    held[name] += one.low - 1e-9 <= float(truth[name]) <= one.high + 1e-9
+                report(f"coverage, {label}, {size} images", trial + 1, trials)
+            shares = {name: round(count / trials, 4) for name, count in held.items()}
+            rows.append({"system": label, "images": size, **shares})
+    return rows
+
+
+def false_stars(
+    people: Population,
+    systems: Sequence[int],
+    images: int,
+    trials: int,
+    replicates: int,
+    report: Report,
+) -> list[dict[str, object]]:
+    """How often any of so many equal systems is told apart from any other in any score."""
+    rng = np.random.default_rng(1)
+    each = np.stack([draw.values for draw in people.weak])
+    rows: list[dict[str, object]] = []
+    for count in systems:
+        hits = 0
+        for trial in range(trials):
+            chosen = rng.choice(each.shape[1], size=images, replace=False)
+            # For every image anew, who says what.
+            order = rng.permuted(np.tile(np.arange(len(each)), (images, 1)), axis=1)[:, :count].T
+            said = [people.people.with_values(each[draws, chosen]) for draws in order]
+            family: dict[tuple[int, int, str], Compared] = {}
+            for a, b in combinations(range(count), 2):
+                found = permuted_differences(said[a], said[b], replicates, trial)
+                family |= {(a, b, name): one for name, one in found.items()}
+            hits += min(adjusted(family).values()) < 0.05
+            report(f"equal systems, {count}", trial + 1, trials)
+        rows.append({"systems": count, "images": images, "told apart": round(hits / trials, 4)})
+    return rows
