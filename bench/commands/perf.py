@@ -25,6 +25,14 @@ def measure(arguments: argparse.Namespace) -> int:
         from bench.perf import units
 
         return units.run(arguments.images, arguments.save)
+    if arguments.what == "published":
+        from bench.selfcheck import published
+
+        return published.run(arguments.job, arguments.save)
+    if arguments.what == "references":
+        from bench.selfcheck import stock
+
+        return stock.run(arguments.job, arguments.save)
     if arguments.what == "statistics":
         from bench.selfcheck import rates as statistics
 

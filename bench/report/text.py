@@ -8,6 +8,7 @@ from bench.common.text import clean
 from bench.jobs.tables import table_of
 from bench.tables.comparison import heads
 from bench.tables.protocol import Protocol
+from bench.tables.published import IMAGES, load_noise, not_told_apart
 
 LEFT = ("grade", "system", "training")
 """Columns whose text begins at the left."""
@@ -105,6 +106,14 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
     ]
     published = frame.filter(pl.col("block") == "published")
     lines += [f"Published: {s}." for s in published["source"].unique(maintain_order=True)]
+    if len(published) and halves:
+        lines.append(
+            f"± of published rows: what {IMAGES} images imply (simulated at that score by pixvox "
+            "perf published); their papers state none."
+        )
+    same = not_told_apart(frame, load_noise())
+    if same:
+        lines.append(f"Published rows that {IMAGES} images do not tell apart: {'; '.join(same)}.")
     lines += [
         f"{clean(row['system'])}{_at(row['prompt'])}: {clean(row['note'])}."
         for row in frame.iter_rows(named=True)

@@ -15,7 +15,14 @@ from bench.store.columns import Column, Columns, schema
 from bench.tables.comparability import grade_published
 from bench.tables.pooling import Row, base_of, grade_of, ranked, role
 from bench.tables.protocol import Protocol
-from bench.tables.published import Published, load_published
+from bench.tables.published import (
+    Noise,
+    Published,
+    PublishedRow,
+    half_of,
+    load_noise,
+    load_published,
+)
 from bench.tables.testing import SIGNIFICANT, marked
 
 _LEFT: Columns = (
@@ -84,6 +91,7 @@ def published_frame(
     """
     known = [row.dataset for row in published.rows if row.table == table]
     dataset = protocol.dataset if protocol.dataset in known else next(iter(known), "")
+    noise = load_noise()
     rows = []
     wanted = _schema(scores)
     for row in published.rows:
@@ -100,12 +108,23 @@ def published_frame(
                     "prompt": row.prompt,
                     "asr": row.asr or "not stated",
                     **row.scores,
+                    **_implied(row, noise),
                     "source": published.sources[row.source],
                     "note": row.note,
                 }
             )
     full = [dict.fromkeys(wanted) | row for row in rows]
     return pl.DataFrame(full, schema=wanted)
+
+
+def _implied(row: PublishedRow, noise: Noise) -> dict[str, float]:
+    """The intervals that the number of images implies, which papers do not print."""
+    found: dict[str, float] = {}
+    for head, score in row.scores.items():
+        half = half_of(noise, head, score)
+        if half is not None and row.dataset == "flickr8k":
+            found |= {f"{head}_low": max(score - half, 0.0), f"{head}_high": score + half}
+    return found
 
 
 def _remarks(row: Row) -> list[str]:

@@ -1,8 +1,14 @@
 """Published rows: what papers print, with what is known of their protocol."""
 
+import json
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import hypot
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import polars as pl
 from pydantic import Field, field_validator
 
 from bench.common.yamlfile import Strict, parse
@@ -60,14 +66,52 @@ class Published(Strict):
     rows: tuple[PublishedRow, ...]
 
 
-def baselines_file() -> Path:
-    """The published rows: inside an installed package, or `results/baselines` of a checkout."""
+def _baselines(name: str) -> Path:
+    """A file of published rows: inside an installed package, or of a checkout."""
     here = Path(__file__).parents[1]
-    packaged = here / "_data" / "published.yaml"
-    return packaged if packaged.exists() else here.parent / "results/baselines/published.yaml"
+    packaged = here / "_data" / name
+    return packaged if packaged.exists() else here.parent / "results" / "baselines" / name
 
 
 def load_published() -> Published:
     """Reads and checks the published rows."""
-    published: Published = parse(baselines_file(), Published)
+    published: Published = parse(_baselines("published.yaml"), Published)
     return published
+
+
+Noise = Mapping[str, Sequence[tuple[float, float]]]
+"""A score's heading → scores, lowest first, each with half of its interval on IMAGES images."""
+IMAGES = 1000
+"""How many images Flickr8k's test split has, on which published rows were scored."""
+
+
+def load_noise() -> Noise:
+    """How uncertain scores are, as `pixvox perf published` measured it."""
+    found: Noise = json.loads(_baselines("noise.json").read_text())["halves"]
+    return found
+
+
+def half_of(noise: Noise, head: str, score: float) -> float | None:
+    """Half of the interval that belongs to a score, between those that were measured."""
+    if head not in noise:
+        return None
+    scores, halves = zip(*noise[head], strict=True)
+    return float(np.interp(score, scores, halves))
+
+
+def not_told_apart(frame: pl.DataFrame, noise: Noise) -> list[str]:
+    """Pairs of a table's published rows, and the scores in which they differ less than by noise.
+
+    Two scores of independent systems differ at 5% where their difference is more than the root of
+    the sum of both squared halves.
+    """
+    found = []
+    for one, other in combinations(frame.filter(block="published").to_dicts(), 2):
+        heads = []
+        for head in (head for head in HEADS if None not in (one[head], other[head])):
+            a, b = half_of(noise, head, one[head]), half_of(noise, head, other[head])
+            if a and b and abs(one[head] - other[head]) < hypot(a, b):
+                heads.append(head)
+        if heads and one["prompt"] == other["prompt"]:
+            found.append(f"{one['system']} and {other['system']} in {', '.join(heads)}")
+    return found

@@ -1,0 +1,72 @@
+"""`pixvox perf published`: how uncertain a score on so many images is, at every level of a score.
+
+Papers print scores without intervals. Systems made of people's captions, from another image's to a
+copied reference, give for every metric the half of the interval that belongs to a score.
+"""
+
+import random
+import tempfile
+from pathlib import Path
+
+from bench.common.machine import save as save_figures
+from bench.common.progress import progress
+from bench.common.yamlfile import parse
+from bench.datasets.loading import load_dataset
+from bench.jobs.spec import Job, ScoringSpec
+from bench.metrics.counted import Counted
+from bench.scoring.inference import intervals
+from bench.scoring.scorer import Scorer
+from bench.systems.borrowing import others
+
+LEVELS = 13
+_WRONG = 0.35
+"""The share of words that the worst system loses or exchanges."""
+
+
+def _says(level: float, own: str, other: str, reference: str, rng: random.Random) -> str:
+    """From another image's caption with wrong words (0) over its own (1) to a reference (2)."""
+    if level >= 1:
+        return reference if rng.random() < level - 1 else own
+    words = (own if rng.random() < level else other).split()
+    kept = [word for word in words if rng.random() >= _WRONG * (1 - level)]
+    return " ".join(kept)
+
+
+def _systems(scorer: Scorer) -> list[Counted]:
+    rng = random.Random("published")
+    names = list(scorer.references)
+    own = {name: scorer.captions[name][scorer.chosen[name]] for name in names}
+    taken = others(names, 0)
+    made = []
+    with progress() as report:
+        for number in range(LEVELS):
+            level = 2 * number / (LEVELS - 1)
+            said = {
+                n: _says(level, own[n], own[taken[n]], rng.choice(scorer.references[n]), rng)
+                for n in names
+            }
+            made.append(scorer.counted(said))
+            report("levels", number + 1, LEVELS)
+    return made
+
+
+def run(job: Path, save: Path) -> int:
+    """Measures on a job's dataset, and writes the halves."""
+    dataset = load_dataset(parse(job, Job).dataset)
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        Scorer(dataset, ScoringSpec(), {}, Path(cache)) as scorer,
+    ):
+        systems = _systems(scorer)
+    halves: dict[str, list[list[float]]] = {}
+    for counted in systems:
+        for score, found in zip(counted.scores, intervals(counted, 2000).values(), strict=True):
+            half = (found.high - found.low) / 2
+            halves.setdefault(score.head, []).append([round(found.score, 3), round(half, 3)])
+    for pairs in halves.values():
+        pairs.sort()
+    for head, pairs in halves.items():
+        print(f"{head}: " + ", ".join(f"{score:.1f} ± {half:.1f}" for score, half in pairs))
+    facts = {"captions": dataset.name, "images": len(dataset.items), "digest": dataset.digest}
+    save_figures(facts | {"halves": halves}, save)
+    return 0

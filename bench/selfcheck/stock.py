@@ -1,0 +1,109 @@
+"""`pixvox perf references`: captions as text, scored by us and by stock pycocoevalcap by hand.
+
+For both readings of the references: the caption that is left out, and its first half. The hand run
+chooses captions and references by itself, and gives the tokens to pycocoevalcap's own scorers.
+"""
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+from bench.common.machine import save as save_figures
+from bench.common.yamlfile import parse
+from bench.datasets.base import Dataset
+from bench.datasets.loading import load_dataset
+from bench.datasets.scenes.load import load_scenes
+from bench.jobs.spec import Job, Reading, ScoringSpec
+from bench.metrics.java import java
+from bench.metrics.tokens import package_file, tokenise
+from bench.scoring.scorer import Scorer
+from bench.systems.copied import CopiedSystem
+from bench.systems.text import TextSystem
+
+Texts = Mapping[str, str]
+READINGS: tuple[Reading, ...] = ("others", "all")
+
+
+def _meteor(folder: Path) -> Any:
+    """pycocoevalcap's METEOR, from a copy: it hangs where its own path holds a space."""
+    os.environ["PATH"] = f"{Path(java()).parent}{os.pathsep}{os.environ['PATH']}"
+    copytree(package_file("meteor/meteor-1.5.jar").parent, folder / "meteor")
+    spec = importlib.util.spec_from_file_location("meteor", folder / "meteor" / "meteor.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Meteor()
+
+
+def _stock(references: Mapping[str, Sequence[str]], texts: Texts, folder: Path) -> dict[str, float]:
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    gts = {name: list(found) for name, found in references.items()}
+    res = {name: [text] for name, text in texts.items()}
+    bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
+    found = {f"BLEU-{n}": 100 * float(score) for n, score in enumerate(bleu, 1)}
+    for name, tool in {"ROUGE-L": Rouge(), "CIDEr": Cider(), "METEOR": _meteor(folder)}.items():
+        found[name] = 100 * float(tool.compute_score(gts, res)[0])
+    return found
+
+
+def _by_hand(dataset: Dataset, reading: Reading) -> tuple[dict[str, list[str]], dict[str, Texts]]:
+    """References and texts, without a line of the suite but its tokeniser."""
+    references, whole, half = {}, {}, {}
+    for item in dataset.items:
+        texts = [caption.text for caption in item.captions]
+        drawn = int(hashlib.sha256(item.id.encode()).hexdigest()[:16], 16)
+        spoken = [n for n, c in enumerate(item.captions) if c.speech] or list(range(len(texts)))
+        number = spoken[drawn % len(spoken)]
+        words = texts[number].split()
+        left = [text for n, text in enumerate(texts) if n != number or reading == "all"]
+        whole[item.id], half[item.id] = texts[number], " ".join(words[: (len(words) + 1) // 2])
+        references[item.id] = left
+    flat = iter(tokenise([text for texts in references.values() for text in texts]))
+    tokens = {name: [next(flat) for _ in texts] for name, texts in references.items()}
+    named = {"text": whole, "copied": half}
+    return tokens, {
+        label: dict(zip(texts, tokenise(list(texts.values())), strict=True))
+        for label, texts in named.items()
+    }
+
+
+def measure(dataset: Dataset) -> list[dict[str, Any]]:
+    """A row for each reading and text: our scores, and how far from stock the farthest is."""
+    systems = {"text": TextSystem(kind="text"), "copied": CopiedSystem(kind="copied", share=0.5)}
+    rows = []
+    for reading in READINGS:
+        references, texts = _by_hand(dataset, reading)
+        spec = ScoringSpec(references=reading)
+        with tempfile.TemporaryDirectory() as name, Scorer(dataset, spec, {}, Path(name)) as scorer:
+            for label, system in systems.items():
+                said = [system.transcript(i, i.chosen("rotating")) for i in dataset.items]
+                tokens = scorer.tokens(said)
+                ids = [item.id for item in dataset.items]
+                ours = scorer.counted(dict(zip(ids, tokens, strict=True))).corpus()
+                with tempfile.TemporaryDirectory() as stock:
+                    theirs = _stock(references, texts[label], Path(stock))
+                off = max(abs(float(ours[metric]) - theirs[metric]) for metric in theirs)
+                scores = {metric: round(float(score), 4) for metric, score in ours.items()}
+                rows.append({"references": reading, "says": label, **scores, "off by": off})
+    return rows
+
+
+def run(job: Path | None, save: Path | None) -> int:
+    """Prints the scores and the largest difference, and saves them if asked."""
+    dataset = load_scenes(None) if job is None else load_dataset(parse(job, Job).dataset)
+    rows = measure(dataset)
+    for row in rows:
+        said = ", ".join(f"{k} {v:.2f}" for k, v in row.items() if k in ("BLEU-4", "CIDEr"))
+        print(f"{row['references']}, {row['says']}: {said}; off by {row['off by']:.1e}")
+    facts = {"captions": dataset.name, "images": len(dataset.items), "digest": dataset.digest}
+    save_figures(facts | {"rows": rows}, save)
+    return 0
