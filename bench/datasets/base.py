@@ -37,11 +37,15 @@ Choice = int | Literal["rotating"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image of a split with all its captions."""
+    """One image of a split with all its captions.
+
+    `facts` are what is true of the picture, `KIND: VALUE|VALUE`, where the dataset knows it.
+    """
 
     id: str
     image: Path
     captions: tuple[Caption, ...]
+    facts: tuple[str, ...] = ()
 
     def chosen(self, choice: Choice) -> int:
         """The number of the caption that a choice made for all images means for this one.

@@ -50,8 +50,9 @@ class Score:
 class Metric(ABC):
     """A corpus metric whose score is a function of columns summed over items.
 
-    `against` says what transcripts are compared with: the image's `references`, or the `caption`
-    that was spoken, where the words are not the system's own; then transcript and caption come as
+    `against` says what transcripts are compared with: the image's `references`, the `facts` of a
+    dataset that knows them (they then come in place of references), or the `caption` that was
+    spoken, where the words are not the system's own; then transcript and caption come as
     they are, not tokenised.
 
     `prior` is for scores that are 0 as long as something rare was not seen, which no resampled
@@ -62,7 +63,7 @@ class Metric(ABC):
     name: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
     scores: ClassVar[tuple[Score, ...]]
-    against: ClassVar[Literal["references", "caption"]] = "references"
+    against: ClassVar[Literal["references", "facts", "caption"]] = "references"
     prior: ClassVar[tuple[float, ...] | None] = None
 
     @abstractmethod

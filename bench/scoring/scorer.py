@@ -85,12 +85,14 @@ class Scorer:
             }
         self.idf = idf_digest(self.references)
         self.metrics = metrics_of(spec.metrics)
-        self.against_references = self._of("references")
         self.against_caption = self._of("caption")
         self._stack = ExitStack()
+        facts = {item.id: item.facts for item in dataset.items}
+        truths = {"references": self.references} | ({"facts": facts} if all(facts.values()) else {})
         self._count = {
-            metric: self._stack.enter_context(metric.opened(self.references, cache))
-            for metric in self.against_references
+            metric: (self._stack.enter_context(metric.opened(truth, cache)), truth)
+            for against, truth in truths.items()
+            for metric in self._of(against)
         }
 
     def _of(self, against: str) -> tuple[Metric, ...]:
@@ -107,11 +109,9 @@ class Scorer:
         return tokenise([self.clean(text) for text in texts])
 
     def counted(self, hypotheses: Mapping[str, str]) -> Counted:
-        """What the metrics against references count of tokenised texts."""
-        parts = [
-            self._count[metric](hypotheses, self.references) for metric in self.against_references
-        ]
-        return joined(self.against_references, parts)
+        """What metrics count of tokenised texts, but for those against the caption spoken."""
+        parts = [count(hypotheses, truth) for count, truth in self._count.values()]
+        return joined(list(self._count), parts)
 
     def _against_captions(self, table: pl.DataFrame) -> Counted:
         """What the others count, against the caption that was spoken."""

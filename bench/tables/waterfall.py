@@ -85,8 +85,8 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
 
 
 def _mean(row: Row) -> Counted:
-    """What was counted against references, averaged over seeds."""
-    against = [metric for metric in row.counted.metrics if metric.against == "references"]
+    """What was counted of a row, averaged over seeds, but for word errors of what was spoken."""
+    against = [metric for metric in row.counted.metrics if metric.against != "caption"]
     counted = row.counted.only(against)
     return counted.with_values(counted.values / len(row.cells))
 

@@ -1,8 +1,8 @@
 """Builds a split of the scenes into a folder: pictures, captions, speech, and a manifest.
 
 The folder is `images/ID.png`, `speech/ID_K.(wav|ogg)` and `manifest.jsonl`, one line an image:
-`{"id", "image", "captions": [{"text", "speech"}]}`. What is already there is not made again, so
-an interrupted build resumes where it stopped.
+`{"id", "image", "facts", "captions": [{"text", "speech"}]}`. What is already there is not made
+again, so an interrupted build resumes where it stopped.
 """
 
 import io
@@ -19,6 +19,7 @@ from bench.common.atomic import write_bytes
 from bench.common.audio import Wave
 from bench.common.errors import UserError
 from bench.datasets.scenes.captions import captions
+from bench.datasets.scenes.facts import truth
 from bench.datasets.scenes.world import sample_scene
 
 MANIFEST = "manifest.jsonl"
@@ -77,7 +78,8 @@ def _build_item(plan: SplitPlan, folder: Path, index: int) -> dict[str, object]:
                 write_bytes(speech, _encode(speak(text), plan.lossy))
             row["speech"] = str(speech.relative_to(folder))
         rows.append(row)
-    return {"id": name, "image": str(image.relative_to(folder)), "captions": rows}
+    picture = str(image.relative_to(folder))
+    return {"id": name, "image": picture, "facts": truth(scene), "captions": rows}
 
 
 def read_plan(folder: Path) -> Any:

@@ -23,6 +23,7 @@ from bench.datasets.base import (
 )
 from bench.datasets.loading import load_dataset
 from bench.datasets.scenes.build import MANIFEST, SplitPlan, build_split, read_plan
+from bench.datasets.scenes.facts import KINDS
 from bench.datasets.standing import OWN_DATA
 
 Images = Annotated[int, Field(ge=0, le=1_000_000, description="there are not more scenes")]
@@ -31,6 +32,9 @@ Images = Annotated[int, Field(ge=0, le=1_000_000, description="there are not mor
 def shipped_folder() -> Path:
     """Where the test split lies inside the package."""
     return Path(str(importlib.resources.files("bench.datasets.scenes") / "test"))
+
+
+_FACT = rf"^({'|'.join(KINDS)}): [a-z0-9|]+$"
 
 
 class _Caption(Strict):
@@ -43,6 +47,7 @@ class _Row(Strict):
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
     image: str
+    facts: tuple[Annotated[str, Field(pattern=_FACT, max_length=200)], ...] = ()
     captions: Annotated[tuple[_Caption, ...], Field(min_length=1)]
 
 
@@ -60,7 +65,8 @@ def read_scenes(root: Path, limit: int | None = None) -> tuple[Item, ...]:
             row = _Row.model_validate_json(line)
             for caption in row.captions:
                 check_caption(caption.text, "captions")
-            item = Item(row.id, inside(root, row.image), _captions(root, row))
+            image, captions = inside(root, row.image), _captions(root, row)
+            item = Item(row.id, image, captions, row.facts)
         except ValueError as error:
             reason = _reason(error)
             raise UserError(

@@ -1,0 +1,41 @@
+"""Facts: how much of what is said is true of the picture, and how much of the truth is said.
+
+No n-gram is in it, so wording counts for nothing: only for datasets that know the truth of their
+pictures, as scenes do. Speech that says other facts loses here; speech that nobody understands
+loses here too, but also in words that no caption has.
+"""
+
+import numpy as np
+
+from bench.datasets.scenes.facts import said
+from bench.metrics.base import Array, Hypotheses, Metric, References, Score
+
+
+class Facts(Metric):
+    """Precision, recall and F1 over the facts of all items together."""
+
+    name = "Facts"
+    columns = ("true facts said", "facts said", "facts of the pictures")
+    scores = (
+        Score("fact precision", "FP", kept=0),
+        Score("fact recall", "FR", kept=0),
+        Score("fact F1", "F1", kept=4),
+    )
+    against = "facts"
+
+    def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
+        """See Metric; `references` holds every item's facts (see bench.datasets.scenes.facts)."""
+        rows = []
+        for item, text in hypotheses.items():
+            true = dict(fact.split(": ") for fact in references[item])
+            found = said(text)
+            right = sum(value in true[kind].split("|") for kind, value in found.items())
+            rows.append((right, len(found), len(true)))
+        return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+    def score(self, sums: Array) -> Array:
+        """See Metric."""
+        right, found, true = (sums[..., column] for column in range(3))
+        shares = (right / np.maximum(found, 1), right / np.maximum(true, 1))
+        f1 = 2 * right / np.maximum(found + true, 1)
+        return 100 * np.stack([*shares, f1], axis=-1)
