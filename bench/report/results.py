@@ -46,7 +46,7 @@ TESTS: Columns = (
 
 def row_columns(metrics: Sequence[Metric]) -> Columns:
     """Of `rows.parquet`."""
-    own = scores_of([metric for metric in metrics if metric.against == "references"])
+    own = scores_of([metric for metric in metrics if metric.against != "caption"])
     return (
         *TRANSCRIBED,
         *JOINED,
