@@ -16,6 +16,7 @@ import polars as pl
 
 from bench.common.atomic import parquet, write_bytes
 from bench.common.errors import UserError
+from bench.jobs.cells import Cell
 from bench.metrics.base import Array, Metric
 from bench.metrics.counted import Counted, column_names
 from bench.scoring.scorer import CellScores
@@ -77,10 +78,9 @@ class Golden:
         return Counted(self.metrics(cell, known), matrix(rows))
 
 
-def cell_id(found: CellScores) -> str:
+def cell_id(cell: Cell) -> str:
     """What a cell is called across versions: its label and place in the grid, and no digest."""
-    cell, system = found.cell, found.cell.system
-    parts = [f"{cell.label} at {cell.prompt:.0%}", *system.described(), cell.part]
+    parts = [f"{cell.label} at {cell.prompt:.0%}", *cell.system.described(), cell.part]
     if cell.asr is not None:
         parts.append(" ".join([cell.asr.label, *cell.asr.described()]))
     return ", ".join(parts)
@@ -93,7 +93,7 @@ def matrix(rows: pl.DataFrame) -> Array:
 
 def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledger) -> Golden:
     """The cells of a finished run; raises UserError where two cannot be told apart by name."""
-    named = [cell_id(found) for found in scores]
+    named = [cell_id(found.cell) for found in scores]
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"{job}: two cells are called {twice}; give their systems other labels")
@@ -103,7 +103,7 @@ def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledge
         units = generated.select("item", "units", "codebooks")
         table = found.items.select("item", "status", "transcript", "seconds", "silent", "ended")
         table = table.with_columns(
-            cell=pl.lit(cell_id(found)),
+            cell=pl.lit(cell_id(found.cell)),
             values=pl.Series(found.counted.values.tolist(), dtype=pl.List(pl.Float64)),
         )
         joined = table.join(units, on="item", how="left", maintain_order="left")

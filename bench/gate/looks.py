@@ -13,11 +13,11 @@ import polars as pl
 from bench.common.errors import RunFailed, UserError
 from bench.common.text import clean
 from bench.common.yamlfile import parse
-from bench.execution.prepare import Prepared, complete, opened
+from bench.execution.prepare import Prepared, complete, opened, planned_job
 from bench.gate.bitwise import exact
 from bench.gate.ci import Shown, prepare, publish
 from bench.gate.golden import Golden, cell_id, gathered, read_golden, write_golden
-from bench.gate.quality import Finding, Rule, Verdict, incomparable, judge, overall
+from bench.gate.quality import Finding, Rule, Verdict, incomparable, judge, other_protocol, overall
 from bench.gate.speed import against
 from bench.gate.worst import save_speech, worst_items
 from bench.jobs.cells import Cell
@@ -26,6 +26,7 @@ from bench.metrics.base import SHORT, Metric
 from bench.metrics.loading import metrics_of
 from bench.metrics.shipped import scores_of
 from bench.scoring.scorer import CellScores, Scorer
+from bench.scoring.signature import Signature
 
 PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
 """Exit codes; 2 is bad usage and 3 a run that failed, as for every command."""
@@ -120,7 +121,7 @@ def _look(job: Path, runs: Path, items: int | None) -> Look:
         if lost:
             raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
         found = gathered(ready.job.name, fingerprint(), scores, ready.evaluation.ledger)
-        cells = {cell_id(one): one.cell for one in scores}
+        cells = {cell_id(one.cell): one.cell for one in scores}
         taken = [item.id for item in ready.evaluation.items]
         metrics = metrics_of(ready.job.scoring.metrics)
         return Look(found, taken, cells, ready.folder, metrics)
@@ -156,6 +157,15 @@ def _golden(options: GateOptions, name: str) -> Golden | None:
     return read_golden(found[0]) if found else None
 
 
+def _signatures(job: Path) -> dict[str, Signature]:
+    """What the job's scores will stand on, before anything is run."""
+    with _fresh() as runs:
+        planned = planned_job(job, runs, None)
+        spec, caption = planned.job.scoring, planned.job.caption
+        with Scorer(planned.dataset, spec, planned.facts, runs, caption) as scorer:
+            return {cell_id(cell): scorer.signed(cell, 0, 0) for cell in planned.cells}
+
+
 def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
     """Why nothing can be judged, known before anything is run; "" where it can."""
     if golden is None:
@@ -165,7 +175,7 @@ def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
     here = fingerprint()
     if golden.machine != here and (options.exact or not options.any_machine):
         return f"made on {golden.machine}, this is {here}"
-    return ""
+    return other_protocol(golden.signatures, _signatures(options.job))
 
 
 def look_sizes(most: int) -> list[int]:

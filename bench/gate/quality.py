@@ -4,8 +4,9 @@ A loss that is sure and larger than a margin is a regression; that no loss is la
 else wants more items. Chance has a rate of false alarms that everything in one gate shares.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from enum import IntEnum
 
 import numpy as np
@@ -15,7 +16,7 @@ from bench.gate.golden import Golden
 from bench.metrics.base import SHORT, Metric
 from bench.metrics.counted import Counted
 from bench.scoring.inference import drawn_differences, sign_test, student
-from bench.scoring.signature import differing
+from bench.scoring.signature import POLICIES, Signature, differing
 
 MARGIN_POINTS, MARGIN_SHARE = 0.5, 0.02
 """A loss below half a point or 2% of the golden's score, whichever is more, is none."""
@@ -78,19 +79,42 @@ class Rule:
         return ALARM / ((self.scores + 2) * self.cells * self.looks)
 
 
-def incomparable(golden: Golden, head: Golden) -> str:
-    """Why a golden cannot judge a run, "" where it can."""
-    missing = golden.signatures.keys() ^ head.signatures.keys()
-    if missing:
-        return f"other cells: {', '.join(sorted(missing))}"
-    for name, one in head.signatures.items():
-        ours, theirs = asdict(one), asdict(golden.signatures[name])
+def _other_cells(golden: Sequence[str], here: Sequence[str]) -> str:
+    """In what the cells of a job and of its golden differ, in words."""
+    lacking = [name for name in golden if name not in here]
+    for name in (name for name in here if name not in golden):
+        near = get_close_matches(name, lacking, 1, 0.6)
+        if not near:
+            return f"your job has a cell that the golden has not: {name}"
+        mine, theirs = name.split(", "), near[0].split(", ")
+        ours = ", ".join(part for part in mine if part not in theirs)
+        other = ", ".join(part for part in theirs if part not in mine)
+        return f"{mine[0]}: {ours or 'less'} in your job, {other or 'less'} in the golden"
+    return f"the golden has a cell that your job has not: {lacking[0]}"
+
+
+def other_protocol(golden: Mapping[str, Signature], here: Mapping[str, Signature]) -> str:
+    """Why a golden cannot judge a job of these signatures, "" where it can."""
+    if golden.keys() != here.keys():
+        return _other_cells(list(golden), list(here))
+    for name, one in here.items():
+        ours, theirs = asdict(one), asdict(golden[name])
         field = differing(ours, theirs, "gate")
         if field is not None:
-            return f"{name}: {field} is {ours[field]}, the golden's {theirs[field]}"
+            return (
+                f"{name}: {POLICIES[field].meaning}: {ours[field]} in your job, {theirs[field]} in "
+                "the golden"
+            )
+    return ""
+
+
+def incomparable(golden: Golden, head: Golden) -> str:
+    """Why a golden cannot judge a run, "" where it can."""
+    reason = other_protocol(golden.signatures, head.signatures)
+    for name in head.signatures if not reason else ():
         if head.columns[name] != golden.columns[name]:
             return f"{name}: counted by other metrics than the golden's"
-    return ""
+    return reason
 
 
 def quality(

@@ -121,10 +121,13 @@ class Scorer:
         parts = [metric.statistics(transcripts, said) for metric in self.against_caption]
         return joined(self.against_caption, parts)
 
-    def _reference_set(self) -> ReferenceSet:
+    def signed(self, cell: Cell, n: int, failed: int) -> Signature:
+        """A cell's signature over `n` items, of which some failed."""
         counts = sorted({len(texts) for texts in self.references.values()})
         each = f"{counts[0]}-{counts[-1]}" if len(counts) > 1 else str(*counts)
-        return ReferenceSet(self.left_out, each, self.idf)
+        references = ReferenceSet(self.left_out, each, self.idf)
+        facts = self.asrs[cell.asr] if cell.asr is not None else {}
+        return signature(cell, self.dataset, self.spec, references, facts, n, failed)
 
     def score(self, cell: Cell, table: pl.DataFrame) -> CellScores:
         """Scores a cell's table, a row an item (see Evaluation.transcripts)."""
@@ -137,7 +140,6 @@ class Scorer:
         shortest = pl.Series([min(len(t.split()) for t in self.references[n]) for n in names])
         kinds = taxonomy.kinds(table, shortest)
         failed = table.filter(pl.col("status") != "ok")
-        facts = self.asrs[cell.asr] if cell.asr is not None else {}
         sizes = (len(names), failed.height)
         return CellScores(
             cell,
@@ -151,5 +153,5 @@ class Scorer:
             *sizes,
             table.filter(~pl.col("ended")).height,
             taxonomy.shares(kinds),
-            signature(cell, self.dataset, self.spec, self._reference_set(), facts, *sizes),
+            self.signed(cell, *sizes),
         )

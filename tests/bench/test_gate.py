@@ -17,7 +17,7 @@ from bench.gate.bitwise import exact
 from bench.gate.ci import Shown, annotations, comment, junit
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.looks import seconds
-from bench.gate.quality import Rule, Verdict, incomparable, judge, overall
+from bench.gate.quality import Rule, Verdict, incomparable, judge, other_protocol, overall
 from bench.gate.speed import checkout, judge_speed
 from bench.gate.turns import Replicate, order
 from bench.gate.worst import Worst, worst_items
@@ -145,8 +145,14 @@ def test_a_changed_unit_is_found_at_its_frame(golden: Golden) -> None:
 def test_what_cannot_be_compared_is_said(golden: Golden) -> None:
     assert incomparable(golden, golden) == ""
     other = {n: replace(s, asr="base.en") for n, s in golden.signatures.items()}
-    assert "asr is base.en" in incomparable(golden, replace(golden, signatures=other))
-    assert "other cells" in incomparable(golden, replace(golden, signatures={}))
+    said = incomparable(golden, replace(golden, signatures=other))
+    assert "another ASR: base.en in your job, " in said
+    (name,) = golden.signatures
+    assert incomparable(golden, replace(golden, signatures={})).endswith(f"has not: {name}")
+    at = [{f"Delay at 0%, seed 0, temperature {t:g}, whole": SIGNATURE} for t in (0.5, 1)]
+    assert other_protocol(*at) == (
+        "Delay at 0%: temperature 1 in your job, temperature 0.5 in the golden"
+    )
 
 
 def test_a_golden_never_changes(golden: Golden, tmp_path: Path) -> None:
