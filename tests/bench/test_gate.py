@@ -28,7 +28,8 @@ from bench.selfcheck.rates import Said, damaged, losses, said, statistics_of
 ITEMS = 200
 CELL = "Delay at 0%, seed 0, whole, openai-whisper tiny.en"
 SIGNATURE = Signature(
-    "scenes.test@0", "all", "none", "ptb", "m", "i", "tiny.en", "whole", "c", "w", "0", 0, 0, "0"
+    *("scenes.test@0", "all", "none", "5", "none", "ptb", "m", "i", "tiny.en", "whole"),
+    *("c", "w", "0", 0, 0, "0"),
 )
 
 
