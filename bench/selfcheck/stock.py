@@ -5,12 +5,9 @@ chooses captions and references by itself, and gives the tokens to pycocoevalcap
 """
 
 import hashlib
-import importlib.util
-import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from shutil import copytree
 from typing import Any
 
 from bench.common.machine import save as save_figures
@@ -19,40 +16,16 @@ from bench.datasets.base import Dataset
 from bench.datasets.loading import load_dataset
 from bench.datasets.scenes.load import load_scenes
 from bench.jobs.spec import Job, Reading, ScoringSpec
-from bench.metrics.java import java
-from bench.metrics.tokens import package_file, tokenise
+from bench.metrics.base import ALWAYS
+from bench.metrics.shipped import METRICS, scores_of
+from bench.metrics.stock import stock_scores
+from bench.metrics.tokens import tokenise
 from bench.scoring.scorer import Scorer
 from bench.systems.copied import CopiedSystem
 from bench.systems.text import TextSystem
 
 Texts = Mapping[str, str]
 READINGS: tuple[Reading, ...] = ("others", "all")
-
-
-def _meteor(folder: Path) -> Any:
-    """pycocoevalcap's METEOR, from a copy: it hangs where its own path holds a space."""
-    os.environ["PATH"] = f"{Path(java()).parent}{os.pathsep}{os.environ['PATH']}"
-    copytree(package_file("meteor/meteor-1.5.jar").parent, folder / "meteor")
-    spec = importlib.util.spec_from_file_location("meteor", folder / "meteor" / "meteor.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Meteor()
-
-
-def _stock(references: Mapping[str, Sequence[str]], texts: Texts, folder: Path) -> dict[str, float]:
-    from pycocoevalcap.bleu.bleu import Bleu
-    from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.rouge.rouge import Rouge
-
-    gts = {name: list(found) for name, found in references.items()}
-    res = {name: [text] for name, text in texts.items()}
-    bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
-    found = {f"BLEU-{n}": 100 * float(score) for n, score in enumerate(bleu, 1)}
-    for name, tool in {"ROUGE-L": Rouge(), "CIDEr": Cider(), "METEOR": _meteor(folder)}.items():
-        found[name] = 100 * float(tool.compute_score(gts, res)[0])
-    return found
 
 
 def _by_hand(dataset: Dataset, reading: Reading) -> tuple[dict[str, list[str]], dict[str, Texts]]:
@@ -90,7 +63,7 @@ def measure(dataset: Dataset) -> list[dict[str, Any]]:
                 ids = [item.id for item in dataset.items]
                 ours = scorer.counted(dict(zip(ids, tokens, strict=True))).corpus()
                 with tempfile.TemporaryDirectory() as stock:
-                    theirs = _stock(references, texts[label], Path(stock))
+                    theirs = stock_scores(references, texts[label], Path(stock))
                 off = max(abs(float(ours[metric]) - theirs[metric]) for metric in theirs)
                 scores = {metric: round(float(score), 4) for metric, score in ours.items()}
                 rows.append({"references": reading, "says": label, **scores, "off by": off})
@@ -101,8 +74,9 @@ def run(job: Path | None, save: Path | None) -> int:
     """Prints the scores and the largest difference, and saves them if asked."""
     dataset = load_scenes(None) if job is None else load_dataset(parse(job, Job).dataset)
     rows = measure(dataset)
+    shown = {score.name for score in scores_of(METRICS) if score.kept == ALWAYS}
     for row in rows:
-        said = ", ".join(f"{k} {v:.2f}" for k, v in row.items() if k in ("BLEU-4", "CIDEr"))
+        said = ", ".join(f"{k} {v:.2f}" for k, v in row.items() if k in shown)
         print(f"{row['references']}, {row['says']}: {said}; off by {row['off by']:.1e}")
     facts = {"captions": dataset.name, "images": len(dataset.items), "digest": dataset.digest}
     save_figures(facts | {"rows": rows}, save)

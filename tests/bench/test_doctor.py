@@ -15,6 +15,7 @@ from bench.common.errors import RunFailed
 def _job(tmp: Path, **system: Any) -> Path:
     path = tmp / "job.yaml"
     content = {"name": "a", "dataset": {"name": "scenes"}, "systems": [{"label": "mine"} | system]}
+    content["caption"] = 99
     path.write_text(yaml.safe_dump(content))
     return path
 
@@ -36,10 +37,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         ({"kind": "python", "entry": "os:C"}, "failed  weights    mine: "),
         ({"kind": "wavs", "folder": "/nowhere"}, "/nowhere: no such folder; mine needs its audio"),
-        (
-            {"kind": "recorded", "caption": 99},
-            "test_00000: has no caption 99; fix what",
-        ),
+        ({"kind": "recorded"}, "test_00000: has no caption 99; fix what"),
     ],
 )
 def test_a_failure_names_the_system_and_the_fix(

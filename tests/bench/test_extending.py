@@ -70,7 +70,7 @@ def test_a_manifest_is_a_dataset_and_a_report_reads_its_run(
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["worst.py", str(run)])
     runpy.run_path(str(outside / "worst.py"))
-    assert re.match(r"caption 1: (robin|gull) \(\d+\.\d\): 'a", capsys.readouterr().out)
+    assert re.match(r"a caption: (robin|gull) \(\d+\.\d\): 'a", capsys.readouterr().out)
 
 
 def test_an_asr_transcribes_and_is_signed(outside: Path) -> None:

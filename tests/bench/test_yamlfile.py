@@ -111,7 +111,7 @@ def test_what_surprises_is_refused(text: str, reason: str) -> None:
             _system("kind: pixvx, label: a"),
             ["systems[0].kind: 'pixvx' is not known; did you mean `p"],
         ),
-        (_system("label: a"), ["systems[0].kind: is missing; choose one of noise, pixvox"]),
+        (_system("label: a"), ["systems[0].kind: is missing; choose one of copied, noise, pixvox"]),
         (
             _system("kind: pixvox, label: a, weight: b, decoding: {temprature: 1, seed: -1}"),
             [
@@ -123,7 +123,7 @@ def test_what_surprises_is_refused(text: str, reason: str) -> None:
         ),
         (_system(MODEL + ", prompts: []"), ["systems[0].prompts: must have at least 1 entry"]),
         (_system(MODEL + ", prompts: [0, 1]"), ["systems[0].prompts[1]: must be less than 1"]),
-        (_system(MODEL + ", prompt_caption: 10000000000"), ["prompt_caption: must be at most 999"]),
+        (_system(MODEL) + "\ncaption: 10000000000", ["caption: must be at most 999"]),
         (
             _system(MODEL + ", decoding: {max_seconds: 1.0e9}"),
             ["max_seconds: must be at most 30, not 1e+09: the ASR takes 30 s of speech at once"],
