@@ -20,6 +20,9 @@ from pixvox.weights import resolve
 
 Wave = npt.NDArray[np.float32]
 
+TEMPERATURE = 0.5
+"""What speech is drawn at where nothing is said: greedy, some patterns fall into loops."""
+
 
 @dataclass(frozen=True)
 class Speech:
@@ -77,16 +80,18 @@ class ImageToSpeech:
         """The speech of each picture; an empty one where the model ends before it begins.
 
         `prompt`, a file or a waveform at the codec's rate (or with its own rate), is what the
-        speech starts with. `how` is as in PixVoxLM.generate: temperature, top_k, top_p, seed,
-        max_seconds, ... Noise is keyed by `items`; left out, by the names of files without their
-        endings, as the suite keys it by the items of its datasets.
+        speech starts with; it is the start alone, for what comes after it has to fit in. `how` is
+        as in PixVoxLM.generate: temperature (0.5 where it is not given, 0 is greedy), top_k, top_p,
+        seed (0), max_seconds (6.0), ... Noise is keyed by `items`; left out, by the names of files
+        without their endings, as the suite keys it by the items of its datasets.
 
         Raises ImageError for a picture and ValueError for an option or prompt that cannot be used.
         """
         names = [name_of(image) for image in images] if items is None else items
         pixels = self.processor(images)["pixel_values"]
         units = None if prompt is None else self.prompt_units(prompt)
-        made = self.model.generate(pixels, prompt=units, items=names, **how)
+        sampled = {"temperature": TEMPERATURE} if "do_sample" not in how else {}
+        made = self.model.generate(pixels, prompt=units, items=names, **sampled | how)
         waves = self.processor.batch_decode(made.units, made.lengths)
         return [
             Speech(wave, self.processor.sample_rate, bool(ended), units[:, : int(frames)])

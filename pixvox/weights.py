@@ -28,6 +28,8 @@ def resolve(name: str) -> Path:
     if (folder / "config.json").exists():
         return folder
     if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        if name and (zoo_folder() / name / "config.json").exists():
+            raise WeightsError(f"{name}: no such folder; did you mean {ZOO_PREFIX}{name}?")
         raise WeightsError(f"{name}: no config.json there; name a folder of weights or a hub id")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

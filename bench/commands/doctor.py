@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.common.errors import RunFailed, UserError
-from bench.common.text import clean
+from bench.common.text import clean, plural
 from bench.common.yamlfile import parse
-from bench.datasets.base import Item
+from bench.datasets.base import Item, no_items
 from bench.jobs.spec import Job
 from bench.systems.base import System
 
@@ -41,7 +41,7 @@ class _Check:
 
         self.data = load_dataset(self.job.dataset)
         if not self.data.items:
-            raise UserError("dataset: the split has no items; name another split or folder")
+            raise UserError(f"dataset: {no_items(self.data)}")
         self.item = self.data.items[0]
         return f"{self.data.name} {self.data.split}: {len(self.data.items)} images"
 
@@ -53,7 +53,7 @@ class _Check:
         self.cells = list(
             {c.speech_key: c for c in cells if c.asr is not None and c.source is None}.values()
         )
-        check_classes(self.cells)
+        check_classes(cells, self.job.scoring.metrics)
         return f"{len(cells)} cells, codebooks and patterns fit"
 
     def generate(self) -> str:
@@ -65,7 +65,7 @@ class _Check:
         for cell, item, row in self.rows:
             if row.status != "ok":
                 raise UserError(f"{cell.label}: {item.id}: {row.reason}; {_ADVICE}")
-        return f"{self.item.id}: {len(self.rows)} speeches"
+        return f"{self.item.id}: {plural(len(self.rows), 'speech', 'speeches')}"
 
     def _item(self, system: System) -> Item:
         """The first item as a system sees it: shuffled speech belongs to another image."""
@@ -93,12 +93,13 @@ class _Check:
 
     def score(self) -> str:
         from bench.metrics.counted import joined
-        from bench.metrics.shipped import METRICS
+        from bench.metrics.loading import metrics_of
         from bench.metrics.tokens import tokenise
 
         references = {self.item.id: tokenise([c.text for c in self.item.captions])}
         hypotheses = {self.item.id: tokenise(self.transcripts[:1])[0]}
-        metrics = [metric for metric in METRICS if metric.against == "references"]
+        known = metrics_of(self.job.scoring.metrics)
+        metrics = [metric for metric in known if metric.against == "references"]
         counted = joined(metrics, [metric.statistics(hypotheses, references) for metric in metrics])
         return ", ".join(f"{name} {score:.1f}" for name, score in counted.corpus().items())
 

@@ -68,13 +68,37 @@ def parser() -> Parser:
 def _speak_parser(parser: Parser) -> None:
     parser.add_argument("images", type=path, nargs="+", metavar="IMAGE")
     parser.add_argument("-o", "--out", type=path, required=True, help="the folder for WAV files")
-    parser.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay")
-    parser.add_argument("--prompt", type=path, help="a WAV file that each speech starts with")
-    parser.add_argument("--temperature", type=number(0, 100), default=0.5, help="0 is greedy")
-    parser.add_argument("--top-k", type=whole(0, 32_767), default=0, help="0 keeps all")
-    parser.add_argument("--top-p", type=number(0.000001, 1), default=1.0)
-    parser.add_argument("--seed", type=_SEED, default=0)
-    parser.add_argument("--max-seconds", type=number(0.1, 30), default=6.0)
+    parser.add_argument(
+        "--weights",
+        type=weights,
+        default="zoo:pixvox-tiny-delay",
+        help="a folder, zoo:NAME or a hub id (%(default)s)",
+    )
+    parser.add_argument(
+        "--prompt", type=path, help="a WAV file that each speech starts with: its start, not all"
+    )
+    parser.add_argument(
+        "--temperature", type=number(0, 100), default=0.5, help="0 is greedy (%(default)s)"
+    )
+    parser.add_argument(
+        "--top-k",
+        type=whole(0, 32_767),
+        default=0,
+        help="draw from so many of the likeliest units, 0 for all (%(default)s)",
+    )
+    parser.add_argument(
+        "--top-p",
+        type=number(0.000001, 1),
+        default=1.0,
+        help="draw from the likeliest units that reach this probability (%(default)s)",
+    )
+    parser.add_argument("--seed", type=_SEED, default=0, help="of the draws (%(default)s)")
+    parser.add_argument(
+        "--max-seconds",
+        type=number(0.1, 30),
+        default=6.0,
+        help="the longest speech, its prompt included (%(default)s)",
+    )
 
 
 def _gate_parser(parser: Parser) -> None:

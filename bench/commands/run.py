@@ -46,8 +46,6 @@ def run_job(
         return 0
     with opened(path, runs, limit) as ready:
         _say_missing(ready)
-        for name, reason in ready.dataset.unusable:
-            print(clean(f"{name}: cannot be scored: {reason}"))
         missing = ready.evaluation.missing
         if missing and score_only:
             raise UserError(
@@ -84,6 +82,8 @@ def _tell(planned: Planned, runs: Path) -> None:
 def _say_missing(ready: Prepared) -> None:
     for line in missing_files(ready.evaluation.items, ready.dataset.items, ready.cells):
         print(f"{ready.job.name}: {line}")
+    for name, reason in ready.dataset.unusable:
+        print(clean(f"{name}: cannot be scored: {reason}"))
 
 
 def _report(ready: Prepared) -> int:

@@ -124,11 +124,12 @@ def show(runs: Path, name: str) -> int:
     shown = [score for score in scores_of(METRICS) if score.kept == ALWAYS]
     scores = _scores(run)
     counts = ("generated", "transcribed", "failed")
-    heads = ("cell", "system", "prompt", *counts, *(score.head for score in shown))
+    heads = ("cell", "system", "prompt", *counts, "scored", *(score.head for score in shown))
     table = Listing(heads, ("cell", "system"), name)
     for cell in manifest.cells if manifest else ():
         generated, _ = _counts(run, "generated", cell.speech_key)
         transcribed, failed = _counts(run, "transcribed", cell.transcript_key)
+        scored = scores.get(cell.transcript_key)
         table.add_row(
             cell.cell,
             cell.system,
@@ -136,7 +137,8 @@ def show(runs: Path, name: str) -> int:
             str(generated),
             str(transcribed),
             str(failed),
-            *(_score(scores.get(cell.transcript_key, {}), score.name) for score in shown),
+            str(scored.n) if scored else "-",
+            *(_score(scored.scores if scored else {}, score.name) for score in shown),
         )
     table.print()
     return 0
@@ -144,6 +146,7 @@ def show(runs: Path, name: str) -> int:
 
 class _Scored(BaseModel):
     transcript_key: str
+    n: int
     scores: dict[str, dict[str, float]]
 
 
@@ -151,11 +154,11 @@ class _Summary(BaseModel):
     cells: list[_Scored]
 
 
-def _scores(run: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Every cell's scores by its key; none where a run was not scored, or its file is damaged."""
+def _scores(run: Path) -> dict[str, _Scored]:
+    """What cells scored, by key; none where a run was not scored, or its file is damaged."""
     try:
         text = read_small(run / "summary.json", _MOST_BYTES)
-        return {one.transcript_key: one.scores for one in _Summary.model_validate_json(text).cells}
+        return {one.transcript_key: one for one in _Summary.model_validate_json(text).cells}
     except (UserError, ValidationError):
         return {}
 

@@ -44,14 +44,18 @@ def _no_module(who: str, module: str) -> str:
 
 
 def made(entry: str, who: str, **options: Any) -> Any:
-    """An instance of the class; raises UserError for whatever its author's code raises."""
+    """An instance of the class; raises UserError for whatever its author's code raises.
+
+    `who` names it, and is empty where several labels share it.
+    """
     module, name = entry.split(":")
     try:
         return getattr(importlib.import_module(module), name)(**options)
     except Exception as error:
         # Whatever the user's code raises is the user's to fix, and one line says where.
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise UserError(f"{who}: {entry} does not start ({reason})") from error
+        named = f"{who}: {entry}" if who else entry
+        raise UserError(f"{named} does not start ({reason})") from error
 
 
 _CHECK = """

@@ -111,3 +111,8 @@ def reason_of(error: BaseException) -> str:
     message = _message(error)
     name = type(error).__name__
     return as_reason(f"{name}: {message}" if message else name)
+
+
+def plural(count: int, one: str, several: str = "") -> str:
+    """A count with its noun; `several` where that is not the noun and an s."""
+    return f"{count} {one if count == 1 else several or one + 's'}"

@@ -97,6 +97,14 @@ class Dataset:
         return counted(n, self.of, self.name, self.split, self.standing)
 
 
+def no_items(dataset: Dataset) -> str:
+    """What is said of a split without items: why its first entries cannot be used."""
+    if not dataset.unusable:
+        return "the split has no items; name another split or folder"
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in dataset.unusable[:3])
+    return f"no item of the split can be scored, {len(dataset.unusable)} cannot: {reasons}"
+
+
 SUBSET = "a subset"
 
 

@@ -102,7 +102,7 @@ class Pool(Generic[T]):
             ) from error
         except RayError as error:
             raise RunFailed(
-                f"an actor did not start: {reason_of(error)}; run: pixvox doctor"
+                f"an actor did not start: {reason_of(error)}; run: pixvox doctor JOB"
             ) from error
         for worker in self._workers:
             worker.ready = None
@@ -224,7 +224,7 @@ class Pool(Generic[T]):
             self._workers.remove(worker)
             if not self._workers:
                 raise RunFailed(
-                    f"no actor starts any more: {reason_of(error)}; run: pixvox doctor"
+                    f"no actor starts any more: {reason_of(error)}; run: pixvox doctor JOB"
                 ) from error
             return
         worker.ready, worker.failed_starts = None, 0

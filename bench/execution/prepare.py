@@ -14,9 +14,9 @@ from bench.common.errors import UserError
 from bench.common.interrupt import stoppable
 from bench.common.links import refuse_links
 from bench.common.progress import progress
-from bench.common.text import clean
+from bench.common.text import clean, plural
 from bench.common.yamlfile import parse
-from bench.datasets.base import Dataset
+from bench.datasets.base import Dataset, no_items
 from bench.datasets.loading import load_dataset
 from bench.execution.completion import make_whole
 from bench.execution.evaluation import Evaluation
@@ -85,10 +85,11 @@ def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
         raise UserError(f"{path}: limit {limit}: take at least one item")
     dataset = load_dataset(job.dataset)
     if not dataset.items:
-        raise UserError(f"{path}: dataset: the split has no items")
+        raise UserError(f"{path}: dataset: {no_items(dataset)}")
     check_references(dataset.items[:limit], job.caption, job.scoring.readings)
     facts = {asr: asr.facts() for asr in job.asrs}
     cells = expand(job, dataset, list(facts.items()))
+    check_classes(cells, job.scoring.metrics)
     return Planned(job, path, runs / job.name, limit, dataset, cells, facts)
 
 
@@ -130,14 +131,14 @@ def complete(ready: Prepared, runs: Path) -> None:
     job, dataset, evaluation = ready.job, ready.dataset, ready.evaluation
     _remember(job, ready.cells, ready.folder)
     missing = evaluation.missing
+    cells = plural(len(ready.cells), "cell")
     print(
         clean(
-            f"{job.name}: {len(ready.cells)} cells × {dataset.counted(len(evaluation.items))}; "
+            f"{job.name}: {cells} × {dataset.counted(len(evaluation.items))}; "
             f"{ready.total - missing} of {ready.total} rows already there"
         )
     )
     if missing:
-        check_classes(ready.cells)
         started = time.monotonic()
         with stoppable() as stop, progress() as report:
             make_whole(evaluation, report, stop=stop)

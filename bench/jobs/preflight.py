@@ -7,6 +7,7 @@ from bench.common.errors import UserError
 from bench.common.text import clean
 from bench.datasets.base import Choice, Item
 from bench.jobs.cells import Cell
+from bench.metrics.loading import metrics_of
 
 
 def _line(what: str, missing: Sequence[Path], of: int) -> str:
@@ -68,7 +69,13 @@ def missing_files(
             yield f"{lacking} of {len(items)} items have no recording of {which}"
 
 
-def check_classes(cells: Sequence[Cell]) -> None:
-    """Raises UserError for a class that cannot be imported, before any actor tries to."""
-    for one in {cell.system.shared() for cell in cells} | {cell.asr for cell in cells if cell.asr}:
-        one.check()
+def check_classes(cells: Sequence[Cell], metrics: Sequence[str]) -> None:
+    """Raises UserError for a class that cannot be used, before any actor or model is started.
+
+    `metrics` are the job's own, by their entries.
+    """
+    metrics_of(metrics)
+    for system in {cell.system.shared(): cell.system for cell in cells}.values():
+        system.check()
+    for asr in {cell.asr for cell in cells if cell.asr}:
+        asr.check()

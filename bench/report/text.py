@@ -6,6 +6,8 @@ import polars as pl
 
 from bench.common.text import clean
 from bench.jobs.tables import table_of
+from bench.metrics.shipped import METRICS, scores_of
+from bench.systems.base import Role
 from bench.tables.comparison import heads
 from bench.tables.protocol import Protocol
 from bench.tables.published import IMAGES, load_noise, not_told_apart
@@ -87,13 +89,15 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
         "images. "
     )
     lines = [
-        f"Measured: {clean(protocol.images)}, data {protocol.dataset_digest}, speech: "
+        _legend(frame),
+        f"Measured: {clean(protocol.images)}, data {protocol.dataset_digest}, recordings: "
         f"{protocol.speech}; "
         f"ASR: {protocol.asr}; references: {_REFERENCES[protocol.references]}"
         f"{_LEFT_OUT.get(protocol.left_out, '')}; normaliser: "
         f"{protocol.normaliser}; n counts failed items too, as empty transcripts{unusable}.",
-        f"{half if halves else ''}{_against(frame)}Bold, among systems marked ✓: the best of its "
-        "prompt share, and what is not told apart from it at 5% (the same tests, of all pairs).",
+        f"{half if halves else ''}{_against(frame)}{_bounds(frame)}Bold, among systems marked ✓: "
+        "the best of its prompt share, and what is not told apart from it at 5% (the same tests, of "
+        "all pairs).",
     ]
     for mark in ("≈", "✗"):
         reasons = frame.filter(pl.col("grade") == mark)["reason"].unique(maintain_order=True)
@@ -133,6 +137,26 @@ def _against(frame: pl.DataFrame) -> str:
         f"*: differs from {said} at 5% (paired permutation tests, adjusted together for all "
         "systems and scores of the table). "
     )
+
+
+def _legend(frame: pl.DataFrame) -> str:
+    """What the columns of scores are called in full, and what the marks say."""
+    known = {score.head: score.name for score in scores_of(METRICS)}
+    named = [f"{head} {name}" for head in heads(frame) if (name := known.get(head, head)) != head]
+    own = [head for head in heads(frame) if known.get(head, head) == head]
+    return (
+        f"{', '.join([*named, *own])}; in percent, of which some may exceed 100. ✓: the same "
+        "protocol as the first system's; ≈: nearly; ✗: not to be ranked with it."
+    )
+
+
+def _bounds(frame: pl.DataFrame) -> str:
+    """Which rows only bound what can be reached."""
+    said = []
+    for role, plural in ((Role.CEILING, "Ceilings"), (Role.FLOOR, "Floors")):
+        names = frame.filter(pl.col("training") == role)["system"].unique(maintain_order=True)
+        said += [f"{plural}: {', '.join(map(clean, names))}. "] if len(names) else []
+    return "".join([*said, "They are neither ranked nor tested. "] if said else [])
 
 
 def _joined(reasons: pl.Series) -> str:

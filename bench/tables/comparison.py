@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.datasets.standing import OWN_DATA
 from bench.jobs.tables import table_of
 from bench.metrics.base import Score
 from bench.metrics.counted import leading
@@ -87,10 +88,12 @@ def published_frame(
 ) -> pl.DataFrame:
     """A table's published rows, graded against a measured protocol (see grade_published).
 
-    They are those on the measured dataset; where no paper has it, those on the first one's.
+    They are those on the measured dataset; where no paper has it, those on the first one's, but for
+    people's own data, with which no paper has to do.
     """
     known = [row.dataset for row in published.rows if row.table == table]
-    dataset = protocol.dataset if protocol.dataset in known else next(iter(known), "")
+    usual = "" if OWN_DATA in protocol.standing else next(iter(known), "")
+    dataset = protocol.dataset if protocol.dataset in known else usual
     noise = load_noise()
     rows = []
     wanted = _schema(scores)

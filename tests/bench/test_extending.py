@@ -8,9 +8,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import soundfile
 from PIL import Image
 
 from bench.cli import main
+from bench.common.audio import read_speech
+from bench.datasets.scenes.load import load_scenes
 
 DOC = Path(__file__).parents[2] / "docs" / "extending.md"
 
@@ -67,6 +70,18 @@ def test_a_manifest_is_a_dataset_and_a_report_reads_its_run(
     run = outside / "results" / "runs" / "own-dataset"
     table = (run / "tables" / "table1.md").read_text()
     assert "2 of 2 folder birds images \\(own data\\)" in table
+    (outside / "speech").mkdir()
+    for name, item in zip(("robin", "gull"), load_scenes(None).items, strict=False):
+        assert item.captions[0].speech is not None
+        soundfile.write(
+            outside / "speech" / f"{name}.wav", read_speech(item.captions[0].speech, 16_000), 16_000
+        )
+    assert main(["run", "wavs.yaml"]) == 0
+    frame = pl.read_parquet(outside / "results/runs/own-wavs/tables/table1.parquet")
+    # No paper has to do with people's own data.
+    assert frame.select("block", "system", "n", "failed").rows() == [
+        ("measured", "my system", 2, 0)
+    ]
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["worst.py", str(run)])
     runpy.run_path(str(outside / "worst.py"))

@@ -287,7 +287,7 @@ def test_a_subset_is_called_one_wherever_it_is_printed(
     path = _written(tmp_path / "job.yaml", job)
     assert main(["run", str(path), "--runs", str(tmp_path)]) == 0
     label = "flickr8k test images (a subset, own captions)"
-    assert f"1 cells × 2 of 1000 {label}" in capsys.readouterr().out
+    assert f"1 cell × 2 of 1000 {label}" in capsys.readouterr().out
     table = (tmp_path / "few" / "tables" / "table1.md").read_text().replace("\\", "")
     assert f"on the whole test split, not on 2 of 1000 {label}" in table
     assert f"Measured: 2 of 1000 {label}, data " in table
