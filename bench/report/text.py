@@ -96,8 +96,8 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
         f"{_LEFT_OUT.get(protocol.left_out, '')}; normaliser: "
         f"{protocol.normaliser}; n counts failed items too, as empty transcripts{unusable}.",
         f"{half if halves else ''}{_against(frame)}{_bounds(frame)}Bold, among systems marked ✓: "
-        "the best of its prompt share, and what is not told apart from it at 5% (the same tests, of "
-        "all pairs).",
+        "the best of its prompt share, and what is not told apart from it at 5% (the same tests, "
+        "of all pairs).",
     ]
     for mark in ("≈", "✗"):
         reasons = frame.filter(pl.col("grade") == mark)["reason"].unique(maintain_order=True)
