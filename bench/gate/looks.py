@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -15,23 +15,33 @@ from bench.common.text import clean
 from bench.common.yamlfile import parse
 from bench.execution.prepare import Prepared, complete, opened, planned_job
 from bench.gate.bitwise import exact
+from bench.gate.boundaries import look_sizes
 from bench.gate.ci import Shown, prepare, publish
 from bench.gate.golden import Golden, cell_id, gathered, read_golden, write_golden
-from bench.gate.quality import Finding, Rule, Verdict, incomparable, judge, other_protocol, overall
+from bench.gate.quality import (
+    Finding,
+    Rule,
+    Verdict,
+    certificate,
+    groups,
+    incomparable,
+    judge,
+    other_protocol,
+    overall,
+)
 from bench.gate.speed import against
 from bench.gate.worst import save_speech, worst_items
 from bench.jobs.cells import Cell
 from bench.jobs.spec import Job
-from bench.metrics.base import SHORT, Metric
+from bench.metrics.base import Metric
 from bench.metrics.loading import metrics_of
-from bench.metrics.shipped import scores_of
 from bench.scoring.scorer import CellScores, Scorer
 from bench.scoring.signature import Signature
 
 PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
 """Exit codes; 2 is bad usage and 3 a run that failed, as for every command."""
-FIRST = 12
-"""Items of the first look, enough for what is gross. A later one has twice as many."""
+LOOKS = 3
+"""How often a gate looks: at a third of the items, at two thirds, at all."""
 _CODES = {Verdict.PASS: PASS, Verdict.REGRESSED: REGRESSED, Verdict.INCONCLUSIVE: INCONCLUSIVE}
 
 
@@ -175,15 +185,7 @@ def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
     here = fingerprint()
     if golden.machine != here and (options.exact or not options.any_machine):
         return f"made on {golden.machine}, this is {here}"
-    return other_protocol(golden.signatures, _signatures(options.job))
-
-
-def look_sizes(most: int) -> list[int]:
-    """How many items the looks have."""
-    found = [FIRST]
-    while found[-1] < most:
-        found.append(2 * found[-1])
-    return [*found[:-1], most]
+    return ""
 
 
 def judge_job(options: GateOptions) -> int:
@@ -199,6 +201,11 @@ def judge_job(options: GateOptions) -> int:
         prepare(options.out)
     golden = _golden(options, job.name)
     reason = _unfit(options, job, golden)
+    if golden is not None and not reason:
+        signatures = _signatures(options.job)
+        reason = other_protocol(golden.signatures, signatures)
+        if not reason and not options.exact:
+            _certify(options, job, golden, list(signatures))
     # First, so that the looks have what it leaves of the budget.
     speed = [] if reason else _speed(options, job)
     findings, counted, shown = list(speed), "not compared", Shown()
@@ -226,16 +233,29 @@ def judge_job(options: GateOptions) -> int:
     return _CODES[verdict]
 
 
+def _rule(options: GateOptions, golden: Golden, cells: Sequence[str]) -> tuple[list[int], Rule]:
+    """How many items the looks have, and how their tests share the false alarms."""
+    most = golden.rows.filter(cell=cells[0]).height
+    sizes = look_sizes(most, LOOKS)
+    shares = tuple(size / most for size in sizes)
+    return sizes, Rule(options.margin, shares, 0, len(groups(cells)), len(cells))
+
+
+def _certify(options: GateOptions, job: Job, golden: Golden, cells: Sequence[str]) -> None:
+    """Says, before anything runs, what this gate can find and what it will let pass."""
+    sizes, rule = _rule(options, golden, cells)
+    for line in certificate(golden, cells, sizes[-1], rule, metrics_of(job.scoring.metrics)):
+        print(clean(line))
+
+
 def _looks(
     options: GateOptions, job: Job, golden: Golden, runs: Path, started: float
 ) -> tuple[Look, list[Finding], str]:
     """The last look, what was found in it, and why nothing could be ("" where it could)."""
-    sizes = look_sizes(golden.rows["item"].n_unique())
+    sizes, rule = _rule(options, golden, list(golden.signatures))
     if options.exact:
         sizes = sizes[-1:]
-    gated = [s for s in scores_of(metrics_of(job.scoring.metrics)) if s.kept >= SHORT]
-    rule = Rule(options.margin, len(sizes), len(golden.signatures), len(gated))
-    for size in sizes:
+    for number, size in enumerate(sizes):
         before = time.monotonic()
         look = _look(options.job, runs, size)
         reason = incomparable(golden, look.found)
@@ -243,11 +263,12 @@ def _looks(
             return look, [], reason
         if options.exact:
             return look, exact(golden, look.found, look.items), ""
-        findings = judge(golden, look.found, look.items, rule, look.metrics)
-        # The next look doubles the items, so it takes about as long again as all so far.
+        at = replace(rule, look=number)
+        findings = judge(golden, look.found, look.items, at, look.metrics)
+        # Every look adds as many items.
         last, spent = time.monotonic() - before, time.monotonic() - started
         # A pass takes all that can be looked at: what is rare is not among the first few.
-        if overall(findings) == Verdict.REGRESSED or spent + 2 * last > options.budget:
+        if overall(findings) == Verdict.REGRESSED or spent + last > options.budget:
             break
     return look, findings, ""
 

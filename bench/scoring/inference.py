@@ -123,9 +123,9 @@ def _estimates(counted: Counted, rows: Array, weights: Array) -> dict[str, _Esti
     for metric in counted.metrics:
         end = start + len(metric.columns)
         own = rows[:, start:end]
-        scores, gradients = _gradients(metric.score, weights @ own)
+        scores, slopes = gradients(metric.score, weights @ own)
         for number, score in enumerate(metric.scores):
-            influence = gradients[:, number] @ own.T
+            influence = slopes[:, number] @ own.T
             influence -= ((weights * influence).sum(1) / total)[:, None]
             error = np.sqrt((weights * influence**2).sum(1))
             found[score.name] = (scores[:, number], error)
@@ -133,7 +133,7 @@ def _estimates(counted: Counted, rows: Array, weights: Array) -> dict[str, _Esti
     return found
 
 
-def _gradients(score: Callable[[Array], Array], sums: Array) -> tuple[Array, Array]:
+def gradients(score: Callable[[Array], Array], sums: Array) -> tuple[Array, Array]:
     """Scores `[R, K]` at sums `[R, C]`, and their slopes in every column, `[R, K, C]`."""
     at = score(sums)
     slopes = np.empty((*at.shape, sums.shape[1]))

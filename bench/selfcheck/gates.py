@@ -6,7 +6,7 @@ bench.selfcheck.stored), speed from replicates that were really measured, some r
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import polars as pl
 from bench.common.atomic import write_text
 from bench.common.errors import UserError
 from bench.common.progress import progress
+from bench.gate.boundaries import look_sizes
 from bench.gate.golden import Golden, read_golden
-from bench.gate.looks import look_sizes
+from bench.gate.looks import LOOKS
 from bench.gate.quality import Finding, Rule, Verdict, judge, overall
 from bench.gate.speed import ROUNDS, judge_speed
 from bench.gate.turns import Replicate, Way, measured
@@ -27,7 +28,9 @@ from bench.selfcheck.stored import Stored, read_stored, simulated
 DELAY = 0.1
 """The share by which every decoding step is really slowed."""
 WIDER = 0.05
-"""A margin beside the usual one, as a share of the score."""
+"""A margin beside the certified one, as a share of the scores."""
+SEEDS = 4
+"""How many seeds a simulated run has, if the golden has twice as many; the golden has the rest."""
 _WAYS = ("base", "the same again", "decoding 10% slower")
 
 Shares = dict[str, dict[str, float]]
@@ -41,23 +44,24 @@ def _shares(verdicts: Mapping[str, Sequence[Verdict]]) -> Shares:
 
 
 def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Verdict:
-    """What a gate of a job of one cell says, look by look, if its budget is enough for all."""
-    sizes = look_sizes(items)
-    rule = Rule(margin, len(sizes))
-    names = base.rows["item"].to_list()
-    for size in sizes:
-        found = overall(judge(base, head, names[:size], rule, METRICS))
+    """What a gate of a job of one system says, look by look, if its budget is enough for all."""
+    sizes = look_sizes(items, LOOKS)
+    rule = Rule(margin, tuple(size / items for size in sizes), cells=len(head.signatures))
+    names = base.rows["item"].unique(maintain_order=True).to_list()
+    for number, size in enumerate(sizes):
+        found = overall(judge(base, head, names[:size], replace(rule, look=number), METRICS))
         if found == Verdict.REGRESSED:
             break
     return found
 
 
-def quality(stored: Stored, runs: int, items: int, margin: float | None) -> Shares:
-    """Shares of verdicts over simulated gate runs of `items` items."""
+def quality(stored: Stored, runs: int, items: int, seeds: int, margin: float | None) -> Shares:
+    """Shares of verdicts over simulated gate runs of `items` items and as many seeds."""
     verdicts: dict[str, list[Verdict]] = {}
     with progress() as report:
         for run in range(runs):
-            base, heads = simulated(stored, items, np.random.default_rng([7, items, run]))
+            rng = np.random.default_rng([7, items, run])
+            base, heads = simulated(stored, items, rng, seeds)
             for name, head in heads.items():
                 verdicts.setdefault(name, []).append(_looked(base, head, items, margin))
             report(f"gates of {items} items", run + 1, runs)
@@ -111,11 +115,13 @@ def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: P
     slowed = speed(replicates, runs)
     stored = read_stored(read_golden(golden))
     rows = []
+    seeds = min(SEEDS, stored.seeds // 2)
     for size in items:
         for margin in (None, WIDER):
-            shares = quality(stored, runs, size, margin)
-            shown = f"{margin:.0%}" if margin else "usual"
-            rows += [_row(name, f"{size} items", shown, row) for name, row in shares.items()]
+            shares = quality(stored, runs, size, seeds, margin)
+            shown = f"{margin:.0%}" if margin else "certified"
+            of = f"{size} items × {seeds} seeds"
+            rows += [_row(name, of, shown, row) for name, row in shares.items()]
     rows += [_row(name, f"{ROUNDS} rounds", "", row) for name, row in slowed.items()]
     table = pl.DataFrame(rows)
     title = f"Verdicts of {runs} gate runs of each kind, in percent"

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -118,60 +119,73 @@ def read_stored(golden: Golden) -> Stored:
 def _run(
     stored: Stored,
     rows: pl.DataFrame,
-    at: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+    at: "np.ndarray[Any, np.dtype[np.int64]]",
     values: Array,
     weights: str = "",
     **columns: pl.Series | pl.Expr,
 ) -> Golden:
-    """A run of the rows drawn, each an item of its own, with `values` as its statistics."""
-    drawn = rows[at].with_columns(
-        cell=pl.lit(stored.cell),
-        item=pl.Series([f"i{n:05d}" for n in range(len(at))]),
+    """Runs of the rows drawn `[seeds, items]`, a cell a seed, with `values` for statistics."""
+    seeds, items = at.shape
+    cells = [f"{_SEED.sub('', stored.cell)}, seed {seed}" for seed in range(seeds)]
+    drawn = rows[at.ravel()].with_columns(
+        cell=pl.Series(np.repeat(cells, items)),
+        item=pl.Series([f"i{n:05d}" for n in range(items)] * seeds),
         values=pl.Series(values.tolist()),
         **columns,
     )
     signature = replace(stored.signature, weights=weights or stored.signature.weights)
     return replace(
         stored.golden,
-        signatures={stored.cell: signature},
-        columns={stored.cell: stored.golden.columns[stored.cell]},
+        signatures=dict.fromkeys(cells, signature),
+        columns=dict.fromkeys(cells, stored.golden.columns[stored.cell]),
         rows=drawn,
     )
 
 
 def simulated(
-    stored: Stored, items: int, rng: np.random.Generator
+    stored: Stored, items: int, rng: np.random.Generator, seeds: int = 1
 ) -> tuple[Golden, Mapping[str, Golden]]:
-    """A golden of images drawn with replacement, and heads: as good ones, and injured ones."""
+    """A golden of images drawn with replacement, and heads of `seeds`: as good ones, injured ones.
+
+    No run that the golden has is in a head that is called another; the golden takes all seeds that
+    such heads leave.
+    """
     image = rng.integers(stored.items, size=items)
-    first = rng.integers(stored.seeds, size=items)
-    second = (first + rng.integers(1, stored.seeds, size=items)) % stored.seeds
-    at, again = first * stored.items + image, second * stored.items + image
+    order = rng.permuted(np.tile(np.arange(stored.seeds), (items, 1)), axis=1).T
+    at, again = (part * stored.items + image for part in (order[seeds:], order[:seeds]))
+    own_at = at[:seeds]
     rows = stored.rows
     own = matrix(rows)
-    base = _run(stored, rows, at, own[at])
-    silent = pl.Series(_touched(items, TOUCHED["silent"], rng))
-    kept = np.flatnonzero(~_touched(items, TOUCHED["dropped"], rng))
-    quiet = np.where(silent.to_numpy()[:, None], stored.nothing[at], own[at])
+    base = _run(stored, rows, at, own[at.ravel()])
+    same = _run(stored, rows, own_at, own[own_at.ravel()])
+    flat = own_at.ravel()
+    silent = pl.Series(np.tile(_touched(items, TOUCHED["silent"], rng), seeds))
+    kept = np.flatnonzero(np.tile(~_touched(items, TOUCHED["dropped"], rng), seeds))
+    quiet = np.where(silent.to_numpy()[:, None], stored.nothing[flat], own[flat])
+    other = np.tile(image, (seeds, 1))
     heads = {
-        "the same run": base,
-        "another seed, as good": _run(stored, rows, again, own[again]),
-        "two points lost": _run(stored, rows, at, stored.worse[at]),
-        "two points lost, another seed": _run(stored, rows, again, stored.worse[again]),
+        "the same run": same,
+        "other seeds, as good": _run(stored, rows, again, own[again.ravel()], weights="new"),
+        "two points lost": _run(stored, rows, own_at, stored.worse[flat]),
+        "two points lost, other seeds": _run(
+            stored, rows, again, stored.worse[again.ravel()], weights="new"
+        ),
         "truncated speech": _run(
-            stored, rows, at, stored.cut[at], seconds=pl.col("seconds") * KEPT
+            stored, rows, own_at, stored.cut[flat], seconds=pl.col("seconds") * KEPT
         ),
         "silent outputs": _run(
             stored,
             rows,
-            at,
+            own_at,
             quiet,
             silent=silent,
             transcript=pl.when(silent).then(pl.lit("")).otherwise(pl.col("transcript")),
         ),
-        "dropped items": replace(base, rows=base.rows[kept]),
-        "cached outputs of the old weights": _run(stored, rows, at, own[at], weights="new"),
-        "another model's outputs": _run(stored, stored.other, image, matrix(stored.other)[image]),
+        "dropped items": replace(same, rows=same.rows[kept]),
+        "cached outputs of the old weights": _run(stored, rows, own_at, own[flat], weights="new"),
+        "another model's outputs": _run(
+            stored, stored.other, other, matrix(stored.other)[other.ravel()]
+        ),
     }
     return base, heads
 

@@ -1,0 +1,98 @@
+"""One figure for quality: the mean of a cell's gated scores, each in units of its own spread.
+
+Each score says a little of the same thing with noise of its own, so their mean finds a loss in
+fewer runs than any of them (O'Brien 1984, "Procedures for comparing samples with multiple
+endpoints"). A score of a corpus is taken as the mean of its items' influences, linear about the
+golden. What varies is split in two: images, which both runs share, and runs of one image, which is
+chance.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.metrics.base import Array
+from bench.metrics.counted import Counted
+from bench.scoring.inference import gradients
+
+_SHARED = 0.7
+"""Of the error of independent runs, below which two runs are taken to share their noise."""
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """What a golden measures other runs by.
+
+    `slopes` `[D]` makes of an item's columns its part of the composite, whose mean over the
+    golden's runs is `zero`. `points` says how many points of each score one unit of the composite
+    is where all fall alike. `noise` is the standard deviation of one run about its image's mean;
+    with a single seed that cannot be told from the images' own spread, and is `unsure`: all of it.
+    """
+
+    slopes: Array
+    zero: float
+    points: Mapping[str, float]
+    noise: float
+    unsure: bool
+
+
+@dataclass(frozen=True)
+class Lost:
+    """How far a run is below its golden, in units of the composite: negative where it is better.
+
+    `error` is the run's own standard error, `golden_error` that of the golden, which is the same
+    for all runs that it judges.
+    """
+
+    units: float
+    error: float
+    golden_error: float
+
+
+def _influences(counted: Counted, names: list[str]) -> dict[str, Array]:
+    """The gated scores' slopes `[D]` about the sums, times the runs: influences are X @ slopes."""
+    sums = counted.values.sum(0, keepdims=True)
+    found: dict[str, Array] = {}
+    start = 0
+    for metric in counted.metrics:
+        end = start + len(metric.columns)
+        _, slopes = gradients(metric.score, sums[:, start:end])
+        for number, score in enumerate(metric.scores):
+            if score.name in names:
+                whole = np.zeros(counted.values.shape[1])
+                whole[start:end] = slopes[0, number] * len(counted)
+                found[score.name] = whole
+        start = end
+    return found
+
+
+def ruler(golden: Counted, images: int, names: list[str]) -> Ruler:
+    """The composite of the scores named, by a golden's runs: a row a run, seed by seed."""
+    slopes, points = np.zeros(golden.values.shape[1]), {}
+    for name, one in _influences(golden, names).items():
+        spread = float((golden.values @ one).std())
+        if spread > 0:
+            slopes += one / (spread * len(names))
+            points[name] = spread
+    each = (golden.values @ slopes).reshape(-1, images)
+    seeds = len(each)
+    noise = float(np.sqrt(each.var(0, ddof=1).mean())) if seeds > 1 else float(each.std())
+    return Ruler(slopes, float(each.mean()), points, noise, seeds == 1)
+
+
+def lost(measure: Ruler, golden: Counted, run: Counted, images: int) -> Lost:
+    """What a run has lost against the golden's runs of the same images, both seed by seed."""
+    before, after = (
+        (one.values @ measure.slopes).reshape(-1, images).mean(0) for one in (golden, run)
+    )
+    seeds = [len(one) // images for one in (golden, run)]
+    units = float((before - after).mean())
+    golden_error, error = (measure.noise / np.sqrt(images * count) for count in seeds)
+    paired = float((before - after).std(ddof=1)) / np.sqrt(images) if images > 1 else np.inf
+    whole = float(np.hypot(error, golden_error))
+    # What the pairs differ by is right where the noise is not known; and where both runs share it,
+    # as when code has changed a few items only.
+    if whole and (measure.unsure or paired < _SHARED * whole):
+        error, golden_error = (one * min(paired / whole, 1.0) for one in (error, golden_error))
+    return Lost(units, float(error), float(golden_error))
