@@ -88,11 +88,6 @@ class Rule:
         """How many standard errors a sure loss is at this look."""
         return boundaries(self.shares, ALARM / self.groups)[self.look]
 
-    @property
-    def last(self) -> bool:
-        """Whether no look comes after this one."""
-        return self.look == len(self.shares) - 1
-
 
 def groups(cells: Sequence[str]) -> dict[str, list[str]]:
     """Cells that differ only in their seed, under the name that they share."""
