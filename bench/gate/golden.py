@@ -25,7 +25,7 @@ from bench.store.columns import Column, Columns, schema
 from bench.store.ledger import Ledger
 from bench.store.rows import GENERATED_SCHEMA
 
-VERSION = 2
+VERSION = 3
 COLUMNS: Columns = (
     Column("cell", pl.String, "The cell: label, place in the grid and ASR in words, no digest."),
     Column("item", pl.String, "The item's id in its dataset."),
@@ -36,6 +36,7 @@ COLUMNS: Columns = (
     Column("ended", pl.Boolean, "Whether the speech ended before the longest that was allowed."),
     Column("units", pl.Binary, "The codec's units, int16 `[codebooks, frames]`."),
     Column("codebooks", pl.Int32, "How many codebooks `units` has."),
+    Column("nats", pl.Float64, "Of the recorded caption, nats a unit; null where unknown."),
     Column("values", pl.List(pl.Float64), "What the metrics counted; the file names the columns."),
 )
 
@@ -91,8 +92,17 @@ def matrix(rows: pl.DataFrame) -> Array:
     return np.array(rows["values"].to_list(), dtype=np.float64)
 
 
-def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledger) -> Golden:
-    """The cells of a finished run; raises UserError where two cannot be told apart by name."""
+def gathered(
+    job: str,
+    machine: str,
+    scores: Sequence[CellScores],
+    ledger: Ledger,
+    nats: Mapping[str, Mapping[str, float]],
+) -> Golden:
+    """The cells of a finished run; raises UserError where two cannot be told apart by name.
+
+    `nats` are the likelihoods of recorded speech (see bench.gate.likelihood).
+    """
     named = [cell_id(found.cell) for found in scores]
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice is not None:
@@ -104,6 +114,9 @@ def gathered(job: str, machine: str, scores: Sequence[CellScores], ledger: Ledge
         table = found.items.select("item", "status", "transcript", "seconds", "silent", "ended")
         table = table.with_columns(
             cell=pl.lit(cell_id(found.cell)),
+            nats=pl.col("item").replace_strict(
+                dict(nats.get(cell_id(found.cell), {})), default=None, return_dtype=pl.Float64
+            ),
             values=pl.Series(found.counted.values.tolist(), dtype=pl.List(pl.Float64)),
         )
         joined = table.join(units, on="item", how="left", maintain_order="left")

@@ -18,6 +18,7 @@ from bench.gate.bitwise import exact
 from bench.gate.boundaries import look_sizes
 from bench.gate.ci import Shown, prepare, publish
 from bench.gate.golden import Golden, cell_id, gathered, read_golden, write_golden
+from bench.gate.likelihood import Likelihoods, judge_likelihood, likelihoods
 from bench.gate.quality import (
     Finding,
     Rule,
@@ -94,14 +95,19 @@ def share(text: str) -> float:
     return float(found[1]) / 100
 
 
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def fingerprint() -> str:
     """What quality may depend on beside code and weights: the processor and its library."""
     import torch
 
     from bench.common.machine import machine
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    facts = machine(device)
+    facts = machine(torch.device(_device()))
     return f"{facts.gpu or facts.processor}, torch {facts.torch}"
 
 
@@ -123,14 +129,21 @@ def _scored(ready: Prepared) -> list[CellScores]:
         return [scorer.score(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
 
 
-def _look(job: Path, runs: Path, items: int | None) -> Look:
+def _likelihoods(job: Path) -> Likelihoods:
+    """How likely the job's models find recorded speech."""
+    with _fresh() as runs:
+        planned = planned_job(job, runs, None)
+        return likelihoods(planned.cells, planned.dataset.items[: planned.limit], _device())
+
+
+def _look(job: Path, runs: Path, items: int | None, nats: Likelihoods) -> Look:
     with opened(job, runs, items) as ready:
         complete(ready, runs)
         scores = _scored(ready)
         lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
         if lost:
             raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
-        found = gathered(ready.job.name, fingerprint(), scores, ready.evaluation.ledger)
+        found = gathered(ready.job.name, fingerprint(), scores, ready.evaluation.ledger, nats)
         cells = {cell_id(one.cell): one.cell for one in scores}
         taken = [item.id for item in ready.evaluation.items]
         metrics = metrics_of(ready.job.scoring.metrics)
@@ -145,7 +158,7 @@ def accept(job: Path, folder: Path) -> int:
     if folder.is_file():
         raise UserError(f"{folder}: is a file; goldens are not replaced, name their folder")
     with _fresh() as runs:
-        golden = _look(job, runs, None).found
+        golden = _look(job, runs, None, _likelihoods(job)).found
     for cell in golden.signatures:
         if golden.rows.filter(cell=cell, status="ok").is_empty():
             raise RunFailed(f"{cell}: every item failed, which is nothing to judge others by")
@@ -201,18 +214,25 @@ def judge_job(options: GateOptions) -> int:
         prepare(options.out)
     golden = _golden(options, job.name)
     reason = _unfit(options, job, golden)
+    signatures: dict[str, Signature] = {}
     if golden is not None and not reason:
         signatures = _signatures(options.job)
         reason = other_protocol(golden.signatures, signatures)
         if not reason and not options.exact:
-            _certify(options, job, golden, list(signatures))
+            for line in _certificate(options, job, golden, list(signatures)):
+                print(clean(line))
     # First, so that the looks have what it leaves of the budget.
     speed = [] if reason else _speed(options, job)
-    findings, counted, shown = list(speed), "not compared", Shown()
-    if golden is not None and not reason:
+    counted, shown, sharp = "not compared", Shown(), list[Finding]()
+    if golden is not None and not reason and not options.exact:
+        weights = {name: one.weights for name, one in signatures.items()}
+        sharp = judge_likelihood(golden, _likelihoods(options.job), weights)
+    findings = [*sharp, *speed]
+    # What is sure without chance needs no speech.
+    if golden is not None and not reason and overall(sharp) != Verdict.REGRESSED:
         with _fresh() as runs:
-            look, quality, reason = _looks(options, job, golden, runs, started)
-            findings = [*quality, *speed]
+            look, quality, reason = _looks(options, golden, list(signatures), runs, started)
+            findings = [*sharp, *quality, *speed]
             if not reason:
                 counted = f"{overall(quality).name} ({len(look.items)} items a cell)"
                 worst = worst_items(golden, look.found, look.metrics)
@@ -241,23 +261,22 @@ def _rule(options: GateOptions, golden: Golden, cells: Sequence[str]) -> tuple[l
     return sizes, Rule(options.margin, shares, 0, len(groups(cells)), len(cells))
 
 
-def _certify(options: GateOptions, job: Job, golden: Golden, cells: Sequence[str]) -> None:
-    """Says, before anything runs, what this gate can find and what it will let pass."""
+def _certificate(options: GateOptions, job: Job, golden: Golden, cells: Sequence[str]) -> list[str]:
+    """What this gate can find and what it will let pass."""
     sizes, rule = _rule(options, golden, cells)
-    for line in certificate(golden, cells, sizes[-1], rule, metrics_of(job.scoring.metrics)):
-        print(clean(line))
+    return certificate(golden, cells, sizes[-1], rule, metrics_of(job.scoring.metrics))
 
 
 def _looks(
-    options: GateOptions, job: Job, golden: Golden, runs: Path, started: float
+    options: GateOptions, golden: Golden, cells: Sequence[str], runs: Path, started: float
 ) -> tuple[Look, list[Finding], str]:
     """The last look, what was found in it, and why nothing could be ("" where it could)."""
-    sizes, rule = _rule(options, golden, list(golden.signatures))
+    sizes, rule = _rule(options, golden, cells)
     if options.exact:
         sizes = sizes[-1:]
     for number, size in enumerate(sizes):
         before = time.monotonic()
-        look = _look(options.job, runs, size)
+        look = _look(options.job, runs, size, {})
         reason = incomparable(golden, look.found)
         if reason:
             return look, [], reason

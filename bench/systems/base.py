@@ -209,6 +209,15 @@ class System(Strict, ABC):
     def check(self) -> None:
         """Raises UserError for what would fail in every actor; may take seconds."""
 
+    def likelihood(
+        self, items: Sequence[Item], caption: Choice, device: str
+    ) -> Mapping[str, float] | None:
+        """Of each item's recorded caption: nats a unit, all before it given; None where unknown.
+
+        Items whose recording cannot be used, or has no units, are left out.
+        """
+        return None
+
     def weights_for_speed(self) -> str | None:
         """The PixVoxLM weights whose decoding speed a gate compares, None for other systems."""
         return None

@@ -19,7 +19,7 @@ from bench.common.bounds import (
 from bench.common.errors import UserError
 from bench.common.validation import keys_error
 from bench.common.yamlfile import Strict, WeightsName
-from bench.datasets.base import Item
+from bench.datasets.base import Choice, Item
 from bench.store.rows import SpeechRow, packed
 from bench.systems.base import Asked, Content, Generator, Lookup, Made, System, Variant, caption_of
 from bench.systems.resynthesis import prompt_units
@@ -166,6 +166,12 @@ class PixVoxSystem(System):
         """See System."""
         return self.prompts[0] > 0
 
+    def likelihood(
+        self, items: Sequence[Item], caption: Choice, device: str
+    ) -> Mapping[str, float]:
+        """See System."""
+        return PixVoxGenerator(self, device).likelihood(items, caption)
+
     def weights_for_speed(self) -> str | None:
         """See System."""
         return self.weights
@@ -268,6 +274,27 @@ class PixVoxGenerator:
         with torch.inference_mode():
             states = [self.model.encode_images(image[None].to(self.device)) for image in images]
             return torch.cat(states)
+
+    def likelihood(self, items: Sequence[Item], caption: Choice) -> dict[str, float]:
+        """See System."""
+        import torch
+
+        from pixvox.images import ImageError, load_image
+
+        size = self.model.config.vision_config.image_size
+        found: dict[str, float] = {}
+        for item in items:
+            try:
+                image = load_image(item.image, size)
+                units = prompt_units(item, item.chosen(caption), 1.0, self.codec)
+            except (ImageError, SpeechError):
+                continue
+            lengths = torch.tensor([units.shape[1]], device=self.device)
+            with torch.inference_mode():
+                states = self._encode([image])
+                out = self.model(units[None].to(self.device), lengths, image_states=states)
+            found[item.id] = float(out.loss)
+        return found
 
     def generate(self, asked: Asked) -> Made:
         """See Generator; one row for every item and variant, in order."""
