@@ -21,7 +21,7 @@ Likelihoods = Mapping[str, Mapping[str, float]]
 """Cell → item → nats a unit; only of cells whose systems know."""
 
 RECORDINGS = 64
-"""How many of the first items' are taken: the error of the mean is then far below what may be lost."""
+"""How many are taken, those of the first items: their mean's error is far below MORE."""
 MORE = 0.01
 """The share by which nats may rise."""
 SAME = 1e-3

@@ -16,6 +16,11 @@ from bench.metrics.counted import Counted
 from bench.scoring.families import Compared
 
 POWER = 0.8
+_LEAST, _FAIR = 1e-3, 0.95
+"""Of a score's error, below which a replicate's is none; the share of replicates that have one.
+
+Where fewer have one, as of a share near 100%, the interval is the plain bootstrap's.
+"""
 _BLOCK = 500
 """Replicates drawn at once: bounds memory, and the draws do not depend on it."""
 
@@ -94,10 +99,10 @@ def intervals(
         made = [block[name] for block in drawn]
         values, errors = (np.concatenate(part) for part in zip(*made, strict=True))
         (centre,), (error,) = whole[name]
-        # A replicate of one image over and over has no error to be measured in.
-        fair = errors > 1e-9 * max(error, 1e-9)
+        # Without the few images that made the error a replicate has none to be measured in.
+        fair = errors > _LEAST * error
         low, high = np.quantile(values, tails[::-1])
-        if error > 0 and fair.mean() > 0.5:
+        if error > 0 and fair.mean() > _FAIR:
             units = (values[fair] - centre) / errors[fair]
             low, high = centre - np.quantile(units, tails) * error
         floor = min(0.0, float(values.min()))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bench.metrics.counted import Counted
+from bench.metrics.facts import Facts
 from bench.scoring.families import Compared, adjusted
 from bench.scoring.inference import (
     compare,
@@ -13,7 +14,7 @@ from bench.scoring.inference import (
     sign_test,
     student,
 )
-from bench.selfcheck.rates import simulated
+from bench.selfcheck.rates import said, simulated, statistics_of
 
 
 def _cell(items: int, quality: float, seed: int) -> Counted:
@@ -38,6 +39,25 @@ def test_an_interval_of_a_mean_has_the_textbook_s_width() -> None:
     error = cider.std(ddof=1) / np.sqrt(len(cider))
     assert found.score == pytest.approx(cider.mean())
     assert (found.high - found.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.06)
+
+
+def test_a_share_of_nearly_all_has_a_short_interval() -> None:
+    values = np.array([[4.0, 4.0, 5.0]] * 99 + [[3.0, 4.0, 5.0]])
+    found = intervals(Counted((Facts(),), values), 1000)["fact precision"]
+    assert (round(found.score, 2), found.high) == (99.75, 100)
+    assert 98.5 < found.low < 99.5
+
+
+def test_a_score_of_nothing_seen_is_not_certainly_none() -> None:
+    # Without one run of four words right BLEU-4 is 0, and another sample may have one.
+    rng = np.random.default_rng(3)
+    cell = statistics_of(said(48, rng, 0.15))
+    values = cell.values.copy()
+    values[:, 3] = 0
+    found = intervals(cell.with_values(values), 1000)["BLEU-4"]
+    assert found.score < 0.01
+    assert found.low == found.score
+    assert 1 < found.high < 15
 
 
 def test_a_system_does_not_differ_from_itself() -> None:
