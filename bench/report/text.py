@@ -40,14 +40,14 @@ def score(row: dict[str, Any], name: str) -> tuple[str, str]:
     """A score as papers print it, "-" where there is none, and what its interval is.
 
     That is `±` half of its width; `[low, high]` where a half would mislead: the score is not in
-    the middle, or not much larger than the half; nothing where it is 0 whatever is drawn.
+    the middle, or not much larger than the half; nothing where whatever is drawn gives the same.
     """
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     if value is None:
         return "-", ""
-    if low is None or high < 0.05:
+    half = 0.0 if low is None else (high - low) / 2
+    if half < 0.05:
         return f"{value:.2f}", ""
-    half = (high - low) / 2
     if abs(high + low - 2 * value) > _LOPSIDED * half or half > _WIDE * value:
         return f"{value:.2f}", f"[{low:.1f}, {high:.1f}]"
     return f"{value:.2f}", f"±{half:.1f}"
