@@ -35,9 +35,10 @@ class Score:
     """One number that a metric gives, in percent, and how it is shown.
 
     `head` is its column's heading in tables. `kept` says how long a narrow table keeps that
-    column: 0 goes first; from SHORT on a score is also in short tables, plots and the gate; at
-    ALWAYS it is shown everywhere. Boards are sorted by the score that is `leading`, and the worst
-    items are found by it. `hub` is the metric's type on the Hugging Face hub.
+    column: below 0 it goes before the intervals do, else after; from SHORT on a score is also in
+    short tables, plots and the gate; at ALWAYS it is shown everywhere. Boards are sorted by the
+    score that is `leading`, and the worst items are found by it. `hub` is the metric's type on the
+    Hugging Face hub.
     """
 
     name: str

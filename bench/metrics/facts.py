@@ -17,8 +17,8 @@ class Facts(Metric):
     name = "Facts"
     columns = ("true facts said", "facts said", "facts of the pictures")
     scores = (
-        Score("fact precision", "FP", kept=0),
-        Score("fact recall", "FR", kept=0),
+        Score("fact precision", "FP", kept=-1),
+        Score("fact recall", "FR", kept=-1),
         Score("fact F1", "F1", kept=4),
     )
     against = "facts"

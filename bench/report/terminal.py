@@ -94,7 +94,8 @@ def _column(rows: Sequence[dict[str, Any]], name: str, halves: bool) -> Column:
 def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
     """What is given up for want of width, first to last.
 
-    The roles, which the notes repeat; intervals; scores as their metrics say; a column of zeros.
+    The roles, which the notes repeat; details; intervals; scores as their metrics say; a column of
+    zeros.
     That items failed goes last.
     """
     kept = {score.head: score.kept for score in scores_of(METRICS)}
@@ -103,9 +104,10 @@ def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
         for level in range(ALWAYS)
     ]
     failed: list[tuple[str, ...]] = [("failed",)]
+    details = tuple(name for name in heads(frame) if kept.get(name, 0) < 0)
     first, tail = scores[:2], scores[2:]
     ends = tail + failed if frame["failed"].fill_null(0).sum() else failed + tail
-    return [("training",), ("±",), *first, *ends]
+    return [("training",), *([details] if details else []), ("±",), *first, *ends]
 
 
 def _build(frame: pl.DataFrame, names: Sequence[str], left_out: Sequence[str]) -> list[Column]:

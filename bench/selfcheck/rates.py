@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
+from bench.common.atomic import write_text
 from bench.common.progress import progress
 from bench.common.yamlfile import parse
 from bench.datasets.loading import load_dataset
@@ -37,6 +39,7 @@ _SIZES = (48, 200)
 """Images of which intervals are tried."""
 _SYSTEMS = (2, 5, 9)
 """How many equal systems are compared at once."""
+_TESTS = ("permutation", "bootstrap")
 _LONGEST = 14
 _QUALITY, _SPREAD = 0.72, 0.6
 """How often a word is right, and how much images differ in that (standard deviation, logits)."""
@@ -167,7 +170,7 @@ def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
             for name, a, b in _pairs(rng, items, *lost):
                 counts = rejected.setdefault(name, {})
                 for metric, found in compare(a, b, replicates, seed=split).items():
-                    for test in ("permutation", "bootstrap"):
+                    for test in _TESTS:
                         hit = getattr(found, f"p_{test}") < LEVEL
                         key = f"{metric}, {test}"
                         counts[key] = counts.get(key, 0) + hit
@@ -190,6 +193,8 @@ def run(splits: int, items: int, replicates: int, job: Path | None, save: Path |
     Intervals and families of tests are tried on the captions of a job's dataset, or of scenes.
     """
     from bench.common.machine import save as save_figures
+    from bench.report.files import plain_markdown
+    from bench.report.terminal import make_console, show_frame
 
     dataset = load_scenes(None) if job is None else load_dataset(parse(job, Job).dataset)
     with progress() as report:
@@ -197,17 +202,39 @@ def run(splits: int, items: int, replicates: int, job: Path | None, save: Path |
         sizes = [size for size in _SIZES if size <= len(dataset.items)]
         covered = coverage(people, sizes, 2 * splits, replicates, report)
         stars = false_stars(people, _SYSTEMS, sizes[-1], splits, replicates, report)
-    for row in covered:
-        shares = ", ".join(f"{k} {v:.1%}" for k, v in row.items() if isinstance(v, float))
-        print(f"intervals of 95% hold the score, {row['system']}, {row['images']} images: {shares}")
-    for row in stars:
-        print(f"{row['systems']} equal systems: any told apart in {row['told apart']:.1%}")
     result = measure(splits, items, replicates)
     result |= {"captions": dataset.name, "images": len(dataset.items)}
     result |= {"coverage": covered, "equal systems": stars}
-    for name, rates in result["rates"].items():
-        for key, rate in rates.items():
-            print(f"{name}: {key}: rejected in {rate:.1%} of {splits} splits of {items} items")
+    tables = {
+        f"How often 95% intervals hold the score, {2 * splits} trials": pl.DataFrame(covered),
+        f"How often any of equal systems is told apart, {splits} trials": pl.DataFrame(stars),
+        f"How often a test at 5% rejects, {splits} splits of {items} items": pl.DataFrame(
+            [
+                {"pair": pair, "test": test}
+                | {
+                    name: rates[f"{name}, {test}"]
+                    for name in dict.fromkeys(_metric(r) for r in rates)
+                }
+                for pair, rates in result["rates"].items()
+                for test in _TESTS
+            ]
+        ),
+    }
+    console = make_console()
+    text = [plain_markdown(_percent(table), title) for title, table in tables.items()]
+    for title, table in tables.items():
+        show_frame(_percent(table), title, console)
     print(f"10,000 replicates of all metrics: {result['seconds_for_10000_replicates']:.1f} s")
     save_figures(result, save)
+    if save is not None:
+        write_text(save.with_suffix(".md"), "\n".join(text))
     return 0
+
+
+def _metric(key: str) -> str:
+    return key.rsplit(", ", 1)[0]
+
+
+def _percent(table: pl.DataFrame) -> pl.DataFrame:
+    shares = [name for name, kind in table.schema.items() if kind == pl.Float64]
+    return table.with_columns(100 * pl.col(name) for name in shares)

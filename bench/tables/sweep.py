@@ -39,7 +39,7 @@ COLUMNS: Columns = (
     Column("asr", pl.String, "The ASR's label; null for a text."),
     Column("normaliser", pl.String, "What both sides were normalised by before tokenising."),
     Column("metric", pl.String, "The score's name."),
-    Column("kept", pl.Int64, "How long narrow tables keep the score: 0 goes first, 5 stays."),
+    Column("kept", pl.Int64, "How long narrow tables keep the score: the lowest goes first."),
     Column("score", pl.Float64, "The corpus score, in percent."),
     Column("low", pl.Float64, "The lower end of its confidence interval."),
     Column("high", pl.Float64, "The upper end of its confidence interval."),
