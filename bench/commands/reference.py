@@ -21,7 +21,7 @@ from bench.metrics.shipped import METRICS, scores_of
 from bench.report.results import TESTS, row_columns
 from bench.store.columns import Column, Columns, without
 from bench.store.rows import GENERATED, TRANSCRIBED
-from bench.tables import sweep, waterfall
+from bench.tables import audit, sweep, waterfall
 from bench.tables.comparison import table_columns
 
 COMMAND = "python -m bench.commands.reference > docs/reference.md"
@@ -42,6 +42,9 @@ FILES: Mapping[str, tuple[str, Columns]] = {
         "A row a model, score and step.",
         without(waterfall.COLUMNS, "kept"),
     ),
+    "tables/audit.*": ("Of a job with several ASRs: a row a system.", audit.SUMMARY),
+    "tables/audit-items.parquet": ("A row a speech and further ASR.", audit.ITEMS),
+    "tables/audit-tests.*": ("A row a comparison and further ASR.", audit.SURVIVAL),
     "tables/sensitivity.*": (
         "A row a system, ASR and normaliser, but for the job's own.",
         without(sweep.SENSITIVITY, "kept"),

@@ -22,11 +22,12 @@ from bench.scoring.scorer import CellScores
 from bench.scoring.taxonomy import KINDS
 from bench.store.columns import Column, Columns, declared, schema
 from bench.store.rows import JOINED, TRANSCRIBED
+from bench.tables.audit import audited, summary, survival
 from bench.tables.comparison import comparison
-from bench.tables.pooling import Row, base_of, differences, ranked
+from bench.tables.pooling import Row, base_of, differences, pooled, ranked
 from bench.tables.protocol import Protocol
 from bench.tables.sweep import SHORT_TABLES, pivot, plot, sensitivity, tidy, varied
-from bench.tables.testing import marked
+from bench.tables.testing import SIGNIFICANT, marked
 from bench.tables.waterfall import STEPS, Waterfall, waterfall_frame
 
 TESTS: Columns = (
@@ -156,6 +157,18 @@ def _tests(rows: Sequence[Row], replicates: int, confidence: float) -> pl.DataFr
     return pl.DataFrame(made, schema=schema(TESTS))
 
 
+def _survival(
+    job: Job, scores: Sequence[CellScores], tests: pl.DataFrame, asr: str
+) -> pl.DataFrame:
+    """The tests again, of what every further ASR has transcribed."""
+    spec, others = job.scoring, []
+    for other in job.asrs[1:]:
+        some = [one for one in scores if one.cell.asr == other]
+        rows = pooled(some, spec.replicates, spec.confidence, spec.seed)
+        others.append((other.label, _tests(rows, spec.replicates, spec.confidence)))
+    return survival(tests, others, asr, SIGNIFICANT)
+
+
 def _short(frame: pl.DataFrame) -> pl.DataFrame:
     """A waterfall for a terminal: a row a model and metric, a column a step."""
     shown = frame.filter(SHORT_TABLES)
@@ -228,6 +241,17 @@ def write_report(
     sweep = tidy(scores)
     everything = pl.concat([sweep, tidy(others)])
     write_bytes(folder / "scores.parquet", parquet(everything))
+    audit = audited(scores, asr)
+    if not audit.is_empty():
+        title = f"Whether it was the ASR: speeches as {asr} and another transcribe them, in percent"
+        shown.append(_small(summary(audit), title))
+        files.write_frame(summary(audit), "audit", title, tables)
+        write_bytes(tables / "audit-items.parquet", parquet(audit))
+        stands = _survival(job, scores, tests, asr)
+        title = "What stands by another ASR: every system against the first of its prompt"
+        files.write_frame(stands, "audit-tests", title, tables)
+        told = f"{stands['survives'].sum()} of {stands.height} comparisons come out alike"
+        shown.append(_Shown(partial(terminal.say, line=f"{title}: {told}."), 0))
     if len(job.asrs) > 1 or others:
         usual = (asr, job.scoring.normalisers[0])
         title = f"What depends on the ASR: beside {usual[0]}, normaliser {usual[1]}"

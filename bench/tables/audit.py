@@ -1,0 +1,156 @@
+"""Whether it was the ASR: what two of them make of the same speech, and what stands by either.
+
+Speech that two independent ASRs transcribe alike is clear, whatever it says. Where they disagree
+and one of the transcripts scores well, the other ASR is probably at fault; where neither does, it
+is probably the speech.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from bench.metrics.counted import leading
+from bench.scoring.scorer import CellScores
+from bench.store.columns import Column, Columns, schema
+
+UNALIKE = 0.5
+"""The share of words that differ, above which two transcripts are said to disagree."""
+WELL = 0.5
+"""The share of the system's usual score that a transcript reaches that scores well."""
+
+ITEMS: Columns = (
+    Column("system", pl.String, "The system's label."),
+    Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
+    Column("seed", pl.Int64, "The seed of its noise; null where there is none."),
+    Column("item", pl.String, "The item's id in its dataset."),
+    Column("asr", pl.String, "The job's own ASR."),
+    Column("other", pl.String, "The other one."),
+    Column("transcript", pl.String, "What the job's own ASR made of the speech."),
+    Column("other_transcript", pl.String, "What the other one made of it."),
+    Column("disagreement", pl.Float64, "Words edited from one to the other, as a share."),
+    Column("score", pl.Float64, "The leading score of the job's own ASR's transcript, in percent."),
+    Column("other_score", pl.Float64, "That of the other's."),
+    Column(
+        "fault",
+        pl.String,
+        "`asr` or `other`: that one is probably at fault; `speech`: it is probably unclear; else "
+        "empty.",
+    ),
+)
+SUMMARY: Columns = (
+    *ITEMS[:2],
+    *ITEMS[4:6],
+    Column("n", pl.Int64, "How many speeches both have transcribed, over all seeds."),
+    Column("disagreement", pl.Float64, "The mean share of words in which they differ, in percent."),
+    Column("asr_at_fault", pl.Float64, "Speeches where the job's own is probably at fault, in %."),
+    Column("other_at_fault", pl.Float64, "Speeches where the other one probably is, in percent."),
+    Column("unclear", pl.Float64, "Speeches where it is probably the speech, in percent."),
+)
+SURVIVAL: Columns = (
+    Column("system", pl.String, "The system."),
+    Column("against", pl.String, "The first system of its prompt, which it is compared with."),
+    Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
+    Column("metric", pl.String, "The score."),
+    Column("asr", pl.String, "The job's own ASR."),
+    Column("difference", pl.Float64, "The difference by the job's own ASR, in percent."),
+    Column("p_adjusted", pl.Float64, "Its adjusted p-value."),
+    Column("other", pl.String, "The other ASR."),
+    Column("other_difference", pl.Float64, "The difference by the other ASR."),
+    Column("other_p_adjusted", pl.Float64, "Its adjusted p-value."),
+    Column("survives", pl.Boolean, "Whether both say the same: which is better, or that none is."),
+)
+
+
+def disagreement(one: str, other: str) -> float:
+    """Word edits between two tokenised texts, as a share of the longer one's words."""
+    import jiwer
+
+    lengths = [len(text.split()) for text in (one, other)]
+    if not all(lengths):
+        return float(any(lengths))
+    found = jiwer.process_words(one, other)
+    return (found.substitutions + found.deletions + found.insertions) / max(lengths)
+
+
+def _fault(apart: float, score: float, other: float, usual: float) -> str:
+    if apart <= UNALIKE:
+        return ""
+    well, other_well = score >= WELL * usual, other >= WELL * usual
+    if well == other_well:
+        return "" if well else "speech"
+    return "other" if well else "asr"
+
+
+def audited(scores: Sequence[CellScores], asr: str) -> pl.DataFrame:
+    """A row for every speech that the ASR called `asr` and another one have transcribed."""
+    own = {
+        s.cell.speech_key + s.cell.part: s for s in scores if s.cell.asr and s.cell.asr.label == asr
+    }
+    rows = []
+    for other in scores:
+        mine = own.get(other.cell.speech_key + other.cell.part)
+        if mine is None or other.cell.asr is None or other.cell.asr.label == asr:
+            continue
+        name = leading(mine.counted.scores).name
+        usual = float(mine.corpus[name])
+        columns = ("item", "status", "transcript", "tokens", name)
+        pairs = mine.items.select(columns).join(other.items.select(columns), on="item", suffix="_")
+        for row in pairs.filter(status="ok", status_="ok").iter_rows(named=True):
+            apart = disagreement(row["tokens"], row["tokens_"])
+            rows.append(
+                {
+                    "system": other.cell.label,
+                    "prompt": other.cell.prompt,
+                    "seed": other.cell.seed,
+                    "item": row["item"],
+                    "asr": asr,
+                    "other": label,
+                    "transcript": row["transcript"],
+                    "other_transcript": row["transcript_"],
+                    "disagreement": apart,
+                    "score": row[name],
+                    "other_score": row[f"{name}_"],
+                    "fault": _fault(apart, row[name], row[f"{name}_"], usual),
+                }
+            )
+    return pl.DataFrame(rows, schema=schema(ITEMS))
+
+
+def summary(items: pl.DataFrame) -> pl.DataFrame:
+    """The audit of every system, all seeds together."""
+    by = [column.name for column in (*ITEMS[:2], *ITEMS[4:6])]
+
+    def share(fault: str) -> pl.Expr:
+        return 100 * (pl.col("fault") == fault).mean()
+
+    found = items.group_by(by, maintain_order=True).agg(
+        n=pl.len().cast(pl.Int64),
+        disagreement=100 * pl.col("disagreement").mean(),
+        asr_at_fault=share("asr"),
+        other_at_fault=share("other"),
+        unclear=share("speech"),
+    )
+    return found.select(*schema(SUMMARY))
+
+
+def survival(
+    own: pl.DataFrame, others: Sequence[tuple[str, pl.DataFrame]], asr: str, level: float
+) -> pl.DataFrame:
+    """Which conclusions of the job's own ASR's tests hold by another's.
+
+    Both are tables of tests (see bench.report.results.TESTS).
+    """
+    on = ["system", "against", "prompt", "metric"]
+    made = [pl.DataFrame(schema=schema(SURVIVAL))]
+    for name, table in others:
+        pairs = own.select(*on, "difference", "p_adjusted").join(
+            table.select(*on, other_difference="difference", other_p_adjusted="p_adjusted"), on=on
+        )
+        sure, other_sure = (pl.col(p) < level for p in ("p_adjusted", "other_p_adjusted"))
+        same = pl.col("difference").sign() == pl.col("other_difference").sign()
+        made.append(
+            pairs.with_columns(
+                asr=pl.lit(asr), other=pl.lit(name), survives=(sure == other_sure) & (same | ~sure)
+            ).select(*schema(SURVIVAL))
+        )
+    return pl.concat(made)
