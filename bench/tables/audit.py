@@ -83,13 +83,12 @@ def _fault(apart: float, score: float, other: float, usual: float) -> str:
 
 def audited(scores: Sequence[CellScores], asr: str) -> pl.DataFrame:
     """A row for every speech that the ASR called `asr` and another one have transcribed."""
-    own = {
-        s.cell.speech_key + s.cell.part: s for s in scores if s.cell.asr and s.cell.asr.label == asr
-    }
+    transcribed = [(s.cell.asr.label, s) for s in scores if s.cell.asr is not None]
+    own = {(s.cell.speech_key, s.cell.part): s for label, s in transcribed if label == asr}
     rows = []
-    for other in scores:
-        mine = own.get(other.cell.speech_key + other.cell.part)
-        if mine is None or other.cell.asr is None or other.cell.asr.label == asr:
+    for label, other in transcribed:
+        mine = own.get((other.cell.speech_key, other.cell.part))
+        if mine is None or label == asr:
             continue
         name = leading(mine.counted.scores).name
         usual = float(mine.corpus[name])

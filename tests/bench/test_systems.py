@@ -187,6 +187,15 @@ def test_a_sweep_does_what_its_dry_run_says(
     assert tidy.select("system", "prompt", "seed", "asr").n_unique() == 24
     tables = tmp_path / "sweep" / "tables"
     assert "<svg" in (tables / "sweep.svg").read_text()
+    # Every speech was transcribed by both ASRs, whose comparisons are held against each other.
+    audit = pl.read_parquet(tables / "audit-items.parquet")
+    assert (audit.height, set(audit["asr"]), set(audit["other"])) == (
+        12,
+        {"openai-whisper tiny.en"},
+        {"faster-whisper tiny.en"},
+    )
+    assert pl.read_parquet(tables / "audit.parquet")["n"].sum() == 12
+    assert pl.read_parquet(tables / "audit-tests.parquet").height > 0
     # Three seeds of one system are one row of the table, its images kept together.
     table = pl.read_parquet(tables / "table1.parquet").filter(block="measured")
     assert table["seeds"].to_list() == [3, 3]
