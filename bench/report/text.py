@@ -84,10 +84,7 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
     count = protocol.unusable
     entries = "1 entry" if count == 1 else f"{count} entries"
     unusable = f"; {entries} of the split cannot be scored" if count else ""
-    half = (
-        f"± and [low, high]: the {protocol.confidence:.0%} studentised bootstrap interval over "
-        "images. "
-    )
+    half = f"± and [low, high]: the {protocol.confidence:.0%} bootstrap interval over images. "
     lines = [
         _legend(frame),
         f"Measured: {clean(protocol.images)}, data {protocol.dataset_digest}, recordings: "

@@ -78,11 +78,13 @@ def resampled(counted: Counted, replicates: int, seed: int) -> dict[str, Array]:
 def intervals(
     counted: Counted, replicates: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Interval]:
-    """Every score with its studentised bootstrap interval (Efron & Tibshirani 1993, 12.5).
+    """Every score with its bootstrap interval: the studentised and the plain one together.
 
-    A plain one is too short on the side where scores are rarer, most of all near 0. Every
-    replicate is measured in its own standard error, which is the infinitesimal jackknife's. The
-    metrics' priors (see Metric) are one item more, with an exponential weight of mean 1.
+    A plain one is too short on the side where scores are rarer, most of all near 0. In the
+    studentised one (Efron & Tibshirani 1993, 12.5) every replicate is measured in its own standard
+    error, which is the infinitesimal jackknife's; that is short where few images make a score. The
+    interval reaches as far as either. The metrics' priors (see Metric) are one item more, with an
+    exponential weight of mean 1.
     """
     tails = [(1 + confidence) / 2, (1 - confidence) / 2]
     rows = np.vstack([counted.values, counted.prior])
@@ -104,7 +106,8 @@ def intervals(
         low, high = np.quantile(values, tails[::-1])
         if error > 0 and fair.mean() > _FAIR:
             units = (values[fair] - centre) / errors[fair]
-            low, high = centre - np.quantile(units, tails) * error
+            ends = centre - np.quantile(units, tails) * error
+            low, high = min(low, ends[0]), max(high, ends[1])
         floor = min(0.0, float(values.min()))
         found[name] = Interval(
             float(score), min(max(float(low), floor), float(score)), max(float(high), float(score))
