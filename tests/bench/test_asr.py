@@ -123,6 +123,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "name": "own",
         "dataset": {"name": "scenes"},
         "limit": 5,
+        "caption": 0,
         "systems": [{"kind": "recorded"}],
         "asr": {"backend": "own_asr:Own", "options": {"word": "dog"}, "batch": 4},
         "cluster": {"generators": 1, "transcribers": 1},
