@@ -237,4 +237,4 @@ def _metric(key: str) -> str:
 
 def _percent(table: pl.DataFrame) -> pl.DataFrame:
     shares = [name for name, kind in table.schema.items() if kind == pl.Float64]
-    return table.with_columns(100 * pl.col(name) for name in shares)
+    return table.with_columns(pl.col(name) * 100 for name in shares)
