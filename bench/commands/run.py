@@ -17,7 +17,7 @@ from bench.execution.rates import read_rates
 from bench.execution.speech import restore
 from bench.jobs.preflight import missing_files
 from bench.jobs.spec import ScoringSpec
-from bench.report.results import Reading, write_report, write_rows
+from bench.report.results import ScoredReading, write_report, write_rows
 from bench.scoring.scorer import CellScores, Scorer
 from bench.store.ledger import Ledger
 from bench.tables.pooling import pooled
@@ -116,7 +116,7 @@ def _report(ready: Prepared) -> int:
     return sum(s.failed for s in readings[0].scores)
 
 
-def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> Reading:
+def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> ScoredReading:
     """What the tables of one reading of the references are made of."""
     job, dataset = ready.job, ready.dataset
     protocol = Protocol(
@@ -138,4 +138,4 @@ def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> R
     spec = job.scoring
     rows = pooled(own, spec.replicates, spec.confidence, spec.seed)
     falls = waterfalls(rows, scorer) if scorer.spec.readings[0] == "others" else []
-    return Reading(protocol, scores, rows, falls)
+    return ScoredReading(protocol, scores, rows, falls)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 from rich.console import Console
@@ -13,7 +13,8 @@ from rich.console import Console
 from bench.common.atomic import parquet, write_bytes, write_text
 from bench.common.text import as_reason
 from bench.datasets.base import Dataset
-from bench.jobs.spec import Job
+from bench.jobs.spec import Job, Reading
+from bench.jobs.tables import TABLES
 from bench.metrics.base import ALWAYS, Metric
 from bench.metrics.shipped import scores_of
 from bench.report import files, hub, terminal
@@ -89,7 +90,7 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
 
 
 @dataclass(frozen=True)
-class Reading:
+class ScoredReading:
     """A job scored under one reading of the references: its cells, and what tables have of them."""
 
     protocol: Protocol
@@ -98,7 +99,7 @@ class Reading:
     falls: Sequence[Waterfall]
 
 
-def _summary(job: Job, own: Reading) -> dict[str, Any]:
+def _summary(job: Job, own: ScoredReading) -> dict[str, Any]:
     """Every cell, and every row of the tables, in which seeds are pooled."""
     return {
         "protocol": asdict(own.protocol) | {"asr_label": job.asrs[0].label},
@@ -200,8 +201,12 @@ def _print(tables: Sequence[_Shown], title: str, path: Path) -> None:
     terminal.save_picture(picture, title, path)
 
 
-def _write_tables(job: Job, readings: Sequence[Reading], folder: Path) -> Iterator[_Shown]:
+def _write_tables(job: Job, readings: Sequence[ScoredReading], folder: Path) -> Iterator[_Shown]:
     """Writes the job's tables, those of every further reading under names of their own."""
+    # What an earlier job had of other readings would stand there as if it were this one's.
+    for name in get_args(Reading):
+        for kind in TABLES:
+            files.remove(f"{kind.name}-{name}", folder)
     for reading in readings:
         protocol = reading.protocol
         ending = "" if reading is readings[0] else f"-{protocol.references}"
@@ -218,7 +223,7 @@ def _write_tables(job: Job, readings: Sequence[Reading], folder: Path) -> Iterat
 
 
 def write_report(
-    job: Job, folder: Path, readings: Sequence[Reading], others: Sequence[CellScores]
+    job: Job, folder: Path, readings: Sequence[ScoredReading], others: Sequence[CellScores]
 ) -> None:
     """Prints the tables and writes them, and all else, below the run's folder.
 
