@@ -1,5 +1,7 @@
 """Nodes join and leave, actors are few or many: the rows are the same bytes."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,10 @@ import pytest
 
 from bench.common.processes import below
 from bench.datasets.base import Dataset
-from bench.execution.session import ray_session
-from bench.jobs.spec import ClusterSpec
 from bench.selfcheck.chaos.attempt import finish
 from bench.selfcheck.stub import PAUSE, stub_dataset, stub_run
 
+ROOT = Path(__file__).parents[2]
 ITEMS = 120
 
 
@@ -103,14 +104,26 @@ def _listening(pids: set[int]) -> set[str]:
     return found
 
 
-def test_a_local_ray_listens_on_loopback_only() -> None:
-    import os
+SESSION = """
+from bench.execution.session import ray_session
+from bench.jobs.spec import ClusterSpec
+with ray_session(ClusterSpec()):
+    print("ready", flush=True)
+    input()
+"""
 
-    own = os.getpid()
-    # Nodes of the tests before may still be on their way out.
-    others, known = set(below(own)), _listening({own})
-    with ray_session(ClusterSpec()):
-        addresses = _listening(set(below(own)) - others) | (_listening({own}) - known)
+
+def test_a_local_ray_listens_on_loopback_only() -> None:
+    # In a process of its own, below which nothing of the cluster of the other tests is.
+    command = [sys.executable, "-c", SESSION]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) != "ready\n":
+            assert line, "the session did not start"
+        addresses = _listening({*below(process.pid), process.pid})
+        process.communicate("\n")
     # 127.0.0.1, as IPv4 and mapped into IPv6.
     assert addresses
     assert addresses <= {"0100007F", "0000000000000000FFFF00000100007F"}
