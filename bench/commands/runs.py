@@ -3,8 +3,9 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from bench.common.errors import UserError
 from bench.common.links import refuse_links
+from bench.common.lock import holder
 from bench.common.text import clean
 from bench.common.yamlfile import read_small
 from bench.metrics.base import ALWAYS
@@ -91,7 +93,8 @@ def _counts(run: Path, stage: str, key: str) -> tuple[int, int]:
 
 def listing(runs: Path) -> int:
     """Prints a line for every run, and for each that cannot be read."""
-    table = Listing(("run", "cells", "transcribed", "failed", "parts", "MB"), ("run",), str(runs))
+    heads = ("run", "state", "changed", "cells", "transcribed", "failed", "MB")
+    table = Listing(heads, ("run", "state"), str(runs))
     unreadable: list[str] = []
     for run in _all(runs):
         try:
@@ -105,16 +108,39 @@ def listing(runs: Path) -> int:
         parts = held(run).parts
         table.add_row(
             run.name,
+            _state(run),
+            _changed(run, parts),
             str(len(cells)),
             str(sum(rows for rows, _ in counted)),
             str(sum(failed for _, failed in counted)),
-            str(len(parts)),
             f"{sum(part.bytes for part in parts) / 1e6:.1f}",
         )
     table.print()
     for line in unreadable:
         print(line)
     return 0
+
+
+def _state(run: Path) -> str:
+    """Whether a process is at work on a run, and if not, whether it came to its end.
+
+    A driver writes run.json when it begins and summary.json when it ends.
+    """
+    if holder(run / "ledger") is not None:
+        return "running"
+    begun, ended = (_written(run / name) for name in ("run.json", "summary.json"))
+    return "unfinished" if ended is None or (begun or 0) > ended else "done"
+
+
+def _written(path: Path) -> float | None:
+    return path.stat().st_mtime if path.is_file() else None
+
+
+def _changed(run: Path, parts: Sequence[Part]) -> str:
+    """When anything was last committed to a run, in local time."""
+    files = (run / "run.json", run / "summary.json", *(part.path for part in parts))
+    times = [time for path in files if (time := _written(path)) is not None]
+    return f"{datetime.fromtimestamp(max(times)):%Y-%m-%d %H:%M}" if times else "-"
 
 
 def show(runs: Path, name: str) -> int:

@@ -38,16 +38,16 @@ def _is_at(descriptor: int, folder: Path) -> bool:
     return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
 
 
-def _holder(descriptor: int) -> str:
-    """Who has a lock, as Linux lists them; "" where it does not say."""
+def holder(folder: Path) -> int | None:
+    """The process that has a folder locked, as Linux lists it; None where it names none."""
     try:
         lines = Path("/proc/locks").read_text().splitlines()
+        node = f":{folder.stat().st_ino}"
     except OSError:
-        return ""
-    node = f":{os.fstat(descriptor).st_ino}"
+        return None
     fields = (line.split() for line in lines if " FLOCK " in line)
-    found = [one[4] for one in fields if len(one) == 8 and one[5].endswith(node)]
-    return f" (process {found[0]})" if found else ""
+    found = [int(one[4]) for one in fields if len(one) == 8 and one[5].endswith(node)]
+    return found[0] if found else None
 
 
 @contextmanager
@@ -76,6 +76,7 @@ def _taken(descriptor: int, folder: Path, again: bool) -> bool:
         if again:
             time.sleep(0.02)
             return False
-        who = f"another pixvox{_holder(descriptor)}"
+        process = holder(folder)
+        who = "another pixvox" if process is None else f"another pixvox (process {process})"
         raise UserError(f"{folder}: {who} is writing here; wait for it, or stop it") from error
     return _is_at(descriptor, folder)

@@ -116,6 +116,26 @@ class _Schema:
             ]
         return nodes
 
+    def place(self, key: str) -> str:
+        """The mapping nearest to the root that has a key, as users write its path; "" if none."""
+        level, seen = [("", self.root)], set()
+        while level:
+            following = []
+            for path, node in level:
+                for one in self.choices(node, None):
+                    if "$ref" in one:
+                        if one["$ref"] in seen:
+                            break
+                        seen.add(one["$ref"])
+                    if key in one.get("properties", {}):
+                        return path
+                    if isinstance(one.get("items"), dict):
+                        following.append((f"{path}[]", one["items"]))
+                    for name, inner in one.get("properties", {}).items():
+                        following.append((f"{path}.{name}".removeprefix("."), inner))
+            level = following
+        return ""
+
 
 def _get(content: Any, part: str | int) -> Any:
     if isinstance(content, dict):
@@ -207,7 +227,9 @@ def _lines(error: ErrorDetails, content: Any, schema: _Schema) -> Iterator[tuple
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         nodes = schema.at(path[:-1], content)
         known_keys = dict.fromkeys(key for node in nodes for key in node.get("properties", {}))
-        yield _written(path), f"unknown key; {did_you_mean(str(path[-1]), known_keys)}"
+        place = schema.place(str(path[-1]))
+        hint = f"it stands under `{place}`" if place else did_you_mean(str(path[-1]), known_keys)
+        yield _written(path), f"unknown key; {hint}"
         return
     nodes = schema.at(path, content)
     if kind == "union_tag_not_found":

@@ -123,10 +123,13 @@ class Pipeline:
     def _wind_up(self, generating: Pool[Any] | None) -> NoReturn:
         """Commits what is in flight; what was generated and not transcribed is there for the next
         run."""
-        while self.transcribing.flying or (generating is not None and generating.flying):
-            if generating is not None and generating.flying:
+        pools = [pool for pool in (generating, self.transcribing) if pool is not None]
+        total = sum(pool.in_flight for pool in pools)
+        while left := sum(pool.in_flight for pool in pools):
+            self.report("stopping after batches in flight", total - left, total)
+            if generating is not None and generating.in_flight:
                 self._take_generated(generating, hand_out=False)
-            if self.transcribing.flying:
+            if self.transcribing.in_flight:
                 self._take_transcribed(POLL_SECONDS, hand_out=False)
         raise KeyboardInterrupt
 

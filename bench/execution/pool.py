@@ -129,12 +129,12 @@ class Pool(Generic[T]):
                 self._source = None
             else:
                 self._waiting.append(following)
-        return bool(self._waiting or self._suspects) or self.flying
+        return bool(self._waiting or self._suspects or self.in_flight)
 
     @property
-    def flying(self) -> bool:
-        """Whether any actor has work."""
-        return any(worker.queue for worker in self._workers)
+    def in_flight(self) -> int:
+        """How many batches actors have been given and not given back."""
+        return sum(len(worker.queue) for worker in self._workers)
 
     def poll(self, timeout: float, hand_out: bool = True) -> Iterator[Done[T]]:
         """Hands out batches, waits at most `timeout` seconds, and yields what is finished.

@@ -16,12 +16,12 @@ def scenes() -> Dataset:
     return load_scenes()
 
 
-@pytest.fixture
-def flickr8k(tmp_path: Path, scenes: Dataset) -> Path:
+@pytest.fixture(scope="session")
+def flickr8k_folder(tmp_path_factory: pytest.TempPathFactory, scenes: Dataset) -> Path:
     """Four scenes as a Flickr8k folder with the quirks of the real one, and Flickr Audio."""
     from PIL import Image
 
-    root = tmp_path / "flickr8k"
+    root = tmp_path_factory.mktemp("data") / "flickr8k"
     images, audio = root / "Flicker8k_Dataset", root / "flickr_audio"
     images.mkdir(parents=True)
     (audio / "wavs").mkdir(parents=True)
@@ -44,6 +44,12 @@ def flickr8k(tmp_path: Path, scenes: Dataset) -> Path:
     (audio / "wav2capt.txt").write_text("\n".join(wavs) + "\n")
     (images / names[3]).unlink()
     return root
+
+
+@pytest.fixture
+def flickr8k(flickr8k_folder: Path, tmp_path: Path) -> Path:
+    """A copy of that folder that a test may spoil."""
+    return Path(shutil.copytree(flickr8k_folder, tmp_path / "flickr8k"))
 
 
 @pytest.fixture

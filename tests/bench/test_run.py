@@ -41,13 +41,28 @@ def _snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
     return {path: (stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
 
 
-def test_a_flickr8k_folder_from_images_to_tables(
-    flickr8k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    job = _job(tmp_path, flickr8k)
-    assert main(["run", str(job), "--runs", str(tmp_path), "--limit", "2"]) == 0
-    assert main(["run", str(job), "--runs", str(tmp_path)]) == 0
-    run = tmp_path / "trial"
+def _parts(run: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (run / "ledger").rglob("*.parquet")}
+
+
+@pytest.fixture(scope="module")
+def finished(flickr8k_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of the job, done in two goes."""
+    runs = tmp_path_factory.mktemp("finished")
+    job = _job(runs, flickr8k_folder)
+    assert main(["run", str(job), "--runs", str(runs), "--limit", "2"]) == 0
+    assert main(["run", str(job), "--runs", str(runs)]) == 0
+    return runs / "trial"
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that run, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "trial"))
+
+
+def test_a_flickr8k_folder_from_images_to_tables(finished: Path) -> None:
+    run = finished
     rows = pl.read_parquet(run / "rows.parquet")
     assert rows.height == 3 * 4
     # The missing image is a failed row of the model's cells, counted, with its reason.
@@ -68,14 +83,18 @@ def test_a_flickr8k_folder_from_images_to_tables(
     for wav in (run / "speech").rglob("*.wav"):
         assert soundfile.info(wav).duration > 0.1
     assert "measured, on flickr8k" in (run / "tables" / "table1.md").read_text()
-    capsys.readouterr()
 
-    # Again: nothing is generated or transcribed, and the tables are the same bytes.
-    parts = {path: path.stat().st_mtime_ns for path in (run / "ledger").rglob("*.parquet")}
+
+def test_a_second_run_does_nothing_and_another_scoring_needs_no_speech(
+    flickr8k: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = _job(tmp_path, flickr8k)
+    recorded = pl.read_parquet(run / "rows.parquet").filter(system="recorded speech")
+    parts = _parts(run)
     table = (run / "tables" / "table2.csv").read_bytes()
     assert main(["run", str(job), "--runs", str(tmp_path)]) == 0
     assert "12 of 12 rows already there" in capsys.readouterr().out
-    assert parts == {p: p.stat().st_mtime_ns for p in (run / "ledger").rglob("*.parquet")}
+    assert _parts(run) == parts
     assert table == (run / "tables" / "table2.csv").read_bytes()
 
     # Another way of scoring needs the transcripts only, and a further system's are not there.
@@ -85,16 +104,23 @@ def test_a_flickr8k_folder_from_images_to_tables(
     assert table == (run / "tables" / "table2-others.csv").read_bytes()
     own = pl.read_parquet(run / "rows.parquet").filter(system="recorded speech")
     assert (own["BLEU-1"] > recorded["BLEU-1"]).all()
-    assert parts == {p: p.stat().st_mtime_ns for p in (run / "ledger").rglob("*.parquet")}
+    assert _parts(run) == parts
     assert table != (run / "tables" / "table2.csv").read_bytes()
-    capsys.readouterr()
 
-    # Another label: its speech is found by its key, and what was deleted is made again, the same.
+    more = _job(tmp_path, flickr8k, systems=[{"kind": "recorded"}], caption=1)
+    assert main(["rescore", str(more), "--runs", str(tmp_path)]) == 2
+    assert "4 rows are not transcribed yet; run first: pixvox run" in capsys.readouterr().err
+
+
+def test_speech_is_found_by_its_key_under_another_label(
+    flickr8k: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     speech = {path.relative_to(run): path.read_bytes() for path in run.rglob("*.wav")}
     assert len(speech) == 10
-    names = json.loads(json.dumps(yaml.safe_load(others.read_text())["systems"]))
+    names = yaml.safe_load(_job(tmp_path, flickr8k).read_text())["systems"]
     names[1]["label"] = "renamed"
     job = _job(tmp_path, flickr8k, systems=names)
+    # What was deleted is made again, the same.
     kept = sorted(path.parent for path in run.rglob("*.wav"))[-1]
     shutil.rmtree(kept)
     (sorted(run.rglob("*.wav"))[0]).unlink()
@@ -108,10 +134,13 @@ def test_a_flickr8k_folder_from_images_to_tables(
     assert renamed == {str(path): data for path, data in speech.items()}
     assert main(["runs", "prune", "trial", "--runs", str(tmp_path)]) == 0
     assert len(list(run.rglob("*.wav"))) == len(speech)
-    capsys.readouterr()
 
-    # Telling what there is to do changes nothing, also while a driver is at work.
-    (part, *_) = sorted(path for path in parts if "transcribed" in str(path))
+
+def test_a_dry_run_and_a_refusal_change_nothing(
+    flickr8k: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = _job(tmp_path, flickr8k)
+    (part, *_) = sorted(path for path in _parts(run) if "transcribed" in str(path))
     part.write_bytes(part.read_bytes()[:-1])
     before = _snapshot(tmp_path)
     with Ledger(run / "ledger").lock():
@@ -129,11 +158,8 @@ def test_a_flickr8k_folder_from_images_to_tables(
     assert _snapshot(tmp_path) == before
     (run / "cache" / "link").unlink()
 
-    more = _job(tmp_path, flickr8k, systems=[{"kind": "recorded"}], caption=1)
-    assert main(["run", str(more), "--runs", str(tmp_path / "none"), "--dry-run"]) == 0
+    assert main(["run", str(job), "--runs", str(tmp_path / "none"), "--dry-run"]) == 0
     assert not (tmp_path / "none").exists()
-    assert main(["rescore", str(more), "--runs", str(tmp_path)]) == 2
-    assert "4 rows are not transcribed yet; run first: pixvox run" in capsys.readouterr().err
 
 
 def _refused(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:

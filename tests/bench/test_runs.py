@@ -1,6 +1,7 @@
 """`pixvox runs` on a ledger made by hand, and the lock that keeps two drivers apart."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,12 @@ def _said(capsys: pytest.CaptureFixture[str], runs: Path, *words: str) -> tuple[
 def test_a_run_is_listed_and_shown(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, text = _said(capsys, runs, "list")
     assert code == 0
-    assert "trial 1 2 1 4 0.0" in text
+    assert re.search(r"trial unfinished \d{4}-\d\d-\d\d \d\d:\d\d 1 2 1 0\.0", text)
+    with Ledger(runs / "trial" / "ledger").lock():
+        assert "trial running" in _said(capsys, runs, "list")[1]
+    # A driver writes it when it comes to its end.
+    (runs / "trial" / "summary.json").write_text("{}")
+    assert "trial done" in _said(capsys, runs, "list")[1]
     assert "delay-0-aaaaaaaa delay 0% 2 2 1" in _said(capsys, runs, "show", "trial")[1]
     code, text = _said(capsys, runs, "show", "tial")
     assert code == 2

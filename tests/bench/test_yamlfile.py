@@ -99,6 +99,7 @@ def test_what_surprises_is_refused(text: str, reason: str) -> None:
         (HEAD + "systems: []", ["systems: must have at least 1 entry"]),
         (HEAD + "systems: [3]", ["systems[0]: must be a mapping, such as {key: value}, not 3"]),
         (PLAIN + "limt: 3", ["limt: unknown key; did you mean `limit`?"]),
+        (PLAIN + "metrics: [bleu]", ["metrics: unknown key; it stands under `scoring`"]),
         (PLAIN + "limit: true", ["limit: must be a whole number, not true"]),
         (PLAIN + "limit: 010", ["limit: must be a whole number, not '010'"]),
         (PLAIN + "limit: 1:30", ["limit: must be a whole number, not '1:30'"]),
