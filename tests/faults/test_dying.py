@@ -23,11 +23,18 @@ STUB = ("bench.selfcheck.chaos", "run", "--items", "4000", "--die", "none", "--a
 PATIENCE = 180.0
 
 
-def _until(true: Callable[[], object], what: str) -> None:
+def _until(true: Callable[[], object], what: Callable[[], str]) -> None:
     until = time.monotonic() + PATIENCE
     while not true():
-        assert time.monotonic() < until, f"never: {what}"
+        assert time.monotonic() < until, f"never: {what()}"
         time.sleep(0.02)
+
+
+def told(pid: int) -> list[str]:
+    """What the kernel says of a process and its signals, for the message of a failed wait."""
+    kept = ("Name", "State", "PPid", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return [line for line in lines if line.startswith(kept)]
 
 
 def pending(pid: int) -> set[int]:
@@ -61,7 +68,7 @@ class Run:
         if name == "parent":
             return parent
         if name == "child":
-            _until(lambda: first_child(parent), name)
+            _until(lambda: first_child(parent), lambda: name)
             child = first_child(parent)
             assert child is not None
             return child
@@ -69,7 +76,7 @@ class Run:
         def found() -> list[int]:
             return [pid for pid, called in below(parent).items() if name in called]
 
-        _until(found, name)
+        _until(found, lambda: name)
         return found()[0]
 
     def ended(self) -> tuple[int, str]:
@@ -131,7 +138,10 @@ def test_ctrl_c_twice_stops_at_once_though_all_is_stopped(tmp_path: Path) -> Non
         run.process.send_signal(signal.SIGINT)
         # The first one is passed on: it waits for a child that is stopped.
         child = run.one("child")
-        _until(lambda: signal.SIGINT in pending(child), "passed on")
+        _until(
+            lambda: signal.SIGINT in pending(child),
+            lambda: f"passed on: {[told(pid) for pid in (run.process.pid, child)]}",
+        )
         run.process.send_signal(signal.SIGINT)
         ended, errors = run.ended()
         assert ended == 130, errors
@@ -149,7 +159,7 @@ def test_a_killed_supervisor_leaves_nothing_either(tmp_path: Path) -> None:
         os.kill(run.one("ray::StubTranscriber"), signal.SIGSTOP)
         run.process.kill()
         run.process.communicate()
-        _until(lambda: not run.processes, "all dead")
+        _until(lambda: not run.processes, lambda: "all dead")
         assert not run.folders
     finally:
         run.clear()
@@ -169,7 +179,7 @@ def test_a_sweep_takes_only_what_is_ours_and_dead(
     orphan = subprocess.Popen(["sleep", "600"], env={MARK: str(dead.path)})
     bystander = subprocess.Popen(["sleep", "600"], env={MARK: str(alive.path)})
     try:
-        _until(lambda: marked(MARK, str(dead.path)), "started")
+        _until(lambda: marked(MARK, str(dead.path)), lambda: "started")
         assert scratch.sweep() == [dead.path]
         assert orphan.wait(PATIENCE) == -signal.SIGKILL
         assert state(bystander.pid)
