@@ -18,6 +18,7 @@ Share = Annotated[float, Field(ge=0, lt=1, description="a share of the speech, a
 SomeShare = Annotated[float, Field(gt=0, lt=1, description="a share of the speech, as in 0.25")]
 TopP = Annotated[float, Field(gt=0, le=1, description="a probability")]
 SpeechSeconds = Annotated[float, Field(ge=0.1, le=MAX_SPEECH_SECONDS, description=_WINDOW)]
+Decibels = Annotated[float, Field(ge=-60, le=100, description="beyond, one of both is inaudible")]
 Bandwidth = Annotated[float, Field(gt=0, le=1000, description="in kbps")]
 Actors = Annotated[int, Field(ge=0, le=1000, description="each is a process that holds a model")]
 Workers = Annotated[int, Field(ge=1, le=1000, description="each is a process that holds a model")]

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from bench.common.bounds import Bandwidth, Number, Seed, Share, Temperature, TopP
+from bench.common.bounds import Bandwidth, Decibels, Number, Seed, Share, Temperature, TopP
 from bench.common.yamlfile import Strict
 from bench.systems.base import System
 
@@ -29,6 +29,8 @@ class Point(Strict):
     """A `top_p` of decoding."""
     bandwidth: Bandwidth | None = None
     """A codec's bandwidth in kbps."""
+    snr: Decibels | None = None
+    """A signal-to-noise ratio in dB."""
     asr: str | None = None
     """An ASR's label: its backend and model, as in `openai-whisper tiny.en`."""
 
@@ -53,6 +55,8 @@ class Grid(Strict):
     """Values of `top_p` of PixVoxLM's decoding."""
     bandwidth: tuple[Bandwidth, ...] = ()
     """Bandwidths in kbps, for systems that name a codec's."""
+    snr: tuple[Decibels, ...] = ()
+    """Signal-to-noise ratios in dB, for speech in noise."""
     include: tuple[Point, ...] = ()
     """Single cells beside the crossed ones; each names its system."""
     exclude: tuple[Point, ...] = ()

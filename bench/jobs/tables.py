@@ -38,7 +38,7 @@ class Table1(Table):
 
     def belongs(self, cell: Cell) -> bool:
         """See Table."""
-        return cell.prompt == 0
+        return cell.prompt == 0 and cell.system.loss != "clarity"
 
 
 class Table2(Table):

@@ -174,7 +174,8 @@ def _short(frame: pl.DataFrame) -> pl.DataFrame:
     """A waterfall for a terminal: a row a model and metric, a column a step."""
     shown = frame.filter(SHORT_TABLES)
     wide = shown.pivot(on="step", index=["system", "metric", "start", "end"], values="lost")
-    return wide.select("system", "metric", "start", *(-pl.col(s) for s in STEPS), "end")
+    steps = [step for step in STEPS if step in wide.columns]
+    return wide.select("system", "metric", "start", *(-pl.col(s) for s in steps), "end")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,10 @@ RATE = 16_000
 """Hz; what speech that has no rate of its own is made or read at."""
 
 
+Loss = Literal["", "text", "ASR", "codec", "clarity"]
+"""On the way from a caption as text to a model: what is lost up to a ceiling."""
+
+
 class Role(StrEnum):
     """What a row is in a table: it competes, or bounds from above or below what can be reached."""
 
@@ -106,6 +110,7 @@ class System(Strict, ABC):
     `says_caption` marks speech whose words are a caption's, so that word errors can be counted;
     `continues` speech from where a prompt ends. `needs_images` marks what looks at
     pictures. `loss` is set for a ceiling: what is lost up to it, and not yet in the one before.
+    What has the loss `clarity` is a measure for others, and no row of a table.
     """
 
     kind: str
@@ -118,7 +123,7 @@ class System(Strict, ABC):
     says_caption: ClassVar[bool] = False
     continues: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
-    loss: ClassVar[Literal["", "text", "ASR", "codec"]] = ""
+    loss: ClassVar[Loss] = ""
 
     def __hash__(self) -> int:
         # Pydantic's own would hash each field, and options of a class are a dictionary.

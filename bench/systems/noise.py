@@ -34,9 +34,12 @@ class NoiseSystem(System):
         return EmptyGenerator()
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
-        """See System; the item's own noise, by Philox."""
-        digest = hashlib.sha256(f"{self.seed}\0{entry.row.item}".encode()).digest()
-        key = int.from_bytes(digest[:16], "little")
-        length = round(self.seconds * RATE)
-        noise = np.random.Generator(np.random.Philox(key=key)).standard_normal(length)
+        """See System."""
+        noise = white(f"{self.seed}\0{entry.row.item}", round(self.seconds * RATE))
         return (noise * 10 ** (self.level / 20)).astype(np.float32), RATE
+
+
+def white(name: str, length: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """White noise `[length]` of mean square 1 that a name alone decides, by Philox."""
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
+    return np.random.Generator(np.random.Philox(key=key)).standard_normal(length)

@@ -8,6 +8,7 @@ from bench.store.rows import SpeechRow
 from bench.systems.base import (
     EachItem,
     Generator,
+    Loss,
     Role,
     System,
     Variant,
@@ -24,7 +25,7 @@ class RecordedSystem(System):
 
     role: ClassVar[Role] = Role.CEILING
     says_caption: ClassVar[bool] = True
-    loss: ClassVar[Literal["", "text", "ASR", "codec"]] = "ASR"
+    loss: ClassVar[Loss] = "ASR"
 
     def generator(self, device: str) -> Generator:
         """See System."""

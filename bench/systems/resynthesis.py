@@ -13,6 +13,7 @@ from bench.systems.base import (
     EachItem,
     Generator,
     Lookup,
+    Loss,
     Role,
     System,
     Variant,
@@ -38,7 +39,7 @@ class ResynthesisSystem(System):
 
     role: ClassVar[Role] = Role.CEILING
     says_caption: ClassVar[bool] = True
-    loss: ClassVar[Literal["", "text", "ASR", "codec"]] = "codec"
+    loss: ClassVar[Loss] = "codec"
 
     def generator(self, device: str) -> Generator:
         """See System."""

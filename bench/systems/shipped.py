@@ -6,6 +6,7 @@ from pydantic import Field
 
 from bench.systems.copied import CopiedSystem
 from bench.systems.noise import NoiseSystem
+from bench.systems.noisy import NoisySystem
 from bench.systems.pixvox import PixVoxSystem
 from bench.systems.prompt import PromptSystem
 from bench.systems.python import PythonSystem
@@ -26,6 +27,7 @@ AnySystem = Annotated[
     | PromptSystem
     | SilenceSystem
     | NoiseSystem
+    | NoisySystem
     | ShuffledSystem
     | WavsSystem
     | UnitsSystem

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from bench.common.audio import SpeechError
 from bench.common.bounds import Label
 from bench.datasets.base import Item
-from bench.systems.base import Generator, Role, System
+from bench.systems.base import Generator, Loss, Role, System
 
 
 class TextSystem(System):
@@ -16,7 +16,7 @@ class TextSystem(System):
 
     role: ClassVar[Role] = Role.CEILING
     has_speech: ClassVar[bool] = False
-    loss: ClassVar[Literal["", "text", "ASR", "codec"]] = "text"
+    loss: ClassVar[Loss] = "text"
 
     def generator(self, device: str) -> Generator:
         """Raises ValueError: a text is not speech."""

@@ -22,9 +22,10 @@ AXES = (
     "top_k",
     "top_p",
     "bandwidth",
+    "snr",
     "asr",
 )
-_NUMERIC = ("prompt", "temperature", "top_k", "top_p", "bandwidth", "seed")
+_NUMERIC = ("prompt", "temperature", "top_k", "top_p", "bandwidth", "snr", "seed")
 COLUMNS: Columns = (
     Column("cell", pl.String, "The cell's own name, with the keys of its speech and transcripts."),
     Column("system", pl.String, "The system's label."),
@@ -36,6 +37,7 @@ COLUMNS: Columns = (
     Column("top_k", pl.Int64, "From how many of the likeliest units is drawn; 0 for all."),
     Column("top_p", pl.Float64, "The probability that the units drawn from reach together."),
     Column("bandwidth", pl.Float64, "The codec's bandwidth in kbps, where the grid may vary it."),
+    Column("snr", pl.Float64, "The signal-to-noise ratio of speech in noise, in dB."),
     Column("asr", pl.String, "The ASR's label; null for a text."),
     Column("normaliser", pl.String, "What both sides were normalised by before tokenising."),
     Column("metric", pl.String, "The score's name."),
@@ -161,7 +163,8 @@ def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
     Means over seeds, of speech that was scored whole; systems are ranked within a prompt share.
     A cell of which nothing was transcribed is not ranked.
     """
-    point = ["system", "prompt", "temperature", "top_k", "top_p", "bandwidth", "metric", "kept"]
+    point = [axis for axis in AXES if axis not in ("pattern", "part", "seed", "asr")]
+    point += ["metric", "kept"]
     kept = frame.filter(
         SHORT_TABLES,
         pl.col("asr").is_not_null(),

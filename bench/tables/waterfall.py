@@ -4,23 +4,33 @@ It starts at what people reach, a caption as text against the image's others, an
 model's row of the table. Every bar is scored on the same images against the same references: the
 caption as text, its recorded speech as an ASR transcribes it, the same through the codec, and the
 model.
+
+Where a job has speech in noise, what the model takes is split in two by a bar between: recorded
+speech that says the caption, for every image as unclear as the model's speech is, which is the one
+whose mean log-probability by the ASR is nearest to the model's. What is lost up to there is lost to
+how clearly the model speaks, and the rest to what it says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from bench.metrics.base import Array
 from bench.metrics.counted import Counted
 from bench.scoring.inference import compare
 from bench.scoring.scorer import Scorer
 from bench.scoring.signature import NONE
 from bench.store.columns import Column, Columns, schema
-from bench.systems.base import Role
+from bench.systems.base import Loss, Role
 from bench.tables.pooling import Row, ranked
 
-STEPS = ("ASR", "codec", "model")
+STEPS = ("ASR", "codec", "clarity", "content", "model")
+"""In order; `model` where clarity and content are not told apart."""
+
+_SILENT = 10.0
+"""Nats a token, with the sign turned: far below what any ASR says of what it transcribed."""
 
 COLUMNS: Columns = (
     Column("system", pl.String, "The model's label."),
@@ -50,19 +60,49 @@ class Waterfall:
     lost: dict[str, dict[str, tuple[float, float, float]]]
 
 
-def _ceilings(row: Row, rows: Sequence[Row]) -> tuple[Row, Row] | None:
-    """Recorded and resynthesised speech, transcribed by the model's own ASR."""
+def _ceiling(row: Row, rows: Sequence[Row], loss: Loss, codec: str = "") -> Row | None:
+    """The row of a ceiling that the model's own ASR has transcribed."""
+    for other in rows:
+        cell = other.cell
+        alike = cell.system.loss == loss and cell.asr == row.cell.asr and cell.codec == codec
+        if alike and other.outcome.mark != NONE:
+            return other
+    return None
 
-    def bound(loss: str, codec: str) -> Row | None:
-        for other in rows:
-            cell = other.cell
-            alike = cell.system.loss == loss and cell.asr == row.cell.asr and cell.codec == codec
-            if alike and other.outcome.mark != NONE:
-                return other
+
+def _bars(row: Row, rows: Sequence[Row]) -> dict[str, Counted] | None:
+    """What is left after every step, seeds averaged; None where a ceiling is missing."""
+    recorded = _ceiling(row, rows, "ASR")
+    codec = _ceiling(row, rows, "codec", row.cell.codec) if row.cell.codec else None
+    if recorded is None or (row.cell.codec and codec is None):
         return None
+    bars = {"ASR": _mean(recorded)} | ({"codec": _mean(codec)} if codec else {})
+    noisy = [other for other in rows if other.cell.system.loss == "clarity"]
+    clear = [recorded, *([codec] if codec else []), *noisy]
+    alike = [other for other in clear if other.cell.asr == row.cell.asr]
+    if noisy and not row.items["avg_logprob"].is_nan().all():
+        return bars | {"clarity": _as_unclear(row, alike), "content": _mean(row)}
+    return bars | {"model": _mean(row)}
 
-    recorded, resynthesis = bound("ASR", ""), bound("codec", row.cell.codec)
-    return (recorded, resynthesis) if recorded and resynthesis else None
+
+def _clarity(items: pl.DataFrame) -> Array:
+    """The ASR's mean log-probability of every item `[n]`; of what it did not transcribe, -inf."""
+    known = pl.when(status="ok").then(pl.col("avg_logprob").fill_nan(None))
+    return items.select(known.fill_null(-np.inf))["avg_logprob"].to_numpy()
+
+
+def _as_unclear(row: Row, known: Sequence[Row]) -> Counted:
+    """What was counted of speech that says the caption as unclearly as a row's, mean over seeds."""
+    clarity = np.stack([_clarity(one.first.items) for one in known])
+    values = np.stack([_mean(one).values for one in known])
+    # A finite stand-in: what was not transcribed is as unclear as anything that was.
+    clarity = np.maximum(clarity, -_SILENT)
+    each = []
+    for cell in row.cells:
+        wanted = np.maximum(_clarity(cell.items), -_SILENT)
+        nearest = np.abs(clarity - wanted).argmin(0)
+        each.append(values[nearest, np.arange(len(wanted))])
+    return _mean(known[0]).with_values(np.mean(each, axis=0))
 
 
 def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
@@ -70,17 +110,16 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
     found: list[Waterfall] = []
     text: Counted | None = None
     for row in rows:
-        cell = row.cell
         # Of what was not transcribed at all nothing was lost on the way.
-        if cell.system.role != Role.SYSTEM or not cell.codec or cell.prompt or not ranked(row):
+        if row.cell.system.role != Role.SYSTEM or row.cell.prompt or not ranked(row):
             continue
-        ceilings = _ceilings(row, rows)
-        if ceilings is None:
+        bars = _bars(row, rows)
+        if bars is None:
             continue
         if text is None:
             names = row.first.items["item"].to_list()
             text = scorer.counted({n: scorer.captions[n][scorer.chosen[n]] for n in names})
-        found.append(_waterfall(row, [text, *map(_mean, (*ceilings, row))], scorer))
+        found.append(_waterfall(row, text, bars, scorer))
     return found
 
 
@@ -91,16 +130,19 @@ def _mean(row: Row) -> Counted:
     return counted.with_values(counted.values / len(row.cells))
 
 
-def _waterfall(row: Row, bars: Sequence[Counted], scorer: Scorer) -> Waterfall:
+def _waterfall(row: Row, text: Counted, bars: Mapping[str, Counted], scorer: Scorer) -> Waterfall:
     spec = scorer.spec
-    scores = bars[0].scores
+    scores = text.scores
     lost: dict[str, dict[str, tuple[float, float, float]]] = {s.name: {} for s in scores}
-    for step, before, after in zip(STEPS, bars, bars[1:], strict=False):
+    for (step, after), before in zip(bars.items(), [text, *bars.values()], strict=False):
         for name, found in compare(before, after, spec.replicates, seed=spec.seed).items():
             lost[name][step] = (-found.difference, -found.high, -found.low)
-    ends = [{k: float(np.asarray(v)) for k, v in bar.corpus().items()} for bar in bars]
+    start, end = (
+        {name: float(np.asarray(value)) for name, value in bar.corpus().items()}
+        for bar in (text, list(bars.values())[-1])
+    )
     kept = {score.name: score.kept for score in scores}
-    return Waterfall(row.label, kept, ends[0], ends[-1], lost)
+    return Waterfall(row.label, kept, start, end, lost)
 
 
 def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:

@@ -5,11 +5,11 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
 import pytest
 from pycocoevalcap.bleu.bleu import Bleu as PublishedBleu
 from pycocoevalcap.cider.cider import Cider as PublishedCider
 from pycocoevalcap.rouge.rouge import Rouge as PublishedRouge
+from transcripts import transcribed
 
 from bench.common.errors import UserError
 from bench.datasets.base import Caption, Choice, Dataset, Item
@@ -33,20 +33,7 @@ def _scored(
         found = []
         for cell in expand(job, data, []):
             texts = [cell.system.transcript(item, item.chosen(caption)) for item in data.items]
-            table = pl.DataFrame(
-                {"item": [item.id for item in data.items], "transcript": texts, "status": "ok"}
-            ).with_columns(
-                caption=pl.Series([item.chosen(caption) for item in data.items]),
-                reason=pl.lit(""),
-                cause=pl.lit(""),
-                ended=pl.lit(True),
-                seconds=pl.lit(2.0),
-                peak=pl.lit(1.0),
-                no_speech_prob=pl.lit(0.0),
-                avg_logprob=pl.lit(0.0),
-                compression_ratio=pl.lit(1.0),
-                frames=pl.lit(0),
-            )
+            table = transcribed(data.items, texts, caption)
             found.append(scorer.score(cell, table))
     return scorer, found
 
