@@ -167,15 +167,27 @@ class Measured:
         return float(each / np.sqrt(seeds)), float(each / np.sqrt(len(self.cells)))
 
     def findable(self, images: int, seeds: int, rule: Rule) -> float:
-        """The loss that is found with POWER at the last look, in units."""
+        """The loss that is found with POWER by the last look, in units."""
         error, golden_error = self.errors(images, seeds)
-        beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] + _NORMAL.inv_cdf(POWER)
-        return beyond * error + LUCK * golden_error
+        beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
+        return beyond + _NORMAL.inv_cdf(POWER) * float(np.hypot(error, golden_error))
 
     def passable(self, images: int, seeds: int) -> float:
         """The margin with which an equal version passes with POWER, in units."""
         sure = _NORMAL.inv_cdf(1 - ALARM - GUARDED) + _NORMAL.inv_cdf(POWER)
         return sure * float(np.hypot(*self.errors(images, seeds)))
+
+    def found(self, units: float, images: int, seeds: int, rule: Rule) -> float:
+        """With what chance a loss is found by the last look, over all goldens, lucky or not."""
+        error, golden_error = self.errors(images, seeds)
+        beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
+        return _NORMAL.cdf((units - beyond) / float(np.hypot(error, golden_error)))
+
+    def passed(self, units: float, images: int, seeds: int, share: float | None) -> float:
+        """With what chance a run that lost so much passes, by the certified margin or a share."""
+        error = float(np.hypot(*self.errors(images, seeds)))
+        margin = self.passable(images, seeds) if share is None else self.margin(share)
+        return _NORMAL.cdf((margin - units) / error - _NORMAL.inv_cdf(1 - ALARM - GUARDED))
 
 
 def measured(golden: Golden, cells: list[str], known: Sequence[Metric]) -> Measured:

@@ -17,9 +17,11 @@ from bench.common.atomic import write_text
 from bench.common.errors import UserError
 from bench.common.progress import progress
 from bench.gate.boundaries import look_sizes
+from bench.gate.composite import lost
 from bench.gate.golden import Golden, read_golden
 from bench.gate.looks import LOOKS
-from bench.gate.quality import Finding, Rule, Verdict, judge, overall
+from bench.gate.quality import Finding, Rule, Verdict, group_of, groups, judge, overall
+from bench.gate.quality import measured as measured_by
 from bench.gate.speed import ROUNDS, judge_speed
 from bench.gate.turns import Replicate, Way, measured
 from bench.metrics.shipped import METRICS
@@ -66,6 +68,22 @@ def quality(stored: Stored, runs: int, items: int, seeds: int, margin: float | N
                 verdicts.setdefault(name, []).append(_looked(base, head, items, margin))
             report(f"gates of {items} items", run + 1, runs)
     return _shares(verdicts)
+
+
+def predicted(
+    stored: Stored, items: int, seeds: int, margin: float | None
+) -> dict[str, tuple[float, float]]:
+    """Chances to pass and to be found, as the certificates of the simulated goldens have them."""
+    cells = groups(list(stored.golden.signatures))[group_of(stored.cell)]
+    base = replace(measured_by(stored.golden, cells, METRICS), cells=cells[: stored.seeds - seeds])
+    worse = base.counted.with_values(stored.worse)
+    units = lost(base.measure, base.counted, worse, stored.items).units
+    sizes = look_sizes(items, LOOKS)
+    rule = Rule(margin, tuple(size / items for size in sizes))
+    return {
+        name: (base.passed(at, items, seeds, margin), base.found(at, items, seeds, rule))
+        for name, at in (("other seeds, as good", 0.0), ("two points lost, other seeds", units))
+    }
 
 
 def measure_speed(weights: str, rounds: int, save: Path) -> int:
@@ -121,8 +139,9 @@ def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: P
             shares = quality(stored, runs, size, seeds, margin)
             shown = f"{margin:.0%}" if margin else "certified"
             of = f"{size} items × {seeds} seeds"
-            rows += [_row(name, of, shown, row) for name, row in shares.items()]
-    rows += [_row(name, f"{ROUNDS} rounds", "", row) for name, row in slowed.items()]
+            chances = predicted(stored, size, seeds, margin)
+            rows += [_row(name, of, shown, row, chances.get(name)) for name, row in shares.items()]
+    rows += [_row(name, f"{ROUNDS} rounds", "", row, None) for name, row in slowed.items()]
     table = pl.DataFrame(rows)
     title = f"Verdicts of {runs} gate runs of each kind, in percent"
     show_frame(table, title, make_console())
@@ -132,6 +151,14 @@ def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: P
     return 0
 
 
-def _row(name: str, size: str, margin: str, shares: Mapping[str, float]) -> dict[str, Any]:
+def _row(
+    name: str,
+    size: str,
+    margin: str,
+    shares: Mapping[str, float],
+    chances: tuple[float, float] | None,
+) -> dict[str, Any]:
     percent = {verdict.lower(): round(100 * share, 2) for verdict, share in shares.items()}
-    return {"run": name, "of": size, "margin": margin, **percent}
+    passed, found = (round(100 * one, 2) for one in chances) if chances else (None, None)
+    foreseen = {"pass predicted": passed, "regressed predicted": found}
+    return {"run": name, "of": size, "margin": margin, **percent, **foreseen}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from bench.cli import main
 from bench.gate.golden import read_golden
-from bench.gate.quality import Rule, Verdict, judge, overall
+from bench.gate.quality import POWER, Rule, Verdict, groups, judge, measured, overall
 from bench.gate.turns import Way, WayError, one_round
 from bench.metrics.shipped import METRICS
 from bench.perf.decode import floor_seconds
@@ -73,6 +74,19 @@ def test_stored_runs_are_injured_as_their_names_say() -> None:
     assert found["other seeds, as good"] != Verdict.REGRESSED
     for name in ("truncated speech", "silent outputs", "dropped items", "another model's outputs"):
         assert found[name] == Verdict.REGRESSED
+
+
+def test_a_certificate_promises_what_the_gate_s_own_errors_give() -> None:
+    (path,) = (ROOT / "results" / "golden").glob("seeds-*.parquet")
+    golden = read_golden(path)
+    cells = max(groups(list(golden.signatures)).values(), key=len)
+    base, rule = measured(golden, cells, METRICS), Rule(shares=(1 / 3, 2 / 3, 1.0))
+    least = base.findable(800, 2, rule)
+    assert base.found(least, 800, 2, rule) == pytest.approx(POWER)
+    assert base.passed(0.0, 800, 2, None) == pytest.approx(POWER)
+    # A golden of one seed is all the luck that there is: less is found against it.
+    alone = replace(base, cells=base.cells[:1])
+    assert alone.found(least, 800, 2, rule) < POWER - 0.1
 
 
 def test_the_floor_is_the_design_notes_arithmetic() -> None:
