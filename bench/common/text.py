@@ -37,6 +37,7 @@ def clean(text: str) -> str:
 
 LONGEST = 300
 """Characters of a reason."""
+_QUOTED = 120
 _READ = 10_000
 """Characters of a message that are looked at; one may be as long as its author likes."""
 _QUOTED_PATH = re.compile(r"(['\"])(?:[A-Za-z]:)?[\\/](?:[^'\"\n]*[\\/])?([^'\"\\/\n]+)[\\/]?\1")
@@ -76,6 +77,11 @@ def as_reason(text: str) -> str:
             text = pattern.sub(put, text)
         text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
     return text
+
+
+def short(text: str) -> str:
+    """Text as a message quotes it that may be as long as its author likes."""
+    return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
 
 
 def _lines(text: str) -> list[str]:

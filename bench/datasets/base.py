@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Self
 
 from bench.common.errors import UserError
 from bench.common.filedigests import file_digests
+from bench.common.text import short
 from bench.common.validation import keys_error
 from bench.common.yamlfile import FilePath, Strict
 
@@ -101,7 +102,7 @@ def no_items(dataset: Dataset) -> str:
     """What is said of a split without items: why its first entries cannot be used."""
     if not dataset.unusable:
         return "the split has no items; name another split or folder"
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in dataset.unusable[:3])
+    reasons = "; ".join(f"{short(name)}: {reason}" for name, reason in dataset.unusable[:3])
     return f"no item of the split can be scored, {len(dataset.unusable)} cannot: {reasons}"
 
 
