@@ -79,9 +79,10 @@ def test_only_the_poisonous_items_fail() -> None:
 
 
 def test_a_stuck_batch_meets_its_deadline() -> None:
-    found = _drain([1, 99, 2], 1, deadline=4)
+    # Which an actor's start has to meet too, on a busy machine.
+    found = _drain([1, 99, 2], 1, deadline=20)
     assert {n for n, done in found.items() if done.failure} == {99}
-    assert "no result within 4 s" in found[99].failure
+    assert "no result within 20 s" in found[99].failure
 
 
 def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
