@@ -192,7 +192,8 @@ def _signatures(job: Path) -> dict[str, Signature]:
 def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
     """Why nothing can be judged, known before anything is run; "" where it can."""
     if golden is None:
-        return f"{options.baseline}: no golden of {job.name} to judge by"
+        make = f"make one: pixvox gate {options.job} --accept"
+        return f"{options.baseline}: no golden of {job.name} to judge by; {make}"
     if golden.job != job.name:
         return f"{options.baseline}: a golden of {golden.job}, not of {job.name}"
     here = fingerprint()
@@ -234,7 +235,11 @@ def judge_job(options: GateOptions) -> int:
             look, quality, reason = _looks(options, golden, list(signatures), runs, started)
             findings = [*sharp, *quality, *speed]
             if not reason:
-                counted = f"{overall(quality).name} ({len(look.items)} items a cell)"
+                most = _rule(options, golden, list(signatures))[0][-1]
+                counted = f"{overall(quality).name} ({len(look.items)} of {most} items a cell"
+                regressed = overall(quality) == Verdict.REGRESSED
+                fits = len(look.items) == most or regressed
+                counted += ")" if fits else "; more would not fit into the budget)"
                 worst = worst_items(golden, look.found, look.metrics)
                 files = [("", "")] * len(worst)
                 if options.out is not None:

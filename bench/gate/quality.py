@@ -15,6 +15,7 @@ from statistics import NormalDist
 import numpy as np
 import polars as pl
 
+from bench.common.text import plural
 from bench.gate.boundaries import boundaries
 from bench.gate.composite import Lost, Ruler, lost, ruler
 from bench.gate.golden import Golden
@@ -211,6 +212,10 @@ def _stacked(
     return each[0].with_values(np.concatenate([one.values for one in each]))
 
 
+def _seeds(count: int) -> str:
+    return plural(count, "seed")
+
+
 def _points(measure: Ruler, units: float) -> str:
     """Units of the composite in points of every gated score, if all fall alike."""
     return ", ".join(f"{name} {units * one:.2f}" for name, one in measure.points.items())
@@ -250,20 +255,22 @@ def _judged(found: Lost, margin: float, images: int, rule: Rule) -> Verdict:
 def certificate(
     golden: Golden, cells: Sequence[str], items: int, rule: Rule, known: Sequence[Metric]
 ) -> list[str]:
-    """What a gate of these cells can find and pass, from its golden alone: a line a group."""
+    """What a gate of these cells can find and pass, from its golden alone: lines for each group."""
     lines = []
     for group, seeds in groups(cells).items():
         base = measured(golden, groups(list(golden.signatures))[group], known)
         allowed = base.passable(items, len(seeds))
         margin = allowed if rule.share is None else base.margin(rule.share)
         found = _points(base.measure, base.findable(items, len(seeds), rule))
-        lines.append(
-            f"{group}: {items} items × {len(seeds)} seeds against a golden of {len(base.cells)} "
-            f"seeds find a loss of {found} (if all fall alike) with {POWER:.0%}, and say nothing "
-            f"sure of a smaller one; false alarms at most {ALARM + GUARDED:.0%}; up to "
-            f"{_points(base.measure, margin)} lost is a pass, which an equal version reaches in "
-            f"{POWER:.0%}" + ("" if margin >= allowed else " only with more runs")
-        )
+        few = "" if items >= FEWEST else f"; below {FEWEST} items only the same outputs pass"
+        reached = f"in {POWER:.0%}" if margin >= allowed else f"in {POWER:.0%} only with more runs"
+        lines += [
+            f"{group}: {items} items × {_seeds(len(seeds))}, against a golden of "
+            f"{_seeds(len(base.cells))}; false alarms at most {ALARM + GUARDED:.0%}{few}",
+            f"  REGRESSED with {POWER:.0%}: a loss of {found}, if all fall alike",
+            f"  PASS: a loss of no more than {_points(base.measure, margin)}, if all fall alike; "
+            f"an equal version passes {reached}",
+        ]
     return lines
 
 

@@ -149,6 +149,22 @@ class Job(Strict):
         return self
 
     @model_validator(mode="after")
+    def _each_once(self) -> "Job":
+        labels = [system.label for system in self.systems]
+        reasons = {
+            f"systems[{n}].label": f"{shown(label)} is the label of systems[{first}] too"
+            for n, label in enumerate(labels)
+            if (first := labels.index(label)) < n
+        }
+        had = {axis for system in self.systems for axis in system.axes()}
+        for axis in type(self.grid).model_fields:
+            if axis not in (*had, "include", "exclude") and getattr(self.grid, axis):
+                reasons[f"grid.{axis}"] = "no system of the job has it"
+        if reasons:
+            raise keys_error(reasons)
+        return self
+
+    @model_validator(mode="after")
     def _bounded(self) -> "Job":
         variants = sum(count(system, self.grid) for system in self.systems)
         cells = variants * len(self.asrs) * len(self.score)

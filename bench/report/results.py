@@ -171,11 +171,16 @@ def _survival(
 
 
 def _short(frame: pl.DataFrame) -> pl.DataFrame:
-    """A waterfall for a terminal: a row a model and metric, a column a step."""
-    shown = frame.filter(SHORT_TABLES)
+    """A waterfall for a terminal: a row a model and metric, a column a step, each with its ±."""
+    shown = frame.filter(SHORT_TABLES).with_columns(
+        lost=pl.struct("lost", "low", "high").map_elements(
+            lambda one: f"{one['lost']:.2f} ±{(one['high'] - one['low']) / 2:.1f}",
+            return_dtype=pl.String,
+        )
+    )
     wide = shown.pivot(on="step", index=["system", "metric", "start", "end"], values="lost")
     steps = [step for step in STEPS if step in wide.columns]
-    return wide.select("system", "metric", "start", *(-pl.col(s) for s in steps), "end")
+    return wide.select("system", "metric", "start", *steps, "end")
 
 
 @dataclass(frozen=True)
@@ -238,7 +243,7 @@ def write_report(
     shown = list(_write_tables(job, readings, tables))
     falls = waterfall_frame([fall for reading in readings for fall in reading.falls])
     if not falls.is_empty():
-        title = "Where the points go, from a caption as text: lost to the ASR, the codec, the model"
+        title = "Where points are lost, from a caption as text to the model; below 0 they are won"
         shown.append(_small(_short(falls), title))
         files.write_frame(falls.drop("kept"), "waterfall", title, tables)
     tests = _tests(rows, job.scoring.replicates, job.scoring.confidence)

@@ -1,9 +1,12 @@
 """Speech that any system has made: a folder of audio files, one an item."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
+
+from pydantic import field_validator
 
 from bench.common.audio import SpeechError, Wave, read_speech
 from bench.common.bounds import Label, Note
@@ -30,6 +33,14 @@ class WavsSystem(System):
     """A CSV with the columns `item` and `file`, in place of `file`."""
     training: Note = "unknown"
     """What tables say of its training, such as `single model`."""
+
+    @field_validator("file")
+    @classmethod
+    def _known_places(cls, file: str) -> str:
+        for name in re.findall(r"\{(\w*)\}", file):
+            if name not in ("id", "stem"):
+                raise ValueError(f"{{{name}}} stands for nothing; write {{id}} or {{stem}}")
+        return file
 
     def generator(self, device: str) -> Generator:
         """See System."""

@@ -8,7 +8,8 @@ model.
 Where a job has speech in noise, what the model takes is split in two by a bar between: recorded
 speech that says the caption, for every image as unclear as the model's speech is, which is the one
 whose mean log-probability by the ASR is nearest to the model's. What is lost up to there is lost to
-how clearly the model speaks, and the rest to what it says.
+how clearly the model speaks, and the rest to what it says. What failed has a step of its own before
+it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +27,8 @@ from bench.store.columns import Column, Columns, schema
 from bench.systems.base import Loss, Role
 from bench.tables.pooling import Row, ranked
 
-STEPS = ("ASR", "codec", "clarity", "content", "model")
-"""In order; `model` where clarity and content are not told apart."""
+STEPS = ("ASR", "codec", "failed", "clarity", "content", "model")
+"""In order; `failed` where items failed, `model` where clarity and content are not told apart."""
 
 _SILENT = 10.0
 """Nats a token, with the sign turned: far below what any ASR says of what it transcribed."""
@@ -77,6 +78,8 @@ def _bars(row: Row, rows: Sequence[Row]) -> dict[str, Counted] | None:
     if recorded is None or (row.cell.codec and codec is None):
         return None
     bars = {"ASR": _mean(recorded)} | ({"codec": _mean(codec)} if codec else {})
+    if row.failed:
+        bars["failed"] = _with_failures(row, list(bars.values())[-1])
     noisy = [other for other in rows if other.cell.system.loss == "clarity"]
     clear = [recorded, *([codec] if codec else []), *noisy]
     alike = [other for other in clear if other.cell.asr == row.cell.asr]
@@ -85,24 +88,35 @@ def _bars(row: Row, rows: Sequence[Row]) -> dict[str, Counted] | None:
     return bars | {"model": _mean(row)}
 
 
+def _with_failures(row: Row, before: Counted) -> Counted:
+    """What is left where a row's failed items are taken out, mean over seeds."""
+    each = []
+    for cell in row.cells:
+        failed = (cell.items["status"] != "ok").to_numpy()
+        own = cell.counted.only(before.metrics).values
+        each.append(np.where(failed[:, None], own, before.values))
+    return before.with_values(np.mean(each, axis=0))
+
+
 def _clarity(items: pl.DataFrame) -> Array:
-    """The ASR's mean log-probability of every item `[n]`; of what it did not transcribe, -inf."""
+    """The ASR's mean log-probability of every item `[n]`; far below any, where it gives none."""
     known = pl.when(status="ok").then(pl.col("avg_logprob").fill_nan(None))
-    return items.select(known.fill_null(-np.inf))["avg_logprob"].to_numpy()
+    return items.select(known.fill_null(-_SILENT))["avg_logprob"].to_numpy()
 
 
 def _as_unclear(row: Row, known: Sequence[Row]) -> Counted:
     """What was counted of speech that says the caption as unclearly as a row's, mean over seeds."""
     clarity = np.stack([_clarity(one.first.items) for one in known])
     values = np.stack([_mean(one).values for one in known])
-    # A finite stand-in: what was not transcribed is as unclear as anything that was.
-    clarity = np.maximum(clarity, -_SILENT)
+    like = _mean(known[0])
     each = []
     for cell in row.cells:
-        wanted = np.maximum(_clarity(cell.items), -_SILENT)
+        wanted = _clarity(cell.items)
         nearest = np.abs(clarity - wanted).argmin(0)
-        each.append(values[nearest, np.arange(len(wanted))])
-    return _mean(known[0]).with_values(np.mean(each, axis=0))
+        failed = (cell.items["status"] != "ok").to_numpy()
+        alike = values[nearest, np.arange(len(wanted))]
+        each.append(np.where(failed[:, None], cell.counted.only(like.metrics).values, alike))
+    return like.with_values(np.mean(each, axis=0))
 
 
 def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
@@ -136,7 +150,7 @@ def _waterfall(row: Row, text: Counted, bars: Mapping[str, Counted], scorer: Sco
     lost: dict[str, dict[str, tuple[float, float, float]]] = {s.name: {} for s in scores}
     for (step, after), before in zip(bars.items(), [text, *bars.values()], strict=False):
         for name, found in compare(before, after, spec.replicates, seed=spec.seed).items():
-            lost[name][step] = (-found.difference, -found.high, -found.low)
+            lost[name][step] = (0.0 - found.difference, 0.0 - found.high, 0.0 - found.low)
     start, end = (
         {name: float(np.asarray(value)) for name, value in bar.corpus().items()}
         for bar in (text, list(bars.values())[-1])

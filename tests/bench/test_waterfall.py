@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 from transcripts import transcribed
 
@@ -28,8 +29,13 @@ def _half_heard(texts: Sequence[str]) -> list[str]:
     return [" ".join("la" if n % 2 else w for n, w in enumerate(t.split())) for t in texts]
 
 
-def _falls(data: Dataset, cache: Path, said: Sequence[str], clarity: float) -> Waterfall:
-    """The waterfall of a system of which the ASR heard this, between clear and noisy captions."""
+def _falls(
+    data: Dataset, cache: Path, said: Sequence[str], clarity: float, failed: int = 0
+) -> Waterfall:
+    """The waterfall of a system of which the ASR heard this, between clear and noisy captions.
+
+    Of the first items it has no speech.
+    """
     captions = [item.captions[item.chosen("rotating")].text for item in data.items]
     rows: list[tuple[System, Sequence[str], float]] = [
         (RecordedSystem(kind="recorded"), captions, CLEAR),
@@ -42,9 +48,12 @@ def _falls(data: Dataset, cache: Path, said: Sequence[str], clarity: float) -> W
         scores = [
             scorer.score(
                 Cell(system.label, system, "", 0.0, DEFAULT, "whole", system.kind, system.kind),
-                transcribed(data.items, texts, "rotating", sure),
+                transcribed(data.items, texts, "rotating", sure).with_columns(
+                    status=pl.Series(["failed"] * lost + ["ok"] * (ITEMS - lost))
+                ),
             )
             for system, texts, sure in rows
+            for lost in (failed if system is SYSTEM else 0,)
         ]
         table: list[Row] = pooled(scores, 100, 0.95, 0)
         (fall,) = waterfalls(table, scorer)
@@ -75,13 +84,14 @@ def test_what_is_said_and_how_clearly_are_told_apart(data: Dataset, tmp_path: Pa
 
 
 def test_the_parts_add_up(data: Dataset, tmp_path: Path) -> None:
-    texts = [item.captions[0].text for item in data.items]
-    for clarity, steps in (
-        (UNCLEAR / 2, ["ASR", "clarity", "content"]),
+    texts = ["", *(item.captions[0].text for item in data.items[1:])]
+    for clarity, failed, steps in (
+        (UNCLEAR / 2, 0, ["ASR", "clarity", "content"]),
+        (UNCLEAR / 2, 1, ["ASR", "failed", "clarity", "content"]),
         # An ASR that gives no log-probability.
-        (float("nan"), ["ASR", "model"]),
+        (float("nan"), 1, ["ASR", "failed", "model"]),
     ):
-        fall = _falls(data, tmp_path, texts, clarity)
+        fall = _falls(data, tmp_path, texts, clarity, failed)
         for metric, lost in fall.lost.items():
             assert list(lost) == steps
             parts = sum(points for points, _, _ in lost.values())
