@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.gate.golden import Golden
-from bench.gate.quality import Finding, Verdict
+from bench.gate.verdicts import Finding, Verdict
 
 _NAMED = 3
 _FACTS = ("seconds", "silent", "ended", "values")

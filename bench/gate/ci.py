@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from bench.common.atomic import write_text
 from bench.common.errors import UserError
 from bench.common.text import clean
-from bench.gate.quality import Finding, Verdict, overall
+from bench.gate.verdicts import Finding, Verdict, overall
 from bench.gate.worst import Worst
 from bench.report.files import inert_markdown
 

@@ -13,7 +13,8 @@ import polars as pl
 
 from bench.datasets.base import Item
 from bench.gate.golden import Golden, cell_id
-from bench.gate.quality import Finding, Verdict, groups
+from bench.gate.protocol import groups
+from bench.gate.verdicts import Finding, Verdict
 from bench.jobs.cells import Cell
 from bench.systems.base import System
 

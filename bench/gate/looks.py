@@ -1,42 +1,28 @@
 """`pixvox gate`: runs a job and judges it by a golden; made to be a step of somebody's CI."""
 
 import re
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import polars as pl
 
 from bench.common.errors import RunFailed, UserError
 from bench.common.text import clean
 from bench.common.yamlfile import parse
-from bench.execution.prepare import Prepared, complete, opened, planned_job
 from bench.gate.bitwise import exact
 from bench.gate.boundaries import look_sizes
 from bench.gate.ci import Shown, prepare, publish
-from bench.gate.golden import Golden, cell_id, gathered, read_golden, write_golden
-from bench.gate.likelihood import Likelihoods, judge_likelihood, likelihoods
-from bench.gate.quality import (
-    Finding,
-    Rule,
-    Verdict,
-    certificate,
-    groups,
-    incomparable,
-    judge,
-    other_protocol,
-    overall,
-)
+from bench.gate.golden import Golden, read_golden, write_golden
+from bench.gate.likelihood import judge_likelihood
+from bench.gate.outputs import Look, fingerprint, fresh_runs, likelihoods_of, look_at, signatures_of
+from bench.gate.power import certificate
+from bench.gate.protocol import groups, incomparable, other_protocol
+from bench.gate.quality import judge
 from bench.gate.speed import against
+from bench.gate.verdicts import Finding, Rule, Verdict, overall
 from bench.gate.worst import save_speech, worst_items
-from bench.jobs.cells import Cell
 from bench.jobs.spec import Job
-from bench.metrics.base import Metric
 from bench.metrics.loading import metrics_of
-from bench.scoring.scorer import CellScores, Scorer
 from bench.scoring.signature import Signature
 
 PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
@@ -68,17 +54,6 @@ class GateOptions:
     allow_inconclusive: bool = False
 
 
-@dataclass(frozen=True)
-class Look:
-    """The job's first items, run and scored: what they gave, and where their speech lies."""
-
-    found: Golden
-    items: list[str]
-    cells: dict[str, Cell]
-    folder: Path
-    metrics: tuple[Metric, ...]
-
-
 def seconds(text: str) -> float:
     """`90s`, `15m` or `1h` in seconds; raises UserError for anything else."""
     found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([smh])", text)
@@ -95,61 +70,6 @@ def share(text: str) -> float:
     return float(found[1]) / 100
 
 
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def fingerprint() -> str:
-    """What quality may depend on beside code and weights: the processor and its library."""
-    import torch
-
-    from bench.common.machine import machine
-
-    facts = machine(torch.device(_device()))
-    return f"{facts.gpu or facts.processor}, torch {facts.torch}"
-
-
-@contextmanager
-def _fresh() -> Iterator[Path]:
-    """A runs' folder with nothing in it.
-
-    A cell's key does not know the code, so what an earlier version generated must not answer for
-    it.
-    """
-    with tempfile.TemporaryDirectory(prefix="pixvox-gate-") as name:
-        yield Path(name)
-
-
-def _scored(ready: Prepared) -> list[CellScores]:
-    """The scores of all cells, and nothing written."""
-    job, cache = ready.job, ready.folder / "cache"
-    with Scorer(ready.dataset, job.scoring, ready.facts, cache, job.caption) as scorer:
-        return [scorer.score(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
-
-
-def _likelihoods(job: Path) -> Likelihoods:
-    """How likely the job's models find recorded speech."""
-    with _fresh() as runs:
-        planned = planned_job(job, runs, None)
-        return likelihoods(planned.cells, planned.dataset.items[: planned.limit], _device())
-
-
-def _look(job: Path, runs: Path, items: int | None, nats: Likelihoods) -> Look:
-    with opened(job, runs, items) as ready:
-        complete(ready, runs)
-        scores = _scored(ready)
-        lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
-        if lost:
-            raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
-        found = gathered(ready.job.name, fingerprint(), scores, ready.evaluation.ledger, nats)
-        cells = {cell_id(one.cell): one.cell for one in scores}
-        taken = [item.id for item in ready.evaluation.items]
-        metrics = metrics_of(ready.job.scoring.metrics)
-        return Look(found, taken, cells, ready.folder, metrics)
-
-
 def accept(job: Path, folder: Path) -> int:
     """Runs the job and keeps what it gave as a new golden; nothing old is changed.
 
@@ -157,8 +77,8 @@ def accept(job: Path, folder: Path) -> int:
     """
     if folder.is_file():
         raise UserError(f"{folder}: is a file; goldens are not replaced, name their folder")
-    with _fresh() as runs:
-        golden = _look(job, runs, None, _likelihoods(job)).found
+    with fresh_runs() as runs:
+        golden = look_at(job, runs, None, likelihoods_of(job)).found
     for cell in golden.signatures:
         if golden.rows.filter(cell=cell, status="ok").is_empty():
             raise RunFailed(f"{cell}: every item failed, which is nothing to judge others by")
@@ -178,15 +98,6 @@ def _golden(options: GateOptions, name: str) -> Golden | None:
         names = ", ".join(path.name for path in found)
         raise UserError(f"{options.baseline}: several goldens of {name} ({names}); name one")
     return read_golden(found[0]) if found else None
-
-
-def _signatures(job: Path) -> dict[str, Signature]:
-    """What the job's scores will stand on, before anything is run."""
-    with _fresh() as runs:
-        planned = planned_job(job, runs, None)
-        spec, caption = planned.job.scoring, planned.job.caption
-        with Scorer(planned.dataset, spec, planned.facts, runs, caption) as scorer:
-            return {cell_id(cell): scorer.signed(cell, 0, 0) for cell in planned.cells}
 
 
 def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
@@ -217,7 +128,7 @@ def judge_job(options: GateOptions) -> int:
     reason = _unfit(options, job, golden)
     signatures: dict[str, Signature] = {}
     if golden is not None and not reason:
-        signatures = _signatures(options.job)
+        signatures = signatures_of(options.job)
         reason = other_protocol(golden.signatures, signatures)
         if not reason and not options.exact:
             for line in _certificate(options, job, golden, list(signatures)):
@@ -227,11 +138,11 @@ def judge_job(options: GateOptions) -> int:
     counted, shown, sharp = "not compared", Shown(), list[Finding]()
     if golden is not None and not reason and not options.exact:
         weights = {name: one.weights for name, one in signatures.items()}
-        sharp = judge_likelihood(golden, _likelihoods(options.job), weights)
+        sharp = judge_likelihood(golden, likelihoods_of(options.job), weights)
     findings = [*sharp, *speed]
     # What is sure without chance needs no speech.
     if golden is not None and not reason and overall(sharp) != Verdict.REGRESSED:
-        with _fresh() as runs:
+        with fresh_runs() as runs:
             look, quality, reason = _looks(options, golden, list(signatures), runs, started)
             findings = [*sharp, *quality, *speed]
             if not reason:
@@ -281,7 +192,7 @@ def _looks(
         sizes = sizes[-1:]
     for number, size in enumerate(sizes):
         before = time.monotonic()
-        look = _look(options.job, runs, size, {})
+        look = look_at(options.job, runs, size, {})
         reason = incomparable(golden, look.found)
         if reason:
             return look, [], reason

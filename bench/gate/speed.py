@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.common.errors import UserError
-from bench.gate.quality import ALARM, Finding, Verdict
 from bench.gate.turns import Replicate, Way, WayError, measured, one_round
+from bench.gate.verdicts import ALARM, Finding, Verdict
 from bench.scoring.inference import student
 
 SLOWER = 1.05

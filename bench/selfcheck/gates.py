@@ -20,10 +20,12 @@ from bench.gate.boundaries import look_sizes
 from bench.gate.composite import lost
 from bench.gate.golden import Golden, read_golden
 from bench.gate.looks import LOOKS
-from bench.gate.quality import Finding, Rule, Verdict, group_of, groups, judge, overall
-from bench.gate.quality import measured as measured_by
+from bench.gate.power import measured as measured_by
+from bench.gate.protocol import group_of, groups
+from bench.gate.quality import judge
 from bench.gate.speed import ROUNDS, judge_speed
 from bench.gate.turns import Replicate, Way, measured
+from bench.gate.verdicts import Finding, Rule, Verdict, overall
 from bench.metrics.shipped import METRICS
 from bench.selfcheck.stored import Stored, read_stored, simulated
 

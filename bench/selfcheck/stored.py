@@ -16,7 +16,7 @@ import polars as pl
 
 from bench.common.errors import UserError
 from bench.gate.golden import Golden, matrix
-from bench.gate.quality import group_of, groups
+from bench.gate.protocol import group_of, groups
 from bench.metrics.base import Array
 from bench.metrics.counted import Counted
 from bench.metrics.shipped import METRICS

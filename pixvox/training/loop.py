@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pixvox.digests import WeightsError
@@ -23,6 +23,7 @@ from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training.checkpoint import load_state, save_state
 from pixvox.training.schedule import cosine
+from pixvox.training.workers import share_gradients, summed, world
 
 
 @dataclass(frozen=True)
@@ -105,33 +106,6 @@ def batches(lengths: Sequence[int], batch: int, epoch: int, seed: int) -> list[l
     return [groups[index] for index in rng.permutation(len(groups))]
 
 
-def _world() -> tuple[int, int]:
-    """This worker's rank and how many there are."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
-
-
-def _summed(values: Tensor) -> Tensor:
-    if _world()[1] > 1:
-        distributed.all_reduce(values)
-    return values
-
-
-def _share_gradients(parameters: Sequence[Tensor]) -> None:
-    """Sums the gradients of all workers, in one message."""
-    if _world()[1] == 1:
-        return
-    flat = torch.cat(
-        [(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters]
-    )
-    distributed.all_reduce(flat)
-    for parameter, part in zip(
-        parameters, flat.split([p.numel() for p in parameters]), strict=True
-    ):
-        parameter.grad = part.view_as(parameter)
-
-
 def _precision(plan: Training, device: torch.device) -> AbstractContextManager[object]:
     wanted = plan.precision
     if wanted == "auto":
@@ -164,7 +138,7 @@ def _losses(model: PixVoxLM, data: SpokenCaptions, rows: Sequence[int]) -> Tenso
 @torch.no_grad()
 def validate(model: PixVoxLM, data: SpokenCaptions, batch: int) -> tuple[float, ...]:
     """The mean loss per codebook over all targets of `data`, shared among the workers."""
-    rank, size = _world()
+    rank, size = world()
     model.eval()
     device = next(model.parameters()).device
     total = torch.zeros(model.config.num_codebooks, device=device)
@@ -173,7 +147,7 @@ def validate(model: PixVoxLM, data: SpokenCaptions, batch: int) -> tuple[float, 
         rows = mine[start : start + batch]
         total += _losses(model, data, rows) * data.targets(rows)
     model.train()
-    return tuple((_summed(total) / data.targets(range(len(data.units)))).tolist())
+    return tuple((summed(total) / data.targets(range(len(data.units)))).tolist())
 
 
 def trainable(model: PixVoxLM, train_vision: bool) -> list[Tensor]:
@@ -197,7 +171,7 @@ class _Run:
 
     def __init__(self, model: PixVoxLM, data: SpokenCaptions, plan: Training, folder: Path) -> None:
         self.model, self.data, self.plan, self.folder = model, data, plan, folder
-        self.rank, self.size = _world()
+        self.rank, self.size = world()
         self.device = next(model.parameters()).device
         self.parameters = trainable(model, plan.train_vision)
         self.optimiser = torch.optim.AdamW(
@@ -249,7 +223,7 @@ class _Run:
                 losses = _losses(self.model, self.data, rows) * (self.data.targets(rows) / total)
             losses.mean().backward()
             seen += losses.detach()
-        _share_gradients(self.parameters)
+        share_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, plan.clip)
         for group in self.optimiser.param_groups:
             group["lr"] = cosine(self.step, plan.steps, plan.learning_rate, plan.warmup)
@@ -298,7 +272,7 @@ def train(
         due = last or run.step % plan.validate_every == 0
         checked = run.validate(validation) if due else None
         # One message for both, so that all workers stop after the same step.
-        *each, asked = _summed(torch.cat([seen, seen.new_tensor([float(stop())])])).tolist()
+        *each, asked = summed(torch.cat([seen, seen.new_tensor([float(stop())])])).tolist()
         losses = tuple(each)
         yield Step(run.step, sum(losses) / len(losses), losses, checked)
         # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.

@@ -5,7 +5,8 @@ import pytest
 
 from bench.gate.boundaries import boundaries, look_sizes, spent
 from bench.gate.composite import lost, ruler
-from bench.gate.quality import ALARM, LUCK
+from bench.gate.power import LUCK
+from bench.gate.verdicts import ALARM
 from bench.metrics.base import Array
 from bench.metrics.counted import Counted
 from bench.selfcheck.rates import damaged, losses, points, said, statistics_of

@@ -17,9 +17,11 @@ from bench.gate.bitwise import exact
 from bench.gate.ci import Shown, annotations, comment, junit
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.looks import seconds
-from bench.gate.quality import Rule, Verdict, incomparable, judge, other_protocol, overall
+from bench.gate.protocol import incomparable, other_protocol
+from bench.gate.quality import judge
 from bench.gate.speed import checkout, judge_speed
 from bench.gate.turns import Replicate, order
+from bench.gate.verdicts import Rule, Verdict, overall
 from bench.gate.worst import Worst, worst_items
 from bench.metrics.shipped import METRICS
 from bench.scoring.signature import Signature

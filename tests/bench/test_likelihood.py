@@ -10,7 +10,7 @@ import torch
 from bench.datasets.base import Dataset
 from bench.gate.golden import Golden
 from bench.gate.likelihood import judge_likelihood
-from bench.gate.quality import Verdict
+from bench.gate.verdicts import Verdict
 from bench.scoring.signature import Signature
 from bench.systems.pixvox import PixVoxSystem
 from bench.systems.resynthesis import prompt_units

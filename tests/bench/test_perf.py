@@ -11,8 +11,11 @@ import torch
 
 from bench.cli import main
 from bench.gate.golden import read_golden
-from bench.gate.quality import POWER, Rule, Verdict, groups, judge, measured, overall
+from bench.gate.power import POWER, measured
+from bench.gate.protocol import groups
+from bench.gate.quality import judge
 from bench.gate.turns import Way, WayError, one_round
+from bench.gate.verdicts import Rule, Verdict, overall
 from bench.metrics.shipped import METRICS
 from bench.perf.decode import floor_seconds
 from bench.selfcheck.rates import LOSS, points

@@ -1,0 +1,101 @@
+"""What no mean of scores may hide: failures, silence, ends of speech, duration, stale output."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from bench.gate.golden import Golden
+from bench.gate.verdicts import Finding, Rule, Verdict
+from bench.scoring.inference import sign_test, student
+
+FAILED_MORE = 0.02
+UNENDED_MORE = 0.05
+SILENT_MORE = 0.02
+SECONDS_OFF = 0.15
+"""Guards: shares of items by which a rate may rise, and by which mean duration may move."""
+
+
+def _rate(
+    cell: str, what: str, before: pl.Series, after: pl.Series, more: float, alarm: float
+) -> Finding:
+    """A rate that may rise a little; beyond that, by chance if `alarm` allows for any."""
+    was, now = (float(one.cast(int).to_numpy().mean()) for one in (before, after))
+    verdict = Verdict.PASS
+    if now > was + more:
+        chance = sign_test(int((after & ~before).sum()), int((before & ~after).sum()))
+        verdict = Verdict.INCONCLUSIVE if chance > alarm else Verdict.REGRESSED
+    return Finding(cell, what, verdict, f"{now:.1%}, was {was:.1%}, may rise by {more:.0%}")
+
+
+def _duration(cell: str, before: pl.DataFrame, after: pl.DataFrame, alarm: float) -> Finding:
+    """Mean seconds of what both runs generated, by a paired t-test."""
+    generated = (before["status"] == "ok") & (after["status"] == "ok")
+    was, now = (
+        one.filter(generated)["seconds"].fill_null(0.0).to_numpy().astype(np.float64)
+        for one in (before, after)
+    )
+    if not len(was):
+        return Finding(cell, "mean duration", Verdict.PASS, "nothing generated in both")
+    mean, moved = float(was.mean()), float((now - was).mean())
+    verdict = Verdict.PASS
+    if abs(moved) > SECONDS_OFF * mean:
+        error = float((now - was).std(ddof=1)) / np.sqrt(len(was)) if len(was) > 1 else np.inf
+        sure = len(was) > 1 and abs(moved) > student(1 - alarm / 2, len(was) - 1) * error
+        verdict = Verdict.REGRESSED if sure else Verdict.INCONCLUSIVE
+    detail = f"{mean + moved:.2f} s, was {mean:.2f} s, may move by {SECONDS_OFF:.0%}"
+    return Finding(cell, "mean duration", verdict, detail)
+
+
+def guards(cell: str, before: pl.DataFrame, after: pl.DataFrame, rule: Rule) -> list[Finding]:
+    """Rates and durations that no mean of scores may hide, on the same items.
+
+    Nothing fails or falls silent by chance; an end of speech and a duration are sampled.
+    """
+
+    def of(rows: pl.DataFrame, hit: pl.Expr) -> pl.Series:
+        return rows.select(hit.fill_null(False).alias("hit"))["hit"]
+
+    rates = (
+        ("failed", pl.col("status") != "ok", FAILED_MORE, 1.0),
+        ("silent", pl.col("silent"), SILENT_MORE, 1.0),
+        ("no end of speech", ~pl.col("ended"), UNENDED_MORE, rule.guard),
+    )
+    found = [
+        _rate(cell, what, of(before, hit), of(after, hit), more, alarm)
+        for what, hit, more, alarm in rates
+    ]
+    return [*found, _duration(cell, before, after, rule.guard)]
+
+
+def _same_units(before: pl.DataFrame, after: pl.DataFrame) -> float:
+    """The share of generated items with equal units; of rows without any, of equal transcripts."""
+    generated = (before["status"] == "ok") & (after["status"] == "ok")
+    before, after = before.filter(generated), after.filter(generated)
+    column = "units" if before["units"].bin.size().sum() else "transcript"
+    return float((before[column].eq_missing(after[column])).sum()) / max(before.height, 1)
+
+
+def fresh(golden: Golden, head: Golden, cell: str, items: Sequence[str]) -> list[Finding]:
+    """Weights that say exactly what other weights say were not run at all."""
+    now = head.signatures[cell]
+    if not now.weights:
+        return []
+    mine = head.cell(cell, items)
+    before = _same_units(golden.cell(cell, items), mine)
+    changed = golden.signatures[cell].weights != now.weights
+    stale = changed and before == 1
+    how = "other weights" if changed else "the same weights"
+    detail = f"{how}, {before:.1%} of items as in the golden"
+    # Another machine rounds otherwise; here the code has changed what the weights generate.
+    if not changed and before < 1 and golden.machine == head.machine:
+        detail += "; if that is meant, accept a new golden"
+        return [Finding(cell, "fresh output", Verdict.INCONCLUSIVE, detail)]
+    for name, other in head.signatures.items():
+        if (
+            other.weights not in ("", now.weights)
+            and _same_units(head.cell(name, items), mine) == 1
+        ):
+            stale, detail = True, f"all items as those of {name}, which has other weights"
+    verdict = Verdict.REGRESSED if stale else Verdict.PASS
+    return [Finding(cell, "fresh output", verdict, detail)]

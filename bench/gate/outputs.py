@@ -1,0 +1,94 @@
+"""Runs a job's first items for a gate, from nothing, and gathers what they gave."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from bench.common.errors import RunFailed
+from bench.execution.prepare import Prepared, complete, opened, planned_job
+from bench.gate.golden import Golden, cell_id, gathered
+from bench.gate.likelihood import Likelihoods, likelihoods
+from bench.jobs.cells import Cell
+from bench.metrics.base import Metric
+from bench.metrics.loading import metrics_of
+from bench.scoring.scorer import CellScores, Scorer
+from bench.scoring.signature import Signature
+
+
+@dataclass(frozen=True)
+class Look:
+    """The job's first items, run and scored: what they gave, and where their speech lies."""
+
+    found: Golden
+    items: list[str]
+    cells: dict[str, Cell]
+    folder: Path
+    metrics: tuple[Metric, ...]
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def fingerprint() -> str:
+    """What quality may depend on beside code and weights: the processor and its library."""
+    import torch
+
+    from bench.common.machine import machine
+
+    facts = machine(torch.device(_device()))
+    return f"{facts.gpu or facts.processor}, torch {facts.torch}"
+
+
+@contextmanager
+def fresh_runs() -> Iterator[Path]:
+    """A runs' folder with nothing in it.
+
+    A cell's key does not know the code, so what an earlier version generated must not answer for
+    it.
+    """
+    with tempfile.TemporaryDirectory(prefix="pixvox-gate-") as name:
+        yield Path(name)
+
+
+def _scored(ready: Prepared) -> list[CellScores]:
+    """The scores of all cells, and nothing written."""
+    job, cache = ready.job, ready.folder / "cache"
+    with Scorer(ready.dataset, job.scoring, ready.facts, cache, job.caption) as scorer:
+        return [scorer.score(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+
+
+def likelihoods_of(job: Path) -> Likelihoods:
+    """How likely the job's models find recorded speech."""
+    with fresh_runs() as runs:
+        planned = planned_job(job, runs, None)
+        return likelihoods(planned.cells, planned.dataset.items[: planned.limit], _device())
+
+
+def look_at(job: Path, runs: Path, items: int | None, nats: Likelihoods) -> Look:
+    with opened(job, runs, items) as ready:
+        complete(ready, runs)
+        scores = _scored(ready)
+        lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
+        if lost:
+            raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
+        found = gathered(ready.job.name, fingerprint(), scores, ready.evaluation.ledger, nats)
+        cells = {cell_id(one.cell): one.cell for one in scores}
+        taken = [item.id for item in ready.evaluation.items]
+        metrics = metrics_of(ready.job.scoring.metrics)
+        return Look(found, taken, cells, ready.folder, metrics)
+
+
+def signatures_of(job: Path) -> dict[str, Signature]:
+    """What the job's scores will stand on, before anything is run."""
+    with fresh_runs() as runs:
+        planned = planned_job(job, runs, None)
+        spec, caption = planned.job.scoring, planned.job.caption
+        with Scorer(planned.dataset, spec, planned.facts, runs, caption) as scorer:
+            return {cell_id(cell): scorer.signed(cell, 0, 0) for cell in planned.cells}

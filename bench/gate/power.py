@@ -1,0 +1,127 @@
+"""What a gate can find and pass, from its golden's own variance, before anything runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from bench.common.text import plural
+from bench.gate.boundaries import boundaries
+from bench.gate.composite import Ruler, ruler
+from bench.gate.golden import Golden
+from bench.gate.protocol import groups
+from bench.gate.verdicts import ALARM, GUARDED, Rule
+from bench.metrics.base import SHORT, Metric
+from bench.metrics.counted import Counted
+
+LUCK = 2.0
+"""A golden is taken to be as many standard errors above its truth: 98% of goldens are not.
+
+Without it a lucky golden raises false alarms in every gate that it judges.
+"""
+POWER = 0.8
+"""With what chance a certificate says that a loss is found, and that an equal version passes."""
+FEWEST = 24
+"""Items below which an interval is not trusted, unless nothing differs."""
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A golden's runs of one cell, all seeds, and what they measure others by."""
+
+    cells: list[str]
+    images: int
+    counted: Counted
+    measure: Ruler
+
+    def scores(self) -> dict[str, float]:
+        """The golden's scores that are gated."""
+        corpus = self.counted.corpus()
+        return {name: float(corpus[name]) for name in self.measure.points}
+
+    def margin(self, share: float) -> float:
+        """A share of every gated score, in units of the composite."""
+        parts = [share * score / self.measure.points[n] for n, score in self.scores().items()]
+        return float(np.mean(parts)) if parts else 0.0
+
+    def errors(self, images: int, seeds: int) -> tuple[float, float]:
+        """Standard errors of a run of so many seeds and of the golden, of so many images."""
+        each = self.measure.noise / np.sqrt(images)
+        return float(each / np.sqrt(seeds)), float(each / np.sqrt(len(self.cells)))
+
+    def findable(self, images: int, seeds: int, rule: Rule) -> float:
+        """The loss that is found with POWER by the last look, in units."""
+        error, golden_error = self.errors(images, seeds)
+        beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
+        return beyond + _NORMAL.inv_cdf(POWER) * float(np.hypot(error, golden_error))
+
+    def passable(self, images: int, seeds: int) -> float:
+        """The margin with which an equal version passes with POWER, in units."""
+        sure = _NORMAL.inv_cdf(1 - ALARM - GUARDED) + _NORMAL.inv_cdf(POWER)
+        return sure * float(np.hypot(*self.errors(images, seeds)))
+
+    def found(self, units: float, images: int, seeds: int, rule: Rule) -> float:
+        """With what chance a loss is found by the last look, over all goldens, lucky or not."""
+        error, golden_error = self.errors(images, seeds)
+        beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
+        return _NORMAL.cdf((units - beyond) / float(np.hypot(error, golden_error)))
+
+    def passed(self, units: float, images: int, seeds: int, share: float | None) -> float:
+        """With what chance a run that lost so much passes, by the certified margin or a share."""
+        error = float(np.hypot(*self.errors(images, seeds)))
+        margin = self.passable(images, seeds) if share is None else self.margin(share)
+        return _NORMAL.cdf((margin - units) / error - _NORMAL.inv_cdf(1 - ALARM - GUARDED))
+
+
+def measured(golden: Golden, cells: list[str], known: Sequence[Metric]) -> Measured:
+    """A golden's runs of cells that differ only in their seed."""
+    items = golden.cell(cells[0], _all(golden, cells[0]))["item"].to_list()
+    counted = stacked(golden, cells, items, known)
+    names = [score.name for score in counted.scores if score.kept >= SHORT]
+    return Measured(cells, len(items), counted, ruler(counted, len(items), names))
+
+
+def _all(golden: Golden, cell: str) -> list[str]:
+    found: list[str] = golden.rows.filter(cell=cell)["item"].to_list()
+    return found
+
+
+def stacked(
+    golden: Golden, cells: Sequence[str], items: Sequence[str], known: Sequence[Metric]
+) -> Counted:
+    """What was counted of the items, seed by seed."""
+    each = [golden.counted(golden.cell(cell, items), cell, known) for cell in cells]
+    return each[0].with_values(np.concatenate([one.values for one in each]))
+
+
+def _seeds(count: int) -> str:
+    return plural(count, "seed")
+
+
+def in_points(measure: Ruler, units: float) -> str:
+    """Units of the composite in points of every gated score, if all fall alike."""
+    return ", ".join(f"{name} {units * one:.2f}" for name, one in measure.points.items())
+
+
+def certificate(
+    golden: Golden, cells: Sequence[str], items: int, rule: Rule, known: Sequence[Metric]
+) -> list[str]:
+    """What a gate of these cells can find and pass, from its golden alone: lines for each group."""
+    lines = []
+    for group, seeds in groups(cells).items():
+        base = measured(golden, groups(list(golden.signatures))[group], known)
+        allowed = base.passable(items, len(seeds))
+        margin = allowed if rule.share is None else base.margin(rule.share)
+        found = in_points(base.measure, base.findable(items, len(seeds), rule))
+        few = "" if items >= FEWEST else f"; below {FEWEST} items only the same outputs pass"
+        reached = f"in {POWER:.0%}" if margin >= allowed else f"in {POWER:.0%} only with more runs"
+        lines += [
+            f"{group}: {items} items × {_seeds(len(seeds))}, against a golden of "
+            f"{_seeds(len(base.cells))}; false alarms at most {ALARM + GUARDED:.0%}{few}",
+            f"  REGRESSED with {POWER:.0%}: a loss of {found}, if all fall alike",
+            f"  PASS: a loss of no more than {in_points(base.measure, margin)}, if all fall alike; "
+            f"an equal version passes {reached}",
+        ]
+    return lines

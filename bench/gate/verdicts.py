@@ -1,0 +1,61 @@
+"""What a gate says of one thing that it looked at, and the level of every test in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from bench.gate.boundaries import boundaries
+
+ALARM, GUARDED = 0.04, 0.01
+"""The rates of false alarms of the composite and of all guards, over all that one gate compares."""
+_GUARDS = 2
+"""Guards in which chance has a part: ends of speech, and duration."""
+
+
+class Verdict(IntEnum):
+    """Worst last."""
+
+    PASS = 0
+    INCONCLUSIVE = 1
+    REGRESSED = 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at, and what it came to."""
+
+    cell: str
+    what: str
+    verdict: Verdict
+    detail: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What counts as a loss, and how many tests share the false alarms.
+
+    `share` of a golden's scores, if given, is the margin up to which a loss is allowed; else it is
+    the one that its certificate names. `shares` are the looks' parts of all items, of which the
+    gate is at the `look`-th. `groups` and `cells` are how many are judged.
+    """
+
+    share: float | None = None
+    shares: tuple[float, ...] = (1.0,)
+    look: int = 0
+    groups: int = 1
+    cells: int = 1
+
+    @property
+    def guard(self) -> float:
+        """The level of one guard in one cell and look."""
+        return GUARDED / (_GUARDS * self.cells * len(self.shares))
+
+    @property
+    def boundary(self) -> float:
+        """How many standard errors a sure loss is at this look."""
+        return boundaries(self.shares, ALARM / self.groups)[self.look]
+
+
+def overall(findings: Sequence[Finding]) -> Verdict:
+    """The worst of all."""
+    return max((found.verdict for found in findings), default=Verdict.INCONCLUSIVE)
