@@ -43,7 +43,7 @@ class _Check:
         if not self.data.items:
             raise UserError(f"dataset: {no_items(self.data)}")
         self.item = self.data.items[0]
-        return f"{self.data.name} {self.data.split}: {len(self.data.items)} images"
+        return f"{self.data.name} {self.data.split}: {plural(len(self.data.items), 'image')}"
 
     def weights(self) -> str:
         from bench.jobs.expansion import expand
@@ -54,7 +54,7 @@ class _Check:
             {c.speech_key: c for c in cells if c.asr is not None and c.source is None}.values()
         )
         check_classes(cells, self.job.scoring.metrics)
-        return f"{len(cells)} cells, codebooks and patterns fit"
+        return f"{plural(len(cells), 'cell')}, codebooks and patterns fit"
 
     def generate(self) -> str:
         self.rows = []

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.common.text import plural
 from bench.execution.evaluation import Evaluation
 from bench.jobs.cells import Cell
 from bench.report.fit import numbers, texts
@@ -59,13 +60,18 @@ def show_plan(
     untranscribed = sum(items - run.transcribed[key].count for key in own)
     ungenerated = sum(items - run.generated[key].count for key in speeches)
     seconds = predicted(cells, run, rates)
-    pace = "no run here has shown the pace yet" if seconds is None else f"about {seconds:.0f} s"
+    pace = (
+        "no run of 50 rows with this ASR alone shows the pace"
+        if seconds is None
+        else f"about {seconds:.0f} s"
+    )
     damaged = len(run.ledger.damaged)
     if damaged:
         parts, them = ("part is", "it") if damaged == 1 else ("parts are", "them")
         aside = f"a run sets {them} aside and makes the rows again"
         console.print(f"{damaged} {parts} damaged; {aside}")
     console.print(
-        f"{len(cells)} cells, {len(speeches)} speeches of {items} images: "
+        f"{plural(len(cells), 'cell')}, {plural(len(speeches), 'speech', 'speeches')} of "
+        f"{plural(items, 'image')}: "
         f"{ungenerated} to generate, {untranscribed} to transcribe; {pace}"
     )

@@ -11,7 +11,7 @@ from bench.common.atomic import disk_errors
 from bench.common.errors import RunFailed, UserError
 from bench.common.links import refuse_links
 from bench.common.progress import progress
-from bench.common.text import clean
+from bench.common.text import clean, plural
 from bench.execution.prepare import Planned, Prepared, complete, opened, planned_job, with_rows
 from bench.execution.rates import read_rates
 from bench.execution.speech import restore
@@ -54,7 +54,8 @@ def run_job(
         complete(ready, runs)
         failed = _report(ready)
         where = clean(str(ready.folder))
-        print(f"{where}: {ready.total} rows, {failed} failed; {time.monotonic() - started:.0f} s")
+        rows = plural(ready.total, "row")
+        print(f"{where}: {rows}, {failed} failed; {time.monotonic() - started:.0f} s")
         for line in _made(ready.folder):
             print(f"  {clean(line)}")
     return 0

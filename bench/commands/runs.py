@@ -14,13 +14,13 @@ from pydantic import BaseModel, ValidationError
 from bench.common.errors import UserError
 from bench.common.links import refuse_links
 from bench.common.lock import holder
-from bench.common.text import clean
+from bench.common.text import clean, plural
 from bench.common.yamlfile import read_small
 from bench.metrics.base import ALWAYS
 from bench.metrics.shipped import METRICS, scores_of
 from bench.report.terminal import Listing
 from bench.store.ledger import PART, STAGES, Ledger, Part, final, read_part
-from bench.store.manifest import Manifest, read_manifest
+from bench.store.manifest import Manifest, ManifestCell, read_manifest
 
 _MOST_BYTES = 256 * 1024 * 1024
 DAMAGED = 3
@@ -149,30 +149,38 @@ def show(runs: Path, name: str) -> int:
     manifest = read_manifest(run)
     shown = [score for score in scores_of(METRICS) if score.kept == ALWAYS]
     scores = _scores(run)
+    cells = manifest.cells if manifest else ()
     counts = ("generated", "transcribed", "failed")
-    heads = ("cell", "system", "prompt", *counts, "scored", *(score.head for score in shown))
-    table = Listing(heads, ("cell", "system"), name)
-    for cell in manifest.cells if manifest else ():
+    heads = ("system", "prompt", "speech", *counts, *(score.head for score in shown))
+    table = Listing(heads, ("system", "speech"), name)
+    for cell in cells:
         generated, _ = _counts(run, "generated", cell.speech_key)
         transcribed, failed = _counts(run, "transcribed", cell.transcript_key)
         scored = scores.get(cell.transcript_key)
         table.add_row(
-            cell.cell,
-            cell.system,
+            _named(cell, cells),
             f"{cell.prompt:.0%}",
+            cell.speech_key[:8],
             str(generated),
             str(transcribed),
             str(failed),
-            str(scored.n) if scored else "-",
             *(_score(scored.scores if scored else {}, score.name) for score in shown),
         )
     table.print()
     return 0
 
 
+def _named(cell: ManifestCell, cells: Sequence[ManifestCell]) -> str:
+    """A cell's system, and what tells the cell from others of that system beside the prompt."""
+    alike = [other for other in cells if other.system == cell.system]
+    told = [what for what in cell.described if any(what not in one.described for one in alike)]
+    told += [cell.part] if any(one.part != cell.part for one in alike) else []
+    told += [cell.asr] if any(one.asr != cell.asr for one in alike) else []
+    return ", ".join([cell.system, *told])
+
+
 class _Scored(BaseModel):
     transcript_key: str
-    n: int
     scores: dict[str, dict[str, float]]
 
 
@@ -203,7 +211,7 @@ def verify(runs: Path, name: str) -> int:
         print(f"{clean(str(part.path))}: damaged: {clean(part.fault)}; run the job again")
     for path in found.foreign:
         print(f"{clean(str(path))}: no part of a ledger; it is left alone")
-    print(f"{name}: {len(found.parts)} parts, {len(damaged)} damaged")
+    print(f"{name}: {plural(len(found.parts), 'part')}, {len(damaged)} damaged")
     try:
         read_manifest(run)
     except UserError as error:
@@ -231,7 +239,7 @@ def prune(runs: Path, name: str) -> int:
         folders = [folder for folder in {path.parent for path in gone} if not _inside(folder)]
         for folder in folders:
             folder.rmdir()
-    print(f"{name}: {len(gone)} files and {freed / 1e6:.1f} MB gone")
+    print(f"{name}: {plural(len(gone), 'file')} and {freed / 1e6:.1f} MB gone")
     return 0
 
 

@@ -37,11 +37,12 @@ def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
     for cell in cells:
         if known and cell.transcript_key not in known:
             same = "; its speech is there already" if cell.speech_key in generated else ""
-            print(f"{cell.name}: a new cell, nothing of the old ones is mixed with it{same}")
+            print(f"{cell.name}: a new cell beside those that are there{same}")
     rows = [
         ManifestCell(
             cell=cell.slug,
             system=cell.label,
+            described=tuple(cell.system.described()),
             prompt=cell.prompt,
             asr=cell.asr.label if cell.asr else "",
             part=cell.part,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.common.errors import RunFailed, UserError
-from bench.common.text import clean
+from bench.common.text import clean, plural
 from bench.common.yamlfile import parse
 from bench.gate.bitwise import exact
 from bench.gate.boundaries import look_sizes
@@ -83,8 +83,8 @@ def accept(job: Path, folder: Path) -> int:
         if golden.rows.filter(cell=cell, status="ok").is_empty():
             raise RunFailed(f"{cell}: every item failed, which is nothing to judge others by")
     path = write_golden(golden, folder)
-    rows = golden.rows.height
-    print(f"{clean(str(path))}: a new golden of {rows} rows; commit it, and name it in your CI")
+    rows = plural(golden.rows.height, "row")
+    print(f"{clean(str(path))}: a new golden of {rows}; commit it, and name it in your CI")
     return PASS
 
 

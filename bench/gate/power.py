@@ -96,10 +96,6 @@ def stacked(
     return each[0].with_values(np.concatenate([one.values for one in each]))
 
 
-def _seeds(count: int) -> str:
-    return plural(count, "seed")
-
-
 def in_points(measure: Ruler, units: float) -> str:
     """Units of the composite in points of every gated score, if all fall alike."""
     return ", ".join(f"{name} {units * one:.2f}" for name, one in measure.points.items())
@@ -118,8 +114,8 @@ def certificate(
         few = "" if items >= FEWEST else f"; below {FEWEST} items only the same outputs pass"
         reached = f"in {POWER:.0%}" if margin >= allowed else f"in {POWER:.0%} only with more runs"
         lines += [
-            f"{group}: {items} items × {_seeds(len(seeds))}, against a golden of "
-            f"{_seeds(len(base.cells))}; false alarms at most {ALARM + GUARDED:.0%}{few}",
+            f"{group}: {plural(items, 'item')} × {plural(len(seeds), 'seed')}, against a golden of "
+            f"{plural(len(base.cells), 'seed')}; false alarms at most {ALARM + GUARDED:.0%}{few}",
             f"  REGRESSED with {POWER:.0%}: a loss of {found}, if all fall alike",
             f"  PASS: a loss of no more than {in_points(base.measure, margin)}, if all fall alike; "
             f"an equal version passes {reached}",

@@ -10,6 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from bench.common.text import plural
 from bench.gate.composite import Lost, lost
 from bench.gate.golden import Golden
 from bench.gate.guards import fresh, guards
@@ -38,7 +39,8 @@ def quality(
     detail = (
         f"lost {in_points(base.measure, found.units)} (if all fall alike); "
         f"{found.units:+.3f} ± {found.error:.3f} units, the golden's own error "
-        f"{found.golden_error:.3f}, margin {margin:.3f}; {images} items × {seeds} seeds"
+        f"{found.golden_error:.3f}, margin {margin:.3f}; {plural(images, 'item')} × "
+        f"{plural(seeds, 'seed')}"
     )
     return Finding(group, "composite", verdict, detail)
 

@@ -86,7 +86,7 @@ def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, An
         for asr, facts in asrs:
             if any(matches(point, system, asr.label) for point in job.grid.exclude):
                 continue
-            for part in job.score if completes else ("whole",):
+            for part in job.parts if completes else ("whole",):
                 stands_on = {"speech": speech_key} | dict(facts)
                 if part != "whole":
                     stands_on["part"] = part

@@ -118,7 +118,7 @@ class Job(Strict):
     ] = DEFAULT
     """Who transcribes. Of several, the first is the job's own, and the others show what depends on
     it."""
-    score: Annotated[
+    parts: Annotated[
         tuple[Literal["whole", "continuation"], ...], Field(min_length=1, max_length=2)
     ] = ("whole",)
     """What is transcribed and scored where there is a prompt: the whole speech, or what follows the
@@ -167,7 +167,7 @@ class Job(Strict):
     @model_validator(mode="after")
     def _bounded(self) -> "Job":
         variants = sum(count(system, self.grid) for system in self.systems)
-        cells = variants * len(self.asrs) * len(self.score)
+        cells = variants * len(self.asrs) * len(self.parts)
         if cells > MAX_CELLS:
             reason = (
                 f"makes {cells:,} cells, and a job has at most {MAX_CELLS:,}; name fewer values"

@@ -174,7 +174,7 @@ def _short(frame: pl.DataFrame) -> pl.DataFrame:
     """A waterfall for a terminal: a row a model and metric, a column a step, each with its ±."""
     shown = frame.filter(SHORT_TABLES).with_columns(
         lost=pl.struct("lost", "low", "high").map_elements(
-            lambda one: f"{one['lost']:.2f} ±{(one['high'] - one['low']) / 2:.1f}",
+            lambda one: f"{one['lost']:z.2f} ±{(one['high'] - one['low']) / 2:.1f}",
             return_dtype=pl.String,
         )
     )

@@ -168,7 +168,7 @@ class Listing:
 
 
 def _shown(value: object) -> str:
-    return "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+    return "-" if value is None else f"{value:z.2f}" if isinstance(value, float) else str(value)
 
 
 def frame_columns(frame: pl.DataFrame) -> list[Column]:

@@ -47,10 +47,10 @@ def score(row: dict[str, Any], name: str) -> tuple[str, str]:
         return "-", ""
     half = 0.0 if low is None else (high - low) / 2
     if half < 0.05:
-        return f"{value:.2f}", ""
+        return f"{value:z.2f}", ""
     if abs(high + low - 2 * value) > _LOPSIDED * half or half > _WIDE * value:
-        return f"{value:.2f}", f"[{low:.1f}, {high:.1f}]"
-    return f"{value:.2f}", f"±{half:.1f}"
+        return f"{value:z.2f}", f"[{low:.1f}, {high:.1f}]"
+    return f"{value:z.2f}", f"±{half:.1f}"
 
 
 def plain(row: dict[str, Any], name: str) -> str:
@@ -92,10 +92,9 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
         f"ASR: {protocol.asr}; references: {_REFERENCES[protocol.references]}"
         f"{_LEFT_OUT.get(protocol.left_out, '')}; normaliser: "
         f"{protocol.normaliser}; n counts failed items too, as empty transcripts{unusable}.",
-        f"{half if halves else ''}{_against(frame)}{_bounds(frame)}Bold, among systems marked ✓: "
-        "the best of its prompt share, and what is not told apart from it at 5% (the same tests, "
-        "of all pairs).",
     ]
+    read = f"{half if halves else ''}{_against(frame)}{_bounds(frame)}{_bold(frame)}".rstrip()
+    lines += [read] if read else []
     for mark in ("≈", "✗"):
         reasons = frame.filter(pl.col("grade") == mark)["reason"].unique(maintain_order=True)
         if len(reasons):
@@ -130,9 +129,21 @@ def _against(frame: pl.DataFrame) -> str:
         return ""
     named = bases.select("base", "prompt").unique(maintain_order=True).iter_rows()
     said = " and ".join(f"{clean(base)}{_at(prompt)}" for base, prompt in named)
+    starred = frame["significant"].list.len().fill_null(0).sum()
+    differs = f"*: differs from {said}" if starred else f"No score differs from {said}'s"
     return (
-        f"*: differs from {said} at 5% (paired permutation tests, adjusted together for all "
-        "systems and scores of the table). "
+        f"{differs} at 5% (paired permutation tests, adjusted together for all systems and scores "
+        "of the table). "
+    )
+
+
+def _bold(frame: pl.DataFrame) -> str:
+    """What bold says, where anything is."""
+    if not frame["best"].list.len().fill_null(0).sum():
+        return ""
+    return (
+        "Bold, among systems marked ✓: the best of its prompt share, and what is not told apart "
+        "from it at 5% (permutation tests of all pairs, adjusted in the same way)."
     )
 
 

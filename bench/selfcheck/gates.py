@@ -16,6 +16,7 @@ import polars as pl
 from bench.common.atomic import write_text
 from bench.common.errors import UserError
 from bench.common.progress import progress
+from bench.common.text import plural
 from bench.gate.boundaries import look_sizes
 from bench.gate.composite import lost
 from bench.gate.golden import Golden, read_golden
@@ -140,7 +141,7 @@ def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: P
         for margin in (None, WIDER):
             shares = quality(stored, runs, size, seeds, margin)
             shown = f"{margin:.0%}" if margin else "certified"
-            of = f"{size} items × {seeds} seeds"
+            of = f"{size} items × {plural(seeds, 'seed')}"
             chances = predicted(stored, size, seeds, margin)
             rows += [_row(name, of, shown, row, chances.get(name)) for name, row in shares.items()]
     rows += [_row(name, f"{ROUNDS} rounds", "", row, None) for name, row in slowed.items()]

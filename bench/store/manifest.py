@@ -16,10 +16,11 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 
 class ManifestCell(Strict):
-    """A cell as a run's folder knows it: its names, and the keys of its rows."""
+    """A cell as a run's folder knows it: its names, its place in the grid, the keys of its rows."""
 
     cell: str
     system: str
+    described: tuple[str, ...]
     prompt: float
     asr: str
     part: str

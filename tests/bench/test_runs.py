@@ -18,6 +18,7 @@ from bench.store.rows import GENERATED_SCHEMA, TRANSCRIBED_SCHEMA, SpeechRow, Tr
 CELL = ManifestCell(
     cell="delay-0-aaaaaaaa",
     system="delay",
+    described=("seed 0",),
     prompt=0.0,
     asr="tiny",
     part="whole",
@@ -56,10 +57,19 @@ def test_a_run_is_listed_and_shown(runs: Path, capsys: pytest.CaptureFixture[str
     # A driver writes it when it comes to its end.
     (runs / "trial" / "summary.json").write_text("{}")
     assert "trial done" in _said(capsys, runs, "list")[1]
-    assert "delay-0-aaaaaaaa delay 0% 2 2 1" in _said(capsys, runs, "show", "trial")[1]
+    assert "delay 0% aaaaaaaa 2 2 1" in _said(capsys, runs, "show", "trial")[1]
     code, text = _said(capsys, runs, "show", "tial")
     assert code == 2
     assert "no run 'tial'; there are: trial" in text
+
+
+def test_cells_of_one_label_are_told_apart(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    others = [{"described": ("seed 1",)}, {"part": "continuation"}]
+    cells = [CELL, *(CELL.model_copy(update=other) for other in others)]
+    write_manifest(runs / "trial", {}, cells)
+    text = _said(capsys, runs, "show", "trial")[1]
+    for name in ("delay, seed 0, whole", "delay, seed 1, whole", "delay, seed 0, continuation"):
+        assert name in text
 
 
 def test_a_flipped_byte_is_found_and_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
