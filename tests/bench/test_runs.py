@@ -63,7 +63,10 @@ def test_a_run_is_listed_and_shown(runs: Path, capsys: pytest.CaptureFixture[str
     assert "no run 'tial'; there are: trial" in text
 
 
-def test_cells_of_one_label_are_told_apart(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cells_of_one_label_are_told_apart(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     others = [{"described": ("seed 1",)}, {"part": "continuation"}]
     cells = [CELL, *(CELL.model_copy(update=other) for other in others)]
     write_manifest(runs / "trial", {}, cells)

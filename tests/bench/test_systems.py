@@ -174,7 +174,7 @@ def test_a_sweep_does_what_its_dry_run_says(
     command = ["run", str(job), "--runs", str(tmp_path)]
     assert main([*command, "--dry-run"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "24 cells, 12 speeches of 1 images: 12 to generate, 24 to transcribe" in said
+    assert "24 cells, 12 speeches of 1 image: 12 to generate, 24 to transcribe" in said
     assert not (tmp_path / "sweep" / "run.json").exists()
     assert main(command) == 0
     ledger = tmp_path / "sweep" / "ledger"
@@ -206,7 +206,7 @@ def test_a_sweep_does_what_its_dry_run_says(
     job.write_text(yaml.safe_dump(more))
     assert main([*command, "--dry-run"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "24 cells, 12 speeches of 1 images: 4 to generate, 8 to transcribe" in said
+    assert "24 cells, 12 speeches of 1 image: 4 to generate, 8 to transcribe" in said
 
 
 def test_seeds_of_greedy_decoding_are_one_variant() -> None:
