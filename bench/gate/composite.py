@@ -85,9 +85,16 @@ def lost(measure: Ruler, golden: Counted, run: Counted, images: int) -> Lost:
     before, after = (
         (one.values @ measure.slopes).reshape(-1, images).mean(0) for one in (golden, run)
     )
-    seeds = [len(one) // images for one in (golden, run)]
+    return between(measure, before, after, len(golden) // images, len(run) // images)
+
+
+def between(measure: Ruler, before: Array, after: Array, golden_seeds: int, seeds: int) -> Lost:
+    """What a run has lost, by both sides' means over their seeds, `[images]` in units each."""
+    images = len(before)
     units = float((before - after).mean())
-    golden_error, error = (measure.noise / np.sqrt(images * count) for count in seeds)
+    golden_error, error = (
+        measure.noise / np.sqrt(images * count) for count in (golden_seeds, seeds)
+    )
     paired = float((before - after).std(ddof=1)) / np.sqrt(images) if images > 1 else np.inf
     whole = float(np.hypot(error, golden_error))
     # What the pairs differ by is right where the noise is not known; and where both runs share it,

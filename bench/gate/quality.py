@@ -35,7 +35,7 @@ def quality(
     found = lost(base.measure, before, after, images)
     allowed = base.margin(rule.share) if rule.share is not None else None
     margin = base.passable(base.images, seeds) if allowed is None else allowed
-    verdict = Verdict.PASS if same else _judged(found, margin, images, rule)
+    verdict = Verdict.PASS if same else judged(found, margin, images, rule)
     detail = (
         f"lost {in_points(base.measure, found.units)} (if all fall alike); "
         f"{found.units:+.3f} ± {found.error:.3f} units, the golden's own error "
@@ -45,7 +45,8 @@ def quality(
     return Finding(group, "composite", verdict, detail)
 
 
-def _judged(found: Lost, margin: float, images: int, rule: Rule) -> Verdict:
+def judged(found: Lost, margin: float, images: int, rule: Rule) -> Verdict:
+    """What a loss comes to, by the look's boundary and the margin."""
     if images < FEWEST:
         return Verdict.INCONCLUSIVE
     if found.units > rule.boundary * found.error + LUCK * found.golden_error:

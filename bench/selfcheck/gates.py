@@ -7,6 +7,7 @@ bench.selfcheck.stored), speed from replicates that were really measured, some r
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from bench.gate.speed import ROUNDS, judge_speed
 from bench.gate.turns import Replicate, Way, measured
 from bench.gate.verdicts import Finding, Rule, Verdict, overall
 from bench.metrics.shipped import METRICS
+from bench.selfcheck.lucky import alarms
 from bench.selfcheck.stored import Stored, read_stored, simulated
 
 DELAY = 0.1
@@ -35,7 +37,11 @@ DELAY = 0.1
 WIDER = 0.05
 """A margin beside the certified one, as a share of the scores."""
 SEEDS = 4
-"""How many seeds a simulated run has, if the golden has twice as many; the golden has the rest."""
+"""How many seeds a simulated run has."""
+GOLDENS = (4, 48)
+"""How many seeds simulated goldens have: as many as a run; and many, for they are paid once."""
+LUCKY, LUCKY_GATES = 50, 1000
+"""Goldens of each kind of which false alarms are counted one by one, in so many gates each."""
 _WAYS = ("base", "the same again", "decoding 10% slower")
 
 Shares = dict[str, dict[str, float]]
@@ -60,31 +66,33 @@ def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Ver
     return found
 
 
-def quality(stored: Stored, runs: int, items: int, seeds: int, margin: float | None) -> Shares:
-    """Shares of verdicts over simulated gate runs of `items` items and as many seeds."""
+def quality(
+    stored: Stored, runs: int, items: int, golden_seeds: int, margin: float | None
+) -> Shares:
+    """Shares of verdicts over simulated gate runs of `items` items and SEEDS."""
     verdicts: dict[str, list[Verdict]] = {}
     with progress() as report:
         for run in range(runs):
-            rng = np.random.default_rng([7, items, run])
-            base, heads = simulated(stored, items, rng, seeds)
+            rng = np.random.default_rng([7, items, golden_seeds, run])
+            base, heads = simulated(stored, items, rng, golden_seeds, SEEDS)
             for name, head in heads.items():
                 verdicts.setdefault(name, []).append(_looked(base, head, items, margin))
-            report(f"gates of {items} items", run + 1, runs)
+            report(f"gates of {items} items, golden of {golden_seeds}", run + 1, runs)
     return _shares(verdicts)
 
 
 def predicted(
-    stored: Stored, items: int, seeds: int, margin: float | None
+    stored: Stored, items: int, golden_seeds: int, margin: float | None
 ) -> dict[str, tuple[float, float]]:
     """Chances to pass and to be found, as the certificates of the simulated goldens have them."""
     cells = groups(list(stored.golden.signatures))[group_of(stored.cell)]
-    base = replace(measured_by(stored.golden, cells, METRICS), cells=cells[: stored.seeds - seeds])
+    base = replace(measured_by(stored.golden, cells, METRICS), cells=cells[:1] * golden_seeds)
     worse = base.counted.with_values(stored.worse)
     units = lost(base.measure, base.counted, worse, stored.items).units
     sizes = look_sizes(items, LOOKS)
     rule = Rule(margin, tuple(size / items for size in sizes))
     return {
-        name: (base.passed(at, items, seeds, margin), base.found(at, items, seeds, rule))
+        name: (base.passed(at, items, SEEDS, margin), base.found(at, items, SEEDS, rule))
         for name, at in (("other seeds, as good", 0.0), ("two points lost, other seeds", units))
     }
 
@@ -136,22 +144,39 @@ def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: P
     slowed = speed(replicates, runs)
     stored = read_stored(read_golden(golden))
     rows = []
-    seeds = min(SEEDS, stored.seeds // 2)
-    for size in items:
-        for margin in (None, WIDER):
-            shares = quality(stored, runs, size, seeds, margin)
-            shown = f"{margin:.0%}" if margin else "certified"
-            of = f"{size} items × {plural(seeds, 'seed')}"
-            chances = predicted(stored, size, seeds, margin)
-            rows += [_row(name, of, shown, row, chances.get(name)) for name, row in shares.items()]
+    for size, many, margin in product(items, GOLDENS, (None, WIDER)):
+        shares = quality(stored, runs, size, many, margin)
+        shown = f"{margin:.0%}" if margin else "certified"
+        of = f"{size} × {SEEDS}, golden {many}"
+        chances = predicted(stored, size, many, margin)
+        rows += [_row(name, of, shown, row, chances.get(name)) for name, row in shares.items()]
     rows += [_row(name, f"{ROUNDS} rounds", "", row, None) for name, row in slowed.items()]
-    table = pl.DataFrame(rows)
-    title = f"Verdicts of {runs} gate runs of each kind, in percent"
-    show_frame(table, title, make_console())
-    save_figures({"gates": runs, "golden": golden.name, "verdicts": rows}, save)
+    lucky = [_lucky(stored, many) for many in GOLDENS]
+    tables = {
+        f"Verdicts of {runs} gate runs of each kind (items × seeds), in percent": rows,
+        f"False alarms of single goldens, {LUCKY_GATES} equal runs each, in percent": lucky,
+    }
+    frames = {title: pl.DataFrame(table) for title, table in tables.items()}
+    for title, frame in frames.items():
+        show_frame(frame, title, make_console())
+    saved = {"gates": runs, "golden": golden.name, "verdicts": rows, "goldens": lucky}
+    save_figures(saved, save)
     if save is not None:
-        write_text(save.with_suffix(".md"), plain_markdown(table, title))
+        text = "\n".join(plain_markdown(frame, title) for title, frame in frames.items())
+        write_text(save.with_suffix(".md"), text)
     return 0
+
+
+def _lucky(stored: Stored, golden_seeds: int) -> dict[str, Any]:
+    """What single goldens of so many seeds come to."""
+    found = 100 * alarms(stored, LUCKY, LUCKY_GATES, golden_seeds, SEEDS)
+    return {
+        "golden": plural(golden_seeds, "seed"),
+        "goldens": LUCKY,
+        "mean": round(float(found.mean()), 2),
+        "the worst": round(float(found.max()), 2),
+        "goldens above 5%": int((found > 5).sum()),
+    }
 
 
 def _row(

@@ -139,16 +139,18 @@ def _run(
 
 
 def simulated(
-    stored: Stored, items: int, rng: np.random.Generator, seeds: int = 1
+    stored: Stored, items: int, rng: np.random.Generator, golden_seeds: int = 1, seeds: int = 1
 ) -> tuple[Golden, Mapping[str, Golden]]:
-    """A golden of images drawn with replacement, and heads of `seeds`: as good ones, injured ones.
+    """A golden of `golden_seeds`, and heads of `seeds`: as good ones, injured ones.
 
-    No run that the golden has is in a head that is called another; the golden takes all seeds that
-    such heads leave.
+    Images, and for every image and seed one of its stored runs, are drawn with replacement: the
+    stored runs are taken for all that the system can say.
     """
     image = rng.integers(stored.items, size=items)
-    order = rng.permuted(np.tile(np.arange(stored.seeds), (items, 1)), axis=1).T
-    at, again = (part * stored.items + image for part in (order[seeds:], order[:seeds]))
+    at, again = (
+        rng.integers(stored.seeds, size=(count, items)) * stored.items + image
+        for count in (golden_seeds, seeds)
+    )
     own_at = at[:seeds]
     rows = stored.rows
     own = matrix(rows)

@@ -67,8 +67,8 @@ def test_stored_runs_are_injured_as_their_names_say() -> None:
     counted = stored.golden.counted(stored.rows, stored.cell, METRICS)
     lost = points(counted) - points(counted.with_values(stored.worse))
     assert lost == pytest.approx(LOSS, abs=0.1)
-    base, heads = simulated(stored, stored.items, np.random.default_rng(0), 2)
-    assert (len(base.signatures), {len(head.signatures) for head in heads.values()}) == (2, {2})
+    base, heads = simulated(stored, stored.items, np.random.default_rng(0), 3, 2)
+    assert (len(base.signatures), {len(head.signatures) for head in heads.values()}) == (3, {2})
     items = base.rows["item"].unique(maintain_order=True).to_list()
     found = {
         name: overall(judge(base, head, items, Rule(), METRICS)) for name, head in heads.items()

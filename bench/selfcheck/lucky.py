@@ -1,0 +1,46 @@
+"""How often a gate cries wolf by one golden: the lucky ones, which a mean over goldens hides."""
+
+import numpy as np
+
+from bench.common.progress import progress
+from bench.gate.boundaries import look_sizes
+from bench.gate.composite import between, ruler
+from bench.gate.looks import LOOKS
+from bench.gate.quality import judged
+from bench.gate.verdicts import Rule, Verdict
+from bench.metrics.base import SHORT, Array
+from bench.metrics.shipped import METRICS
+from bench.selfcheck.stored import Stored
+
+
+def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: int) -> Array:
+    """For each of `goldens` goldens, the share of its gates that call an equal run worse.
+
+    A golden's images stay the same in all its gates; it, and every run of `seeds` that it judges,
+    are drawn as in `simulated`. Only the composite is looked at, at every look; guards have a
+    level of their own.
+    """
+    counted = stored.golden.counted(stored.rows, stored.cell, METRICS)
+    names = [score.name for score in counted.scores if score.kept >= SHORT]
+    items = stored.items
+    sizes = look_sizes(items, LOOKS)
+    shares = tuple(size / items for size in sizes)
+    found = np.zeros(goldens)
+    with progress() as report:
+        for golden in range(goldens):
+            rng = np.random.default_rng([9, golden_seeds, golden])
+            at = rng.integers(stored.seeds, size=(golden_seeds, items)) * items + np.arange(items)
+            base = counted.with_values(counted.values[at.ravel()])
+            measure = ruler(base, items, names)
+            units = (counted.values @ measure.slopes).reshape(-1, items)
+            before = (base.values @ measure.slopes).reshape(-1, items).mean(0)
+            for _ in range(gates):
+                drawn = rng.integers(stored.seeds, size=(seeds, items))
+                after = np.take_along_axis(units, drawn, axis=0).mean(0)
+                for look, size in enumerate(sizes):
+                    lost = between(measure, before[:size], after[:size], golden_seeds, seeds)
+                    if judged(lost, 0.0, size, Rule(None, shares, look)) == Verdict.REGRESSED:
+                        found[golden] += 1
+                        break
+            report(f"goldens of {golden_seeds} seeds", golden + 1, goldens)
+    return found / gates
