@@ -2,7 +2,8 @@
 
 Li et al. 2022, "BLIP: Bootstrapping Language-Image Pre-training". The vision tower is taken as it
 is; of the text decoder everything but the word embeddings and the language-model head, which the
-codebooks' own embeddings and heads replace.
+codebooks' own embeddings and heads replace. The layer before that head is taken where the
+configuration asks for it (`head_transform`).
 """
 
 import re
@@ -29,6 +30,7 @@ from pixvox.shapes import Shapes, check_fit, shapes_of, tensor_shapes
 from pixvox.weights import resolve
 
 _DECODER = "text_decoder.bert."
+_TRANSFORM = "text_decoder.cls.predictions.transform."
 _POSITIONS = "embeddings.positions.weight"
 _NAMES = (
     (r"embeddings\.position_embeddings\.", "embeddings.positions."),
@@ -105,13 +107,16 @@ def _ours(theirs: Iterable[tuple[str, T]]) -> dict[str, T]:
             ours = decoder_name(key.removeprefix(_DECODER))
             if ours is not None:
                 taken[ours] = value
+        elif key.startswith(_TRANSFORM):
+            name = key.removeprefix(_TRANSFORM).replace("LayerNorm.", "norm.")
+            taken[f"transform.{name}"] = value
     return taken
 
 
 def _wanted(config: PixVoxConfig) -> Shapes:
     """The shapes that a BLIP checkpoint must have: all but embeddings and heads per codebook."""
     shapes = shapes_of(PixVoxLM, config)
-    fresh_start = ("embeddings.codebooks.", "heads.")
+    fresh_start = ("embeddings.codebooks.", "heads.", "null_image")
     return {key: shape for key, shape in shapes.items() if not key.startswith(fresh_start)}
 
 

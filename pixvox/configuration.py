@@ -16,6 +16,8 @@ class PixVoxConfig(PreTrainedConfig):
     yet on the way in, end of speech on the way out). `codec` and `bandwidth` (kbps) name the
     EnCodec whose units were learnt, so that a checkpoint is never decoded by another. `pattern` is
     a name or `{"delays": [0, 1, 2, 4]}`, and always kept as a name (see pixvox.patternnames).
+    With a `null_image` the model has states of its own for "no image", which guidance needs.
+    `head_transform` keeps the layer that BLIP's language-model head has before its product.
     """
 
     model_type = "pixvox"
@@ -38,6 +40,8 @@ class PixVoxConfig(PreTrainedConfig):
     codec: str = "facebook/encodec_24khz"
     codec_digest: str = ""
     bandwidth: float = 6.0
+    null_image: bool = False
+    head_transform: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.vision_config is None:
@@ -59,6 +63,12 @@ class PixVoxConfig(PreTrainedConfig):
     def empty(self) -> int:
         """The id beside the units: no unit yet on the way in, end of speech on the way out."""
         return self.codebook_size
+
+    @property
+    def image_positions(self) -> int:
+        """States of one image: its patches, and one of the whole."""
+        vision: Any = self.vision_config
+        return int((vision.image_size // vision.patch_size) ** 2 + 1)
 
     def layout(self, frames: int) -> Layout:
         """The pattern laid out for this K and so many frames (the one that ends included)."""

@@ -115,3 +115,17 @@ class UnitEmbeddings(nn.Module):
         for embedding, codes in zip(self.codebooks, units.unbind(1), strict=True):
             summed = summed + embedding(codes)
         return F.dropout(self.norm(summed), self.dropout, self.training)
+
+
+class HeadTransform(nn.Module):
+    """The layer before BLIP's language-model head: `LayerNorm(gelu(dense(x)))`."""
+
+    def __init__(self, config: PixVoxConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., M]` → `[..., M]`."""
+        transformed: Tensor = self.norm(F.gelu(self.dense(x)))
+        return transformed

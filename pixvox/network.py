@@ -10,12 +10,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.utils import ModelOutput
 
 from pixvox.configuration import PixVoxConfig
-from pixvox.layers import DecoderLayer, KeyValues, UnitEmbeddings
+from pixvox.layers import DecoderLayer, HeadTransform, KeyValues, UnitEmbeddings
 from pixvox.patterns import frame_tables
 
 IGNORED = -100
@@ -58,6 +58,11 @@ class PixVoxNetwork(PreTrainedModel):
             nn.Linear(config.hidden_size, config.codebook_size + 1)
             for _ in range(config.num_codebooks)
         )
+        self.transform = HeadTransform(config) if config.head_transform else None
+        self.null_image: nn.Parameter | None = None
+        if config.null_image:
+            width = cast(PreTrainedConfig, config.vision_config).hidden_size
+            self.null_image = nn.Parameter(torch.zeros(config.image_positions, width))
         self.post_init()
 
     @torch.no_grad()
@@ -74,6 +79,14 @@ class PixVoxNetwork(PreTrainedModel):
         states: Tensor = self.vision(pixel_values).last_hidden_state
         return states
 
+    def null_states(self) -> Tensor:
+        """States `[P, M_vision]` of "no image"; raises ValueError where the model has none."""
+        if self.null_image is None:
+            raise ValueError(
+                "this model has no null image, which guidance needs: train it with image_dropout"
+            )
+        return self.null_image
+
     def remember(self, image_states: Tensor) -> Memory:
         """Image states `[B, P, M_vision]` as every layer's cross-attention keys and values."""
         layers = (cast(DecoderLayer, layer) for layer in self.layers)
@@ -84,9 +97,12 @@ class PixVoxNetwork(PreTrainedModel):
     ) -> Tensor:
         """Units `[B, K, T]` → logits `[B, T, K, C + 1]` of the step after each.
 
-        Raises ValueError where `start + T` exceeds the model's positions.
+        Raises ValueError where `start + T` exceeds the model's positions, or T with a cache is
+        more than 1: what a cache holds is seen by all steps, so each has to come by itself.
         """
         limit = self.config.max_position_embeddings
+        if cache is not None and units.shape[-1] != 1:
+            raise ValueError(f"{units.shape[-1]} steps at once with a cache; give them one by one")
         if start + units.shape[-1] > limit:
             raise ValueError(
                 f"{start + units.shape[-1]} steps exceed the model's {limit} positions"
@@ -94,6 +110,8 @@ class PixVoxNetwork(PreTrainedModel):
         x = self.embeddings(units, start)
         for index, layer in enumerate(self.layers):
             x = layer(x, memory[index], cache[index] if cache is not None else None)
+        if self.transform is not None:
+            x = self.transform(x)
         return torch.stack([head(x) for head in self.heads], dim=2)
 
     def new_cache(self, batch: int, steps: int) -> list[KeyValues]:

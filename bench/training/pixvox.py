@@ -22,6 +22,7 @@ from bench.training.stop import Stop, ending
 from pixvox.blip import from_blip
 from pixvox.codec.encodec import Codec
 from pixvox.configuration import PixVoxConfig
+from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training.loop import SpokenCaptions, train
 
@@ -59,6 +60,7 @@ def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
         "codebook_size": codec.codebook_size,
         "frame_rate": codec.frame_rate,
         "max_position_embeddings": job.positions,
+        "null_image": job.plan.image_dropout > 0,
     }
     if job.blip is not None:
         return from_blip(job.blip, **options)
@@ -80,7 +82,21 @@ def prepare(job: PixVoxJob, report: Report) -> tuple[PixVoxLM, SpokenCaptions, S
     frozen, skip = not job.plan.train_vision, job.too_long == "skip"
     data = spoken_captions(job.data, "train", codec, model, frozen, skip, report)
     held = spoken_captions(job.data, "val", codec, model, frozen, skip, report)
+    _begin_null_image(model, data)
     return model, data, held
+
+
+@torch.no_grad()
+def _begin_null_image(model: PixVoxLM, data: SpokenCaptions) -> None:
+    """Has a null image that was never trained start as the mean of up to 1000 training images."""
+    if model.null_image is None or model.null_image.any():
+        return
+    some = torch.from_numpy(data.images[:1000])
+    if some.dtype == torch.uint8:
+        each = torch.stack([model.encode_images(normalise(one)[None])[0] for one in some])
+    else:
+        each = some.float()
+    model.null_image.copy_(each.mean(0))
 
 
 def work(job: PixVoxJob, device: torch.device, rank: int) -> None:
@@ -90,15 +106,15 @@ def work(job: PixVoxJob, device: torch.device, rank: int) -> None:
     folder = state_folder(job)
     log = Log(folder)
     track = _tracker(job, folder) if rank == 0 else None
-    last = job.plan.steps
+    ended = True
     stop = (folder / _STOP).exists if rank == 0 else lambda: False
     for step in train(model, data, held, job.plan, folder, stop):
-        last = step.step
+        ended = step.last
         if rank == 0:
             log.write(asdict(step))
             if track:
                 track(asdict(step))
-    if rank == 0 and last == job.plan.steps:
+    if rank == 0 and ended:
         export(model.cpu(), job.output)
 
 
@@ -181,7 +197,7 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     stopped = (folder / _STOP).exists()
     (folder / _STOP).unlink(missing_ok=True)
     row = last_row(folder / "log.jsonl")
-    if stopped and not failure and (row is None or row["step"] < job.plan.steps):
+    if stopped and not failure and (row is None or not row["last"]):
         raise KeyboardInterrupt
     if failure:
         reason = " ".join(str(failure[0]).split())

@@ -11,7 +11,7 @@ from bench.datasets.base import to_train
 from bench.datasets.shipped import AnyDataset
 from bench.systems.pixvox import Pattern
 from pixvox.training.codec import CodecTraining
-from pixvox.training.loop import Training
+from pixvox.training.recipe import Training
 from pixvox.training.vision import VisionTraining
 
 T = TypeVar("T", CodecTraining, VisionTraining, Training)
@@ -31,6 +31,9 @@ _PLAN = {
     "weight_decay": (0, 10),
     "clip": (1e-6, 1e6),
     "seed": (0, 2**32 - 1),
+    "image_dropout": (0, 0.99),
+    "average": (0, 0.999999),
+    "patience": (0, _STEPS),
     "validate_every": (1, _STEPS),
     "checkpoint_every": (1, _STEPS),
 }

@@ -7,7 +7,8 @@ PATH="$PWD/.venv/bin:$PATH"
 pixvox scenes bench/datasets/scenes/test --split test --images 200 --lossy
 for model in encodec-tiny-units encodec-tiny-onsets encodec-tiny blip-vision-tiny-first blip-vision-tiny \
   pixvox-tiny-parallel-first pixvox-tiny-delay-first pixvox-tiny-parallel-second \
-  pixvox-tiny-delay-second pixvox-tiny-parallel pixvox-tiny-delay; do
+  pixvox-tiny-delay-second pixvox-tiny-parallel-third pixvox-tiny-delay-third \
+  pixvox-tiny-parallel pixvox-tiny-delay; do
   pixvox train "jobs/train/$model.yaml"
 done
 for model in encodec-tiny pixvox-tiny-parallel pixvox-tiny-delay; do

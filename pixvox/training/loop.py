@@ -5,10 +5,9 @@ however it is cut: gradients are weighed by targets, so workers and micro-batche
 rounding and dropout.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from pixvox.digests import WeightsError
 from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
+from pixvox.training.average import Average
 from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.recipe import Training, batches, identity
 from pixvox.training.schedule import cosine
 from pixvox.training.workers import share_gradients, summed, world
 
@@ -54,56 +55,24 @@ class SpokenCaptions:
         return padded, lengths, images
 
 
-@dataclass(frozen=True)
-class Training:
-    """The recipe. One step is one optimiser step over `batch` captions of all workers together.
-
-    `micro_batch` is how many captions a worker takes at once (0: its whole share); the rest is
-    accumulated. `precision` "auto" is bfloat16 where the hardware has it, else float32.
-    """
-
-    steps: int
-    batch: int = 60
-    micro_batch: int = 0
-    learning_rate: float = 5e-5
-    warmup: int = 100
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    seed: int = 0
-    validate_every: int = 250
-    checkpoint_every: int = 100
-    train_vision: bool = False
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("auto", "bfloat16", "float32"):
-            raise ValueError(f"precision {self.precision!r}: use auto, bfloat16 or float32")
-        if min(self.steps, self.batch, self.validate_every, self.checkpoint_every) < 1:
-            raise ValueError("steps, batch, validate_every and checkpoint_every start at 1")
-        if self.micro_batch < 0:
-            raise ValueError("micro_batch is 0 (a worker's whole share) or more")
-
-
-_FREE = ("micro_batch", "precision", "validate_every", "checkpoint_every")
-"""What may change between two parts of one training: the steps stay the same but for rounding."""
+Judge = Callable[[PixVoxLM], Mapping[str, float]]
+"""Scores of what a model generates, the higher the better. The first decides which is the best."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step reports; the validation losses `[K]` only where it validated."""
+    """What one step reports.
+
+    The validation losses `[K]` and the judge's scores are there only where it validated; `last`
+    says that the training ends with it.
+    """
 
     step: int
     loss: float
     codebook_losses: tuple[float, ...]
     validation: tuple[float, ...] | None = None
-
-
-def batches(lengths: Sequence[int], batch: int, epoch: int, seed: int) -> list[list[int]]:
-    """One epoch's batches of rows, like lengths together (less padding), in a keyed order."""
-    rng = np.random.default_rng((seed, epoch))
-    order = sorted(rng.permutation(len(lengths)), key=lambda row: lengths[row] // 8)
-    groups = [[int(row) for row in order[i : i + batch]] for i in range(0, len(order), batch)]
-    return [groups[index] for index in rng.permutation(len(groups))]
+    scores: Mapping[str, float] | None = None
+    last: bool = False
 
 
 def _precision(plan: Training, device: torch.device) -> AbstractContextManager[object]:
@@ -125,14 +94,20 @@ def _attention(device: torch.device) -> AbstractContextManager[object]:
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
-def _losses(model: PixVoxLM, data: SpokenCaptions, rows: Sequence[int]) -> Tensor:
-    """The mean loss of each codebook over the rows, `[K]`."""
+def _losses(
+    model: PixVoxLM, data: SpokenCaptions, rows: Sequence[int], blind: Sequence[bool] = ()
+) -> Tensor:
+    """The mean loss of each codebook over the rows, `[K]`; `blind` rows see the null image."""
     device = next(model.parameters()).device
     units, lengths, images = (part.to(device) for part in data.batch(rows))
     if images.dtype == torch.uint8:
-        return model(units, lengths, pixel_values=normalise(images)).codebook_losses
-    weights = next(model.heads.parameters())
-    return model(units, lengths, image_states=images.to(weights.dtype)).codebook_losses
+        states = model.encode_images(normalise(images))
+    else:
+        states = images.to(next(model.heads.parameters()).dtype)
+    if any(blind):
+        hidden = torch.tensor(blind, device=device)[:, None, None]
+        states = torch.where(hidden, model.null_states().to(states.dtype), states)
+    return model(units, lengths, image_states=states).codebook_losses
 
 
 @torch.no_grad()
@@ -150,20 +125,12 @@ def validate(model: PixVoxLM, data: SpokenCaptions, batch: int) -> tuple[float, 
     return tuple((summed(total) / data.targets(range(len(data.units)))).tolist())
 
 
-def trainable(model: PixVoxLM, train_vision: bool) -> list[Tensor]:
+def trainable(model: PixVoxLM, plan: Training) -> list[Tensor]:
     """The parameters that are trained; the rest is frozen in place."""
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(train_vision or not name.startswith("vision."))
+        used = plan.image_dropout > 0 if name == "null_image" else True
+        parameter.requires_grad_(used and (plan.train_vision or not name.startswith("vision.")))
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-def _identity(model: PixVoxLM, data: SpokenCaptions, plan: Training) -> str:
-    """What a checkpoint is of: the model's make, the recipe's course, and the data's units."""
-    course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
-    state = hashlib.sha256(repr((model.config.to_json_string(), sorted(course.items()))).encode())
-    for units in data.units:
-        state.update(units.to(torch.int16).numpy().tobytes())
-    return state.hexdigest()[:16]
 
 
 class _Run:
@@ -173,15 +140,25 @@ class _Run:
         self.model, self.data, self.plan, self.folder = model, data, plan, folder
         self.rank, self.size = world()
         self.device = next(model.parameters()).device
-        self.parameters = trainable(model, plan.train_vision)
+        self.parameters = trainable(model, plan)
+        weights = plan.codebook_weights or (1.0,) * model.config.num_codebooks
+        if len(weights) != model.config.num_codebooks:
+            raise WeightsError(
+                f"codebook_weights: {len(weights)} of them for a model of "
+                f"{model.config.num_codebooks} codebooks; give one for each"
+            )
+        self.weights = torch.tensor(weights, device=self.device) / sum(weights)
+        if plan.image_dropout:
+            model.null_states()
         self.optimiser = torch.optim.AdamW(
             self.parameters,
             lr=plan.learning_rate,
             betas=(0.9, 0.98),
             weight_decay=plan.weight_decay,
         )
-        self.identity = _identity(model, data, plan)
-        self.step, self.best = 0, float("inf")
+        self.average = Average(model, plan.average) if plan.average else None
+        self.identity = identity(model.config.to_json_string(), data.units, plan)
+        self.step, self.best, self.worse = 0, float("-inf"), 0
         self._epoch, self._order = -1, list[list[int]]()
 
     def resume(self) -> None:
@@ -197,7 +174,9 @@ class _Run:
             )
         self.model.load_state_dict(saved["model"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.step, self.best = saved["step"], float(saved["best"])
+        self.step, self.best, self.worse = saved["step"], float(saved["best"]), saved["worse"]
+        if self.average is not None:
+            self.average.restore(saved["average"])
 
     def _batch(self) -> list[int]:
         """The rows of the next step, of all workers."""
@@ -208,9 +187,16 @@ class _Run:
             self._epoch, self._order = epoch, batches(lengths, plan.batch, epoch, plan.seed)
         return self._order[place]
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether as many validations in a row as the plan bears were no better."""
+        return bool(self.plan.patience) and self.worse >= self.plan.patience
+
     def advance(self) -> Tensor:
         """One optimiser step; this worker's share of the codebooks' losses, `[K]`."""
         plan, device, whole = self.plan, self.device, self._batch()
+        drawn = np.random.default_rng((plan.seed, 1, self.step)).random(len(whole))
+        blind = (drawn < plan.image_dropout).tolist()[self.rank :: self.size]
         mine, total = whole[self.rank :: self.size], self.data.targets(whole)
         self.optimiser.zero_grad(set_to_none=True)
         seen = torch.zeros(self.model.config.num_codebooks, device=device)
@@ -220,8 +206,9 @@ class _Run:
         for start in range(0, len(mine), micro):
             rows = mine[start : start + micro]
             with _attention(device), _precision(plan, device):
-                losses = _losses(self.model, self.data, rows) * (self.data.targets(rows) / total)
-            losses.mean().backward()
+                losses = _losses(self.model, self.data, rows, blind[start : start + micro])
+                losses = losses * (self.data.targets(rows) / total)
+            (losses * self.weights).sum().backward()
             seen += losses.detach()
         share_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, plan.clip)
@@ -229,22 +216,40 @@ class _Run:
             group["lr"] = cosine(self.step, plan.steps, plan.learning_rate, plan.warmup)
         self.optimiser.step()
         self.step += 1
+        if self.average is not None:
+            self.average.update(self.step)
         return seen
 
-    def validate(self, held: SpokenCaptions) -> tuple[float, ...]:
-        """The validation losses `[K]`; the first worker keeps the weights that are the best yet."""
-        found = validate(self.model, held, self.plan.micro_batch or self.plan.batch)
-        if sum(found) < self.best:
-            self.best = sum(found)
-            if self.rank == 0:
+    def validate(
+        self, held: SpokenCaptions, judge: Judge | None
+    ) -> tuple[tuple[float, ...], Mapping[str, float] | None]:
+        """The validation losses `[K]` and, on the first worker, the judge's scores.
+
+        The first worker keeps the weights that are the best yet: by the judge, or by loss.
+        """
+        scores: Mapping[str, float] | None = None
+        with self.average.applied() if self.average is not None else nullcontext():
+            found = validate(self.model, held, self.plan.micro_batch or self.plan.batch)
+            if self.rank:
+                return found, None
+            if judge is not None:
+                self.model.eval()
+                scores = judge(self.model)
+                self.model.train()
+            good = -sum(a * b for a, b in zip(found, self.weights.tolist(), strict=True))
+            good = next(iter(scores.values())) if scores else good
+            self.worse += 1
+            if good > self.best:
+                self.best, self.worse = good, 0
                 save_state(self.folder / "best.pt", {"model": self.model.state_dict()})
-        return found
+        return found, scores
 
     def checkpoint(self) -> None:
         """Writes what `resume` takes."""
         state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-        facts = {"step": self.step, "best": self.best, "identity": self.identity}
-        save_state(self.folder / "state.pt", state | facts)
+        state |= {"step": self.step, "best": self.best, "worse": self.worse}
+        state |= {"identity": self.identity, "average": self.average and self.average.state}
+        save_state(self.folder / "state.pt", state)
 
 
 def train(
@@ -254,31 +259,36 @@ def train(
     plan: Training,
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
+    judge: Judge | None = None,
 ) -> Iterator[Step]:
     """Trains in place, yielding after every step; ends with the best weights in the model.
 
     `folder/state.pt` is the last checkpoint: the same call resumes from it with the same batches
-    and dropout as an unbroken run. `folder/best.pt` holds the weights of the lowest validation
-    loss so far. Every worker calls this with the same arguments; the first writes. Where any
+    and dropout as an unbroken run. `folder/best.pt` holds the best weights so far: by the `judge`,
+    or else by the validation loss, codebooks weighed as in training. Every worker calls this with
+    the same arguments; the first judges and writes. Where any
     worker's `stop` says so, all end after the same step, with a checkpoint of it and the weights
     of that step in the model. Raises WeightsError where the checkpoint is another training's.
     """
     run = _Run(model, data, plan, folder)
     run.resume()
     model.train()
-    while run.step < plan.steps:
+    while run.step < plan.steps and not run.exhausted:
         seen = run.advance()
-        last = run.step == plan.steps
-        due = last or run.step % plan.validate_every == 0
-        checked = run.validate(validation) if due else None
-        # One message for both, so that all workers stop after the same step.
-        *each, asked = summed(torch.cat([seen, seen.new_tensor([float(stop())])])).tolist()
-        losses = tuple(each)
-        yield Step(run.step, sum(losses) / len(losses), losses, checked)
+        due = run.step == plan.steps or run.step % plan.validate_every == 0
+        checked, scores = run.validate(validation, judge) if due else (None, None)
+        over = run.step == plan.steps or run.exhausted
+        # One message for all, so that all workers stop after the same step.
+        flags = seen.new_tensor([float(stop()), float(over)])
+        *each, asked, ended = summed(torch.cat([seen, flags])).tolist()
+        losses, last = tuple(each), bool(ended)
+        yield Step(run.step, sum(losses) / len(losses), losses, checked, scores, last)
         # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
         if run.rank == 0 and (run.step % plan.checkpoint_every == 0 or last or asked):
             run.checkpoint()
-        if asked and not last:
+        if last:
+            break
+        if asked:
             return
     if run.rank == 0 and (chosen := load_state(folder / "best.pt")) is not None:
         model.load_state_dict(chosen["model"])

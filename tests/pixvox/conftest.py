@@ -1,6 +1,7 @@
 """Models small enough to train inside a test."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,10 @@ from pixvox.modeling import PixVoxLM
 
 
 @pytest.fixture
-def small_model() -> Callable[[str], PixVoxLM]:
-    """A factory of PixVoxLMs with random weights, 3 codebooks of 16."""
+def small_model() -> Callable[..., PixVoxLM]:
+    """A factory of PixVoxLMs with random weights, 3 codebooks of 16, or with other options."""
 
-    def make(pattern: str) -> PixVoxLM:
+    def make(pattern: str, **changes: Any) -> PixVoxLM:
         torch.manual_seed(0)
         vision = BlipVisionConfig(
             image_size=32,
@@ -25,17 +26,17 @@ def small_model() -> Callable[[str], PixVoxLM]:
             num_attention_heads=2,
             initializer_range=0.02,
         )
-        config = PixVoxConfig.tiny(
-            vision_config=vision,
-            pattern=pattern,
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            num_codebooks=3,
-            codebook_size=16,
-            frame_rate=10,
-        )
-        return PixVoxLM(config).eval()
+        sizes: dict[str, Any] = {
+            "vision_config": vision,
+            "pattern": pattern,
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "num_codebooks": 3,
+            "codebook_size": 16,
+            "frame_rate": 10,
+        }
+        return PixVoxLM(PixVoxConfig.tiny(**sizes | changes)).eval()
 
     return make

@@ -76,6 +76,18 @@ def test_decoder_and_image_encoder_equal_blips(
     torch.testing.assert_close(torch.cat(seen, 1), torch.cat(wanted, 1), atol=1e-5, rtol=0)
 
 
+def test_the_layer_before_blips_head_is_taken_where_it_is_asked_for(
+    blip: tuple[BlipForConditionalGeneration, Path],
+) -> None:
+    theirs, folder = blip
+    ours = _load(folder, head_transform=True)
+    x = torch.randn(2, 3, 48)
+    wanted = theirs.text_decoder.cls.predictions.transform(x)
+    assert ours.transform is not None
+    torch.testing.assert_close(ours.transform(x), wanted, atol=1e-5, rtol=0)
+    assert _load(folder).transform is None
+
+
 def test_more_positions_keep_blips_and_add_others(
     blip: tuple[BlipForConditionalGeneration, Path],
 ) -> None:

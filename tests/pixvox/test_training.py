@@ -10,9 +10,10 @@ import torch
 
 from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
-from pixvox.training.loop import SpokenCaptions, Training, batches, train
+from pixvox.training.loop import SpokenCaptions, train
+from pixvox.training.recipe import Training, batches
 
-Make = Callable[[str], PixVoxLM]
+Make = Callable[..., PixVoxLM]
 PLAN = Training(
     steps=6, batch=5, learning_rate=3e-3, warmup=1, validate_every=3, checkpoint_every=2
 )
@@ -25,6 +26,10 @@ def _data(pixels: bool = False) -> SpokenCaptions:
     images = rng.integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
     states = rng.standard_normal((4, 5, 32)).astype(np.float16)
     return SpokenCaptions(units, [n % 4 for n in range(12)], images if pixels else states)
+
+
+def _lengths() -> list[int]:
+    return [3 + n % 5 for n in range(12)]
 
 
 def _losses(model: PixVoxLM, plan: Training, folder: Path, stop: int | None = None) -> list[float]:
@@ -113,6 +118,79 @@ def test_an_epoch_takes_every_caption_once() -> None:
 def test_a_plan_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(ValueError, match="use auto, bfloat16 or float32"):
         Training(steps=1, precision="int3")
+
+
+def test_what_image_dropout_takes_away_does_not_matter_and_the_null_image_learns(
+    small_model: Make, tmp_path: Path
+) -> None:
+    plan = replace(PLAN, steps=4, image_dropout=0.9, average=0.9)
+
+    def trained(folder: str, change: float, micro: int = 0) -> tuple[list[float], torch.Tensor]:
+        model = small_model("delay", null_image=True)
+        data = _data()
+        drawn = [np.random.default_rng((0, 1, step)).random(5) < 0.9 for step in range(4)]
+        order = [row for n in (0, 1) for batch in batches(_lengths(), 5, n, 0) for row in batch]
+        kept = {row for row, gone in zip(order, np.concatenate(drawn), strict=False) if not gone}
+        hidden = [n for n in range(4) if not any(data.image_of[row] == n for row in kept)]
+        assert hidden
+        data.images[hidden] += change
+        steps = train(model, data, _data(), replace(plan, micro_batch=micro), tmp_path / folder)
+        return [step.loss for step in steps], model.null_image.detach().clone()
+
+    losses, null = trained("a", 0.0)
+    assert null.abs().min() > 0
+    assert trained("b", 5.0)[0] == losses
+    np.testing.assert_allclose(trained("c", 0.0, micro=2)[0], losses, rtol=2e-5)
+
+
+def test_the_average_is_what_is_validated_and_kept_and_a_resumed_run_has_the_same(
+    small_model: Make, tmp_path: Path
+) -> None:
+    plan = replace(PLAN, average=0.5)
+    model = small_model("delay")
+    unbroken = list(train(model, _data(), _data(), plan, tmp_path / "a"))
+    held = [s.validation for s in unbroken if s.validation]
+    assert held != [
+        s.validation
+        for s in train(small_model("delay"), _data(), _data(), PLAN, tmp_path / "plain")
+        if s.validation
+    ]
+    _losses(small_model("delay"), plan, tmp_path / "b", stop=5)
+    again = small_model("delay")
+    resumed = list(train(again, _data(), _data(), plan, tmp_path / "b"))
+    assert resumed[-1].validation == held[-1]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+
+
+def test_a_judge_decides_which_weights_are_the_best_and_when_it_is_enough(
+    small_model: Make, tmp_path: Path
+) -> None:
+    model, seen = small_model("delay"), list[dict[str, torch.Tensor]]()
+
+    def judge(now: PixVoxLM) -> dict[str, float]:
+        assert not now.training
+        seen.append({name: value.clone() for name, value in now.state_dict().items()})
+        return {"score": [1.0, 3.0, 2.0, 2.5, 9.0][len(seen) - 1]}
+
+    plan = replace(PLAN, steps=10, validate_every=1, patience=2)
+    steps = list(train(model, _data(), _data(), plan, tmp_path, judge=judge))
+    assert [s.step for s in steps] == [1, 2, 3, 4]
+    assert [s.last for s in steps] == [False, False, False, True]
+    assert steps[1].scores == {"score": 3.0}
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, seen[1][name])
+    # It is over: the same call again takes no step.
+    assert not list(train(small_model("delay"), _data(), _data(), plan, tmp_path, judge=judge))
+
+
+def test_a_codebook_of_no_weight_is_not_learnt(small_model: Make, tmp_path: Path) -> None:
+    model = small_model("delay")
+    before = [head.bias.detach().clone() for head in model.heads]
+    plan = replace(PLAN, codebook_weights=(1.0, 0.0, 2.0))
+    list(train(model, _data(), _data(), plan, tmp_path))
+    moved = [not torch.equal(h.bias, b) for h, b in zip(model.heads, before, strict=True)]
+    assert moved == [True, False, True]
 
 
 def test_another_training_is_not_gone_on_with(small_model: Make, tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""A training's recipe: its numbers, its batches, and what makes two trainings the same."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Training:
+    """The recipe. One step is one optimiser step over `batch` captions of all workers together.
+
+    `micro_batch` is how many captions a worker takes at once (0: its whole share); the rest is
+    accumulated. `precision` "auto" is bfloat16 where the hardware has it, else float32.
+    `image_dropout` is the share of captions that are trained on the model's null image instead of
+    their own (Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", section 3.2);
+    `codebook_weights` weighs the codebooks' losses, all alike where it is empty. `average` is the
+    decay of an exponential moving average of the weights, which is then what is validated and kept.
+    Training ends early after `patience` validations in a row that were no better (0: never).
+    """
+
+    steps: int
+    batch: int = 60
+    micro_batch: int = 0
+    learning_rate: float = 5e-5
+    warmup: int = 100
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    seed: int = 0
+    validate_every: int = 250
+    checkpoint_every: int = 100
+    train_vision: bool = False
+    image_dropout: float = 0.0
+    codebook_weights: tuple[float, ...] = ()
+    average: float = 0.0
+    patience: int = 0
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("auto", "bfloat16", "float32"):
+            raise ValueError(f"precision {self.precision!r}: use auto, bfloat16 or float32")
+        if min(self.steps, self.batch, self.validate_every, self.checkpoint_every) < 1:
+            raise ValueError("steps, batch, validate_every and checkpoint_every start at 1")
+        if self.micro_batch < 0:
+            raise ValueError("micro_batch is 0 (a worker's whole share) or more")
+        if not 0 <= self.image_dropout < 1 or not 0 <= self.average < 1:
+            raise ValueError("image_dropout and average are at least 0 and below 1")
+        if any(not 0 <= w <= 1e6 for w in self.codebook_weights) or (
+            self.codebook_weights and not sum(self.codebook_weights)
+        ):
+            raise ValueError("codebook_weights are at least 0, and one of them is above")
+        if self.patience < 0:
+            raise ValueError("patience is 0 (never) or a number of validations")
+
+
+_FREE = ("micro_batch", "precision", "validate_every", "checkpoint_every", "patience")
+"""What may change between two parts of one training: the steps stay the same but for rounding."""
+
+
+def batches(lengths: Sequence[int], batch: int, epoch: int, seed: int) -> list[list[int]]:
+    """One epoch's batches of rows, like lengths together (less padding), in a keyed order."""
+    rng = np.random.default_rng((seed, epoch))
+    order = sorted(rng.permutation(len(lengths)), key=lambda row: lengths[row] // 8)
+    groups = [[int(row) for row in order[i : i + batch]] for i in range(0, len(order), batch)]
+    return [groups[index] for index in rng.permutation(len(groups))]
+
+
+def identity(config: str, units: Sequence[Tensor], plan: Training) -> str:
+    """What a checkpoint is of: the model's `config`, the recipe's course, and the data's units."""
+    course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
+    state = hashlib.sha256(repr((config, sorted(course.items()))).encode())
+    for one in units:
+        state.update(one.to(torch.int16).numpy().tobytes())
+    return state.hexdigest()[:16]
