@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput
 from pixvox.card import Counts, count, write_card
 from pixvox.configuration import PixVoxConfig
 from pixvox.decoding.engine import Engine, Request
-from pixvox.decoding.options import decoding_of, prompts_of, whole
+from pixvox.decoding.options import Numbers, decoding_of, prompts_of, whole
 from pixvox.network import PixVoxNetwork
 from pixvox.processing import PixVoxProcessor
 
@@ -56,9 +56,10 @@ class PixVoxLM(PixVoxNetwork):
         max_new_tokens: int | None = None,
         max_seconds: float | None = None,
         do_sample: bool | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
+        temperature: Numbers | None = None,
+        top_k: int | Sequence[int] | None = None,
+        top_p: Numbers | None = None,
+        guidance: Numbers | None = None,
         seed: int | None = None,
         generator: torch.Generator | None = None,
         items: Sequence[str] | None = None,
@@ -67,7 +68,9 @@ class PixVoxLM(PixVoxNetwork):
     ) -> PixVoxGeneration:
         """Units for images `[B, 3, H, W]` as PixVoxProcessor makes them.
 
-        Greedy unless `do_sample` or a `temperature` asks for draws. `max_new_tokens` counts frames
+        Greedy unless `do_sample` or a `temperature` asks for draws. `guidance` is the scale of
+        classifier-free guidance, for models with a null image; it, `temperature`, `top_k` and
+        `top_p` may be one number, or one for each codebook. `max_new_tokens` counts frames
         after the prompt, one unit of every codebook each; `max_seconds` (6 where neither is given)
         bounds the speech, prompt included. `prompt` is units `[K, P]` for all, or `[K, P_i]` (or
         None) for each image. Each row draws from noise of its own, which `seed` (or one number of
@@ -81,7 +84,7 @@ class PixVoxLM(PixVoxNetwork):
             raise TypeError(
                 f"generate() does not take {', '.join(sorted(unknown))}; it takes pixel_values, "
                 "prompt, max_new_tokens or max_seconds, do_sample, temperature, top_k, top_p, "
-                "seed or generator, items and slots"
+                "guidance, seed or generator, items and slots"
             )
         config, pixels = self.config, self._pixels(pixel_values)
         names = [str(row) for row in range(len(pixels))] if items is None else list(items)
@@ -90,7 +93,18 @@ class PixVoxLM(PixVoxNetwork):
         prompts = prompts_of(prompt, len(pixels), config.num_codebooks, config.codebook_size)
         if max_new_tokens is not None:
             max_seconds = self._longest(max_new_tokens, max_seconds, prompts)
-        how = decoding_of(do_sample, temperature, top_k, top_p, seed, generator, max_seconds, slots)
+        how = decoding_of(
+            config.num_codebooks,
+            do_sample,
+            temperature,
+            top_k,
+            top_p,
+            guidance,
+            seed,
+            generator,
+            max_seconds,
+            slots,
+        )
         # One at a time, so that a state does not depend on which images share the batch.
         states = torch.cat([self.encode_images(one[None]) for one in pixels])
         asked = [
@@ -98,6 +112,8 @@ class PixVoxLM(PixVoxNetwork):
             for row, (name, units) in enumerate(zip(names, prompts, strict=True))
         ]
         made = Engine(self, how).generate(states, asked)
+        if broken := next((one for one in made if one.reason), None):
+            raise ValueError(f"{broken.item}: {broken.reason}")
         rows = [one.units.T for one in made]
         return PixVoxGeneration(
             units=pad_sequence(rows, batch_first=True, padding_value=config.empty).transpose(1, 2),

@@ -13,7 +13,7 @@ from bench.jobs.grid import matches, variants
 from bench.jobs.spec import Job
 from bench.systems.base import Content, Lookup, Role, System
 from bench.systems.borrowing import Borrowing
-from pixvox.decoding.engine import PROTOCOL
+from pixvox.decoding.protocol import PROTOCOL
 from pixvox.digests import WeightsError
 
 SPEECH_PROTOCOL = 2

@@ -101,8 +101,11 @@ def _attend_one(query: Array, keys: Array, values: Array, used: int, out: Array)
         a = query[d] * scale
         for s in range(used):
             scores[s] += a * keys[d, s]
-    _exponentials(scores, _highest(scores, work))
-    total = _sum(scores, work)
+    highest = _highest(scores, work)
+    # A maximum passes over what is no number, so a sum has to tell.
+    finite = np.isfinite(_sum(scores, work))
+    _exponentials(scores, highest)
+    total = _sum(scores, work) if finite else np.float32(np.nan)
     for d in range(size):
         out[d] = np.float32(0)
     fours = used - used % 4

@@ -13,20 +13,19 @@ import torch
 from torch import Tensor
 
 from pixvox.decoding.attention import use_threads_of_torch
-from pixvox.decoding.sampling import Decoding, choose, item_noise
+from pixvox.decoding.sampling import Chooser, Decoding, item_noise
 from pixvox.decoding.stepper import Stepper
 from pixvox.network import PixVoxNetwork
 from pixvox.patterns import Layout, layout
-
-PROTOCOL = 3
-"""Raised when a change changes units, how it rounds included (see attention and linear in this
-folder); part of every cell's key."""
 
 _WINDOW = 64
 """Positions that a graph's attention reads grow by this many."""
 
 _POLL = 8
 """Steps between two looks at a GPU: a look stops it, a row that ended waits for it."""
+
+
+NOT_FINITE = "the model computes numbers that are not finite; its weights are damaged"
 
 
 @dataclass(frozen=True)
@@ -44,19 +43,24 @@ class Request:
 
 @dataclass(frozen=True)
 class Generation:
-    """Units `[K, N]`, prompt included, and whether the model ended the speech itself."""
+    """Units `[K, N]`, prompt included, and whether the model ended the speech itself.
+
+    A `reason` says why there are none.
+    """
 
     item: str
     units: Tensor
     ended: bool
+    reason: str = ""
 
 
 class Engine:
     """Decodes requests with one model; keeps its buffers, and on a GPU its graphs, between calls.
 
-    Raises ValueError where `max_seconds` needs more positions than the model has, and for bfloat16
-    on a CPU. `dense` chooses the attention (see Stepper); left out, it is ragged on CPU and dense
-    elsewhere.
+    Weights that were changed in between are seen. Raises ValueError where `max_seconds` needs more
+    positions than the model has, for values of another number of codebooks, for guidance without a
+    null image, and for bfloat16 on a CPU. `dense` chooses the attention (see Stepper); left out, it
+    is ragged on CPU and dense elsewhere.
     """
 
     def __init__(self, model: PixVoxNetwork, decoding: Decoding, dense: bool | None = None) -> None:
@@ -79,7 +83,14 @@ class Engine:
         dtype = torch.float32 if decoding.arithmetic == "float32" else torch.bfloat16
         if dtype != torch.float32 and model.device.type == "cpu":
             raise ValueError("decoding.arithmetic: bfloat16 needs a GPU; use float32")
-        self.stepper = Stepper(model, decoding.slots, decoding.lanes, steps, dtype, dense)
+        self.chooser = Chooser(decoding, self.codebooks)
+        self.size = config.codebook_size
+        self._make = lambda: Stepper(
+            model, decoding.slots, decoding.lanes, steps, dtype, dense, decoding.guided
+        )
+        self._version = lambda: [_version(value) for value in model.parameters()]
+        self.model = model
+        self._prepare()
         device, slots = self.stepper.device, decoding.slots
         self.steps_run = 0
 
@@ -91,9 +102,15 @@ class Engine:
         self.table = integers(slots, self.codebooks, steps)
         self.position, self.ends = integers(slots), integers(slots)
         self.busy = torch.zeros(slots, dtype=torch.bool, device=device)
+        self.broken = torch.zeros(slots, dtype=torch.bool, device=device)
         self.noise = torch.zeros(slots, steps, self.codebooks, device=device)
         self.finish = self._finishing_steps().to(device)
         self.rows = torch.arange(slots, device=device)
+
+    def _prepare(self) -> None:
+        """Takes in the model's weights as they are now."""
+        self.stepper, self.made_of = self._make(), self._version()
+        self.sound = all(bool(value.isfinite().all()) for value in self.model.parameters())
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     def _finishing_steps(self) -> Tensor:
@@ -113,21 +130,25 @@ class Engine:
     def generate(self, images: Tensor, requests: Sequence[Request]) -> list[Generation]:
         """Speaks all requests over image states `[I, P, M_vision]`, in the order given.
 
-        Raises ValueError for a prompt that leaves no room.
+        Raises ValueError for a prompt that leaves no room, or is not made of units. Where the model
+        computes what is no number, that request's generation has a reason and no units.
         """
         for request in requests:
-            if request.prompt.shape[0] != self.codebooks or request.prompt.shape[1] >= self.frames:
-                raise ValueError(
-                    f"{request.item}: a prompt of {tuple(request.prompt.shape)} does not fit "
-                    f"{self.codebooks} codebooks and {self.frames} frames; raise max_seconds or "
-                    "cut the prompt"
-                )
+            self._check(request)
+        if self._version() != self.made_of:
+            self._prepare()
+        sound = [self.sound and bool(image.isfinite().all()) for image in images]
+        done = {
+            index: _nothing(request)
+            for index, request in enumerate(requests)
+            if not sound[request.image]
+        }
         # Requests of one image follow each other, so that they find its memory in place.
-        order = sorted(range(len(requests)), key=lambda index: requests[index].image)
+        left = [index for index in range(len(requests)) if index not in done]
+        order = sorted(left, key=lambda index: requests[index].image)
         queue = deque(order)
         held: list[int | None] = [None] * self.decoding.slots
         in_memory: list[int | None] = [None] * (self.decoding.slots // self.decoding.lanes)
-        done: dict[int, Generation] = {}
         self.busy.zero_()
         self.position.zero_()
         use_threads_of_torch()
@@ -136,14 +157,33 @@ class Engine:
             self._run()
             position, ends = self.position.tolist(), self.ends.tolist()
             needed = self.finish[self.ends].tolist()
+            broken = self.broken.tolist()
             for slot, index in enumerate(held):
                 if index is not None and position[slot] >= needed[slot]:
-                    done[index] = self._take(slot, requests[index].item, ends[slot])
+                    if broken[slot]:
+                        done[index] = _nothing(requests[index])
+                    else:
+                        done[index] = self._take(slot, requests[index].item, ends[slot])
                     held[slot] = None
                     # An idle row must not keep the window of the others wide.
                     self.busy[slot] = False
                     self.position[slot] = 0
         return [done[index] for index in range(len(requests))]
+
+    def _check(self, request: Request) -> None:
+        item, prompt = request.item, request.prompt
+        if prompt.ndim != 2 or len(prompt) != self.codebooks or prompt.shape[1] >= self.frames:
+            raise ValueError(
+                f"{item}: a prompt of {tuple(prompt.shape)} does not fit {self.codebooks} "
+                f"codebooks and {self.frames} frames; raise max_seconds or cut the prompt"
+            )
+        if prompt.is_floating_point() or prompt.dtype == torch.bool:
+            raise ValueError(f"{item}: a prompt of {prompt.dtype}; give units, whole numbers")
+        if prompt.numel() and not 0 <= int(prompt.min()) <= int(prompt.max()) < self.size:
+            raise ValueError(
+                f"{item}: a prompt has units from {int(prompt.min())} to {int(prompt.max())}, and "
+                f"the codec's are 0 to {self.size - 1}; encode it with the model's own codec"
+            )
 
     def _admit(
         self,
@@ -177,7 +217,8 @@ class Engine:
         self.position[slot] = 0
         self.ends[slot] = self.frames
         self.busy[slot] = True
-        if self.decoding.temperature > 0:
+        self.broken[slot] = False
+        if self.decoding.draws:
             steps = len(self.plan.steps)
             seed = self.decoding.seed if request.seed is None else request.seed
             self.noise[slot] = item_noise(seed, request.item, steps, self.codebooks)
@@ -213,7 +254,8 @@ class Engine:
     def _replay(self, window: int) -> None:
         """The step as one CUDA graph, one for each window."""
         if window not in self.graphs:
-            kept = [t.clone() for t in (self.sequence, self.position, self.ends)]
+            state = (self.sequence, self.position, self.ends, self.broken)
+            kept = [tensor.clone() for tensor in state]
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -224,7 +266,7 @@ class Engine:
             with torch.cuda.graph(graph):
                 self._advance(window)
             self.graphs[window] = graph
-            for buffer, value in zip((self.sequence, self.position, self.ends), kept, strict=True):
+            for buffer, value in zip(state, kept, strict=True):
                 buffer.copy_(value)
         self.graphs[window].replay()
 
@@ -234,9 +276,14 @@ class Engine:
         index = last[:, None, None].expand(-1, self.codebooks, 1)
         units = self.sequence.gather(-1, index)[..., 0]
         logits = self.stepper.logits(units, last, window)
+        bad = ~logits.isfinite().flatten(1).all(1)
+        if self.decoding.guided:
+            logits = self.chooser.guide(*logits.chunk(2))
+            bad = bad.view(2, -1).any(0)
+        bad &= self.busy
         # Only the first codebook may end the speech; the others follow it.
         logits[:, 1:, self.empty] = -torch.inf
-        chosen = choose(logits, self.decoding, self.noise[self.rows, last])
+        chosen = self.chooser.choose(logits, self.noise[self.rows, last])
         frame = self.table.gather(-1, index)[..., 0]
         given = self.given.gather(-1, frame.clamp_min(0)[..., None])[..., 0]
         chosen = torch.where(given >= 0, given, chosen)
@@ -244,8 +291,21 @@ class Engine:
         chosen = torch.where(inside, chosen, self.empty)
         stopped = (chosen[:, 0] == self.empty) & inside[:, 0]
         self.ends.copy_(torch.where(stopped, frame[:, 0], self.ends))
+        # Of the frame that ends the speech no codebook has a unit, those of this step included.
+        chosen = torch.where(frame < self.ends[:, None], chosen, self.empty)
+        self.broken |= bad
+        self.ends.masked_fill_(bad, 0)
         self.sequence.scatter_(-1, index + 1, chosen[..., None])
         self.position.add_(self.busy)
+
+
+def _nothing(request: Request) -> Generation:
+    return Generation(request.item, request.prompt[:, :0], False, NOT_FINITE)
+
+
+def _version(value: Tensor) -> tuple[int, int]:
+    """What changes when a parameter's values do, or where they lie."""
+    return value.data_ptr(), 0 if value.is_inference() else value._version
 
 
 def generate(

@@ -1,13 +1,18 @@
 """What transformers' users say of decoding, as a Decoding; what contradicts itself is refused."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from pixvox.decoding.sampling import Decoding
+from pixvox.decoding.sampling import Decoding, Each, each
+
+T = TypeVar("T", int, float)
+
+Numbers: TypeAlias = float | Sequence[float]
+"""One number for all codebooks, or one for each."""
 
 _UNITS = "give units of the codec, whole numbers [K, P]; PixVoxProcessor.encode makes them"
 
@@ -29,11 +34,25 @@ def _number(name: str, value: Any) -> float:
     return float(value)
 
 
+def _each(name: str, value: Any, codebooks: int, one: Callable[[str, Any], T]) -> "Each[T]":
+    """A number, or a list of one for each codebook; where all are alike, that number."""
+    if not isinstance(value, list | tuple):
+        return one(name, value)
+    found = tuple(one(f"{name}[{q}]", part) for q, part in enumerate(value))
+    if len(found) != codebooks:
+        raise ValueError(
+            f"{name}: {len(found)} values for {codebooks} codebooks; give one, or one for each"
+        )
+    return found[0] if len(set(found)) == 1 else found
+
+
 def decoding_of(
+    codebooks: int,
     do_sample: bool | None,
-    temperature: float | None,
-    top_k: int | None,
-    top_p: float | None,
+    temperature: Numbers | None,
+    top_k: "int | Sequence[int] | None",
+    top_p: Numbers | None,
+    guidance: Numbers | None,
     seed: int | None,
     generator: torch.Generator | None,
     max_seconds: float | None,
@@ -42,14 +61,14 @@ def decoding_of(
     """The decoding that arguments of `generate` ask for; raises TypeError or ValueError."""
     if temperature is None:
         temperature = 1.0 if do_sample else 0.0
-    heat = _number("temperature", temperature)
-    if do_sample is True and heat == 0:
+    heat = _each("temperature", temperature, codebooks, _number)
+    draws = any(each(heat, codebooks))
+    if do_sample is True and not draws:
         raise ValueError("temperature 0 is greedy; give a higher one, or leave do_sample out")
-    drawn = {"temperature": heat or None, "top_k": top_k or None}
-    drawn["top_p"] = None if top_p == 1 else top_p
+    drawn = {"temperature": draws, "top_k": top_k, "top_p": None if top_p == 1 else top_p}
     if do_sample is False and (given := [name for name, value in drawn.items() if value]):
         raise ValueError(f"do_sample is False and {given[0]} is given; drop one of them")
-    if heat == 0 and (given := [name for name, value in drawn.items() if value]):
+    if not draws and (given := [name for name, value in drawn.items() if value]):
         raise ValueError(f"{given[0]} needs draws; give a temperature too, or do_sample=True")
     if seed is not None and generator is not None:
         raise ValueError("seed and generator are given; drop one of them")
@@ -57,8 +76,9 @@ def decoding_of(
         seed = int(torch.randint(2**32, (), generator=generator, device=generator.device))
     return Decoding(
         temperature=heat,
-        top_k=whole("top_k", top_k or 0, least=0),
-        top_p=1.0 if top_p is None else _number("top_p", top_p),
+        top_k=_each("top_k", top_k or 0, codebooks, lambda name, k: whole(name, k, least=0)),
+        top_p=1.0 if top_p is None else _each("top_p", top_p, codebooks, _number),
+        guidance=1.0 if guidance is None else _each("guidance", guidance, codebooks, _number),
         seed=whole("seed", seed or 0, least=0),
         max_seconds=6.0 if max_seconds is None else _number("max_seconds", max_seconds),
         slots=whole("slots", slots, least=1),

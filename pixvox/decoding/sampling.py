@@ -2,25 +2,44 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+T = TypeVar("T", int, float)
+
+Each: TypeAlias = "T | tuple[T, ...]"
+"""One value for all codebooks, or a tuple of one for each."""
+
+
+def each(value: "Each[T]", codebooks: int) -> tuple[T, ...]:
+    """The value of every codebook; raises ValueError for another number of values."""
+    if not isinstance(value, tuple):
+        return (value,) * codebooks
+    if len(value) != codebooks:
+        raise ValueError(
+            f"{len(value)} values for {codebooks} codebooks; give one, or one for each"
+        )
+    return value
+
 
 @dataclass(frozen=True)
 class Decoding:
-    """How units are chosen.
+    """How units are chosen; the first four may be one number, or one for each codebook.
 
-    `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep everything. `max_seconds` bounds the
+    `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep everything. `guidance` is the scale of
+    classifier-free guidance against the model's null image, 1 for none. `max_seconds` bounds the
     speech, the prompt included; what reaches it is recorded as not ended. `slots` sequences are
     decoded at once; on a GPU, each `lanes` neighbours share one image's keys and values.
     `arithmetic` bfloat16, on a GPU only, reads half the bytes a step and rounds more.
     """
 
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
+    temperature: "Each[float]" = 0.0
+    top_k: "Each[int]" = 0
+    top_p: "Each[float]" = 1.0
+    guidance: "Each[float]" = 1.0
     seed: int = 0
     max_seconds: float = 6.0
     slots: int = 32
@@ -28,14 +47,34 @@ class Decoding:
     arithmetic: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise ValueError("need temperature >= 0, top_k >= 0 and 0 < top_p <= 1")
+        if any(not heat >= 0 for heat in _values(self.temperature)):
+            raise ValueError("need temperature >= 0")
+        if any(k < 0 for k in _values(self.top_k)):
+            raise ValueError("need top_k >= 0")
+        if any(not 0 < p <= 1 for p in _values(self.top_p)):
+            raise ValueError("need 0 < top_p <= 1")
+        if any(not 0 <= scale <= 100 for scale in _values(self.guidance)):
+            raise ValueError("need guidance from 0 to 100")
         if self.max_seconds <= 0 or self.slots < 1:
             raise ValueError("need max_seconds > 0 and slots >= 1")
         if self.lanes < 1 or self.slots % self.lanes:
             raise ValueError(f"lanes must divide the {self.slots} slots, not {self.lanes}")
         if self.arithmetic not in ("float32", "bfloat16"):
             raise ValueError(f"arithmetic {self.arithmetic!r}: use float32 or bfloat16")
+
+    @property
+    def draws(self) -> bool:
+        """Whether chance decides any unit."""
+        return any(heat > 0 for heat in _values(self.temperature))
+
+    @property
+    def guided(self) -> bool:
+        """Whether the null image is looked at too."""
+        return any(scale != 1 for scale in _values(self.guidance))
+
+
+def _values(value: "Each[T]") -> tuple[T, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def item_noise(seed: int, item: str, steps: int, codebooks: int) -> Tensor:
@@ -49,33 +88,83 @@ def item_noise(seed: int, item: str, steps: int, codebooks: int) -> Tensor:
     return torch.from_numpy(rng.random((steps, codebooks), dtype=np.float32))
 
 
-def _filtered(logits: Tensor, decoding: Decoding) -> Tensor:
-    """Logits `[..., V]` over temperature, -inf outside the top k and the top p.
+@dataclass(frozen=True)
+class Filter:
+    """What is done to one codebook's logits before a draw."""
 
-    Top-p is Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1:
-    the smallest set of the likeliest whose probability reaches p.
+    temperature: float
+    top_k: int
+    top_p: float
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Logits `[..., V]` over temperature, -inf outside the top k and the top p.
+
+        Top-p is Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1:
+        the smallest set of the likeliest whose probability reaches p.
+        """
+        logits = logits / self.temperature
+        if 0 < self.top_k < logits.shape[-1]:
+            least = logits.topk(self.top_k, dim=-1).values[..., -1:]
+            logits = logits.masked_fill(logits < least, -torch.inf)
+        if self.top_p < 1:
+            ordered, order = logits.sort(dim=-1, descending=True, stable=True)
+            before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
+            ordered = ordered.masked_fill(before >= self.top_p, -torch.inf)
+            logits = torch.empty_like(logits).scatter_(-1, order, ordered)
+        return logits
+
+    def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """Units `[B, Q]` from logits `[B, Q, V]`: the likeliest, or a draw by inverse CDF.
+
+        `uniform` `[B, Q]` in [0, 1) is the noise; one number a draw, so that a whole item's noise
+        is a small table that can be made before decoding starts.
+        """
+        if self.temperature == 0:
+            return logits.argmax(-1)
+        # In float64 the product below stays under the total, so no unit of probability 0 is drawn.
+        cumulative = self(logits).softmax(-1).double().cumsum(-1)
+        threshold = uniform[..., None] * cumulative[..., -1:]
+        return (cumulative <= threshold).sum(-1)
+
+
+class Chooser:
+    """Chooses the units of K codebooks as a Decoding says.
+
+    Raises ValueError where it has values for another number of codebooks.
     """
-    logits = logits / decoding.temperature
-    if 0 < decoding.top_k < logits.shape[-1]:
-        least = logits.topk(decoding.top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    if decoding.top_p < 1:
-        ordered, order = logits.sort(dim=-1, descending=True, stable=True)
-        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-        ordered = ordered.masked_fill(before >= decoding.top_p, -torch.inf)
-        logits = torch.empty_like(logits).scatter_(-1, order, ordered)
-    return logits
 
+    def __init__(self, decoding: Decoding, codebooks: int) -> None:
+        filters = [
+            Filter(*values)
+            for values in zip(
+                each(decoding.temperature, codebooks),
+                each(decoding.top_k, codebooks),
+                each(decoding.top_p, codebooks),
+                strict=True,
+            )
+        ]
+        # Neighbouring codebooks that are treated alike are chosen together.
+        self._parts: list[tuple[slice, Filter]] = []
+        for q, how in enumerate(filters):
+            if self._parts and self._parts[-1][1] == how:
+                self._parts[-1] = (slice(self._parts[-1][0].start, q + 1), how)
+            else:
+                self._parts.append((slice(q, q + 1), how))
+        scales = each(decoding.guidance, codebooks)
+        self._guided = [(q, scale) for q, scale in enumerate(scales) if scale != 1]
 
-def choose(logits: Tensor, decoding: Decoding, uniform: Tensor) -> Tensor:
-    """Units `[B, K]` from logits `[B, K, V]`: the likeliest, or a draw by inverse CDF.
+    def guide(self, logits: Tensor, null: Tensor) -> Tensor:
+        """Logits `[B, K, V]` moved away from those of the null image, in place.
 
-    `uniform` `[B, K]` in [0, 1) is the noise; one number a draw, so that a whole item's noise is
-    a small table that can be made before decoding starts.
-    """
-    if decoding.temperature == 0:
-        return logits.argmax(-1)
-    # In float64 the product below stays under the total, so no unit of probability 0 is drawn.
-    cumulative = _filtered(logits, decoding).softmax(-1).double().cumsum(-1)
-    threshold = uniform[..., None] * cumulative[..., -1:]
-    return (cumulative <= threshold).sum(-1)
+        Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", equation 6, of which the scale
+        here is 1 + w: `null + scale * (logits - null)`, for each codebook by its own scale.
+        """
+        for q, scale in self._guided:
+            logits[:, q] = null[:, q] + scale * (logits[:, q] - null[:, q])
+        return logits
+
+    def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:
+        """Units `[B, K]` from logits `[B, K, V]` and noise `[B, K]` in [0, 1)."""
+        if len(self._parts) == 1:
+            return self._parts[0][1].choose(logits, uniform)
+        return torch.cat([f.choose(logits[:, q], uniform[:, q]) for q, f in self._parts], dim=1)

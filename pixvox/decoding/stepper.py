@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixvox.decoding.attention import append_and_attend, attend
@@ -38,6 +38,9 @@ class _Layer:
 class Stepper:
     """Steps `slots` rows at once; an image's memory serves `lanes` neighbouring rows.
 
+    A `guided` one steps each row twice, over its image and over the model's null image, with the
+    same weights read once; it raises ValueError for a model that has no null image.
+
     On CPU attention is ragged: each row reads only the positions that it has. Elsewhere (`dense`)
     all rows read the same window, masked, which is what a graph of fixed shapes can do.
     """
@@ -50,29 +53,30 @@ class Stepper:
         steps: int,
         dtype: torch.dtype = torch.float32,
         dense: bool | None = None,
+        guided: bool = False,
     ) -> None:
         config = model.config
         self.device = model.device
         self.dense = self.device.type != "cpu" if dense is None else dense
         self.dtype = dtype
         self.slots, self.lanes, self.steps = slots, lanes, steps
+        self.guided, self.rows = guided, 2 * slots if guided else slots
         self.codebooks, self.hidden = config.num_codebooks, config.hidden_size
         self.heads = config.num_attention_heads
         self.head_size = self.hidden // self.heads
-        vision = config.vision_config
-        patches = (vision.image_size // vision.patch_size) ** 2 + 1
         self.model = model if self.dtype == model.dtype else _copy(model, self.dtype)
-        own = (slots, self.heads, steps, self.head_size)
-        shared = (slots // lanes, self.heads, patches, self.head_size)
+        own = (self.rows, self.heads, steps, self.head_size)
+        entries = slots // lanes + guided
+        shared = (entries, self.heads, config.image_positions, self.head_size)
         self.layers = [
             _Layer(
                 layer,
-                Ready([layer.attention.query, layer.attention.key, layer.attention.value], slots),
-                Ready([layer.attention.output], slots),
-                Ready([layer.crossattention.query], slots),
-                Ready([layer.crossattention.output], slots),
-                Ready([layer.intermediate], slots, gelu=True),
-                Ready([layer.output], slots),
+                self._ready(layer.attention.query, layer.attention.key, layer.attention.value),
+                self._ready(layer.attention.output),
+                self._ready(layer.crossattention.query),
+                self._ready(layer.crossattention.output),
+                self._ready(layer.intermediate, gelu=True),
+                self._ready(layer.output),
                 self._keys(*own),
                 self._zeros(*own),
                 self._keys(*shared),
@@ -80,12 +84,21 @@ class Stepper:
             )
             for layer in (cast(DecoderLayer, layer) for layer in self.model.layers)
         ]
-        self.head = Ready(list(self.model.heads), slots)
+        transform = self.model.transform
+        self.transform = transform and self._ready(transform.dense, gelu=True)
+        self.head = self._ready(*self.model.heads)
         tables = [cast(Tensor, table.weight) for table in self.model.embeddings.codebooks]
         self.embeddings = torch.cat(tables).detach()
         self.offsets = torch.arange(self.codebooks, device=self.device) * len(tables[0])
         self.owner = torch.arange(slots, device=self.device) // lanes
-        self.attended = self._zeros(slots, self.heads, self.head_size)
+        if guided:
+            null = torch.full_like(self.owner, slots // lanes)
+            self.owner = torch.cat([self.owner, null])
+            self.remember(slots // lanes, self.model.null_states())
+        self.attended = self._zeros(self.rows, self.heads, self.head_size)
+
+    def _ready(self, *linears: nn.Module, gelu: bool = False) -> Ready:
+        return Ready(linears, self.rows, gelu)
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
@@ -104,18 +117,21 @@ class Stepper:
     def logits(self, units: Tensor, position: Tensor, window: int) -> Tensor:
         """Units `[B, K]` at each row's `position` `[B]` → logits `[B, K, C + 1]`, float32.
 
-        `window` bounds the positions in use (dense attention only reads so far).
+        `window` bounds the positions in use (dense attention only reads so far). A guided stepper
+        returns `[2 B, K, C + 1]`, those of the null image last.
         """
+        if self.guided:
+            units, position = units.repeat(2, 1), position.repeat(2)
         embedding = self.model.embeddings
         x = self.embeddings[units + self.offsets].sum(1) + embedding.positions.weight[position]
         x = embedding.norm(x)
         if self.dense:
-            rows = torch.arange(self.slots, device=self.device)
+            rows = torch.arange(self.rows, device=self.device)
             places = torch.arange(window, device=self.device)
             mask = (places <= position[:, None])[:, None, None]
         for part in self.layers:
             layer = part.layer
-            qkv = part.qkv(x).view(self.slots, 3, self.heads, self.head_size)
+            qkv = part.qkv(x).view(self.rows, 3, self.heads, self.head_size)
             if self.dense:
                 part.keys[rows, :, position] = qkv[:, 1]
                 part.values[rows, :, position] = qkv[:, 2]
@@ -129,20 +145,26 @@ class Stepper:
                 self._ragged_self(part, qkv, position)
                 attended = self.attended.flatten(1)
             x = layer.attention.norm(x + part.attention_output(attended))
-            queries = part.query(x).view(self.slots, self.heads, self.head_size)
+            queries = part.query(x).view(self.rows, self.heads, self.head_size)
             if self.dense:
                 attended = self._dense_cross(part, queries)
             else:
                 self._ragged_cross(part, queries)
             x = layer.crossattention.norm(x + part.cross_output(attended))
             x = layer.norm(x + part.output(part.intermediate(x)))
-        return self.head(x).float().view(self.slots, self.codebooks, -1)
+        if self.model.transform is not None and self.transform is not None:
+            x = self.model.transform.norm(self.transform(x))
+        return self.head(x).float().view(self.rows, self.codebooks, -1)
 
     def _dense_cross(self, part: _Layer, queries: Tensor) -> Tensor:
         """`[B, H, D]` → `[B, H * D]`; a memory is read once for all rows that share it."""
-        grouped = queries.unflatten(0, (-1, self.lanes)).transpose(1, 2)
-        attended = F.scaled_dot_product_attention(grouped, part.image_keys, part.image_values)
-        return attended.transpose(1, 2).flatten(0, 1).flatten(1)
+        entries = self.slots // self.lanes
+        keys, values = part.image_keys, part.image_values
+        attended = _shared(queries[: self.slots], self.lanes, keys[:entries], values[:entries])
+        if self.guided:
+            null = _shared(queries[self.slots :], self.slots, keys[entries:], values[entries:])
+            attended = torch.cat([attended, null])
+        return attended
 
     def _ragged_self(self, part: _Layer, qkv: Tensor, position: Tensor) -> None:
         append_and_attend(
@@ -161,6 +183,13 @@ class Stepper:
             self.owner.numpy(),
             self.attended.numpy(),
         )
+
+
+def _shared(queries: Tensor, lanes: int, keys: Tensor, values: Tensor) -> Tensor:
+    """`[B, H, D]`, of which `lanes` neighbours share one of the memories → `[B, H * D]`."""
+    grouped = queries.unflatten(0, (-1, lanes)).transpose(1, 2)
+    attended = F.scaled_dot_product_attention(grouped, keys, values)
+    return attended.transpose(1, 2).flatten(0, 1).flatten(1)
 
 
 def _copy(model: PixVoxNetwork, dtype: torch.dtype) -> PixVoxNetwork:

@@ -6,12 +6,12 @@ import pytest
 import torch
 from plain import plain_greedy
 
-from pixvox.decoding.engine import Engine, Generation, Request, generate
-from pixvox.decoding.sampling import Decoding, choose, item_noise
+from pixvox.decoding.engine import NOT_FINITE, Engine, Generation, Request, generate
+from pixvox.decoding.sampling import Chooser, Decoding, item_noise
 from pixvox.modeling import PixVoxLM
 from pixvox.patternnames import PATTERN_NAMES
 
-Make = Callable[[str], PixVoxLM]
+Make = Callable[..., PixVoxLM]
 SAMPLED = Decoding(temperature=1.0, top_k=12, top_p=0.95, seed=3, slots=4, max_seconds=2)
 GREEDY = Decoding(slots=4, max_seconds=2)
 
@@ -54,7 +54,7 @@ def test_units_do_not_depend_on_the_batch(
 
 @pytest.mark.parametrize("dense", [False, True], ids=["ragged", "dense"])
 @pytest.mark.parametrize("lanes", [1, 2])
-@pytest.mark.parametrize("pattern", [*PATTERN_NAMES, "delays-0-3-1"])
+@pytest.mark.parametrize("pattern", [*PATTERN_NAMES, "delays-0-3-1", "delays-0-0-2"])
 def test_greedy_units_are_the_plain_paths(
     small_model: Make, pattern: str, lanes: int, dense: bool
 ) -> None:
@@ -80,7 +80,7 @@ def test_draws_follow_the_filtered_distribution() -> None:
     logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0])
     decoding = Decoding(temperature=0.7, top_k=3, top_p=0.9)
     uniform = item_noise(0, "draws", 20_000, 1)
-    drawn = choose(logits.expand(20_000, 1, 5), decoding, uniform)[:, 0]
+    drawn = Chooser(decoding, 1).choose(logits.expand(20_000, 1, 5), uniform)[:, 0]
     shares = torch.bincount(drawn, minlength=5) / 20_000
     kept = (logits / 0.7)[:3].softmax(0)
     # Of the three likeliest the first two reach 0.9 (0.74 + 0.18).
@@ -91,10 +91,69 @@ def test_draws_follow_the_filtered_distribution() -> None:
 def test_no_draw_is_impossible_at_the_edges_of_the_noise() -> None:
     logits = torch.tensor([[[-torch.inf, 0.0, 0.0, -torch.inf]]]).expand(2, 1, 4)
     edges = torch.tensor([[0.0], [1 - 2**-24]])
-    assert choose(logits, Decoding(temperature=1.0), edges).flatten().tolist() == [1, 2]
+    chooser = Chooser(Decoding(temperature=1.0), 1)
+    assert chooser.choose(logits, edges).flatten().tolist() == [1, 2]
 
 
 def test_a_prompt_without_room_is_refused(small_model: Make) -> None:
     request = Request("long", 0, torch.zeros(3, 20, dtype=torch.long))
     with pytest.raises(ValueError, match="long: a prompt of"):
         _run(small_model("delay"), [request], GREEDY)
+
+
+def test_a_kept_engine_sees_weights_that_were_changed(small_model: Make) -> None:
+    model, states = small_model("delay"), torch.randn(3, 5, 32)
+    engine = Engine(model, GREEDY)
+    before = engine.generate(states, _requests(3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    after, fresh = (e.generate(states, _requests(3)) for e in (engine, Engine(model, GREEDY)))
+    assert [m.units.tolist() for m in after] == [m.units.tolist() for m in fresh]
+    assert [m.units.tolist() for m in after] != [m.units.tolist() for m in before]
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["ragged", "dense"])
+@pytest.mark.parametrize("name", ["attention.key", "crossattention.query", "heads", "null_image"])
+def test_weights_that_are_no_numbers_give_a_reason_and_no_units(
+    small_model: Make, name: str, dense: bool
+) -> None:
+    model = small_model("delay", null_image=True)
+    chosen = next(p for n, p in model.named_parameters() if name in n and "norm" not in n)
+    chosen.data.view(-1)[0] = float("nan")
+    decoding = Decoding(slots=2, max_seconds=2, guidance=2.0)
+    made = Engine(model, decoding, dense).generate(torch.randn(3, 5, 32), _requests(3))
+    assert [(one.units.shape[1], one.ended, one.reason) for one in made] == 3 * [
+        (0, False, NOT_FINITE)
+    ]
+
+
+@pytest.mark.parametrize("value", [torch.inf, 1e38], ids=["infinite", "overflows"])
+def test_a_picture_that_is_no_numbers_fails_alone(small_model: Make, value: float) -> None:
+    states = torch.randn(3, 5, 32)
+    sound = Engine(small_model("delay"), GREEDY).generate(states, _requests(6))
+    states[1, 2] = value
+    made = Engine(small_model("delay"), GREEDY).generate(states, _requests(6))
+    assert [bool(one.reason) for one in made] == [False, True, False] * 2
+    for one, other in zip(made, sound, strict=True):
+        assert one.reason or torch.equal(one.units, other.units)
+
+
+def test_what_is_no_prompt_and_guidance_without_a_null_image_are_refused(
+    small_model: Make,
+) -> None:
+    model, states = small_model("delay"), torch.randn(1, 5, 32)
+    for units, told in [
+        (torch.full((3, 2), 16), "a prompt has units from 16 to 16, and the codec's are 0 to 15"),
+        (torch.full((3, 2), -1), "a prompt has units from -1 to -1"),
+        (torch.zeros(3, 2), r"a prompt of torch\.float32; give units"),
+        (torch.zeros(2, 2, dtype=torch.long), "a prompt of"),
+    ]:
+        with pytest.raises(ValueError, match=f"odd: {told}"):
+            Engine(model, GREEDY).generate(states, [Request("odd", 0, units)])
+    with pytest.raises(ValueError, match="no null image, which guidance needs"):
+        Engine(model, Decoding(guidance=2.0))
+    with pytest.raises(ValueError, match="2 values for 3 codebooks"):
+        Engine(model, Decoding(temperature=(1.0, 0.0)))
+    with pytest.raises(ValueError, match="2 steps at once with a cache"):
+        model.step(torch.zeros(1, 3, 2).long(), model.remember(states), model.new_cache(1, 4))
