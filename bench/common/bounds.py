@@ -16,6 +16,8 @@ Number = Annotated[int, Field(ge=0, le=32_767, description="units are 16-bit num
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Share = Annotated[float, Field(ge=0, lt=1, description="a share of the speech, as in 0.25")]
 SomeShare = Annotated[float, Field(gt=0, lt=1, description="a share of the speech, as in 0.25")]
+Slots = Annotated[int, Field(ge=1, le=4096, description="each takes memory for one sequence")]
+Scale = Annotated[float, Field(ge=0, le=100, description="a scale of guidance; 1 is none")]
 TopP = Annotated[float, Field(gt=0, le=1, description="a probability")]
 SpeechSeconds = Annotated[float, Field(ge=0.1, le=MAX_SPEECH_SECONDS, description=_WINDOW)]
 Decibels = Annotated[float, Field(ge=-60, le=100, description="beyond, one of both is inaudible")]
@@ -35,6 +37,19 @@ def _temperature(value: float) -> float:
 
 
 Temperature = Annotated[float, AfterValidator(_temperature)]
+
+
+def _alike(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+
+
+_EACH = Field(min_length=1, max_length=64, description="one for each codebook")
+_Alike = AfterValidator(_alike)
+Temperatures = Annotated[Temperature | Annotated[tuple[Temperature, ...], _EACH], _Alike]
+Numbers = Annotated[Number | Annotated[tuple[Number, ...], _EACH], _Alike]
+TopPs = Annotated[TopP | Annotated[tuple[TopP, ...], _EACH], _Alike]
+Guidance = Annotated[Scale | Annotated[tuple[Scale, ...], _EACH], _Alike]
+"""One value for all codebooks, or a list of one for each."""
 
 
 def _one_line(text: str) -> str:

@@ -248,7 +248,14 @@ def told(error: ValidationError, content: Any, kind: Any) -> str:
     """
     schema = _Schema(kind)
     found: dict[str, list[str]] = {}
-    for details in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    at = [tuple(_path(details["loc"], content)) for details in errors]
+    # Of several kinds that a value may have, the one that fits tells what is wrong with it.
+    told_by = {path[:n] for path in at for n in range(len(path))}
+    told_by |= {path for path, one in zip(at, errors, strict=True) if one["type"] not in _TYPES}
+    for where, details in zip(at, errors, strict=True):
+        if details["type"] in _TYPES and where in told_by:
+            continue
         for path, message in _lines(details, content, schema):
             messages = found.setdefault(path, [])
             if message not in messages:

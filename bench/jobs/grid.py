@@ -7,7 +7,16 @@ from typing import Any
 
 from pydantic import model_validator
 
-from bench.common.bounds import Bandwidth, Decibels, Number, Seed, Share, Temperature, TopP
+from bench.common.bounds import (
+    Bandwidth,
+    Decibels,
+    Guidance,
+    Numbers,
+    Seed,
+    Share,
+    Temperatures,
+    TopPs,
+)
 from bench.common.yamlfile import Strict
 from bench.systems.base import System
 
@@ -21,12 +30,14 @@ class Point(Strict):
     """A prompt's share."""
     seed: Seed | None = None
     """A seed of decoding."""
-    temperature: Temperature | None = None
+    temperature: Temperatures | None = None
     """A temperature of decoding."""
-    top_k: Number | None = None
+    top_k: Numbers | None = None
     """A `top_k` of decoding."""
-    top_p: TopP | None = None
+    top_p: TopPs | None = None
     """A `top_p` of decoding."""
+    guidance: Guidance | None = None
+    """A scale of guidance of decoding."""
     bandwidth: Bandwidth | None = None
     """A codec's bandwidth in kbps."""
     snr: Decibels | None = None
@@ -47,12 +58,14 @@ class Grid(Strict):
     """Shares of the reference speech, for systems that take a prompt."""
     seed: tuple[Seed, ...] = ()
     """Seeds of PixVoxLM's decoding."""
-    temperature: tuple[Temperature, ...] = ()
-    """Temperatures of PixVoxLM's decoding."""
-    top_k: tuple[Number, ...] = ()
+    temperature: tuple[Temperatures, ...] = ()
+    """Temperatures of PixVoxLM's decoding; each one number, or a list of one for each codebook."""
+    top_k: tuple[Numbers, ...] = ()
     """Values of `top_k` of PixVoxLM's decoding."""
-    top_p: tuple[TopP, ...] = ()
+    top_p: tuple[TopPs, ...] = ()
     """Values of `top_p` of PixVoxLM's decoding."""
+    guidance: tuple[Guidance, ...] = ()
+    """Scales of guidance of PixVoxLM's decoding."""
     bandwidth: tuple[Bandwidth, ...] = ()
     """Bandwidths in kbps, for systems that name a codec's."""
     snr: tuple[Decibels, ...] = ()

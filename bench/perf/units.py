@@ -52,7 +52,8 @@ def generated(images: int, threads: int) -> Units:
 
     from bench.datasets.scenes.load import load_scenes
     from bench.systems.base import Variant
-    from bench.systems.pixvox import DecodingSpec, PixVoxSystem
+    from bench.systems.decoding import DecodingSpec
+    from bench.systems.pixvox import PixVoxSystem
 
     torch.set_num_threads(threads)
     decoding = DecodingSpec(temperature=TEMPERATURE)

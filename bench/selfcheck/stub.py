@@ -20,7 +20,8 @@ from bench.jobs.spec import Job
 from bench.store.ledger import Ledger
 from bench.store.rows import SpeechRow, TranscriptRow
 from bench.systems.base import Asked, Made
-from bench.systems.pixvox import DecodingSpec, PixVoxSystem
+from bench.systems.decoding import DecodingSpec
+from bench.systems.pixvox import PixVoxSystem
 
 PAUSE = "PIXVOX_STUB_PAUSE"
 """The environment's name for how many seconds a stub takes over a batch."""

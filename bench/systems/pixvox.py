@@ -4,25 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from bench.common.audio import SpeechError
-from bench.common.bounds import (
-    Label,
-    Number,
-    Seed,
-    Share,
-    SpeechSeconds,
-    Temperature,
-    TopP,
-)
+from bench.common.bounds import Label, Share
 from bench.common.errors import UserError
-from bench.common.validation import keys_error
-from bench.common.yamlfile import Strict, WeightsName
+from bench.common.yamlfile import WeightsName
 from bench.datasets.base import Choice, Item
 from bench.store.rows import SpeechRow, packed
 from bench.systems.base import Asked, Content, Generator, Lookup, Made, System, Variant, caption_of
+from bench.systems.decoding import AXES, DecodingSpec
 from bench.systems.resynthesis import prompt_units
+from pixvox.decoding.protocol import end_protocol
 from pixvox.patternnames import fitted_name, pattern_name
 
 if TYPE_CHECKING:
@@ -30,44 +23,10 @@ if TYPE_CHECKING:
 
     from pixvox.codec.encodec import CodecFacts
     from pixvox.configuration import PixVoxConfig
-    from pixvox.decoding.engine import Engine, Request
+    from pixvox.decoding.engine import Engine, Generation, Request
 
 Pattern = Annotated[str, BeforeValidator(pattern_name)]
 """A pattern's name, or `{delays: [...]}`, which becomes one."""
-Slots = Annotated[int, Field(ge=1, le=4096, description="each takes memory for one sequence")]
-
-
-class DecodingSpec(Strict):
-    """How units are chosen; recorded with every row. See pixvox.decoding.sampling.Decoding."""
-
-    temperature: Temperature = 0.0
-    """0 takes the likeliest unit; else from 0.001 to 100, by which the scores are divided."""
-    top_k: Number = 0
-    """Draws come from so many of the likeliest units; 0 for all."""
-    top_p: TopP = 1.0
-    """Draws come from the likeliest units that together reach this probability."""
-    seed: Seed = 0
-    """The seed of the draws."""
-    max_seconds: SpeechSeconds = 6.0
-    """The longest speech that is generated, its prompt included."""
-    slots: Slots = 32
-    """How many items are generated at once. No item depends on the others, but for rounding."""
-    lanes: Slots = 1
-    """On a GPU, how many neighbouring slots share one image's keys and values; it must divide
-    `slots`."""
-    arithmetic: Literal["float32", "bfloat16"] = "float32"
-    """What the model computes in; `bfloat16` needs a GPU, reads half the bytes and rounds more."""
-
-    @model_validator(mode="after")
-    def _lanes_divide(self) -> "DecodingSpec":
-        if self.slots % self.lanes:
-            reason = f"must divide the {self.slots} slots, and {self.lanes} does not"
-            raise keys_error({"lanes": reason})
-        return self
-
-
-_AXES = ("seed", "temperature", "top_k", "top_p")
-"""Axes of decoding."""
 
 
 class PixVoxSystem(System):
@@ -108,23 +67,22 @@ class PixVoxSystem(System):
                 f"{self.weights}: decoding.max_seconds {seconds:g} needs {steps} steps, the model "
                 f"has {config.max_position_embeddings} positions; lower it"
             )
-        depends = self.model_dump(exclude={"label", "prompts", "weights", "codec", "pattern"})
+        if unfit := self.decoding.unfit(config.num_codebooks, config.null_image):
+            raise UserError(f"{self.weights}: {unfit}")
+        depends: dict[str, Any] = {"kind": self.kind, "decoding": self.decoding.depends()}
         depends |= {"weights": found.digest, "codec": found.facts.digest}
+        if ends := end_protocol(config.pattern, config.num_codebooks):
+            depends["end_protocol"] = ends
         return Content(depends, config.pattern, found.digest, found.facts.digest)
 
     def axes(self) -> Mapping[str, tuple[Any, ...]]:
         """See System."""
-        return {"prompt": self.prompts} | {a: (getattr(self.decoding, a),) for a in _AXES}
+        return {"prompt": self.prompts} | {a: (getattr(self.decoding, a),) for a in AXES}
 
     def at(self, point: Mapping[str, Any]) -> Self:
         """See System."""
-        changes = {axis: point[axis] for axis in _AXES if axis in point}
-        decoding = self.decoding.model_copy(update=changes)
-        if decoding.temperature == 0:
-            # Greedy decoding draws nothing, so all seeds are one.
-            decoding = decoding.model_copy(update={"seed": 0})
         prompts = (point.get("prompt", self.prompts[0]),)
-        return self.model_copy(update={"decoding": decoding, "prompts": prompts})
+        return self.model_copy(update={"decoding": self.decoding.at(point), "prompts": prompts})
 
     def shared(self) -> System:
         """See System."""
@@ -133,14 +91,11 @@ class PixVoxSystem(System):
 
     def described(self) -> list[str]:
         """See System."""
-        how, usual = self.decoding, DecodingSpec()
-        parts = [f"seed {how.seed}", f"temperature {how.temperature:g}"]
-        parts += [f"top k {how.top_k}"] if how.top_k != usual.top_k else []
-        return parts + ([f"top p {how.top_p:g}"] if how.top_p != usual.top_p else [])
+        return self.decoding.described()
 
     def sampled(self) -> bool:
         """See System."""
-        return self.decoding.temperature > 0
+        return self.decoding.draws
 
     def details(self) -> dict[str, Any]:
         """See System; all of decoding but its seed."""
@@ -333,12 +288,13 @@ class PixVoxGenerator:
             made = self._engine(decoding).generate(states, [request for request, _ in pairs])
             for (request, variant), speech in zip(pairs, made, strict=True):
                 at = (request.item, variant.key)
-                done[at] = self._row(request, said[at], speech.units, speech.ended)
+                done[at] = self._row(request, said[at], speech)
         return [(v.key, done[item.id, v.key]) for item, variants in asked for v in variants]
 
-    def _row(self, request: "Request", caption: int, units: "Tensor", ended: bool) -> SpeechRow:
+    def _row(self, request: "Request", caption: int, speech: "Generation") -> SpeechRow:
+        units = speech.units
         if units.shape[1] == 0:
-            reason = "the model ended before it generated anything"
+            reason = speech.reason or "the model ended before it generated anything"
             return SpeechRow(request.item, "failed", reason, caption=caption)
         return SpeechRow(
             request.item,
@@ -347,5 +303,5 @@ class PixVoxGenerator:
             codebooks=units.shape[0],
             prompt_frames=request.prompt.shape[1],
             caption=caption,
-            ended=ended,
+            ended=speech.ended,
         )

@@ -21,11 +21,13 @@ AXES = (
     "temperature",
     "top_k",
     "top_p",
+    "guidance",
+    "per_codebook",
     "bandwidth",
     "snr",
     "asr",
 )
-_NUMERIC = ("prompt", "temperature", "top_k", "top_p", "bandwidth", "snr", "seed")
+_NUMERIC = ("prompt", "temperature", "top_k", "top_p", "guidance", "bandwidth", "snr", "seed")
 COLUMNS: Columns = (
     Column("cell", pl.String, "The cell's own name, with the keys of its speech and transcripts."),
     Column("system", pl.String, "The system's label."),
@@ -36,6 +38,12 @@ COLUMNS: Columns = (
     Column("temperature", pl.Float64, "The temperature of decoding; 0 is greedy."),
     Column("top_k", pl.Int64, "From how many of the likeliest units is drawn; 0 for all."),
     Column("top_p", pl.Float64, "The probability that the units drawn from reach together."),
+    Column("guidance", pl.Float64, "The scale of guidance; 1 is none."),
+    Column(
+        "per_codebook",
+        pl.String,
+        "Which of these are set for each codebook, and how; their columns hold the first's.",
+    ),
     Column("bandwidth", pl.Float64, "The codec's bandwidth in kbps, where the grid may vary it."),
     Column("snr", pl.Float64, "The signal-to-noise ratio of speech in noise, in dB."),
     Column("asr", pl.String, "The ASR's label; null for a text."),
@@ -77,7 +85,11 @@ def axes_of(cell: Cell) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(AXES)
     found |= {"system": cell.label, "pattern": cell.pattern or None, "prompt": cell.prompt}
     found |= {"part": cell.part, "asr": cell.asr.label if cell.asr else None}
-    return found | cell.system.point() | {"prompt": cell.prompt}
+    point = cell.system.point()
+    several = {axis: value for axis, value in point.items() if isinstance(value, tuple)}
+    words = (f"{axis} {' '.join(f'{one:g}' for one in v)}" for axis, v in several.items())
+    found |= point | {axis: values[0] for axis, values in several.items()}
+    return found | {"prompt": cell.prompt, "per_codebook": ", ".join(words) or None}
 
 
 def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:

@@ -165,7 +165,7 @@ def test_a_sweep_does_what_its_dry_run_says(
         "dataset": {"name": "scenes"},
         "limit": 1,
         "systems": zoo,
-        "grid": {"prompt": [0, 0.25], "seed": [0, 1, 2], "temperature": [0.5]},
+        "grid": {"prompt": [0, 0.25], "seed": [0, 1, 2], "temperature": [[0.5, 0.5, 1, 1]]},
         "asr": [{"batch": 1}, {"batch": 1, "model": "tiny.en", "backend": "faster-whisper"}],
         "cluster": {"generators": 1, "transcribers": 1},
     }
@@ -185,6 +185,7 @@ def test_a_sweep_does_what_its_dry_run_says(
     assert "0 to generate, 0 to transcribe" in " ".join(capsys.readouterr().out.split())
     tidy = pl.read_parquet(tmp_path / "sweep" / "scores.parquet")
     assert tidy.select("system", "prompt", "seed", "asr").n_unique() == 24
+    assert set(tidy["per_codebook"]) == {"temperature 0.5 0.5 1 1"}
     tables = tmp_path / "sweep" / "tables"
     assert "<svg" in (tables / "sweep.svg").read_text()
     # Every speech was transcribed by both ASRs, whose comparisons are held against each other.
@@ -201,7 +202,7 @@ def test_a_sweep_does_what_its_dry_run_says(
     assert table["seeds"].to_list() == [3, 3]
 
     # One more prompt share is all that is done again, and an exclusion is left out.
-    grid = {"prompt": [0, 0.25, 0.5], "seed": [0, 1, 2], "temperature": [0.5]}
+    grid = {"prompt": [0, 0.25, 0.5], "seed": [0, 1, 2], "temperature": [[0.5, 0.5, 1, 1]]}
     more = content | {"grid": grid | {"exclude": [{"seed": 2}]}}
     job.write_text(yaml.safe_dump(more))
     assert main([*command, "--dry-run"]) == 0
@@ -214,3 +215,20 @@ def test_seeds_of_greedy_decoding_are_one_variant() -> None:
     grid = Grid(seed=(0, 1, 2), temperature=(0.0, 0.5))
     found = [system.decoding for system in variants(greedy, grid)]
     assert [(one.temperature, one.seed) for one in found] == [(0, 0), (0.5, 0), (0.5, 1), (0.5, 2)]
+
+
+def test_decoding_that_a_model_cannot_do_is_told_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = {"kind": "pixvox", "label": "small", "weights": "zoo:pixvox-tiny-delay"}
+    job = tmp_path / "job.yaml"
+    content = {"name": "a", "dataset": {"name": "scenes"}, "systems": [system]}
+    job.write_text(yaml.safe_dump(content | {"grid": {"temperature": [[0.5, 1]]}}))
+    assert main(["run", str(job), "--runs", str(tmp_path), "--dry-run"]) == 2
+    assert "decoding.temperature has 2 values, and the model 4" in capsys.readouterr().err
+    guided = DecodingSpec(guidance=(2, 2, 1, 1))
+    assert "needs a null image" in guided.unfit(4, null_image=False)
+    assert guided.unfit(4, null_image=True) == ""
+    # Guidance that is none leaves keys as they were before there was any.
+    assert DecodingSpec(guidance=(1, 1)).depends() == DecodingSpec().depends()
+    assert "guidance" not in DecodingSpec().depends()

@@ -134,6 +134,15 @@ def test_what_surprises_is_refused(text: str, reason: str) -> None:
             ["temperature: must be 0 (greedy) or"],
         ),
         (
+            _system(MODEL + ", decoding: {temperature: [0.3, -1], guidance: [2, x], top_k: a}"),
+            [
+                "3 errors: ",
+                "temperature[1]: must be 0 (greedy) or",
+                "guidance[1]: must be a number, not 'x'",
+                "top_k: must be a whole number, not 'a' or must be a list",
+            ],
+        ),
+        (
             _system(MODEL + ", decoding: {slots: 33, lanes: 2}"),
             ["decoding.lanes: must divide the 33"],
         ),

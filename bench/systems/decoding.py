@@ -1,0 +1,91 @@
+"""How PixVoxLM's units are chosen: what a job says of it."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from bench.common.bounds import Guidance, Numbers, Seed, Slots, SpeechSeconds, Temperatures, TopPs
+from bench.common.validation import keys_error
+from bench.common.yamlfile import Strict
+
+AXES = ("seed", "temperature", "top_k", "top_p", "guidance")
+"""Axes of decoding that a grid may vary."""
+
+
+class DecodingSpec(Strict):
+    """How units are chosen; recorded with every row. See pixvox.decoding.sampling.Decoding."""
+
+    temperature: Temperatures = 0.0
+    """0 takes the likeliest unit; else from 0.001 to 100, by which the scores are divided. This and
+    the next three may be a list of one value for each codebook."""
+    top_k: Numbers = 0
+    """Draws come from so many of the likeliest units; 0 for all."""
+    top_p: TopPs = 1.0
+    """Draws come from the likeliest units that together reach this probability."""
+    guidance: Guidance = 1.0
+    """The scale of classifier-free guidance: how far scores are moved away from those without the
+    picture. 1 is none; else the weights need a null image."""
+    seed: Seed = 0
+    """The seed of the draws."""
+    max_seconds: SpeechSeconds = 6.0
+    """The longest speech that is generated, its prompt included."""
+    slots: Slots = 32
+    """How many items are generated at once. No item depends on the others, but for rounding."""
+    lanes: Slots = 1
+    """On a GPU, how many neighbouring slots share one image's keys and values; it must divide
+    `slots`."""
+    arithmetic: Literal["float32", "bfloat16"] = "float32"
+    """What the model computes in; `bfloat16` needs a GPU, reads half the bytes and rounds more."""
+
+    @model_validator(mode="after")
+    def _lanes_divide(self) -> "DecodingSpec":
+        if self.slots % self.lanes:
+            reason = f"must divide the {self.slots} slots, and {self.lanes} does not"
+            raise keys_error({"lanes": reason})
+        return self
+
+    @property
+    def draws(self) -> bool:
+        """Whether chance decides any unit."""
+        heat = self.temperature
+        return any(heat) if isinstance(heat, tuple) else heat > 0
+
+    def at(self, point: Mapping[str, Any]) -> "DecodingSpec":
+        """Decoding at a point of the grid."""
+        found = self.model_copy(update={axis: point[axis] for axis in AXES if axis in point})
+        # Greedy decoding draws nothing, so all seeds are one.
+        return found if found.draws else found.model_copy(update={"seed": 0})
+
+    def depends(self) -> dict[str, Any]:
+        """What keys of its speech hold; no guidance is as before there was any."""
+        return self.model_dump(exclude={"guidance"} if self.guidance == 1 else None)
+
+    def unfit(self, codebooks: int, null_image: bool) -> str:
+        """What keeps a model from decoding so, in words; empty where nothing does."""
+        for axis in AXES:
+            value = getattr(self, axis)
+            if isinstance(value, tuple) and len(value) != codebooks:
+                return (
+                    f"decoding.{axis} has {len(value)} values, and the model {codebooks} "
+                    "codebooks; give one, or one for each"
+                )
+        if self.guidance != 1 and not null_image:
+            return (
+                "decoding.guidance needs a null image, and these weights have none; train them "
+                "with image_dropout, or drop the line"
+            )
+        return ""
+
+    def described(self) -> list[str]:
+        """What tells it apart, in words: seed and temperature, and what is not as usual."""
+        usual = DecodingSpec()
+        return [
+            f"{axis.replace('_', ' ')} {_words(getattr(self, axis))}"
+            for axis in AXES
+            if axis in ("seed", "temperature") or getattr(self, axis) != getattr(usual, axis)
+        ]
+
+
+def _words(value: Any) -> str:
+    return ", ".join(f"{one:g}" for one in (value if isinstance(value, tuple) else (value,)))
