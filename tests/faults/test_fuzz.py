@@ -1,6 +1,6 @@
 """Whatever users' files become: one clear line or a failed row, in time, and nothing else touched.
 
-`pytest tests/faults/test_fuzz.py --fuzz-cases 50000 --fuzz-log results/fuzz/cases.json`
+`pytest tests/faults/test_fuzz.py --timeout 0 --fuzz-cases 50000 --fuzz-log results/fuzz/cases.json`
 """
 
 import contextlib

@@ -205,10 +205,14 @@ def in_time() -> Iterator[None]:
     def late(number: int, frame: FrameType | None) -> None:
         raise AssertionError(f"no answer within {HANG_SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(HANG_SECONDS)
+    before, started = signal.signal(signal.SIGALRM, late), time.monotonic()
+    # pytest-timeout has the same timer: what was left of it goes on afterwards.
+    left, _ = signal.setitimer(signal.ITIMER_REAL, HANG_SECONDS)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if left:
+            passed = time.monotonic() - started
+            signal.setitimer(signal.ITIMER_REAL, max(left - passed, 0.001))
