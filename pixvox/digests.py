@@ -7,15 +7,17 @@ PyTorch archive), whoever saved them, when and under which name.
 import hashlib
 import json
 import pickle
+import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, cast
 
 from pixvox.errors import PixVoxError
+from pixvox.safetensorsfile import Held, held_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class WeightsError(PixVoxError, ValueError):
@@ -35,6 +37,8 @@ def file_digest(path: Path) -> str:
 
 def load_archive(path: Path) -> Any:
     """What a PyTorch file holds; raises WeightsError for a damaged one, or one that holds code."""
+    import torch
+
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
@@ -44,8 +48,10 @@ def load_archive(path: Path) -> Any:
         ) from error
 
 
-def load_pickle(path: Path) -> dict[str, Tensor]:
+def load_pickle(path: Path) -> "dict[str, Tensor]":
     """The tensors of a PyTorch file; raises WeightsError for one that holds anything else."""
+    from torch import Tensor
+
     held = load_archive(path)
     if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
         raise WeightsError(f"{path}: holds more than named tensors; save its state dict alone")
@@ -57,35 +63,73 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
 
 
-def read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+def read_tensors(folder: Path) -> "Iterator[tuple[str, Tensor]]":
     """Every named tensor of a folder, a file at a time; raises WeightsError where there is none."""
-    files = weight_files(folder)
-    if not files:
-        raise WeightsError(f"{folder}: neither .safetensors nor pytorch_model.bin is there")
-    for path in files:
+    for path in _some_files(folder):
         if path.suffix == ".safetensors":
             yield from _safe_tensors(path)
         else:
             yield from load_pickle(path).items()
 
 
-def _safe_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+def _some_files(folder: Path) -> list[Path]:
+    files = weight_files(folder)
+    if not files:
+        raise WeightsError(f"{folder}: neither .safetensors nor pytorch_model.bin is there")
+    return files
+
+
+def _safe_tensors(path: Path) -> "Iterator[tuple[str, Tensor]]":
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as held:
             yield from ((name, held.get_tensor(name)) for name in held.keys())  # noqa: SIM118
     except SafetensorError as error:
-        raise WeightsError(f"{path}: not readable as safetensors; fetch it again") from error
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> WeightsError:
+    return WeightsError(f"{path}: not readable as safetensors; fetch it again")
+
+
+def _tensor_digests(folder: Path) -> dict[str, str]:
+    """Every named tensor's digest; of safetensors without PyTorch, which takes long to import."""
+    from safetensors import SafetensorError
+
+    found: dict[str, str] = {}
+    for path in _some_files(folder):
+        if path.suffix != ".safetensors":
+            found |= {name: _of(one).hex() for name, one in load_pickle(path).items()}
+            continue
+        try:
+            found |= {name: _of(one).hex() for name, one in held_tensors(path)}
+        except SafetensorError as error:
+            raise _unreadable(path) from error
+    return found
+
+
+def _is_tensor(value: object) -> bool:
+    # Without PyTorch there is none.
+    return "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor)
+
+
+def _held(tensor: "Tensor") -> Held:
+    import torch
+
+    flat = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return Held(str(tensor.dtype), tuple(tensor.shape), flat.data)
 
 
 def _of(value: object) -> bytes:
     """The digest of tensors in any nesting of mappings and sequences, whatever their order."""
     state = hashlib.sha256()
     match value:
-        case Tensor():
-            state.update(f"tensor {value.dtype} {tuple(value.shape)}\0".encode())
-            state.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        case _ if _is_tensor(value):
+            return _of(_held(cast("Tensor", value)))
+        case Held():
+            state.update(f"tensor {value.dtype} {value.shape}\0".encode())
+            state.update(value.data)
         case Mapping():
             state.update(b"mapping\0")
             for name in sorted(value, key=str):
@@ -137,7 +181,7 @@ def digest(folder: Path) -> str:
     """
     if not any(folder.glob("*.safetensors")):
         raise WeightsError(f"{folder}: no .safetensors file; other formats are not loaded")
-    tensors = {name: _of(tensor).hex() for name, tensor in read_tensors(folder)}
+    tensors = _tensor_digests(folder)
     return _of([_stated(read_json(folder / "config.json")), tensors]).hex()[:16]
 
 
@@ -156,5 +200,5 @@ def folder_digest(folder: Path) -> str:
             parts[path.name] = _stated(read_json(path))
         else:
             parts[path.name] = file_digest(path)
-    tensors = {name: _of(one).hex() for name, one in read_tensors(folder)} if weights else {}
+    tensors = _tensor_digests(folder) if weights else {}
     return _of([parts, tensors]).hex()[:16]

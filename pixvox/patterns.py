@@ -24,13 +24,12 @@ and the same with `{"delays": [0, 0, 1, 3]}`, each codebook shifted by its own n
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, NamedTuple
 
 from pixvox.patternnames import delays_of, pattern_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Coord(NamedTuple):
@@ -73,8 +72,10 @@ class Layout:
             raise ValueError(f"not every frame is predicted: codebooks end at frames {last}")
 
     @cached_property
-    def step_of(self) -> Tensor:
+    def step_of(self) -> "Tensor":
         """`[K, N]`: the step that predicts each unit."""
+        import torch
+
         index = torch.zeros(self.codebooks, self.frames, dtype=torch.long)
         for number, step in enumerate(self.steps):
             for t, q in step:
@@ -82,23 +83,27 @@ class Layout:
         return index
 
     @cached_property
-    def frame_of(self) -> Tensor:
+    def frame_of(self) -> "Tensor":
         """`[K, S]`: the frame that each step predicts in each codebook, -1 where it is silent."""
+        import torch
+
         index = torch.full((self.codebooks, len(self.steps)), -1, dtype=torch.long)
         for number, step in enumerate(self.steps):
             for t, q in step:
                 index[q, number] = t
         return index
 
-    def build(self, units: Tensor, empty: int) -> Tensor:
+    def build(self, units: "Tensor", empty: int) -> "Tensor":
         """Units `[..., K, N]` as the sequence of steps `[..., K, S]`; `empty` fills the gaps."""
+        import torch
+
         if units.shape[-2:] != (self.codebooks, self.frames):
             raise ValueError(f"units {tuple(units.shape)} do not fit {self.codebooks} codebooks")
         frame = self.frame_of.to(units.device)
         gathered = units.gather(-1, frame.clamp_min(0).expand(*units.shape[:-1], -1))
         return torch.where(frame < 0, empty, gathered)
 
-    def revert(self, sequence: Tensor) -> Tensor:
+    def revert(self, sequence: "Tensor") -> "Tensor":
         """The inverse of `build`: steps `[..., K, S]` as units `[..., K, N]`."""
         step = self.step_of.to(sequence.device)
         return sequence.gather(-1, step.expand(*sequence.shape[:-1], -1))
@@ -125,8 +130,11 @@ def _coarse_first(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
     return first + tuple(tuple(Coord(t, q) for q in range(1, codebooks)) for t in range(frames))
 
 
-def frame_tables(pattern: str, codebooks: int, frames: Sequence[int]) -> Tensor:
+def frame_tables(pattern: str, codebooks: int, frames: Sequence[int]) -> "Tensor":
     """`[B, K, S]`: each row's `frame_of` for its own number of frames, -1 after its last step."""
+    import torch
+    from torch.nn import functional as F
+
     tables = [layout(pattern, codebooks, number).frame_of for number in frames]
     steps = max(table.shape[1] for table in tables)
     return torch.stack([F.pad(table, (0, steps - table.shape[1]), value=-1) for table in tables])

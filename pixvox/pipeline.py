@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from pixvox.codec.encodec import fitting_codec
+from pixvox.codec.facts import fitting_codec
 from pixvox.configfile import pixvox_config
 from pixvox.images import Picture
 from pixvox.modeling import PixVoxLM

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from pixvox.digests import WeightsError, load_pickle, weight_files
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -28,7 +29,7 @@ def tensor_shapes(folder: Path) -> Shapes:
             found |= {name: tuple(value.shape) for name, value in load_pickle(path).items()}
             continue
         try:
-            with safe_open(path, "pt") as held:
+            with safe_open(path, "np") as held:
                 names = held.keys()
                 found |= {name: tuple(held.get_slice(name).get_shape()) for name in names}
         except (SafetensorError, OSError) as error:
@@ -39,8 +40,10 @@ def tensor_shapes(folder: Path) -> Shapes:
     return found
 
 
-def shapes_of(model: type[nn.Module], config: object) -> Shapes:
+def shapes_of(model: "type[nn.Module]", config: object) -> Shapes:
     """The shapes of a model's state, without making it."""
+    import torch
+
     with torch.device("meta"):
         state = model(config).state_dict()
     return {name: tuple(value.shape) for name, value in state.items()}

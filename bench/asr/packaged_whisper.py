@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from bench.asr.ctranslate2_format import read_variables
 from bench.common.errors import UserError
@@ -111,9 +110,11 @@ def checkpoint() -> Path:
 
     Raises UserError where the package is missing or its weights are not the pinned ones.
     """
-    target = cache_folder() / f"whisper-{NAME}-{SHA256[:16]}.pt"
+    target = _target()
     if target.exists() and _is_ours(target):
         return target
+    import torch
+
     source = packaged_file()
     state = {
         name: torch.from_numpy(np.array(array))
@@ -127,6 +128,24 @@ def checkpoint() -> Path:
     partial.write_bytes(buffer.getbuffer())
     partial.replace(target)
     return target
+
+
+def digest() -> str:
+    """DIGEST, for what `checkpoint` converts; converts on first use.
+
+    Who needs no more than its name imports no PyTorch: where the package is the pinned one and
+    something has been converted, whoever loads it checks it, or converts it again. Raises as
+    `checkpoint`.
+    """
+    if _target().exists():
+        packaged_file()
+    else:
+        checkpoint()
+    return DIGEST
+
+
+def _target() -> Path:
+    return cache_folder() / f"whisper-{NAME}-{SHA256[:16]}.pt"
 
 
 def _is_ours(path: Path) -> bool:

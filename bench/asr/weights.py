@@ -8,6 +8,7 @@ from pydantic import Field
 from bench.asr.base import Asr, Facts
 from bench.common.errors import UserError
 from bench.common.yamlfile import WeightsName
+from pixvox.digests import WeightsError, archive_digest, folder_digest
 
 BeamSize = Annotated[int, Field(ge=1, le=64, description="each beam takes its memory and time")]
 
@@ -29,21 +30,22 @@ class WeightsAsr(Asr):
 
     def facts(self) -> dict[str, Any]:
         """See Asr."""
-        from pixvox.digests import WeightsError, archive_digest, folder_digest
-
-        found = self.locate()
-        try:
-            whole = folder_digest(found) if found.is_dir() else archive_digest(found)
-        except WeightsError as error:
-            raise UserError(f"asr.model: {error}") from error
         return {
             "asr": self.backend,
-            "weights": whole,
+            "weights": self.digest(),
             "beam_size": self.beam_size,
             "batch": self.batch,
             "arithmetic": self.arithmetic,
             "protocol": self.protocol,
         }
+
+    def digest(self) -> str:
+        """That of its weights' content, 16 hex digits; raises UserError as `facts`."""
+        found = self.locate()
+        try:
+            return folder_digest(found) if found.is_dir() else archive_digest(found)
+        except WeightsError as error:
+            raise UserError(f"asr.model: {error}") from error
 
     def signed(self, facts: Facts) -> str:
         """See Asr. A model is its digest, for its name may be a path."""

@@ -23,6 +23,11 @@ class WhisperAsr(WeightsAsr):
         """See Asr."""
         return _checkpoint(self.model)
 
+    def digest(self) -> str:
+        """See WeightsAsr."""
+        ours = self.model == packaged_whisper.NAME
+        return packaged_whisper.digest() if ours else super().digest()
+
     def transcriber(self, device: str, threads: int) -> Transcriber:
         """See Asr."""
         return WhisperTranscriber(self, device)

@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bench.common.atomic import write_text
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def machine(device: torch.device) -> Machine:
+def machine(device: "torch.device") -> Machine:
     """This machine; no host or user name is part of it."""
+    import torch
+
     return Machine(
         processor(),
         torch.get_num_threads(),
@@ -59,14 +62,18 @@ def save(figures: Mapping[str, Any], path: Path | None) -> None:
     write_text(path, json.dumps(facts, indent=1) + "\n")
 
 
-def wait(device: torch.device) -> None:
+def wait(device: "torch.device") -> None:
     """Until the device has done what it was given."""
+    import torch
+
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def bandwidth(device: torch.device, megabytes: int = 512) -> float:
+def bandwidth(device: "torch.device", megabytes: int = 512) -> float:
     """Bytes a second of a large copy, what is read and what is written together; best of 7."""
+    import torch
+
     source = torch.empty(megabytes * 1024 * 1024 // 4, device=device).fill_(1.0)
     target = torch.empty_like(source)
     best = float("inf")

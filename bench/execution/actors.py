@@ -9,7 +9,7 @@ from bench.common.audio import SpeechError, Wave, resample, write_wav
 from bench.store.rows import ToTranscribe, TranscriptRow
 from bench.systems.base import Asked, Made, System
 from bench.systems.voice import Voice, continuation
-from pixvox.codec.encodec import UnitsError
+from pixvox.errors import UnitsError
 
 
 def _device() -> str:

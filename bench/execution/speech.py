@@ -14,7 +14,7 @@ from bench.common.progress import Progress
 from bench.execution.evaluation import Evaluation
 from bench.jobs.cells import Cell
 from bench.store.rows import GENERATED_SCHEMA, SpeechRow, ToTranscribe
-from pixvox.codec.encodec import UnitsError
+from pixvox.errors import UnitsError
 
 
 def restore(run: Evaluation, tables: Mapping[str, pl.DataFrame], report: Progress) -> int:

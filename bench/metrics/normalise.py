@@ -1,16 +1,38 @@
 """Text normalisers: applied to both sides or to neither, when scores are made."""
 
+import sys
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 
 
 @lru_cache(maxsize=1)
 def english() -> Callable[[str], str]:
     """Whisper's English normaliser (Radford et al. 2022, appendix C)."""
-    from whisper.normalizers import EnglishTextNormalizer
-
-    normaliser: Callable[[str], str] = EnglishTextNormalizer()
+    normaliser: Callable[[str], str] = _normalizers().EnglishTextNormalizer()
     return normaliser
+
+
+def _normalizers() -> ModuleType:
+    """The package whisper.normalizers without whisper itself, which imports PyTorch.
+
+    It needs nothing of its parent, and is loaded under another name, for its own means the parent.
+    """
+    parent = find_spec("whisper")
+    assert parent is not None
+    assert parent.submodule_search_locations is not None
+    folder = Path(parent.submodule_search_locations[0]) / "normalizers"
+    name = "whisper_normalizers"
+    spec = spec_from_file_location(name, folder / "__init__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    # What is within finds its siblings by it.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def normaliser(name: str) -> Callable[[str], str]:

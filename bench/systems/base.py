@@ -21,7 +21,7 @@ from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.borrowing import Borrowing
 
 if TYPE_CHECKING:
-    from pixvox.codec.encodec import CodecFacts
+    from pixvox.codec.facts import CodecFacts
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Lookup:
 
     def codec(self, name: str, bandwidth: float) -> "CodecFacts":
         """What is known of a codec at a bandwidth in kbps."""
-        from pixvox.codec.encodec import codec_facts
+        from pixvox.codec.facts import codec_facts
 
         return self.once(("codec", name, bandwidth), lambda: codec_facts(name, bandwidth))
 

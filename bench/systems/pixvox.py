@@ -21,7 +21,7 @@ from pixvox.patternnames import fitted_name, pattern_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pixvox.codec.encodec import CodecFacts
+    from pixvox.codec.facts import CodecFacts
     from pixvox.configuration import PixVoxConfig
     from pixvox.decoding.engine import Engine, Generation, Request
 
@@ -144,7 +144,7 @@ class _Model:
 
 def _model(spec: PixVoxSystem) -> _Model:
     """The spec's weights, that they fit their config.json, the codec and each other."""
-    from pixvox.codec.encodec import fitting_codec
+    from pixvox.codec.facts import fitting_codec
     from pixvox.configfile import pixvox_config
     from pixvox.digests import digest
     from pixvox.modeling import PixVoxLM

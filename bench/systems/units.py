@@ -15,7 +15,7 @@ from bench.systems.base import Content, EachItem, Generator, Lookup, System, Var
 from pixvox.digests import file_digest
 
 if TYPE_CHECKING:
-    from pixvox.codec.encodec import CodecFacts
+    from pixvox.codec.facts import CodecFacts
 
 
 class UnitsSystem(System):
@@ -109,7 +109,7 @@ class UnitsGenerator(EachItem):
     """Gives the units that the file has."""
 
     def __init__(self, spec: UnitsSystem) -> None:
-        from pixvox.codec.encodec import codec_facts
+        from pixvox.codec.facts import codec_facts
 
         table = read_units(spec)
         self.units = dict(zip(table["item"], table["units"], strict=True))

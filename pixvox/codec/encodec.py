@@ -7,90 +7,18 @@ the highest.
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import EncodecConfig, EncodecModel
+from transformers import EncodecModel
 
+from pixvox.codec.facts import codec_facts
 from pixvox.codec.official import load_official
-from pixvox.configfile import believed, check_sizes, read_config
-from pixvox.configuration import PixVoxConfig
-from pixvox.digests import WeightsError, archive_digest, digest
-from pixvox.errors import PixVoxError
+from pixvox.digests import WeightsError
+from pixvox.errors import UnitsError
 from pixvox.weights import file_of, resolve
-
-
-class UnitsError(PixVoxError, ValueError):
-    """Units that the codec cannot speak: of the wrong shape, out of range, or none."""
-
-
-_SIZES = {"codebook_size": 32_767, "codebook_nbits": 15, "frame_rate": 1_000}
-
-
-def encodec_config(folder: Path) -> EncodecConfig:
-    """An EnCodec's configuration; raises WeightsError where config.json is none."""
-    path = folder / "config.json"
-    check_sizes(path, read_config(folder, "encodec"), _SIZES)
-    with believed(path):
-        config = EncodecConfig.from_pretrained(folder)
-        check_sizes(path, {name: getattr(config, name) for name in _SIZES}, _SIZES)
-        if not config.target_bandwidths:
-            raise WeightsError(f"{path}: has no target_bandwidths; fetch it again")
-        return config
-
-
-class CodecFacts(NamedTuple):
-    """What is known of a codec at a bandwidth without loading it; `frame_rate` is in Hz."""
-
-    digest: str
-    codebooks: int
-    codebook_size: int
-    frame_rate: int
-
-
-def codec_facts(name: str, bandwidth: float) -> CodecFacts:
-    """The digest of a codec, and its units' make at a bandwidth in kbps, without loading it.
-
-    Raises WeightsError where the codec cannot be had, its config.json is not an EnCodec's, or it
-    has no such bandwidth.
-    """
-    if name.endswith(".th"):
-        fingerprint, config = archive_digest(file_of(name)), EncodecConfig()
-    else:
-        folder = resolve(name)
-        fingerprint, config = digest(folder), encodec_config(folder)
-    offered = tuple(config.target_bandwidths)
-    if bandwidth not in offered:
-        raise WeightsError(f"{name} has no bandwidth {bandwidth} kbps; choose one of {offered}")
-    codebooks = int(bandwidth * 1000 // (config.codebook_nbits * config.frame_rate))
-    return CodecFacts(fingerprint, codebooks, config.codebook_size, config.frame_rate)
-
-
-def fitting_codec(
-    name: str, config: PixVoxConfig, codec: str | None = None
-) -> tuple[str, CodecFacts]:
-    """The codec of a PixVoxLM that is called `name`, and what is known of it.
-
-    `codec` names another place for it. Raises WeightsError where it is not the one whose units the
-    model learnt.
-    """
-    chosen = codec or config.codec
-    facts = codec_facts(chosen, config.bandwidth)
-    if facts.codebooks != config.num_codebooks:
-        raise WeightsError(
-            f"{name}: {config.num_codebooks} codebooks, but {chosen} has "
-            f"{facts.codebooks} at {config.bandwidth} kbps; name the codec it was trained on"
-        )
-    if config.codec_digest and config.codec_digest != facts.digest:
-        raise WeightsError(
-            f"{name}: trained on the codec {config.codec_digest}, {chosen} is "
-            f"{facts.digest}; name the codec it was trained on"
-        )
-    return chosen, facts
 
 
 @dataclass(frozen=True)

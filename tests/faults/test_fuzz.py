@@ -29,7 +29,7 @@ from bench.store.rows import ToTranscribe
 from bench.systems.base import Variant
 from bench.systems.units import UnitsGenerator, UnitsSystem
 from bench.systems.voice import Voice
-from pixvox.codec.encodec import UnitsError
+from pixvox.errors import UnitsError
 
 
 @pytest.fixture(scope="module")

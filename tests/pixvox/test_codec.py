@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pixvox.codec.encodec import Codec, UnitsError
+from pixvox.codec.encodec import Codec
 from pixvox.digests import WeightsError
+from pixvox.errors import UnitsError
 
 
 @pytest.fixture(scope="module")
