@@ -1,13 +1,16 @@
 """From a row of the ledger to sound, where it is transcribed."""
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.common.audio import SpeechError, Wave
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import System
-from pixvox.codec.encodec import Codec
+
+if TYPE_CHECKING:
+    from pixvox.codec.encodec import Codec
 
 
 class Voice:
@@ -16,7 +19,9 @@ class Voice:
     def __init__(self) -> None:
         self.codecs: dict[tuple[str, float], Codec] = {}
 
-    def _codec(self, system: System) -> Codec:
+    def _codec(self, system: System) -> "Codec":
+        from pixvox.codec.encodec import Codec
+
         key = system.codec_of()
         if key is None:
             raise SpeechError("there are units, and no codec that they are of")
@@ -26,10 +31,10 @@ class Voice:
 
     def speech(self, system: System, entry: ToTranscribe) -> tuple[Wave, int]:
         """A row's whole speech `[T]` and its rate in Hz; raises SpeechError or UnitsError."""
-        import torch
-
         row = entry.row
         if row.units:
+            import torch
+
             codec = self._codec(system)
             units = torch.from_numpy(row.array.astype(np.int64))
             return codec.decode(units), codec.sample_rate
