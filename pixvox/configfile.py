@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.errors import StrictDataclassError
 
-from pixvox.configuration import PixVoxConfig
 from pixvox.digests import WeightsError, read_json
+
+if TYPE_CHECKING:
+    from pixvox.configuration import PixVoxConfig
 
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -78,7 +80,7 @@ def check_sizes(path: Path, held: Mapping[str, Any], most: Mapping[str, int]) ->
             )
 
 
-def check_config(path: Path, config: PixVoxConfig) -> PixVoxConfig:
+def check_config(path: Path, config: "PixVoxConfig") -> "PixVoxConfig":
     """The configuration, its sizes checked; raises WeightsError naming the file."""
     vision: Any = config.vision_config
     check_sizes(path, vars(config), SIZES)
@@ -94,8 +96,10 @@ def check_config(path: Path, config: PixVoxConfig) -> PixVoxConfig:
     return config
 
 
-def pixvox_config(folder: Path) -> PixVoxConfig:
+def pixvox_config(folder: Path) -> "PixVoxConfig":
     """A PixVoxLM's configuration; raises WeightsError where config.json is none."""
+    from pixvox.configuration import PixVoxConfig
+
     path = folder / "config.json"
     stated = read_config(folder, "pixvox")
     vision = stated.get("vision_config", {})

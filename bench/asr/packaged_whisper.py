@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bench.asr.ctranslate2_format import read_variables
 from bench.common.errors import UserError
-from bench.common.filedigests import cache_folder
+from bench.common.kept import cache_folder
 from pixvox.digests import WeightsError, archive_digest
 
 NAME = "tiny.en"

@@ -9,7 +9,7 @@ from bench.asr.base import Transcriber, Transcription
 from bench.asr.weights import WeightsAsr
 from bench.common.audio import Wave
 from bench.common.errors import UserError
-from bench.common.filedigests import cache_folder
+from bench.common.kept import cache_folder
 from bench.common.yamlfile import WeightsName
 
 

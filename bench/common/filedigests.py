@@ -5,16 +5,14 @@ a folder below `$XDG_CACHE_HOME/pixvox`, and can be removed at any time.
 """
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from bench.common.atomic import write_bytes
 from bench.common.errors import UserError
+from bench.common.kept import cache_folder, read_kept, write_kept
 
 LARGE = 32 * 1024 * 1024
 """Bytes of a folder's files from which on their digests are kept: less is read in no time."""
@@ -24,12 +22,6 @@ MISSING = b"missing"
 
 _Known: TypeAlias = dict[str, tuple[int, int, str]]
 """A file's name → its size, its time of change and its digest."""
-
-
-def cache_folder() -> Path:
-    """What can be made again is kept here: `$XDG_CACHE_HOME/pixvox`, or `~/.cache/pixvox`."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "pixvox"
 
 
 def file_digests(paths: Iterable[Path], large: int = LARGE) -> dict[Path, bytes]:
@@ -65,7 +57,7 @@ def _of_folder(folder: Path, files: list[Path], large: int) -> dict[Path, bytes]
                 fresh[path.name] = (stat.st_size, stat.st_mtime_ns, text)
         found[path] = bytes.fromhex(text)
     if kept and fresh:
-        _write(home, known | fresh)
+        write_kept(home, known | fresh)
     return found
 
 
@@ -87,18 +79,5 @@ def _kept_at(folder: Path) -> Path:
 
 
 def _read(path: Path) -> _Known:
-    """What is kept there: nothing where the file is not there, or is not as it was written."""
-    try:
-        stated, _, body = path.read_bytes().partition(b"\n")
-    except OSError:
-        return {}
-    if hashlib.sha256(body).hexdigest().encode() != stated:
-        return {}
-    return {name: (size, changed, text) for name, (size, changed, text) in json.loads(body).items()}
-
-
-def _write(path: Path, known: _Known) -> None:
-    body = json.dumps(known).encode()
-    # Without a place to keep them, they are computed each time, which is slow and not wrong.
-    with suppress(OSError):
-        write_bytes(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    held = read_kept(path) or {}
+    return {name: (size, changed, text) for name, (size, changed, text) in held.items()}

@@ -19,6 +19,7 @@ from bench.common.yamlfile import Strict
 from bench.datasets.base import Choice, Dataset, Item
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.borrowing import Borrowing
+from bench.systems.looks import codec_look
 
 if TYPE_CHECKING:
     from pixvox.codec.facts import CodecFacts
@@ -70,9 +71,7 @@ class Lookup:
 
     def codec(self, name: str, bandwidth: float) -> "CodecFacts":
         """What is known of a codec at a bandwidth in kbps."""
-        from pixvox.codec.facts import codec_facts
-
-        return self.once(("codec", name, bandwidth), lambda: codec_facts(name, bandwidth))
+        return self.once(("codec", name, bandwidth), lambda: codec_look(name, bandwidth))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """PixVoxLM: weights, how they decode, and the generator that holds them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field
@@ -14,6 +13,7 @@ from bench.datasets.base import Choice, Item
 from bench.store.rows import SpeechRow, packed
 from bench.systems.base import Asked, Content, Generator, Lookup, Made, System, Variant, caption_of
 from bench.systems.decoding import AXES, DecodingSpec
+from bench.systems.looks import Make, Model, make_of, model_look
 from bench.systems.resynthesis import prompt_units
 from pixvox.decoding.protocol import end_protocol
 from pixvox.patternnames import fitted_name, pattern_name
@@ -21,8 +21,6 @@ from pixvox.patternnames import fitted_name, pattern_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pixvox.codec.facts import CodecFacts
-    from pixvox.configuration import PixVoxConfig
     from pixvox.decoding.engine import Engine, Generation, Request
 
 Pattern = Annotated[str, BeforeValidator(pattern_name)]
@@ -55,7 +53,8 @@ class PixVoxSystem(System):
     def content(self, lookup: Lookup) -> Content:
         """See System; checks that the longest speech fits the model's positions."""
         names = ("pixvox", self.weights, self.codec, self.pattern)
-        found = lookup.once(names, lambda: _model(self))
+        kept = (self.weights, self.codec, self.pattern)
+        found = lookup.once(names, lambda: model_look(*kept, lambda: _model(self)))
         config, seconds = found.config, self.decoding.max_seconds
         frames = round(seconds * config.frame_rate) + 1
         steps = lookup.once(
@@ -132,17 +131,7 @@ class PixVoxSystem(System):
         return self.weights
 
 
-@dataclass(frozen=True)
-class _Model:
-    """A PixVoxLM that was looked at once, for all its cells."""
-
-    config: "PixVoxConfig"
-    codec: str
-    facts: "CodecFacts"
-    digest: str
-
-
-def _model(spec: PixVoxSystem) -> _Model:
+def _model(spec: PixVoxSystem) -> Model:
     """The spec's weights, that they fit their config.json, the codec and each other."""
     from pixvox.codec.facts import fitting_codec
     from pixvox.configfile import pixvox_config
@@ -160,7 +149,7 @@ def _model(spec: PixVoxSystem) -> _Model:
         )
     codec, facts = fitting_codec(spec.weights, config, spec.codec)
     check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
-    return _Model(config, codec, facts, digest(folder))
+    return Model(make_of(config), codec, facts, digest(folder))
 
 
 def _fitted(spec: PixVoxSystem, codebooks: int) -> str:
@@ -171,7 +160,7 @@ def _fitted(spec: PixVoxSystem, codebooks: int) -> str:
         raise UserError(f"{spec.weights}: {error}") from error
 
 
-def _steps(config: "PixVoxConfig", frames: int) -> int:
+def _steps(config: Make, frames: int) -> int:
     from pixvox.patterns import layout
 
     return len(layout(config.pattern, config.num_codebooks, frames).steps)

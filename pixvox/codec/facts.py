@@ -1,20 +1,24 @@
 """What is known of a codec without loading it: its digest, and its units' make at a bandwidth."""
 
 from pathlib import Path
-from typing import NamedTuple
-
-from transformers import EncodecConfig
+from typing import TYPE_CHECKING, NamedTuple
 
 from pixvox.configfile import believed, check_sizes, read_config
-from pixvox.configuration import PixVoxConfig
 from pixvox.digests import WeightsError, archive_digest, digest
 from pixvox.weights import file_of, resolve
+
+if TYPE_CHECKING:
+    from transformers import EncodecConfig
+
+    from pixvox.configuration import PixVoxConfig
 
 _SIZES = {"codebook_size": 32_767, "codebook_nbits": 15, "frame_rate": 1_000}
 
 
-def encodec_config(folder: Path) -> EncodecConfig:
+def encodec_config(folder: Path) -> "EncodecConfig":
     """An EnCodec's configuration; raises WeightsError where config.json is none."""
+    from transformers import EncodecConfig
+
     path = folder / "config.json"
     check_sizes(path, read_config(folder, "encodec"), _SIZES)
     with believed(path):
@@ -41,6 +45,8 @@ def codec_facts(name: str, bandwidth: float) -> CodecFacts:
     has no such bandwidth.
     """
     if name.endswith(".th"):
+        from transformers import EncodecConfig
+
         fingerprint, config = archive_digest(file_of(name)), EncodecConfig()
     else:
         folder = resolve(name)
@@ -53,7 +59,7 @@ def codec_facts(name: str, bandwidth: float) -> CodecFacts:
 
 
 def fitting_codec(
-    name: str, config: PixVoxConfig, codec: str | None = None
+    name: str, config: "PixVoxConfig", codec: str | None = None
 ) -> tuple[str, CodecFacts]:
     """The codec of a PixVoxLM that is called `name`, and what is known of it.
 

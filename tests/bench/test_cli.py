@@ -39,9 +39,12 @@ def test_what_generates_and_transcribes_nothing_imports_no_model(tmp_path: Path)
     found, said = _imports(["run", str(job), "--runs", str(tmp_path / "runs")])
     assert not found & models
     assert "2 rows, 0 failed" in said
-    # All that a dry run looks at beside: codecs and ASR models by their digests, not loaded.
-    job.write_text(f"{text[:-2]}, {{kind: recorded}}, {{kind: shuffled}}]\n")
-    found, said = _imports(["run", str(job), "--runs", str(tmp_path / "runs"), "--dry-run"])
+    # What has been looked at once is known by its digest.
+    pixvox = "{kind: pixvox, label: a, weights: zoo:pixvox-tiny-delay}"
+    job.write_text(f"{text[:-2]}, {{kind: recorded}}, {pixvox}]\n")
+    dry = ["run", str(job), "--runs", str(tmp_path / "runs"), "--dry-run"]
+    assert main(dry) == 0
+    found, said = _imports(dry)
     assert not found & models
     assert "4 to generate, 4 to transcribe" in said
 
