@@ -106,6 +106,9 @@ class Pipeline:
             self.plan.deadline,
             self._to_generate(cells, count),
         )
+        # Both kinds start at the same time; who transcribes comes first in what is wrong.
+        self.transcribing.started()
+        generating.started()
         while generating.busy:
             self._may_stop(generating)
             room = self.transcribing.waiting < CREDITS * self.plan.sizes.transcribers

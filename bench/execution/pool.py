@@ -70,8 +70,8 @@ def _is_machines(error: Exception) -> bool:
 class Pool(Generic[T]):
     """`start` makes one actor; `message` turns a batch into the argument of its `work`.
 
-    Batches come from `submit` and, when none of those waits, from `source`. Raises RunFailed
-    where no actor can be started.
+    Batches come from `submit` and, when none of those waits, from `source`. Actors start at once,
+    and are waited for by `started`, or else by the first `poll`.
     """
 
     def __init__(
@@ -82,22 +82,37 @@ class Pool(Generic[T]):
         deadline: float,
         source: Iterator[Batch[T]] | None = None,
     ) -> None:
-        import ray
-        from ray.exceptions import GetTimeoutError, RayError
-
         self._start = start
         self._message = message
         self._deadline = deadline
         self._waiting: deque[Batch[T]] = deque()
         self._suspects: deque[Batch[T]] = deque()
         self._source = source
-        self._workers = [self._started() for _ in range(size)]
+        self._workers = [self._starting() for _ in range(size)]
+        self._are_started = False
+
+    def _starting(self) -> _Worker[T]:
+        handle = self._start()
+        return _Worker(handle, handle.__ray_ready__.remote(), time.monotonic())
+
+    def started(self, patience: float | None = None) -> None:
+        """Waits until every actor has started: `patience` seconds, or as long as a batch may take.
+
+        Raises RunFailed where one cannot be placed in that time or does not start. That is no
+        item's fault, so it comes before any item.
+        """
+        import ray
+        from ray.exceptions import GetTimeoutError, RayError
+
+        if self._are_started:
+            return
+        size = len(self._workers)
+        seconds = self._deadline if patience is None else patience
         try:
-            # One that cannot start at all is no item's fault, so this comes before any item.
-            ray.get([worker.ready for worker in self._workers], timeout=deadline)
+            ray.get([worker.ready for worker in self._workers], timeout=seconds)
         except GetTimeoutError as error:
             raise RunFailed(
-                f"no place for {size} actors within {deadline:.0f} s; free the machine, or ask "
+                f"no place for {size} actors within {seconds:.0f} s; free the machine, or ask "
                 "for fewer (cluster.generators, cluster.transcribers)"
             ) from error
         except RayError as error:
@@ -106,10 +121,7 @@ class Pool(Generic[T]):
             ) from error
         for worker in self._workers:
             worker.ready = None
-
-    def _started(self) -> _Worker[T]:
-        handle = self._start()
-        return _Worker(handle, handle.__ray_ready__.remote(), time.monotonic())
+        self._are_started = True
 
     def submit(self, batch: Batch[T]) -> None:
         """Queues a batch."""
@@ -143,6 +155,7 @@ class Pool(Generic[T]):
         """
         import ray
 
+        self.started()
         if hand_out:
             self._hand_out()
         heads = {

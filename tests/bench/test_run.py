@@ -25,11 +25,12 @@ def _job(tmp_path: Path, root: Path, **changes: object) -> Path:
                 "label": "delay",
                 "weights": "zoo:pixvox-tiny-delay",
                 "prompts": [0, 0.5],
-                "decoding": {"slots": 4, "max_seconds": 5},
+                "decoding": {"slots": 4, "max_seconds": 3},
             },
         ],
-        "asr": {"batch": 3},
+        "asr": {"batch": 2},
         "cluster": {"transcribers": 1},
+        "scoring": {"replicates": 100},
     }
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(content | changes))
