@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 IN_FLIGHT = 2
 DEATHS_TO_SPLIT = 2
+START_SECONDS = 60.0
+"""What an actor may take to start on a busy machine, however short a batch's deadline is."""
 STARTS = 3
 """How often in a row an actor may fail to start before its place is given up."""
 
@@ -95,8 +97,8 @@ class Pool(Generic[T]):
         handle = self._start()
         return _Worker(handle, handle.__ray_ready__.remote(), time.monotonic())
 
-    def started(self, patience: float | None = None) -> None:
-        """Waits until every actor has started: `patience` seconds, or as long as a batch may take.
+    def started(self) -> None:
+        """Waits until every actor has started: as long as a batch may take, and a minute at least.
 
         Raises RunFailed where one cannot be placed in that time or does not start. That is no
         item's fault, so it comes before any item.
@@ -107,7 +109,7 @@ class Pool(Generic[T]):
         if self._are_started:
             return
         size = len(self._workers)
-        seconds = self._deadline if patience is None else patience
+        seconds = max(self._deadline, START_SECONDS)
         try:
             ray.get([worker.ready for worker in self._workers], timeout=seconds)
         except GetTimeoutError as error:

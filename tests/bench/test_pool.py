@@ -50,7 +50,6 @@ def _drain(numbers: list[int], size: int, deadline: float) -> dict[int, Done[int
 
     actor = ray.remote(num_cpus=0)(_doubler())
     pool: Pool[int] = Pool(actor.remote, 2, lambda batch: list(batch.items), deadline)
-    pool.started(60)
     for start in range(0, len(numbers), size):
         pool.submit(Batch("tag", numbers[start : start + size]))
     found: dict[int, Done[int]] = {}

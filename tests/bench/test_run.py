@@ -99,7 +99,7 @@ def test_a_second_run_does_nothing_and_another_scoring_needs_no_speech(
     assert table == (run / "tables" / "table2.csv").read_bytes()
 
     # Another way of scoring needs the transcripts only, and a further system's are not there.
-    others = _job(tmp_path, flickr8k, scoring={"references": ["all", "others"]})
+    others = _job(tmp_path, flickr8k, scoring={"references": ["all", "others"], "replicates": 100})
     assert main(["rescore", str(others), "--runs", str(tmp_path)]) == 0
     # The reading that was the job's own has a table of its own now.
     assert table == (run / "tables" / "table2-others.csv").read_bytes()

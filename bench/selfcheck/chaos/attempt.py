@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if given.die in ("write", "rename"):
         _die_at(given.die, given.after)
-    cluster: dict[str, object] = {"generators": 1, "transcribers": 1, "deadline_seconds": 15}
+    cluster: dict[str, object] = {"generators": 1, "transcribers": 1, "deadline_seconds": 8}
     run = stub_run(given.folder, stub_dataset(given.items), cluster=cluster)
     if given.die == "disk":
         _fill_disk(run.ledger, given.after)
