@@ -126,6 +126,12 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     return leaderboard.add(arguments.runs / arguments.run, arguments.board)
 
 
+def _report(arguments: argparse.Namespace) -> int:
+    from bench.commands.report import report
+
+    return report(arguments.runs, arguments.names, arguments.out, arguments.form, arguments.title)
+
+
 def _runs(arguments: argparse.Namespace) -> int:
     from bench.commands import runs
     from bench.common.atomic import disk_errors
@@ -162,6 +168,7 @@ _COMMANDS = {
     "train": _train,
     "doctor": _doctor,
     "scenes": _scenes,
+    "report": _report,
     "runs": _runs,
     "chaos": _chaos,
     "leaderboard": _leaderboard,
@@ -170,7 +177,7 @@ _COMMANDS = {
     "model": _model,
     "perf": _perf,
 }
-_LIGHT = ("runs", "leaderboard", "trend", "model")
+_LIGHT = ("report", "runs", "leaderboard", "trend", "model")
 """Commands that only read, and start nothing."""
 
 

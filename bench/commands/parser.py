@@ -50,6 +50,7 @@ def parser() -> Parser:
     runs.add_argument("what", choices=("list", "show", "verify", "prune"))
     runs.add_argument("name", type=name, nargs="?", help="the run's name; all but list need it")
     runs.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    _report_parser(commands.add_parser("report", help="a page to look at and listen to"))
     _gate_parser(commands.add_parser("gate", help="judge a job by a golden: pass, regressed, ..."))
     trend = commands.add_parser("trend", help="how committed figures moved, and where they changed")
     trend.add_argument("file", type=path, help="a committed JSON file, such as a table's")
@@ -99,6 +100,30 @@ def _speak_parser(parser: Parser) -> None:
         default=6.0,
         help="the longest speech, its prompt included (%(default)s)",
     )
+
+
+def _report_parser(parser: Parser) -> None:
+    parser.add_argument(
+        "names", type=name, nargs="+", metavar="RUN", help="finished runs, the baseline first"
+    )
+    parser.add_argument("-o", "--out", type=path, help="an .html file, or a folder for index.html")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--single-file",
+        dest="form",
+        action="store_const",
+        const="single-file",
+        help="all in one file, whatever its size",
+    )
+    form.add_argument(
+        "--folder",
+        dest="form",
+        action="store_const",
+        const="folder",
+        help="speech and pictures in pieces beside the page",
+    )
+    parser.add_argument("--title", default="", help="the page's title; else the runs' names")
+    parser.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
 
 
 def _gate_parser(parser: Parser) -> None:

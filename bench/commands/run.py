@@ -1,5 +1,6 @@
 """`pixvox run`: a job file in, tables, rows and speech out."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.commands.dry_run import show_plan
+from bench.commands.parser import RUNS
 from bench.common.atomic import disk_errors
 from bench.common.errors import RunFailed, UserError
 from bench.common.links import refuse_links
@@ -58,6 +60,8 @@ def run_job(
         print(f"{where}: {rows}, {failed} failed; {time.monotonic() - started:.0f} s")
         for line in _made(ready.folder):
             print(f"  {clean(line)}")
+        place = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
+        print(clean(f"look and listen: pixvox report {ready.job.name}{place}"))
     return 0
 
 

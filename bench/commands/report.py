@@ -1,0 +1,52 @@
+"""`pixvox report`: finished runs as a page to look at and listen to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.commands.runs import find
+from bench.common.atomic import disk_errors, write_text
+from bench.common.errors import UserError
+from bench.common.text import clean
+from bench.report.page.build import Form, build, form_of
+from bench.report.page.content import read_content
+from bench.report.page.finished import read_finished
+
+
+def _target(runs: Path, names: Sequence[str], out: Path | None) -> Path:
+    """The page's HTML: in the first run's folder, where no other place is asked for."""
+    if out is None:
+        return (
+            runs
+            / names[0]
+            / ("report.html" if len(names) == 1 else f"report-{'+'.join(names)}.html")
+        )
+    return out if out.suffix in (".html", ".htm") else out / "index.html"
+
+
+def report(
+    runs: Path, names: Sequence[str], out: Path | None, form: Form | None, title: str
+) -> int:
+    """Writes the page of finished runs and says where; the first run is the baseline.
+
+    Raises UserError for a run that is not there or not finished, and for one named twice.
+    """
+    if len(set(names)) < len(names):
+        raise UserError("report: a run is named twice; name each once")
+    with disk_errors(runs):
+        found = [read_finished(find(runs, name)) for name in names]
+        content = read_content(found)
+    target = _target(runs, names, out)
+    usual, why = form_of(content)
+    if form is not None:
+        why = "as asked"
+    page = build(found, content, form or usual, title or ", ".join(names), f"{target.stem}-media")
+    with disk_errors(target):
+        media = target.with_name(f"{target.stem}-media")
+        for old in sorted(media.glob("piece-*.js")):
+            old.unlink()
+        for name, text in page.pieces.items():
+            write_text(media / name, text)
+        write_text(target, page.html)
+    what = "one file" if page.form == "single-file" else f"a page and {len(page.pieces)} pieces"
+    print(clean(f"{target}: {what}, {page.bytes / 1e6:.1f} MB ({why}); open it in a browser"))
+    return 0

@@ -1,0 +1,104 @@
+// The item browser's list: filters above, a row an item below.
+const STEP = 100;
+
+function select(label, name, state, options, view) {
+  return h("label", {}, label, h("select", {
+    name, on: { change: (event) => go(address(view, { ...state, [name]: typed(name, event.target.value) })) },
+  }, options.map(([value, text]) =>
+    h("option", { value, selected: String(value) === String(state[name]) }, text))));
+}
+const typed = (name, value) => typeof USUAL[name] === "number" ? Number(value) : value;
+
+function entry(label, name, state, view, attributes = {}) {
+  return h("label", {}, label, h("input", {
+    name, value: state[name], autocomplete: "off", ...attributes,
+    on: { input: (event) => go(address(view, { ...now(view), [name]: event.target.value }), false) },
+  }));
+}
+function check(label, name, state, view, why) {
+  return h("label", { class: "check", title: why }, h("input", {
+    type: "checkbox", name, checked: state[name],
+    on: { change: (event) => go(address(view, { ...state, [name]: event.target.checked })) },
+  }), label);
+}
+const now = () => readState(readRoute().query);
+const cellOptions = () => cells.map((cell, number) => [number, cell.label]);
+const metricOptions = () => metrics.map((metric) => [metric.name, metric.name]);
+
+function listToolbar(state) {
+  const present = kinds.filter((_, bit) => cells.some((cell) => cell.rows.kinds.some((k) => (k >> bit) & 1)));
+  const others = cells.some((cell) => cell.rows.other.length);
+  return h("form", { class: "toolbar", role: "search", "aria-label": "Filter and sort items",
+    on: { submit: (event) => event.preventDefault() } },
+    entry("Search text", "q", state, "items", { type: "search", placeholder: "word, caption, item" }),
+    select("System A", "a", state, cellOptions(), "items"),
+    select("System B", "b", state, cellOptions(), "items"),
+    select("Score", "m", state, metricOptions(), "items"),
+    select("Sort by", "sort", state, [["order", "dataset's order"], ["a", "A's score"],
+      ["b", "B's score"], ["diff", "difference, B − A"]], "items"),
+    select("Order", "desc", { desc: state.desc ? "1" : "0" }, [["0", "lowest first"], ["1", "highest first"]], "items"),
+    select("A fails as", "kind", state, [["", "all items"], ["any", "any kind"], ["none", "no kind"],
+      ...present.map((kind) => [kind.name, kind.name])], "items"),
+    h("div", { class: "range" },
+      entry("A from", "min", state, "items", { inputmode: "decimal", size: 5 }),
+      entry("A up to", "max", state, "items", { inputmode: "decimal", size: 5 })),
+    check("only A is wrong", "only", state, "items",
+      `A scores below ${wrongBelow(state)}, half of all items do, and B does not`),
+    entry("wrong is below", "w", { w: state.w || String(wrongBelow(state)) }, "items", { inputmode: "decimal" }),
+    others && check("ASRs disagree", "apart", state, "items", "Another ASR makes other words of A's speech"),
+    h("button", { type: "button", class: "plain", on: { click: () => go("#/items") } }, "Reset"));
+}
+
+function listRow(item, state) {
+  const difference_ = difference(state, item);
+  return h("li", { "data-item": items[item].id },
+    h("a", { class: "open", href: address("item", state, items[item].id) },
+      picture(item),
+      h("span", {},
+        h("span", { class: "id" }, items[item].id), h("br"),
+        differing(state.a, item), h("br"), badges(state.a, item)),
+      h("span", { class: "points" },
+        h("span", {}, hidden(`${state.m} of A: `), h("b", { class: "number" }, shown(scoreOf(state.a, item, state.m)))),
+        h("span", { class: "soft number" }, `B ${shown(scoreOf(state.b, item, state.m))}`),
+        h("span", { class: `number ${difference_ > 0 ? "up" : difference_ < 0 ? "down" : "soft"}` },
+          `B − A ${shown(difference_, true)}`))));
+}
+
+function more(list, element, made) {
+  let until = 0;
+  const button = h("button", { type: "button", class: "plain", on: { click: () => {
+    const first = until;
+    add();
+    element.children[first]?.querySelector("a, button")?.focus();
+  } } });
+  function add() {
+    element.append(...list.slice(until, until + STEP).map(made));
+    until = Math.min(until + STEP, list.length);
+    button.hidden = until >= list.length;
+    button.textContent = `Show ${Math.min(STEP, list.length - until)} more of ${list.length}`;
+  }
+  add();
+  return h("p", {}, button);
+}
+
+function renderList(state, section, whole) {
+  const list = chosen(state);
+  const element = h("ol", { class: "list", "aria-label": "Items" });
+  const rest = more(list, element, (item) => listRow(item, state));
+  const results = h("div", { class: "results" },
+    h("p", { class: "count", role: "status" },
+      `${list.length} of ${items.length} items; ${state.m} of A: ${cells[state.a].label}; B: ${cells[state.b].label}`),
+    legend(),
+    list.length ? element : h("p", {}, "No item is left by these filters. ", h("a", { href: "#/items" }, "Show all items")),
+    rest);
+  if (!whole && section.querySelector(".results")) {
+    section.querySelector(".results").replaceWith(results);
+    return;
+  }
+  section.replaceChildren(
+    h("h1", { id: "items-title", tabindex: -1 }, "Items"),
+    h("p", { class: "soft small" }, h("kbd", {}, "↑"), " ", h("kbd", {}, "↓"), " go through the items, ",
+      h("kbd", {}, "Space"), " plays A, ", h("kbd", {}, "b"), " plays B, ", h("kbd", {}, "Enter"), " opens, ",
+      h("kbd", {}, "/"), " searches."),
+    listToolbar(state), results);
+}

@@ -1,0 +1,157 @@
+"""The page as files: one that holds everything, or a folder whose media load by script tags."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.report.page.charts import prompt_curves, waterfalls
+from bench.report.page.content import Content
+from bench.report.page.finished import Finished
+from bench.report.page.overview import failures, provenance, tables
+from bench.report.page.words import visible
+
+ASSETS = Path(__file__).parent / "assets"
+STYLES = ("page.css", "items.css")
+PROGRAM = (
+    "base",
+    "media",
+    "player",
+    "words",
+    "routes",
+    "choose",
+    "list",
+    "item",
+    "compare",
+    "main",
+)
+"""The parts of the page's program, in the order in which they are put together."""
+SINGLE_MOST = 25_000_000
+"""Bytes; mail servers take about so much, and browsers open it at once."""
+PIECE = 4_000_000
+"""Bytes of media in one piece of a folder."""
+
+Form = Literal["single-file", "folder"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A made page: its HTML, and the further files beside it by name."""
+
+    form: Form
+    html: str
+    pieces: dict[str, str]
+
+    @property
+    def bytes(self) -> int:
+        """What all its files take."""
+        return sum(len(text.encode()) for text in (self.html, *self.pieces.values()))
+
+
+def plain_json(content: Any) -> Markup:
+    """JSON that can stand in a script element: no `<`, no `>`, no `&`, no line separators."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _source(text: str) -> str:
+    """A hash as a content security policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _policy(style: str, program: str, form: Form) -> str:
+    """Nothing is fetched but data that the page holds, and nothing runs but its own program."""
+    pieces = "" if form == "single-file" else " 'self' file:"
+    return (
+        f"default-src 'none'; script-src {_source(program)}{pieces}; style-src {_source(style)}; "
+        "img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _read(names: Sequence[str]) -> str:
+    return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
+
+
+def _program() -> str:
+    parts = _read([f"js/{name}.js" for name in PROGRAM])
+    return f'(() => {{\n"use strict";\n{parts}\n}})();\n'
+
+
+def _pieces(content: Content) -> Iterator[dict[str, str]]:
+    """Media in pieces of about PIECE bytes, in the order in which items have them."""
+    piece: dict[str, str] = {}
+    size = 0
+    for name, medium in content.media.held.items():
+        piece[name] = medium.data
+        size += len(medium.data)
+        if size > PIECE:
+            yield piece
+            piece, size = {}, 0
+    if piece:
+        yield piece
+
+
+def form_of(content: Content) -> tuple[Form, str]:
+    """Which form fits a content by its size, and why."""
+    size = content.media.bytes
+    most = f"{SINGLE_MOST / 1e6:.0f} MB"
+    if size <= SINGLE_MOST:
+        return "single-file", f"its media take {size / 1e6:.1f} MB, and up to {most} fit one file"
+    return "folder", f"its media take {size / 1e6:.0f} MB, and one file holds up to {most}"
+
+
+def _run(run: Finished, labels: Sequence[str]) -> dict[str, Any]:
+    return {
+        "tables": list(tables(run)),
+        "waterfalls": list(waterfalls(run)),
+        "curves": prompt_curves(run),
+        "failures": failures(run, labels),
+        "provenance": provenance(run, labels),
+    }
+
+
+def build(runs: Sequence[Finished], content: Content, form: Form, title: str, beside: str) -> Page:
+    """The page of finished runs, the first of which is the baseline.
+
+    `beside` is the folder of its pieces, next to the page, where it has any.
+    """
+    style, program = _read([f"css/{name}" for name in STYLES]), _program()
+    pieces: dict[str, str] = {}
+    where: dict[str, int] = {}
+    if form == "folder":
+        for number, piece in enumerate(_pieces(content)):
+            pieces[f"piece-{number:04d}.js"] = f"pixvoxMedia({plain_json(piece)});\n"
+            where |= dict.fromkeys(piece, number)
+    labels = [
+        [cell["label"] for cell in content.data["cells"] if cell["run"] == number]
+        for number in range(len(runs))
+    ]
+    environment = Environment(
+        loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined
+    )
+    further = {
+        "title": visible(title),
+        "media": {name: medium.kind for name, medium in content.media.held.items()},
+        "pieces": where,
+        "folder": beside,
+    }
+    html = environment.get_template("page.html.j2").render(
+        title=visible(title),
+        policy=Markup(_policy(style, program, form)),
+        style=Markup(style),
+        program=Markup(program),
+        data=plain_json(content.data | further),
+        runs=[_run(run, own) for run, own in zip(runs, labels, strict=True)],
+        media=()
+        if form == "folder"
+        else [(name, medium.data) for name, medium in content.media.held.items()],
+    )
+    return Page(form, html, pieces)

@@ -1,0 +1,84 @@
+"""Which charts a run has: where points are lost, prompt shares, sweeps."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from bench.metrics.base import ALWAYS, SHORT
+from bench.metrics.shipped import METRICS, scores_of
+from bench.report.page.finished import Finished
+from bench.report.page.svg import SHADES, Bar, Line, bars, lines
+from bench.report.page.words import visible
+from bench.tables.comparison import heads
+
+Plain = dict[str, Any]
+
+_SOURCES = {
+    "ASR": "mishearing: recorded speech loses so much",
+    "codec": "the codec",
+    "failed": "items that failed",
+    "clarity": "how clearly it speaks",
+    "content": "what it says",
+    "model": "the model, what it says and how clearly",
+}
+
+
+def _fall(rows: list[Plain]) -> list[Bar]:
+    """The bars of one model and score, from the caption as text down to the model."""
+    at = rows[0]["start"]
+    made = [Bar("caption", 0, at, "whole", f"{at:.1f}")]
+    for row in rows:
+        after = at - row["lost"]
+        half = (row["high"] - row["low"]) / 2
+        text = f"{-row['lost']:+.1f} ±{half:.1f}"
+        kind = "lost" if row["lost"] >= 0 else "won"
+        made.append(Bar(row["step"], min(at, after), max(at, after), kind, text))
+        at = after
+    return [*made, Bar("result", 0, rows[0]["end"], "whole", f"{rows[0]['end']:.1f}")]
+
+
+def waterfalls(run: Finished) -> Iterator[Plain]:
+    """A chart a model and score that every table shows: to what its points are lost."""
+    frame = run.tables.get("waterfall")
+    if frame is None or frame.is_empty():
+        return
+    always = [score.name for score in scores_of(METRICS) if score.kept >= ALWAYS]
+    shown = frame.filter(pl.col("metric").is_in(always))
+    for (system, metric), part in shown.group_by("system", "metric", maintain_order=True):
+        name = f"{visible(str(system))}: {metric}"
+        rows = part.to_dicts()
+        steps = [_SOURCES.get(row["step"], row["step"]) for row in rows]
+        yield {"title": name, "svg": bars(name, _fall(rows)), "steps": steps}
+
+
+def prompt_curves(run: Finished) -> Plain | None:
+    """Every score over the prompt's share, published rows behind; None without a prompt."""
+    frame = run.tables.get("table2")
+    if frame is None or frame.is_empty():
+        return None
+    levels = {score.head: score.kept for score in scores_of(METRICS)}
+    shown = [head for head in heads(frame) if levels.get(head, ALWAYS) >= SHORT]
+    named = {share: f"{share:.0%}" for share in frame["prompt"].unique().sort()}
+    charts, legend = [], dict[str, str]()
+    for head in shown:
+        drawn = []
+        for (system, block), part in frame.group_by("system", "block", maintain_order=True):
+            rows = part.filter(pl.col(head).is_not_null()).sort("prompt").to_dicts()
+            if rows:
+                drawn.append(_line(visible(str(system)), rows, head, block == "published"))
+        measured = [line.label for line in drawn if not line.faint]
+        for number, label in enumerate(measured):
+            legend.setdefault(label, f"shade{number % SHADES}")
+        if measured:
+            charts.append({"title": head, "svg": lines(f"{head} by prompt share", drawn, named)})
+    published = frame.filter(block="published")["system"].unique(maintain_order=True)
+    legend |= {f"{visible(name)} (published)": "faint" for name in published}
+    return {"charts": charts, "legend": [{"label": k, "kind": v} for k, v in legend.items()]}
+
+
+def _line(label: str, rows: list[Plain], head: str, faint: bool) -> Line:
+    low, high = f"{head}_low", f"{head}_high"
+    spread = tuple((r["prompt"], r[low], r[high]) for r in rows if r[low] is not None)
+    points = tuple((row["prompt"], row[head]) for row in rows)
+    return Line(label, points, faint, () if faint else spread)

@@ -1,0 +1,247 @@
+"""What a page holds of finished runs: one plain structure, that JSON can say, and its media.
+
+All texts in it are `visible`. Cells and items are named by their number; of every cell there is one
+column a fact, a row an item that it has.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.datasets.base import Item
+from bench.datasets.scenes.facts import said
+from bench.metrics.base import Score
+from bench.metrics.counted import leading
+from bench.metrics.shipped import METRICS, scores_of
+from bench.report.page.finished import Finished
+from bench.report.page.media import Media, pictures, sounds
+from bench.report.page.words import all_visible, differences
+from bench.scoring.taxonomy import KINDS
+from bench.store.manifest import read_manifest
+from bench.tables.audit import UNALIKE, disagreement
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Content:
+    """`data` is for the page's program; `media` are what it shows and plays by name."""
+
+    data: Plain
+    media: Media
+
+
+@dataclass(frozen=True)
+class _Known:
+    """An item as the runs know it; without its dataset nothing but its name."""
+
+    id: str
+    item: Item | None
+    left_out: int
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it the same item in another run: its name and its captions."""
+        return (self.id, *self.captions)
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        return tuple(caption.text for caption in self.item.captions) if self.item else ()
+
+    @property
+    def scored(self) -> list[tuple[int, str]]:
+        """The references that transcripts are scored against, each with its number."""
+        return [(n, text) for n, text in enumerate(self.captions) if n != self.left_out]
+
+
+def _items(run: Finished) -> dict[str, _Known]:
+    """A run's items by name, in the order of its rows."""
+    known = {item.id: item for item in run.dataset.items} if run.dataset else {}
+    caption, some = run.job.get("caption", "rotating"), run.protocol.left_out != "none"
+    made = {}
+    for name in run.rows["item"].unique(maintain_order=True):
+        item = known.get(name)
+        made[name] = _Known(name, item, item.chosen(caption) if item and some else -1)
+    return made
+
+
+def _labels(runs: Sequence[Finished]) -> list[str]:
+    """What every cell is called: its system, and what tells it from that system's others."""
+    details: list[tuple[str, list[str]]] = []
+    for run in runs:
+        manifest = read_manifest(run.folder)
+        described = {c.transcript_key: c.described for c in manifest.cells} if manifest else {}
+        for cell in run.cells:
+            told = [
+                f"{cell['prompt']:.0%} prompt",
+                cell["part"],
+                cell["asr"] or "text",
+                ", ".join(described.get(cell["transcript_key"], ())),
+                run.name,
+            ]
+            details.append((cell["system"], told))
+    made = []
+    for system, told in details:
+        alike = [other for name, other in details if name == system]
+        apart = [v for n, v in enumerate(told) if v and any(o[n] != v for o in alike)]
+        # Every name of several runs says whose it is.
+        apart += [told[-1]] if len(runs) > 1 and told[-1] not in apart else []
+        made.append(", ".join([system, *apart]))
+    return made
+
+
+def _metrics(runs: Sequence[Finished]) -> list[Plain]:
+    """The scores that items have, in order; `wrong` is what half of all items are below."""
+    known = {score.name: score for score in scores_of(METRICS)}
+    kept = {
+        name: level for run in runs for name, level in run.scores.select("metric", "kept").rows()
+    }
+    found: list[Plain] = []
+    for name, level in kept.items():
+        values = [run.rows[name] for run in runs if name in run.rows.columns]
+        if values:
+            usual = pl.concat(values).fill_nan(None).median()
+            head = known.get(name, Score(name, name)).head
+            wrong = round(usual, 1) if isinstance(usual, float) else 0.0
+            found.append({"name": name, "head": head, "kept": level, "wrong": wrong})
+    return found
+
+
+def _lead(metrics: Sequence[Plain]) -> str:
+    known = [score for score in scores_of(METRICS) if any(m["name"] == score.name for m in metrics)]
+    return leading(known).name if known else (metrics[0]["name"] if metrics else "")
+
+
+def _facts(item: Item | None, tokens: str | None) -> list[list[Any]]:
+    """Of every kind of fact of the picture: what is said of it, and whether that is true."""
+    if item is None or not item.facts:
+        return []
+    heard = said(tokens or "")
+    pairs = (fact.split(": ", 1) for fact in item.facts)
+    return [[heard.get(kind, ""), heard.get(kind) in true.split("|")] for kind, true in pairs]
+
+
+def _columns(
+    rows: pl.DataFrame, places: dict[str, int], known: dict[str, _Known], metrics: Sequence[Plain]
+) -> Plain:
+    """A cell's rows as columns of plain values; media not yet."""
+    items = [known[name] for name in rows["item"]]
+    texts = [text or "" for text in rows["transcript"]]
+    found = differences(texts, [item.scored for item in items])
+    bits = pl.sum_horizontal(
+        pl.col(kind).fill_null(False).cast(pl.Int64) * 2**n for n, kind in enumerate(KINDS)
+    )
+    return {
+        "item": [places[item.id] for item in items],
+        "reason": rows["reason"].fill_null("").to_list(),
+        "text": texts,
+        "reference": [one.reference for one in found],
+        "edits": [one.edits for one in found],
+        "pieces": [one.pieces for one in found],
+        "kinds": rows.select(kinds=bits)["kinds"].to_list(),
+        "seconds": rows["seconds"].fill_null(0).round(2).to_list(),
+        "logprob": rows["avg_logprob"].fill_nan(None).round(3).to_list(),
+        "facts": [
+            _facts(item.item, tokens) for item, tokens in zip(items, rows["tokens"], strict=True)
+        ],
+        "scores": {
+            metric["name"]: rows[metric["name"]].fill_nan(None).round(3).to_list()
+            for metric in metrics
+            if metric["name"] in rows.columns
+        },
+    }
+
+
+def _apart(run: Finished) -> Iterator[tuple[str, list[Plain | None]]]:
+    """Cell by cell, what another ASR makes of the same speech, item by item; None where none."""
+    tokens = {name: part for (name,), part in run.rows.group_by("cell")}
+    groups: dict[tuple[str, str], list[Plain]] = {}
+    for cell in run.cells:
+        if cell["asr"]:
+            groups.setdefault((cell["cell"][:-9], cell["part"]), []).append(cell)
+    for cells in groups.values():
+        for cell in cells if len(cells) > 1 else ():
+            other = next(one for one in cells if one is not cell)
+            pairs = tokens[cell["cell"]].join(
+                tokens[other["cell"]].select("item", theirs="transcript", other="tokens"),
+                on="item",
+                how="left",
+                maintain_order="left",
+            )
+            yield (
+                cell["cell"],
+                [
+                    {"asr": other["asr"], "text": row["theirs"] or "", "apart": round(apart, 3)}
+                    for row in pairs.iter_rows(named=True)
+                    for apart in (disagreement(row["tokens"] or "", row["other"] or ""),)
+                ],
+            )
+
+
+def _add_sounds(cells: Sequence[Plain], paths: Sequence[Sequence[Path]], media: Media) -> Plain:
+    """Gives every row its sound's name; seconds and peaks of each are given back."""
+    flat = list(dict.fromkeys(path for own in paths for path in own))
+    made = dict(zip(flat, sounds(flat), strict=True))
+    names = {path: media.add(medium) for path, medium in made.items()}
+    for cell, own in zip(cells, paths, strict=True):
+        cell["rows"]["sound"] = [names[path] for path in own]
+    return {names[p]: [one.seconds, one.peaks] for p, one in made.items() if one is not None}
+
+
+def _cell(cell: Plain, number: int, label: str) -> Plain:
+    kept = ("system", "role", "pattern", "prompt", "part", "asr", "n", "failed", "unended", "kinds")
+    said = "|".join(f"{name}:{value or '-'}" for name, value in cell["signature"].items())
+    return {name: cell[name] for name in kept} | {
+        "run": number,
+        "label": label,
+        "scores": cell["scores"],
+        "signature": said,
+    }
+
+
+def read_content(runs: Sequence[Finished]) -> Content:
+    """All that a page of one or several finished runs shows; the first is the baseline."""
+    media, metrics = Media(), _metrics(runs)
+    known = [_items(run) for run in runs]
+    union = {item.key: item for own in known for item in own.values()}
+    # Items are one where name and captions are; a name alone may be of another dataset.
+    place = {key: number for number, key in enumerate(union)}
+    labels = iter(_labels(runs))
+    cells: list[Plain] = []
+    paths: list[list[Path]] = []
+    for number, (run, own) in enumerate(zip(runs, known, strict=True)):
+        places = {name: place[item.key] for name, item in own.items()}
+        frames = {name: part for (name,), part in run.rows.group_by("cell", maintain_order=True)}
+        others = dict(_apart(run))
+        for cell in run.cells:
+            rows = frames[cell["cell"]]
+            made = _cell(cell, number, next(labels))
+            made["rows"] = _columns(rows, places, own, metrics)
+            made["rows"]["other"] = others.get(cell["cell"], [])
+            cells.append(made)
+            paths.append([run.speech(cell, name) for name in rows["item"]])
+    items = list(union.values())
+    shown = pictures(item.item.image if item.item else Path() for item in items)
+    data = {
+        "lead": _lead(metrics),
+        "metrics": metrics,
+        "kinds": [{"name": name, "meaning": meaning} for name, meaning in KINDS.items()],
+        "unalike": UNALIKE,
+        "runs": [run.name for run in runs],
+        "cells": cells,
+        "items": [
+            {
+                "id": item.id,
+                "picture": media.add(picture),
+                "captions": item.captions,
+                "left_out": item.left_out,
+                "facts": [fact.split(": ", 1) for fact in (item.item.facts if item.item else ())],
+            }
+            for item, picture in zip(items, shown, strict=True)
+        ],
+        "sounds": _add_sounds(cells, paths, media),
+    }
+    return Content(all_visible(data), media)

@@ -1,0 +1,109 @@
+"""A finished run as its folder has it: what was asked, rows, scores, tables; nothing is made."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import ValidationError
+
+from bench.common.errors import UserError
+from bench.common.links import refuse_links
+from bench.common.yamlfile import read_small, validate
+from bench.datasets.base import Dataset
+from bench.datasets.shipped import AnyDataset
+from bench.store.manifest import read_manifest
+from bench.tables.protocol import Protocol
+
+_MOST_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One run. `cells` are those of `summary.json`, in the job's order; `rows` a row an item each.
+
+    `dataset` is None where it cannot be read any more, and `lost` then says why. `tables` are
+    frames by their file's name, those that the run has.
+    """
+
+    name: str
+    folder: Path
+    job: dict[str, Any]
+    protocol: Protocol
+    asr: str
+    cells: tuple[dict[str, Any], ...]
+    rows: pl.DataFrame
+    scores: pl.DataFrame
+    tables: dict[str, pl.DataFrame]
+    dataset: Dataset | None
+    lost: str
+
+    def speech(self, cell: dict[str, Any], item: str) -> Path:
+        """Where a cell's speech of an item is, if it is kept."""
+        # Both come from files that anybody may have written.
+        folder, name = Path(str(cell["cell"])[:-9]).name, Path(f"{item}.wav").name
+        return self.folder / "speech" / folder / name
+
+
+def _frame(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UserError(f"{path}: damaged; run the job again") from error
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_small(path, _MOST_BYTES))
+        known = {field.name for field in fields(Protocol)}
+        found["protocol"]["standing"] = tuple(found["protocol"]["standing"])
+        found["asr"] = found["protocol"].pop("asr_label")
+        if found["protocol"].keys() != known or not isinstance(found["cells"], list):
+            raise KeyError("protocol")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: of another version, or damaged; run the job again") from error
+    return dict(found)
+
+
+def _dataset(job: dict[str, Any]) -> tuple[Dataset | None, str]:
+    """The run's dataset, without its digest; or None, and why it cannot be read."""
+    from bench.datasets.loading import taken
+
+    try:
+        spec = validate(job["dataset"], AnyDataset, "the run's dataset")
+        found = spec.read()
+        return (found if spec.items is None else taken(found, spec.items)), ""
+    except (UserError, ValidationError, OSError, KeyError) as error:
+        return None, " ".join(str(error).split())
+
+
+def read_finished(folder: Path) -> Finished:
+    """A run's folder; raises UserError for a run that is not finished, or damaged."""
+    refuse_links(folder)
+    name = folder.name
+    manifest = read_manifest(folder)
+    needed = [folder / one for one in ("summary.json", "rows.parquet", "scores.parquet")]
+    lacking = [path for path in needed if not path.is_file()]
+    if manifest is None or lacking:
+        raise UserError(f"{folder}: the run is not finished; run its job again to its end")
+    summary = _summary(needed[0])
+    dataset, lost = _dataset(manifest.job)
+    tables = {
+        path.stem: _frame(path)
+        for path in sorted((folder / "tables").glob("*.parquet"))
+        if path.is_file()
+    }
+    return Finished(
+        name,
+        folder,
+        manifest.job,
+        Protocol(**summary["protocol"]),
+        summary["asr"],
+        tuple(summary["cells"]),
+        _frame(needed[1]),
+        _frame(needed[2]),
+        tables,
+        dataset,
+        lost,
+    )

@@ -1,0 +1,121 @@
+"""Small charts as inline SVG, coloured by the page's style sheet; no number is in them alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+SHADES = 8
+"""How many colours of lines the style sheet has; more lines take them again, with other marks."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points (x, y) of one system; `faint` for published ones, drawn behind the measured."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    faint: bool = False
+    spread: tuple[tuple[float, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a decomposition, from `low` to `high` on the score's axis."""
+
+    label: str
+    low: float
+    high: float
+    kind: str
+    text: str
+
+
+_WIDTH, _HEIGHT = 340.0, 200.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 12.0, 12.0, 30.0
+
+
+def _ticks(most: float) -> list[float]:
+    """Round numbers from 0 up to what is largest, four or five of them."""
+    steps = (n * 10.0**power for power in range(-3, 6) for n in (1, 2, 5))
+    step = next(step for step in steps if most <= 5 * step)
+    return [n * step for n in range(int(most / step) + 1)]
+
+
+def _svg(title: str, body: Sequence[Markup], width: float, height: float) -> Markup:
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">{}</svg>'
+    ).format(width, height, title, Markup("").join(body))
+
+
+def _text(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> Markup:
+    return Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>').format(
+        x, y, kind, anchor, text
+    )
+
+
+def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str]) -> Markup:
+    """A line a system over a few places of x; `named` are these places, in words."""
+    places = sorted(named)
+    span = (places[-1] - places[0]) or 1
+    highs = [y for one in drawn for _, y in one.points]
+    highs += [high for one in drawn for *_, high in one.spread]
+    ticks = _ticks(max(highs, default=1))
+    most = max(max(highs, default=1), ticks[-1]) or 1
+
+    def x(value: float) -> float:
+        return _LEFT + (value - places[0]) / span * (_WIDTH - _LEFT - _RIGHT)
+
+    def y(value: float) -> float:
+        return _HEIGHT - _BOTTOM - value / most * (_HEIGHT - _TOP - _BOTTOM)
+
+    body = [
+        Markup('<line class="grid" x1="{:g}" x2="{:g}" y1="{:.1f}" y2="{:.1f}"/>').format(
+            _LEFT, _WIDTH - _RIGHT, y(tick), y(tick)
+        )
+        for tick in ticks
+    ]
+    body += [_text(_LEFT - 6, y(tick) + 4, f"{tick:g}", "tick", "end") for tick in ticks]
+    body += [_text(x(p), _HEIGHT - 10, text, "tick") for p, text in named.items()]
+    shade = 0
+    for one in sorted(drawn, key=lambda line: not line.faint):
+        kind = "faint" if one.faint else f"shade{shade % SHADES}"
+        shade += not one.faint
+        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in one.points)
+        body.append(Markup('<g class="{}"><title>{}</title>').format(kind, one.label))
+        if len(one.spread) > 1:
+            edge = [(a, low) for a, low, _ in one.spread]
+            edge += [(a, high) for a, _, high in reversed(one.spread)]
+            body.append(
+                Markup('<polygon class="spread" points="{}"/>').format(
+                    " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in edge)
+                )
+            )
+        body.append(Markup('<polyline class="line" points="{}"/>').format(path))
+        body += [
+            Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(
+                x(a), y(b), 2.2 if one.faint else 3.4
+            )
+            for a, b in one.points
+        ]
+        body.append(Markup("</g>"))
+    return _svg(title, body, _WIDTH, _HEIGHT)
+
+
+def bars(title: str, drawn: Sequence[Bar]) -> Markup:
+    """Bars below each other, each with its name at the left and its number behind it."""
+    width, step, left, right = 460.0, 26.0, 92.0, 86.0
+    most = max((bar.high for bar in drawn), default=1) or 1
+    least = min(0.0, *(bar.low for bar in drawn)) if drawn else 0.0
+    scale = (width - left - right) / (most - least)
+    body = []
+    for row, bar in enumerate(drawn):
+        top = row * step + 3
+        x, wide = left + (bar.low - least) * scale, max((bar.high - bar.low) * scale, 1)
+        body += [
+            _text(left - 8, top + 14, bar.label, "label", "end"),
+            Markup(
+                '<rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:g}"/>'
+            ).format(bar.kind, x, top, wide, step - 6),
+            _text(x + wide + 6, top + 14, bar.text, "tick", "start"),
+        ]
+    return _svg(title, body, width, len(drawn) * step + 4)
