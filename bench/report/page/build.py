@@ -139,7 +139,7 @@ def build(runs: Sequence[Finished], content: Content, form: Form, title: str, be
     )
     further = {
         "title": visible(title),
-        "media": {name: medium.kind for name, medium in content.media.held.items()},
+        "media": {name: medium.mime for name, medium in content.media.held.items()},
         "pieces": where,
         "folder": beside,
     }

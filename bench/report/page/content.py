@@ -68,6 +68,16 @@ def _items(run: Finished) -> dict[str, _Known]:
     return made
 
 
+def _asr(cell: Plain, cells: Sequence[Plain]) -> str:
+    """What a cell's ASR is called: its label, and what tells it from others of that label."""
+    own, *others = (
+        str(one["signature"]["asr"]).split(".")
+        for one in (cell, *(other for other in cells if other["asr"] == cell["asr"]))
+    )
+    apart = [part for part in own if any(part not in other for other in others)]
+    return " ".join([str(cell["asr"]), *apart])
+
+
 def _labels(runs: Sequence[Finished]) -> list[str]:
     """What every cell is called: its system, and what tells it from that system's others."""
     details: list[tuple[str, list[str]]] = []
@@ -78,7 +88,7 @@ def _labels(runs: Sequence[Finished]) -> list[str]:
             told = [
                 f"{cell['prompt']:.0%} prompt",
                 cell["part"],
-                cell["asr"] or "text",
+                _asr(cell, run.cells) or "text",
                 ", ".join(described.get(cell["transcript_key"], ())),
                 run.name,
             ]
@@ -165,6 +175,7 @@ def _apart(run: Finished) -> Iterator[tuple[str, list[Plain | None]]]:
     for cells in groups.values():
         for cell in cells if len(cells) > 1 else ():
             other = next(one for one in cells if one is not cell)
+            name = _asr(other, run.cells)
             pairs = tokens[cell["cell"]].join(
                 tokens[other["cell"]].select("item", theirs="transcript", other="tokens"),
                 on="item",
@@ -174,7 +185,7 @@ def _apart(run: Finished) -> Iterator[tuple[str, list[Plain | None]]]:
             yield (
                 cell["cell"],
                 [
-                    {"asr": other["asr"], "text": row["theirs"] or "", "apart": round(apart, 3)}
+                    {"asr": name, "text": row["theirs"] or "", "apart": round(apart, 3)}
                     for row in pairs.iter_rows(named=True)
                     for apart in (disagreement(row["tokens"] or "", row["other"] or ""),)
                 ],
@@ -191,12 +202,13 @@ def _add_sounds(cells: Sequence[Plain], paths: Sequence[Sequence[Path]], media: 
     return {names[p]: [one.seconds, one.peaks] for p, one in made.items() if one is not None}
 
 
-def _cell(cell: Plain, number: int, label: str) -> Plain:
-    kept = ("system", "role", "pattern", "prompt", "part", "asr", "n", "failed", "unended", "kinds")
+def _cell(cell: Plain, number: int, label: str, asr: str) -> Plain:
+    kept = ("system", "role", "pattern", "prompt", "part", "n", "failed", "unended", "kinds")
     said = "|".join(f"{name}:{value or '-'}" for name, value in cell["signature"].items())
     return {name: cell[name] for name in kept} | {
         "run": number,
         "label": label,
+        "asr": asr,
         "scores": cell["scores"],
         "signature": said,
     }
@@ -218,7 +230,7 @@ def read_content(runs: Sequence[Finished]) -> Content:
         others = dict(_apart(run))
         for cell in run.cells:
             rows = frames[cell["cell"]]
-            made = _cell(cell, number, next(labels))
+            made = _cell(cell, number, next(labels), _asr(cell, run.cells))
             made["rows"] = _columns(rows, places, own, metrics)
             made["rows"]["other"] = others.get(cell["cell"], [])
             cells.append(made)

@@ -28,7 +28,7 @@ class Medium:
     """A sound or picture as base64; of a sound its seconds, and its peaks as hexadecimal pairs."""
 
     data: str
-    kind: str
+    mime: str
     seconds: float = 0.0
     peaks: str = ""
 

@@ -26,7 +26,7 @@ class Bar:
     label: str
     low: float
     high: float
-    kind: str
+    tone: str
     text: str
 
 
@@ -115,7 +115,7 @@ def bars(title: str, drawn: Sequence[Bar]) -> Markup:
             _text(left - 8, top + 14, bar.label, "label", "end"),
             Markup(
                 '<rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:g}"/>'
-            ).format(bar.kind, x, top, wide, step - 6),
+            ).format(bar.tone, x, top, wide, step - 6),
             _text(x + wide + 6, top + 14, bar.text, "tick", "start"),
         ]
     return _svg(title, body, width, len(drawn) * step + 4)

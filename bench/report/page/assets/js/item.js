@@ -28,7 +28,7 @@ function systemCard(cell, item) {
     own.rows.logprob[row] === null ? "" : `log-probability ${own.rows.logprob[row].toFixed(2).replace("-", "−")}`];
   const other = own.rows.other[row];
   const card = h("article", { class: "system", "aria-label": own.label },
-    h("header", {}, h("h3", {}, own.label),
+    h("header", {}, h("h2", {}, own.label),
       h("span", { class: "soft small" }, facts.filter(Boolean).join(" · "))),
     player ? player.element : h("p", { class: "soft small" },
       own.asr ? "No speech of its own is kept." : "A text: there is nothing to listen to."),

@@ -7,7 +7,11 @@ function render(whole = true) {
   const moved = drawn !== `${view}/${id}`;
   drawn = `${view}/${id}`;
   if (moved) stop();
-  for (const name of VIEWS) document.getElementById(name).hidden = name !== view;
+  for (const name of VIEWS) {
+    const other = document.getElementById(name);
+    other.hidden = name !== view;
+    if (name !== view && name !== "overview") other.replaceChildren();
+  }
   const section = document.getElementById(view);
   if (view === "items") renderList(state, section, whole);
   if (view === "item") renderItem(state, section, id);

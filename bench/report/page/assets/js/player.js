@@ -38,7 +38,8 @@ async function start(player, from = null) {
     audio.src = source;
     if (before) show(before);
   }
-  if (from !== null) audio.currentTime = from;
+  // Chromium may fail to decode right before the end of an MP3.
+  if (from !== null) audio.currentTime = Math.max(Math.min(from, player.seconds - 0.3), 0);
   try { await audio.play(); } catch { /* Another sound was begun before this one. */ }
 }
 
@@ -59,9 +60,16 @@ function stop() { queue = []; audio.pause(); current = null; }
 for (const event of ["play", "pause", "timeupdate", "seeked"]) {
   audio.addEventListener(event, () => current && show(current));
 }
-audio.addEventListener("ended", () => {
+function playNext() {
   const next = queue.shift();
   if (next) start(next, 0);
+}
+audio.addEventListener("ended", playNext);
+audio.addEventListener("error", () => {
+  const failed = current;
+  current = null;
+  if (failed) show(failed);
+  playNext();
 });
 
 // A player for one cell's speech of an item; null where none is kept.
