@@ -38,6 +38,10 @@ def measure(arguments: argparse.Namespace) -> int:
 
         sizes = (arguments.splits, arguments.items, arguments.replicates)
         return statistics.run(*sizes, arguments.job, arguments.save)
+    if arguments.what == "report":
+        from bench.perf import page
+
+        return page.run(arguments.items, arguments.cells, arguments.rounds, arguments.save)
     quiet_libraries()
     with bad_input():
         return _decoding(arguments)

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -400,6 +402,16 @@ def test_words_are_told_apart_beside_the_nearest_reference() -> None:
     assert [op for op, *_ in empty.pieces] == ["-"]
     (none,) = differences(["words"], [[]])
     assert (none.reference, none.pieces) == (-1, (("=", "words", "words"),))
+
+
+def test_its_speed_is_measured(tmp_path: Path, browser: Browser) -> None:
+    # One Playwright runs in a process; the command's own runs in another.
+    command = ["perf", "report", "--items", "12", "--cells", "2", "--rounds", "1"]
+    asked = [sys.executable, "-m", "bench.cli", *command, "--save", str(tmp_path / "it.json")]
+    subprocess.run(asked, check=True, capture_output=True, timeout=60)
+    figures = json.loads((tmp_path / "it.json").read_text())
+    assert {"first paint", "sort", "filter"} <= figures["milliseconds"].keys()
+    assert figures["bytes"] > 10_000
 
 
 def test_an_unfinished_run_is_said_in_one_line(

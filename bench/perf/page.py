@@ -1,0 +1,152 @@
+"""How fast a page is: made, painted, filtered and sorted, from rows that are drawn, not run.
+
+Words are those of the shipped scenes' captions; scores are drawn. There is no speech in it: the
+time to encode that grows with its seconds, and a page reads none of it before it is played.
+"""
+
+import random
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.common.errors import UserError
+from bench.common.machine import save
+from bench.datasets.base import Dataset
+from bench.datasets.scenes.load import load_scenes
+from bench.metrics.shipped import METRICS, scores_of
+from bench.report.page.build import build
+from bench.report.page.content import read_content
+from bench.report.page.finished import Finished
+from bench.scoring.taxonomy import KINDS
+from bench.tables.protocol import Protocol
+
+_PLACES = {
+    "sort": "#/items?sort=a&desc=1",
+    "paired sort": "#/items?sort=diff",
+    "filter": "#/items?sort=a&min=50",
+    "search": "#/items?q=beach",
+    "side by side": "#/compare",
+}
+"""What is asked of the page, each after the list of all items was shown."""
+_ANSWER = """async (place) => {
+    const goes = async (hash) => {
+        const moved = new Promise((done) => addEventListener("hashchange", done, { once: true }));
+        location.hash = hash;
+        await moved;
+        return document.body.getBoundingClientRect().height;
+    };
+    await goes("#/items");
+    const before = performance.now();
+    await goes(place);
+    return performance.now() - before;
+}"""
+_PAINT = """() => new Promise((done) => new PerformanceObserver((list) => {
+    const found = list.getEntriesByName("first-contentful-paint");
+    if (found.length) done(found[0].startTime);
+}).observe({ type: "paint", buffered: true }))"""
+
+
+def _dataset(count: int) -> Dataset:
+    scenes = load_scenes()
+    items = tuple(
+        replace(scenes.items[n % len(scenes.items)], id=f"item_{n:05d}") for n in range(count)
+    )
+    return replace(scenes, items=items)
+
+
+def _cell(name: str, number: int, dataset: Dataset, draw: random.Random) -> pl.DataFrame:
+    names = [s.name for m in METRICS if m.against != "caption" for s in m.scores]
+    rows: list[dict[str, Any]] = []
+    for item in dataset.items:
+        words = draw.choice(item.captions).text.split()
+        said = " ".join(w if draw.random() > 0.1 * number else draw.choice(words) for w in words)
+        scores = {metric: 100 * draw.random() for metric in names}
+        kinds = {kind: draw.random() < 0.02 for kind in KINDS}
+        fixed = {"reason": "", "seconds": 3.0, "avg_logprob": -0.3}
+        texts = {"item": item.id, "transcript": said, "tokens": said}
+        rows.append(texts | fixed | scores | kinds | {"cell": name})
+    return pl.DataFrame(rows)
+
+
+def drawn_run(items: int, cells: int, seed: int) -> Finished:
+    """A run of drawn rows, as if it had been read from a folder."""
+    draw, dataset = random.Random(seed), _dataset(items)
+    names = [f"system-{n}-00000000-{n:08x}" for n in range(cells)]
+    rows = pl.concat(_cell(name, n, dataset, draw) for n, name in enumerate(names))
+    levels = {score.name: score.kept for score in scores_of(METRICS)}
+    described = tuple(
+        {
+            "cell": name,
+            "transcript_key": f"{n:016x}",
+            "system": f"system {n}",
+            "role": "system",
+            "pattern": "",
+            "prompt": 0.0,
+            "part": "whole",
+            "asr": "an ASR",
+            "n": items,
+            "failed": 0,
+            "unended": 0,
+            "kinds": dict.fromkeys(KINDS, 0.02),
+            "scores": {},
+            "signature": {"asr": "an ASR"},
+        }
+        for n, name in enumerate(names)
+    )
+    protocol = Protocol("scenes", "test", "", "none", items, items, "an ASR", "all")
+    kept = pl.DataFrame({"metric": list(levels), "kept": list(levels.values())})
+    nowhere = Path("drawn")
+    return Finished(
+        "drawn", nowhere, {}, protocol, "an ASR", described, rows, kept, {}, dataset, ""
+    )
+
+
+def _timed(file: Path, rounds: int) -> dict[str, float]:
+    """Milliseconds of the first paint and of every answer, medians over rounds."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise UserError("perf report: needs playwright; pip install playwright") from error
+    found = shutil.which("chromium")
+    if found is None:
+        raise UserError("perf report: needs a browser; apt-get install chromium")
+    taken: dict[str, list[float]] = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        for _ in range(rounds):
+            context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+            page = context.new_page()
+            page.goto(file.as_uri())
+            taken.setdefault("first paint", []).append(page.evaluate(_PAINT))
+            for name, place in _PLACES.items():
+                taken.setdefault(name, []).append(page.evaluate(_ANSWER, place))
+            context.close()
+        browser.close()
+    return {name: sorted(times)[len(times) // 2] for name, times in taken.items()}
+
+
+def run(items: int, cells: int, rounds: int, out: Path | None) -> int:
+    """Prints how long a page of so many items and cells takes, and how large it is.
+
+    Raises UserError where there is no browser.
+    """
+    finished = drawn_run(items, cells, 0)
+    before = time.monotonic()
+    content = read_content([finished])
+    page = build([finished], content, "single-file", "drawn", "")
+    built = time.monotonic() - before
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "page.html"
+        file.write_text(page.html, encoding="utf-8")
+        times = _timed(file, rounds)
+    print(f"{items} items x {cells} cells, no speech: built in {built:.1f} s, {page.bytes:,} bytes")
+    for name, taken in times.items():
+        print(f"  {name}: {taken:.0f} ms")
+    figures = {"items": items, "cells": cells, "built_seconds": built, "bytes": page.bytes}
+    save(figures | {"milliseconds": times}, out)
+    return 0
