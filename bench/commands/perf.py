@@ -42,6 +42,10 @@ def measure(arguments: argparse.Namespace) -> int:
         from bench.perf import page
 
         return page.run(arguments.items, arguments.cells, arguments.rounds, arguments.save)
+    if arguments.what == "screenshots":
+        from bench.perf import screenshots
+
+        return screenshots.run(arguments.page, arguments.folder, arguments.item)
     quiet_libraries()
     with bad_input():
         return _decoding(arguments)

@@ -5,7 +5,6 @@ time to encode that grows with its seconds, and a page reads none of it before i
 """
 
 import random
-import shutil
 import tempfile
 import time
 from dataclasses import replace
@@ -14,11 +13,11 @@ from typing import Any
 
 import polars as pl
 
-from bench.common.errors import UserError
 from bench.common.machine import save
 from bench.datasets.base import Dataset
 from bench.datasets.scenes.load import load_scenes
 from bench.metrics.shipped import METRICS, scores_of
+from bench.perf.browser import opened_browser
 from bench.report.page.build import build
 from bench.report.page.content import read_content
 from bench.report.page.finished import Finished
@@ -108,16 +107,8 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
 
 def _timed(file: Path, rounds: int) -> dict[str, float]:
     """Milliseconds of the first paint and of every answer, medians over rounds."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise UserError("perf report: needs playwright; pip install playwright") from error
-    found = shutil.which("chromium")
-    if found is None:
-        raise UserError("perf report: needs a browser; apt-get install chromium")
     taken: dict[str, list[float]] = {}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with opened_browser() as browser:
         for _ in range(rounds):
             context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
             page = context.new_page()
@@ -126,7 +117,6 @@ def _timed(file: Path, rounds: int) -> dict[str, float]:
             for name, place in _PLACES.items():
                 taken.setdefault(name, []).append(page.evaluate(_ANSWER, place))
             context.close()
-        browser.close()
     return {name: sorted(times)[len(times) // 2] for name, times in taken.items()}
 
 

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
 from pages import HOSTILE, ITEMS, LABEL, finished_run
+from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from bench.cli import main
@@ -412,6 +413,19 @@ def test_its_speed_is_measured(tmp_path: Path, browser: Browser) -> None:
     figures = json.loads((tmp_path / "it.json").read_text())
     assert {"first paint", "sort", "filter"} <= figures["milliseconds"].keys()
     assert figures["bytes"] > 10_000
+
+
+def test_pictures_are_taken_of_every_view(single: Path, browser: Browser, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench.cli", "perf", "screenshots", str(single), str(tmp_path)]
+    asked = [*command, "--item", "test_00001"]
+    subprocess.run(asked, check=True, capture_output=True, timeout=60)
+    bright = {}
+    for scheme in ("light", "dark"):
+        with Image.open(tmp_path / f"item-{scheme}-360.png") as picture:
+            assert picture.width == 360
+            bright[scheme] = picture.convert("L").resize((1, 1)).tobytes()[0]
+    assert bright["dark"] < bright["light"]
+    assert len(list(tmp_path.glob("*.png"))) == 4 * len(VIEWS)
 
 
 def test_an_unfinished_run_is_said_in_one_line(
