@@ -129,7 +129,8 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from bench.commands.report import report
 
-    return report(arguments.runs, arguments.names, arguments.out, arguments.form, arguments.title)
+    asked = (arguments.out, arguments.form, arguments.title, arguments.figures)
+    return report(arguments.runs, arguments.names, *asked)
 
 
 def _runs(arguments: argparse.Namespace) -> int:

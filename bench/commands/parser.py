@@ -122,6 +122,7 @@ def _report_parser(parser: Parser) -> None:
         const="folder",
         help="speech and pictures in pieces beside the page",
     )
+    parser.add_argument("--figures", type=path, help="a folder for charts as .svg and .png too")
     parser.add_argument("--title", default="", help="the page's title; else the runs' names")
     parser.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
 

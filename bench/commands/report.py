@@ -6,10 +6,11 @@ from pathlib import Path
 from bench.commands.runs import find
 from bench.common.atomic import disk_errors, write_text
 from bench.common.errors import UserError
-from bench.common.text import clean
+from bench.common.text import clean, plural
 from bench.report.page.build import Form, build, form_of
 from bench.report.page.content import read_content
 from bench.report.page.finished import read_finished
+from bench.report.page.papers import write_figures
 
 
 def _target(runs: Path, names: Sequence[str], out: Path | None) -> Path:
@@ -24,10 +25,16 @@ def _target(runs: Path, names: Sequence[str], out: Path | None) -> Path:
 
 
 def report(
-    runs: Path, names: Sequence[str], out: Path | None, form: Form | None, title: str
+    runs: Path,
+    names: Sequence[str],
+    out: Path | None,
+    form: Form | None,
+    title: str,
+    figures: Path | None,
 ) -> int:
     """Writes the page of finished runs and says where; the first run is the baseline.
 
+    Where `figures` is a folder, charts go there as files too.
     Raises UserError for a run that is not there or not finished, and for one named twice.
     """
     if len(set(names)) < len(names):
@@ -49,4 +56,8 @@ def report(
         write_text(target, page.html)
     what = "one file" if page.form == "single-file" else f"a page and {len(page.pieces)} pieces"
     print(clean(f"{target}: {what}, {page.bytes / 1e6:.1f} MB ({why}); open it in a browser"))
+    if figures is not None:
+        with disk_errors(figures):
+            files = [path for run in found for path in write_figures(run, figures)]
+        print(clean(f"{figures}: {plural(len(files), 'file')} of figures"))
     return 0

@@ -428,6 +428,19 @@ def test_pictures_are_taken_of_every_view(single: Path, browser: Browser, tmp_pa
     assert len(list(tmp_path.glob("*.png"))) == 4 * len(VIEWS)
 
 
+def test_charts_are_files_for_a_paper(runs: Path, tmp_path: Path) -> None:
+    target = str(tmp_path / "page.html")
+    asked = ["report", "one", "--runs", str(runs), "-o", target, "--figures", str(tmp_path)]
+    assert main(asked) == 0
+    waterfall = pl.read_parquet(runs / "one" / "tables" / "waterfall.parquet")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".html", ".svg", ".png"}
+    # Two scores are in every table, and each of their models has a waterfall.
+    models = waterfall["system"].n_unique()
+    assert len(list(tmp_path.glob("one-lost-*.svg"))) == 2 * models
+    with Image.open(tmp_path / "one-prompt-C.png") as picture:
+        assert picture.width == round(300 * 3.3)
+
+
 def test_an_unfinished_run_is_said_in_one_line(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,15 +14,6 @@ from bench.tables.comparison import heads
 
 Plain = dict[str, Any]
 
-_SOURCES = {
-    "ASR": "mishearing: recorded speech loses so much",
-    "codec": "the codec",
-    "failed": "items that failed",
-    "clarity": "how clearly it speaks",
-    "content": "what it says",
-    "model": "the model, what it says and how clearly",
-}
-
 
 def _fall(rows: list[Plain]) -> list[Bar]:
     """The bars of one model and score, from the caption as text down to the model."""
@@ -38,42 +29,52 @@ def _fall(rows: list[Plain]) -> list[Bar]:
     return [*made, Bar("result", 0, rows[0]["end"], "whole", f"{rows[0]['end']:.1f}")]
 
 
-def waterfalls(run: Finished) -> Iterator[Plain]:
-    """A chart a model and score that every table shows: to what its points are lost."""
+def falls(run: Finished) -> Iterator[tuple[str, list[Bar]]]:
+    """A model and score that every table shows, and the bars of what its points are lost to."""
     frame = run.tables.get("waterfall")
     if frame is None or frame.is_empty():
         return
     always = [score.name for score in scores_of(METRICS) if score.kept >= ALWAYS]
     shown = frame.filter(pl.col("metric").is_in(always))
     for (system, metric), part in shown.group_by("system", "metric", maintain_order=True):
-        name = f"{visible(str(system))}: {metric}"
-        rows = part.to_dicts()
-        steps = [_SOURCES.get(row["step"], row["step"]) for row in rows]
-        yield {"title": name, "svg": bars(name, _fall(rows)), "steps": steps}
+        yield f"{visible(str(system))}: {metric}", _fall(part.to_dicts())
 
 
-def prompt_curves(run: Finished) -> Plain | None:
-    """Every score over the prompt's share, published rows behind; None without a prompt."""
+def waterfalls(run: Finished) -> Iterator[Plain]:
+    """A chart for each of `falls`."""
+    for name, drawn in falls(run):
+        yield {"title": name, "svg": bars(name, drawn)}
+
+
+def curves(run: Finished) -> Iterator[tuple[str, list[Line]]]:
+    """Every score that short tables show, and its lines over the prompt's share."""
     frame = run.tables.get("table2")
     if frame is None or frame.is_empty():
-        return None
+        return
     levels = {score.head: score.kept for score in scores_of(METRICS)}
-    shown = [head for head in heads(frame) if levels.get(head, ALWAYS) >= SHORT]
-    named = {share: f"{share:.0%}" for share in frame["prompt"].unique().sort()}
-    charts, legend = [], dict[str, str]()
-    for head in shown:
+    for head in (head for head in heads(frame) if levels.get(head, ALWAYS) >= SHORT):
         drawn = []
         for (system, block), part in frame.group_by("system", "block", maintain_order=True):
             rows = part.filter(pl.col(head).is_not_null()).sort("prompt").to_dicts()
             if rows:
                 drawn.append(_line(visible(str(system)), rows, head, block == "published"))
+        if any(not line.faint for line in drawn):
+            yield head, drawn
+
+
+def prompt_curves(run: Finished) -> Plain | None:
+    """A chart for each of `curves`, published rows behind; None without a prompt."""
+    charts, legend = [], dict[str, str]()
+    for head, drawn in curves(run):
+        shares = sorted({share for line in drawn for share, _ in line.points})
+        named = {share: f"{share:.0%}" for share in shares}
+        charts.append({"title": head, "svg": lines(f"{head} by prompt share", drawn, named)})
         measured = [line.label for line in drawn if not line.faint]
         for number, label in enumerate(measured):
             legend.setdefault(label, f"shade{number % SHADES}")
-        if measured:
-            charts.append({"title": head, "svg": lines(f"{head} by prompt share", drawn, named)})
-    published = frame.filter(block="published")["system"].unique(maintain_order=True)
-    legend |= {f"{visible(name)} (published)": "faint" for name in published}
+        legend |= {f"{line.label} (published)": "faint" for line in drawn if line.faint}
+    if not charts:
+        return None
     return {"charts": charts, "legend": [{"label": k, "kind": v} for k, v in legend.items()]}
 
 
