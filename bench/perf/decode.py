@@ -16,12 +16,14 @@ from bench.common.machine import save as save_figures
 from bench.perf.eager import as_blip_text, eager_greedy
 from pixvox.configuration import PixVoxConfig
 from pixvox.decoding.engine import Engine, Generation, Request
-from pixvox.decoding.sampling import Decoding
+from pixvox.decoding.sampling import Decoding, Each
 from pixvox.modeling import PixVoxLM
 from pixvox.weights import resolve
 
 SECONDS = (3.0, 10.0)
 """Shortest and longest speech where the weights are random and end none by themselves."""
+GUIDANCE = 2.0
+"""The scale of guided ways; it changes no step's work."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ class _Course:
         self.model = model.to(torch.bfloat16) if device.type == "cuda" else model
         self.text = as_blip_text(self.model)
         self.states = states.to(self.model.dtype)
+        if self.model.null_image is None:
+            # Guided steps are timed with any weights; their own null image is as good as another.
+            self.model.null_image = torch.nn.Parameter(self.states.mean(0))
         self.count = len(states)
         rate = model.config.frame_rate
         self.frames = round(options.seconds * rate)
@@ -141,6 +146,10 @@ class _Course:
         """Every way by its name; the first is what the others are compared with."""
         slots, none = self.options.slots, torch.zeros(self.model.config.num_codebooks, 0).long()
         single, shared = self._engine(1), self._engine(4 if slots % 4 == 0 else 1)
+        guided = {
+            "engine, codebook 1 guided": self._engine(1, (GUIDANCE,) + (1.0,) * (len(none) - 1)),
+            "engine, guided": self._engine(1, GUIDANCE),
+        }
         requests = [Request(str(index), index, none) for index in range(self.count)]
         variants = [Request(str(index), index // 4, none) for index in range(self.count)]
         # What is compiled once is compiled before anything is timed.
@@ -150,13 +159,20 @@ class _Course:
             "engine": lambda: self._ours(single, requests, self.count),
             "engine, no replacement": lambda: self._ours(single, requests, slots),
             "engine, four share an image": lambda: self._ours(shared, variants, self.count),
+        } | {
+            way: lambda engine=engine: self._ours(engine, requests, self.count)
+            for way, engine in guided.items()
         }
 
-    def _engine(self, lanes: int) -> _FixedLengths:
+    def _engine(self, lanes: int, guidance: "Each[float]" = 1.0) -> _FixedLengths:
         seconds, slots = self.options.seconds, self.options.slots
         try:
             decoding = Decoding(
-                max_seconds=seconds, slots=slots, lanes=lanes, arithmetic=self.arithmetic
+                guidance=guidance,
+                max_seconds=seconds,
+                slots=slots,
+                lanes=lanes,
+                arithmetic=self.arithmetic,
             )
             made = _FixedLengths(self.model, decoding)
         except ValueError as error:
@@ -239,9 +255,10 @@ def show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title=f"decoding {result['plan']['weights']}, {result['plan']['slots']} slots")
-    for column in ("way", "images/s", "ms/step", "of the floor", "against eager"):
+    for column in ("way", "images/s", "ms/step", "of the floor", "against eager", "of a step"):
         table.add_column(column, justify="left" if column == "way" else "right")
     eager = result["rows"][0]["rows_per_second"]
+    step = next(row["ms_per_step"] for row in result["rows"] if row["way"] == "engine")
     for row in result["rows"]:
         table.add_row(
             row["way"],
@@ -249,6 +266,7 @@ def show(result: dict[str, Any]) -> None:
             f"{row['ms_per_step']:.3f}",
             f"{100 * result['floor_ms_per_step'] / row['ms_per_step']:.0f}%",
             f"{row['rows_per_second'] / eager:.2f}x",
+            f"{row['ms_per_step'] / step:.2f}x",
         )
     console = Console(highlight=False)
     console.print(table)

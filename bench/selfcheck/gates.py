@@ -38,7 +38,7 @@ WIDER = 0.05
 """A margin beside the certified one, as a share of the scores."""
 SEEDS = 4
 """How many seeds a simulated run has."""
-GOLDENS = (4, 48)
+GOLDENS = (4, 96)
 """How many seeds simulated goldens have: as many as a run; and many, for they are paid once."""
 LUCKY, LUCKY_GATES = 50, 1000
 """Goldens of each kind of which false alarms are counted one by one, in so many gates each."""
