@@ -79,6 +79,10 @@ def prepare(job: PixVoxJob, report: Report) -> tuple[PixVoxLM, SpokenCaptions, S
     """The model and both splits; a second call finds everything that takes long in the caches."""
     codec = Codec.load(job.codec, job.bandwidth)
     model = new_model(job, codec)
+    if job.judge is not None:
+        config = model.config
+        if unfit := job.judge.decoding.unfit(config.num_codebooks, config.null_image):
+            raise UserError(f"judge: {unfit}")
     frozen, skip = not job.plan.train_vision, job.too_long == "skip"
     data = spoken_captions(job.data, "train", codec, model, frozen, skip, report)
     held = spoken_captions(job.data, "val", codec, model, frozen, skip, report)
@@ -106,12 +110,18 @@ def work(job: PixVoxJob, device: torch.device, rank: int) -> None:
     folder = state_folder(job)
     log = Log(folder)
     track = _tracker(job, folder) if rank == 0 else None
-    ended = True
+    ended, judged = True, None
     stop = (folder / _STOP).exists if rank == 0 else lambda: False
-    for step in train(model, data, held, job.plan, folder, stop):
+    judge = None
+    if job.judge is not None:
+        from bench.training.judge import SpeechJudge
+
+        judge = SpeechJudge(job, job.data.half("val", lambda *_: None), torch.get_num_threads())
+    for step in train(model, data, held, job.plan, folder, stop, judge):
         ended = step.last
+        judged = step.scores or judged
         if rank == 0:
-            log.write(asdict(step))
+            log.write(asdict(step) | {"judged": judged})
             if track:
                 track(asdict(step))
     if rank == 0 and ended:
@@ -129,6 +139,8 @@ def _tracker(job: PixVoxJob, folder: Path) -> Callable[[dict[str, Any]], None] |
         writer.add_scalar("loss/train", row["loss"], row["step"])
         for q, loss in enumerate(row["validation"] or ()):
             writer.add_scalar(f"loss/validation codebook {q + 1}", loss, row["step"])
+        for name, score in (row["scores"] or {}).items():
+            writer.add_scalar(f"speech/{name}", score, row["step"])
 
     return track
 
@@ -230,4 +242,6 @@ def _fit(
 def _report_last(folder: Path, steps: int, report: Report) -> None:
     row = last_row(folder / "log.jsonl")
     if row is not None:
-        report(f"loss {row['loss']:.3f}", row["step"], steps)
+        scores = row.get("judged") or {}
+        heard = "".join(f", {name} {score:.1f}" for name, score in scores.items())
+        report(f"loss {row['loss']:.3f}{heard}", row["step"], steps)

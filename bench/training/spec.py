@@ -4,11 +4,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from bench.asr.shipped import DEFAULT, AnyAsr
 from bench.common.bounds import Bandwidth, Seed, Threads, Workers
 from bench.common.validation import keys_error
 from bench.common.yamlfile import FilePath, Strict, WeightsName
 from bench.datasets.base import to_train
 from bench.datasets.shipped import AnyDataset
+from bench.systems.decoding import DecodingSpec
 from bench.systems.pixvox import Pattern
 from pixvox.training.codec import CodecTraining
 from pixvox.training.recipe import Training
@@ -84,6 +86,18 @@ class VisionJob(Strict):
     plan: Annotated[VisionTraining, AfterValidator(_bounded)]
 
 
+class JudgeSpec(Strict):
+    """Whose speech is judged during training: that of the first `images` validation pictures.
+
+    What generates and transcribes it is the suite's own; the best weights are those that it
+    scores highest (bench.training.judge).
+    """
+
+    images: Images = 60
+    decoding: DecodingSpec = DecodingSpec()
+    asr: AnyAsr = DEFAULT
+
+
 class PixVoxJob(Strict):
     """A PixVoxLM over a codec's units, by Ray Train on `workers` workers.
 
@@ -92,7 +106,8 @@ class PixVoxJob(Strict):
     encoder, whose decoder is trained further. Speech that needs more steps than the model has
     positions is an error that names it, unless `too_long` says to leave it out. `codec_name` is
     what the saved model calls its codec, where that is not how the job finds it; `address` is that
-    of a running Ray cluster.
+    of a running Ray cluster. With a `judge`, the best weights are chosen by generated speech
+    instead of the validation loss.
     """
 
     kind: Literal["pixvox"]
@@ -114,6 +129,7 @@ class PixVoxJob(Strict):
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     threads: Threads = 0
     tracking: Literal["tensorboard"] | None = None
+    judge: JudgeSpec | None = None
     plan: Annotated[Training, AfterValidator(_bounded)]
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +55,16 @@ class SpokenCaptions:
         return padded, lengths, images
 
 
-Judge = Callable[[PixVoxLM], Mapping[str, float]]
-"""Scores of what a model generates, the higher the better. The first decides which is the best."""
+class Judge(Protocol):
+    """Scores what a model generates, the higher the better; the first decides which is the best.
+
+    `name` says all that the scores depend on beside the model: those of another are not compared.
+    """
+
+    name: str
+
+    def __call__(self, model: PixVoxLM) -> Mapping[str, float]:
+        """The scores of a model that is not in training mode."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +144,16 @@ def trainable(model: PixVoxLM, plan: Training) -> list[Tensor]:
 class _Run:
     """One worker's part of a training: the model and optimiser at some step of the plan."""
 
-    def __init__(self, model: PixVoxLM, data: SpokenCaptions, plan: Training, folder: Path) -> None:
+    def __init__(
+        self,
+        model: PixVoxLM,
+        data: SpokenCaptions,
+        plan: Training,
+        folder: Path,
+        judge: Judge | None,
+    ) -> None:
         self.model, self.data, self.plan, self.folder = model, data, plan, folder
+        self.judge, self.judged = judge, judge.name if judge else ""
         self.rank, self.size = world()
         self.device = next(model.parameters()).device
         self.parameters = trainable(model, plan)
@@ -174,7 +190,9 @@ class _Run:
             )
         self.model.load_state_dict(saved["model"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.step, self.best, self.worse = saved["step"], float(saved["best"]), saved["worse"]
+        self.step = saved["step"]
+        if saved["judged"] == self.judged:
+            self.best, self.worse = float(saved["best"]), saved["worse"]
         if self.average is not None:
             self.average.restore(saved["average"])
 
@@ -221,7 +239,7 @@ class _Run:
         return seen
 
     def validate(
-        self, held: SpokenCaptions, judge: Judge | None
+        self, held: SpokenCaptions
     ) -> tuple[tuple[float, ...], Mapping[str, float] | None]:
         """The validation losses `[K]` and, on the first worker, the judge's scores.
 
@@ -232,9 +250,9 @@ class _Run:
             found = validate(self.model, held, self.plan.micro_batch or self.plan.batch)
             if self.rank:
                 return found, None
-            if judge is not None:
+            if self.judge is not None:
                 self.model.eval()
-                scores = judge(self.model)
+                scores = self.judge(self.model)
                 self.model.train()
             good = -sum(a * b for a, b in zip(found, self.weights.tolist(), strict=True))
             good = next(iter(scores.values())) if scores else good
@@ -248,6 +266,7 @@ class _Run:
         """Writes what `resume` takes."""
         state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
         state |= {"step": self.step, "best": self.best, "worse": self.worse}
+        state |= {"judged": self.judged}
         state |= {"identity": self.identity, "average": self.average and self.average.state}
         save_state(self.folder / "state.pt", state)
 
@@ -265,18 +284,19 @@ def train(
 
     `folder/state.pt` is the last checkpoint: the same call resumes from it with the same batches
     and dropout as an unbroken run. `folder/best.pt` holds the best weights so far: by the `judge`,
-    or else by the validation loss, codebooks weighed as in training. Every worker calls this with
-    the same arguments; the first judges and writes. Where any
-    worker's `stop` says so, all end after the same step, with a checkpoint of it and the weights
-    of that step in the model. Raises WeightsError where the checkpoint is another training's.
+    or else by the validation loss, codebooks weighed as in training; another judge than before
+    begins to choose anew. Every worker calls this with the same arguments; the first judges and
+    writes. Where any worker's `stop` says so, all end after the same step, with a checkpoint of it
+    and the weights of that step in the model. Raises WeightsError where the checkpoint is another
+    training's.
     """
-    run = _Run(model, data, plan, folder)
+    run = _Run(model, data, plan, folder, judge)
     run.resume()
     model.train()
     while run.step < plan.steps and not run.exhausted:
         seen = run.advance()
         due = run.step == plan.steps or run.step % plan.validate_every == 0
-        checked, scores = run.validate(validation, judge) if due else (None, None)
+        checked, scores = run.validate(validation) if due else (None, None)
         over = run.step == plan.steps or run.exhausted
         # One message for all, so that all workers stop after the same step.
         flags = seen.new_tensor([float(stop()), float(over)])

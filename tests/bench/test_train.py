@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ from transformers import BlipVisionModel
 
 from bench.cli import main
 from bench.common.yamlfile import parse
+from bench.datasets.base import Dataset
+from bench.training.judge import SpeechJudge
 from bench.training.log import read_log
 from bench.training.pixvox import work
 from bench.training.spec import PixVoxJob, TrainingJob
 from pixvox.configuration import PixVoxConfig
+from pixvox.modeling import PixVoxLM
+from pixvox.weights import resolve
 
 PLAN = {"steps": 10, "batch": 6, "micro_batch": 2, "learning_rate": 1e-3, "warmup": 2}
 PLAN |= {"validate_every": 5, "checkpoint_every": 2, "precision": "float32"}
@@ -85,6 +90,8 @@ def test_two_workers_killed_and_resumed_take_the_same_steps_as_one(folder: Path)
         ({"bandwidth": 6.0}, "zoo:encodec-tiny has no bandwidth 6.0 kbps"),
         ({"blip": "here"}, "either blip or vision"),
         ({"vision": None, "blip": "nowhere"}, "nowhere: no config.json there"),
+        ({"judge": {"decoding": {"guidance": 2}}}, "judge: decoding.guidance needs a null image"),
+        ({"judge": {"decoding": {"top_k": [1, 2]}}}, "decoding.top_k has 2 values, and the model"),
         ({"plan": PLAN | {"precision": "int3"}}, "use auto, bfloat16 or float32"),
     ],
 )
@@ -98,6 +105,20 @@ def test_a_job_that_cannot_work_is_one_line(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("pixvox: ")
     assert message in error
+
+
+def test_a_judge_hears_whether_speech_is_of_its_picture(folder: Path, scenes: Dataset) -> None:
+    judge = {"images": 4, "decoding": {"max_seconds": 4}, "asr": {"batch": 4}}
+    job = parse(_job(folder, "judged", judge=judge), TrainingJob)
+    model = PixVoxLM.from_pretrained(resolve("zoo:pixvox-tiny-delay"), dtype=torch.float32).eval()
+    items = scenes.items[:4]
+    heard = SpeechJudge(job, items, 1)(model)
+    assert list(heard) == ["speech", "BLEU-4", "fact F1", "ended"]
+    assert heard["speech"] == (heard["BLEU-4"] + heard["fact F1"]) / 2
+    assert heard["ended"] == 100
+    moved = zip(items, items[1:] + items[:1], strict=True)
+    wrong = [replace(item, image=other.image) for item, other in moved]
+    assert SpeechJudge(job, wrong, 1)(model)["speech"] < heard["speech"] / 2
 
 
 CODEC = {"kind": "codec", "clips": 2, "plan": {"steps": 100_000, "batch": 2, "crop_seconds": 0.1}}

@@ -168,11 +168,15 @@ def test_a_judge_decides_which_weights_are_the_best_and_when_it_is_enough(
 ) -> None:
     model, seen = small_model("delay"), list[dict[str, torch.Tensor]]()
 
-    def judge(now: PixVoxLM) -> dict[str, float]:
-        assert not now.training
-        seen.append({name: value.clone() for name, value in now.state_dict().items()})
-        return {"score": [1.0, 3.0, 2.0, 2.5, 9.0][len(seen) - 1]}
+    class Judge:
+        name = "first"
 
+        def __call__(self, now: PixVoxLM) -> dict[str, float]:
+            assert not now.training
+            seen.append({name: value.clone() for name, value in now.state_dict().items()})
+            return {"score": [1.0, 3.0, 2.0, 2.5, 0.5, 0.4, 0.3][len(seen) - 1]}
+
+    judge = Judge()
     plan = replace(PLAN, steps=10, validate_every=1, patience=2)
     steps = list(train(model, _data(), _data(), plan, tmp_path, judge=judge))
     assert [s.step for s in steps] == [1, 2, 3, 4]
@@ -182,6 +186,15 @@ def test_a_judge_decides_which_weights_are_the_best_and_when_it_is_enough(
         assert torch.equal(value, seen[1][name])
     # It is over: the same call again takes no step.
     assert not list(train(small_model("delay"), _data(), _data(), plan, tmp_path, judge=judge))
+    # Scores of another judge are not compared with those before: it goes on, and 0.5 is the best.
+    judge.name = "second"
+    assert [s.step for s in train(model, _data(), _data(), plan, tmp_path, judge=judge)] == [
+        5,
+        6,
+        7,
+    ]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, seen[4][name])
 
 
 def test_a_codebook_of_no_weight_is_not_learnt(small_model: Make, tmp_path: Path) -> None:
