@@ -131,7 +131,7 @@ def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> S
         dataset.speech_kind,
         len(ready.evaluation.items),
         dataset.of,
-        job.asrs[0].in_words(ready.facts[job.asrs[0]]),
+        job.asrs[0].in_words(ready.facts[job.asrs[0]]) if ready.facts else "none",
         scorer.spec.readings[0],
         scorer.left_out,
         job.scoring.normalisers[0],

@@ -88,7 +88,9 @@ def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
     if not dataset.items:
         raise UserError(f"{path}: dataset: {no_items(dataset)}")
     check_references(dataset.items[:limit], job.caption, job.scoring.readings)
-    facts = {asr: asr.facts() for asr in job.asrs}
+    # What is never heard needs no ASR, and none is fetched or converted for it.
+    heard = any(system.has_speech for system in job.systems)
+    facts = {asr: asr.facts() for asr in job.asrs} if heard else {}
     cells = expand(job, dataset, list(facts.items()))
     check_classes(cells, job.scoring.metrics)
     return Planned(job, path, runs / job.name, limit, dataset, cells, facts)
