@@ -57,16 +57,21 @@ def picture_pixels(picture: Picture, size: int) -> Tensor:
         raise ImageError(
             f"a {type(picture).__name__} is no picture; give a path, a PIL image or an array"
         )
-    return _square(picture, "the picture", size)
+    return _square(_upright(picture, "the picture"), size)
 
 
 def load_pixels(path: Path, size: int) -> Tensor:
     """An image file as uint8 `[3, size, size]`, upright, RGB, bicubic; raises ImageError."""
+    return _square(load_picture(path), size)
+
+
+def load_picture(path: Path) -> "Image.Image":
+    """An image file, upright and RGB; raises ImageError."""
     from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            return _square(picture, path.name, size)
+            return _upright(picture, path.name)
     except FileNotFoundError as error:
         raise ImageError(f"{path.name}: no such image") from error
     except ImageError:
@@ -78,15 +83,20 @@ def load_pixels(path: Path, size: int) -> Tensor:
         ) from error
 
 
-def _square(picture: "Image.Image", name: str, size: int) -> Tensor:
-    from PIL import Image, ImageOps
+def _square(upright: "Image.Image", size: int) -> Tensor:
+    from PIL import Image
 
-    if picture.width * picture.height > MAX_PIXELS:
-        raise ImageError(f"{name}: {picture.width} x {picture.height} is too large")
-    upright = _rgb(ImageOps.exif_transpose(picture), name)
     if upright.size != (size, size):
         upright = upright.resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(upright)).permute(2, 0, 1)
+
+
+def _upright(picture: "Image.Image", name: str) -> "Image.Image":
+    from PIL import ImageOps
+
+    if picture.width * picture.height > MAX_PIXELS:
+        raise ImageError(f"{name}: {picture.width} x {picture.height} is too large")
+    return _rgb(ImageOps.exif_transpose(picture), name)
 
 
 def _rgb(picture: "Image.Image", name: str) -> "Image.Image":

@@ -6,6 +6,8 @@ from pathlib import Path
 from pixvox.digests import WeightsError
 
 ZOO_PREFIX = "zoo:"
+_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+"""Weights, configurations, and what tokenisers and processors are made of."""
 
 
 def zoo_folder() -> Path:
@@ -16,7 +18,8 @@ def zoo_folder() -> Path:
 def resolve(name: str) -> Path:
     """The local folder of weights named `zoo:NAME`, a path, or a hub id.
 
-    A hub id is fetched (safetensors and JSON only). Raises WeightsError naming what is missing.
+    A hub id is fetched (safetensors, JSON and tokenisers only). Raises WeightsError naming what is
+    missing.
     """
     if name.startswith(ZOO_PREFIX):
         folder = zoo_folder() / name.removeprefix(ZOO_PREFIX)
@@ -35,7 +38,7 @@ def resolve(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+        return Path(snapshot_download(name, allow_patterns=_FETCHED))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise WeightsError(
             f"{name}: no such folder, and the hub did not give it ({type(error).__name__}); "

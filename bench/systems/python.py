@@ -7,8 +7,7 @@
 `generate` gives mono samples `[T]` in -1..1 and their rate in Hz. What it raises fails that item.
 """
 
-import io
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +19,7 @@ from bench.common.text import reason_of
 from bench.datasets.base import Item
 from bench.store.rows import SpeechRow
 from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant
+from bench.systems.sound import flac
 from pixvox.digests import file_digest
 
 
@@ -65,17 +65,6 @@ def checked_rate(rate: object) -> int:
     return int(rate)
 
 
-def _flac(wave: "np.ndarray[Any, Any]", rate: int) -> bytes:
-    import soundfile
-
-    buffer = io.BytesIO()
-    try:
-        soundfile.write(buffer, np.clip(wave, -1, 1), rate, subtype="PCM_16", format="FLAC")
-    except soundfile.SoundFileError as error:
-        raise SpeechError(f"{len(wave)} samples at {rate} Hz cannot be kept ({error})") from error
-    return buffer.getvalue()
-
-
 class PythonGenerator(EachItem):
     """Holds one instance of the user's class."""
 
@@ -98,4 +87,4 @@ class PythonGenerator(EachItem):
         hertz = checked_rate(rate)
         if len(wave) > LONGEST_SECONDS * hertz:
             raise SpeechError(f"longer than {LONGEST_SECONDS} s")
-        return SpeechRow(item.id, "ok", audio=_flac(wave, hertz))
+        return SpeechRow(item.id, "ok", audio=flac(wave, hertz))

@@ -4,9 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from bench.systems.cascade import CascadeSystem
 from bench.systems.copied import CopiedSystem
 from bench.systems.noise import NoiseSystem
 from bench.systems.noisy import NoisySystem
+from bench.systems.oracle import OracleSystem
 from bench.systems.pixvox import PixVoxSystem
 from bench.systems.prompt import PromptSystem
 from bench.systems.python import PythonSystem
@@ -20,6 +22,8 @@ from bench.systems.wavs import WavsSystem
 
 AnySystem = Annotated[
     PixVoxSystem
+    | CascadeSystem
+    | OracleSystem
     | TextSystem
     | CopiedSystem
     | RecordedSystem

@@ -1,6 +1,5 @@
 """From a row of the ledger to sound, where it is transcribed."""
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from bench.common.audio import SpeechError, Wave
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import System
+from bench.systems.sound import read_flac
 
 if TYPE_CHECKING:
     from pixvox.codec.encodec import Codec
@@ -38,14 +38,7 @@ class Voice:
             codec = self._codec(system)
             units = torch.from_numpy(row.array.astype(np.int64))
             return codec.decode(units), codec.sample_rate
-        return _read_flac(row) if row.audio else system.sound(entry)
-
-
-def _read_flac(row: SpeechRow) -> tuple[Wave, int]:
-    import soundfile
-
-    wave, rate = soundfile.read(io.BytesIO(row.audio), dtype="float32")
-    return np.asarray(wave, dtype=np.float32), int(rate)
+        return read_flac(row) if row.audio else system.sound(entry)
 
 
 def continuation(wave: Wave, row: SpeechRow) -> Wave:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from transformers import BlipVisionModel
 
 from bench.common.audio import SpeechError, read_speech
 from bench.common.errors import UserError
@@ -97,17 +98,23 @@ def _content(path: Path) -> str:
         raise UserError(f"{path}: not readable ({error.strerror}); fix or remove it") from error
 
 
-def _images(
-    paths: Sequence[Path], model: PixVoxLM, frozen: bool, cache: Path, report: Report
+def pictures(
+    data: DatasetSpec,
+    split: Half,
+    paths: Sequence[Path],
+    vision: BlipVisionModel,
+    frozen: bool,
+    report: Report,
 ) -> npt.NDArray[Any]:
-    """Rows for `SpokenCaptions.images`: uint8 pictures, or the frozen encoder's states (float16).
+    """Uint8 pictures `[I, 3, H, W]`, or the frozen encoder's states of them `[I, P, M]` (float16).
 
-    Kept as a memory-mapped file, so that the workers of one machine share it.
+    Kept as a memory-mapped file, so that the workers of one machine share it. Raises UserError
+    for a picture that cannot be used.
     """
-    size = model.config.vision_config.image_size
+    size, cache = vision.config.image_size, _cache(data, split)
     key = hashlib.sha256("\n".join(_content(path) for path in paths).encode())
     if frozen:
-        for name, value in model.vision.state_dict().items():
+        for name, value in vision.state_dict().items():
             key.update(name.encode() + value.float().cpu().numpy().tobytes())
     kind = "states" if frozen else f"pixels-{size}"
     file = cache / f"{kind}-{key.hexdigest()[:16]}.npy"
@@ -116,7 +123,7 @@ def _images(
         rows: npt.NDArray[Any] | None = None
         try:
             for number, path in enumerate(paths):
-                row = _image(path, size, model, frozen)
+                row = _image(path, size, vision, frozen)
                 if rows is None:
                     rows = _mapped(partial, row.dtype, (len(paths), *row.shape))
                 rows[number] = row
@@ -140,14 +147,14 @@ def _mapped(path: Path, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
 
 
 @torch.inference_mode()
-def _image(path: Path, size: int, model: PixVoxLM, frozen: bool) -> npt.NDArray[Any]:
+def _image(path: Path, size: int, vision: BlipVisionModel, frozen: bool) -> npt.NDArray[Any]:
     try:
         pixels = load_pixels(path, size)
     except ImageError as error:
         raise UserError(f"{path}: {error}; fix or remove it") from error
     if not frozen:
         return np.asarray(pixels.numpy())
-    states = model.encode_images(normalise(pixels)[None].to(model.device))[0]
+    states = vision(normalise(pixels)[None].to(vision.device)).last_hidden_state[0]
     return np.asarray(states.to(torch.float16).cpu().numpy())
 
 
@@ -187,5 +194,5 @@ def spoken_captions(
     spoken, units = _fitting(spoken, units, model, skip_too_long)
     paths = sorted({one.image for one in spoken})
     index = {path: number for number, path in enumerate(paths)}
-    images = _images(paths, model, frozen, _cache(data, split), report)
+    images = pictures(data, split, paths, model.vision, frozen, report)
     return SpokenCaptions(units, [index[one.image] for one in spoken], images)

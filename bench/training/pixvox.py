@@ -17,7 +17,7 @@ from bench.execution.session import ray_session
 from bench.jobs.spec import ClusterSpec
 from bench.training.data import spoken_captions
 from bench.training.log import Log, draw, last_row
-from bench.training.spec import CodecJob, PixVoxJob, VisionJob
+from bench.training.spec import PixVoxJob, TrainingJob
 from bench.training.stop import Stop, ending
 from pixvox.blip import from_blip
 from pixvox.codec.encodec import Codec
@@ -33,7 +33,7 @@ _STOP = "stop"
 """A file in the state's folder, which all workers share: its being there ends the training."""
 
 
-def state_folder(job: CodecJob | VisionJob | PixVoxJob) -> Path:
+def state_folder(job: TrainingJob) -> Path:
     """Where a training keeps its checkpoints and log, beside its output."""
     return job.output.with_name(job.output.name + ".training")
 

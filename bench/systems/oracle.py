@@ -1,0 +1,65 @@
+"""A fresh caption of what is true of the picture, read aloud: what a perfect captioner would reach.
+
+A reference caption that is left out says what people reach who saw the picture; this one is drawn
+anew from the picture's facts, in a wording that no reference need have.
+"""
+
+import random
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from bench.common.audio import SpeechError
+from bench.common.bounds import Label, Seed
+from bench.datasets.base import Item
+from bench.datasets.scenes.captions import caption
+from bench.datasets.scenes.facts import scene_of
+from bench.systems.base import Role, Variant
+from bench.systems.readaloud import ReadAloud, Writer
+
+
+class OracleSystem(ReadAloud):
+    """A fresh caption of the picture's facts, read aloud; only for datasets that know the facts."""
+
+    kind: Literal["oracle"]
+    label: Label = "oracle caption"
+    seed: Seed = 0
+    """The seed of the wording."""
+
+    role: ClassVar[Role] = Role.CEILING
+
+    def writer(self, device: str) -> Writer:
+        """See ReadAloud."""
+        return _Oracle()
+
+    def written_with(self) -> str:
+        """See ReadAloud."""
+        return ""
+
+    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+        """See System."""
+        return {"seed": (self.seed,)}
+
+    def at(self, point: Mapping[str, Any]) -> Self:
+        """See System."""
+        return self.model_copy(update={"seed": point.get("seed", self.seed)})
+
+    def shared(self) -> "OracleSystem":
+        """See System."""
+        return self.model_copy(update={"label": "", "seed": 0})
+
+    def described(self) -> list[str]:
+        """See System."""
+        return [f"seed {self.seed}"]
+
+    def sampled(self) -> bool:
+        """See System."""
+        return True
+
+
+class _Oracle:
+    def write(self, item: Item, variant: Variant) -> str:
+        """See Writer."""
+        assert isinstance(variant.system, OracleSystem)
+        if not item.facts:
+            raise SpeechError(f"{item.id}: nothing is known of what is true of the picture")
+        return caption(scene_of(item.facts), random.Random(f"{variant.system.seed}/{item.id}"))

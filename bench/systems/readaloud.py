@@ -1,0 +1,103 @@
+"""Systems that have a text in between: something writes a caption, a voice reads it aloud.
+
+What they say may go through a codec as well, so that they stand beside systems that generate its
+units: the codec's loss is then theirs too.
+"""
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Protocol, Self
+
+from pydantic import model_validator
+
+from bench.common.audio import SpeechError, resample
+from bench.common.bounds import Bandwidth
+from bench.common.validation import keys_error
+from bench.common.yamlfile import WeightsName
+from bench.datasets.base import Item
+from bench.store.rows import SpeechRow, packed
+from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant
+from bench.systems.sound import flac
+from bench.systems.voices import PIPER, VoiceName, reader, voice_digest
+
+if TYPE_CHECKING:
+    from pixvox.codec.encodec import Codec
+
+
+class Writer(Protocol):
+    """What writes captions."""
+
+    def write(self, item: Item, variant: Variant) -> str:
+        """A caption of an item; raises SpeechError where there is none."""
+
+
+class ReadAloud(System):
+    """A text that a voice reads, through a codec or as it is."""
+
+    voice: VoiceName = PIPER
+    """Who reads: `piper:joe`, the voice of the scenes, or a text-to-waveform model of transformers,
+    by a folder or a hub id."""
+    codec: WeightsName | None = None
+    """The codec that the speech goes through, or `null` for none."""
+    bandwidth: Bandwidth | None = None
+    """The codec's bandwidth in kbps."""
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.codec is None) != (self.bandwidth is None):
+            missing = "bandwidth" if self.bandwidth is None else "codec"
+            raise keys_error({missing: "is missing: a codec goes with its bandwidth"})
+        return self
+
+    @abstractmethod
+    def writer(self, device: str) -> Writer:
+        """What writes the captions, on a device."""
+
+    @abstractmethod
+    def written_with(self) -> str:
+        """The digest of what writes, "" where the captions depend on nothing more."""
+
+    def generator(self, device: str) -> Generator:
+        """See System."""
+        return _Generator(self, device)
+
+    def content(self, lookup: Lookup) -> Content:
+        """See System."""
+        weights = self.written_with()
+        voice = lookup.once(("voice", self.voice), lambda: voice_digest(self.voice))
+        codec = ""
+        if self.codec is not None and self.bandwidth is not None:
+            codec = lookup.codec(self.codec, self.bandwidth).digest
+        depends = self.model_dump(exclude={"label", "training"})
+        depends |= {"voice": voice, "codec": codec, "weights": weights}
+        return Content(depends, weights=weights, codec=codec)
+
+    def codec_of(self) -> tuple[str, float] | None:
+        """See System."""
+        if self.codec is None or self.bandwidth is None:
+            return None
+        return self.codec, self.bandwidth
+
+
+class _Generator(EachItem):
+    def __init__(self, system: ReadAloud, device: str) -> None:
+        self.writer = system.writer(device)
+        self.reader = reader(system.voice, device)
+        codec = system.codec_of()
+        self.codec = _loaded(*codec) if codec is not None else None
+
+    def one(self, item: Item, variant: Variant) -> SpeechRow:
+        """A row of the codec's units, or of the sound itself."""
+        text = self.writer.write(item, variant)
+        if not text.strip():
+            raise SpeechError("the caption is empty")
+        wave, rate = self.reader.read(text)
+        if self.codec is None:
+            return SpeechRow(item.id, "ok", audio=flac(wave, rate))
+        units = self.codec.encode(resample(wave, rate, self.codec.sample_rate)).numpy()
+        return SpeechRow(item.id, "ok", units=packed(units), codebooks=units.shape[0])
+
+
+def _loaded(name: str, bandwidth: float) -> "Codec":
+    from pixvox.codec.encodec import Codec
+
+    return Codec.load(name, bandwidth)

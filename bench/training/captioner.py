@@ -1,0 +1,68 @@
+"""A captioner's training: captions and pictures of a dataset, weights and processor exported."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from transformers import BlipVisionModel, PreTrainedTokenizerFast
+
+from bench.common.errors import UserError
+from bench.datasets.base import Report
+from bench.training.data import pictures
+from bench.training.log import Log, draw
+from bench.training.pixvox import export, state_folder
+from bench.training.spec import CaptionerJob
+from bench.training.stop import Stop, ending
+from pixvox.training.captioner import (
+    MAX_TOKENS,
+    new_captioner,
+    processor_of,
+    tokeniser_of,
+    train_captioner,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def run_captioner(job: CaptionerJob, report: Report, stop: Stop) -> None:
+    """Trains and exports a captioner; raises KeyboardInterrupt where it was stopped.
+
+    Raises UserError for data without captions, WeightsError for an image encoder that is not one.
+    """
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    items = job.data.half("train", ending(report, stop))
+    texts = [caption.text for item in items for caption in item.captions]
+    if not texts:
+        raise UserError("data: train has no caption; name a dataset that has, or more images")
+    vision = BlipVisionModel.from_pretrained(job.vision, dtype=torch.float32)
+    words = tokeniser_of(texts)
+    model = new_captioner(vision, words, job.plan)
+    paths = sorted({item.image for item in items})
+    states = pictures(job.data, "train", paths, vision.eval(), True, ending(report, stop))
+    place = {path: number for number, path in enumerate(paths)}
+    owner = [place[item.image] for item in items for _ in item.captions]
+    folder = state_folder(job)
+    log = Log(folder)
+    last = job.plan.steps
+    tokens, owners = _tokens(texts, words), torch.tensor(owner)
+    for last, loss in train_captioner(
+        model, torch.from_numpy(np.array(states)), tokens, owners, job.plan, folder, stop
+    ):
+        log.write({"step": last, "loss": loss})
+        report(f"loss {loss:.3f}", last, job.plan.steps)
+    draw(folder)
+    if last < job.plan.steps:
+        raise KeyboardInterrupt
+    export(model, job.output)
+    processor_of(vision, words).save_pretrained(job.output)
+
+
+def _tokens(texts: Sequence[str], words: PreTrainedTokenizerFast) -> "Tensor":
+    """Captions as `[C, T]`: begun, ended, cut at what the model can read, padded."""
+    begin, end, pad = words.bos_token_id, words.sep_token_id, words.pad_token_id
+    rows = [[begin, *words(text)["input_ids"][: MAX_TOKENS - 2], end] for text in texts]
+    longest = max(map(len, rows))
+    return torch.tensor([row + [pad] * (longest - len(row)) for row in rows])

@@ -1,0 +1,156 @@
+"""Trains a small BLIP captioner over a frozen image encoder: what a cascade writes with.
+
+Li et al. 2022, "BLIP: Bootstrapping Language-Image Pre-training", section 3.1: the image-grounded
+text decoder, cross entropy with label smoothing 0.1. Words are whole tokens, for a small world has
+few.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import (
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipImageProcessorPil,
+    BlipProcessor,
+    BlipVisionModel,
+    PreTrainedTokenizerFast,
+)
+
+from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.schedule import cosine
+
+_SPECIAL = ("[PAD]", "[UNK]", "[BOS]", "[SEP]")
+_SMOOTHING = 0.1
+MAX_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class CaptionerTraining:
+    """The recipe; one step is one optimiser step over `batch` captions."""
+
+    steps: int = 2000
+    batch: int = 64
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    dropout: float = 0.1
+    seed: int = 0
+    checkpoint_every: int = 250
+
+
+def tokeniser_of(captions: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A tokeniser whose tokens are the captions' words, most frequent first."""
+    from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+    from tokenizers.models import WordLevel
+
+    counts: dict[str, int] = {}
+    for word in (word for caption in captions for word in caption.lower().split()):
+        counts[word] = counts.get(word, 0) + 1
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    vocabulary = {word: number for number, word in enumerate([*_SPECIAL, *words])}
+    made = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    made.normalizer = normalizers.Lowercase()
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        bos_token="[BOS]",
+        eos_token="[SEP]",
+        sep_token="[SEP]",
+        model_max_length=MAX_TOKENS,
+    )
+
+
+def new_captioner(
+    vision: BlipVisionModel, words: PreTrainedTokenizerFast, plan: CaptionerTraining
+) -> BlipForConditionalGeneration:
+    """A captioner of the zoo's size over an image encoder: 2 layers of 64."""
+    torch.manual_seed(plan.seed)
+    size = vision.config.hidden_size
+    text = {
+        "vocab_size": len(words),
+        "hidden_size": 64,
+        "encoder_hidden_size": size,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": MAX_TOKENS,
+        "hidden_dropout_prob": plan.dropout,
+        "attention_probs_dropout_prob": plan.dropout,
+        "bos_token_id": words.bos_token_id,
+        "eos_token_id": words.sep_token_id,
+        "sep_token_id": words.sep_token_id,
+        "pad_token_id": words.pad_token_id,
+        "label_smoothing": _SMOOTHING,
+    }
+    config = BlipConfig(text_config=text, vision_config=vision.config.to_dict())
+    config.initializer_range = config.text_config.initializer_range
+    model = BlipForConditionalGeneration(config)
+    model.vision_model.load_state_dict(vision.state_dict())
+    model.vision_model.requires_grad_(False)
+    return model
+
+
+def processor_of(vision: BlipVisionModel, words: PreTrainedTokenizerFast) -> BlipProcessor:
+    """What makes pixels of pictures and text of tokens, as BLIP's own."""
+    side = vision.config.image_size
+    images = BlipImageProcessorPil(size={"height": side, "width": side})
+    return BlipProcessor(images, words)
+
+
+def train_captioner(
+    model: BlipForConditionalGeneration,
+    states: Tensor,
+    tokens: Tensor,
+    image_of: Tensor,
+    plan: CaptionerTraining,
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[int, float]]:
+    """Trains the text decoder in place on image states `[I, P, M_vision]` and captions.
+
+    `tokens` are `[C, T]`, begun and ended and padded; `image_of` `[C]` says whose they are. Yields
+    every step's number and loss in nats a token. `folder/state.pt` is the last checkpoint, from
+    which the same call resumes; where `stop` says so after a step, it ends there with one.
+    """
+    decoder = model.text_decoder
+    optimiser = torch.optim.AdamW(decoder.parameters(), lr=plan.learning_rate, weight_decay=0.05)
+    saved = load_state(folder / "state.pt")
+    if saved is not None:
+        decoder.load_state_dict(saved["decoder"])
+        optimiser.load_state_dict(saved["optimiser"])
+    pad = model.config.text_config.pad_token_id
+    model.train()
+    for step in range(saved["step"] if saved else 0, plan.steps):
+        rng = np.random.default_rng((plan.seed, step))
+        rows = torch.from_numpy(rng.integers(len(tokens), size=plan.batch))
+        chosen = tokens[rows]
+        chosen = chosen[:, : int((chosen != pad).sum(1).max())]
+        torch.manual_seed(plan.seed * 1_000_003 + step)
+        loss = decoder(
+            input_ids=chosen,
+            attention_mask=(chosen != pad).long(),
+            encoder_hidden_states=states[image_of[rows]].float(),
+            labels=chosen.masked_fill(chosen == pad, -100),
+            reduction="mean",
+        ).loss.mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        for group in optimiser.param_groups:
+            group["lr"] = cosine(step, plan.steps, plan.learning_rate, plan.warmup)
+        optimiser.step()
+        stopping = stop()
+        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps or stopping:
+            state = {"decoder": decoder.state_dict(), "optimiser": optimiser.state_dict()}
+            save_state(folder / "state.pt", state | {"step": step + 1})
+        yield step + 1, loss.item()
+        if stopping:
+            return
+    model.eval()
