@@ -27,6 +27,7 @@ def _speak(arguments: argparse.Namespace) -> int:
         "temperature": arguments.temperature,
         "top_k": arguments.top_k,
         "top_p": arguments.top_p,
+        "guidance": arguments.guidance,
         "seed": arguments.seed,
         "max_seconds": arguments.max_seconds,
     }

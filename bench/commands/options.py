@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from bench.common.paths import unusable_path
+
+T = TypeVar("T")
 
 
 def _short(text: str) -> str:
@@ -43,6 +45,16 @@ def number(low: float, high: float) -> Callable[[str], float]:
         )
 
     return read
+
+
+def each(read: Callable[[str], T]) -> Callable[[str], T | list[T]]:
+    """One such argument, or a list of one for each codebook, with commas between."""
+
+    def several(text: str) -> T | list[T]:
+        found = [read(part) for part in text.split(",")]
+        return found if len(found) > 1 else found[0]
+
+    return several
 
 
 def path(text: str) -> Path:

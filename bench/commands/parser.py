@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.commands.options import Parser, Version, name, number, path, weights, whole
+from bench.commands.options import Parser, Version, each, name, number, path, weights, whole
 
 RUNS = Path("results/runs")
 
@@ -79,17 +79,26 @@ def _speak_parser(parser: Parser) -> None:
         "--prompt", type=path, help="a WAV file that each speech starts with: its start, not all"
     )
     parser.add_argument(
-        "--temperature", type=number(0, 100), default=0.5, help="0 is greedy (%(default)s)"
+        "--temperature",
+        type=each(number(0, 100)),
+        default=0.5,
+        help="0 is greedy (%(default)s); it and the next three: one, or A,B,... for each codebook",
+    )
+    parser.add_argument(
+        "--guidance",
+        type=each(number(0, 100)),
+        default=1.0,
+        help="how far away from speech of no picture (%(default)s is none)",
     )
     parser.add_argument(
         "--top-k",
-        type=whole(0, 32_767),
+        type=each(whole(0, 32_767)),
         default=0,
         help="draw from so many of the likeliest units, 0 for all (%(default)s)",
     )
     parser.add_argument(
         "--top-p",
-        type=number(0.000001, 1),
+        type=each(number(0.000001, 1)),
         default=1.0,
         help="draw from the likeliest units that reach this probability (%(default)s)",
     )

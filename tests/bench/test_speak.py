@@ -31,6 +31,7 @@ def test_each_picture_becomes_a_wav(capsys: pytest.CaptureFixture[str], tmp_path
         (["good.png", "--weights", "zoo:none"], "zoo:none: not in the zoo"),
         (["good.png", "--prompt", "text.png"], "text.png: not readable as speech"),
         (["good.png", "--max-seconds", "30"], "lower max_seconds"),
+        (["good.png", "--temperature", "0.3,1"], "2 values for 4 codebooks"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_lost(
