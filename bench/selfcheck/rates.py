@@ -28,6 +28,7 @@ from bench.metrics.meteor import Meteor
 from bench.metrics.rouge import RougeL
 from bench.scoring.inference import compare, intervals
 from bench.selfcheck.captions import coverage, false_stars, population
+from bench.selfcheck.trends import trends
 
 METRICS = (Bleu(), Meteor(), RougeL(), Cider())
 LEVEL = 0.05
@@ -202,12 +203,14 @@ def run(splits: int, items: int, replicates: int, job: Path | None, save: Path |
         sizes = [size for size in _SIZES if size <= len(dataset.items)]
         covered = coverage(people, sizes, 2 * splits, replicates, report)
         stars = false_stars(people, _SYSTEMS, sizes[-1], splits, replicates, report)
+        moved = trends(splits, report)
     result = measure(splits, items, replicates)
     result |= {"captions": dataset.name, "images": len(dataset.items)}
-    result |= {"coverage": covered, "equal systems": stars}
+    result |= {"coverage": covered, "equal systems": stars, "trends": moved}
     tables = {
         f"How often 95% intervals hold the score, {2 * splits} trials": pl.DataFrame(covered),
         f"How often any of equal systems is told apart, {splits} trials": pl.DataFrame(stars),
+        f"How often a trend is said to change, {splits} series of each kind": pl.DataFrame(moved),
         f"How often a test at 5% rejects, {splits} splits of {items} items": pl.DataFrame(
             [
                 {"pair": pair, "test": test}
