@@ -134,6 +134,15 @@ def _report(arguments: argparse.Namespace) -> int:
     return report(arguments.runs, arguments.names, *asked)
 
 
+def _listen(arguments: argparse.Namespace) -> int:
+    from bench.commands import listen
+
+    if arguments.what == "score":
+        return listen.judge(arguments.files, arguments.run, arguments.runs, arguments.save)
+    sizes = (arguments.spread, arguments.each, arguments.alike)
+    return listen.plan(arguments.share, arguments.difference, *sizes)
+
+
 def _runs(arguments: argparse.Namespace) -> int:
     from bench.commands import runs
     from bench.common.atomic import disk_errors
@@ -171,6 +180,7 @@ _COMMANDS = {
     "doctor": _doctor,
     "scenes": _scenes,
     "report": _report,
+    "listen": _listen,
     "runs": _runs,
     "chaos": _chaos,
     "leaderboard": _leaderboard,
@@ -179,7 +189,7 @@ _COMMANDS = {
     "model": _model,
     "perf": _perf,
 }
-_LIGHT = ("report", "runs", "leaderboard", "trend", "model")
+_LIGHT = ("report", "listen", "runs", "leaderboard", "trend", "model")
 """Commands that only read, and start nothing."""
 
 

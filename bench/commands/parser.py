@@ -51,6 +51,9 @@ def parser() -> Parser:
     runs.add_argument("name", type=name, nargs="?", help="the run's name; all but list need it")
     runs.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     _report_parser(commands.add_parser("report", help="a page to look at and listen to"))
+    _listen_parser(
+        commands.add_parser("listen", help="plan a listening test, or score its answers")
+    )
     _gate_parser(commands.add_parser("gate", help="judge a job by a golden: pass, regressed, ..."))
     trend = commands.add_parser("trend", help="how committed figures moved, and where they changed")
     trend.add_argument("file", type=path, help="a committed JSON file, such as a table's")
@@ -109,6 +112,21 @@ def _speak_parser(parser: Parser) -> None:
         default=6.0,
         help="the longest speech, its prompt included (%(default)s)",
     )
+
+
+def _listen_parser(parser: Parser) -> None:
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    score = kinds.add_parser("score", help="what the raters of a page's test answered")
+    score.add_argument("files", type=path, nargs="+", help="the files that raters sent back")
+    score.add_argument("--run", type=name, help="the page's run, for its automatic scores beside")
+    score.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    score.add_argument("--save", type=path, help="write the figures as JSON")
+    plan = kinds.add_parser("plan", help="how many raters a difference needs")
+    plan.add_argument("--share", type=number(0.01, 0.99), default=0.6, help="preferences to find")
+    plan.add_argument("--difference", type=number(0.01, 4), default=0.3, help="of ratings, 1 to 5")
+    plan.add_argument("--spread", type=number(0.01, 4), default=1.2, help="of such differences")
+    plan.add_argument("--each", type=whole(1, 1000), default=12, help="pairs in one sitting")
+    plan.add_argument("--alike", type=number(0, 1), default=0.05, help="answers of one rater")
 
 
 def _report_parser(parser: Parser) -> None:

@@ -13,7 +13,7 @@ def run(page: Path, folder: Path, item: str) -> int:
     """Writes `VIEW-SCHEME-WIDTH.png` of a made page into a folder; raises UserError without one."""
     if not page.is_file():
         raise UserError(f"{page}: no such page; make it with pixvox report RUN")
-    places = {"overview": "#/", "items": "#/items", "compare": "#/compare"}
+    places = {"overview": "#/", "items": "#/items", "compare": "#/compare", "listen": "#/listen"}
     places |= {"item": f"#/item/{item}"} if item else {}
     with opened_browser() as browser:
         for scheme in ("light", "dark"):

@@ -1,11 +1,15 @@
 """Small data in the shape that users have it."""
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
+from pages import finished_run
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from bench.cli import main
 from bench.common.audio import read_speech
 from bench.datasets.base import Dataset
 from bench.datasets.scenes.load import load_scenes
@@ -60,3 +64,75 @@ def copy_of_zoo(tmp_path: Path) -> Path:
     target = tmp_path / "weights"
     shutil.copytree(zoo_folder() / "pixvox-tiny-delay", target)
     return target
+
+
+Opened = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two finished runs, `one` and `two`, whose models say other things."""
+    folder = tmp_path_factory.mktemp("pages")
+    finished_run(folder, "one")
+    finished_run(folder, "two", shift=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def single(runs: Path) -> Path:
+    """The page of one run, in one file."""
+    assert main(["report", "one", "--runs", str(runs)]) == 0
+    return runs / "one" / "report.html"
+
+
+@pytest.fixture(scope="session")
+def both(runs: Path) -> Path:
+    """The page of two runs, as a folder."""
+    target = runs / "both" / "page.html"
+    asked = ["report", "one", "two", "--folder", "--out", str(target), "--runs", str(runs)]
+    assert main(asked) == 0
+    return target
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Debian's Chromium without a window."""
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.fail("no chromium is here, which opens the page; apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def show(browser: Browser) -> Iterator[Opened]:
+    """Opens a page's file at a place in it; after the test, nothing may have been complained of."""
+    complaints: list[str] = []
+    contexts = []
+
+    def note(message: ConsoleMessage) -> None:
+        complaints.append(message.text)
+
+    def opened(file: Path, place: str = "", width: int = 1280, scheme: str = "light") -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            offline=True,
+            accept_downloads=True,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(5_000)
+        page.on("console", note)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        page.on("requestfailed", lambda request: complaints.append(request.url[:80]))
+        page.goto(f"{file.as_uri()}{place}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []

@@ -23,6 +23,7 @@ ROOMS = (
     "scoring",
     "tables",
     "report",
+    "listening",
     "training",
     "trend",
     "gate",

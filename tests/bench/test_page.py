@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,86 +13,17 @@ import polars as pl
 import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
-from pages import HOSTILE, ITEMS, LABEL, finished_run
+from pages import HOSTILE, ITEMS, LABEL
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from bench.cli import main
 from bench.report.page.build import plain_json
 from bench.report.page.words import differences, visible
 from bench.tables.audit import UNALIKE, disagreement
 
-VIEWS = ("#/", "#/items", "#/item/test_00001", "#/compare")
+VIEWS = ("#/", "#/items", "#/item/test_00001", "#/compare", "#/listen")
 Opened = Callable[..., Page]
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two finished runs, `one` and `two`, whose models say other things."""
-    folder = tmp_path_factory.mktemp("pages")
-    finished_run(folder, "one")
-    finished_run(folder, "two", shift=1)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def single(runs: Path) -> Path:
-    """The page of one run, in one file."""
-    assert main(["report", "one", "--runs", str(runs)]) == 0
-    return runs / "one" / "report.html"
-
-
-@pytest.fixture(scope="session")
-def both(runs: Path) -> Path:
-    """The page of two runs, as a folder."""
-    target = runs / "both" / "page.html"
-    asked = ["report", "one", "two", "--folder", "--out", str(target), "--runs", str(runs)]
-    assert main(asked) == 0
-    return target
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Debian's Chromium without a window."""
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.fail("no chromium is here, which opens the page; apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def show(browser: Browser) -> Iterator[Opened]:
-    """Opens a page's file at a place in it; after the test, nothing may have been complained of."""
-    complaints: list[str] = []
-    contexts = []
-
-    def note(message: ConsoleMessage) -> None:
-        complaints.append(message.text)
-
-    def opened(file: Path, place: str = "", width: int = 1280, scheme: str = "light") -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme=scheme,  # type: ignore[arg-type]
-            offline=True,
-            accept_downloads=True,
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(5_000)
-        page.on("console", note)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-        page.on("requestfailed", lambda request: complaints.append(request.url[:80]))
-        page.goto(f"{file.as_uri()}{place}")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def _content(page: Page) -> dict[str, Any]:

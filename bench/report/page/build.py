@@ -18,7 +18,7 @@ from bench.report.page.overview import failures, provenance, tables
 from bench.report.page.words import visible
 
 ASSETS = Path(__file__).parent / "assets"
-STYLES = ("page.css", "items.css")
+STYLES = ("page.css", "items.css", "listen.css")
 PROGRAM = (
     "base",
     "media",
@@ -29,6 +29,8 @@ PROGRAM = (
     "list",
     "item",
     "compare",
+    "trials",
+    "listen",
     "main",
 )
 """The parts of the page's program, in the order in which they are put together."""
@@ -137,8 +139,11 @@ def build(runs: Sequence[Finished], content: Content, form: Form, title: str, be
     environment = Environment(
         loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined
     )
+    # What a listening test's answers are of: the same cells, items and sounds, whatever the title.
+    whole = json.dumps(content.data, sort_keys=True).encode()
     further = {
         "title": visible(title),
+        "digest": hashlib.sha256(whole).hexdigest()[:16],
         "media": {name: medium.mime for name, medium in content.media.held.items()},
         "pieces": where,
         "folder": beside,

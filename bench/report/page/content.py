@@ -207,6 +207,7 @@ def _cell(cell: Plain, number: int, label: str, asr: str) -> Plain:
     said = "|".join(f"{name}:{value or '-'}" for name, value in cell["signature"].items())
     return {name: cell[name] for name in kept} | {
         "run": number,
+        "key": cell["cell"],
         "label": label,
         "asr": asr,
         "scores": cell["scores"],

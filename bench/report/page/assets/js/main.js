@@ -6,7 +6,7 @@ function render(whole = true) {
   const state = readState(query);
   const moved = drawn !== `${view}/${id}`;
   drawn = `${view}/${id}`;
-  if (moved) stop();
+  if (moved) { stop(); document.querySelector("nav").hidden = false; }
   for (const name of VIEWS) {
     const other = document.getElementById(name);
     other.hidden = name !== view;
@@ -16,7 +16,8 @@ function render(whole = true) {
   if (view === "items") renderList(state, section, whole);
   if (view === "item") renderItem(state, section, id);
   if (view === "compare") renderCompare(state, section, whole);
-  const links = { overview: "#/", items: "#/items", item: "#/items", compare: "#/compare" };
+  if (view === "listen" && (moved || !test)) renderListen(state, section);
+  const links = { overview: "#/", items: "#/items", item: "#/items", compare: "#/compare", listen: "#/listen" };
   for (const link of document.querySelectorAll("nav a")) {
     if (link.getAttribute("href") === links[view]) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -78,7 +79,7 @@ function compareKey(key) {
   return true;
 }
 
-const KEYS = { items: listKey, item: itemKey, compare: compareKey };
+const KEYS = { items: listKey, item: itemKey, compare: compareKey, listen: listenKey };
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") hideTip();
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;

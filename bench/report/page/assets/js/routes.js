@@ -1,6 +1,6 @@
 // Where one is, in the address: `#/items?a=1&q=dog`. Only what is not usual stands there.
-const VIEWS = ["overview", "items", "item", "compare"];
-const NAMES = { "": "overview", items: "items", item: "item", compare: "compare" };
+const VIEWS = ["overview", "items", "item", "compare", "listen"];
+const NAMES = { "": "overview", items: "items", item: "item", compare: "compare", listen: "listen" };
 
 function readRoute() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");

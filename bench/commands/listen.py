@@ -1,0 +1,144 @@
+"""`pixvox listen`: how many answers a listening test needs, and what its answers say."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.commands.runs import find
+from bench.common.atomic import disk_errors, write_text
+from bench.common.errors import UserError
+from bench.common.text import clean, plural
+from bench.listening.answers import read_all
+from bench.listening.power import LEVEL, pairs_needed, raters_needed, ratings_needed
+from bench.listening.score import POWER, Estimate, Result, score
+from bench.metrics.base import SHORT
+from bench.report.page.finished import read_finished
+from bench.report.terminal import make_console, say, show_frame
+
+_PANELS = (1, 2, 4, 8)
+"""Times the answers of one sitting that a rater gives."""
+
+
+def plan(share: float, difference: float, spread: float, each: int, alike: float) -> int:
+    """Prints how many raters a difference needs, for one sitting a rater and for several."""
+    wanted = {
+        f"{share:.0%} prefer the better one": pairs_needed(max(share, 1 - share), POWER),
+        f"{difference:g} points of rating apart": ratings_needed(difference, spread, POWER),
+    }
+    rows = [
+        {
+            "difference": name,
+            "independent answers": needed,
+            "answers a rater": each * times,
+            "raters": raters_needed(needed, each * times, alike),
+        }
+        for name, needed in wanted.items()
+        for times in _PANELS
+    ]
+    console = make_console()
+    show_frame(pl.DataFrame(rows), f"To find it in {POWER:.0%}, at {LEVEL:.0%}", console)
+    say(
+        console,
+        f"Answers of one rater are taken to be alike by {alike:g}, single differences of ratings "
+        f"to spread by {spread:g} points. After a pilot, take what pixvox listen score found.",
+    )
+    return 0
+
+
+def judge(files: Sequence[Path], run: str | None, runs: Path, save: Path | None) -> int:
+    """Prints what raters answered, beside the run's automatic scores where it is named.
+
+    Raises UserError for files that are not answers of one test, and where no rater listened.
+    """
+    answers = read_all(list(files))
+    try:
+        found = score(answers)
+    except ValueError as error:
+        raise UserError(f"{files[0]}: {error}") from error
+    cells = {"a": answers[0].a, "b": answers[0].b}
+    automatic = _automatic(run, runs, {of: one.cell for of, one in cells.items()})
+    console = make_console()
+    show_frame(pl.DataFrame(_rows(found, automatic)), "Listening test", console)
+    for line in _notes(found):
+        say(console, line)
+    if save is not None:
+        with disk_errors(save):
+            whole = asdict(found) | {"page": answers[0].page, "automatic": automatic}
+            write_text(save, json.dumps(_plain(whole), indent=1) + "\n")
+    return 0
+
+
+def _automatic(run: str | None, runs: Path, cells: dict[str, str]) -> dict[str, dict[str, float]]:
+    """The short tables' scores of both cells, by a and b."""
+    if run is None:
+        return {}
+    finished = read_finished(find(runs, run))
+    kept = dict(finished.scores.select("metric", "kept").rows())
+    known = {cell["cell"]: cell["scores"] for cell in finished.cells}
+    for cell in cells.values():
+        if cell not in known:
+            raise UserError(f"{clean(cell)}: is no cell of {run}; name the run of the page")
+    return {
+        of: {
+            name: one["score"]
+            for name, one in known[cell].items()
+            if kept.get(name, 0) >= SHORT and one["score"] is not None
+        }
+        for of, cell in cells.items()
+    }
+
+
+def _rows(found: Result, automatic: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
+    names = {"a": found.a, "b": found.b, "reference": "hidden reference", "anchor": "anchor"}
+    rows = []
+    for of, rating in found.ratings.items():
+        share = {"a": 1 - found.preference.value, "b": found.preference.value}.get(of)
+        rows.append(
+            {
+                "system": names[of],
+                "rating": _shown(rating),
+                "preferred": "" if share is None else f"{share:.0%}",
+            }
+            | {name: f"{value:.1f}" for name, value in automatic.get(of, {}).items()}
+        )
+    return rows
+
+
+def _shown(one: Estimate) -> str:
+    return f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
+
+
+def _notes(found: Result) -> list[str]:
+    better, apart = found.preference, found.difference
+    lines = [
+        f"{found.b} is preferred to {found.a} in {better.value:.0%} [{better.low:.0%}, "
+        f"{better.high:.0%}] of {plural(found.pairs, 'pair')} ({plural(found.ties, 'tie')}, which "
+        f"count half), by {plural(found.raters, 'rater')}; {POWER:.0%} of such tests find "
+        f"{0.5 + better.findable:.0%}.",
+        f"Its ratings are {apart.value:+.2f} [{apart.low:+.2f}, {apart.high:+.2f}] apart; "
+        f"{POWER:.0%} of such tests find {apart.findable:.2f}.",
+        "Brackets: 95%, over raters and pictures. Agreement (Krippendorff's alpha): "
+        + ", ".join(f"{name} {_alpha(value)}" for name, value in found.agreement.items())
+        + ".",
+    ]
+    if found.inattentive:
+        left = ", ".join(found.inattentive)
+        lines.append(f"Left out, for a check was answered wrong: {left}.")
+    return [clean(line) for line in lines]
+
+
+def _alpha(value: float) -> str:
+    return f"{value:.2f}" if value == value else "not defined: no answers of two raters"
+
+
+def _plain(content: Any) -> Any:
+    """What JSON can say: NaN is nothing."""
+    if isinstance(content, dict):
+        return {name: _plain(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    return None if isinstance(content, float) and content != content else content

@@ -1,0 +1,109 @@
+"""One rater's answers, as the page's listening test writes them."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from bench.common.errors import UserError
+from bench.common.yamlfile import Strict, read_small, validate
+
+_MOST_BYTES = 4 * 1024 * 1024
+_FNV, _OTHER = 0x811C9DC5, 0x01234567
+"""The two starts of the code's hash, as in the page's program."""
+
+Condition = Literal["a", "b", "reference", "anchor"]
+Text = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Named(Strict):
+    """One of both systems: its cell in the run, and what the page calls it."""
+
+    cell: Text
+    label: Text
+
+
+class Pair(Strict):
+    """Two speeches of one picture, and which was preferred."""
+
+    item: Text
+    first: Condition
+    second: Condition
+    answer: Condition | Literal["tie"]
+
+    @property
+    def check(self) -> bool:
+        """Whether it only asks if the rater listens: one is speech of another picture."""
+        return "anchor" in (self.first, self.second)
+
+
+class Rating(Strict):
+    """One speech, and how well it describes its picture: 1 to 5."""
+
+    item: Text
+    of: Condition
+    rating: Annotated[int, Field(ge=1, le=5)]
+
+
+class Answers(Strict):
+    """All that one rater answered."""
+
+    format: Literal["pixvox-listening-1"]
+    page: Text
+    rater: Text
+    a: Named
+    b: Named
+    pairs: tuple[Pair, ...]
+    ratings: tuple[Rating, ...]
+    code: Text
+
+    @property
+    def listened(self) -> bool:
+        """Whether every check was answered right; there have to be some."""
+        checks = [pair for pair in self.pairs if pair.check]
+        return bool(checks) and all(pair.answer not in ("anchor", "tie") for pair in checks)
+
+
+def hashed(text: str, basis: int = _FNV) -> int:
+    """Fowler, Noll and Vo's hash (FNV-1a, 32 bits) of a text's UTF-8."""
+    value = basis
+    for byte in text.encode():
+        value = (value ^ byte) * 0x01000193 % 2**32
+    return value
+
+
+def code_of(content: dict[str, Any]) -> str:
+    """The code that the page shows for answers, from their JSON without it."""
+    body = {name: value for name, value in content.items() if name != "code"}
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return f"{hashed(text):08x}{hashed(text, _OTHER):08x}"
+
+
+def read_answers(path: Path) -> Answers:
+    """One file of answers; raises UserError for what is none, or was changed afterwards."""
+    try:
+        content = json.loads(read_small(path, _MOST_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not readable as JSON; ask the rater for the file again"
+        ) from error
+    answers: Answers = validate(content, Answers, str(path))
+    if code_of(content) != answers.code:
+        raise UserError(f"{path}: was changed after the test; ask the rater for the file again")
+    return answers
+
+
+def read_all(paths: list[Path]) -> list[Answers]:
+    """Files of one test; raises UserError for two tests, or one rater twice."""
+    found = [read_answers(path) for path in paths]
+    raters: dict[str, Path] = {}
+    for path, one in zip(paths, found, strict=True):
+        if (one.page, one.a, one.b) != (found[0].page, found[0].a, found[0].b):
+            raise UserError(f"{path}: answers of another test than {paths[0]}; score them apart")
+        if one.rater in raters:
+            raise UserError(
+                f"{path}: rater {one.rater} is in {raters[one.rater]} too; leave one out"
+            )
+        raters[one.rater] = path
+    return found

@@ -1,0 +1,127 @@
+"""What a listening test says: preference, ratings, their intervals, and how far raters agree.
+
+Raters and pictures are both drawn: an interval resamples both at once, so that it holds for other
+raters and other pictures (Owen 2007, "The pigeonhole bootstrap", section 3).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.listening.answers import Answers, Condition
+from bench.listening.power import findable
+
+Array = npt.NDArray[np.float64]
+
+CONDITIONS: tuple[Condition, ...] = ("a", "b", "reference", "anchor")
+POWER = 0.8
+REPLICATES = 2000
+_WORTH = {"a": 0.0, "tie": 0.5, "b": 1.0}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95% interval, and what difference it would have found with POWER."""
+
+    value: float
+    low: float
+    high: float
+    findable: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A whole test. `preference` is the share of B over A, ties half; `ratings` by condition.
+
+    `agreement` are Krippendorff's alphas of pairs (nominal) and ratings (ordinal), NaN where no
+    answer was given by two raters. `inattentive` are raters left out for a check answered wrong.
+    """
+
+    a: str
+    b: str
+    raters: int
+    inattentive: tuple[str, ...]
+    pairs: int
+    ties: int
+    preference: Estimate
+    ratings: dict[Condition, Estimate]
+    difference: Estimate
+    agreement: dict[str, float]
+
+
+def score(answers: Sequence[Answers], seed: int = 0) -> Result:
+    """Scores the raters of one test who listened; raises ValueError where nobody did."""
+    heard = [one for one in answers if one.listened]
+    if not heard:
+        raise ValueError("no rater answered every check right; there is nothing to score")
+    inattentive = tuple(one.rater for one in answers if not one.listened)
+    items = {i: n for n, i in enumerate(sorted({p.item for one in heard for p in one.pairs}))}
+    pairs = np.full((len(heard), len(items)), np.nan)
+    rated = np.full((len(CONDITIONS), len(heard), len(items)), np.nan)
+    for rater, one in enumerate(heard):
+        for pair in one.pairs:
+            if not pair.check:
+                pairs[rater, items[pair.item]] = _WORTH[pair.answer]
+        for rating in one.ratings:
+            if rating.item in items:
+                at = CONDITIONS.index(rating.of), rater, items[rating.item]
+                rated[at] = rating.rating
+    found = {
+        of: _estimate(rated[n], seed)
+        for n, of in enumerate(CONDITIONS)
+        if not np.isnan(rated[n]).all()
+    }
+    both = rated[1] - rated[0]
+    return Result(
+        heard[0].a.label,
+        heard[0].b.label,
+        len(heard),
+        inattentive,
+        int((~np.isnan(pairs)).sum()),
+        int((pairs == _WORTH["tie"]).sum()),
+        _estimate(pairs, seed, 0.0, 1.0),
+        found,
+        _estimate(both, seed),
+        {"pairs": _alpha(pairs, "nominal"), "ratings": _alpha(_flat(rated), "ordinal")},
+    )
+
+
+def _flat(rated: Array) -> Array:
+    """Raters × units of ratings `[C, R, I]`."""
+    return rated.transpose(1, 0, 2).reshape(rated.shape[1], -1)
+
+
+def _alpha(values: Array, level: str) -> float:
+    """Krippendorff's alpha of raters × units; NaN where it is not defined."""
+    import krippendorff
+
+    several = (~np.isnan(values)).sum(0) > 1
+    if not several.any() or len(np.unique(values[:, several][~np.isnan(values[:, several])])) < 2:
+        return float("nan")
+    found: Callable[..., float] = krippendorff.alpha
+    return float(found(reliability_data=values, level_of_measurement=level))
+
+
+def _estimate(values: Array, seed: int, least: float = -np.inf, most: float = np.inf) -> Estimate:
+    """The mean of answers `[raters, items]`, those not given NaN."""
+    given = ~np.isnan(values)
+    if not given.any():
+        return Estimate(*(float("nan"),) * 4)
+    filled = np.where(given, values, 0.0)
+    rng = np.random.default_rng(seed)
+    raters, items = values.shape
+    drawn = np.full(REPLICATES, np.nan)
+    for replicate in range(REPLICATES):
+        weights = np.outer(
+            rng.multinomial(raters, np.full(raters, 1 / raters)) if raters > 1 else [1],
+            rng.multinomial(items, np.full(items, 1 / items)),
+        )
+        count = (weights * given).sum()
+        if count:
+            drawn[replicate] = (weights * filled).sum() / count
+    mean = float(filled.sum() / given.sum())
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    error = float(np.nanstd(drawn))
+    return Estimate(mean, float(max(low, least)), float(min(high, most)), findable(error, POWER))
