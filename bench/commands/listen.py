@@ -14,7 +14,7 @@ from bench.common.errors import UserError
 from bench.common.text import clean, plural
 from bench.listening.answers import read_all
 from bench.listening.power import LEVEL, pairs_needed, raters_needed, ratings_needed
-from bench.listening.score import POWER, Estimate, Result, score
+from bench.listening.score import POWER, Result, score
 from bench.metrics.base import SHORT
 from bench.report.page.finished import read_finished
 from bench.report.terminal import make_console, say, show_frame
@@ -94,22 +94,14 @@ def _automatic(run: str | None, runs: Path, cells: dict[str, str]) -> dict[str, 
 
 def _rows(found: Result, automatic: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
     names = {"a": found.a, "b": found.b, "reference": "hidden reference", "anchor": "anchor"}
-    rows = []
-    for of, rating in found.ratings.items():
-        share = {"a": 1 - found.preference.value, "b": found.preference.value}.get(of)
-        rows.append(
-            {
-                "system": names[of],
-                "rating": _shown(rating),
-                "preferred": "" if share is None else f"{share:.0%}",
-            }
-            | {name: f"{value:.1f}" for name, value in automatic.get(of, {}).items()}
-        )
-    return rows
-
-
-def _shown(one: Estimate) -> str:
-    return f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
+    preferred = {"a": 100 * (1 - found.preference.value), "b": 100 * found.preference.value}
+    scores = dict.fromkeys(name for own in automatic.values() for name in own)
+    return [
+        {"system": names[of], "rating": one.value, "from": one.low, "to": one.high}
+        | {"preferred": preferred.get(of)}
+        | {name: automatic.get(of, {}).get(name) for name in scores}
+        for of, one in found.ratings.items()
+    ]
 
 
 def _notes(found: Result) -> list[str]:

@@ -198,7 +198,7 @@ def test_a_whole_test_by_keyboard_alone(
     asked = ["listen", "score", str(file), "--run", "one", "--runs", str(runs)]
     assert main([*asked, "--save", str(tmp_path / "said.json")]) == 0
     told = capsys.readouterr().out
-    assert all(text in told for text in ("hidden reference", "BLEU-4", "4.00 [4.00, 4.00]"))
+    assert all(text in told for text in ("hidden", "BLEU-4", "4.00", "preferred to"))
     said = json.loads((tmp_path / "said.json").read_text())
     assert said["raters"] == 1
     scores = json.loads((runs / "one" / "summary.json").read_text())["cells"][5]["scores"]
