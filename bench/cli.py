@@ -115,13 +115,15 @@ def _trend(arguments: argparse.Namespace) -> int:
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
-    from bench.commands.leaderboard import show
+    from bench.commands.leaderboard import page, show
     from bench.common.errors import UserError
     from bench.tables import leaderboard
 
     if arguments.what in ("show", "verify"):
         commands = {"show": show, "verify": leaderboard.verify}
         return commands[arguments.what](arguments.board)
+    if arguments.what == "page":
+        return page(arguments.board, arguments.runs, arguments.out)
     if arguments.run is None:
         raise UserError("leaderboard add: name the run; pixvox runs list shows them")
     return leaderboard.add(arguments.runs / arguments.run, arguments.board)

@@ -1,14 +1,19 @@
-"""`pixvox leaderboard show`: a board, the best first."""
+"""`pixvox leaderboard show` and `page`: a board, the best first, in a terminal and as a file."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
+from bench.common.atomic import disk_errors, write_text
 from bench.common.errors import UserError
+from bench.common.text import clean, plural
 from bench.metrics.base import ALWAYS, SHORT
-from bench.metrics.counted import leading
 from bench.report.fit import Column, first_fit, numbers, texts
+from bench.report.page.board import board_page
 from bench.report.terminal import draw, make_console, say
 from bench.tables.leaderboard import SHOWN, SIGNED, Entry, read_board
+from bench.tables.ranking import Ranked, ranked
 
 _ORDER = (
     ("±",),
@@ -20,56 +25,61 @@ _ORDER = (
 """What is given up for want of width, first to last."""
 
 
-def _newest(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
-    """The last entry of every system and prompt, and how many it replaces."""
-    last: dict[tuple[str, float], Entry] = {}
-    times: dict[tuple[str, float], int] = {}
-    for entry in entries:
-        last[entry.key] = entry
-        times[entry.key] = times.get(entry.key, -1) + 1
-    return [(entry, times[key]) for key, entry in last.items()]
-
-
-def _places(ranked: Sequence[tuple[Entry, int]]) -> list[int]:
-    """Every entry's place within its prompt share."""
-    prompts = [entry.prompt for entry, _ in ranked]
-    return [1 + number - prompts.index(prompt) for number, prompt in enumerate(prompts)]
-
-
-def _columns(ranked: Sequence[tuple[Entry, int]], left_out: Sequence[str]) -> list[Column]:
+def _columns(ranking: Sequence[Ranked], left_out: Sequence[str]) -> list[Column]:
     def score(entry: Entry, name: str) -> str:
         found = entry.scores[name]
         half = "" if "±" in left_out else f"±{(found.high - found.low) / 2:.1f}"
         return f"{found.score:.2f}{half}"
 
-    shown = [entry for entry, _ in ranked]
+    shown = [one.entry for one in ranking]
     made = [
-        numbers("", _places(ranked)),
+        numbers("", [one.place for one in ranking]),
         texts("system", [entry.system for entry in shown]),
         numbers("seeds", [entry.seeds or "-" for entry in shown]),
         numbers("prompt", [f"{entry.prompt:.0%}" for entry in shown]),
         *(numbers(s.head, [score(entry, s.name) for entry in shown]) for s in SHOWN),
         numbers("failed", [entry.failed for entry in shown]),
         numbers("added", [entry.added[:10] for entry in shown]),
-        numbers("earlier", [earlier for _, earlier in ranked]),
+        numbers("earlier", [one.earlier for one in ranking]),
     ]
     return [column for column in made if column.head not in left_out]
 
 
-def show(board: Path) -> int:
-    """Prints the board, the best first within a prompt share."""
-    metric = leading(SHOWN).name
+def _some(board: Path) -> list[Entry]:
     entries = read_board(board)
     if not entries:
         raise UserError(f"{board}: empty; add a run: pixvox leaderboard add RUN")
-    ranked = sorted(
-        _newest(entries), key=lambda pair: (pair[0].prompt, -pair[0].scores[metric].score)
-    )
+    return entries
+
+
+def show(board: Path) -> int:
+    """Prints the board, the best first within a prompt share."""
+    entries = _some(board)
+    ranking = ranked(entries)
     console = make_console()
-    columns, left_out = first_fit(lambda out: _columns(ranked, out), _ORDER, console.width)
+    columns, left_out = first_fit(lambda out: _columns(ranking, out), _ORDER, console.width)
     draw(console, columns)
     if left_out:
         shown = f"Left out to fit {console.width} characters: {', '.join(left_out)}"
         say(console, f"{shown}; all of it is in {board}.", "dim")
     say(console, "|".join(f"{name}:{entries[0].signature[name]}" for name in SIGNED), "dim")
+    return 0
+
+
+def page(board: Path, runs: Path, out: Path | None) -> int:
+    """Writes the board as one HTML file, whose entries link to their runs' reports."""
+    entries = _some(board)
+    target = out or board.with_suffix(".html")
+    reports: dict[str, str] = {}
+    for name in dict.fromkeys(entry.run for entry in entries):
+        # A run's name comes from the file; only a plain one leads to a folder of `runs`.
+        report = runs / Path(name).name / "report.html"
+        if report.is_file():
+            reports[name] = quote(os.path.relpath(report, target.parent))
+    with disk_errors(target):
+        write_text(target, board_page(entries, reports, board.stem))
+    lacking = len({entry.run for entry in entries} - reports.keys())
+    print(clean(f"{target}: {plural(len(entries), 'entry', 'entries')}, none changed"))
+    if lacking:
+        print(f"{plural(lacking, 'run')} without a page; make them: pixvox report RUN")
     return 0

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
 
 from bench.cli import main
 
@@ -89,6 +91,37 @@ def test_a_system_is_ranked_once_with_the_seeds_that_were_declared(
     (row,) = [line for line in shown.splitlines() if "delay [red]" in line]
     assert row.split()[3] == "4"
     assert "29.00" not in shown
+
+
+def test_a_board_s_page_ranks_links_and_shows_the_chain(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], show: Callable[..., Page]
+) -> None:
+    assert _board(tmp_path, "page") == 2
+    _run(tmp_path / "runs", "lucky", 29.0, seeds="7")
+    _run(tmp_path / "runs", "pooled", 26.0, seeds="0,1,2,3")
+    (tmp_path / "runs" / "pooled" / "report.html").write_text("<title>The run</title>")
+    _board(tmp_path, "add", "lucky")
+    _board(tmp_path, "add", "pooled")
+    capsys.readouterr()
+    assert _board(tmp_path, "page") == 0
+    assert "2 entries, none changed\n1 run without a page" in capsys.readouterr().out
+    made = tmp_path / "board.html"
+    for width, scheme in ((1280, "light"), (360, "dark")):
+        page = show(made, "", width, scheme)
+        ranking, history = page.locator("tbody").all()
+        assert ranking.locator("th").all_text_contents() == ["delay [red]"]
+        assert history.locator("th").all_text_contents() == ["delay [red]"] * 2
+        assert json.loads((tmp_path / "board.jsonl").read_text().splitlines()[-1])["hash"] in (
+            page.locator("main").text_content() or ""
+        )
+        assert Axe().run(page).response["violations"] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.get_by_role("link", name="pooled").click()
+        assert page.title() == "The run"
+    (tmp_path / "board.jsonl").write_text(
+        (tmp_path / "board.jsonl").read_text().replace("29", "30")
+    )
+    assert _board(tmp_path, "page") == 2
 
 
 def test_a_system_that_failed_throughout_is_no_entry(

@@ -64,7 +64,7 @@ def plain_json(content: Any) -> Markup:
     return Markup(text)
 
 
-def _source(text: str) -> str:
+def source_hash(text: str) -> str:
     """A hash as a content security policy names it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -73,17 +73,19 @@ def _policy(style: str, program: str, form: Form) -> str:
     """Nothing is fetched but data that the page holds, and nothing runs but its own program."""
     pieces = "" if form == "single-file" else " 'self' file:"
     return (
-        f"default-src 'none'; script-src {_source(program)}{pieces}; style-src {_source(style)}; "
-        "img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {source_hash(program)}{pieces}; "
+        f"style-src {source_hash(style)}; img-src data: blob:; media-src blob:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
-def _read(names: Sequence[str]) -> str:
+def read_assets(names: Sequence[str]) -> str:
+    """Files of the page's own, one after the other."""
     return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
 
 
 def _program() -> str:
-    parts = _read([f"js/{name}.js" for name in PROGRAM])
+    parts = read_assets([f"js/{name}.js" for name in PROGRAM])
     return f'(() => {{\n"use strict";\n{parts}\n}})();\n'
 
 
@@ -125,7 +127,7 @@ def build(runs: Sequence[Finished], content: Content, form: Form, title: str, be
 
     `beside` is the folder of its pieces, next to the page, where it has any.
     """
-    style, program = _read([f"css/{name}" for name in STYLES]), _program()
+    style, program = read_assets([f"css/{name}" for name in STYLES]), _program()
     pieces: dict[str, str] = {}
     where: dict[str, int] = {}
     if form == "folder":
