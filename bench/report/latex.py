@@ -1,10 +1,12 @@
-"""The table as LaTeX: booktabs, best in bold, intervals and significance marks."""
+"""The table as LaTeX, as wide as both columns of a paper: booktabs, bold, intervals, stars."""
 
 from typing import Any
 
 import polars as pl
 
 from bench.common.text import clean
+from bench.jobs.tables import table_of
+from bench.metrics.shipped import METRICS, scores_of
 from bench.report.text import (
     LEFT,
     block_title,
@@ -54,22 +56,40 @@ def _cell(row: dict[str, Any], name: str) -> str:
         return inert(plain(row, name))
     value, spread = score(row, name)
     text = rf"\textbf{{{value}}}" if name in (row["best"] or []) else value
-    if spread:
-        text += rf"\,{{\scriptsize {inert(spread)}}}"
-    return text + (r"$^{*}$" if name in (row["significant"] or []) else "")
+    text += r"\rlap{$^{*}$}" if name in (row["significant"] or []) else ""
+    # Below the score, for beside it the table is wider than a page.
+    return rf"\pixvox{{{text}}}{{{inert(spread)}}}" if spread else text
+
+
+def _columns(frame: pl.DataFrame, table: str) -> list[str]:
+    """Those of every table but what a narrow one gives up before its intervals."""
+    first = {score.head for score in scores_of(METRICS) if score.kept < 0}
+    measured = frame.filter(block="measured")
+    some = bool(measured["failed"].sum())
+    left = first | ({"training"} if table_of(table).column == "training" else set())
+    left |= set() if some else {"failed"}
+    return [name for name in columns(frame, table) if name not in left]
 
 
 def latex(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
-    r"""A `table*` environment; needs `\usepackage{booktabs,amssymb}`."""
-    names = columns(frame, table)
+    r"""A `table*` environment of at most 7 inches; needs `\usepackage{booktabs,amssymb}`.
+
+    Its caption stands alone: what is shown, of what, and how to read it. What only some rows need
+    stands below.
+    """
+    names = _columns(frame, table)
     aligned = "".join("l" if name in LEFT else "r" for name in names)
     heads = " & ".join("" if name == "grade" else inert(name) for name in names)
+    said = notes(frame, protocol)
+    caption = " ".join(inert(line) for line in (f"{heading(table, protocol)}.", *said[:3]))
     lines = [
         "% " + r"\usepackage{booktabs,amssymb}",
         r"\begin{table*}",
         r"\centering",
-        rf"\caption{{{inert(heading(table, protocol))}}}",
-        rf"\begin{{tabular}}{{{aligned}}}",
+        r"\newcommand{\pixvox}[2]{\begin{tabular}[t]{@{}r@{}}#1\\[-2pt]{\tiny #2}\end{tabular}}",
+        rf"\caption[{inert(heading(table, protocol))}]{{{caption}}}",
+        r"\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{tabular}}{{@{{}}{aligned}@{{}}}}",
         r"\toprule",
         heads + r" \\",
     ]
@@ -78,11 +98,11 @@ def latex(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
         if part.is_empty():
             continue
         title = inert(block_title(block, frame))
-        lines += [r"\midrule", rf"\multicolumn{{{len(names)}}}{{l}}{{\emph{{{title}}}}} \\"]
+        lines += [r"\midrule", rf"\multicolumn{{{len(names)}}}{{@{{}}l}}{{\emph{{{title}}}}} \\"]
         lines += [
             " & ".join(_cell(row, name) for name in names) + r" \\"
             for row in part.iter_rows(named=True)
         ]
-    lines += [r"\bottomrule", r"\end{tabular}", r"\par\smallskip\raggedright\footnotesize"]
-    lines += [inert(line) + r"\par" for line in notes(frame, protocol)]
+    lines += [r"\bottomrule", r"\end{tabular}", r"\par\smallskip\raggedright\scriptsize"]
+    lines += [inert(line) + r"\par" for line in said[3:]]
     return "\n".join([*lines, r"\end{table*}", ""])

@@ -106,9 +106,13 @@ def test_hostile_text_is_inert_in_latex() -> None:
     )
     # Every row has as many cells as the table has columns, and every brace its partner.
     rows = [one for one in text.splitlines() if one.endswith(r"\\") and "multicolumn" not in one]
-    columns = re.search(r"begin\{tabular\}\{([lr]+)\}", text)
+    columns = re.search(r"begin\{tabular\}\{@\{\}([lr]+)@\{\}\}", text)
     assert columns is not None
     assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns[1])}
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")
     assert text.isascii()
+    # The caption stands alone; two columns of a paper hold no more than this.
+    (caption,) = [line for line in text.splitlines() if line.startswith(r"\caption")]
+    assert all(word in caption for word in ("Table I", "Measured: ", "ASR: ", "in percent"))
+    assert len(columns[1]) <= 13
