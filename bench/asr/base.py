@@ -128,3 +128,12 @@ class Asr(Strict, ABC):
 
     def check(self) -> None:
         """Raises UserError for what would fail in every actor; may take seconds."""
+
+
+def names_of(asrs: Sequence[Asr]) -> dict[Asr, str]:
+    """What each is called beside the others: its label, and how it decodes where two share one."""
+    labels = [asr.label for asr in asrs]
+    return {
+        asr: ", ".join([asr.label, *(asr.described() if labels.count(asr.label) > 1 else ())])
+        for asr in asrs
+    }

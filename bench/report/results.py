@@ -1,7 +1,7 @@
 """What a run leaves beside its ledger: rows, tables, waterfall, sweep; all derived."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, get_args
 import polars as pl
 from rich.console import Console
 
+from bench.asr.base import Asr, names_of
 from bench.common.atomic import parquet, write_bytes, write_text
 from bench.common.text import as_reason
 from bench.datasets.base import Dataset
@@ -159,15 +160,15 @@ def _tests(rows: Sequence[Row], replicates: int, confidence: float) -> pl.DataFr
 
 
 def _survival(
-    job: Job, scores: Sequence[CellScores], tests: pl.DataFrame, asr: str
+    job: Job, scores: Sequence[CellScores], tests: pl.DataFrame, names: Mapping[Asr, str]
 ) -> pl.DataFrame:
     """The tests again, of what every further ASR has transcribed."""
     spec, others = job.scoring, []
     for other in job.asrs[1:]:
         some = [one for one in scores if one.cell.asr == other]
         rows = pooled(some, spec.replicates, spec.confidence, spec.seed)
-        others.append((other.label, _tests(rows, spec.replicates, spec.confidence)))
-    return survival(tests, others, asr, SIGNIFICANT)
+        others.append((names[other], _tests(rows, spec.replicates, spec.confidence)))
+    return survival(tests, others, names[job.asrs[0]], SIGNIFICANT)
 
 
 def _short(frame: pl.DataFrame) -> pl.DataFrame:
@@ -238,7 +239,8 @@ def write_report(
     """
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
-    asr, own = job.asrs[0].label, readings[0]
+    names, own = names_of(job.asrs), readings[0]
+    asr = names[job.asrs[0]]
     scores, rows, protocol = own.scores, own.rows, own.protocol
     shown = list(_write_tables(job, readings, tables))
     falls = waterfall_frame([fall for reading in readings for fall in reading.falls])
@@ -252,13 +254,13 @@ def write_report(
     sweep = tidy(scores)
     everything = pl.concat([sweep, tidy(others)])
     write_bytes(folder / "scores.parquet", parquet(everything))
-    audit = audited(scores, asr)
+    audit = audited(scores, job.asrs)
     if not audit.is_empty():
         title = f"Whether it was the ASR: speeches as {asr} and another transcribe them, in percent"
         shown.append(_small(summary(audit), title))
         files.write_frame(summary(audit), "audit", title, tables)
         write_bytes(tables / "audit-items.parquet", parquet(audit))
-        stands = _survival(job, scores, tests, asr)
+        stands = _survival(job, scores, tests, names)
         title = "What stands by another ASR: every system against the first of its prompt"
         files.write_frame(stands, "audit-tests", title, tables)
         told = f"{stands['survives'].sum()} of {stands.height} comparisons come out alike"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from bench.asr.base import Asr, names_of
 from bench.metrics.counted import leading
 from bench.scoring.scorer import CellScores
 from bench.store.columns import Column, Columns, schema
@@ -81,14 +82,15 @@ def _fault(apart: float, score: float, other: float, usual: float) -> str:
     return "other" if well else "asr"
 
 
-def audited(scores: Sequence[CellScores], asr: str) -> pl.DataFrame:
-    """A row for every speech that the ASR called `asr` and another one have transcribed."""
-    transcribed = [(s.cell.asr.label, s) for s in scores if s.cell.asr is not None]
-    own = {(s.cell.speech_key, s.cell.part): s for label, s in transcribed if label == asr}
+def audited(scores: Sequence[CellScores], asrs: Sequence[Asr]) -> pl.DataFrame:
+    """A row for every speech that the first of the ASRs and another one have transcribed."""
+    names = names_of(asrs)
+    transcribed = [(s.cell.asr, s) for s in scores if s.cell.asr is not None]
+    own = {(s.cell.speech_key, s.cell.part): s for asr, s in transcribed if asr == asrs[0]}
     rows = []
-    for label, other in transcribed:
+    for asr, other in transcribed:
         mine = own.get((other.cell.speech_key, other.cell.part))
-        if mine is None or label == asr:
+        if mine is None or asr == asrs[0]:
             continue
         name = leading(mine.counted.scores).name
         usual = float(mine.corpus[name])
@@ -102,8 +104,8 @@ def audited(scores: Sequence[CellScores], asr: str) -> pl.DataFrame:
                     "prompt": other.cell.prompt,
                     "seed": other.cell.seed,
                     "item": row["item"],
-                    "asr": asr,
-                    "other": label,
+                    "asr": names[asrs[0]],
+                    "other": names[asr],
                     "transcript": row["transcript"],
                     "other_transcript": row["transcript_"],
                     "disagreement": apart,

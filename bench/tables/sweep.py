@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.asr.base import names_of
 from bench.common.figures import label, save_figure
 from bench.jobs.cells import Cell
 from bench.metrics.base import SHORT
@@ -46,7 +47,9 @@ COLUMNS: Columns = (
     ),
     Column("bandwidth", pl.Float64, "The codec's bandwidth in kbps, where the grid may vary it."),
     Column("snr", pl.Float64, "The signal-to-noise ratio of speech in noise, in dB."),
-    Column("asr", pl.String, "The ASR's label; null for a text."),
+    Column(
+        "asr", pl.String, "The ASR's label, and how it decodes where two share it; null for a text."
+    ),
     Column("normaliser", pl.String, "What both sides were normalised by before tokenising."),
     Column("metric", pl.String, "The score's name."),
     Column("kept", pl.Int64, "How long narrow tables keep the score: the lowest goes first."),
@@ -94,10 +97,13 @@ def axes_of(cell: Cell) -> dict[str, Any]:
 
 def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
     """A row for every cell and metric, with all axes, the interval and the signature."""
+    asrs = dict.fromkeys(found.cell.asr for found in scores if found.cell.asr is not None)
+    names = names_of(list(asrs))
     rows = [
         axes_of(found.cell)
         | {
             "cell": found.cell.name,
+            "asr": names[found.cell.asr] if found.cell.asr else None,
             "normaliser": found.signature.normaliser,
             "metric": score.name,
             "kept": score.kept,

@@ -305,6 +305,15 @@ def test_hostile_text_is_inert(runs: Path, single: Path, show: Opened) -> None:
     assert plain_json("</script>\u2028&") == '"\\u003c/script\\u003e\\u2028\\u0026"'
 
 
+def test_asrs_of_one_label_are_told_apart(runs: Path) -> None:
+    tables = runs / "one" / "tables"
+    audit = pl.read_parquet(tables / "audit.parquet")
+    names = {"openai-whisper tiny.en", "openai-whisper tiny.en, beam 2"}
+    assert {*audit["asr"], *audit["other"]} == names
+    assert set(pl.read_parquet(runs / "one" / "scores.parquet")["asr"].drop_nulls()) == names
+    assert not pl.read_parquet(tables / "sensitivity.parquet").is_empty()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(single: Path, show: Opened, scheme: str) -> None:
     for width in (360, 1280):
