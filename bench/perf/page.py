@@ -22,7 +22,9 @@ from bench.report.page.build import build
 from bench.report.page.content import read_content
 from bench.report.page.finished import Finished
 from bench.scoring.taxonomy import KINDS
+from bench.store.columns import schema
 from bench.tables.protocol import Protocol
+from bench.tables.sweep import COLUMNS
 
 _PLACES = {
     "sort": "#/items?sort=a&desc=1",
@@ -93,12 +95,16 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
             "unended": 0,
             "kinds": dict.fromkeys(KINDS, 0.02),
             "scores": {},
-            "signature": {"asr": "an ASR"},
+            "signature": {"asr": "an ASR", "normaliser": "none"},
         }
         for n, name in enumerate(names)
     )
     protocol = Protocol("scenes", "test", "", "none", items, items, "an ASR", "all")
-    kept = pl.DataFrame({"metric": list(levels), "kept": list(levels.values())})
+    blank = dict.fromkeys(schema(COLUMNS))
+    kept = pl.DataFrame(
+        [blank | {"metric": metric, "kept": level} for metric, level in levels.items()],
+        schema=schema(COLUMNS),
+    )
     nowhere = Path("drawn")
     return Finished(
         "drawn", nowhere, {}, protocol, "an ASR", described, rows, kept, {}, dataset, ""

@@ -28,7 +28,7 @@ AXES = (
     "snr",
     "asr",
 )
-_NUMERIC = ("prompt", "temperature", "top_k", "top_p", "guidance", "bandwidth", "snr", "seed")
+NUMERIC = ("prompt", "temperature", "top_k", "top_p", "guidance", "bandwidth", "snr", "seed")
 COLUMNS: Columns = (
     Column("cell", pl.String, "The cell's own name, with the keys of its speech and transcripts."),
     Column("system", pl.String, "The system's label."),
@@ -139,7 +139,7 @@ def pivot(frame: pl.DataFrame) -> pl.DataFrame:
 
 def plot(frame: pl.DataFrame, path: Path) -> bool:
     """Small multiples: a panel a metric and ASR, a line a system; whether there was an axis."""
-    along = next((axis for axis in _NUMERIC if axis in varied(frame)), None)
+    along = next((axis for axis in NUMERIC if axis in varied(frame)), None)
     if along is None:
         return False
     from matplotlib.figure import Figure

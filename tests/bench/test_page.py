@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from bench.cli import main
 from bench.report.page.build import plain_json
+from bench.report.page.finished import read_finished
+from bench.report.page.sweeps import sweep
 from bench.report.page.words import differences, visible
 from bench.tables.audit import UNALIKE, disagreement
 
@@ -303,6 +306,25 @@ def test_hostile_text_is_inert(runs: Path, single: Path, show: Opened) -> None:
     other.evaluate(f"() => {{ {ran} document.body.append(s) }}")
     assert other.evaluate("window.ran") is None
     assert plain_json("</script>\u2028&") == '"\\u003c/script\\u003e\\u2028\\u0026"'
+
+
+def test_a_sweep_is_drawn_along_its_axis_and_every_level_has_its_mean(runs: Path) -> None:
+    run = read_finished(runs / "one")
+    cold, hot = (
+        run.scores.with_columns(temperature=pl.lit(heat), score=pl.col("score") + 10 * heat)
+        for heat in (0.0, 1.0)
+    )
+    found = sweep(replace(run, scores=pl.concat([cold, hot])))
+    assert found is not None
+    assert found["along"] == "temperature"
+    bleu = [chart["svg"] for chart in found["charts"] if chart["title"] == "BLEU-4"]
+    assert bleu[0].count("<polyline") == len(found["legend"]) > 1
+    at = found["effects"]["metrics"].index("BLEU-4")
+    rows = {(r["axis"], r["level"]): float(r["scores"][at]) for r in found["effects"]["rows"]}
+    assert rows["temperature", "1"] - rows["temperature", "0"] == pytest.approx(10, abs=0.011)
+    assert sweep(run) is None
+    own = cold.filter(metric="BLEU-4", part="whole", prompt=0.5, asr="openai-whisper tiny.en")
+    assert rows["prompt", "0.5"] == pytest.approx(own["score"].mean() + 5, abs=0.006)
 
 
 def test_asrs_of_one_label_are_told_apart(runs: Path) -> None:

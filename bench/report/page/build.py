@@ -15,6 +15,7 @@ from bench.report.page.charts import prompt_curves, waterfalls
 from bench.report.page.content import Content
 from bench.report.page.finished import Finished
 from bench.report.page.overview import failures, provenance, tables
+from bench.report.page.sweeps import sweep
 from bench.report.page.words import visible
 
 ASSETS = Path(__file__).parent / "assets"
@@ -117,6 +118,7 @@ def _run(run: Finished, labels: Sequence[str]) -> dict[str, Any]:
         "tables": list(tables(run)),
         "waterfalls": list(waterfalls(run)),
         "curves": prompt_curves(run),
+        "sweep": sweep(run),
         "failures": failures(run, labels),
         "provenance": provenance(run, labels),
     }
