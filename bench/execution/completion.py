@@ -8,6 +8,7 @@ from bench.common.progress import Progress
 from bench.execution.evaluation import Evaluation
 from bench.execution.pipeline import Pipeline, Plan
 from bench.execution.session import ray_session, sizes
+from bench.execution.stages import Stage, together
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ def make_whole(
     report: Progress,
     actors: Actors | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> None:
-    """Generates and transcribes all that is missing.
+) -> tuple[Stage, ...]:
+    """Generates and transcribes all that is missing; how busy each stage was.
 
     Where `stop` says so nothing new is begun; what is in flight is committed, and
     KeyboardInterrupt raised. Raises RunFailed where a row is missing after all.
@@ -40,7 +41,8 @@ def make_whole(
         if cell.asr is None:
             run.write_text(cell)
     if not run.missing:
-        return
+        return ()
+    stages: list[Stage] = []
     actors = actors or real_actors()
     with ray_session(run.job.cluster):
         import ray
@@ -57,6 +59,7 @@ def make_whole(
         for asr in dict.fromkeys(run.job.asrs):
             cells = [cell for cell in run.cells if cell.asr == asr and cell.source is None]
             if any(not run.transcribed[cell.transcript_key].full for cell in cells):
-                Pipeline(run, plan, cells, asr, report, stop).run()
+                stages += Pipeline(run, plan, cells, asr, report, stop).run()
     if run.missing:
         raise RunFailed(f"{run.missing} rows did not come back; run the job again")
+    return together(stages)

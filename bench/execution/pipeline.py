@@ -5,7 +5,7 @@ Transcribers that have enough to do keep generators from being given more.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +16,7 @@ from bench.execution.evaluation import Evaluation
 from bench.execution.marks import Marks
 from bench.execution.pool import Batch, Pool
 from bench.execution.session import Sizes
+from bench.execution.stages import Stage, together
 from bench.jobs.cells import Cell
 from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow
 from bench.systems.base import System
@@ -66,6 +67,7 @@ class Pipeline:
         self.transcribed_as: dict[str, list[Cell]] = defaultdict(list)
         for cell in cells:
             self.transcribed_as[cell.speech_key].append(cell)
+        self.generated_by: list[Pool[Any]] = []
         self.pending: dict[str, list[SpeechRow]] = {cell.transcript_key: [] for cell in cells}
         self.transcribing: Pool[Any] = Pool(
             partial(_new, plan.transcriber, asr, 1),
@@ -84,8 +86,11 @@ class Pipeline:
             ),
         )
 
-    def run(self) -> None:
-        """Until every cell is whole; raises KeyboardInterrupt where it is stopped."""
+    def run(self) -> list[Stage]:
+        """Until every cell is whole; how busy each stage was.
+
+        Raises KeyboardInterrupt where it is stopped.
+        """
         groups: dict[str, dict[str, Cell]] = defaultdict(dict)
         for cell in self.cells:
             if not self.state.generated[cell.speech_key].full:
@@ -96,6 +101,14 @@ class Pipeline:
             self._may_stop(None)
             self._take_transcribed(POLL_SECONDS)
         self.transcribing.close()
+        # Transcribers are there from the first batch to the last: that is the time of both.
+        seconds = self.transcribing.life
+        stages = [self.transcribing.stage("transcribing", seconds)]
+        if self.generated_by:
+            # One model after the other; while one is loaded nothing generates.
+            each = [pool.stage("generating", 0.0) for pool in self.generated_by]
+            stages.append(replace(together(each)[0], seconds=each[0].actors * seconds))
+        return stages
 
     def _generate(self, generator: System, cells: dict[str, Cell]) -> None:
         count = self.plan.sizes.generators
@@ -115,6 +128,7 @@ class Pipeline:
             self._take_generated(generating, hand_out=room)
             self._take_transcribed(0.0 if room else POLL_SECONDS)
         generating.close()
+        self.generated_by.append(generating)
         for key in cells:
             for cell in self.transcribed_as[key]:
                 self._transcribe(cell, whole=False)

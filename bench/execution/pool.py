@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from bench.common.errors import RunFailed
 from bench.common.text import reason_of
+from bench.execution.stages import Stage
 
 T = TypeVar("T")
 
@@ -92,6 +93,8 @@ class Pool(Generic[T]):
         self._source = source
         self._workers = [self._starting() for _ in range(size)]
         self._are_started = False
+        self._size, self._since, self._until = size, 0.0, 0.0
+        self._busy, self._items = 0.0, 0
 
     def _starting(self) -> _Worker[T]:
         handle = self._start()
@@ -124,6 +127,7 @@ class Pool(Generic[T]):
         for worker in self._workers:
             worker.ready = None
         self._are_started = True
+        self._since = time.monotonic()
 
     def submit(self, batch: Batch[T]) -> None:
         """Queues a batch."""
@@ -196,6 +200,20 @@ class Pool(Generic[T]):
         for worker in self._workers:
             ray.kill(worker.handle)
         self._workers = []
+        self._until = time.monotonic()
+
+    @property
+    def life(self) -> float:
+        """Seconds from when all its actors had started until it was closed, or until now."""
+        until = self._until or time.monotonic()
+        return until - self._since if self._are_started else 0.0
+
+    def stage(self, name: str, seconds: float) -> Stage:
+        """How busy its actors were in a run of so many seconds.
+
+        A batch counts from when its actor was free for it until its result was collected.
+        """
+        return Stage(name, self._size, self._size * seconds, self._busy, self._items)
 
     def _next(self) -> Batch[T] | None:
         if self._waiting:
@@ -265,7 +283,10 @@ class Pool(Generic[T]):
             yield from self._split(batch, reason_of(error), machine=_is_machines(error))
             return
         worker.queue.popleft()
-        worker.since = time.monotonic()
+        now = time.monotonic()
+        self._busy += now - worker.since
+        self._items += len(batch.items)
+        worker.since = now
         yield Done(batch.tag, batch.items, result)
 
     def _replace(self, worker: _Worker[T], reason: str) -> Iterator[Done[T]]:

@@ -21,6 +21,7 @@ from bench.datasets.loading import load_dataset
 from bench.execution.completion import make_whole
 from bench.execution.evaluation import Evaluation
 from bench.execution.rates import keep_rate
+from bench.execution.stages import Pace, keep_pace
 from bench.jobs.cells import Cell
 from bench.jobs.expansion import expand
 from bench.jobs.preflight import check_classes, check_references
@@ -143,6 +144,19 @@ def complete(ready: Prepared, runs: Path) -> None:
     )
     if missing:
         started = time.monotonic()
+        first = 0.0
         with stoppable() as stop, progress() as report:
-            make_whole(evaluation, report, stop=stop)
-        keep_rate(runs, ready.cells, missing, time.monotonic() - started)
+
+            def watched(what: str, done: int, total: int) -> None:
+                nonlocal first
+                if not first and evaluation.missing < missing:
+                    first = time.monotonic() - started
+                report(what, done, total)
+
+            stages = make_whole(evaluation, watched, stop=stop)
+        seconds = time.monotonic() - started
+        keep_rate(runs, ready.cells, missing, seconds)
+        if stages:
+            made = Pace(missing, round(seconds, 3), round(first, 3), stages)
+            keep_pace(ready.folder, made)
+            print(f"{job.name}: {made.words}")

@@ -10,6 +10,7 @@ import pytest
 from bench.common.errors import RunFailed
 from bench.execution.pool import Batch, Done, Pool
 from bench.execution.session import ray_session, sizes
+from bench.execution.stages import Pace, Stage, together
 from bench.jobs.spec import ClusterSpec
 
 
@@ -103,3 +104,17 @@ def test_every_actor_can_be_placed(gpus: int, generators: int, transcribers: int
     else:
         assert plan.gpu == 0
         assert plan.transcribers <= 2 * int(1 / plan.cpu)
+
+
+def test_what_others_wait_for_is_the_bottleneck() -> None:
+    stages = together(
+        [
+            Stage("generating", 1, 10.0, 2.0, 30),
+            Stage("transcribing", 2, 40.0, 38.0, 60),
+            Stage("generating", 2, 10.0, 6.0, 30),
+        ]
+    )
+    assert stages[0] == Stage("generating", 2, 20.0, 8.0, 60)
+    said = Pace(60, 20.0, 4.0, stages).words
+    assert said.startswith("transcribing was the bottleneck, 95% busy; generating waited 60%")
+    assert "first row after 4.0 s, 3.00 rows/s" in said

@@ -135,6 +135,11 @@ def test_ctrl_c_twice_stops_at_once_though_all_is_stopped(tmp_path: Path) -> Non
         run.one("ray::StubTranscriber")
         for name in ("raylet", "ray::StubTranscriber", "child"):
             os.kill(run.one(name), signal.SIGSTOP)
+            # On a busy machine a thread may run on for a while, and take what is sent meanwhile.
+            _until(
+                lambda name=name: "T (stopped)" in " ".join(told(run.one(name))),  # type: ignore[misc]
+                lambda name=name: f"{name} stopped",  # type: ignore[misc]
+            )
         run.process.send_signal(signal.SIGINT)
         # The first one is passed on: it waits for a child that is stopped.
         child = run.one("child")

@@ -51,5 +51,7 @@ def test_a_bandwidth_must_be_offered() -> None:
 
 
 def test_weights_that_are_not_there_are_named() -> None:
-    with pytest.raises(WeightsError, match="not in the zoo; choose one of encodec-tiny"):
+    with pytest.raises(
+        WeightsError, match="not in the zoo; choose one of blip-captioner-tiny, encodec-tiny"
+    ):
         Codec.load("zoo:nothing", 1.6)

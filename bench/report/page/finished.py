@@ -13,6 +13,7 @@ from bench.common.links import refuse_links
 from bench.common.yamlfile import read_small, validate
 from bench.datasets.base import Dataset
 from bench.datasets.shipped import AnyDataset
+from bench.execution.stages import Pace, read_pace
 from bench.store.manifest import read_manifest
 from bench.tables.protocol import Protocol
 
@@ -24,7 +25,8 @@ class Finished:
     """One run. `cells` are those of `summary.json`, in the job's order; `rows` a row an item each.
 
     `dataset` is None where it cannot be read any more, and `lost` then says why. `tables` are
-    frames by their file's name, those that the run has.
+    frames by their file's name, those that the run has. `pace` is of the last time that anything
+    was generated or transcribed.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Finished:
     tables: dict[str, pl.DataFrame]
     dataset: Dataset | None
     lost: str
+    pace: Pace | None = None
 
     def speech(self, cell: dict[str, Any], item: str) -> Path:
         """Where a cell's speech of an item is, if it is kept."""
@@ -106,4 +109,5 @@ def read_finished(folder: Path) -> Finished:
         tables,
         dataset,
         lost,
+        read_pace(folder),
     )

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from bench.common.progress import duration
+from bench.common.text import plural
 from bench.jobs.tables import TABLES
 from bench.report.page.finished import Finished
 from bench.report.page.words import visible
@@ -126,6 +128,9 @@ def provenance(run: Finished, labels: Sequence[str]) -> Plain:
         "intervals": f"{p.confidence:.0%} bootstrap over images",
         "version": next((str(c["signature"].get("version", "")) for c in run.cells), ""),
     }
+    if run.pace is not None:
+        took = f"{plural(run.pace.rows, 'row')} in {duration(run.pace.seconds)}"
+        facts["pace"] = f"{took}, when and where it ran: {run.pace.words}"
     signed = [
         {"label": label, "text": "|".join(f"{k}:{v or '-'}" for k, v in c["signature"].items())}
         for c, label in zip(run.cells, labels, strict=True)

@@ -1,0 +1,88 @@
+"""How busy each stage of a run was: who was waited for, and who waited.
+
+Kept in a run's `pace.json`, beside its results and never among them: it is of one machine and hour.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from bench.common.atomic import write_text
+from bench.common.errors import UserError
+from bench.common.yamlfile import read_small
+
+PACE = "pace.json"
+FULL = 0.9
+"""Busy so much of its time, a stage is what all else waits for."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of actor over a run: actor-seconds that there were, and how many were busy."""
+
+    name: str
+    actors: int
+    seconds: float
+    busy: float
+    items: int
+
+    @property
+    def duty(self) -> float:
+        """The share of its time that it was busy."""
+        return min(self.busy / self.seconds, 1.0) if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a run took: `seconds` in all, `first` until its first row was there."""
+
+    rows: int
+    seconds: float
+    first: float
+    stages: tuple[Stage, ...]
+
+    @property
+    def words(self) -> str:
+        """Which stage the others waited for, in one line."""
+        if not self.stages:
+            return ""
+        busiest = max(self.stages, key=lambda stage: stage.duty)
+        others = [s for s in self.stages if s is not busiest]
+        waited = "".join(f"; {s.name} waited {1 - s.duty:.0%} of its time" for s in others)
+        lead = "was the bottleneck, " if busiest.duty >= FULL else ""
+        return (
+            f"{busiest.name} {lead}{busiest.duty:.0%} busy{waited}; the first row after "
+            f"{self.first:.1f} s, {self.rows / self.seconds:.2f} rows/s in all"
+        )
+
+
+def together(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Stages of one name as one: those of several ASRs and of several models."""
+    found: dict[str, Stage] = {}
+    for one in stages:
+        before = found.get(one.name, Stage(one.name, 0, 0.0, 0.0, 0))
+        found[one.name] = Stage(
+            one.name,
+            max(before.actors, one.actors),
+            before.seconds + one.seconds,
+            before.busy + one.busy,
+            before.items + one.items,
+        )
+    return tuple(found.values())
+
+
+def keep_pace(folder: Path, pace: Pace) -> None:
+    """Writes a run's pace into its folder."""
+    write_text(folder / PACE, json.dumps(asdict(pace), indent=1) + "\n")
+
+
+def read_pace(folder: Path) -> Pace | None:
+    """A run's pace; None where there is none that can be read."""
+    try:
+        text = read_small(folder / PACE, 1_000_000)
+        return TypeAdapter(Pace).validate_json(text)
+    except (UserError, OSError, ValidationError):
+        return None
