@@ -12,8 +12,9 @@ from transformers.utils import ModelOutput
 
 from pixvox.card import Counts, count, write_card
 from pixvox.configuration import PixVoxConfig
-from pixvox.decoding.engine import Engine, Request
+from pixvox.decoding.engine import Engine
 from pixvox.decoding.options import Numbers, decoding_of, prompts_of, whole
+from pixvox.decoding.requests import Request
 from pixvox.network import PixVoxNetwork
 from pixvox.processing import PixVoxProcessor
 

@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 
 from bench.asr.base import Asr
 from bench.common.progress import Progress
+from bench.execution.batches import Batch
 from bench.execution.evaluation import Evaluation
 from bench.execution.marks import Marks
-from bench.execution.pool import Batch, Pool
+from bench.execution.pool import Pool
 from bench.execution.session import Sizes
 from bench.execution.stages import Stage, together
 from bench.jobs.cells import Cell

@@ -9,12 +9,13 @@ being replaced the others continue.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from bench.common.errors import RunFailed
 from bench.common.text import reason_of
+from bench.execution.batches import Batch, Done
 from bench.execution.stages import Stage
 
 T = TypeVar("T")
@@ -25,29 +26,6 @@ START_SECONDS = 60.0
 """What an actor may take to start on a busy machine, however short a batch's deadline is."""
 STARTS = 3
 """How often in a row an actor may fail to start before its place is given up."""
-
-
-@dataclass
-class Batch(Generic[T]):
-    """Items to be worked on together; `tag` comes back with the result."""
-
-    tag: Any
-    items: Sequence[T]
-    deaths: int = 0
-
-
-@dataclass(frozen=True)
-class Done(Generic[T]):
-    """A finished batch: its result, or, for a single bad item, why it failed.
-
-    `machine` says that an actor died or hung over it: another run may well succeed.
-    """
-
-    tag: Any
-    items: Sequence[T]
-    result: Any = None
-    failure: str = ""
-    machine: bool = False
 
 
 @dataclass

@@ -51,7 +51,8 @@ class _Decoding:
 
     def __init__(self, folder: Path, images: int, delay: float) -> None:
         from bench.datasets.scenes.load import load_scenes
-        from pixvox.decoding.engine import Engine, Request
+        from pixvox.decoding.engine import Engine
+        from pixvox.decoding.requests import Request
         from pixvox.decoding.sampling import Decoding
         from pixvox.modeling import PixVoxLM
 

@@ -1,6 +1,8 @@
 """A browser without a window, for what is measured and pictured in one."""
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -21,8 +23,14 @@ def opened_browser() -> "Iterator[Browser]":
     found = shutil.which("chromium")
     if found is None:
         raise UserError("this needs a browser; apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    # A desktop's libraries (dconf, PulseAudio) keep files of their own in these folders.
+    with tempfile.TemporaryDirectory(prefix="pixvox-") as own, sync_playwright() as playwright:
+        kept_in = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+        browser = playwright.chromium.launch(
+            executable_path=found,
+            args=["--no-sandbox"],
+            env={**os.environ, **dict.fromkeys(kept_in, own)},
+        )
         try:
             yield browser
         finally:

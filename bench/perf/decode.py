@@ -15,7 +15,8 @@ from bench.common.machine import bandwidth, machine, wait
 from bench.common.machine import save as save_figures
 from bench.perf.eager import as_blip_text, eager_greedy
 from pixvox.configuration import PixVoxConfig
-from pixvox.decoding.engine import Engine, Generation, Request
+from pixvox.decoding.engine import Engine
+from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Decoding, Each
 from pixvox.modeling import PixVoxLM
 from pixvox.weights import resolve

@@ -18,7 +18,8 @@ from bench.common.machine import machine
 from bench.common.machine import save as save_figures
 from bench.metrics.base import ALWAYS
 from bench.metrics.shipped import METRICS, scores_of
-from pixvox.decoding.engine import Engine, Generation, Request
+from pixvox.decoding.engine import Engine
+from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
 from pixvox.weights import resolve

@@ -21,7 +21,8 @@ from pixvox.patternnames import fitted_name, pattern_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pixvox.decoding.engine import Engine, Generation, Request
+    from pixvox.decoding.engine import Engine
+    from pixvox.decoding.requests import Generation, Request
 
 Pattern = Annotated[str, BeforeValidator(pattern_name)]
 """A pattern's name, or `{delays: [...]}`, which becomes one."""
@@ -242,7 +243,7 @@ class PixVoxGenerator:
 
     def generate(self, asked: Asked) -> Made:
         """See Generator; one row for every item and variant, in order."""
-        from pixvox.decoding.engine import Request
+        from pixvox.decoding.requests import Request
         from pixvox.images import ImageError, load_image
 
         images: list[Tensor] = []

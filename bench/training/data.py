@@ -20,8 +20,8 @@ from pixvox.codec.encodec import Codec
 from pixvox.digests import WeightsError, file_digest, load_pickle
 from pixvox.images import ImageError, load_pixels, normalise
 from pixvox.modeling import PixVoxLM
+from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import save_state
-from pixvox.training.loop import SpokenCaptions
 
 _SAVE_EVERY = 2000
 """Captions between two writes of the units' cache."""

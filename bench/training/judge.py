@@ -17,7 +17,8 @@ from bench.metrics.tokens import tokenise
 from bench.store.rows import SpeechRow, ToTranscribe, packed
 from bench.systems.resynthesis import ResynthesisSystem
 from bench.training.spec import PixVoxJob
-from pixvox.decoding.engine import Engine, Request
+from pixvox.decoding.engine import Engine
+from pixvox.decoding.requests import Request
 from pixvox.decoding.sampling import Decoding
 from pixvox.images import load_image
 from pixvox.modeling import PixVoxLM

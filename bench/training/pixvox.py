@@ -24,7 +24,8 @@ from pixvox.codec.encodec import Codec
 from pixvox.configuration import PixVoxConfig
 from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
-from pixvox.training.loop import SpokenCaptions, train
+from pixvox.training.captions import SpokenCaptions
+from pixvox.training.loop import train
 
 _RETRIES = 3
 """How often Ray Train starts the workers again after one died; they resume from the checkpoint."""

@@ -7,12 +7,12 @@ are the same whatever it is decoded with, in whichever order.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pixvox.decoding.attention import use_threads_of_torch
+from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Chooser, Decoding, item_noise
 from pixvox.decoding.stepper import Stepper
 from pixvox.network import PixVoxNetwork
@@ -26,32 +26,6 @@ _POLL = 8
 
 
 NOT_FINITE = "the model computes numbers that are not finite; its weights are damaged"
-
-
-@dataclass(frozen=True)
-class Request:
-    """One speech to make: of which row of the images, after which prompt `[K, P]` (P may be 0).
-
-    `seed` is that of its noise, the engine's where it is None.
-    """
-
-    item: str
-    image: int
-    prompt: Tensor
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
-class Generation:
-    """Units `[K, N]`, prompt included, and whether the model ended the speech itself.
-
-    A `reason` says why there are none.
-    """
-
-    item: str
-    units: Tensor
-    ended: bool
-    reason: str = ""
 
 
 class Engine:

@@ -1,4 +1,4 @@
-"""Trains PixVoxLM on spoken captions: collation, the loop, checkpoints that continue the curve.
+"""Trains PixVoxLM on spoken captions: the loop, checkpoints that continue the curve.
 
 Runs alone or as one of several torch.distributed workers. The effective batch is the plan's
 however it is cut: gradients are weighed by targets, so workers and micro-batches only change
@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -21,38 +20,11 @@ from pixvox.digests import WeightsError
 from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training.average import Average
+from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import load_state, save_state
 from pixvox.training.recipe import Training, batches, identity
 from pixvox.training.schedule import cosine
 from pixvox.training.workers import share_gradients, summed, world
-
-
-@dataclass(frozen=True)
-class SpokenCaptions:
-    """What is trained on.
-
-    `units` holds one `[K, N_i]` tensor a caption, `image_of` the row of `images` each belongs
-    to. `images` is either uint8 pictures `[I, 3, H, W]` or states `[I, P, M_vision]` that the
-    frozen image encoder made once.
-    """
-
-    units: Sequence[Tensor]
-    image_of: Sequence[int]
-    images: npt.NDArray[Any]
-
-    def targets(self, rows: Sequence[int]) -> int:
-        """How many units a codebook predicts in these rows: every frame and the end."""
-        return sum(self.units[row].shape[-1] + 1 for row in rows)
-
-    def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Units `[B, K, N]` padded with 0, lengths `[B]`, and the rows of `images`."""
-        chosen = [self.units[row] for row in rows]
-        lengths = torch.tensor([units.shape[-1] for units in chosen])
-        padded = torch.zeros(len(rows), chosen[0].shape[0], int(lengths.max()), dtype=torch.long)
-        for index, units in enumerate(chosen):
-            padded[index, :, : units.shape[-1]] = units
-        images = torch.from_numpy(np.asarray(self.images[[self.image_of[row] for row in rows]]))
-        return padded, lengths, images
 
 
 class Judge(Protocol):

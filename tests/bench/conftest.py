@@ -1,18 +1,19 @@
 """Small data in the shape that users have it."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
-from pages import finished_run
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from pages import Opened, finished_run
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from bench.cli import main
 from bench.common.audio import read_speech
 from bench.datasets.base import Dataset
 from bench.datasets.scenes.load import load_scenes
+from bench.perf.browser import opened_browser
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +67,6 @@ def copy_of_zoo(tmp_path: Path) -> Path:
     return target
 
 
-Opened = Callable[..., Page]
-
-
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of two finished runs, `one` and `two`, whose models say other things."""
@@ -95,15 +93,10 @@ def both(runs: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser() -> Iterator[Browser]:
     """Debian's Chromium without a window."""
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.fail("no chromium is here, which opens the page; apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with opened_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ No model is loaded and no actor started; scoring, tables and speech files are th
 """
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 import yaml
+from playwright.sync_api import Page
 
 from bench.cli import main
 from bench.execution.prepare import _remember, opened
@@ -18,6 +20,11 @@ from bench.store.rows import SpeechRow, TranscriptRow
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\u2028{{7*7}}\x07"
 """In the ledger's transcripts as it stands, and, without what no label has, in a system's label."""
 LABEL = "<b onclick=alert(2)>tiny</b>"
+Opened = Callable[..., Page]
+"""Opens a page's file at a place in it: see the fixture `show`."""
+VIEWS = ("#/", "#/items", "#/item/test_00001", "#/compare", "#/listen")
+"""Every kind of place on a page that has the item."""
+
 ITEMS = 8
 
 SYSTEMS: list[dict[str, Any]] = [

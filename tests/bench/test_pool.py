@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bench.common.errors import RunFailed
-from bench.execution.pool import Batch, Done, Pool
+from bench.execution.batches import Batch, Done
+from bench.execution.pool import Pool
 from bench.execution.session import ray_session, sizes
 from bench.execution.stages import Pace, Stage, together
 from bench.jobs.spec import ClusterSpec

@@ -283,11 +283,7 @@ VALUES = st.recursive(
     | st.sampled_from(["pixvox", "recorded", "scenes", "flickr8k", "text", "wavs", "units"]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(KEYS) | st.text(max_size=5),
-            inner,
-            max_size=6,
-        )
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=6)
     ),
     max_leaves=12,
 )

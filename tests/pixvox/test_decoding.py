@@ -6,7 +6,8 @@ import pytest
 import torch
 from plain import plain_greedy
 
-from pixvox.decoding.engine import NOT_FINITE, Engine, Generation, Request, generate
+from pixvox.decoding.engine import NOT_FINITE, Engine, generate
+from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Chooser, Decoding, item_noise
 from pixvox.modeling import PixVoxLM
 from pixvox.patternnames import PATTERN_NAMES

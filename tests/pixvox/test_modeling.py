@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pixvox.decoding.engine import Request, generate
+from pixvox.decoding.engine import generate
+from pixvox.decoding.requests import Request
 from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
 from pixvox.patternnames import PATTERN_NAMES

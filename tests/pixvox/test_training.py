@@ -10,7 +10,8 @@ import torch
 
 from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
-from pixvox.training.loop import SpokenCaptions, train
+from pixvox.training.captions import SpokenCaptions
+from pixvox.training.loop import train
 from pixvox.training.recipe import Training, batches
 
 Make = Callable[..., PixVoxLM]

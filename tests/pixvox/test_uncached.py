@@ -8,7 +8,8 @@ from torch import Tensor
 from transformers import BlipVisionConfig
 
 from pixvox.configuration import PixVoxConfig
-from pixvox.decoding.engine import Engine, Request
+from pixvox.decoding.engine import Engine
+from pixvox.decoding.requests import Request
 from pixvox.decoding.sampling import Decoding, each, item_noise
 from pixvox.modeling import PixVoxLM
 from pixvox.patternnames import PATTERN_NAMES

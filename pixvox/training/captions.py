@@ -1,0 +1,38 @@
+"""Spoken captions as a training takes them, and how they are put into batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SpokenCaptions:
+    """What is trained on.
+
+    `units` holds one `[K, N_i]` tensor a caption, `image_of` the row of `images` each belongs
+    to. `images` is either uint8 pictures `[I, 3, H, W]` or states `[I, P, M_vision]` that the
+    frozen image encoder made once.
+    """
+
+    units: Sequence[Tensor]
+    image_of: Sequence[int]
+    images: npt.NDArray[Any]
+
+    def targets(self, rows: Sequence[int]) -> int:
+        """How many units a codebook predicts in these rows: every frame and the end."""
+        return sum(self.units[row].shape[-1] + 1 for row in rows)
+
+    def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Units `[B, K, N]` padded with 0, lengths `[B]`, and the rows of `images`."""
+        chosen = [self.units[row] for row in rows]
+        lengths = torch.tensor([units.shape[-1] for units in chosen])
+        padded = torch.zeros(len(rows), chosen[0].shape[0], int(lengths.max()), dtype=torch.long)
+        for index, units in enumerate(chosen):
+            padded[index, :, : units.shape[-1]] = units
+        images = torch.from_numpy(np.asarray(self.images[[self.image_of[row] for row in rows]]))
+        return padded, lengths, images
