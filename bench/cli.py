@@ -71,13 +71,21 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _scenes(arguments: argparse.Namespace) -> int:
+    from bench.common.errors import UserError
     from bench.common.progress import progress
     from bench.datasets.scenes.build import SplitPlan, build_split
 
+    if arguments.units is not None and arguments.bandwidth is None:
+        raise UserError("--units needs --bandwidth, the codec's in kbps")
     plan = SplitPlan(arguments.split, arguments.images, arguments.seed, lossy=arguments.lossy)
     with progress() as report:
         for done in build_split(plan, arguments.folder):
             report("scenes", done, plan.images)
+        if arguments.units is not None:
+            from bench.datasets.scenes.units import build_units
+
+            for done, all_of in build_units(arguments.folder, arguments.units, arguments.bandwidth):
+                report("units", done, all_of)
     return 0
 
 

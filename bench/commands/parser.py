@@ -39,6 +39,13 @@ def parser() -> Parser:
     scenes.add_argument("--images", type=_IMAGES, default=200)
     scenes.add_argument("--seed", type=_SEED, default=0)
     scenes.add_argument("--lossy", action="store_true", help="speech as Opus instead of PCM")
+    scenes.add_argument(
+        "--units",
+        type=weights,
+        metavar="CODEC",
+        help="store also this codec's units of the speech as it was before it was stored",
+    )
+    scenes.add_argument("--bandwidth", type=number(0.1, 100), help="that codec's, in kbps")
     chaos = commands.add_parser("chaos", help="kill small runs at random and compare every byte")
     chaos.add_argument("--rounds", type=_ROUNDS, default=20)
     chaos.add_argument("--job", type=path, help="a small job to run for real, instead of stubs")
@@ -213,6 +220,19 @@ def _perf_parser(parser: Parser) -> None:
     speed.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay")
     speed.add_argument("--rounds", type=_ROUNDS, default=20)
     speed.add_argument("--save", type=path, default=Path("results/perf/speed.json"))
+    transcribe = commands.add_parser(
+        "transcribe", help="Whisper beside its floor, and what a shorter window changes"
+    )
+    transcribe.add_argument(
+        "--weights",
+        type=weights,
+        nargs="*",
+        default=["zoo:pixvox-tiny-delay", "zoo:pixvox-tiny-parallel"],
+        help="whose speech is transcribed beside the recorded (%(default)s)",
+    )
+    transcribe.add_argument("--images", type=_IMAGES, default=200)
+    transcribe.add_argument("--rounds", type=_ROUNDS, default=1)
+    transcribe.add_argument("--save", type=path, help="write the figures as JSON")
     units = commands.add_parser("units", help="whether units are the same in every way of running")
     units.add_argument("--images", type=_IMAGES, default=200)
     units.add_argument("--save", type=path, help="write the figures as JSON")

@@ -38,6 +38,11 @@ def measure(arguments: argparse.Namespace) -> int:
 
         sizes = (arguments.splits, arguments.items, arguments.replicates)
         return statistics.run(*sizes, arguments.job, arguments.save)
+    if arguments.what == "transcribe":
+        from bench.perf import transcribe
+
+        quiet_libraries()
+        return transcribe.run(arguments.weights, arguments.images, arguments.rounds, arguments.save)
     if arguments.what == "report":
         from bench.perf import page
 

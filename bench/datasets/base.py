@@ -25,11 +25,16 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """One caption and, where the dataset has it, the file in which a person or voice says it."""
+    """One caption and, where the dataset has it, the file in which a person or voice says it.
+
+    `units` is a file of that speech's units as they were before it was stored with losses (see
+    storedunits).
+    """
 
     text: str
     speech: Path | None = None
     speaker: str = ""
+    units: Path | None = None
 
 
 Choice = int | Literal["rotating"]
@@ -261,13 +266,15 @@ def digest_of(items: Iterable[Item]) -> str:
     items = tuple(items)
     images = [item.image for item in items]
     speech = [c.speech for item in items for c in item.captions if c.speech is not None]
-    digests = file_digests([*images, *speech])
+    units = [c.units for item in items for c in item.captions if c.units is not None]
+    digests = file_digests([*images, *speech, *units])
     state = hashlib.sha256()
     for item in items:
         state.update(f"{item.id}\0".encode() + digests[item.image])
         for caption in item.captions:
             state.update(caption.text.encode() + b"\0")
             state.update(digests[caption.speech] if caption.speech else b"none")
+            state.update(digests[caption.units] if caption.units else b"")
     return state.hexdigest()[:16]
 
 

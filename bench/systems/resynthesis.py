@@ -7,6 +7,7 @@ from bench.common.audio import read_speech
 from bench.common.bounds import Bandwidth, Label
 from bench.common.yamlfile import WeightsName
 from bench.datasets.base import Item
+from bench.datasets.storedunits import stored_units
 from bench.store.rows import SpeechRow, packed
 from bench.systems.base import (
     Content,
@@ -96,6 +97,12 @@ class CodecGenerator(EachItem):
 
 
 def prompt_units(item: Item, caption: int, share: float, codec: "Codec") -> "Tensor":
-    """The first `share` of a caption's speech, cut on codec frames: `[K, P]`."""
-    units = codec.encode(read_speech(speech_file(item, caption), codec.sample_rate))
+    """The first `share` of a caption's speech, cut on codec frames: `[K, P]`.
+
+    Where the dataset has the units of the speech before it was stored, those.
+    """
+    file, held = speech_file(item, caption), item.captions[caption].units
+    units = stored_units(held, file, codec) if held is not None else None
+    if units is None:
+        units = codec.encode(read_speech(file, codec.sample_rate))
     return units[:, : round(share * units.shape[1])]

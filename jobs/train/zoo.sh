@@ -16,3 +16,5 @@ for model in encodec-tiny blip-captioner-tiny pixvox-tiny-parallel pixvox-tiny-d
   mkdir -p "pixvox/zoo/$model"
   cp "work/zoo/$model/"* "pixvox/zoo/$model/"
 done
+pixvox scenes bench/datasets/scenes/test --split test --images 200 --lossy \
+  --units zoo:encodec-tiny --bandwidth 1.6

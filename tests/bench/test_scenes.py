@@ -1,16 +1,23 @@
 """Scenes: the shipped split is what its seeds make, and it has the variety it claims."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
-from bench.common.audio import read_speech
-from bench.datasets.base import Dataset
+from bench.common.audio import SpeechError, read_speech
+from bench.datasets.base import Dataset, digest_of
+from bench.datasets.scenes.build import encoded
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.drawing import draw_array
 from bench.datasets.scenes.load import shipped_folder
+from bench.datasets.scenes.speech import speak
 from bench.datasets.scenes.world import sample_scene
+from bench.systems.resynthesis import prompt_units
+from pixvox.codec.encodec import Codec
 
 
 def test_the_shipped_split_is_made_from_its_seeds(scenes: Dataset) -> None:
@@ -52,3 +59,27 @@ def test_captions_vary_as_people_s_do(scenes: Dataset) -> None:
 def test_what_differs_in_the_scene_differs_in_the_picture() -> None:
     pictures = {draw_array(sample_scene("val", index)).tobytes() for index in range(40)}
     assert len(pictures) == 40
+
+
+def test_prompts_are_what_the_speech_was_before_it_was_stored(
+    scenes: Dataset, tmp_path: Path
+) -> None:
+    codec = Codec.load("zoo:encodec-tiny", 1.6)
+    item = scenes.items[0]
+    caption = item.captions[0]
+    assert caption.speech is not None
+    (tmp_path / "before.wav").write_bytes(encoded(speak(caption.text), lossy=False))
+    before = codec.encode(read_speech(tmp_path / "before.wav", codec.sample_rate))
+    found = prompt_units(item, 0, 1.0, codec)
+    assert found.shape == before.shape
+    # Kernels of another machine may round a unit the other way; Opus changes half of them and more.
+    assert (found == before).float().mean() > 0.99
+    stored = codec.encode(read_speech(caption.speech, codec.sample_rate))
+    assert (stored == before[:, : stored.shape[1]]).float().mean() < 0.6
+    other = replace(codec, digest="another codec's")
+    assert torch.equal(prompt_units(item, 0, 1.0, other), stored)
+    assert digest_of([item]) != digest_of([replace(item, captions=(replace(caption, units=None),))])
+    (tmp_path / "units.npz").write_bytes(b"PK\x03\x04 no more")
+    damaged = replace(item, captions=(replace(caption, units=tmp_path / "units.npz"),))
+    with pytest.raises(SpeechError, match=r"units\.npz: damaged"):
+        prompt_units(damaged, 0, 1.0, codec)

@@ -45,7 +45,8 @@ def item_id(split: str, index: int) -> str:
     return f"{split}_{index:05d}"
 
 
-def _encode(wave: Wave, lossy: bool) -> bytes:
+def encoded(wave: Wave, lossy: bool) -> bytes:
+    """A speech file: Opus, or 16-bit PCM."""
     import soundfile
 
     from bench.datasets.scenes.speech import SAMPLE_RATE
@@ -75,7 +76,7 @@ def _build_item(plan: SplitPlan, folder: Path, index: int) -> dict[str, object]:
         if number < plan.spoken:
             speech = folder / "speech" / f"{name}_{number}.{'ogg' if plan.lossy else 'wav'}"
             if not speech.exists():
-                write_bytes(speech, _encode(speak(text), plan.lossy))
+                write_bytes(speech, encoded(speak(text), plan.lossy))
             row["speech"] = str(speech.relative_to(folder))
         rows.append(row)
     picture = str(image.relative_to(folder))

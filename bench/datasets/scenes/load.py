@@ -34,6 +34,9 @@ def shipped_folder() -> Path:
     return Path(str(importlib.resources.files("bench.datasets.scenes") / "test"))
 
 
+UNITS = "units.npz"
+"""The units of a split's speech before it was stored, where they were made."""
+
 _FACT = rf"^({'|'.join(KINDS)}): [a-z0-9|]+$"
 
 
@@ -87,8 +90,11 @@ def _reason(error: ValueError) -> str:
 
 
 def _captions(root: Path, row: _Row) -> tuple[Caption, ...]:
+    units = root / UNITS if (root / UNITS).exists() else None
     return tuple(
-        Caption(c.text, inside(root, c.speech) if c.speech is not None else None)
+        Caption(c.text, inside(root, c.speech), units=units)
+        if c.speech is not None
+        else Caption(c.text)
         for c in row.captions
     )
 

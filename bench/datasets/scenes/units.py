@@ -1,0 +1,33 @@
+"""The units of a split's speech before it was stored: what a codec makes of Piper's own samples."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from bench.datasets.scenes.build import encoded
+from bench.datasets.scenes.load import UNITS, read_scenes
+from bench.datasets.scenes.speech import speak
+from bench.datasets.storedunits import write_units
+from pixvox.codec.encodec import Codec
+
+
+def build_units(folder: Path, name: str, bandwidth: float) -> Iterator[tuple[int, int]]:
+    """Speaks every spoken caption of a split anew and stores its units, yielding how many of how
+    many are done.
+
+    Speech is rounded to 16 bits first, as a training split's is. Raises WeightsError for a codec
+    that cannot be had.
+    """
+    codec = Codec.load(name, bandwidth)
+    items = read_scenes(folder)
+    spoken = [c for item in items for c in item.captions if c.speech is not None]
+    units = {}
+    for number, caption in enumerate(spoken, 1):
+        assert caption.speech is not None
+        wave, _ = soundfile.read(io.BytesIO(encoded(speak(caption.text), False)), dtype="float32")
+        units[caption.speech.stem] = codec.encode(wave).numpy().astype(np.int16)
+        yield number, len(spoken)
+    write_units(folder / UNITS, codec.digest, units)

@@ -1,0 +1,253 @@
+"""`pixvox perf transcribe`: Whisper beside its floor, and what a shorter window changes.
+
+One thread, as one transcriber has. Both windows transcribe the same clips in turn, so that a slow
+moment meets both.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.asr.base import SAMPLE_RATE, Transcription
+from bench.asr.whisper import WhisperAsr, WhisperTranscriber
+from bench.asr.window import SHORTER, WHOLE
+from bench.common.audio import Wave, resample
+from bench.common.machine import machine
+from bench.common.machine import save as save_figures
+from bench.common.progress import progress
+from bench.datasets.base import Item, Report
+from bench.datasets.scenes.load import load_scenes
+from bench.jobs.spec import ScoringSpec
+from bench.metrics.base import SHORT
+from bench.scoring.inference import intervals
+from bench.scoring.scorer import Scorer
+from bench.store.rows import ToTranscribe
+from bench.systems.base import System, Variant
+from bench.systems.decoding import DecodingSpec
+from bench.systems.pixvox import PixVoxSystem
+from bench.systems.recorded import RecordedSystem
+from bench.systems.voice import Voice
+
+if TYPE_CHECKING:
+    from whisper.model import ModelDimensions
+
+SEED = 0
+_SIZE = 1024
+"""Rows and columns of the products by which the machine's speed is measured."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Whisper with one window over one kind of speech; seconds are medians over the rounds."""
+
+    window: str
+    seconds_per_clip: float
+    encoder_share: float
+    scores: dict[str, tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class Speech:
+    """One kind of speech: both windows, and what the shorter one changes.
+
+    `differing` is the share of clips with another transcript, and `again` of those that were
+    transcribed a second time in the whole window.
+    """
+
+    name: str
+    clips: int
+    mean_seconds: float
+    whole: Window
+    adaptive: Window
+    differing: float
+    again: float
+
+    @property
+    def faster(self) -> float:
+        """How many times as many clips a second the adaptive window transcribes."""
+        return self.whole.seconds_per_clip / self.adaptive.seconds_per_clip
+
+
+def product_speed() -> float:
+    """FLOP a second of a float32 product on this thread; best of 7."""
+    import torch
+
+    a, b = torch.randn(2, _SIZE, _SIZE).unbind()
+    best = float("inf")
+    for _ in range(7):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - start)
+    return 2 * float(_SIZE) ** 3 / best
+
+
+def encoder_flops(dims: "ModelDimensions", seconds: int) -> float:
+    """FLOP of Whisper's encoder over one window: its products, convolutions and attention."""
+    positions, width = seconds * 50, dims.n_audio_state
+    layer = 24 * positions * width**2 + 4 * positions**2 * width
+    convolutions = 2 * 3 * positions * width * (2 * dims.n_mels + width)
+    return float(dims.n_audio_layer * layer + convolutions)
+
+
+class _Timed:
+    """A transcriber whose encoder is timed."""
+
+    def __init__(self, spec: WhisperAsr) -> None:
+        self.asr = WhisperTranscriber(spec, "cpu")
+        self.batch, self.adaptive = spec.batch, self.asr.adaptive
+        self.encoding, self.windows = 0.0, 0
+        encode = self.asr.model.encoder.forward
+
+        def timed(mel: Any) -> Any:
+            start = time.perf_counter()
+            states = encode(mel)
+            self.encoding += time.perf_counter() - start
+            self.windows += len(mel)
+            return states
+
+        self.asr.model.encoder.forward = timed
+
+    def all_of(self, waves: Sequence[Wave], tick: Callable[[int], None]) -> list[Transcription]:
+        """Transcribes in whole batches, as a run does."""
+        found: list[Transcription] = []
+        for start in range(0, len(waves), self.batch):
+            group = list(waves[start : start + self.batch])
+            filled = group + [group[0]] * (self.batch - len(group))
+            found += self.asr.transcribe(filled)[: len(group)]
+            tick(len(group))
+        return found
+
+
+def _waves(system: System, items: Sequence[Item]) -> dict[str, Wave]:
+    """A system's speech at Whisper's rate, by item; what it could not say is left out."""
+    variant = Variant("speech", 0.0, system)
+    by_id = {item.id: item for item in items}
+    voice, waves = Voice(), {}
+    for _, row in system.generator("cpu").generate([(item, (variant,)) for item in items]):
+        if row.status == "ok":
+            wave, rate = voice.speech(system, ToTranscribe(row, by_id[row.item], None))
+            waves[row.item] = resample(wave, rate, SAMPLE_RATE)
+    return waves
+
+
+def _systems(weights: Sequence[str]) -> dict[str, System]:
+    decoding = DecodingSpec(temperature=0.5, seed=SEED)
+    return {"recorded": RecordedSystem(kind="recorded")} | {
+        Path(name.removeprefix("zoo:")).name: PixVoxSystem(
+            kind="pixvox", label="speech", weights=name, decoding=decoding
+        )
+        for name in weights
+    }
+
+
+def measure(weights: Sequence[str], images: int, rounds: int, report: Report) -> dict[str, Any]:
+    """Transcribes recorded and generated speech of the first test pictures in both windows."""
+    import torch
+
+    torch.set_num_threads(1)
+    dataset = load_scenes()
+    items = dataset.items[:images]
+    dataset = replace(dataset, items=items)
+    speed = product_speed()
+    timed = {"30 s": _Timed(WhisperAsr()), "adaptive": _Timed(WhisperAsr(window="adaptive"))}
+    found = []
+    with tempfile.TemporaryDirectory() as cache:
+        scorer = Scorer(dataset, ScoringSpec(), {}, Path(cache))
+        with scorer:
+            for name, system in _systems(weights).items():
+                waves = _waves(system, items)
+                found.append(_speech(name, waves, timed, rounds, scorer, report))
+    dims = timed["30 s"].asr.model.dims
+    return {
+        "product_gflops": speed / 1e9,
+        "floor_seconds": encoder_flops(dims, WHOLE) / speed,
+        "shortest_floor_seconds": encoder_flops(dims, SHORTER[0]) / speed,
+        "rounds": rounds,
+        "speech": [asdict(one) | {"faster": one.faster} for one in found],
+    }
+
+
+def _speech(
+    name: str,
+    waves: Mapping[str, Wave],
+    timed: Mapping[str, _Timed],
+    rounds: int,
+    scorer: Scorer,
+    report: Report,
+) -> Speech:
+    clips, texts = list(waves.values()), dict[str, list[str]]()
+    taken: dict[str, list[tuple[float, float, int]]] = {window: [] for window in timed}
+    done, total = 0, rounds * len(timed) * len(clips)
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        report(name, done, total)
+
+    for _ in range(rounds):
+        for window, one in timed.items():
+            one.encoding, one.windows = 0.0, 0
+            start = time.perf_counter()
+            texts[window] = [result.transcript for result in one.all_of(clips, tick)]
+            taken[window].append((time.perf_counter() - start, one.encoding, one.windows))
+    windows = {}
+    for window, runs in taken.items():
+        counted = scorer.counted(
+            dict.fromkeys(scorer.captions, "") | dict(zip(waves, texts[window], strict=True))
+        )
+        spread = intervals(counted)
+        windows[window] = Window(
+            window,
+            statistics.median(seconds for seconds, _, _ in runs) / len(clips),
+            statistics.median(encoding / seconds for seconds, encoding, _ in runs),
+            {
+                score.name: (one.score, one.low, one.high)
+                for score in counted.scores
+                if score.kept >= SHORT and (one := spread[score.name])
+            },
+        )
+    whole, adaptive = windows.values()
+    other = sum(a != b for a, b in zip(*texts.values(), strict=True))
+    filled = -(-len(clips) // timed["adaptive"].batch) * timed["adaptive"].batch
+    return Speech(
+        name,
+        len(clips),
+        sum(map(len, clips)) / len(clips) / SAMPLE_RATE,
+        whole,
+        adaptive,
+        other / len(clips),
+        taken["adaptive"][0][2] / filled - 1,
+    )
+
+
+def run(weights: Sequence[str], images: int, rounds: int, save: Path | None) -> int:
+    """Measures, prints a table of ratios, and saves the figures if asked."""
+    import torch
+
+    with progress() as report:
+        figures = measure(weights, images, rounds, report)
+    floor = figures["floor_seconds"]
+    print(f"one thread multiplies {figures['product_gflops']:.1f} GFLOP/s, so that encoding")
+    print(f"30 s takes {floor:.3f} s at least, and 10 s {figures['shortest_floor_seconds']:.3f} s")
+    for one in figures["speech"]:
+        whole, shorter = one["whole"], one["adaptive"]
+        share = whole["encoder_share"]
+        encoding = whole["seconds_per_clip"] * share
+        print(f"{one['name']}: {one['clips']} clips of {one['mean_seconds']:.1f} s")
+        print(
+            f"  30 s window: {whole['seconds_per_clip']:.3f} s a clip; the encoder is at "
+            f"{floor / encoding:.0%} of the floor, decoding takes {1 / share - 1:.0%} of its time"
+        )
+        print(
+            f"  adaptive: {shorter['seconds_per_clip']:.3f} s a clip, {one['faster']:.2f} times as "
+            f"fast; {one['differing']:.1%} other transcripts, {one['again']:.1%} done again at 30 s"
+        )
+        for score, (value, low, high) in whole["scores"].items():
+            changed = shorter["scores"][score][0]
+            print(f"  {score}: {value:.1f} [{low:.1f}, {high:.1f}], adaptive {changed:.1f}")
+    save_figures(figures | {"machine": asdict(machine(torch.device("cpu")))}, save)
+    return 0
