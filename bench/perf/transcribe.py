@@ -205,9 +205,9 @@ def _speech(
             statistics.median(seconds for seconds, _, _ in runs) / len(clips),
             statistics.median(encoding / seconds for seconds, encoding, _ in runs),
             {
-                score.name: (one.score, one.low, one.high)
+                score.name: (found.score, found.low, found.high)
                 for score in counted.scores
-                if score.kept >= SHORT and (one := spread[score.name])
+                if score.kept >= SHORT and (found := spread[score.name])
             },
         )
     whole, adaptive = windows.values()
