@@ -4,6 +4,9 @@ A part is written to a temporary file, synced, and renamed to a name that holds 
 itself which stage and key it belongs to. A part that is not what its name and place promise is
 damaged: a driver sets it aside, and its rows count as not done. Resuming is a question to the
 ledger; tables and pages are derived from it and can be thrown away.
+
+A driver joins many small parts into a larger one: it is written first, and what it was joined from
+is removed then, so that a row may be there twice for a while, and is read once (see `final`).
 """
 
 import hashlib
@@ -11,7 +14,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +31,10 @@ PART = re.compile(r"part-([0-9a-f]{32})\.parquet")
 _BELONGS = "pixvox.part"
 """What a part's own metadata call its stage and key."""
 _JOINED = 256
+_SMALL, _FEW = 512, 64
+"""A part with fewer rows is small, and so many small ones are joined."""
+_WHOLE = 4096
+"""Rows of a part that is not joined any more: what a damaged file costs at most."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,14 @@ class Part:
     bytes: int
     rows: pl.DataFrame | None
     fault: str = ""
+    schema: pl.Schema | None = None
 
 
-def read_part(path: Path, stage: str, key: str) -> Part | None:
-    """Reads a part and changes nothing; None where a driver has just set it aside."""
+def read_part(
+    path: Path, stage: str, key: str, columns: Sequence[str] | None = None
+) -> Part | None:
+    """Reads a part, or some columns of it, and changes nothing; None where a driver has just moved
+    it away."""
     try:
         # Whatever has the name of a part is opened only where opening it cannot wait.
         if not stat.S_ISREG(path.lstat().st_mode):
@@ -57,7 +68,10 @@ def read_part(path: Path, stage: str, key: str) -> Part | None:
         belongs = pl.read_parquet_metadata(io.BytesIO(data)).get(_BELONGS, "")
         if belongs != f"{stage}/{key}":
             return Part(path, len(data), None, f"belongs to {belongs or 'no ledger'}")
-        return Part(path, len(data), pl.read_parquet(io.BytesIO(data)))
+        schema = pl.read_parquet_schema(io.BytesIO(data))
+        chosen = [name for name in columns or schema if name in schema]
+        rows = pl.read_parquet(io.BytesIO(data), columns=chosen)
+        return Part(path, len(data), rows, schema=pl.Schema(schema))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
         return Part(path, len(data), None, "is no whole Parquet file")
 
@@ -75,6 +89,7 @@ class Ledger:
         self.folder = folder
         self.damaged: dict[Path, str] = {}
         self._lock: Lock | None = None
+        self._rows_of: dict[tuple[str, str], dict[Path, int]] = {}
 
     def _parts(self, stage: str, key: str) -> Path:
         return self.folder / stage / key
@@ -92,9 +107,47 @@ class Ledger:
         """Commits rows as one part; raises RunFailed where the ledger is not there any more."""
         if self._lock is not None:
             self._lock.check()
+        known = self._rows_of.setdefault((stage, key), {})
+        known[self._write(stage, key, rows)] = rows.height
+        if self._lock is not None:
+            self._join(stage, key, [p for p, n in known.items() if n < _SMALL], _FEW)
+            middle = [p for p, n in known.items() if _SMALL <= n < _WHOLE]
+            self._join(stage, key, middle, _WHOLE // _SMALL)
+
+    def _write(self, stage: str, key: str, rows: pl.DataFrame) -> Path:
         data = parquet(rows, {_BELONGS: f"{stage}/{key}"})
         name = f"part-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
-        write_bytes(self._parts(stage, key) / name, data, durable=True)
+        path = self._parts(stage, key) / name
+        write_bytes(path, data, durable=True)
+        return path
+
+    def _join(self, stage: str, key: str, paths: Sequence[Path], least: int) -> None:
+        """Joins parts, if they are many, into ones of at most the largest size; order is kept."""
+        if len(paths) < least:
+            return
+        known = self._rows_of[stage, key]
+        group: list[Path] = []
+        for path in [*paths, None]:
+            if path is None or sum(known[one] for one in [*group, path]) > _WHOLE:
+                self._replace(stage, key, group)
+                group = []
+            if path is not None:
+                group.append(path)
+
+    def _replace(self, stage: str, key: str, paths: Sequence[Path]) -> None:
+        parts = [read_part(path, stage, key) for path in paths]
+        frames = [part.rows for part in parts if part is not None and part.rows is not None]
+        # What cannot be read any more stays as it is, for whoever reads it next to tell.
+        if len(paths) < 2 or len(frames) < len(paths):
+            return
+        known = self._rows_of[stage, key]
+        rows = pl.concat(frames, rechunk=True)
+        joined = self._write(stage, key, rows)
+        for path in paths:
+            known.pop(path)
+            if path != joined:
+                path.unlink(missing_ok=True)
+        known[joined] = rows.height
 
     def names(self, stage: str, key: str) -> list[Path]:
         """Whatever has the name of a part, in order."""
@@ -107,18 +160,34 @@ class Ledger:
     def parts(self, stage: str, key: str, schema: dict[str, Any]) -> Iterator[pl.DataFrame]:
         """The committed parts, one at a time; the damaged ones are left out and remembered.
 
-        Raises UserError for a part with other columns, which another version wrote.
+        Rows may come twice while parts are being joined. Raises UserError for a part with other
+        columns, which another version wrote.
         """
-        for path in self.names(stage, key):
-            part = read_part(path, stage, key)
-            if part is None:
-                continue
-            if part.rows is None:
-                self.damaged[path] = part.fault
-                continue
-            if part.rows.schema != pl.Schema(schema):
-                raise UserError(f"{path}: another version wrote this; move the run away")
+        for part in self._read(stage, key, schema):
+            assert part.rows is not None
             yield part.rows
+
+    def _read(
+        self, stage: str, key: str, schema: dict[str, Any], columns: Sequence[str] | None = None
+    ) -> Iterator[Part]:
+        seen: set[Path] = set()
+        again = True
+        while again:
+            again = False
+            for path in self.names(stage, key):
+                if path in seen:
+                    continue
+                seen.add(path)
+                part = read_part(path, stage, key, columns)
+                if part is None:
+                    # A driver has joined it with others: its rows are in a part that is new.
+                    again = True
+                elif part.rows is None:
+                    self.damaged[path] = part.fault
+                elif part.schema != pl.Schema(schema):
+                    raise UserError(f"{path}: another version wrote this; move the run away")
+                else:
+                    yield part
 
     def set_aside(self) -> None:
         """Moves damaged parts out of the way, so that their rows are made again."""
@@ -140,5 +209,8 @@ class Ledger:
 
     def final(self, stage: str, key: str, schema: dict[str, Any]) -> Iterator[str]:
         """Items whose row is final: done, or failed by a fault of their own."""
-        for part in self.parts(stage, key, schema):
-            yield from part.filter(pl.col("cause") != "machine")["item"]
+        known = self._rows_of[stage, key] = {}
+        for part in self._read(stage, key, schema, ("item", "cause")):
+            assert part.rows is not None
+            known[part.path] = part.rows.height
+            yield from part.rows.filter(pl.col("cause") != "machine")["item"]

@@ -143,3 +143,66 @@ def test_no_file_can_be_deleted_to_let_a_second_driver_in(tmp_path: Path) -> Non
                 path.unlink()
         with pytest.raises(UserError, match="another pixvox"), Ledger(tmp_path).lock():
             pass
+
+
+def _names(count: int) -> list[str]:
+    return [f"item-{number:05}" for number in range(count)]
+
+
+def test_small_parts_are_joined_and_no_row_is_lost(tmp_path: Path) -> None:
+    names, ledger = _names(6000), Ledger(tmp_path)
+    most = 0
+    with ledger.lock():
+        for start in range(0, 6000, 8):
+            cause = "machine" if start % 3 == 0 else ""
+            ledger.append("generated", "cell", _rows(*names[start : start + 8], cause=cause))
+            most = max(most, len(ledger.names("generated", "cell")))
+        assert most <= 64 + 8
+    heights = [part.height for part in ledger.parts("generated", "cell", SCHEMA)]
+    assert sum(heights) == 6000
+    assert max(heights) == 4096
+    rows = Ledger(tmp_path).rows("generated", "cell", SCHEMA)
+    assert rows["item"].to_list() == names
+    machines = {name for start in range(0, 6000, 24) for name in names[start : start + 8]}
+    assert set(rows.filter(cause="machine")["item"]) == machines
+    # What an earlier driver left in pieces is joined by the next one's first commit.
+    second = Ledger(tmp_path)
+    with second.lock():
+        for start in range(6000, 6500, 8):
+            Ledger(tmp_path).append("generated", "cell", _rows(f"x{start}"))
+        assert len(set(second.final("generated", "cell", SCHEMA))) == 6000 - len(machines) + 63
+        second.append("generated", "cell", _rows("last"))
+    assert len(ledger.names("generated", "cell")) < 10
+    assert Ledger(tmp_path).rows("generated", "cell", SCHEMA).height == 6064
+
+
+def test_a_reader_beside_a_driver_that_joins_parts_misses_nothing(tmp_path: Path) -> None:
+    names, driver, reader = _names(64), Ledger(tmp_path), Ledger(tmp_path)
+    with driver.lock():
+        for name in names[:63]:
+            driver.append("generated", "cell", _rows(name))
+        parts = reader.parts("generated", "cell", SCHEMA)
+        seen = [next(parts)["item"][0]]
+        driver.append("generated", "cell", _rows(names[63]))
+        assert len(driver.names("generated", "cell")) == 1
+        seen += [item for part in parts for item in part["item"]]
+    assert set(seen) == set(names)
+
+
+def test_joining_that_was_ended_before_it_removed_anything_doubles_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, driver = _names(64), Ledger(tmp_path)
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        raise KeyboardInterrupt
+
+    with driver.lock():
+        for name in names[:63]:
+            driver.append("generated", "cell", _rows(name))
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", killed)
+            with pytest.raises(KeyboardInterrupt):
+                driver.append("generated", "cell", _rows(names[63]))
+    assert len(driver.names("generated", "cell")) == 65
+    assert Ledger(tmp_path).rows("generated", "cell", SCHEMA)["item"].to_list() == names
