@@ -1,10 +1,12 @@
 """`pixvox run --dry-run`: a job's cells, what of them is there, and how long the rest takes."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.common.text import plural
 from bench.execution.evaluation import Evaluation
+from bench.execution.rates import Rate, name_of
 from bench.jobs.cells import Cell
 from bench.report.fit import numbers, texts
 from bench.report.terminal import draw, make_console
@@ -14,26 +16,32 @@ _TEXTS = ("system", "part", "asr")
 """Axes whose values are names."""
 
 
-def predicted(cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]) -> float | None:
-    """Seconds for all missing rows, None where an ASR's pace is not known."""
-    total = 0.0
+def predicted(cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, Rate]) -> str:
+    """How long all missing rows take, and by which pace, in words."""
+    total, used = 0.0, dict[str, None]()
     for cell in cells:
         missing = len(run.items) - run.transcribed[cell.transcript_key].count
         if cell.asr is None or not missing:
             continue
-        if cell.asr.label not in rates:
-            return None
-        total += missing * rates[cell.asr.label]
-    return total
+        rate = rates.get(name_of(cell.asr))
+        if rate is None:
+            return "no run of 50 rows with this ASR alone shows the pace"
+        total += missing * rate.seconds
+        used[rate.words] = None
+    return " ".join([f"about {total:.0f} s", *used]) + _beside()
+
+
+def _beside() -> str:
+    """What else the machine is doing, where that is much: then all takes longer."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    return f"; the machine is busy now, {load:.1f} of {cores} cores" if load > cores / 2 else ""
 
 
 def _varies(rows: Sequence[Mapping[str, Any]], axis: str) -> bool:
     return len({row[axis] for row in rows if row[axis] is not None}) > 1
 
 
-def show_plan(
-    name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, float]
-) -> None:
+def show_plan(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, Rate]) -> None:
     """Prints a line for every cell, and the sums."""
     items = len(run.items)
     rows = [axes_of(cell) for cell in cells]
@@ -59,12 +67,6 @@ def show_plan(
     own = [cell.transcript_key for cell in cells if cell.source is None]
     untranscribed = sum(items - run.transcribed[key].count for key in own)
     ungenerated = sum(items - run.generated[key].count for key in speeches)
-    seconds = predicted(cells, run, rates)
-    pace = (
-        "no run of 50 rows with this ASR alone shows the pace"
-        if seconds is None
-        else f"about {seconds:.0f} s"
-    )
     damaged = len(run.ledger.damaged)
     if damaged:
         parts, them = ("part is", "it") if damaged == 1 else ("parts are", "them")
@@ -73,5 +75,6 @@ def show_plan(
     console.print(
         f"{plural(len(cells), 'cell')}, {plural(len(speeches), 'speech', 'speeches')} of "
         f"{plural(items, 'image')}: "
-        f"{ungenerated} to generate, {untranscribed} to transcribe; {pace}"
+        f"{ungenerated} to generate, {untranscribed} to transcribe; "
+        f"{predicted(cells, run, rates)}"
     )

@@ -155,7 +155,7 @@ def complete(ready: Prepared, runs: Path) -> None:
 
             stages = make_whole(evaluation, watched, stop=stop)
         seconds = time.monotonic() - started
-        keep_rate(runs, ready.cells, missing, seconds)
+        keep_rate(runs, job.name, ready.cells, missing, seconds)
         if stages:
             made = Pace(missing, round(seconds, 3), round(first, 3), stages)
             keep_pace(ready.folder, made)

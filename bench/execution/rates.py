@@ -1,36 +1,68 @@
 """How long a transcript took on this machine, remembered from run to run for predictions."""
 
+import datetime
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from bench.asr.base import Asr
 from bench.common.atomic import write_text
 from bench.common.errors import UserError
+from bench.common.machine import processor
+from bench.common.text import clean, short
 from bench.common.yamlfile import read_small
 from bench.jobs.cells import Cell
 
-_Rates = dict[str, Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]]
-
 _RATES = "rates.json"
+_LEAST_ROWS = 50
+"""Of fewer rows most is start-up."""
 
 
-def read_rates(runs: Path) -> dict[str, float]:
-    """Seconds a transcript took on this machine, by ASR; nothing where the file is unreadable."""
+@dataclass(frozen=True)
+class Rate:
+    """Seconds a row, generating included, and in which run, when and where that was."""
+
+    seconds: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+    run: str
+    on: datetime.date
+    processor: str
+    cores: int
+
+    @property
+    def words(self) -> str:
+        """Where the pace is from, in words."""
+        where = f"{short(clean(self.processor))}, {self.cores} cores"
+        return f"at the pace of run {short(clean(self.run))}, {self.on.isoformat()} ({where})"
+
+
+_Rates = TypeAdapter(dict[str, Rate])
+
+
+def name_of(asr: Asr) -> str:
+    """What an ASR's pace is kept under: its label, and how it decodes."""
+    return ", ".join([asr.label, *asr.described()])
+
+
+def read_rates(runs: Path) -> dict[str, Rate]:
+    """The pace of a transcript by ASR; nothing where the file is unreadable."""
     try:
-        found = TypeAdapter(_Rates).validate_json(read_small(runs / _RATES, 1_000_000), strict=True)
+        return dict(_Rates.validate_json(read_small(runs / _RATES, 1_000_000)))
     except (UserError, ValidationError):
         return {}
-    return dict(found)
 
 
-def keep_rate(runs: Path, cells: Sequence[Cell], rows: int, seconds: float) -> None:
-    """Remembers what a run of one ASR took, generating included."""
-    labels = {cell.asr.label for cell in cells if cell.asr is not None}
-    if len(labels) != 1 or rows < 50:
-        # Of a mixed run nobody knows who took how long; of a few rows most is start-up.
+def keep_rate(runs: Path, name: str, cells: Sequence[Cell], rows: int, seconds: float) -> None:
+    """Remembers what a run of one ASR took; of a mixed run nobody knows who took how long."""
+    asrs = {name_of(cell.asr) for cell in cells if cell.asr is not None}
+    if len(asrs) != 1 or rows < _LEAST_ROWS:
         return
-    rates = read_rates(runs) | {labels.pop(): seconds / rows}
-    write_text(runs / _RATES, json.dumps(rates, indent=1) + "\n")
+    today = datetime.datetime.now(datetime.UTC).date()
+    rate = Rate(seconds / rows, name, today, processor(), os.cpu_count() or 1)
+    rates = read_rates(runs) | {asrs.pop(): rate}
+    told = {asr: asdict(one) | {"on": one.on.isoformat()} for asr, one in rates.items()}
+    write_text(runs / _RATES, json.dumps(told, indent=1) + "\n")

@@ -25,7 +25,8 @@ class Figure:
 
     `ms_per_item` leaves out what Ray needs to start and end. `first_mb` is the driver's memory once
     a tenth of the items is transcribed, `last_mb` with the last one, `peak_mb` the most that it
-    ever had, once all rows had been read for scoring.
+    ever had, once all rows had been read for scoring. `resume_seconds` is what a run needs before
+    its first actor starts, to know all these rows as done.
     """
 
     items: int
@@ -35,6 +36,7 @@ class Figure:
     last_mb: float
     peak_mb: float
     parts: int
+    resume_seconds: float
 
 
 def _resident() -> float:
@@ -61,9 +63,8 @@ def one(items: int) -> Figure:
 
     with tempfile.TemporaryDirectory(prefix="pixvox-scheduler-") as name:
         cluster: dict[str, object] = {"generators": 1, "transcribers": 2}
-        run = stub_run(
-            Path(name), stub_dataset(items, 0), prompts=(0.0,), slots=SLOTS, cluster=cluster
-        )
+        dataset = stub_dataset(items, 0)
+        run = stub_run(Path(name), dataset, prompts=(0.0,), slots=SLOTS, cluster=cluster)
         started = time.monotonic()
         make_whole(run, report, ACTORS)
         seconds = time.monotonic() - started
@@ -71,9 +72,14 @@ def one(items: int) -> Figure:
         if transcribed["status"].to_list() != ["ok"] * items:
             raise RunFailed(f"{items} items: some are missing")
         parts = sum(1 for _ in Path(name).rglob("part-*.parquet"))
+        resumed = time.monotonic()
+        again = stub_run(Path(name), dataset, prompts=(0.0,), slots=SLOTS, cluster=cluster)
+        resume = time.monotonic() - resumed
+        if again.missing:
+            raise RunFailed(f"{items} items: {again.missing} are missing when it is resumed")
     per_item = 1000 * (marks["done"] - marks["begun"]) / items
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return Figure(items, seconds, per_item, first, last, peak, parts)
+    return Figure(items, seconds, per_item, first, last, peak, parts, resume)
 
 
 def run(sizes: list[int], save: Path | None) -> int:
@@ -95,7 +101,8 @@ def run(sizes: list[int], save: Path | None) -> int:
         print(
             f"{figure.items:7} items: {figure.ms_per_item:.2f} ms an item, "
             f"{figure.first_mb:.0f} MB at a tenth, {figure.last_mb:.0f} MB at the end, "
-            f"{figure.peak_mb:.0f} MB with all rows read, {figure.parts} parts",
+            f"{figure.peak_mb:.0f} MB with all rows read, {figure.parts} parts, "
+            f"{figure.resume_seconds:.1f} s to resume",
             flush=True,
         )
     ratio = figures[-1].last_mb / figures[0].last_mb

@@ -1,8 +1,15 @@
 """What progress lines say of pace and time left."""
 
+import datetime
+from pathlib import Path
+
 import pytest
 
+from bench.asr.whisper import WhisperAsr
 from bench.common.progress import pace
+from bench.execution.rates import keep_rate, read_rates
+from bench.jobs.cells import Cell
+from bench.systems.recorded import RecordedSystem
 
 
 @pytest.mark.parametrize(
@@ -18,3 +25,26 @@ from bench.common.progress import pace
 )
 def test_pace(done: int, seconds: float, left: int, said: str) -> None:
     assert pace(done, seconds, left) == said
+
+
+def test_a_prediction_says_from_which_run_its_pace_is(tmp_path: Path) -> None:
+    system = RecordedSystem(kind="recorded")
+    whole, short = (
+        Cell("recorded", system, "", 0.0, asr, "whole", "s", "t")
+        for asr in (WhisperAsr(), WhisperAsr(window="adaptive"))
+    )
+    keep_rate(tmp_path, "few", [whole], 49, 1.0)
+    keep_rate(tmp_path, "mixed", [whole, short], 100, 1.0)
+    assert read_rates(tmp_path) == {}
+    keep_rate(tmp_path, "slow", [whole], 100, 200.0)
+    keep_rate(tmp_path, "quick", [short], 100, 50.0)
+    rates = read_rates(tmp_path)
+    assert {name: rate.seconds for name, rate in rates.items()} == {
+        "openai-whisper tiny.en": 2.0,
+        "openai-whisper tiny.en, adaptive window": 0.5,
+    }
+    said = rates["openai-whisper tiny.en"].words
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    assert said.startswith(f"at the pace of run slow, {today} (")
+    (tmp_path / "rates.json").write_text('{"openai-whisper tiny.en": 2.0}')
+    assert read_rates(tmp_path) == {}
