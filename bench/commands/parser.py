@@ -220,6 +220,9 @@ def _perf_parser(parser: Parser) -> None:
     speed.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay")
     speed.add_argument("--rounds", type=_ROUNDS, default=20)
     speed.add_argument("--save", type=path, default=Path("results/perf/speed.json"))
+    pipeline = commands.add_parser("pipeline", help="the scheduler beside Ray Data and a loop")
+    pipeline.add_argument("--items", type=_ITEMS, default=4000)
+    pipeline.add_argument("--save", type=path, help="write the figures as JSON")
     transcribe = commands.add_parser(
         "transcribe", help="Whisper beside its floor, and what a shorter window changes"
     )

@@ -12,6 +12,10 @@ def measure(arguments: argparse.Namespace) -> int:
         from bench.perf import scheduler
 
         return scheduler.run(arguments.items, arguments.save)
+    if arguments.what == "pipeline":
+        from bench.perf import pipeline
+
+        return pipeline.run(arguments.items, arguments.save)
     if arguments.what == "gate":
         from bench.selfcheck import gates
 

@@ -1,0 +1,203 @@
+"""`pixvox perf pipeline`: what the scheduler, the ledger and Ray cost beside stages that only wait.
+
+The same two stages in three ways: by `pixvox run`'s own scheduler with its ledger on the disk, by
+Ray Data without one, and the slower stage alone in a plain loop, which is the floor. Each runs in a
+process of its own. A stage sleeps for every item that it is given, so that more replicas than cores
+can be measured.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.common.errors import RunFailed
+from bench.common.machine import save as save_figures
+from bench.execution.pipeline import CLIPS, ROUNDS
+from bench.selfcheck.stub import StubGenerator, StubTranscriber, stub_dataset, stub_run
+
+SLOTS = 32
+GENERATING = 0.008
+TRANSCRIBING = 0.02
+"""Seconds an item of one replica: a generator keeps up with two transcribers and a half."""
+_STEADY = (0.2, 0.9)
+"""The share of all items after which a way is at its pace, and at which it begins to run dry."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One way: items a second once it is at its pace, and seconds until its first row."""
+
+    way: str
+    generators: int
+    transcribers: int
+    items: int
+    rate: float
+    first: float
+
+
+class Generator(StubGenerator):
+    """A stub that takes its time for every item."""
+
+    def work(self, asked: Any) -> Any:
+        """See StubGenerator."""
+        time.sleep(GENERATING * len(asked))
+        return super().work(asked)
+
+
+class Transcriber(StubTranscriber):
+    """A stub that takes its time for every clip."""
+
+    def work(self, work: tuple[object, str, Sequence[Any]]) -> Any:
+        """See StubTranscriber."""
+        time.sleep(TRANSCRIBING * len(work[2]))
+        return super().work(work)
+
+
+def _by_suite(generators: int, transcribers: int, items: int, tick: Callable[[int], None]) -> None:
+    from bench.execution.completion import Actors, make_whole
+
+    with tempfile.TemporaryDirectory(prefix="pixvox-pipeline-") as name:
+        cluster: dict[str, object] = {"generators": generators, "transcribers": transcribers}
+        dataset = stub_dataset(items, 0)
+        run = stub_run(Path(name), dataset, prompts=(0.0,), slots=SLOTS, cluster=cluster)
+
+        def report(what: str, done: int, total: int) -> None:
+            if what == "transcribing":
+                tick(done)
+
+        make_whole(run, report, Actors(Generator, Transcriber))
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    import logging
+
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        address="local",
+        num_cpus=16,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _by_ray_data(
+    generators: int, transcribers: int, items: int, tick: Callable[[int], None]
+) -> None:
+    import ray.data
+
+    class Generate:
+        def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+            time.sleep(GENERATING * len(batch["item"]))
+            return batch
+
+    class Transcribe:
+        def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+            time.sleep(TRANSCRIBING * len(batch["item"]))
+            return batch
+
+    with _ray():
+        size = SLOTS * ROUNDS
+        rows = ray.data.from_items(
+            [{"item": number} for number in range(items)], override_num_blocks=-(-items // size)
+        )
+        made = rows.map_batches(Generate, batch_size=size, concurrency=generators)
+        transcribed = made.map_batches(Transcribe, batch_size=CLIPS, concurrency=transcribers)
+        done = 0
+        for batch in transcribed.iter_batches(batch_size=None, prefetch_batches=0):
+            done += len(batch["item"])
+            tick(done)
+        if done != items:
+            raise RunFailed(f"Ray Data gave {done} of {items} rows")
+
+
+def _by_loop(generators: int, transcribers: int, items: int, tick: Callable[[int], None]) -> None:
+    done = 0
+    while done < items:
+        # As many replicas as there are take as many clips at the same time.
+        time.sleep(TRANSCRIBING * CLIPS)
+        done = min(items, done + CLIPS * transcribers)
+        tick(done)
+
+
+WAYS = {"pixvox": _by_suite, "Ray Data": _by_ray_data, "loop": _by_loop}
+
+
+def one(way: str, generators: int, transcribers: int, items: int) -> Figure:
+    """Runs one way in this process."""
+    started = time.monotonic()
+    marks: list[tuple[float, int]] = []
+
+    def tick(done: int) -> None:
+        if done and (not marks or done > marks[-1][1]):
+            marks.append((time.monotonic() - started, done))
+
+    WAYS[way](generators, transcribers, items, tick)
+    seconds, done = np.array(marks, dtype=float).T
+    low, high = np.interp([share * items for share in _STEADY], done, seconds)
+    rate = (_STEADY[1] - _STEADY[0]) * items / (high - low)
+    return Figure(way, generators, transcribers, items, float(rate), float(seconds[0]))
+
+
+def _measured(way: str, generators: int, transcribers: int, items: int) -> Figure:
+    asked = [way, str(generators), str(transcribers), str(items)]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.perf.pipeline", *asked],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        raise RunFailed(f"{way} ended with status {done.returncode}: {last}")
+    return Figure(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def run(items: int, save: Path | None) -> int:
+    """Measures all ways with 1 generator and 2 transcribers, and the suite's with 1, 2, 4 each."""
+    found = {way: _measured(way, 1, 2, items) for way in WAYS}
+    floor, ours, data = found["loop"], found["pixvox"], found["Ray Data"]
+    for one_way in found.values():
+        print(
+            f"{one_way.way:8}: {one_way.rate:6.1f} items/s, {one_way.rate / floor.rate:.1%} of the "
+            f"slower stage alone; the first row after {one_way.first:.1f} s",
+            flush=True,
+        )
+    more = [_measured("pixvox", n, n, items * n // 2) for n in (1, 2, 4)]
+    scaling = [figure.rate / more[0].rate for figure in more]
+    for figure, times in zip(more, scaling, strict=True):
+        print(f"{figure.generators} of each: {figure.rate:6.1f} items/s, {times:.2f} times one")
+    ratios = {
+        "efficiency": ours.rate / floor.rate,
+        "of Ray Data": ours.rate / data.rate,
+        "first row sooner": data.first / ours.first,
+        "two replicas": scaling[1],
+        "four replicas": scaling[2],
+    }
+    print("; ".join(f"{name} {value:.2f}" for name, value in ratios.items()))
+    ways = [asdict(figure) for figure in [*found.values(), *more]]
+    save_figures({"ratios": ratios, "ways": ways}, save)
+    return 0
+
+
+if __name__ == "__main__":
+    _way, *_sizes = sys.argv[1:]
+    print(json.dumps(asdict(one(_way, *map(int, _sizes)))))
