@@ -223,6 +223,14 @@ def _perf_parser(parser: Parser) -> None:
     pipeline = commands.add_parser("pipeline", help="the scheduler beside Ray Data and a loop")
     pipeline.add_argument("--items", type=_ITEMS, default=4000)
     pipeline.add_argument("--save", type=path, help="write the figures as JSON")
+    audit = commands.add_parser("audit", help="a job's throughput, run twice and compared")
+    audit.add_argument("job", type=path)
+    audit.add_argument("--limit", type=_ITEMS, help="take only the first N items")
+    audit.add_argument("--save", type=path, help="write the figures as JSON")
+    scoring = commands.add_parser("scoring", help="many variants, beside stock pycocoevalcap")
+    scoring.add_argument("--job", type=path, help="a job whose captions are taken; else scenes")
+    scoring.add_argument("--variants", type=whole(1, 1000), default=10)
+    scoring.add_argument("--save", type=path, help="write the figures as JSON")
     transcribe = commands.add_parser(
         "transcribe", help="Whisper beside its floor, and what a shorter window changes"
     )

@@ -16,6 +16,14 @@ def measure(arguments: argparse.Namespace) -> int:
         from bench.perf import pipeline
 
         return pipeline.run(arguments.items, arguments.save)
+    if arguments.what == "scoring":
+        from bench.perf import scoring
+
+        return scoring.run(arguments.job, arguments.variants, arguments.save)
+    if arguments.what == "audit":
+        from bench.perf import audit
+
+        return audit.run(arguments.job, arguments.limit, arguments.save)
     if arguments.what == "gate":
         from bench.selfcheck import gates
 

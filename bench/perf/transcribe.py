@@ -197,7 +197,8 @@ def _speech(
     windows = {}
     for window, runs in taken.items():
         counted = scorer.counted(
-            dict.fromkeys(scorer.captions, "") | dict(zip(waves, texts[window], strict=True))
+            dict.fromkeys(scorer.captions, "")
+            | dict(zip(waves, scorer.tokens(texts[window]), strict=True))
         )
         spread = intervals(counted)
         windows[window] = Window(

@@ -1,0 +1,118 @@
+"""`pixvox perf audit JOB`: throughput that counts, in the spirit of MLPerf's offline scenario.
+
+MLPerf Inference's rules ask for accuracy and speed of one and the same system, for a minimum time,
+and forbid what remembers earlier queries (Reddi et al. 2020, "MLPerf Inference Benchmark",
+sections III and IV). So a job is run twice, whole, by the real command, each time in an empty
+folder, where no row of an earlier run can be found; its units, transcripts and scores must be the
+same both times, and the rate is that of the run from its first row on.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.common.errors import RunFailed, bad_input
+from bench.common.machine import save as save_figures
+from bench.common.yamlfile import parse
+from bench.execution.stages import read_pace
+from bench.jobs.spec import Job
+from bench.store.ledger import Ledger
+from bench.store.manifest import read_manifest
+from bench.store.rows import GENERATED_SCHEMA
+
+STEADY_SECONDS = 60.0
+"""MLPerf's shortest duration of a measured run."""
+_RUNS = 2
+
+
+@dataclass(frozen=True)
+class Audited:
+    """One run: its rows, how fast they came after the first, and digests of what it made."""
+
+    rows: int
+    seconds: float
+    first: float
+    rate: float
+    duty: dict[str, float]
+    units: str
+    derived: str
+
+
+def _digests(folder: Path) -> tuple[str, str]:
+    """Of all units that were generated, and of all rows and scores that were made of them."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise RunFailed(f"{folder.name}: left no manifest")
+    ledger, units = Ledger(folder / "ledger"), hashlib.sha256()
+    for key in sorted({cell.speech_key for cell in manifest.cells}):
+        rows = ledger.rows("generated", key, GENERATED_SCHEMA)
+        for item, made in rows.select("item", "units").iter_rows():
+            units.update(f"{key}\0{item}\0".encode() + (made or b""))
+    derived = hashlib.sha256()
+    for name in ("rows.parquet", "scores.parquet"):
+        derived.update((folder / name).read_bytes())
+    return units.hexdigest()[:16], derived.hexdigest()[:16]
+
+
+def _run(job: Path, name: str, limit: int | None) -> Audited:
+    with tempfile.TemporaryDirectory(prefix="pixvox-audit-") as runs:
+        command = [sys.executable, "-m", "bench.cli", "run", str(job), "--runs", runs]
+        command += ["--limit", str(limit)] if limit else []
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        if done.returncode:
+            raise RunFailed(f"pixvox run {job} ended with status {done.returncode}")
+        folder = Path(runs) / name
+        pace = read_pace(folder)
+        if pace is None:
+            raise RunFailed(f"{job}: generates nothing, so there is no rate to audit")
+        units, derived = _digests(folder)
+        return Audited(
+            pace.rows,
+            pace.seconds,
+            pace.first,
+            pace.rows / (pace.seconds - pace.first),
+            {stage.name: round(stage.duty, 4) for stage in pace.stages},
+            units,
+            derived,
+        )
+
+
+def faults(runs: list[Audited]) -> list[str]:
+    """What keeps the runs from being an audit's, in words; nothing where they are."""
+    found = []
+    if len({one.units for one in runs}) > 1:
+        found.append("the runs did not generate the same units")
+    if len({one.derived for one in runs}) > 1:
+        found.append("the runs did not come to the same rows and scores")
+    shortest = min(one.seconds - one.first for one in runs)
+    if shortest < STEADY_SECONDS:
+        found.append(
+            f"a run took {shortest:.0f} s from its first row; an audit takes at least "
+            f"{STEADY_SECONDS:.0f}: raise the job's limit"
+        )
+    return found
+
+
+def run(job: Path, limit: int | None, save: Path | None) -> int:
+    """Runs the job twice, prints what came of it, and saves it if asked; 3 where it is no audit."""
+    with bad_input():
+        name = parse(job, Job).name
+    runs = []
+    for number in range(1, _RUNS + 1):
+        one = _run(job, name, limit)
+        runs.append(one)
+        duty = ", ".join(f"{stage} {share:.0%} busy" for stage, share in one.duty.items())
+        print(
+            f"run {number}: {one.rows} rows, {one.rate:.3f} rows/s after the first row at "
+            f"{one.first:.1f} s; {duty}; units {one.units}, rows and scores {one.derived}",
+            flush=True,
+        )
+    found = faults(runs)
+    print("; ".join(found) if found else "both runs made the same units, transcripts and scores")
+    figures: dict[str, Any] = {"job": job.name, "runs": [asdict(one) for one in runs]}
+    save_figures(figures | {"faults": found}, save)
+    return 3 if found else 0
