@@ -199,7 +199,7 @@ def _scores(run: Path) -> dict[str, _Scored]:
 
 def _score(scores: dict[str, dict[str, float]], name: str) -> str:
     found = scores.get(name, {}).get("score")
-    return "-" if found is None else f"{found:.2f}"
+    return "-" if found is None else f"{round(found, 2) + 0.0:.2f}"
 
 
 def verify(runs: Path, name: str) -> int:

@@ -70,7 +70,10 @@ def plain_markdown(frame: pl.DataFrame, title: str) -> str:
     aligned = ["--:" if kind.is_numeric() else ":--" for kind in frame.schema.values()]
     lines.append(f"|{'|'.join(aligned)}|")
     for row in frame.iter_rows():
-        cells = (f"{v:z.2f}" if isinstance(v, float) else inert_markdown(str(v)) for v in row)
+        cells = (
+            f"{v:z.2f}" if isinstance(v, float) else inert_markdown("-" if v is None else str(v))
+            for v in row
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
