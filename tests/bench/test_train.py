@@ -108,10 +108,10 @@ def test_a_job_that_cannot_work_is_one_line(
 
 
 def test_a_judge_hears_whether_speech_is_of_its_picture(folder: Path, scenes: Dataset) -> None:
-    judge = {"images": 4, "decoding": {"max_seconds": 4}, "asr": {"batch": 4}}
+    judge = {"images": 8, "decoding": {"guidance": 2, "max_seconds": 4}}
     job = parse(_job(folder, "judged", judge=judge), TrainingJob)
     model = PixVoxLM.from_pretrained(resolve("zoo:pixvox-tiny-delay"), dtype=torch.float32).eval()
-    items = scenes.items[:4]
+    items = scenes.items[:8]
     heard = SpeechJudge(job, items, 1)(model)
     assert list(heard) == ["speech", "BLEU-4", "fact F1", "ended"]
     assert heard["speech"] == (heard["BLEU-4"] + heard["fact F1"]) / 2
