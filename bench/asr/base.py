@@ -130,10 +130,12 @@ class Asr(Strict, ABC):
         """Raises UserError for what would fail in every actor; may take seconds."""
 
 
+def name_of(asr: Asr) -> str:
+    """What it is called in whole: its label, and how it decodes."""
+    return ", ".join([asr.label, *asr.described()])
+
+
 def names_of(asrs: Sequence[Asr]) -> dict[Asr, str]:
     """What each is called beside the others: its label, and how it decodes where two share one."""
     labels = [asr.label for asr in asrs]
-    return {
-        asr: ", ".join([asr.label, *(asr.described() if labels.count(asr.label) > 1 else ())])
-        for asr in asrs
-    }
+    return {asr: name_of(asr) if labels.count(asr.label) > 1 else asr.label for asr in asrs}

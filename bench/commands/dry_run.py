@@ -4,9 +4,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.asr.base import name_of
 from bench.common.text import plural
 from bench.execution.evaluation import Evaluation
-from bench.execution.rates import Rate, name_of
+from bench.execution.rates import Rate
 from bench.jobs.cells import Cell
 from bench.report.fit import numbers, texts
 from bench.report.terminal import draw, make_console

@@ -43,7 +43,7 @@ def parser() -> Parser:
         "--units",
         type=weights,
         metavar="CODEC",
-        help="store also this codec's units of the speech as it was before it was stored",
+        help="also store the units that this codec makes of the speech before it is stored",
     )
     scenes.add_argument("--bandwidth", type=number(0.1, 100), help="that codec's, in kbps")
     chaos = commands.add_parser("chaos", help="kill small runs at random and compare every byte")

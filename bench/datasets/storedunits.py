@@ -5,7 +5,9 @@ as Opus: two thirds of them differ. An .npz holds `codec`, the digest of the cod
 units, and an array `[K, N]` for each speech file, under that file's stem.
 """
 
+import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.common.atomic import write_bytes
 from bench.common.audio import SpeechError
 
 if TYPE_CHECKING:
@@ -27,8 +30,9 @@ CODEC = "codec"
 def write_units(path: Path, codec: str, units: Mapping[str, npt.NDArray[np.int16]]) -> None:
     """Stores units by the stem of their speech's file; the same units are the same bytes."""
     named: dict[str, Any] = {CODEC: np.array(codec)} | {name: units[name] for name in sorted(units)}
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, **named)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **named)
+    write_bytes(path, buffer.getvalue())
 
 
 @lru_cache(maxsize=4)
@@ -36,7 +40,7 @@ def _held(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise SpeechError(f"{path.name}: damaged; make it again: pixvox scenes --units") from error
 
 
@@ -54,6 +58,8 @@ def stored_units(path: Path, speech: Path, codec: "Codec") -> "Tensor | None":
         return None
     if found.ndim != 2 or len(found) < codec.codebooks or not found.shape[1]:
         return None
+    if not np.issubdtype(found.dtype, np.integer):
+        raise SpeechError(f"{path.name}: damaged at {speech.stem}; make it again")
     units = torch.from_numpy(found[: codec.codebooks].astype(np.int64))
     if int(units.min()) < 0 or int(units.max()) >= codec.codebook_size:
         raise SpeechError(f"{path.name}: damaged at {speech.stem}; make it again")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from bench.asr.base import Asr
+from bench.asr.base import name_of
 from bench.common.atomic import write_text
 from bench.common.errors import UserError
 from bench.common.machine import processor
@@ -41,11 +41,6 @@ class Rate:
 
 
 _Rates = TypeAdapter(dict[str, Rate])
-
-
-def name_of(asr: Asr) -> str:
-    """What an ASR's pace is kept under: its label, and how it decodes."""
-    return ", ".join([asr.label, *asr.described()])
 
 
 def read_rates(runs: Path) -> dict[str, Rate]:

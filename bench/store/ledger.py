@@ -135,15 +135,19 @@ class Ledger:
                 group.append(path)
 
     def _replace(self, stage: str, key: str, paths: Sequence[Path]) -> None:
-        parts = [read_part(path, stage, key) for path in paths]
-        frames = [part.rows for part in parts if part is not None and part.rows is not None]
-        # What cannot be read any more stays as it is, for whoever reads it next to tell.
-        if len(paths) < 2 or len(frames) < len(paths):
-            return
-        known = self._rows_of[stage, key]
-        rows = pl.concat(frames, rechunk=True)
-        joined = self._write(stage, key, rows)
+        known, frames = self._rows_of[stage, key], dict[Path, pl.DataFrame]()
         for path in paths:
+            part = read_part(path, stage, key)
+            if part is None or part.rows is None:
+                # What cannot be read any more stays as it is, for whoever reads it next to tell.
+                known.pop(path)
+            else:
+                frames[path] = part.rows
+        if len(frames) < 2:
+            return
+        rows = pl.concat(frames.values(), rechunk=True)
+        joined = self._write(stage, key, rows)
+        for path in frames:
             known.pop(path)
             if path != joined:
                 path.unlink(missing_ok=True)

@@ -67,6 +67,8 @@ def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
         return from_blip(job.blip, **options)
     assert job.vision is not None
     vision = BlipVisionModel.from_pretrained(job.vision, dtype=torch.float32)
+    # Else config.json would keep the folder that it was loaded from.
+    vision.config._name_or_path = ""
     model = PixVoxLM(PixVoxConfig.tiny(**options | {"vision_config": vision.config}))
     model.vision.load_state_dict(vision.state_dict())
     if job.start_from is not None:

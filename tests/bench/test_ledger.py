@@ -206,3 +206,17 @@ def test_joining_that_was_ended_before_it_removed_anything_doubles_no_row(
                 driver.append("generated", "cell", _rows(names[63]))
     assert len(driver.names("generated", "cell")) == 65
     assert Ledger(tmp_path).rows("generated", "cell", SCHEMA)["item"].to_list() == names
+
+
+def test_a_part_that_was_damaged_meanwhile_is_left_out_of_joining_and_told(tmp_path: Path) -> None:
+    names, driver = _names(130), Ledger(tmp_path)
+    with driver.lock():
+        driver.append("generated", "cell", _rows(names[0]))
+        (damaged,) = driver.names("generated", "cell")
+        damaged.write_bytes(b"PAR1")
+        for name in names[1:]:
+            driver.append("generated", "cell", _rows(name))
+        assert len(driver.names("generated", "cell")) < 10
+    reader = Ledger(tmp_path)
+    assert reader.rows("generated", "cell", SCHEMA)["item"].to_list() == names[1:]
+    assert list(reader.damaged) == [damaged]

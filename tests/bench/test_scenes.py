@@ -16,6 +16,7 @@ from bench.datasets.scenes.drawing import draw_array
 from bench.datasets.scenes.load import shipped_folder
 from bench.datasets.scenes.speech import speak
 from bench.datasets.scenes.world import sample_scene
+from bench.datasets.storedunits import write_units
 from bench.systems.resynthesis import prompt_units
 from pixvox.codec.encodec import Codec
 
@@ -79,7 +80,11 @@ def test_prompts_are_what_the_speech_was_before_it_was_stored(
     other = replace(codec, digest="another codec's")
     assert torch.equal(prompt_units(item, 0, 1.0, other), stored)
     assert digest_of([item]) != digest_of([replace(item, captions=(replace(caption, units=None),))])
-    (tmp_path / "units.npz").write_bytes(b"PK\x03\x04 no more")
-    damaged = replace(item, captions=(replace(caption, units=tmp_path / "units.npz"),))
-    with pytest.raises(SpeechError, match=r"units\.npz: damaged"):
-        prompt_units(damaged, 0, 1.0, codec)
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 no more")
+    write_units(
+        tmp_path / "words.npz", codec.digest, {caption.speech.stem: np.array([["a"] * 9] * 4)}
+    )
+    for name in ("cut", "words"):
+        damaged = replace(item, captions=(replace(caption, units=tmp_path / f"{name}.npz"),))
+        with pytest.raises(SpeechError, match=rf"{name}\.npz: damaged"):
+            prompt_units(damaged, 0, 1.0, codec)

@@ -80,6 +80,8 @@ def test_two_workers_killed_and_resumed_take_the_same_steps_as_one(folder: Path)
     np.testing.assert_allclose(_losses(folder, "killed"), _losses(folder, "alone"), rtol=1e-4)
     assert (folder / "killed" / "model.safetensors").exists()
     assert "A PixVoxLM" in (folder / "killed" / "README.md").read_text()
+    # A model is the same wherever it was made: none of its files names a folder of this machine.
+    assert str(folder) not in (folder / "killed" / "config.json").read_text()
     assert "<svg" in (folder / "killed.training" / "loss.svg").read_text()
 
 
