@@ -20,6 +20,7 @@ from bench.asr.base import Asr, Facts, Transcriber, Transcription
 from bench.common.audio import SpeechError, Wave
 from bench.common.bounds import Note, Option
 from bench.common.entries import Entry, check_class, made, source_of
+from bench.common.machinefaults import is_machines
 from bench.common.text import reason_of
 
 _WHO = "asr.backend"
@@ -89,7 +90,9 @@ class OwnTranscriber:
         try:
             texts = self.asr.transcribe(list(waves))
         except Exception as error:
-            # Whatever the user's code raises is that batch's failure, with its reason.
+            if is_machines(error, reason_of(error)):
+                raise
+            # Whatever else the user's code raises is that batch's failure, with its reason.
             raise SpeechError(reason_of(error)) from error
         if not isinstance(texts, list):
             raise SpeechError(f"the ASR gave {type(texts).__name__}, not a list of transcripts")

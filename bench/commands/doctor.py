@@ -57,10 +57,12 @@ class _Check:
         return f"{plural(len(cells), 'cell')}, codebooks and patterns fit"
 
     def generate(self) -> str:
+        from bench.execution.actors import device
+
         self.rows = []
         for cell in self.cells:
             item = self._item(cell.system)
-            made = cell.system.generator("cpu").generate([(item, (cell.variant,))])
+            made = cell.system.generator(device()).generate([(item, (cell.variant,))])
             self.rows += [(cell, item, row) for _, row in made]
         for cell, item, row in self.rows:
             if row.status != "ok":

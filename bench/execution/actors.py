@@ -12,7 +12,8 @@ from bench.systems.voice import Voice, continuation
 from pixvox.errors import UnitsError
 
 
-def _device() -> str:
+def device() -> str:
+    """Where models compute: on a GPU where there is one."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -31,7 +32,7 @@ class GeneratorActor:
         import torch
 
         torch.set_num_threads(threads)
-        self.generator = system.generator(_device())
+        self.generator = system.generator(device())
         self.device = _device_name()
 
     def work(self, asked: Asked) -> Made:
@@ -48,7 +49,7 @@ class TranscriberActor:
 
         torch.set_num_threads(threads)
         self.batch = asr.batch
-        self.asr = asr.transcriber(_device(), threads)
+        self.asr = asr.transcriber(device(), threads)
         self.voice = Voice()
         self.device = _device_name()
 

@@ -15,7 +15,7 @@ from bench.common.progress import Progress
 from bench.execution.batches import Batch
 from bench.execution.evaluation import Evaluation
 from bench.execution.marks import Marks
-from bench.execution.pool import Pool
+from bench.execution.pool import Pool, wait
 from bench.execution.session import Sizes
 from bench.execution.stages import Stage, together
 from bench.jobs.cells import Cell
@@ -100,7 +100,9 @@ class Pipeline:
             self._generate(next(iter(lacking.values())).generator, lacking)
         while self.transcribing.busy:
             self._may_stop(None)
-            self._take_transcribed(POLL_SECONDS)
+            self.transcribing.hand_out()
+            wait([self.transcribing], POLL_SECONDS)
+            self._take_transcribed()
         self.transcribing.close()
         # Transcribers are there from the first batch to the last: that is the time of both.
         seconds = self.transcribing.life
@@ -125,9 +127,12 @@ class Pipeline:
         generating.started()
         while generating.busy:
             self._may_stop(generating)
-            room = self.transcribing.waiting < CREDITS * self.plan.sizes.transcribers
-            self._take_generated(generating, hand_out=room)
-            self._take_transcribed(0.0 if room else POLL_SECONDS)
+            self.transcribing.hand_out()
+            if self.transcribing.waiting < CREDITS * self.plan.sizes.transcribers:
+                generating.hand_out()
+            wait([generating, self.transcribing], POLL_SECONDS)
+            self._take_generated(generating)
+            self._take_transcribed()
         generating.close()
         self.generated_by.append(generating)
         for key in cells:
@@ -145,10 +150,10 @@ class Pipeline:
         total = sum(pool.in_flight for pool in pools)
         while left := sum(pool.in_flight for pool in pools):
             self.report("stopping after batches in flight", total - left, total)
-            if generating is not None and generating.in_flight:
-                self._take_generated(generating, hand_out=False)
-            if self.transcribing.in_flight:
-                self._take_transcribed(POLL_SECONDS, hand_out=False)
+            wait(pools, POLL_SECONDS)
+            if generating is not None:
+                self._take_generated(generating)
+            self._take_transcribed()
         raise KeyboardInterrupt
 
     def _to_generate(self, cells: dict[str, Cell], generators: int) -> Iterator[Batch[Any]]:
@@ -177,8 +182,8 @@ class Pipeline:
             for rows in self.state.untranscribed(cell, generated):
                 yield from self._batches(cell, rows)
 
-    def _take_generated(self, pool: Pool[Any], hand_out: bool) -> None:
-        for done in pool.poll(POLL_SECONDS if hand_out else 0.0, hand_out):
+    def _take_generated(self, pool: Pool[Any]) -> None:
+        for done in pool.collect():
             cause = "machine" if done.machine else ""
             made: list[tuple[str, SpeechRow]] = done.result or [
                 (variant.key, SpeechRow(item.id, "failed", done.failure, cause=cause))
@@ -221,8 +226,8 @@ class Pipeline:
         """Where speech is kept: the whole one, for people to listen to."""
         return self.state.speech / cell.slug / f"{item}.wav" if cell.part == "whole" else None
 
-    def _take_transcribed(self, timeout: float, hand_out: bool = True) -> None:
-        for done in self.transcribing.poll(timeout, hand_out):
+    def _take_transcribed(self) -> None:
+        for done in self.transcribing.collect():
             cause = "machine" if done.machine else ""
             rows = done.result or [
                 TranscriptRow(entry.row.item, "failed", done.failure, cause) for entry in done.items

@@ -9,11 +9,12 @@ being replaced the others continue.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from bench.common.errors import RunFailed
+from bench.common.machinefaults import device_lost, is_machines
 from bench.common.text import reason_of
 from bench.execution.batches import Batch, Done
 from bench.execution.stages import Stage
@@ -39,20 +40,28 @@ class _Worker(Generic[T]):
     failed_starts: int = 0
 
 
-_DEVICE_LOST = ("CUDA error", "cuDNN error", "CUBLAS_STATUS")
-
-
 def _is_machines(error: Exception) -> bool:
     """Whether a batch failed for want of memory or disk, which another time may be there."""
     cause = getattr(error, "cause", None)
-    return isinstance(cause, OSError | MemoryError) or "out of memory" in str(error)
+    return isinstance(cause, OSError | MemoryError) or is_machines(error, str(error))
+
+
+def wait(pools: Iterable["Pool[Any]"], seconds: float) -> None:
+    """Returns when an actor of any of the pools has something to `collect`, or after so long.
+
+    Pools are waited for together: one that is waited for alone keeps the others from new work.
+    """
+    import ray
+
+    if heads := [head for pool in pools for head in pool.heads]:
+        ray.wait(heads, num_returns=1, timeout=seconds)
 
 
 class Pool(Generic[T]):
     """`start` makes one actor; `message` turns a batch into the argument of its `work`.
 
     Batches come from `submit` and, when none of those waits, from `source`. Actors start at once,
-    and are waited for by `started`, or else by the first `poll`.
+    and are waited for by `started`, or else by the first `hand_out`.
     """
 
     def __init__(
@@ -89,14 +98,13 @@ class Pool(Generic[T]):
 
         if self._are_started:
             return
-        size = len(self._workers)
         seconds = max(self._deadline, START_SECONDS)
         try:
             ray.get([worker.ready for worker in self._workers], timeout=seconds)
         except GetTimeoutError as error:
             raise RunFailed(
-                f"no place for {size} actors within {seconds:.0f} s; free the machine, or ask "
-                "for fewer (cluster.generators, cluster.transcribers)"
+                f"no place for {self._size} actors within {seconds:.0f} s; free the machine, or "
+                "ask for fewer (cluster.generators, cluster.transcribers)"
             ) from error
         except RayError as error:
             raise RunFailed(
@@ -119,12 +127,7 @@ class Pool(Generic[T]):
     @property
     def busy(self) -> bool:
         """Whether anything is queued, in flight, or still to come from the source."""
-        if not self._waiting and self._source is not None:
-            following = next(self._source, None)
-            if following is None:
-                self._source = None
-            else:
-                self._waiting.append(following)
+        self._fill()
         return bool(self._waiting or self._suspects or self.in_flight)
 
     @property
@@ -132,26 +135,41 @@ class Pool(Generic[T]):
         """How many batches actors have been given and not given back."""
         return sum(len(worker.queue) for worker in self._workers)
 
-    def poll(self, timeout: float, hand_out: bool = True) -> Iterator[Done[T]]:
-        """Hands out batches, waits at most `timeout` seconds, and yields what is finished.
-
-        Without `hand_out` no new batch is begun: whoever takes the results has enough.
-        """
-        import ray
-
+    def hand_out(self) -> None:
+        """Gives actors that are free, or soon will be, their next batches."""
         self.started()
-        if hand_out:
-            self._hand_out()
-        heads = {
+        for depth in range(IN_FLIGHT):
+            for worker in self._workers:
+                if worker.ready is not None or len(worker.queue) != depth:
+                    continue
+                if worker.queue and worker.queue[0][1].deaths:
+                    continue
+                suspect = depth == 0 and self._suspects
+                batch = self._suspects.popleft() if suspect else self._next()
+                if batch is None:
+                    return
+                if not worker.queue:
+                    worker.since = time.monotonic()
+                reference = worker.handle.work.remote(self._message(batch))
+                worker.queue.append((reference, batch))
+
+    @property
+    def heads(self) -> dict[Any, _Worker[T]]:
+        """What each actor says next: that it has started, or what its first batch came to."""
+        return {
             w.ready if w.ready is not None else w.queue[0][0]: w
             for w in self._workers
             if w.ready is not None or w.queue
         }
+
+    def collect(self) -> Iterator[Done[T]]:
+        """Yields what is finished by now, and replaces actors that are past their deadline."""
+        import ray
+
+        heads = self.heads
         if not heads:
             return
-        ready, _ = ray.wait(list(heads), num_returns=1, timeout=timeout)
-        if ready:
-            ready, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0)
+        ready, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0)
         for reference in ready:
             worker = heads[reference]
             if worker.ready is not None:
@@ -193,31 +211,18 @@ class Pool(Generic[T]):
         """
         return Stage(name, self._size, self._size * seconds, self._busy, self._items)
 
-    def _next(self) -> Batch[T] | None:
-        if self._waiting:
-            return self._waiting.popleft()
-        if self._source is None:
-            return None
-        following = next(self._source, None)
-        if following is None:
-            self._source = None
-        return following
+    def _fill(self) -> None:
+        """Has the source's next batch wait, where none does."""
+        if not self._waiting and self._source is not None:
+            following = next(self._source, None)
+            if following is None:
+                self._source = None
+            else:
+                self._waiting.append(following)
 
-    def _hand_out(self) -> None:
-        for depth in range(IN_FLIGHT):
-            for worker in self._workers:
-                if worker.ready is not None or len(worker.queue) != depth:
-                    continue
-                if worker.queue and worker.queue[0][1].deaths:
-                    continue
-                suspect = depth == 0 and self._suspects
-                batch = self._suspects.popleft() if suspect else self._next()
-                if batch is None:
-                    return
-                if not worker.queue:
-                    worker.since = time.monotonic()
-                reference = worker.handle.work.remote(self._message(batch))
-                worker.queue.append((reference, batch))
+    def _next(self) -> Batch[T] | None:
+        self._fill()
+        return self._waiting.popleft() if self._waiting else None
 
     def _take_start(self, worker: _Worker[T]) -> None:
         """A replaced actor has started, or not; its place is given up after several failures."""
@@ -252,7 +257,7 @@ class Pool(Generic[T]):
             yield from self._replace(worker, "its actor died")
             return
         except RayError as error:
-            if any(sign in str(error) for sign in _DEVICE_LOST):
+            if device_lost(str(error)):
                 # The device's context is lost with it: every later batch there would fail too.
                 yield from self._replace(worker, reason_of(error))
                 return

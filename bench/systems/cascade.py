@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from bench.common.audio import SpeechError
 from bench.common.bounds import Label, Note
+from bench.common.machinefaults import is_machines
 from bench.common.text import reason_of
 from bench.common.yamlfile import WeightsName
 from bench.datasets.base import Item
@@ -67,5 +68,7 @@ class _Captioner:
             try:
                 tokens = self.model.generate(**pixels, max_new_tokens=LONGEST, do_sample=False)
             except (ValueError, RuntimeError) as error:
+                if is_machines(error, reason_of(error)):
+                    raise
                 raise SpeechError(f"the captioner failed: {reason_of(error)}") from error
         return str(self.processor.batch_decode(tokens, skip_special_tokens=True)[0]).strip()

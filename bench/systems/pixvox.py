@@ -182,6 +182,8 @@ class PixVoxGenerator:
         from pixvox.modeling import PixVoxLM
         from pixvox.weights import resolve
 
+        if spec.decoding.arithmetic != "float32" and not device.startswith("cuda"):
+            raise UserError(f"decoding.arithmetic: {spec.decoding.arithmetic} needs a GPU")
         self.spec = spec
         self.device = device
         self.model = PixVoxLM.from_pretrained(resolve(spec.weights), dtype=torch.float32).eval()

@@ -15,6 +15,7 @@ from pydantic import Field
 from bench.common.audio import LONGEST_SECONDS, RATES, SpeechError, unusable_samples
 from bench.common.bounds import Label, Note, Option
 from bench.common.entries import Entry, check_class, made, source_of
+from bench.common.machinefaults import is_machines
 from bench.common.text import reason_of
 from bench.datasets.base import Item
 from bench.store.rows import SpeechRow
@@ -77,7 +78,9 @@ class PythonGenerator(EachItem):
             wave, rate = self.system.generate(item.image, item.id)
             wave = np.asarray(wave, dtype=np.float32)
         except Exception as error:
-            # Whatever the user's code raises is that item's failure, with its reason.
+            if is_machines(error, reason_of(error)):
+                raise
+            # Whatever else the user's code raises is that item's failure, with its reason.
             raise SpeechError(reason_of(error)) from error
         if wave.ndim != 1:
             raise SpeechError(f"samples of shape {wave.shape}; mono [T] is wanted")

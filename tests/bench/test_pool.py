@@ -9,7 +9,7 @@ import pytest
 
 from bench.common.errors import RunFailed
 from bench.execution.batches import Batch, Done
-from bench.execution.pool import Pool
+from bench.execution.pool import Pool, wait
 from bench.execution.session import ray_session, sizes
 from bench.execution.stages import Pace, Stage, together
 from bench.jobs.spec import ClusterSpec
@@ -56,7 +56,9 @@ def _drain(numbers: list[int], size: int, deadline: float) -> dict[int, Done[int
         pool.submit(Batch("tag", numbers[start : start + size]))
     found: dict[int, Done[int]] = {}
     while pool.busy:
-        for done in pool.poll(0.2):
+        pool.hand_out()
+        wait([pool], 0.2)
+        for done in pool.collect():
             for number in done.items:
                 assert number not in found
                 found[number] = done

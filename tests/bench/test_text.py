@@ -133,6 +133,35 @@ def test_a_user_s_exception_gives_the_same_bytes_every_time(
     assert rows[0]["reason"].to_list() == ["ValueError: <bad_system.Bad object at 0x…> at 0x…"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "machines"),
+    [
+        ("MemoryError()", True),
+        ("RuntimeError('CUDA out of memory. Tried to allocate')", True),
+        ("RuntimeError('CUDA error: an illegal memory access')", True),
+        ("OSError(28, 'No space left on device')", True),
+        ("OSError(2, 'No such file')", False),
+        ("RuntimeError('bad picture')", False),
+    ],
+)
+def test_a_machine_s_failure_is_no_item_s(
+    fault: str, machines: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"faulty_{abs(hash(fault))}"
+    text = HOSTILE[: HOSTILE.index("raise")] + f"raise {fault}\n"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = PythonSystem(kind="python", label="bad", entry=f"{name}:Bad")
+    asked = [(Item("a", tmp_path / "a.jpg", ()), (Variant("k", 0.0, spec),))]
+    generator = PythonGenerator(spec, "cpu")
+    if machines:
+        # Raised as it is, it reaches the pool, which has the item tried again.
+        with pytest.raises((MemoryError, RuntimeError, OSError)):
+            generator.generate(asked)
+    else:
+        assert [row.status for _, row in generator.generate(asked)] == ["failed"]
+
+
 _BITS = (
     *(
         "/",
