@@ -105,7 +105,7 @@ def _report(ready: Prepared) -> int:
 
     def scored(spec: ScoringSpec, use: Callable[[Scorer, list[CellScores]], T]) -> T:
         with Scorer(dataset, spec, ready.facts, cache, job.caption) as scorer:
-            return use(scorer, [scorer.score(cell, table) for cell, table in tables])
+            return use(scorer, scorer.score_all(tables))
 
     readings = [
         scored(job.scoring.with_reading(name), partial(_reading, ready))

@@ -61,7 +61,9 @@ def _scored(ready: Prepared) -> list[CellScores]:
     """The scores of all cells, and nothing written."""
     job, cache = ready.job, ready.folder / "cache"
     with Scorer(ready.dataset, job.scoring, ready.facts, cache, job.caption) as scorer:
-        return [scorer.score(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+        return scorer.score_all(
+            [(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+        )
 
 
 def likelihoods_of(job: Path) -> Likelihoods:

@@ -5,9 +5,13 @@ of the split, never from the items that happen to be scored: a subset's scores t
 as the whole's, and one image does not score 0.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 
-from bench.metrics.base import ALWAYS, Array, Hypotheses, Metric, References, Score
+from bench.metrics.base import ALWAYS, Array, Count, Hypotheses, Metric, References, Score
 
 
 class Cider(Metric):
@@ -19,17 +23,29 @@ class Cider(Metric):
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
         """See Metric; every item's score in percent, and 1."""
-        from pycocoevalcap.cider.cider_scorer import CiderScorer
+        with self.opened(references, Path()) as count:
+            return count(hypotheses, references)
+
+    @contextmanager
+    def opened(self, references: References, cache: Path) -> Iterator[Count]:
+        """See Metric; the references' n-grams and their frequencies are counted once."""
+        from pycocoevalcap.cider.cider_scorer import CiderScorer, cook_test
 
         scorer = CiderScorer(n=4, sigma=6.0)
-        for item, captions in references.items():
-            # An item that is not scored still counts as a document, one without references too.
-            scorer += (hypotheses.get(item, ""), list(captions) or [""])
+        for captions in references.values():
+            # An item without references counts as a document too.
+            scorer += (None, list(captions) or [""])
         # As its compute_score does, which fails where no reference has a word; all then score 0.
         scorer.compute_doc_freq()
-        by_item = dict(zip(references, scorer.compute_cider(), strict=True))
-        rows = [(100 * float(by_item[item]), 1.0) for item in hypotheses]
-        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+        def count(hypotheses: Hypotheses, references: References) -> Array:
+            # So does one that is not scored.
+            scorer.ctest = [cook_test(hypotheses.get(item, "")) for item in references]
+            by_item = dict(zip(references, scorer.compute_cider(), strict=True))
+            rows = [(100 * float(by_item[item]), 1.0) for item in hypotheses]
+            return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+        yield count
 
     def score(self, sums: Array) -> Array:
         """See Metric."""

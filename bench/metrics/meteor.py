@@ -25,6 +25,8 @@ from bench.metrics.tokens import package_file
 DEADLINE_SECONDS = 600.0
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _CHUNKS, _MATCHED = 20, slice(21, 23)
+_AT_ONCE = 16
+"""Items asked for before the first answer is read; so many answers fit into the smallest pipe."""
 _WEIGHTS = (1.0, 0.6, 0.8, 0.6)
 _UNSAFE = re.compile(r"\|\|\||[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
 
@@ -135,20 +137,20 @@ class MeteorJvm:
         self._process.kill()
         self._process.communicate()
 
-    def _ask(self, line: str) -> None:
+    def _ask(self, lines: Sequence[str]) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(line + "\n")
+            self._process.stdin.write("".join(f"{line}\n" for line in lines))
             self._process.stdin.flush()
         except BrokenPipeError as error:
             raise _Ended from error
 
-    def _answer(self) -> str:
+    def _answer(self) -> list[float]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise _Ended
-        return line.strip()
+        return [float(value) for value in line.split()]
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
         """METEOR's own sufficient statistics of every item, `[n, 23]`.
@@ -172,7 +174,15 @@ class MeteorJvm:
         watchdog = threading.Timer(self.deadline, self._process.kill)
         watchdog.start()
         try:
-            rows = [self._one(text, references[item]) for item, text in hypotheses.items()]
+            lines = [
+                " ||| ".join(["SCORE", *map(_field, (*references[item], text))])
+                for item, text in hypotheses.items()
+            ]
+            rows = []
+            for start in range(0, len(lines), _AT_ONCE):
+                some = lines[start : start + _AT_ONCE]
+                self._ask(some)
+                rows += [self._answer() for _ in some]
         finally:
             watchdog.cancel()
         found = np.array(rows, dtype=np.float64).reshape(-1, len(Meteor.columns))
@@ -181,10 +191,6 @@ class MeteorJvm:
         whole = (found[:, _CHUNKS] == 1) & (found[:, 0:2] == found[:, _MATCHED]).all(1)
         found[whole, _CHUNKS] = 0
         return found
-
-    def _one(self, hypothesis: str, references: Sequence[str]) -> list[float]:
-        self._ask(" ||| ".join(["SCORE", *map(_field, (*references, hypothesis))]))
-        return [float(value) for value in self._answer().split()]
 
 
 class Meteor(Metric):

@@ -58,6 +58,7 @@ def _by_suite(
     with Scorer(dataset, ScoringSpec(references="all"), {}, cache) as scorer:
         ready = time.perf_counter() - start
         found = []
+        scorer.tokens([text for said in variants for text in said.values()])
         for said in variants:
             tokens = dict(zip(said, scorer.tokens(list(said.values())), strict=True))
             corpus = scorer.counted(tokens).corpus()

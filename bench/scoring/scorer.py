@@ -1,6 +1,7 @@
 """Scores cells: every item asked for is in the denominator, failed ones as empty transcripts."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,7 @@ class Scorer:
         self.spec = spec
         self.asrs = asrs
         self.clean = normaliser(spec.normalisers[0])
+        self._tokens: dict[str, str] = {}
         self.texts = dataset.references
         flat = iter(self.tokens([text for texts in self.texts.values() for text in texts]))
         self.captions = {
@@ -105,13 +107,21 @@ class Scorer:
         self._stack.close()
 
     def tokens(self, texts: Sequence[str]) -> list[str]:
-        """Texts normalised as the job asks, and tokenised."""
-        return tokenise([self.clean(text) for text in texts])
+        """Texts normalised as the job asks, and tokenised; a text that was asked for before is not
+        tokenised again."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._tokens]
+        tokens = tokenise([self.clean(text) for text in new])
+        self._tokens |= dict(zip(new, tokens, strict=True))
+        return [self._tokens[text] for text in texts]
 
     def counted(self, hypotheses: Mapping[str, str]) -> Counted:
         """What metrics count of tokenised texts, but for those against the caption spoken."""
-        parts = [count(hypotheses, truth) for count, truth in self._count.values()]
-        return joined(list(self._count), parts)
+        # Beside each other: METEOR's JVM is a process of its own.
+        with ThreadPoolExecutor(len(self._count) or 1) as threads:
+            asked = [
+                threads.submit(count, hypotheses, truth) for count, truth in self._count.values()
+            ]
+            return joined(list(self._count), [one.result() for one in asked])
 
     def _against_captions(self, table: pl.DataFrame) -> Counted:
         """What the others count, against the caption that was spoken."""
@@ -129,10 +139,15 @@ class Scorer:
         facts = self.asrs[cell.asr] if cell.asr is not None else {}
         return signature(cell, self.dataset, self.spec, references, facts, n, failed)
 
+    def score_all(self, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> list[CellScores]:
+        """Scores cells. The tokeniser starts once: its JVM takes longer to start than to work."""
+        self.tokens([text for _, table in tables for text in _texts(table)])
+        return [self.score(cell, table) for cell, table in tables]
+
     def score(self, cell: Cell, table: pl.DataFrame) -> CellScores:
         """Scores a cell's table, a row an item (see Evaluation.transcripts)."""
         names = table["item"].to_list()
-        tokens = self.tokens([text or "" for text in table["transcript"].to_list()])
+        tokens = self.tokens(_texts(table))
         counted = self.counted(dict(zip(names, tokens, strict=True)))
         own = counted.each()
         if cell.system.says_caption and self.against_caption:
@@ -155,3 +170,8 @@ class Scorer:
             taxonomy.shares(kinds),
             self.signed(cell, *sizes),
         )
+
+
+def _texts(table: pl.DataFrame) -> list[str]:
+    """Transcripts; what failed has said nothing."""
+    return table["transcript"].fill_null("").to_list()

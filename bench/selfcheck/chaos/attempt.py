@@ -51,7 +51,7 @@ def finish(
     data = stub_dataset(len(run.items))
     facts: AsrFacts = {DEFAULT: {"weights": "", "protocol": 0}}
     with Scorer(data, ScoringSpec(replicates=100), facts, folder.parent) as scorer:
-        found = [scorer.score(cell, table) for cell, table in tables]
+        found = scorer.score_all(tables)
     text = json.dumps({str(s.cell.prompt): s.corpus for s in found})
     (folder / "scores.json").write_text(text + "\n")
 
