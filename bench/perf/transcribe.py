@@ -95,6 +95,11 @@ def encoder_flops(dims: "ModelDimensions", seconds: int) -> float:
     return float(dims.n_audio_layer * layer + convolutions)
 
 
+def keys_flops(dims: "ModelDimensions", seconds: int) -> float:
+    """FLOP of the keys and values that Whisper's decoder takes from a window, before any word."""
+    return float(dims.n_text_layer * 2 * 2 * seconds * 50 * dims.n_text_state**2)
+
+
 class _Timed:
     """A transcriber whose encoder is timed."""
 
@@ -168,6 +173,7 @@ def measure(weights: Sequence[str], images: int, rounds: int, report: Report) ->
         "product_gflops": speed / 1e9,
         "floor_seconds": encoder_flops(dims, WHOLE) / speed,
         "shortest_floor_seconds": encoder_flops(dims, SHORTER[0]) / speed,
+        "keys_floor_seconds": keys_flops(dims, WHOLE) / speed,
         "rounds": rounds,
         "speech": [asdict(one) | {"faster": one.faster} for one in found],
     }
@@ -238,7 +244,8 @@ def run(weights: Sequence[str], images: int, rounds: int, save: Path | None) -> 
         figures = measure(weights, images, rounds, report)
     floor = figures["floor_seconds"]
     print(f"one thread multiplies {figures['product_gflops']:.1f} GFLOP/s, so that encoding")
-    print(f"30 s takes {floor:.3f} s at least, and 10 s {figures['shortest_floor_seconds']:.3f} s")
+    print(f"30 s takes {floor:.3f} s at least, and 10 s {figures['shortest_floor_seconds']:.3f} s;")
+    print(f"its keys and values, part of decoding, take {figures['keys_floor_seconds']:.3f} s")
     for one in figures["speech"]:
         whole, shorter = one["whole"], one["adaptive"]
         share = whole["encoder_share"]
