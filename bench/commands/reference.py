@@ -52,8 +52,8 @@ FILES: Mapping[str, tuple[str, Columns]] = {
     ),
     "tables/sweep.*": (
         "A row a point of the grid but its seed; of the axes, those that vary, and of the scores "
-        "those that short tables have. Fact F1 is there where a dataset knows the facts; all scores "
-        "stand in `scores.parquet`.",
+        "those that short tables have. Fact F1 is there where a dataset knows the facts; all "
+        "scores stand in `scores.parquet`.",
         sweep.pivot_columns([axis for axis in sweep.AXES if axis != "seed"], _SWEPT),
     ),
     "results/golden/*.parquet": ("A golden: a row an item and cell.", golden.COLUMNS),
