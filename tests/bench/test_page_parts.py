@@ -54,6 +54,8 @@ def test_a_sweep_is_drawn_along_its_axis_and_every_level_has_its_mean(runs: Path
     assert found["along"] == "temperature"
     bleu = [chart["svg"] for chart in found["charts"] if chart["title"] == "BLEU-4"]
     assert bleu[0].count("<polyline") == len(found["legend"]) > 1
+    # Nothing else on the page says these numbers: the picture's name reads its points.
+    assert bleu[0].split(">")[0].count(" at 1.") == len(found["legend"])
     at = found["effects"]["metrics"].index("BLEU-4")
     rows = {(r["axis"], r["level"]): float(r["scores"][at]) for r in found["effects"]["rows"]}
     assert rows["temperature", "1"] - rows["temperature", "0"] == pytest.approx(10, abs=0.011)

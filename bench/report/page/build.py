@@ -32,6 +32,7 @@ PROGRAM = (
     "compare",
     "trials",
     "listen",
+    "tips",
     "main",
 )
 """The parts of the page's program, in the order in which they are put together."""

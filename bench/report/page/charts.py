@@ -41,9 +41,9 @@ def falls(run: Finished) -> Iterator[tuple[str, list[Bar]]]:
 
 
 def waterfalls(run: Finished) -> Iterator[Plain]:
-    """A chart for each of `falls`."""
+    """A chart for each of `falls`, and its bars: who cannot see the chart reads their numbers."""
     for name, drawn in falls(run):
-        yield {"title": name, "svg": bars(name, drawn)}
+        yield {"title": name, "svg": bars(name, drawn), "bars": drawn}
 
 
 def curves(run: Finished) -> Iterator[tuple[str, list[Line]]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 SHADES = 8
-"""How many colours of lines the style sheet has; more lines take them again, with other marks."""
+"""How many colours and dashes of lines the style sheet has; more lines take them again."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,12 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str]) -> Mark
     def y(value: float) -> float:
         return _HEIGHT - _BOTTOM - value / most * (_HEIGHT - _TOP - _BOTTOM)
 
+    # The picture hides all within it from whoever listens to the page.
+    read = [
+        f"{one.label}: " + ", ".join(f"{b:.2f} at {named[a]}" for a, b in one.points) + "."
+        for one in drawn
+        if not one.faint
+    ]
     body = [
         Markup('<line class="grid" x1="{:g}" x2="{:g}" y1="{:.1f}" y2="{:.1f}"/>').format(
             _LEFT, _WIDTH - _RIGHT, y(tick), y(tick)
@@ -98,7 +104,7 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str]) -> Mark
             for a, b in one.points
         ]
         body.append(Markup("</g>"))
-    return _svg(title, body, _WIDTH, _HEIGHT)
+    return _svg(" ".join([f"{title}.", *read]), body, _WIDTH, _HEIGHT)
 
 
 def bars(title: str, drawn: Sequence[Bar]) -> Markup:

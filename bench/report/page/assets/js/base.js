@@ -26,7 +26,17 @@ const svg = (tag, attributes, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 const hidden = (text) => h("span", { class: "hidden-text" }, text);
 
-function say(text) { document.getElementById("said").textContent = text; }
+// What is not on the screen any more is not said late either.
+let saying = 0;
+function say(text) {
+  clearTimeout(saying);
+  document.getElementById("said").textContent = text;
+}
+// While one types, only the last result is worth hearing.
+function sayLater(text) {
+  clearTimeout(saying);
+  saying = setTimeout(() => say(text), 500);
+}
 
 const rowOf = (cell, item) => cells[cell].at[item];
 function scoreOf(cell, item, metric) {

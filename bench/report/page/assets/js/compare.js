@@ -1,9 +1,9 @@
 // Two cells side by side: the baseline stays at the left, the largest changes come first.
 const pairPlayers = new Map();
 
-function side(cell, item) {
+function side(name, cell, item) {
   const player = makePlayer(cell, item, false);
-  return [player, h("td", { class: "text" }, h("div", { class: "line-up" }, player && player.element,
+  return [player, h("td", { class: "text", "data-name": name }, h("div", { class: "line-up" }, player && player.element,
     h("div", {}, differing(cell, item), h("div", {}, badges(cell, item)))))];
 }
 
@@ -16,13 +16,13 @@ function delta(value, most) {
 
 function pairRow(item, state, most) {
   const value = difference(state, item);
-  const [one, left] = side(state.a, item);
-  const [other, right] = side(state.b, item);
+  const [one, left] = side(`A: ${cells[state.a].label}`, state.a, item);
+  const [other, right] = side(`B: ${cells[state.b].label}`, state.b, item);
   const row = h("tr", { "data-item": items[item].id },
     h("th", { scope: "row" }, h("a", { href: address("item", state, items[item].id) }, picture(item), items[item].id)),
-    left, h("td", {}, shown(scoreOf(state.a, item, state.m))),
-    right, h("td", {}, shown(scoreOf(state.b, item, state.m))),
-    h("td", { class: value < 0 ? "down" : value > 0 ? "up" : "" }, shown(value, true), delta(value, most)));
+    left, h("td", { "data-name": `${state.m} of A` }, shown(scoreOf(state.a, item, state.m))),
+    right, h("td", { "data-name": `${state.m} of B` }, shown(scoreOf(state.b, item, state.m))),
+    h("td", { class: value < 0 ? "down" : value > 0 ? "up" : "", "data-name": "B − A" }, shown(value, true), delta(value, most)));
   pairPlayers.set(row, [one, other]);
   return row;
 }
@@ -41,15 +41,17 @@ function tiles(state) {
   return h("dl", { class: "tiles" }, said.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
-function renderCompare(state, section, whole) {
+const FIRST = { change: "largest changes", worst: "worst regressions", best: "largest gains" };
+
+function renderCompare(state, section, whole, wanted) {
   pairPlayers.clear();
   const list = compared(state);
   const most = Math.max(...list.map((item) => Math.abs(difference(state, item) ?? 0)), 1e-9);
   const body = h("tbody", {});
-  const rest = more(list, body, (item) => pairRow(item, state, most));
+  const rest = more(list, body, (item) => pairRow(item, state, most), wanted);
   const results = h("div", { class: "results" },
     tiles(state),
-    h("p", { class: "count", role: "status" }, `${list.length} of ${items.length} items`),
+    h("p", { class: "count" }, `${list.length} of ${items.length} items, ${FIRST[state.by] || FIRST.change} first`),
     legend(),
     h("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Items side by side" },
       h("table", { class: "pair" }, h("thead", {}, h("tr", {},
@@ -70,9 +72,8 @@ function renderCompare(state, section, whole) {
       select("Baseline A", "a", state, cellOptions(), "compare"),
       select("Other B", "b", state, cellOptions(), "compare"),
       select("Score", "m", state, metricOptions(), "compare"),
-      select("First come", "by", state, [["change", "largest changes"], ["worst", "worst regressions"],
-        ["best", "largest gains"]], "compare"),
+      select("First come", "by", state, Object.entries(FIRST), "compare"),
       entry("Search text", "q", state, "compare", { type: "search" }),
-      check("changed only", "changed", state, "compare", "Only items of which the two say other words")),
+      check("changed only", "changed", state, "compare", "Only items of which the two say other words are shown.")),
     results);
 }

@@ -27,13 +27,15 @@ function systemCard(cell, item) {
   const facts = [own.rows.seconds[row] ? `${own.rows.seconds[row].toFixed(1)} s` : "", own.asr || "a text",
     own.rows.logprob[row] === null ? "" : `log-probability ${own.rows.logprob[row].toFixed(2).replace("-", "−")}`];
   const other = own.rows.other[row];
-  const card = h("article", { class: "system", "aria-label": own.label },
+  const number = itemPlayers.length;
+  // What has the focus is what is marked, however it came there: the keys act on it.
+  const card = h("article", { class: "system", tabindex: -1, "aria-label": own.label,
+    on: { focusin: () => mark(number, false) } },
     h("header", {}, h("h2", {}, own.label),
       h("span", { class: "soft small" }, facts.filter(Boolean).join(" · "))),
-    player ? player.element : h("p", { class: "soft small" },
-      own.asr ? "No speech of its own is kept." : "A text: there is nothing to listen to."),
+    player ? player.element : h("p", { class: "soft small" }, whySilent(cell)),
     h("p", {}, differing(cell, item)),
-    h("div", {}, badges(cell, item)),
+    h("div", {}, badges(cell, item)), failings(cell, row),
     own.rows.reason[row] && h("p", { class: "small" }, `Failed: ${own.rows.reason[row]}`),
     other && h("p", { class: "small soft" }, `${other.asr} hears: ${other.text || "nothing"}`),
     truths(cell, item), scoreList(cell, item));
@@ -84,8 +86,7 @@ function mark(number, focus = true) {
   itemPlayers.forEach(({ card }, n) => card.classList.toggle("on", n === marked));
   const { card, player } = itemPlayers[marked];
   if (focus) {
-    if (player) player.button.focus();
+    (player ? player.button : card).focus();
     card.scrollIntoView({ block: "nearest" });
-    say(cells[itemPlayers[marked].cell].label);
   }
 }

@@ -3,23 +3,29 @@ const STEP = 100;
 
 function select(label, name, state, options, view) {
   return h("label", {}, label, h("select", {
-    name, on: { change: (event) => go(address(view, { ...state, [name]: typed(name, event.target.value) })) },
+    name, on: { change: (event) => go(address(view, { ...now(), [name]: typed(name, event.target.value) })) },
   }, options.map(([value, text]) =>
-    h("option", { value, selected: String(value) === String(state[name]) }, text))));
+    h("option", { value, selected: typed(name, value) === state[name] }, text))));
 }
-const typed = (name, value) => typeof USUAL[name] === "number" ? Number(value) : value;
+function typed(name, value) {
+  if (typeof USUAL[name] === "boolean") return value === "1";
+  return typeof USUAL[name] === "number" ? Number(value) : value;
+}
 
 function entry(label, name, state, view, attributes = {}) {
   return h("label", {}, label, h("input", {
     name, value: state[name], autocomplete: "off", ...attributes,
-    on: { input: (event) => go(address(view, { ...now(view), [name]: event.target.value }), false) },
+    on: { input: (event) => go(address(view, { ...now(), [name]: event.target.value }), false) },
   }));
 }
 function check(label, name, state, view, why) {
-  return h("label", { class: "check", title: why }, h("input", {
-    type: "checkbox", name, checked: state[name],
-    on: { change: (event) => go(address(view, { ...state, [name]: event.target.checked })) },
-  }), label);
+  return [
+    h("label", { class: "check", "data-tip": why }, h("input", {
+      type: "checkbox", name, checked: state[name], "aria-describedby": `why-${name}`,
+      on: { change: (event) => go(address(view, { ...now(), [name]: event.target.checked })) },
+    }), label),
+    // Beside the label, for what is in it would be part of the name.
+    h("span", { class: "hidden-text", id: `why-${name}` }, why)];
 }
 const now = () => readState(readRoute().query);
 const cellOptions = () => cells.map((cell, number) => [number, cell.label]);
@@ -36,17 +42,17 @@ function listToolbar(state) {
     select("Score", "m", state, metricOptions(), "items"),
     select("Sort by", "sort", state, [["order", "dataset's order"], ["a", "A's score"],
       ["b", "B's score"], ["diff", "difference, B − A"]], "items"),
-    select("Order", "desc", { desc: state.desc ? "1" : "0" }, [["0", "lowest first"], ["1", "highest first"]], "items"),
+    select("Order", "desc", state, [["0", "lowest first"], ["1", "highest first"]], "items"),
     select("A fails as", "kind", state, [["", "all items"], ["any", "any kind"], ["none", "no kind"],
       ...present.map((kind) => [kind.name, kind.name])], "items"),
     h("div", { class: "range" },
       entry("A from", "min", state, "items", { inputmode: "decimal", size: 5 }),
       entry("A up to", "max", state, "items", { inputmode: "decimal", size: 5 })),
     check("only A is wrong", "only", state, "items",
-      `A scores below ${wrongBelow(state)}, half of all items do, and B does not`),
+      "A scores below the bound, and B does not. The bound is the median of all items unless you write another."),
     entry("wrong is below", "w", { w: state.w || String(wrongBelow(state)) }, "items", { inputmode: "decimal" }),
-    others && check("ASRs disagree", "apart", state, "items", "Another ASR makes other words of A's speech"),
-    h("button", { type: "button", class: "plain", on: { click: () => go("#/items") } }, "Reset"));
+    others && check("ASRs disagree", "apart", state, "items", "Another ASR makes other words of A's speech."),
+    h("button", { type: "button", name: "reset", class: "plain", on: { click: () => go("#/items") } }, "Reset"));
 }
 
 function listRow(item, state) {
@@ -64,9 +70,10 @@ function listRow(item, state) {
           `B − A ${shown(difference_, true)}`))));
 }
 
-function more(list, element, made) {
+// A hundred rows at first, or as many as it takes to have the `wanted` item among them.
+function more(list, element, made, wanted) {
   let until = 0;
-  const button = h("button", { type: "button", class: "plain", on: { click: () => {
+  const button = h("button", { type: "button", name: "more", class: "plain", on: { click: () => {
     const first = until;
     add();
     element.children[first]?.querySelector("a, button")?.focus();
@@ -77,17 +84,23 @@ function more(list, element, made) {
     button.hidden = until >= list.length;
     button.textContent = `Show ${Math.min(STEP, list.length - until)} more of ${list.length}`;
   }
-  add();
+  do add(); while (until <= list.indexOf(wanted));
   return h("p", {}, button);
 }
 
-function renderList(state, section, whole) {
+function sortedBy(state) {
+  const by = { a: `A's ${state.m}`, b: `B's ${state.m}`, diff: `the difference in ${state.m}, B − A` }[state.sort];
+  return by ? `sorted by ${by}, ${state.desc ? "highest" : "lowest"} first`
+    : `in the dataset's order${state.desc ? ", last first" : ""}`;
+}
+
+function renderList(state, section, whole, wanted) {
   const list = chosen(state);
   const element = h("ol", { class: "list", "aria-label": "Items" });
-  const rest = more(list, element, (item) => listRow(item, state));
+  const rest = more(list, element, (item) => listRow(item, state), wanted);
   const results = h("div", { class: "results" },
-    h("p", { class: "count", role: "status" },
-      `${list.length} of ${items.length} items; ${state.m} of A: ${cells[state.a].label}; B: ${cells[state.b].label}`),
+    h("p", { class: "count" },
+      `${list.length} of ${items.length} items, ${sortedBy(state)}; ${state.m} of A: ${cells[state.a].label}; B: ${cells[state.b].label}`),
     legend(),
     list.length ? element : h("p", {}, "No item is left by these filters. ", h("a", { href: "#/items" }, "Show all items")),
     rest);

@@ -27,6 +27,14 @@ function answer(value) {
   draw();
 }
 
+// What is heard, and in which order, hangs on no answer: the trial before is the same again.
+function back() {
+  stop();
+  test.answers.pop();
+  store(test.name, test.answers);
+  draw();
+}
+
 // A player knows when most of it was heard: the last moments are silence, and may fail to decode.
 function hear(name, sound) {
   const player = soundPlayer(sound, name);
@@ -43,6 +51,13 @@ function noteHeard(ended) {
 }
 audio.addEventListener("timeupdate", () => noteHeard(false));
 audio.addEventListener("ended", () => noteHeard(true));
+// Not a moment earlier: a screen reader would talk over the speech that is judged.
+function tellReady() {
+  if (!test || test.told || !hearing.length || !hearing.every((player) => player.done)) return;
+  test.told = true;
+  say("You can answer now.");
+}
+for (const event of ["pause", "ended", "error"]) audio.addEventListener(event, tellReady);
 
 function given() {
   const count = test.pairs.length;
@@ -98,23 +113,25 @@ function trial(number) {
   const pass = number < test.pairs.length;
   const [done, count] = pass ? [number, test.pairs.length] : [number - test.pairs.length, test.ratings.length];
   const shown_ = h("div", { class: "shown" }, picture(one.item, "The picture that is spoken of"));
-  const head = h("p", { class: "count", role: "status" }, `${pass ? "Pair" : "Rating"} ${done + 1} of ${count}`);
+  const head = h("p", { class: "count", id: "place" }, `${pass ? "Pair" : "Rating"} ${done + 1} of ${count}`);
   const bar = h("progress", { max: count, value: done, "aria-label": "How far you are" });
+  // Every trial asks the same: what is new of it is which one it is.
+  const ask = (text) => h("h2", { id: "question", tabindex: -1, "aria-describedby": "place" }, text);
+  const change = number > 0 ? [h("p", {}, h("button", { type: "button", class: "plain", on: { click: back } },
+    "Change the last answer"))] : [];
   if (pass) {
-    return [head, bar, shown_,
-      h("h2", { id: "question", tabindex: -1 }, "Which speech describes the picture better?"),
+    return [head, bar, shown_, ask("Which speech describes the picture better?"),
       h("div", { class: "sounds" }, h("div", {}, h("h3", {}, "First"), hear("the first", sounds[one.first])),
         h("div", {}, h("h3", {}, "Second"), hear("the second", sounds[one.second]))),
       h("div", { class: "answers", role: "group", "aria-labelledby": "question" }, button("←", "the first", one.first),
-        button("↓", "no difference", "tie"), button("→", "the second", one.second)),
-      h("p", { class: "soft small" }, h("kbd", {}, "Space"), " plays the first and then the second.")];
+        button("0", "no difference", "tie"), button("→", "the second", one.second)),
+      h("p", { class: "soft small" }, h("kbd", {}, "Space"), " plays the first and then the second."), ...change];
   }
-  return [head, bar, shown_,
-    h("h2", { id: "question", tabindex: -1 }, "How well does the speech describe the picture?"),
+  return [head, bar, shown_, ask("How well does the speech describe the picture?"),
     h("div", { class: "sounds" }, h("div", {}, hear("the speech", sounds[one.of]))),
     h("div", { class: "answers", role: "group", "aria-labelledby": "question" },
       SCALE.map((word, n) => button(String(n + 1), word, n + 1))),
-    h("p", { class: "soft small" }, h("kbd", {}, "Space"), " plays it.")];
+    h("p", { class: "soft small" }, h("kbd", {}, "Space"), " plays it."), ...change];
 }
 
 function ended() {
@@ -129,6 +146,9 @@ function ended() {
 
 function draw() {
   hearing = [];
+  test.told = false;
+  // The same words twice in a row may not be read out a second time.
+  say("");
   const number = test.answers.length;
   const view = document.getElementById("listen");
   // Other views say whose speech is whose.
@@ -141,7 +161,8 @@ function listenKey(key) {
   if (!test || test.answers.length >= allTrials().length) return false;
   if (key === " ") { if (current && !audio.paused) stop(); else playInTurn(hearing); return true; }
   const pair = test.pairs[test.answers.length];
-  const values = pair ? { ArrowLeft: pair.first, ArrowDown: "tie", ArrowRight: pair.second }
+  // Keys that scroll a page down cast no vote.
+  const values = pair ? { ArrowLeft: pair.first, 0: "tie", ArrowRight: pair.second }
     : Object.fromEntries(SCALE.map((_, n) => [String(n + 1), n + 1]));
   if (!(key in values)) return false;
   answer(values[key]);

@@ -5,17 +5,19 @@ function render(whole = true) {
   const { view, id, query } = readRoute();
   const state = readState(query);
   const moved = drawn !== `${view}/${id}`;
+  const left = moved && drawn.startsWith("item/") ? drawn.slice("item/".length) : undefined;
   drawn = `${view}/${id}`;
-  if (moved) { stop(); document.querySelector("nav").hidden = false; }
+  if (moved) { stop(); say(""); document.querySelector("nav").hidden = false; }
   for (const name of VIEWS) {
     const other = document.getElementById(name);
     other.hidden = name !== view;
     if (name !== view && name !== "overview") other.replaceChildren();
   }
+  hideTip();
   const section = document.getElementById(view);
-  if (view === "items") renderList(state, section, whole);
+  if (view === "items") renderList(state, section, whole, byId.get(left));
   if (view === "item") renderItem(state, section, id);
-  if (view === "compare") renderCompare(state, section, whole);
+  if (view === "compare") renderCompare(state, section, whole, byId.get(left));
   if (view === "listen" && (moved || !test)) renderListen(state, section);
   const links = { overview: "#/", items: "#/items", item: "#/items", compare: "#/compare", listen: "#/listen" };
   for (const link of document.querySelectorAll("nav a")) {
@@ -23,20 +25,28 @@ function render(whole = true) {
     else link.removeAttribute("aria-current");
   }
   document.title = view === "overview" ? data.title : `${section.querySelector("h1").textContent} – ${data.title}`;
-  return { section, moved };
+  if (!moved && (view === "items" || view === "compare")) sayLater(section.querySelector(".count").textContent);
+  return { section, moved, left };
 }
 
 function follow() {
   if (location.hash && !location.hash.startsWith("#/")) return;
   const focused = document.activeElement?.name;
-  const { section, moved } = render();
-  if (moved) {
+  const { section, moved, left } = render();
+  const title = section.querySelector("h1");
+  const row = left !== undefined && section.querySelector(`[data-item="${CSS.escape(left)}"] a`);
+  if (row) {
+    row.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "center", behavior: "instant" });
+  } else if (moved) {
     window.scrollTo(0, 0);
-    section.querySelector("h1").focus({ preventScroll: true });
+    title.focus({ preventScroll: true });
   } else if (focused) section.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
+  // What had the focus may be gone with what was drawn before: from <body> a Tab starts at the very top.
+  if (document.activeElement === document.body) title.focus({ preventScroll: true });
 }
 
-const typing = (element) => element.matches("input:not([type=checkbox]), select, textarea");
+const typing = (element) => element.matches("input:not([type=checkbox], [type=range]), select, textarea");
 function step(selector, by) {
   const all = [...document.querySelectorAll(selector)];
   if (!all.length) return;
@@ -51,8 +61,11 @@ function listKey(key) {
   else if (key === " " || key === "b") {
     const row = document.activeElement.closest("li[data-item]");
     if (!row) return false;
-    const state = now();
-    playInTurn([makePlayer(key === "b" ? state.b : state.a, byId.get(row.dataset.item), false)]);
+    const cell = key === "b" ? now().b : now().a;
+    const player = makePlayer(cell, byId.get(row.dataset.item), false);
+    if (!player) say(whySilent(cell));
+    else if (current?.sound === player.sound && !audio.paused) stop();
+    else playInTurn([player]);
   } else if (key === "/") document.querySelector("#items [name=q]").focus();
   else return false;
   return true;
@@ -63,7 +76,12 @@ function itemKey(key) {
   else if (key === "ArrowRight") document.querySelector("#item [rel=next]")?.click();
   else if (key === "ArrowLeft") document.querySelector("#item [rel=prev]")?.click();
   else if (key === "Escape") go(address("items", now()));
-  else if (key === " ") { if (itemPlayers[marked]?.player) toggle(itemPlayers[marked].player); }
+  else if (key === " ") {
+    const one = itemPlayers[marked];
+    if (!one) return false;
+    if (one.player) toggle(one.player);
+    else say(whySilent(one.cell));
+  }
   else return false;
   return true;
 }
@@ -73,38 +91,24 @@ function compareKey(key) {
   else if (key === " " || key === "p") {
     const row = document.activeElement.closest("tr[data-item]");
     if (!row) return false;
-    if (current && !audio.paused) stop();
-    else playInTurn(pairPlayers.get(row));
+    const pair = pairPlayers.get(row);
+    if (!pair.some(Boolean)) say("No speech of either is kept.");
+    else if (pair.includes(current) && !audio.paused) stop();
+    else playInTurn(pair);
   } else return false;
   return true;
 }
 
 const KEYS = { items: listKey, item: itemKey, compare: compareKey, listen: listenKey };
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") hideTip();
+  // Whoever closes a tip wants no more than that.
+  if (event.key === "Escape" && hideTip()) return;
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-  const presses = event.key === " " && event.target.matches("button, summary, input");
-  const scrolls = event.target.matches(".scroll") && event.key.startsWith("Arrow");
+  const presses = event.key === " " && event.target.matches("button, summary, [type=checkbox]");
+  const scrolls = event.target.matches(".scroll, [type=range]") && event.key.startsWith("Arrow");
   if (presses || scrolls) return;
   if (KEYS[readRoute().view]?.(event.key)) event.preventDefault();
 });
-
-const tip = document.getElementById("tip");
-function showTip(event) {
-  const from = event.target.closest?.("[data-tip]");
-  if (!from) return hideTip();
-  tip.textContent = from.dataset.tip;
-  tip.hidden = false;
-  const [box, own] = [from.getBoundingClientRect(), tip.getBoundingClientRect()];
-  const left = Math.min(Math.max(box.left, 8), innerWidth - own.width - 8);
-  const above = box.top - own.height - 8;
-  tip.style.left = `${Math.max(left, 8)}px`;
-  tip.style.top = `${above > 8 ? above : box.bottom + 8}px`;
-}
-function hideTip() { tip.hidden = true; }
-document.addEventListener("mouseover", showTip);
-document.addEventListener("focusin", showTip);
-document.addEventListener("scroll", hideTip, true);
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");

@@ -23,8 +23,10 @@ function show(player) {
   player.icon.setAttribute("d", playing ? PAUSE : PLAY);
   player.button.setAttribute("aria-label", `${playing ? "Pause" : "Play"} ${player.label}`);
   if (player.heard) player.heard.setAttribute("d", wavePath(player.peaks, share));
+  const at = player === current ? audio.currentTime : 0;
+  // A slider that moves under the focus is read out again and again.
+  if (player.seek && player.seek !== document.activeElement) player.seek.value = at;
   if (player.clock) {
-    const at = player === current ? audio.currentTime : 0;
     player.clock.textContent = `${at.toFixed(1)} / ${player.seconds.toFixed(1)} s`;
   }
 }
@@ -55,7 +57,15 @@ function playInTurn(list) {
   if (able.length) start(able[0], 0);
 }
 
-function stop() { queue = []; audio.pause(); current = null; }
+// The pause is told later, when nothing is current any more and no player would hear of it.
+function stop() {
+  const before = current;
+  queue = [];
+  audio.pause();
+  current = null;
+  if (before) show(before);
+}
+const whySilent = (cell) => cells[cell].asr ? "No speech of its own is kept." : "A text: there is nothing to listen to.";
 
 for (const event of ["play", "pause", "timeupdate", "seeked"]) {
   audio.addEventListener(event, () => current && show(current));
@@ -97,8 +107,16 @@ function soundPlayer(sound, label, wide = true) {
       const box = wave.getBoundingClientRect();
       start(player, ((event.clientX - box.left) / box.width) * seconds);
     });
+    player.seek = h("input", {
+      type: "range", class: "seek", min: 0, max: seconds, step: 0.5, value: 0, "aria-label": `Position in ${label}, in seconds`,
+      on: {
+        input: () => start(player, Number(player.seek.value)),
+        // It stood still while it had the focus: a key goes on from what is heard.
+        keydown: () => { if (player === current) player.seek.value = audio.currentTime; },
+      },
+    });
     player.clock = h("span", { class: "time" });
-    player.element = h("div", { class: "player" }, button, wave, player.clock);
+    player.element = h("div", { class: "player" }, button, h("div", { class: "track" }, wave, player.seek), player.clock);
   }
   players.set(button, player);
   show(player);

@@ -26,11 +26,18 @@ function badges(cell, item) {
   const row = rowOf(cell, item);
   if (row < 0) return [];
   const made = kindsOf(cell, row).map((kind) =>
-    h("span", { class: "badge", title: kind.meaning }, kind.name));
+    h("span", { class: "badge", "data-tip": kind.meaning }, kind.name));
   const other = unlike(cell, row);
   if (other) {
     const heard = `${other.asr} hears: ${other.text || "nothing"}`;
-    made.push(h("span", { class: "badge odd", title: heard }, "ASRs disagree"));
+    made.push(h("span", { class: "badge odd", "data-tip": heard }, "ASRs disagree"));
   }
   return made;
+}
+
+// A tip needs a pointer; where there is room, a kind's meaning is plain text.
+function failings(cell, row) {
+  const found = kindsOf(cell, row);
+  return found.length > 0 && h("ul", { class: "failings", "aria-label": "What its failures mean" },
+    found.map((kind) => h("li", {}, `${kind.name}: ${kind.meaning}`)));
 }
