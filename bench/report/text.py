@@ -9,6 +9,7 @@ from bench.jobs.tables import table_of
 from bench.metrics.shipped import METRICS, scores_of
 from bench.systems.base import Role
 from bench.tables.comparison import heads
+from bench.tables.pooling import CONTINUATION
 from bench.tables.protocol import Protocol
 from bench.tables.published import IMAGES, load_noise, not_told_apart
 
@@ -22,6 +23,11 @@ _REFERENCES = {
 }
 _LOPSIDED, _WIDE = 0.5, 0.5
 """Shares of an interval's half by which its middle is off, and of a score that the half is."""
+_WITHOUT_ITS_START = (
+    "Continuation only: what follows the prompt is held against whole references. The longer the "
+    "prompt, the fewer words are left to match them with, and BLEU's brevity penalty and every "
+    "recall fall: over prompts such scores may fall though the speech gets better."
+)
 _LEFT_OUT = {"rotating": " and which rotates from image to image"}
 
 
@@ -95,6 +101,8 @@ def notes(frame: pl.DataFrame, protocol: Protocol, halves: bool = True) -> list[
     ]
     read = f"{half if halves else ''}{_against(frame)}{_bounds(frame)}{_bold(frame)}".rstrip()
     lines += [read] if read else []
+    if frame["system"].str.ends_with(CONTINUATION).any():
+        lines.append(_WITHOUT_ITS_START)
     for mark in ("≈", "✗"):
         reasons = frame.filter(pl.col("grade") == mark)["reason"].unique(maintain_order=True)
         if len(reasons):

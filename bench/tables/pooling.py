@@ -16,6 +16,9 @@ from bench.scoring.signature import NONE, SAME, Signature
 from bench.systems.base import Role
 from bench.tables.comparability import Grade, grade_measured, grade_outcome
 
+CONTINUATION = ", continuation only"
+"""What the label of a row ends with of which only what follows the prompt was transcribed."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -32,7 +35,7 @@ class Row:
     @property
     def label(self) -> str:
         """What tables call it: its name, how many seeds it has, and what was scored."""
-        part = ", continuation only" if self.cell.part == "continuation" else ""
+        part = CONTINUATION if self.cell.part == "continuation" else ""
         count = len(self.cells)
         if not self.cell.system.sampled():
             return self.name + part

@@ -217,6 +217,16 @@ def test_all_seeds_of_a_row_are_told() -> None:
     assert "3 × no such file" in frame["note"][0]
 
 
+def test_scores_of_what_follows_a_prompt_are_explained() -> None:
+    whole = _scores("ours")
+    rest = replace(whole, cell=replace(whole.cell, part="continuation", transcript_key="rest"))
+    explained = [
+        any(line.startswith("Continuation only: ") for line in notes(_frame(rows), PROTOCOL))
+        for rows in (_rows(whole), _rows(whole, rest))
+    ]
+    assert explained == [False, True]
+
+
 def test_a_table_without_measured_rows_is_none() -> None:
     rows = _rows(_scores("one"))
     assert _frame(rows, "table2").is_empty()
