@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.common.errors import RunFailed, UserError
-from bench.common.text import clean, plural
+from bench.common.machinefaults import is_machines
+from bench.common.text import clean, plural, reason_of
 from bench.common.yamlfile import parse
 from bench.datasets.base import Item, no_items
 from bench.jobs.spec import Job
@@ -157,4 +158,9 @@ def _examined(check: _Check) -> int:
             reason = clean(" ".join(str(error).split()))
             console.print(f"[red]failed[/red]  {name:10} {escape(reason)}")
             return _failed(error)
+        except (MemoryError, RuntimeError) as error:
+            if not is_machines(error, reason_of(error)):
+                raise
+            console.print(f"[red]failed[/red]  {name:10} {escape(reason_of(error))}")
+            return 3
     return 0

@@ -3,6 +3,8 @@
 import errno
 
 _DEVICE_LOST = ("CUDA error", "cuDNN error", "CUBLAS_STATUS")
+_NO_MEMORY = ("out of memory", "allocate memory")
+"""As PyTorch says it of a GPU and of a CPU."""
 _OF_DISK = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
 
 
@@ -16,6 +18,6 @@ def is_machines(error: BaseException, said: str) -> bool:
     return (
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno in _OF_DISK)
-        or "out of memory" in said.lower()
+        or any(words in said.lower() for words in _NO_MEMORY)
         or device_lost(said)
     )

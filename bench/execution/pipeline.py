@@ -150,10 +150,12 @@ class Pipeline:
         total = sum(pool.in_flight for pool in pools)
         while left := sum(pool.in_flight for pool in pools):
             self.report("stopping after batches in flight", total - left, total)
-            wait(pools, POLL_SECONDS)
-            if generating is not None:
+            # One that has nothing in flight is not asked: its actors may be failing to start.
+            wait([pool for pool in pools if pool.in_flight], POLL_SECONDS)
+            if generating is not None and generating.in_flight:
                 self._take_generated(generating)
-            self._take_transcribed()
+            if self.transcribing.in_flight:
+                self._take_transcribed()
         raise KeyboardInterrupt
 
     def _to_generate(self, cells: dict[str, Cell], generators: int) -> Iterator[Batch[Any]]:

@@ -59,6 +59,8 @@ class Metric(ABC):
     `prior` is for scores that are 0 as long as something rare was not seen, which no resampled
     corpus can make up: the columns of the smallest text that is fully right. Intervals draw it
     once beside the items; scores never hold it.
+
+    One that `waits` for a process of its own is counted in another thread, beside the others.
     """
 
     name: ClassVar[str]
@@ -66,6 +68,7 @@ class Metric(ABC):
     scores: ClassVar[tuple[Score, ...]]
     against: ClassVar[Literal["references", "facts", "caption"]] = "references"
     prior: ClassVar[tuple[float, ...] | None] = None
+    waits: ClassVar[bool] = False
 
     @abstractmethod
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:

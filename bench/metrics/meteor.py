@@ -99,6 +99,7 @@ class MeteorJvm:
     def __init__(self, table: Path | None = None, deadline: float = DEADLINE_SECONDS) -> None:
         self.deadline = deadline
         self._table = table
+        self._closed = False
         self._process = self._start()
 
     @property
@@ -131,6 +132,7 @@ class MeteorJvm:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._closed = True
         self._end()
 
     def _end(self) -> None:
@@ -159,7 +161,9 @@ class MeteorJvm:
         """
         try:
             return self._all(hypotheses, references)
-        except _Ended:
+        except _Ended as error:
+            if self._closed:
+                raise RunFailed("METEOR was closed while it counted") from error
             self._end()
             self._process = self._start()
         try:
@@ -212,6 +216,7 @@ class Meteor(Metric):
         "matched words",
         "matched words of the reference",
     )
+    waits = True
     scores = (Score("METEOR", "M", kept=4, hub="meteor"),)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:

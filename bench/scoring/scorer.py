@@ -116,12 +116,23 @@ class Scorer:
 
     def counted(self, hypotheses: Mapping[str, str]) -> Counted:
         """What metrics count of tokenised texts, but for those against the caption spoken."""
-        # Beside each other: METEOR's JVM is a process of its own.
-        with ThreadPoolExecutor(len(self._count) or 1) as threads:
-            asked = [
-                threads.submit(count, hypotheses, truth) for count, truth in self._count.values()
-            ]
-            return joined(list(self._count), [one.result() for one in asked])
+        threads = ThreadPoolExecutor()
+        waited = {
+            metric: threads.submit(count, hypotheses, truth)
+            for metric, (count, truth) in self._count.items()
+            if metric.waits
+        }
+        try:
+            parts = {
+                metric: count(hypotheses, truth)
+                for metric, (count, truth) in self._count.items()
+                if not metric.waits
+            }
+            parts |= {metric: one.result() for metric, one in waited.items()}
+        finally:
+            # An interrupt must not wait for a process that whoever closes this scorer ends.
+            threads.shutdown(wait=False, cancel_futures=True)
+        return joined(list(self._count), [parts[metric] for metric in self._count])
 
     def _against_captions(self, table: pl.DataFrame) -> Counted:
         """What the others count, against the caption that was spoken."""

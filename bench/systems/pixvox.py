@@ -49,6 +49,8 @@ class PixVoxSystem(System):
 
     def generator(self, device: str) -> Generator:
         """See System."""
+        if self.decoding.arithmetic != "float32" and not device.startswith("cuda"):
+            raise UserError(f"decoding.arithmetic: {self.decoding.arithmetic} needs a GPU")
         return PixVoxGenerator(self, device)
 
     def content(self, lookup: Lookup) -> Content:
@@ -86,7 +88,8 @@ class PixVoxSystem(System):
 
     def shared(self) -> System:
         """See System."""
-        plain = {"label": "", "prompts": (0.0,), "decoding": DecodingSpec()}
+        decoding = DecodingSpec(arithmetic=self.decoding.arithmetic)
+        plain = {"label": "", "prompts": (0.0,), "decoding": decoding}
         return self.model_copy(update=plain)
 
     def described(self) -> list[str]:
@@ -182,8 +185,6 @@ class PixVoxGenerator:
         from pixvox.modeling import PixVoxLM
         from pixvox.weights import resolve
 
-        if spec.decoding.arithmetic != "float32" and not device.startswith("cuda"):
-            raise UserError(f"decoding.arithmetic: {spec.decoding.arithmetic} needs a GPU")
         self.spec = spec
         self.device = device
         self.model = PixVoxLM.from_pretrained(resolve(spec.weights), dtype=torch.float32).eval()

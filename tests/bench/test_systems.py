@@ -232,3 +232,13 @@ def test_decoding_that_a_model_cannot_do_is_told_before_anything_runs(
     # Guidance that is none leaves keys as they were before there was any.
     assert DecodingSpec(guidance=(1, 1)).depends() == DecodingSpec().depends()
     assert "guidance" not in DecodingSpec().depends()
+
+
+def test_what_needs_a_gpu_is_refused_before_any_item() -> None:
+    decoding = DecodingSpec(arithmetic="bfloat16")
+    system = PixVoxSystem(
+        kind="pixvox", label="ours", weights="zoo:pixvox-tiny-delay", decoding=decoding
+    )
+    # A run's actors are made of what cells share.
+    with pytest.raises(UserError, match="bfloat16 needs a GPU"):
+        system.shared().generator("cpu")

@@ -139,6 +139,7 @@ def test_a_user_s_exception_gives_the_same_bytes_every_time(
         ("MemoryError()", True),
         ("RuntimeError('CUDA out of memory. Tried to allocate')", True),
         ("RuntimeError('CUDA error: an illegal memory access')", True),
+        ('RuntimeError("DefaultCPUAllocator: can\'t allocate memory: you tried")', True),
         ("OSError(28, 'No space left on device')", True),
         ("OSError(2, 'No such file')", False),
         ("RuntimeError('bad picture')", False),

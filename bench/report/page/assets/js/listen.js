@@ -53,7 +53,7 @@ audio.addEventListener("timeupdate", () => noteHeard(false));
 audio.addEventListener("ended", () => noteHeard(true));
 // Not a moment earlier: a screen reader would talk over the speech that is judged.
 function tellReady() {
-  if (!test || test.told || !hearing.length || !hearing.every((player) => player.done)) return;
+  if (readRoute().view !== "listen" || !test || test.told || !hearing.length || !hearing.every((player) => player.done)) return;
   test.told = true;
   say("You can answer now.");
 }

@@ -93,7 +93,7 @@ function compareKey(key) {
     if (!row) return false;
     const pair = pairPlayers.get(row);
     if (!pair.some(Boolean)) say("No speech of either is kept.");
-    else if (pair.includes(current) && !audio.paused) stop();
+    else if (pair.some((one) => one && one.sound === current?.sound) && !audio.paused) stop();
     else playInTurn(pair);
   } else return false;
   return true;

@@ -24,8 +24,8 @@ function show(player) {
   player.button.setAttribute("aria-label", `${playing ? "Pause" : "Play"} ${player.label}`);
   if (player.heard) player.heard.setAttribute("d", wavePath(player.peaks, share));
   const at = player === current ? audio.currentTime : 0;
-  // A slider that moves under the focus is read out again and again.
-  if (player.seek && player.seek !== document.activeElement) player.seek.value = at;
+  // A slider that moves under a keyboard's focus is read out again and again.
+  if (player.seek && !player.seek.matches(":focus-visible")) player.seek.value = at;
   if (player.clock) {
     player.clock.textContent = `${at.toFixed(1)} / ${player.seconds.toFixed(1)} s`;
   }
