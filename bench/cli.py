@@ -45,10 +45,12 @@ def _train(arguments: argparse.Namespace) -> int:
     from bench.common.yamlfile import parse
     from bench.training.pixvox import state_folder
     from bench.training.run import RUNNERS
-    from bench.training.spec import TrainingJob
+    from bench.training.spec import TrainingJob, seeded
     from bench.training.stop import kept
 
     job = parse(arguments.job, TrainingJob)
+    if arguments.seed is not None:
+        job = seeded(job, arguments.seed)
     quiet_libraries()
     folder = state_folder(job)
     with bad_input(), disk_errors(folder), locked(folder), stoppable() as stop:

@@ -31,6 +31,7 @@ def parser() -> Parser:
     _speak_parser(commands.add_parser("speak", help="generate the speech of pictures"))
     train = commands.add_parser("train", help="run a training job, or resume it")
     train.add_argument("job", type=path, help="a job file, such as jobs/train/encodec-tiny.yaml")
+    train.add_argument("--seed", type=_SEED, help="another than the job's; adds -seedN to output")
     doctor = commands.add_parser("doctor", help="push one item through every stage")
     doctor.add_argument("job", type=path, nargs="?", help="a job file; without one, the zoo")
     scenes = commands.add_parser("scenes", help="build a split of the scenes dataset")

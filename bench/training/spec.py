@@ -1,5 +1,6 @@
 """What a training job file may say."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -160,3 +161,9 @@ class PixVoxJob(Strict):
 TrainingJob = Annotated[
     CodecJob | VisionJob | CaptionerJob | PixVoxJob, Field(discriminator="kind")
 ]
+
+
+def seeded(job: TrainingJob, seed: int) -> TrainingJob:
+    """The job with another seed of its plan; what it makes lies beside what the job itself makes."""
+    output = job.output.with_name(f"{job.output.name}-seed{seed}")
+    return job.model_copy(update={"output": output, "plan": replace(job.plan, seed=seed)})
