@@ -20,7 +20,6 @@ from bench.execution.session import Sizes
 from bench.execution.stages import Stage, together
 from bench.jobs.cells import Cell
 from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow
-from bench.systems.base import System
 
 POLL_SECONDS = 0.5
 CLIPS = 8
@@ -96,8 +95,7 @@ class Pipeline:
         for cell in self.cells:
             if not self.state.generated[cell.speech_key].full:
                 groups[cell.generator.model_dump_json()].setdefault(cell.speech_key, cell)
-        for lacking in groups.values():
-            self._generate(next(iter(lacking.values())).generator, lacking)
+        self._generate(list(groups.values()))
         while self.transcribing.busy:
             self._may_stop(None)
             self.transcribing.hand_out()
@@ -113,31 +111,49 @@ class Pipeline:
             stages.append(replace(together(each)[0], seconds=each[0].actors * seconds))
         return stages
 
-    def _generate(self, generator: System, cells: dict[str, Cell]) -> None:
+    def _generate(self, groups: Sequence[dict[str, Cell]]) -> None:
+        """What each model lacks, one model after the other.
+
+        Without GPUs, where places cost nothing, the actors of the next model start while the last
+        batches of one are in flight.
+        """
+        upcoming = iter(groups)
+        following = self._generators(next(upcoming, None))
+        while following is not None:
+            (generating, cells), following = following, None
+            while generating.busy:
+                self._may_stop(generating)
+                self.transcribing.hand_out()
+                if self.transcribing.waiting < CREDITS * self.plan.sizes.transcribers:
+                    generating.hand_out()
+                if following is None and generating.draining and not self.plan.sizes.gpu:
+                    following = self._generators(next(upcoming, None))
+                wait([generating, self.transcribing], POLL_SECONDS)
+                self._take_generated(generating)
+                self._take_transcribed()
+            generating.close()
+            self.generated_by.append(generating)
+            for key in cells:
+                for cell in self.transcribed_as[key]:
+                    self._transcribe(cell, whole=False)
+            if following is None:
+                following = self._generators(next(upcoming, None))
+
+    def _generators(
+        self, cells: dict[str, Cell] | None
+    ) -> tuple[Pool[Any], dict[str, Cell]] | None:
+        """Actors of the model of these cells, starting."""
+        if cells is None:
+            return None
         count = self.plan.sizes.generators
-        generating: Pool[Any] = Pool(
-            partial(_new, self.plan.generator, generator, 1),
+        pool: Pool[Any] = Pool(
+            partial(_new, self.plan.generator, next(iter(cells.values())).generator, 1),
             count,
             lambda batch: batch.items,
             self.plan.deadline,
             self._to_generate(cells, count),
         )
-        # Both kinds start at the same time; who transcribes comes first in what is wrong.
-        self.transcribing.started()
-        generating.started()
-        while generating.busy:
-            self._may_stop(generating)
-            self.transcribing.hand_out()
-            if self.transcribing.waiting < CREDITS * self.plan.sizes.transcribers:
-                generating.hand_out()
-            wait([generating, self.transcribing], POLL_SECONDS)
-            self._take_generated(generating)
-            self._take_transcribed()
-        generating.close()
-        self.generated_by.append(generating)
-        for key in cells:
-            for cell in self.transcribed_as[key]:
-                self._transcribe(cell, whole=False)
+        return pool, cells
 
     def _may_stop(self, generating: Pool[Any] | None) -> None:
         if self.stop():
@@ -164,9 +180,11 @@ class Pipeline:
         marks = [(state.generated[key], cell.variant) for key, cell in cells.items()]
         lacking = [item for item in state.items if any(item.id not in done for done, _ in marks)]
         slots = max(cell.system.batch(CLIPS) for cell in cells.values())
-        # Several fills of the slots, so that rows are replaced; but work for every generator.
-        size = max(1, min(ROUNDS * slots // len(cells), -(-len(lacking) // generators)))
-        for start in range(0, len(lacking), size):
+        # Several fills of the slots, so that rows are replaced; but work for every generator, and
+        # soon some for transcribers: every batch is twice as large as the one before.
+        most = max(1, min(ROUNDS * slots // len(cells), -(-len(lacking) // generators)))
+        start, size = 0, min(most, max(1, CLIPS // len(cells)))
+        while start < len(lacking):
             yield Batch(
                 None,
                 [
@@ -177,6 +195,7 @@ class Pipeline:
                     for item in lacking[start : start + size]
                 ],
             )
+            start, size = start + size, min(most, 2 * size)
 
     def _untranscribed(self, cells: Sequence[tuple[Cell, Marks]]) -> Iterator[Batch[Any]]:
         """What was there before anything new is generated, read as it is wanted."""

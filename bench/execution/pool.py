@@ -37,6 +37,7 @@ class _Worker(Generic[T]):
     ready: Any
     since: float
     queue: deque[tuple[Any, Batch[T]]] = field(default_factory=deque)
+    lived: bool = False
     failed_starts: int = 0
 
 
@@ -60,8 +61,8 @@ def wait(pools: Iterable["Pool[Any]"], seconds: float) -> None:
 class Pool(Generic[T]):
     """`start` makes one actor; `message` turns a batch into the argument of its `work`.
 
-    Batches come from `submit` and, when none of those waits, from `source`. Actors start at once,
-    and are waited for by `started`, or else by the first `hand_out`.
+    Batches come from `submit` and, when none of those waits, from `source`. Actors start beside
+    each other and beside whatever else there is; each is given work as soon as it has started.
     """
 
     def __init__(
@@ -79,41 +80,12 @@ class Pool(Generic[T]):
         self._suspects: deque[Batch[T]] = deque()
         self._source = source
         self._workers = [self._starting() for _ in range(size)]
-        self._are_started = False
         self._size, self._since, self._until = size, 0.0, 0.0
         self._busy, self._items = 0.0, 0
 
     def _starting(self) -> _Worker[T]:
         handle = self._start()
         return _Worker(handle, handle.__ray_ready__.remote(), time.monotonic())
-
-    def started(self) -> None:
-        """Waits until every actor has started: as long as a batch may take, and a minute at least.
-
-        Raises RunFailed where one cannot be placed in that time or does not start. That is no
-        item's fault, so it comes before any item.
-        """
-        import ray
-        from ray.exceptions import GetTimeoutError, RayError
-
-        if self._are_started:
-            return
-        seconds = max(self._deadline, START_SECONDS)
-        try:
-            ray.get([worker.ready for worker in self._workers], timeout=seconds)
-        except GetTimeoutError as error:
-            raise RunFailed(
-                f"no place for {self._size} actors within {seconds:.0f} s; free the machine, or "
-                "ask for fewer (cluster.generators, cluster.transcribers)"
-            ) from error
-        except RayError as error:
-            raise RunFailed(
-                f"an actor did not start: {reason_of(error)}; run: pixvox doctor JOB"
-            ) from error
-        for worker in self._workers:
-            worker.ready = None
-        self._are_started = True
-        self._since = time.monotonic()
 
     def submit(self, batch: Batch[T]) -> None:
         """Queues a batch."""
@@ -131,13 +103,18 @@ class Pool(Generic[T]):
         return bool(self._waiting or self._suspects or self.in_flight)
 
     @property
+    def draining(self) -> bool:
+        """Whether nothing is left to be given out: what is in flight is the last."""
+        self._fill()
+        return not (self._waiting or self._suspects)
+
+    @property
     def in_flight(self) -> int:
         """How many batches actors have been given and not given back."""
         return sum(len(worker.queue) for worker in self._workers)
 
     def hand_out(self) -> None:
         """Gives actors that are free, or soon will be, their next batches."""
-        self.started()
         for depth in range(IN_FLIGHT):
             for worker in self._workers:
                 if worker.ready is not None or len(worker.queue) != depth:
@@ -180,10 +157,22 @@ class Pool(Generic[T]):
         for worker in list(self._workers):
             if worker.ready is None and worker.queue and now - worker.since > self._deadline:
                 yield from self._replace(worker, f"no result within {self._deadline:.0f} s")
+        self._check_starts(now)
+
+    def _check_starts(self, now: float) -> None:
+        """Raises RunFailed where actors wait for a place for too long.
+
+        The first of a place may take a minute at least, however short a batch's deadline is.
+        """
+        first = max(self._deadline, START_SECONDS)
         starting = [w for w in self._workers if w.ready is not None]
-        if len(starting) == len(self._workers) and all(
-            now - w.since > self._deadline for w in starting
-        ):
+        if any(not w.lived and now - w.since > first for w in starting):
+            raise RunFailed(
+                f"no place for {self._size} actors within {first:.0f} s; free the machine, or "
+                "ask for fewer (cluster.generators, cluster.transcribers)"
+            )
+        late = [w for w in starting if now - w.since > self._deadline]
+        if late and all(w.lived for w in late) and len(late) == len(self._workers):
             raise RunFailed(
                 f"no actor could be placed within {self._deadline:.0f} s; are there still "
                 "machines with the resources that it asks for?"
@@ -200,9 +189,9 @@ class Pool(Generic[T]):
 
     @property
     def life(self) -> float:
-        """Seconds from when all its actors had started until it was closed, or until now."""
+        """Seconds from when the first of its actors had started until it was closed, or now."""
         until = self._until or time.monotonic()
-        return until - self._since if self._are_started else 0.0
+        return until - self._since if self._since else 0.0
 
     def stage(self, name: str, seconds: float) -> Stage:
         """How busy its actors were in a run of so many seconds.
@@ -225,13 +214,21 @@ class Pool(Generic[T]):
         return self._waiting.popleft() if self._waiting else None
 
     def _take_start(self, worker: _Worker[T]) -> None:
-        """A replaced actor has started, or not; its place is given up after several failures."""
+        """An actor has started, or not.
+
+        Raises RunFailed where it is the first of its place: what keeps it from starting is no
+        item's fault. Of those that replace others a place is given up after several failures.
+        """
         import ray
         from ray.exceptions import RayError
 
         try:
             ray.get(worker.ready)
         except RayError as error:
+            if not worker.lived:
+                raise RunFailed(
+                    f"an actor did not start: {reason_of(error)}; run: pixvox doctor JOB"
+                ) from error
             worker.failed_starts += 1
             if worker.failed_starts < STARTS:
                 worker.handle, worker.since = self._start(), time.monotonic()
@@ -243,7 +240,8 @@ class Pool(Generic[T]):
                     f"no actor starts any more: {reason_of(error)}; run: pixvox doctor JOB"
                 ) from error
             return
-        worker.ready, worker.failed_starts = None, 0
+        worker.ready, worker.lived, worker.failed_starts = None, True, 0
+        self._since = self._since or time.monotonic()
 
     def _collect(self, worker: _Worker[T]) -> Iterator[Done[T]]:
         import ray

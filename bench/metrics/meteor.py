@@ -5,7 +5,6 @@ stderr is never read, and its destructor waits for a lock. Here every call has a
 JVM that ends or hangs is replaced once.
 """
 
-import hashlib
 import re
 import subprocess
 import threading
@@ -20,6 +19,7 @@ import numpy as np
 from bench.common.errors import RunFailed
 from bench.metrics.base import Array, Count, Hypotheses, Metric, References, Score
 from bench.metrics.java import OPTIONS, java
+from bench.metrics.paraphrases import paraphrases
 from bench.metrics.tokens import package_file
 
 DEADLINE_SECONDS = 600.0
@@ -39,61 +39,16 @@ def _field(text: str) -> str:
     return " ".join(_UNSAFE.sub(" ", text).split())
 
 
-def _whole_table(jar: Path) -> Path:
-    return jar.parent / "data" / "paraphrase-en.gz"
-
-
-def _failure(command: Sequence[str]) -> str:
-    """Runs a program to its end; why it failed, or ""."""
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=DEADLINE_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return f"no end within {DEADLINE_SECONDS:.0f} s"
-    said = done.stderr.decode(errors="replace")[-300:].strip()
-    return f"code {done.returncode}: {said}" if done.returncode else ""
-
-
-def paraphrases(references: References, folder: Path) -> Path:
-    """METEOR's paraphrase table cut down to a reference set, kept in `folder`.
-
-    By the jar's own FilterParaphrase: scores are the same, and loading it takes a tenth.
-    """
-    lines = sorted({_field(text) for texts in references.values() for text in texts})
-    text = "\n".join(lines) + "\n"
-    name = f"paraphrases-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    table = folder / f"{name}.gz"
-    if table.exists():
-        return table
-    folder.mkdir(parents=True, exist_ok=True)
-    listed, partial = folder / f".{name}.txt", folder / f".{name}.part.gz"
-    try:
-        _cut_down(text, listed, partial)
-        partial.replace(table)
-    finally:
-        for remains in (listed, partial):
-            remains.unlink(missing_ok=True)
-    return table
-
-
-def _cut_down(text: str, listed: Path, partial: Path) -> None:
-    listed.write_text(text, encoding="utf-8")
-    jar = package_file("meteor/meteor-1.5.jar")
-    command = [java(), *OPTIONS, "-Xmx2G", "-cp", str(jar), "FilterParaphrase"]
-    whole = _whole_table(jar)
-    command += [str(whole), str(partial.resolve()), str(listed.resolve())]
-    for attempt in (1, 2):
-        failure = _failure(command)
-        if not failure:
-            break
-        if attempt == 2:
-            raise RunFailed(f"METEOR's FilterParaphrase failed: {failure}; run: pixvox doctor")
+def whole_table() -> Path:
+    """METEOR's English paraphrases, as pycocoevalcap brings them."""
+    return package_file("meteor/data/paraphrase-en.gz")
 
 
 class MeteorJvm:
     """One JVM, kept for as many corpora as needed; use it as a context manager.
 
-    `table` is a paraphrase table cut down to the references (see `paraphrases`); without one the
-    whole table is loaded, which takes several seconds.
+    `table` is a paraphrase table cut down to the references (bench.metrics.paraphrases); without
+    one the whole table is loaded, which takes several seconds.
     """
 
     def __init__(self, table: Path | None = None, deadline: float = DEADLINE_SECONDS) -> None:
@@ -110,7 +65,7 @@ class MeteorJvm:
     def _start(self) -> "subprocess.Popen[str]":
         jar = package_file("meteor/meteor-1.5.jar")
         # Always named: by itself METEOR finds no table in a folder whose path holds a space.
-        table = self._table.resolve() if self._table else _whole_table(jar)
+        table = self._table.resolve() if self._table else whole_table()
         options = ["-stdio", "-l", "en", "-norm", "-a", str(table)]
         return subprocess.Popen(
             [java(), *OPTIONS, "-Xmx2G", "-jar", jar.name, "-", "-", *options],
@@ -227,7 +182,7 @@ class Meteor(Metric):
     @contextmanager
     def opened(self, references: References, cache: Path) -> Iterator[Count]:
         """See Metric; one JVM with the table that the references need."""
-        with MeteorJvm(paraphrases(references, cache)) as jvm:
+        with MeteorJvm(paraphrases(whole_table(), references, cache)) as jvm:
             yield jvm.statistics
 
     def score(self, sums: Array) -> Array:

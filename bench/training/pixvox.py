@@ -98,7 +98,7 @@ def _begin_null_image(model: PixVoxLM, data: SpokenCaptions) -> None:
     """Has a null image that was never trained start as the mean of up to 1000 training images."""
     if model.null_image is None or model.null_image.any():
         return
-    some = torch.from_numpy(data.images[:1000])
+    some = torch.from_numpy(data.images[:1000].copy())
     if some.dtype == torch.uint8:
         each = torch.stack([model.encode_images(normalise(one)[None])[0] for one in some])
     else:

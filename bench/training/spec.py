@@ -164,6 +164,6 @@ TrainingJob = Annotated[
 
 
 def seeded(job: TrainingJob, seed: int) -> TrainingJob:
-    """The job with another seed of its plan; what it makes lies beside what the job itself makes."""
+    """The job with another seed of its plan; what it makes lies beside what the job makes."""
     output = job.output.with_name(f"{job.output.name}-seed{seed}")
     return job.model_copy(update={"output": output, "plan": replace(job.plan, seed=seed)})

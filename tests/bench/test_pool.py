@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +22,11 @@ def _doubler() -> type:
         """Doubles numbers; dies of 13, exits on 17, loses its GPU over 21, raises on 7, and never
         answers 99."""
 
-        def __init__(self, start: bool = True) -> None:
+        def __init__(self, start: bool = True, gate: Path | None = None) -> None:
             if not start:
                 raise ValueError("no weights here")
+            while gate is not None and not gate.exists():
+                pass
 
         def work(self, numbers: list[int]) -> list[int]:
             if 13 in numbers:
@@ -93,8 +96,33 @@ def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
 
     actor = ray.remote(num_cpus=0)(_doubler())
     pool: Pool[int] = Pool(lambda: actor.remote(start=False), 1, list, deadline=60)
+    pool.submit(Batch("tag", [1]))
+    pool.hand_out()
+    wait([pool], 60)
     with pytest.raises(RunFailed, match=r"did not start: .*no weights here"):
-        pool.started()
+        list(pool.collect())
+
+
+def test_who_has_started_works_while_others_are_still_starting(tmp_path: Path) -> None:
+    import ray
+
+    actor = ray.remote(num_cpus=0)(_doubler())
+    gates = [tmp_path / "open", tmp_path / "shut"]
+    gates[0].touch()
+    places = iter(gates)
+    pool: Pool[int] = Pool(
+        lambda: actor.remote(gate=next(places)), 2, lambda batch: list(batch.items), 60
+    )
+    for number in range(6):
+        pool.submit(Batch("tag", [number]))
+    found: list[int] = []
+    while pool.busy:
+        pool.hand_out()
+        wait([pool], 0.2)
+        found += [number for done in pool.collect() for number in done.items]
+    assert sorted(found) == list(range(6))
+    gates[1].touch()
+    pool.close()
 
 
 @pytest.mark.parametrize("gpus", [0, 1, 2, 3, 8])

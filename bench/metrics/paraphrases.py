@@ -1,0 +1,94 @@
+"""METEOR's paraphrase table, cut down to what a reference set can match."""
+
+import gzip
+import hashlib
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from bench.common.atomic import write_bytes
+from bench.common.errors import RunFailed
+from bench.metrics.base import References
+
+_LONGEST = 7
+"""Words of the table's longest phrase."""
+_CHUNK = 1 << 22
+"""Packed bytes that are looked through at once; the whole table has 62 million."""
+
+
+def phrases(references: References) -> set[str]:
+    """Every run of up to seven words that METEOR's own normaliser may make of the references.
+
+    How it takes off punctuation is not repeated here: words count as they are, without what is not
+    a letter or digit, and split there.
+    """
+    found: set[str] = set()
+    for text in {text for texts in references.values() for text in texts}:
+        lower = text.lower()
+        raw = lower.split()
+        bare = [re.sub(r"\W+", "", word) for word in raw]
+        for words in (
+            raw,
+            [word for word in bare if word],
+            re.findall(r"\w+", lower),
+            re.findall(r"\w+|[^\w\s]", lower),
+        ):
+            for start in range(len(words)):
+                for end in range(start + 1, min(start + _LONGEST, len(words)) + 1):
+                    found.add(" ".join(words[start:end]))
+    return found
+
+
+def _entries(table: Path) -> Iterator[pl.DataFrame]:
+    """The table, some megabytes at a time: an entry's probability, phrase, and paraphrase."""
+    unpacked, left = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), b""
+    with table.open("rb") as stream:
+        while packed := stream.read(_CHUNK):
+            whole, newline, rest = (left + unpacked.decompress(packed)).rpartition(b"\n")
+            lines = pl.read_csv(
+                io.BytesIO(whole + newline),
+                has_header=False,
+                separator="\x01",
+                quote_char=None,
+                schema={"line": pl.String},
+            )["line"]
+            count = len(lines) - len(lines) % 3
+            names = ("probability", "phrase", "paraphrase")
+            yield pl.DataFrame(
+                {name: lines[:count].gather_every(3, at) for at, name in enumerate(names)}
+            )
+            left = "".join(f"{line}\n" for line in lines[count:]).encode() + rest
+    if not unpacked.eof or left:
+        raise EOFError("it is cut off")
+
+
+def cut_down(table: Path, references: References) -> str:
+    """The entries of a table of which one phrase is in the references.
+
+    Scores are the same as with the whole table, and loading it takes a tenth. Raises RunFailed for
+    a table that cannot be read.
+    """
+    wanted = pl.Series(sorted(phrases(references))).implode()
+    kept: list[str] = []
+    try:
+        for entries in _entries(table):
+            some = entries.filter(
+                pl.col("phrase").is_in(wanted) | pl.col("paraphrase").is_in(wanted)
+            )
+            kept += [f"{line}\n" for entry in some.iter_rows() for line in entry]
+    except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
+        raise RunFailed(f"{table.name}: METEOR's paraphrases cannot be read: {error}") from error
+    return "".join(kept)
+
+
+def paraphrases(table: Path, references: References, folder: Path) -> Path:
+    """That part of a table as a file in `folder`, where it stays for the next time."""
+    text = "\n".join(sorted({text for texts in references.values() for text in texts}))
+    part = folder / f"paraphrases-{hashlib.sha256(text.encode()).hexdigest()[:16]}.gz"
+    if not part.exists():
+        write_bytes(part, gzip.compress(cut_down(table, references).encode(), 1, mtime=0))
+    return part
