@@ -17,6 +17,7 @@ from bench.common.text import clean, plural
 from bench.execution.prepare import Planned, Prepared, complete, opened, planned_job, with_rows
 from bench.execution.rates import read_rates
 from bench.execution.speech import restore
+from bench.execution.stages import Pace
 from bench.jobs.preflight import missing_files
 from bench.jobs.spec import ScoringSpec
 from bench.report.results import ScoredReading, write_report, write_rows
@@ -53,16 +54,27 @@ def run_job(
             raise UserError(
                 f"{path}: {missing} rows are not transcribed yet; run first: pixvox run {path}"
             )
-        complete(ready, runs)
+        pace = complete(ready, runs)
         failed = _report(ready)
         where = clean(str(ready.folder))
         rows = plural(ready.total, "row")
-        print(f"{where}: {rows}, {failed} failed; {time.monotonic() - started:.0f} s")
+        seconds = time.monotonic() - started
+        print(f"{where}: {rows}, {failed} failed; {seconds:.0f} s{_beside(pace, seconds)}")
         for line in _made(ready.folder):
             print(f"  {clean(line)}")
         place = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
         print(clean(f"look and listen: pixvox report {ready.job.name}{place}"))
     return 0
+
+
+def _beside(pace: Pace | None, seconds: float) -> str:
+    """How long a command took beside the computing that had to be done, in words."""
+    if pace is None or not pace.alone:
+        return ""
+    return (
+        f", {seconds / pace.alone:.2f} times the {pace.alone:.0f} s that generating and "
+        f"transcribing alone keep {plural(pace.cores, 'core')} busy"
+    )
 
 
 def _made(folder: Path) -> Iterator[str]:

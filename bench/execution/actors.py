@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from bench.asr.base import MAX_SECONDS, SAMPLE_RATE, Asr
 from bench.common.audio import SpeechError, Wave, resample, write_wav
+from bench.execution.worktime import Clocked
 from bench.store.rows import ToTranscribe, TranscriptRow
 from bench.systems.base import Asked, Made, System
 from bench.systems.voice import Voice, continuation
@@ -25,7 +26,7 @@ def _device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-class GeneratorActor:
+class GeneratorActor(Clocked):
     """Holds one system; `work` generates a batch of items in the ways asked of each."""
 
     def __init__(self, system: System, threads: int) -> None:
@@ -34,6 +35,7 @@ class GeneratorActor:
         torch.set_num_threads(threads)
         self.generator = system.generator(device())
         self.device = _device_name()
+        self.start_clock(device())
 
     def work(self, asked: Asked) -> Made:
         """One row for every item and variant asked."""
@@ -41,7 +43,7 @@ class GeneratorActor:
         return [(key, replace(row, device=self.device)) for key, row in made]
 
 
-class TranscriberActor:
+class TranscriberActor(Clocked):
     """Decodes units, keeps the speech as a WAV file, and transcribes, a fixed batch at a time."""
 
     def __init__(self, asr: Asr, threads: int) -> None:
@@ -52,6 +54,7 @@ class TranscriberActor:
         self.asr = asr.transcriber(device(), threads)
         self.voice = Voice()
         self.device = _device_name()
+        self.start_clock(device())
 
     def work(self, work: tuple[System, str, Sequence[ToTranscribe]]) -> list[TranscriptRow]:
         """One row for every row given, in order."""

@@ -18,6 +18,7 @@ from bench.common.machinefaults import device_lost, is_machines
 from bench.common.text import reason_of
 from bench.execution.batches import Batch, Done
 from bench.execution.stages import Stage
+from bench.execution.worktime import spent
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ class Pool(Generic[T]):
         self._source = source
         self._workers = [self._starting() for _ in range(size)]
         self._size, self._since, self._until = size, 0.0, 0.0
-        self._busy, self._items = 0.0, 0
+        self._busy, self._cpu, self._items = 0.0, 0.0, 0
 
     def _starting(self) -> _Worker[T]:
         handle = self._start()
@@ -182,6 +183,7 @@ class Pool(Generic[T]):
         """Ends the actors."""
         import ray
 
+        self._cpu += spent([w.handle for w in self._workers if w.ready is None and not w.queue])
         for worker in self._workers:
             ray.kill(worker.handle)
         self._workers = []
@@ -198,7 +200,7 @@ class Pool(Generic[T]):
 
         A batch counts from when its actor was free for it until its result was collected.
         """
-        return Stage(name, self._size, self._size * seconds, self._busy, self._items)
+        return Stage(name, self._size, self._size * seconds, self._busy, self._items, self._cpu)
 
     def _fill(self) -> None:
         """Has the source's next batch wait, where none does."""

@@ -1,6 +1,7 @@
 """A job made ready to run, its run's folder opened, and what is missing there done."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,8 +131,8 @@ def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
             yield ready
 
 
-def complete(ready: Prepared, runs: Path) -> None:
-    """Generates and transcribes what the ledger lacks."""
+def complete(ready: Prepared, runs: Path) -> Pace | None:
+    """Generates and transcribes what the ledger lacks; what that took, where it was anything."""
     job, dataset, evaluation = ready.job, ready.dataset, ready.evaluation
     _remember(job, ready.cells, ready.folder)
     missing = evaluation.missing
@@ -142,21 +143,25 @@ def complete(ready: Prepared, runs: Path) -> None:
             f"{ready.total - missing} of {ready.total} rows already there"
         )
     )
-    if missing:
-        started = time.monotonic()
-        first = 0.0
-        with stoppable() as stop, progress() as report:
+    if not missing:
+        return None
+    started = time.monotonic()
+    first = 0.0
+    with stoppable() as stop, progress() as report:
 
-            def watched(what: str, done: int, total: int) -> None:
-                nonlocal first
-                if not first and evaluation.missing < missing:
-                    first = time.monotonic() - started
-                report(what, done, total)
+        def watched(what: str, done: int, total: int) -> None:
+            nonlocal first
+            if not first and evaluation.missing < missing:
+                first = time.monotonic() - started
+            report(what, done, total)
 
-            stages = make_whole(evaluation, watched, stop=stop)
-        seconds = time.monotonic() - started
-        keep_rate(runs, job.name, ready.cells, missing, seconds)
-        if stages:
-            made = Pace(missing, round(seconds, 3), round(first, 3), stages)
-            keep_pace(ready.folder, made)
-            print(f"{job.name}: {made.words}")
+        stages = make_whole(evaluation, watched, stop=stop)
+    seconds = time.monotonic() - started
+    keep_rate(runs, job.name, ready.cells, missing, seconds)
+    if stages:
+        cores = 0 if job.cluster.address else len(os.sched_getaffinity(0))
+        made = Pace(missing, round(seconds, 3), round(first, 3), stages, cores)
+        keep_pace(ready.folder, made)
+        print(f"{job.name}: {made.words}")
+        return made
+    return None

@@ -21,13 +21,17 @@ FULL = 0.9
 
 @dataclass(frozen=True)
 class Stage:
-    """One kind of actor over a run: actor-seconds that there were, and how many were busy."""
+    """One kind of actor over a run: actor-seconds that there were, and how many were busy.
+
+    `cpu` are the CPU seconds that its actors worked; 0 where that is not known, as on GPUs.
+    """
 
     name: str
     actors: int
     seconds: float
     busy: float
     items: int
+    cpu: float = 0.0
 
     @property
     def duty(self) -> float:
@@ -37,12 +41,27 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pace:
-    """What a run took: `seconds` in all, `first` until its first row was there."""
+    """What a run took: `seconds` in all, `first` until its first row was there.
+
+    `cores` are those of this machine, where all actors were on it and none on a GPU, else 0.
+    """
 
     rows: int
     seconds: float
     first: float
     stages: tuple[Stage, ...]
+    cores: int = 0
+
+    @property
+    def alone(self) -> float:
+        """Seconds that what its actors computed takes with all cores at work; 0 if not known."""
+        return sum(stage.cpu for stage in self.stages) / self.cores if self.cores else 0.0
+
+    @property
+    def efficiency(self) -> float:
+        """That time's share of the time from the first actor that was ready to the last row."""
+        life = max((stage.seconds / stage.actors for stage in self.stages), default=0.0)
+        return min(self.alone / life, 1.0) if life else 0.0
 
     @property
     def words(self) -> str:
@@ -53,8 +72,9 @@ class Pace:
         others = [s for s in self.stages if s is not busiest]
         waited = "".join(f"; {s.name} waited {1 - s.duty:.0%} of its time" for s in others)
         lead = "was the bottleneck, " if busiest.duty >= FULL else ""
+        cores = f"; cores at work {self.efficiency:.0%} of it" if self.alone else ""
         return (
-            f"{busiest.name} {lead}{busiest.duty:.0%} busy{waited}; the first row after "
+            f"{busiest.name} {lead}{busiest.duty:.0%} busy{waited}{cores}; the first row after "
             f"{self.first:.1f} s, {self.rows / self.seconds:.2f} rows/s in all"
         )
 
@@ -70,6 +90,7 @@ def together(stages: Sequence[Stage]) -> tuple[Stage, ...]:
             before.seconds + one.seconds,
             before.busy + one.busy,
             before.items + one.items,
+            before.cpu + one.cpu,
         )
     return tuple(found.values())
 

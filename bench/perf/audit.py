@@ -31,13 +31,18 @@ _RUNS = 2
 
 @dataclass(frozen=True)
 class Audited:
-    """One run: its rows, how fast they came after the first, and digests of what it made."""
+    """One run: its rows, how fast they came after the first, and digests of what it made.
+
+    `efficiency` is the share of the cores' time that the stages' own computing took, from the first
+    actor that was ready to the last row; 0 where there are GPUs.
+    """
 
     rows: int
     seconds: float
     first: float
     rate: float
     duty: dict[str, float]
+    efficiency: float
     units: str
     derived: str
 
@@ -76,6 +81,7 @@ def _run(job: Path, name: str, limit: int | None) -> Audited:
             pace.first,
             pace.rows / (pace.seconds - pace.first),
             {stage.name: round(stage.duty, 4) for stage in pace.stages},
+            round(pace.efficiency, 4),
             units,
             derived,
         )
@@ -106,6 +112,7 @@ def run(job: Path, limit: int | None, save: Path | None) -> int:
         one = _run(job, name, limit)
         runs.append(one)
         duty = ", ".join(f"{stage} {share:.0%} busy" for stage, share in one.duty.items())
+        duty += f", cores at work {one.efficiency:.0%} of it" if one.efficiency else ""
         print(
             f"run {number}: {one.rows} rows, {one.rate:.3f} rows/s after the first row at "
             f"{one.first:.1f} s; {duty}; units {one.units}, rows and scores {one.derived}",

@@ -70,13 +70,14 @@ def test_stored_runs_are_injured_as_their_names_say() -> None:
     base, heads = simulated(stored, stored.items, np.random.default_rng(0), 3, 2)
     assert (len(base.signatures), {len(head.signatures) for head in heads.values()}) == (3, {2})
     items = base.rows["item"].unique(maintain_order=True).to_list()
-    found = {
-        name: overall(judge(base, head, items, Rule(), METRICS)) for name, head in heads.items()
-    }
-    assert found["the same run"] == Verdict.PASS
-    assert found["other seeds, as good"] != Verdict.REGRESSED
+
+    def judged(name: str) -> Verdict:
+        return overall(judge(base, heads[name], items, Rule(), METRICS))
+
+    assert judged("the same run") == Verdict.PASS
+    assert judged("other seeds, as good") != Verdict.REGRESSED
     for name in ("truncated speech", "silent outputs", "dropped items", "another model's outputs"):
-        assert found[name] == Verdict.REGRESSED
+        assert judged(name) == Verdict.REGRESSED
 
 
 def test_a_certificate_promises_what_the_gate_s_own_errors_give() -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,11 +142,14 @@ def test_what_others_wait_for_is_the_bottleneck() -> None:
     stages = together(
         [
             Stage("generating", 1, 10.0, 2.0, 30),
-            Stage("transcribing", 2, 40.0, 38.0, 60),
+            Stage("transcribing", 2, 40.0, 38.0, 60, cpu=34.0),
             Stage("generating", 2, 10.0, 6.0, 30),
         ]
     )
     assert stages[0] == Stage("generating", 2, 20.0, 8.0, 60)
-    said = Pace(60, 20.0, 4.0, stages).words
+    pace = Pace(60, 24.0, 4.0, stages, cores=2)
+    # Both kinds share the cores: 34 CPU seconds are 17 s of two, out of 20 s.
+    assert (pace.alone, pace.efficiency) == (17.0, 0.85)
+    said = replace(pace, seconds=20.0, cores=0).words
     assert said.startswith("transcribing was the bottleneck, 95% busy; generating waited 60%")
     assert "first row after 4.0 s, 3.00 rows/s" in said

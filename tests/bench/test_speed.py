@@ -40,7 +40,7 @@ def test_scores_beside_stock_are_the_same() -> None:
 
 
 def test_an_audit_wants_the_same_outputs_twice_and_a_minute() -> None:
-    run = Audited(100, 80.0, 10.0, 1.4, {}, units="a", derived="b")
+    run = Audited(100, 80.0, 10.0, 1.4, {}, 0.9, units="a", derived="b")
     assert not faults([run, run])
     (found,) = faults([run, replace(run, units="c")])
     assert "same units" in found

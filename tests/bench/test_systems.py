@@ -63,7 +63,7 @@ def job(flickr8k: Path, tmp_path: Path, scenes: Dataset, monkeypatch: pytest.Mon
             {"kind": "units", "label": "units", "file": str(tmp_path / "units.parquet"), **codec},
             {"kind": "python", "label": "hum", "entry": "humming:Hum", "options": {"pitch": 0.1}},
         ],
-        "asr": {"batch": 2},
+        "asr": {"batch": 2, "window": 10},
         "cluster": {"transcribers": 1},
     }
     path = tmp_path / "job.yaml"
@@ -157,7 +157,7 @@ def test_a_sweep_does_what_its_dry_run_says(
 ) -> None:
     zoo = [
         {"kind": "pixvox", "label": name, "weights": f"zoo:pixvox-tiny-{name}", "decoding": short}
-        for short in [{"slots": 4, "max_seconds": 3}]
+        for short in [{"slots": 4, "max_seconds": 2}]
         for name in ("delay", "parallel")
     ]
     content = {

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from fuzzing import NASTY, snapshot, spoilt_bytes, spoilt_folder, spoilt_value
+from fuzzing import CASES, NASTY, snapshot, spoilt_bytes, spoilt_folder, spoilt_value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from world import FLICKR8K, JOB, SCENES, SHARES, SMALL, SYSTEMS, World, in_time
@@ -46,7 +46,7 @@ def world(
     patch.undo()
     made.close()
     codes = {what: dict(sorted(found.items())) for what, found in made.codes.items()}
-    cases = request.config.getoption("--fuzz-cases", default=2000)
+    cases = request.config.getoption("--fuzz-cases", default=CASES)
     slowest = {what: round(seconds, 2) for what, seconds in made.slowest.items()}
     figures = {"cases": cases, "outcomes": codes, "slowest_seconds": slowest}
     save(figures, request.config.getoption("--fuzz-log", default=None))
@@ -54,12 +54,12 @@ def world(
 
 def _each(request: pytest.FixtureRequest, what: str, case: Callable[[random.Random], None]) -> None:
     """Runs a case on as many random sources as are its share."""
-    cases = request.config.getoption("--fuzz-cases", default=2000)
+    cases = request.config.getoption("--fuzz-cases", default=CASES)
 
     @settings(
         max_examples=max(1, round(cases * SHARES[what])),
         deadline=None,
-        derandomize=cases == 2000,
+        derandomize=cases == CASES,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

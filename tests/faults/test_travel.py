@@ -21,12 +21,13 @@ JOB = {
             "kind": "pixvox",
             "label": "delay",
             "weights": "zoo:pixvox-tiny-delay",
-            "prompts": [0, 0.5],
+            "prompts": [0.5],
             "decoding": {"temperature": 0.5, "max_seconds": 3},
         },
     ],
     "grid": {"seed": [1]},
     "asr": {"batch": 2},
+    "cluster": {"transcribers": 1},
     "scoring": {"replicates": 100},
 }
 
@@ -66,7 +67,7 @@ def test_two_homes_two_folders_cold_and_warm_give_the_same_bytes(tmp_path: Path)
         USER="somebody",
     )
     assert {"rows.parquet", "run.json", "summary.json", "tables/table1.md"} <= first.keys()
-    assert sum(name.startswith("ledger/generated/") for name in first) >= 3
+    assert sum(name.startswith("ledger/generated/") for name in first) >= 2
     # Parts are named by their keys and digests, so equal names are equal keys.
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
