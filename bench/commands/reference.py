@@ -9,11 +9,11 @@ import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from bench.gate import golden
 from bench.jobs.spec import Job
@@ -24,6 +24,7 @@ from bench.store.columns import Column, Columns, without
 from bench.store.rows import GENERATED, TRANSCRIBED
 from bench.tables import audit, sweep, waterfall
 from bench.tables.comparison import table_columns
+from bench.training.spec import PLAN_BOUNDS, TrainingJob
 
 COMMAND = "python -m bench.commands.reference > docs/reference.md"
 
@@ -66,7 +67,8 @@ class Section:
     """One mapping of a job file: where it stands, and what may stand in it."""
 
     paths: tuple[str, ...]
-    model: type[BaseModel]
+    model: type[Any]
+    owner: str = ""
 
     @property
     def heading(self) -> str:
@@ -74,17 +76,17 @@ class Section:
         where = ", ".join(f"`{path}`" for path in self.paths) or "The job"
         constants = (
             f", `{name}: {get_args(field.annotation)[0]}`"
-            for name, field in self.model.model_fields.items()
+            for name, field in getattr(self.model, "model_fields", {}).items()
             if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
         )
-        return where + next(constants, "")
+        return where + next(constants, f" of `kind: {self.owner}`" if self.owner else "")
 
 
-def _docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """The docstrings after a model's fields, inherited ones too."""
+def _docstrings(model: type[Any]) -> dict[str, str]:
+    """The docstrings after a model's or dataclass's fields, inherited ones too."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
-        if not issubclass(base, BaseModel) or base is BaseModel:
+        if base is BaseModel or not (issubclass(base, BaseModel) or is_dataclass(base)):
             continue
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(node, ast.ClassDef)
@@ -98,29 +100,43 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models in an annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models(annotation: Any) -> Iterator[type[Any]]:
+    """The models and dataclasses in an annotation."""
+    if isinstance(annotation, type) and (
+        issubclass(annotation, BaseModel) or is_dataclass(annotation)
+    ):
         yield annotation
     for argument in get_args(annotation):
         yield from _models(argument)
 
 
-def sections() -> list[Section]:
-    """Every mapping that a job may hold, in the order of its keys."""
-    found: dict[type[BaseModel], list[str]] = {}
+def sections(*jobs: type[Any]) -> list[Section]:
+    """Every mapping that a job of these kinds may hold, in the order of its keys."""
+    found: dict[type[Any], list[str]] = {}
 
-    def visit(model: type[BaseModel], path: str) -> None:
+    def visit(model: type[Any], path: str) -> None:
         paths = found.setdefault(model, [])
         if path in paths:
             return
         paths.append(path)
-        for name, field in model.model_fields.items():
+        for name, field in getattr(model, "model_fields", {}).items():
             for inner in _models(field.annotation):
                 visit(inner, f"{path}.{name}".removeprefix("."))
 
-    visit(Job, "")
+    for job in jobs:
+        visit(job, "")
     return [Section(tuple(path for path in paths if path), m) for m, paths in found.items()]
+
+
+def training_sections() -> list[Section]:
+    """Every mapping that a training job may hold and an evaluation's may not."""
+    known = {section.model for section in sections(Job)}
+    return [
+        replace(one, owner=get_args(job.model_fields["kind"].annotation)[0])
+        for job in _models(TrainingJob)
+        for one in sections(job)
+        if one.model not in known
+    ]
 
 
 def _number(node: Mapping[str, Any]) -> str:
@@ -181,8 +197,8 @@ def lacking() -> list[str]:
     """Keys that have no meaning; there are to be none."""
     return [
         f"{section.model.__module__}.{section.model.__name__}.{name}"
-        for section in sections()
-        for name in section.model.model_fields
+        for section in [*sections(Job), *training_sections()]
+        for name in TypeAdapter(section.model).json_schema()["properties"]
         if name not in _docstrings(section.model)
     ]
 
@@ -194,10 +210,20 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [*lines, ""]
 
 
+def _bound(properties: Mapping[str, dict[str, Any]]) -> None:
+    """Adds the bounds of a recipe's numbers, which its dataclass does not know."""
+    for name, node in properties.items():
+        if name in PLAN_BOUNDS:
+            low, high = PLAN_BOUNDS[name]
+            node |= {"minimum": low, "maximum": high}
+
+
 def _keys(section: Section) -> list[str]:
-    schema = section.model.model_json_schema()
+    schema = TypeAdapter(section.model).json_schema()
     if "$ref" in schema:
         schema = schema["$defs"][section.model.__name__]
+    if is_dataclass(section.model):
+        _bound(schema["properties"])
     said = _docstrings(section.model)
     rows = [
         (f"`{name}`", _type(node), _default(name, schema), said.get(name, ""))
@@ -223,7 +249,16 @@ def reference() -> str:
         "## Keys of a job file",
         "",
     ]
-    for section in sections():
+    for section in sections(Job):
+        lines += _keys(section)
+    lines += [
+        "## Keys of a training job",
+        "",
+        "`data`, `asr` and `decoding` are those of a job file; [training.md](training.md) says how "
+        "the keys are used.",
+        "",
+    ]
+    for section in training_sections():
         lines += _keys(section)
     lines += [
         "## Columns of what a run leaves",

@@ -21,6 +21,8 @@ from bench.jobs.spec import ClusterSpec
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Rows are small (units, never audio), so a quarter of a gigabyte is ample."""
+GENERATOR_CORES = 4
+"""Cores for whose transcribers one generator is enough."""
 _SERVERS = ("gcs_server", "raylet")
 _LOOK_SECONDS = 0.25
 _STOPPED_SECONDS = 30.0
@@ -156,10 +158,11 @@ def _share(actors: int, units: int) -> float:
 def sizes(spec: ClusterSpec, gpus: int, cpus: int) -> Sizes:
     """0 in the job means as the machine has; whatever is asked for, every actor can be placed.
 
-    GPUs are divided between generators and transcribers. Without any there is one generator, and a
-    transcriber a core, because on CPU transcribing costs several times what generating does.
+    GPUs are divided between generators and transcribers. Without any there is a transcriber a core
+    and a generator for every four, because on CPU transcribing costs several times what generating
+    does.
     """
-    generators = spec.generators or max(1, gpus // 2)
+    generators = spec.generators or max(1, gpus // 2 if gpus else cpus // GENERATOR_CORES)
     transcribers = spec.transcribers or (max(1, gpus - generators) if gpus else max(1, cpus))
     gpu = _share(generators + transcribers, gpus)
     return Sizes(generators, transcribers, gpu, 0.0 if gpus else _share(transcribers, cpus))

@@ -22,7 +22,7 @@ T = TypeVar("T", CodecTraining, VisionTraining, CaptionerTraining, Training)
 Images = Annotated[int, Field(ge=1, le=1_000_000, description="there are not more scenes")]
 
 _STEPS = 100_000_000
-_PLAN = {
+PLAN_BOUNDS = {
     "steps": (1, _STEPS),
     "quantise_from": (0, _STEPS),
     "freeze_units_at": (0, _STEPS),
@@ -47,7 +47,7 @@ _PLAN = {
 
 def _bounded(plan: T) -> T:
     wrong: dict[str, str] = {}
-    for key, (low, high) in _PLAN.items():
+    for key, (low, high) in PLAN_BOUNDS.items():
         value = getattr(plan, key, low)
         if not low <= value <= high:
             wrong[key] = f"must be from {low:g} to {high:g}, not {value:g}"
@@ -71,22 +71,34 @@ class CodecJob(Strict):
     """
 
     kind: Literal["codec"]
+    """What is trained."""
     output: FilePath
+    """Where the weights go; what the training keeps meanwhile lies beside it."""
     data: Data
+    """A dataset with recorded speech, as in a job file; without a `name`, scenes."""
     clips: Annotated[int, Field(ge=1, le=5_000_000)]
+    """How many spoken captions it is trained on."""
     start_from: FilePath | None = None
+    """A codec to be trained further, instead of a new one."""
     threads: Threads = 0
+    """PyTorch's threads; 0 for as many as there are cores."""
     plan: Annotated[CodecTraining, AfterValidator(_bounded)]
+    """The recipe."""
 
 
 class VisionJob(Strict):
     """A BLIP vision model of the tiny size from pictures and their captions."""
 
     kind: Literal["vision"]
+    """What is trained."""
     output: FilePath
+    """Where the weights go; what the training keeps meanwhile lies beside it."""
     images: Images
+    """How many scenes are drawn."""
     seed: Seed = 0
+    """The seed of the scenes."""
     plan: Annotated[VisionTraining, AfterValidator(_bounded)]
+    """The recipe."""
 
 
 class CaptionerJob(Strict):
@@ -96,11 +108,17 @@ class CaptionerJob(Strict):
     """
 
     kind: Literal["captioner"]
+    """What is trained."""
     output: FilePath
+    """Where the weights go; what the training keeps meanwhile lies beside it."""
     data: Data
+    """A dataset with recorded speech, as in a job file; without a `name`, scenes."""
     vision: FilePath
+    """The image encoder, which stays as it is."""
     threads: Threads = 0
+    """PyTorch's threads; 0 for as many as there are cores."""
     plan: Annotated[CaptionerTraining, AfterValidator(_bounded)]
+    """The recipe."""
 
 
 class JudgeSpec(Strict):
@@ -111,8 +129,11 @@ class JudgeSpec(Strict):
     """
 
     images: Images = 60
+    """How many validation pictures are spoken of."""
     decoding: DecodingSpec = DecodingSpec()
+    """How the speech is decoded."""
     asr: AnyAsr = DEFAULT
+    """Who transcribes it."""
 
 
 class PixVoxJob(Strict):
@@ -128,26 +149,45 @@ class PixVoxJob(Strict):
     """
 
     kind: Literal["pixvox"]
+    """What is trained."""
     output: FilePath
+    """Where the weights go; what the training keeps meanwhile lies beside it."""
     data: Data
+    """A dataset with recorded speech, as in a job file; without a `name`, scenes."""
     pattern: Pattern
+    """In which step each codebook's unit of a frame is generated."""
     codec: WeightsName
+    """The codec whose units are learnt."""
     codec_name: WeightsName | None = None
+    """What the saved model calls its codec, where that is not how the job finds it."""
     bandwidth: Bandwidth
+    """The codec's, in kbps; it decides how many codebooks there are."""
     blip: WeightsName | None = None
+    """A BLIP captioning checkpoint to start from."""
     vision: FilePath | None = None
+    """At the zoo's size: an image encoder to start from."""
     start_from: FilePath | None = None
+    """With `vision`: a PixVoxLM whose decoder is trained further."""
     positions: Annotated[
         int, Field(ge=1, le=65_536, description="each step attends to all before it")
     ] = 512
+    """Decoding steps that there is room for."""
     too_long: Literal["fail", "skip"] = "fail"
+    """What to do with speech that needs more steps than there are positions."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """The share of activations that is dropped."""
     workers: Workers = 1
+    """How many processes share a batch, one GPU each where there are GPUs."""
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The address of a running Ray cluster; `null` starts Ray on this machine."""
     threads: Threads = 0
+    """PyTorch's threads; 0 for as many as there are cores."""
     tracking: Literal["tensorboard"] | None = None
+    """Beside `log.jsonl`, which is always written."""
     judge: JudgeSpec | None = None
+    """Chooses the best weights by generated speech instead of the validation loss."""
     plan: Annotated[Training, AfterValidator(_bounded)]
+    """The recipe."""
 
     @model_validator(mode="after")
     def _one_start(self) -> "PixVoxJob":

@@ -34,12 +34,19 @@ class CaptionerTraining:
     """The recipe; one step is one optimiser step over `batch` captions."""
 
     steps: int = 2000
+    """Optimiser steps."""
     batch: int = 64
+    """Captions a step."""
     learning_rate: float = 1e-3
+    """The most that it comes to, after the warm-up."""
     warmup: int = 100
+    """Steps until then; it falls to a fiftieth afterwards."""
     dropout: float = 0.1
+    """The share of activations that is dropped."""
     seed: int = 0
+    """Of batches, dropout and new weights."""
     checkpoint_every: int = 250
+    """Steps between checkpoints."""
 
 
 def tokeniser_of(captions: Sequence[str]) -> PreTrainedTokenizerFast:

@@ -37,16 +37,27 @@ class CodecTraining:
     """
 
     steps: int = 7000
+    """Optimiser steps."""
     quantise_from: int = 600
+    """The step from which codebooks quantise."""
     freeze_units_at: int = 4500
+    """The step from which encoder and codebooks, and so the units, stay."""
     batch: int = 12
+    """Crops a step."""
     crop_seconds: float = 0.5
+    """How long a crop is."""
     onsets: float = 0.0
+    """The share of crops that start where their clip starts."""
     learning_rate: float = 1e-3
+    """The most that it comes to, after the warm-up."""
     warmup: int = 50
+    """Steps until then; it falls to a fiftieth afterwards."""
     clip: float = 10.0
+    """The largest norm of a gradient."""
     seed: int = 0
+    """Of batches, dropout and new weights."""
     checkpoint_every: int = 250
+    """Steps between checkpoints."""
 
 
 @dataclass(frozen=True)

@@ -23,21 +23,37 @@ class Training:
     """
 
     steps: int
+    """Optimiser steps."""
     batch: int = 60
+    """Captions a step, of all workers together."""
     micro_batch: int = 0
+    """Captions that a worker takes at once, the rest is accumulated; 0: its whole share."""
     learning_rate: float = 5e-5
+    """The most that it comes to, after the warm-up."""
     warmup: int = 100
+    """Steps until then; it falls to a fiftieth afterwards."""
     weight_decay: float = 0.01
+    """AdamW's."""
     clip: float = 1.0
+    """The largest norm of a gradient."""
     seed: int = 0
+    """Of batches, dropout and new weights."""
     validate_every: int = 250
+    """Steps between validations."""
     checkpoint_every: int = 100
+    """Steps between checkpoints."""
     train_vision: bool = False
+    """Whether the image encoder is trained too."""
     image_dropout: float = 0.0
+    """The share of captions trained on the null image, which guidance needs."""
     codebook_weights: tuple[float, ...] = ()
+    """Weights of the codebooks' losses, one a codebook; without any, all alike."""
     average: float = 0.0
+    """The decay of the average of the weights that is validated and kept; 0 for none."""
     patience: int = 0
+    """Ends after so many validations in a row that were no better; 0 for never."""
     precision: str = "auto"
+    """`auto` (bfloat16 where the hardware has it), `bfloat16` or `float32`."""
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "bfloat16", "float32"):

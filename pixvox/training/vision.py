@@ -25,11 +25,17 @@ class VisionTraining:
     """The recipe of the pretraining."""
 
     steps: int = 1500
+    """Optimiser steps."""
     batch: int = 64
+    """Pictures a step."""
     learning_rate: float = 1e-3
+    """The most that it comes to, after the warm-up."""
     warmup: int = 100
+    """Steps until then; it falls to a fiftieth afterwards."""
     seed: int = 0
+    """Of batches, dropout and new weights."""
     checkpoint_every: int = 250
+    """Steps between checkpoints."""
 
 
 def word_targets(captions: Sequence[Sequence[str]], least: int = 20) -> tuple[list[str], Tensor]:

@@ -20,7 +20,7 @@ from bench.datasets.base import Dataset
 from bench.training.judge import SpeechJudge
 from bench.training.log import read_log
 from bench.training.pixvox import work
-from bench.training.spec import PixVoxJob, TrainingJob
+from bench.training.spec import PixVoxJob, TrainingJob, seeded
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
 from pixvox.weights import resolve
@@ -107,6 +107,13 @@ def test_a_job_that_cannot_work_is_one_line(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("pixvox: ")
     assert message in error
+
+
+def test_another_seed_is_another_training_beside_it(folder: Path) -> None:
+    job: PixVoxJob = parse(_job(folder, "one"), TrainingJob)
+    other = seeded(job, 4)
+    assert (other.output, other.plan.seed) == (folder / "one-seed4", 4)
+    assert replace(other.plan, seed=job.plan.seed) == job.plan
 
 
 def test_a_judge_hears_whether_speech_is_of_its_picture(folder: Path, scenes: Dataset) -> None:
