@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.asr import packaged_whisper
 from bench.asr.base import SAMPLE_RATE, Facts, Transcriber, Transcription
 from bench.asr.weights import WeightsAsr
-from bench.asr.window import WHOLE, doubtful, grouped, looking_at
+from bench.asr.window import WHOLE, doubtful, grouped
 from bench.common.audio import Wave
 from bench.common.errors import UserError
 from bench.common.kept import cache_folder
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from whisper import DecodingResult
 
 Window = Literal[30, "adaptive"]
+WINDOWING = 2
+"""What `adaptive` means; counted up when that gives other transcripts."""
 
 
 class WhisperAsr(WeightsAsr):
@@ -26,18 +28,20 @@ class WhisperAsr(WeightsAsr):
     backend: Literal["openai-whisper"] = "openai-whisper"
     model: WeightsName = packaged_whisper.NAME
     window: Window = 30
-    """Seconds of sound that the encoder takes: 30, as Whisper was trained, or `adaptive`, the
-    shortest window that leaves two seconds after the speech, and 30 for what looks wrong then. It
-    is up to three times as fast on clear speech, slower on unclear speech, and changes words in one
-    clip of six or more (results/perf)."""
+    """Seconds of sound that the encoder computes: 30, as Whisper was trained, or `adaptive`, the
+    speech and a second after it, and of the silence then two positions a second; 30 for what looks
+    wrong then. results/perf says how much faster that is, and how many clips have other words."""
 
     def facts(self) -> dict[str, Any]:
         """See Asr. The window is left out where it is Whisper's own."""
-        return super().facts() | ({} if self.window == WHOLE else {"window": self.window})
+        shorter = {"window": self.window, "windowing": WINDOWING}
+        return super().facts() | ({} if self.window == WHOLE else shorter)
 
     def signed(self, facts: Facts) -> str:
         """See WeightsAsr."""
-        return super().signed(facts) + ("" if self.window == WHOLE else f".{self.window}")
+        return super().signed(facts) + (
+            "" if self.window == WHOLE else f".{self.window}{WINDOWING}"
+        )
 
     def described(self) -> list[str]:
         """See WeightsAsr."""
@@ -91,9 +95,12 @@ class WhisperTranscriber:
         half = spec.half(device)
         import whisper
 
+        from bench.asr.hearing import Hearing
+
         # openai-whisper's own loader unpickles with weights_only and takes a file.
         self.model = whisper.load_model(str(spec.locate()), device=device)
         self.adaptive, self.batch = spec.window != WHOLE, spec.batch
+        self.hearing = Hearing(self.model)
         self.options = whisper.DecodingOptions(
             language="en",
             temperature=0.0,
@@ -132,13 +139,12 @@ class WhisperTranscriber:
         import torch
 
         found: dict[int, DecodingResult] = {}
-        with looking_at(self.model, seconds), torch.inference_mode():
-            for start in range(0, len(numbers), self.batch):
-                some = numbers[start : start + self.batch]
-                mels = self._mels([waves[number] for number in some], seconds)
-                states = torch.cat([self.model.encoder(mel[None]) for mel in mels])
-                filled = [*range(len(some)), *[0] * (self.batch - len(some))]
-                found |= dict(zip(some, self._decode(states[filled]), strict=False))
+        for start in range(0, len(numbers), self.batch):
+            some = numbers[start : start + self.batch]
+            mels = self._mels([waves[number] for number in some], seconds)
+            states = torch.cat([self.hearing(mel, seconds) for mel in mels])
+            filled = [*range(len(some)), *[0] * (self.batch - len(some))]
+            found |= dict(zip(some, self._decode(states[filled]), strict=False))
         return found
 
     def _mels(self, waves: Sequence[Wave], seconds: int = WHOLE) -> "Tensor":

@@ -7,8 +7,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from whisper.model import disable_sdpa
 
+from bench.asr.hearing import QUIET, Hearing
 from bench.asr.whisper import WhisperAsr, WhisperTranscriber
-from bench.asr.window import SHORTER, WHOLE, looking_at
+from bench.asr.window import SHORTER, WHOLE
 from bench.datasets.scenes.load import load_scenes
 from bench.perf.audit import Audited, faults
 from bench.perf.scoring import measure
@@ -18,18 +19,18 @@ from bench.perf.transcribe import encoder_flops, keys_flops
 @pytest.mark.parametrize("seconds", [WHOLE, SHORTER[0]])
 def test_whisper_s_floor_counts_what_torch_counts(seconds: int) -> None:
     model = WhisperTranscriber(WhisperAsr(), "cpu").model
-    mel = torch.zeros(1, model.dims.n_mels, 100 * seconds)
+    hearing, mel = Hearing(model), torch.full((model.dims.n_mels, 100 * seconds), QUIET)
+    hearing(mel, SHORTER[0])
     # The counter does not know the fused attention of CPUs.
     with disable_sdpa(), torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        with looking_at(model, seconds):
-            states = model.encoder(mel)
+        states = hearing(mel, seconds)
         encoding = counter.get_total_flops()
         for block in model.decoder.blocks:
             block.cross_attn.key(states)
             block.cross_attn.value(states)
         keys = counter.get_total_flops() - encoding
     assert encoding == pytest.approx(encoder_flops(model.dims, seconds), rel=0.01)
-    assert keys == keys_flops(model.dims, seconds)
+    assert keys == keys_flops(model.dims, WHOLE)
 
 
 def test_scores_beside_stock_are_the_same() -> None:

@@ -63,7 +63,7 @@ def job(flickr8k: Path, tmp_path: Path, scenes: Dataset, monkeypatch: pytest.Mon
             {"kind": "units", "label": "units", "file": str(tmp_path / "units.parquet"), **codec},
             {"kind": "python", "label": "hum", "entry": "humming:Hum", "options": {"pitch": 0.1}},
         ],
-        "asr": {"batch": 2, "window": 10},
+        "asr": {"batch": 2, "window": "adaptive"},
         "cluster": {"transcribers": 1},
     }
     path = tmp_path / "job.yaml"

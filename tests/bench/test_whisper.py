@@ -9,6 +9,7 @@ import torch
 
 from bench.asr.base import Transcriber, names_of
 from bench.asr.faster import FasterAsr
+from bench.asr.hearing import QUIET, UNUSUAL
 from bench.asr.packaged_whisper import DIGEST, checkpoint
 from bench.asr.whisper import WhisperAsr, WhisperTranscriber
 from bench.asr.window import window_of
@@ -74,29 +75,42 @@ def test_a_loud_neighbour_changes_nothing(transcriber: WhisperTranscriber, scene
     assert first.avg_logprob == pytest.approx(second.avg_logprob, abs=1e-4)
 
 
-def test_a_window_leaves_two_seconds_after_the_speech() -> None:
-    seconds = [0, 8, 8.01, 13, 18, 18.01, 30]
+def test_a_window_leaves_a_second_after_the_speech() -> None:
+    seconds = [0, 4, 4.01, 9, 14, 19, 19.01, 30]
     windows = [window_of(round(16_000 * length)) for length in seconds]
-    assert windows == [10, 10, 15, 15, 20, 30, 30]
+    assert windows == [5, 5, 10, 10, 15, 20, 30, 30]
+
+
+def test_silence_that_is_not_computed_is_the_silence_that_would_be(
+    transcriber: WhisperTranscriber, scenes: Dataset
+) -> None:
+    model, usual = transcriber.model, torch.full((80, 500), QUIET)
+    # Of silence alone nothing is lost: the states are those of the whole window.
+    whole = model.encoder(torch.full((1, 80, 3000), QUIET))
+    assert torch.allclose(transcriber.hearing(usual, 5), whole, atol=1e-3)
+    # Louder or softer than usual, all of it is computed.
+    loud = usual + 2 * UNUSUAL
+    padded = torch.full((1, 80, 3000), QUIET + 2 * UNUSUAL)
+    assert torch.allclose(transcriber.hearing(loud, 5), model.encoder(padded), atol=1e-3)
 
 
 def test_short_speech_is_transcribed_in_a_short_window_and_what_looks_wrong_again(
     transcriber: WhisperTranscriber, scenes: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adaptive = WhisperTranscriber(WhisperAsr(window="adaptive"), "cpu")
-    encode, windows = adaptive.model.encoder.forward, list[int]()
+    hear, windows = adaptive.hearing, list[int]()
 
-    def seen(mel: torch.Tensor) -> torch.Tensor:
-        windows.append(mel.shape[-1] // 100)
-        return encode(mel)
+    def seen(mel: torch.Tensor, seconds: int) -> torch.Tensor:
+        windows.append(seconds)
+        return hear(mel, seconds)
 
-    monkeypatch.setattr(adaptive.model.encoder, "forward", seen)
+    monkeypatch.setattr(adaptive, "hearing", seen)
     captions = [item.captions[0] for item in scenes.items[:3]]
     waves = [read_speech(c.speech, 16_000) for c in captions if c.speech]
     long = np.pad(waves[0], (0, 9 * 16_000))
     noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32)
     said = adaptive.transcribe([*waves, noise, long])
-    assert windows == [10, 10, 10, 10, 15, 30]
+    assert windows == [5, 5, 5, 5, 15, 30]
     assert _word_error(captions, [one.transcript for one in said[:3]]) <= 15
     assert said[3].transcript == transcriber.transcribe([noise])[0].transcript
     for wave, one in zip([*waves, noise, long], said, strict=True):
@@ -105,6 +119,6 @@ def test_short_speech_is_transcribed_in_a_short_window_and_what_looks_wrong_agai
 
 def test_the_window_is_part_of_what_a_transcript_depends_on() -> None:
     whole, adaptive = WhisperAsr(), WhisperAsr(window="adaptive")
-    assert adaptive.facts() == {**whole.facts(), "window": "adaptive"}
-    assert adaptive.signed(adaptive.facts()) == f"{whole.signed(whole.facts())}.adaptive"
+    assert adaptive.facts() == {**whole.facts(), "window": "adaptive", "windowing": 2}
+    assert adaptive.signed(adaptive.facts()) == f"{whole.signed(whole.facts())}.adaptive2"
     assert names_of([whole, adaptive])[adaptive] == "openai-whisper tiny.en, adaptive window"
