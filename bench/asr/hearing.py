@@ -4,7 +4,8 @@ Whisper was trained on windows of 30 s, and a caption leaves nine tenths of one 
 positions alone are no window that it knows: words change in one clip of six. So all positions stay.
 Those of the speech and a margin are computed, and of those after them two a second. The others are
 what silence alone has there, which is computed once for all clips, with the change that the nearest
-computed one has: silence takes much the same over from the speech wherever it stands.
+computed one has: silence takes much the same over from the speech wherever it stands. What silence
+alone has is kept for every block, which is 18 MB for Whisper tiny and 490 MB for large in float32.
 """
 
 from typing import TYPE_CHECKING

@@ -170,5 +170,7 @@ class WhisperTranscriber:
         import torch
         import whisper
 
+        # openai-whisper repeats tokens for beams, but not what they are of: it takes one clip then.
+        groups = audio.split(1 if self.options.beam_size else len(audio))
         with torch.inference_mode():
-            return list(whisper.decode(self.model, audio, self.options))
+            return [r for group in groups for r in whisper.decode(self.model, group, self.options)]

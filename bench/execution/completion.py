@@ -1,7 +1,8 @@
 """Makes a run whole: starts Ray and the actors, and has them do what is missing."""
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.common.errors import RunFailed
 from bench.common.progress import Progress
@@ -48,6 +49,9 @@ def make_whole(
         import ray
 
         has = ray.cluster_resources()
+        # A container may have fewer cores than the machine, and a process fewer than either.
+        cores = min(int(has.get("CPU", 1)), len(os.sched_getaffinity(0)))
+        cores = 0 if run.job.cluster.address else cores
         wanted = sizes(run.job.cluster, int(has.get("GPU", 0)), int(has.get("CPU", 1)))
         # One thread an actor: more would only fight over the same cores.
         plan = Plan(
@@ -62,4 +66,4 @@ def make_whole(
                 stages += Pipeline(run, plan, cells, asr, report, stop).run()
     if run.missing:
         raise RunFailed(f"{run.missing} rows did not come back; run the job again")
-    return together(stages)
+    return tuple(replace(stage, cores=cores) for stage in together(stages))

@@ -114,8 +114,8 @@ class Pipeline:
     def _generate(self, groups: Sequence[dict[str, Cell]]) -> None:
         """What each model lacks, one model after the other.
 
-        Without GPUs, where places cost nothing, the actors of the next model start while the last
-        batches of one are in flight.
+        Without GPUs, where they ask Ray for nothing, the actors of the next model start while the
+        last batches of one are in flight.
         """
         upcoming = iter(groups)
         following = self._generators(next(upcoming, None))
@@ -180,10 +180,10 @@ class Pipeline:
         marks = [(state.generated[key], cell.variant) for key, cell in cells.items()]
         lacking = [item for item in state.items if any(item.id not in done for done, _ in marks)]
         slots = max(cell.system.batch(CLIPS) for cell in cells.values())
-        # Several fills of the slots, so that rows are replaced; but work for every generator, and
-        # soon some for transcribers: every batch is twice as large as the one before.
+        # Several fills of the slots, so that rows are replaced; but work for every generator. The
+        # first fills them once, so that transcribers have something soon.
         most = max(1, min(ROUNDS * slots // len(cells), -(-len(lacking) // generators)))
-        start, size = 0, min(most, max(1, CLIPS // len(cells)))
+        start, size = 0, min(most, max(1, slots // len(cells)))
         while start < len(lacking):
             yield Batch(
                 None,

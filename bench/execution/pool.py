@@ -38,7 +38,6 @@ class _Worker(Generic[T]):
     ready: Any
     since: float
     queue: deque[tuple[Any, Batch[T]]] = field(default_factory=deque)
-    lived: bool = False
     failed_starts: int = 0
 
 
@@ -83,6 +82,7 @@ class Pool(Generic[T]):
         self._workers = [self._starting() for _ in range(size)]
         self._size, self._since, self._until = size, 0.0, 0.0
         self._busy, self._cpu, self._items = 0.0, 0.0, 0
+        self._replaced = False
 
     def _starting(self) -> _Worker[T]:
         handle = self._start()
@@ -148,8 +148,8 @@ class Pool(Generic[T]):
         if not heads:
             return
         ready, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0)
-        for reference in ready:
-            worker = heads[reference]
+        # Results first: a start that fails may end the run.
+        for worker in sorted((heads[one] for one in ready), key=lambda w: w.ready is not None):
             if worker.ready is not None:
                 self._take_start(worker)
             else:
@@ -161,29 +161,28 @@ class Pool(Generic[T]):
         self._check_starts(now)
 
     def _check_starts(self, now: float) -> None:
-        """Raises RunFailed where actors wait for a place for too long.
+        """Raises RunFailed where no actor has started for too long.
 
-        The first of a place may take a minute at least, however short a batch's deadline is.
+        The first may take a minute at least, however short a batch's deadline is.
         """
-        first = max(self._deadline, START_SECONDS)
-        starting = [w for w in self._workers if w.ready is not None]
-        if any(not w.lived and now - w.since > first for w in starting):
+        limit = self._deadline if self._since else max(self._deadline, START_SECONDS)
+        if any(w.ready is None or now - w.since <= limit for w in self._workers):
+            return
+        if not self._since:
             raise RunFailed(
-                f"no place for {self._size} actors within {first:.0f} s; free the machine, or "
+                f"none of {self._size} actors started within {limit:.0f} s; free the machine, or "
                 "ask for fewer (cluster.generators, cluster.transcribers)"
             )
-        late = [w for w in starting if now - w.since > self._deadline]
-        if late and all(w.lived for w in late) and len(late) == len(self._workers):
-            raise RunFailed(
-                f"no actor could be placed within {self._deadline:.0f} s; are there still "
-                "machines with the resources that it asks for?"
-            )
+        raise RunFailed(
+            f"no actor could be placed within {limit:.0f} s; are there still "
+            "machines with the resources that it asks for?"
+        )
 
     def close(self) -> None:
         """Ends the actors."""
         import ray
 
-        self._cpu += spent([w.handle for w in self._workers if w.ready is None and not w.queue])
+        self._cpu = spent([w.handle for w in self._workers if w.ready is None and not w.queue])
         for worker in self._workers:
             ray.kill(worker.handle)
         self._workers = []
@@ -200,7 +199,8 @@ class Pool(Generic[T]):
 
         A batch counts from when its actor was free for it until its result was collected.
         """
-        return Stage(name, self._size, self._size * seconds, self._busy, self._items, self._cpu)
+        cpu = 0.0 if self._replaced else self._cpu
+        return Stage(name, self._size, self._size * seconds, self._busy, self._items, cpu)
 
     def _fill(self) -> None:
         """Has the source's next batch wait, where none does."""
@@ -218,8 +218,8 @@ class Pool(Generic[T]):
     def _take_start(self, worker: _Worker[T]) -> None:
         """An actor has started, or not.
 
-        Raises RunFailed where it is the first of its place: what keeps it from starting is no
-        item's fault. Of those that replace others a place is given up after several failures.
+        Raises RunFailed where none has before: what keeps it from starting is no item's fault.
+        Later a place is given up after several failures.
         """
         import ray
         from ray.exceptions import RayError
@@ -227,7 +227,7 @@ class Pool(Generic[T]):
         try:
             ray.get(worker.ready)
         except RayError as error:
-            if not worker.lived:
+            if not self._since:
                 raise RunFailed(
                     f"an actor did not start: {reason_of(error)}; run: pixvox doctor JOB"
                 ) from error
@@ -242,7 +242,7 @@ class Pool(Generic[T]):
                     f"no actor starts any more: {reason_of(error)}; run: pixvox doctor JOB"
                 ) from error
             return
-        worker.ready, worker.lived, worker.failed_starts = None, True, 0
+        worker.ready, worker.failed_starts = None, 0
         self._since = self._since or time.monotonic()
 
     def _collect(self, worker: _Worker[T]) -> Iterator[Done[T]]:
@@ -283,6 +283,7 @@ class Pool(Generic[T]):
         worker.ready = worker.handle.__ray_ready__.remote()
         for _, batch in reversed(others):
             self._waiting.appendleft(batch)
+        self._replaced = True
         suspect.deaths += 1
         if suspect.deaths < DEATHS_TO_SPLIT:
             self._suspects.append(suspect)

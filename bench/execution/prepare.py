@@ -1,7 +1,6 @@
 """A job made ready to run, its run's folder opened, and what is missing there done."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -159,8 +158,7 @@ def complete(ready: Prepared, runs: Path) -> Pace | None:
     seconds = time.monotonic() - started
     keep_rate(runs, job.name, ready.cells, missing, seconds)
     if stages:
-        cores = 0 if job.cluster.address else len(os.sched_getaffinity(0))
-        made = Pace(missing, round(seconds, 3), round(first, 3), stages, cores)
+        made = Pace(missing, round(seconds, 3), round(first, 3), stages)
         keep_pace(ready.folder, made)
         print(f"{job.name}: {made.words}")
         return made

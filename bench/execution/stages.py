@@ -23,7 +23,8 @@ FULL = 0.9
 class Stage:
     """One kind of actor over a run: actor-seconds that there were, and how many were busy.
 
-    `cpu` are the CPU seconds that its actors worked; 0 where that is not known, as on GPUs.
+    `cpu` are the CPU seconds that its actors worked on `cores`, all those there were; 0 where that
+    is not known, as on GPUs, on several machines, or where an actor died.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Stage:
     busy: float
     items: int
     cpu: float = 0.0
+    cores: int = 0
 
     @property
     def duty(self) -> float:
@@ -41,25 +43,27 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pace:
-    """What a run took: `seconds` in all, `first` until its first row was there.
-
-    `cores` are those of this machine, where all actors were on it and none on a GPU, else 0.
-    """
+    """What a run took: `seconds` in all, `first` until its first row was there."""
 
     rows: int
     seconds: float
     first: float
     stages: tuple[Stage, ...]
-    cores: int = 0
+
+    @property
+    def cores(self) -> int:
+        """The cores that all its actors shared; 0 if not known."""
+        return min((stage.cores for stage in self.stages), default=0)
 
     @property
     def alone(self) -> float:
         """Seconds that what its actors computed takes with all cores at work; 0 if not known."""
-        return sum(stage.cpu for stage in self.stages) / self.cores if self.cores else 0.0
+        known = self.cores and all(stage.cpu for stage in self.stages)
+        return sum(stage.cpu for stage in self.stages) / self.cores if known else 0.0
 
     @property
     def efficiency(self) -> float:
-        """That time's share of the time from the first actor that was ready to the last row."""
+        """That time's share of the time from the first transcriber that was ready to the end."""
         life = max((stage.seconds / stage.actors for stage in self.stages), default=0.0)
         return min(self.alone / life, 1.0) if life else 0.0
 
@@ -90,7 +94,8 @@ def together(stages: Sequence[Stage]) -> tuple[Stage, ...]:
             before.seconds + one.seconds,
             before.busy + one.busy,
             before.items + one.items,
-            before.cpu + one.cpu,
+            before.cpu + one.cpu if one.cpu and (before.cpu or not before.actors) else 0.0,
+            one.cores,
         )
     return tuple(found.values())
 

@@ -25,13 +25,15 @@ class Clocked:
 
 
 def spent(actors: Sequence[Any]) -> float:
-    """CPU seconds of actors that have nothing in flight; 0 where one has no clock or is gone."""
+    """CPU seconds of actors that have nothing in flight; 0, not known, where one does not tell."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
-    clocks = [getattr(actor, "cpu_seconds", None) for actor in actors]
+    if not all(hasattr(actor, "cpu_seconds") for actor in actors):
+        return 0.0
     try:
-        told = ray.get([clock.remote() for clock in clocks if clock], timeout=_ANSWER_SECONDS)
+        asked = [actor.cpu_seconds.remote() for actor in actors]
+        told = ray.get(asked, timeout=_ANSWER_SECONDS)
     except (GetTimeoutError, RayError):
         return 0.0
-    return float(sum(told))
+    return float(sum(told)) if all(told) else 0.0

@@ -16,26 +16,34 @@ from bench.metrics.base import References
 
 _LONGEST = 7
 """Words of the table's longest phrase."""
+_DOTTED = re.compile(r"[^\W_]+(?:\.[^\W_]*)*")
 _CHUNK = 1 << 22
 """Packed bytes that are looked through at once; the whole table has 62 million."""
+
+
+def _undotted(token: str) -> list[str]:
+    """An abbreviation, which ends in a dot and holds another, is a word; else dots divide."""
+    abbreviation = token.endswith(".") and "." in token[:-1]
+    return [token.replace(".", "")] if abbreviation else [w for w in token.split(".") if w]
 
 
 def phrases(references: References) -> set[str]:
     """Every run of up to seven words that METEOR's own normaliser may make of the references.
 
-    How it takes off punctuation is not repeated here: words count as they are, without what is not
-    a letter or digit, and split there.
+    How it takes off punctuation is not repeated here. Words count as they are, without what is not
+    a letter or digit, and split there; and abbreviations such as "u.s." as one word of letters.
     """
     found: set[str] = set()
     for text in {text for texts in references.values() for text in texts}:
         lower = text.lower()
         raw = lower.split()
-        bare = [re.sub(r"\W+", "", word) for word in raw]
+        bare = [re.sub(r"[\W_]+", "", word) for word in raw]
         for words in (
             raw,
             [word for word in bare if word],
-            re.findall(r"\w+", lower),
-            re.findall(r"\w+|[^\w\s]", lower),
+            re.findall(r"[^\W_]+", lower),
+            re.findall(r"[^\W_]+|[^\w\s]", lower),
+            [word for token in _DOTTED.findall(lower) for word in _undotted(token)],
         ):
             for start in range(len(words)):
                 for end in range(start + 1, min(start + _LONGEST, len(words)) + 1):

@@ -88,4 +88,5 @@ def test_nothing_is_mixed_and_nothing_is_done_twice(
     assert same.equals(first.filter(system="recorded speech"))
     cells = [frame.filter(system="delay")["cell"].unique().to_list() for frame in (first, changed)]
     assert len(cells[1]) == 2
+    assert set(changed["status"]) == {"ok"}
     assert not set(cells[0]) & set(cells[1])

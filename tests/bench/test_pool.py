@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from bench.execution.batches import Batch, Done
 from bench.execution.pool import Pool, wait
 from bench.execution.session import ray_session, sizes
 from bench.execution.stages import Pace, Stage, together
+from bench.execution.worktime import Clocked, spent
 from bench.jobs.spec import ClusterSpec
 
 
@@ -27,7 +29,7 @@ def _doubler() -> type:
             if not start:
                 raise ValueError("no weights here")
             while gate is not None and not gate.exists():
-                pass
+                time.sleep(0.01)
 
         def work(self, numbers: list[int]) -> list[int]:
             if 13 in numbers:
@@ -104,6 +106,23 @@ def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
         list(pool.collect())
 
 
+def test_actors_tell_how_long_they_computed() -> None:
+    import ray
+
+    class Working(Clocked):
+        def __init__(self, device: str) -> None:
+            self.start_clock(device)
+
+        def work(self) -> None:
+            sum(range(3_000_000))
+
+    actors = [ray.remote(num_cpus=0)(Working).remote("cpu") for _ in range(2)]
+    ray.get([actor.work.remote() for actor in actors])
+    assert 0.01 < spent(actors) < 60
+    # One whose work is on a GPU leaves it unknown.
+    assert spent([*actors, ray.remote(num_cpus=0)(Working).remote("cuda")]) == 0
+
+
 def test_who_has_started_works_while_others_are_still_starting(tmp_path: Path) -> None:
     import ray
 
@@ -143,15 +162,18 @@ def test_every_actor_can_be_placed(gpus: int, generators: int, transcribers: int
 def test_what_others_wait_for_is_the_bottleneck() -> None:
     stages = together(
         [
-            Stage("generating", 1, 10.0, 2.0, 30),
-            Stage("transcribing", 2, 40.0, 38.0, 60, cpu=34.0),
-            Stage("generating", 2, 10.0, 6.0, 30),
+            Stage("generating", 1, 10.0, 2.0, 30, cpu=1.0, cores=2),
+            Stage("transcribing", 2, 40.0, 38.0, 60, cpu=30.0, cores=2),
+            Stage("generating", 2, 10.0, 6.0, 30, cpu=3.0, cores=2),
         ]
     )
-    assert stages[0] == Stage("generating", 2, 20.0, 8.0, 60)
-    pace = Pace(60, 24.0, 4.0, stages, cores=2)
+    assert stages[0] == Stage("generating", 2, 20.0, 8.0, 60, cpu=4.0, cores=2)
+    pace = Pace(60, 24.0, 4.0, stages)
     # Both kinds share the cores: 34 CPU seconds are 17 s of two, out of 20 s.
     assert (pace.alone, pace.efficiency) == (17.0, 0.85)
-    said = replace(pace, seconds=20.0, cores=0).words
+    # Where one of them is not known, nothing is said of the work.
+    unknown = together([*stages, Stage("generating", 1, 0.0, 0.0, 0, cores=2)])
+    assert Pace(60, 24.0, 4.0, unknown).alone == 0
+    said = replace(pace, seconds=20.0, stages=unknown).words
     assert said.startswith("transcribing was the bottleneck, 95% busy; generating waited 60%")
     assert "first row after 4.0 s, 3.00 rows/s" in said

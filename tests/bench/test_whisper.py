@@ -88,6 +88,14 @@ def test_silence_that_is_not_computed_is_the_silence_that_would_be(
     # Of silence alone nothing is lost: the states are those of the whole window.
     whole = model.encoder(torch.full((1, 80, 3000), QUIET))
     assert torch.allclose(transcriber.hearing(usual, 5), whole, atol=1e-3)
+    # Of silence after speech most is kept of what it takes over from the speech.
+    speech = scenes.items[0].captions[0].speech
+    assert speech is not None
+    wave = read_speech(speech, 16_000)
+    mels = [transcriber._mels([wave], seconds)[0] for seconds in (5, 30)]
+    short, long = transcriber.hearing(mels[0], 5), model.encoder(mels[1][None])
+    assert (short - long)[:, 250:].std() < (whole - long)[:, 250:].std() / 2
+    assert (short - long)[:, :250].std() < long[:, :250].std() / 20
     # Louder or softer than usual, all of it is computed.
     loud = usual + 2 * UNUSUAL
     padded = torch.full((1, 80, 3000), QUIET + 2 * UNUSUAL)
