@@ -18,7 +18,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist worksteal --durations 25
+	$(BIN)/pytest -n 2 --dist worksteal --durations 45
 	$(MAKE) gate
 
 # Whether the demo job's outputs are still as good as the golden's.
