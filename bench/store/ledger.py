@@ -33,6 +33,8 @@ _BELONGS = "pixvox.part"
 _JOINED = 256
 _SMALL, _FEW = 512, 64
 """A part with fewer rows is small, and so many small ones are joined."""
+_FRESH = 4096
+"""So many small parts are remembered as they were written, and need not be read to be joined."""
 _WHOLE = 4096
 """Rows of a part that is not joined any more: what a damaged file costs at most."""
 
@@ -90,6 +92,7 @@ class Ledger:
         self.damaged: dict[Path, str] = {}
         self._lock: Lock | None = None
         self._rows_of: dict[tuple[str, str], dict[Path, int]] = {}
+        self._fresh: dict[Path, pl.DataFrame] = {}
 
     def _parts(self, stage: str, key: str) -> Path:
         return self.folder / stage / key
@@ -108,8 +111,13 @@ class Ledger:
         if self._lock is not None:
             self._lock.check()
         known = self._rows_of.setdefault((stage, key), {})
-        known[self._write(stage, key, rows)] = rows.height
+        path = self._write(stage, key, rows)
+        known[path] = rows.height
         if self._lock is not None:
+            if rows.height < _SMALL:
+                self._fresh[path] = rows
+            if len(self._fresh) > _FRESH:
+                self._fresh.pop(next(iter(self._fresh)))
             self._join(stage, key, [p for p, n in known.items() if n < _SMALL], _FEW)
             middle = [p for p, n in known.items() if _SMALL <= n < _WHOLE]
             self._join(stage, key, middle, _WHOLE // _SMALL)
@@ -137,21 +145,24 @@ class Ledger:
     def _replace(self, stage: str, key: str, paths: Sequence[Path]) -> None:
         known, frames = self._rows_of[stage, key], dict[Path, pl.DataFrame]()
         for path in paths:
-            part = read_part(path, stage, key)
-            if part is None or part.rows is None:
+            rows = self._fresh.pop(path, None)
+            if rows is None:
+                part = read_part(path, stage, key)
+                rows = part.rows if part is not None else None
+            if rows is None:
                 # What cannot be read any more stays as it is, for whoever reads it next to tell.
                 known.pop(path)
             else:
-                frames[path] = part.rows
+                frames[path] = rows
         if len(frames) < 2:
             return
-        rows = pl.concat(frames.values(), rechunk=True)
-        joined = self._write(stage, key, rows)
+        whole = pl.concat(frames.values(), rechunk=True)
+        joined = self._write(stage, key, whole)
         for path in frames:
             known.pop(path)
             if path != joined:
                 path.unlink(missing_ok=True)
-        known[joined] = rows.height
+        known[joined] = whole.height
 
     def names(self, stage: str, key: str) -> list[Path]:
         """Whatever has the name of a part, in order."""

@@ -208,15 +208,23 @@ def test_joining_that_was_ended_before_it_removed_anything_doubles_no_row(
     assert Ledger(tmp_path).rows("generated", "cell", SCHEMA)["item"].to_list() == names
 
 
-def test_a_part_that_was_damaged_meanwhile_is_left_out_of_joining_and_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_part_that_was_damaged_meanwhile_is_mended_or_left_out_and_told(
+    tmp_path: Path, remembered: bool
+) -> None:
     names, driver = _names(130), Ledger(tmp_path)
     with driver.lock():
         driver.append("generated", "cell", _rows(names[0]))
-        (damaged,) = driver.names("generated", "cell")
-        damaged.write_bytes(b"PAR1")
+    if not remembered:
+        driver = Ledger(tmp_path)
+        assert list(driver.final("generated", "cell", SCHEMA)) == names[:1]
+    (damaged,) = driver.names("generated", "cell")
+    damaged.write_bytes(b"PAR1")
+    with driver.lock():
         for name in names[1:]:
             driver.append("generated", "cell", _rows(name))
         assert len(driver.names("generated", "cell")) < 10
     reader = Ledger(tmp_path)
-    assert reader.rows("generated", "cell", SCHEMA)["item"].to_list() == names[1:]
-    assert list(reader.damaged) == [damaged]
+    kept = names if remembered else names[1:]
+    assert reader.rows("generated", "cell", SCHEMA)["item"].to_list() == kept
+    assert list(reader.damaged) == ([] if remembered else [damaged])

@@ -63,7 +63,13 @@ def test_a_replicate_measures_the_checkout_that_it_is_given(tmp_path: Path) -> N
 
 def test_stored_runs_are_injured_as_their_names_say() -> None:
     (path,) = (ROOT / "results" / "golden").glob("seeds-*.parquet")
-    stored = read_stored(read_golden(path))
+    golden = read_golden(path)
+    same = max(groups(list(golden.signatures)).values(), key=len)
+    # Fewer seeds than there are: each costs seconds to score.
+    kept = [name for name in golden.signatures if name not in same[5:]]
+    rows = golden.rows.filter(golden.rows["cell"].is_in(kept))
+    signatures = {name: golden.signatures[name] for name in kept}
+    stored = read_stored(replace(golden, signatures=signatures, rows=rows))
     counted = stored.golden.counted(stored.rows, stored.cell, METRICS)
     lost = points(counted) - points(counted.with_values(stored.worse))
     assert lost == pytest.approx(LOSS, abs=0.1)

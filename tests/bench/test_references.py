@@ -46,28 +46,31 @@ def test_texts_score_as_stock_pycocoevalcap_with_the_same_references(
     data = replace(scenes, items=scenes.items[:25])
     scorer, found = _scored(data, reading, caption, tmp_path)
     # By hand: which caption is said, what is left of the references, and half of its words.
-    said, references, halves = {}, {}, {}
+    said, left, halves = {}, {}, {}
     for item in data.items:
         drawn = int(hashlib.sha256(item.id.encode()).hexdigest()[:16], 16)
         number = drawn % 5 if caption == "rotating" else caption
         texts = [one.text for one in item.captions]
-        left = [t for n, t in enumerate(texts) if n != number or reading == "all"]
-        references[item.id] = tokenise(left)
+        left[item.id] = [t for n, t in enumerate(texts) if n != number or reading == "all"]
         words = texts[number].split()
-        said[item.id], half = texts[number], " ".join(words[: (len(words) + 1) // 2])
-        halves[item.id] = tokenise([half])
-    whole = {name: tokenise([text]) for name, text in said.items()}
-    for one, texts in zip(found, (whole, halves), strict=True):
+        said[item.id], halves[item.id] = texts[number], " ".join(words[: (len(words) + 1) // 2])
+    tokens = iter(tokenise([t for some in left.values() for t in some]))
+    references = {name: [next(tokens) for _ in some] for name, some in left.items()}
+    whole, half = (
+        {name: [text] for name, text in zip(some, tokenise(list(some.values())), strict=True)}
+        for some in (said, halves)
+    )
+    for one, texts in zip(found, (whole, half), strict=True):
         bleu, _ = PublishedBleu(4).compute_score(references, texts, verbose=0)
         assert one.corpus["BLEU-4"] == pytest.approx(100 * bleu[3], abs=1e-9)
         for name, tool in {"ROUGE-L": PublishedRouge(), "CIDEr": PublishedCider()}.items():
             score, _ = tool.compute_score(references, texts)
             assert one.corpus[name] == pytest.approx(100 * score, abs=1e-9)
-    (text, half) = found
-    assert text.signature.per_image == half.signature.per_image == str(len(left))
-    assert text.signature.idf == half.signature.idf == scorer.idf
+    count = len(left[data.items[0].id])
+    assert {one.signature.per_image for one in found} == {str(count)}
+    assert {one.signature.idf for one in found} == {scorer.idf}
     wanted = {"rotating": "rotating", 2: "caption 2"}[caption] if reading == "others" else "none"
-    assert text.signature.left_out == half.signature.left_out == wanted
+    assert {one.signature.left_out for one in found} == {wanted}
 
 
 def test_rotation_takes_every_caption_as_often_and_no_other_item_moves_it(scenes: Dataset) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import yaml
 
 from bench.execution.stages import PACE
-from bench.perf.units import measure
 
 ROOT = Path(__file__).parents[2]
 JOB = {
@@ -71,10 +70,3 @@ def test_two_homes_two_folders_cold_and_warm_give_the_same_bytes(tmp_path: Path)
     # Parts are named by their keys and digests, so equal names are equal keys.
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
-
-
-def test_units_are_the_same_cold_and_warm_on_two_threads_and_from_a_wheel() -> None:
-    found = measure(1, lambda *_: None, narrow=False)
-    assert found["speeches"] == 6
-    assert len(found["changed"]) == 4
-    assert not any(found["changed"].values())
