@@ -34,7 +34,7 @@ class Audited:
     """One run: its rows, how fast they came after the first, and digests of what it made.
 
     `efficiency` is the share of the cores' time that the stages' own computing took, from the first
-    actor that was ready to the last row; 0 where there are GPUs.
+    transcriber that was ready to the last row; 0 where that is not known, as on GPUs.
     """
 
     rows: int

@@ -131,6 +131,7 @@ def test_a_judge_hears_whether_speech_is_of_its_picture(folder: Path, scenes: Da
 
 
 CODEC = {"kind": "codec", "clips": 2, "plan": {"steps": 100_000, "batch": 2, "crop_seconds": 0.1}}
+VISION = {"kind": "vision", "images": 40, "plan": {"steps": 100_000, "batch": 2}}
 LONG = {"workers": 1, "plan": PLAN | {"steps": 100_000, "checkpoint_every": 100_000}}
 
 
@@ -151,7 +152,8 @@ def _stopped(path: Path, log: Path, number: signal.Signals, after: int) -> tuple
 @pytest.mark.parametrize(
     ("name", "changes", "number"),
     [
-        ("codec", CODEC, signal.SIGINT),
+        ("codec", CODEC, signal.SIGTERM),
+        ("vision", VISION, signal.SIGINT),
         ("pixvox", LONG, signal.SIGTERM),
     ],
 )
@@ -160,7 +162,7 @@ def test_a_training_that_is_stopped_keeps_its_last_step_and_says_so(
 ) -> None:
     path = _job(folder, f"stopped-{name}", **changes)
     if name != "pixvox":
-        keys = ("kind", "output", "clips", "plan", "data")
+        keys = ("kind", "output", "clips", "images", "plan") + ("data",) * (name == "codec")
         content = yaml.safe_load(path.read_text())
         path.write_text(yaml.safe_dump({k: v for k, v in content.items() if k in keys}))
     state = folder / f"stopped-{name}.training"

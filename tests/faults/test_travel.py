@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from bench.execution.stages import PACE
+from bench.perf.units import measure
 
 ROOT = Path(__file__).parents[2]
 JOB = {
@@ -20,7 +21,7 @@ JOB = {
             "kind": "pixvox",
             "label": "delay",
             "weights": "zoo:pixvox-tiny-delay",
-            "prompts": [0.5],
+            "prompts": [0, 0.5],
             "decoding": {"temperature": 0.5, "max_seconds": 3},
         },
     ],
@@ -66,7 +67,14 @@ def test_two_homes_two_folders_cold_and_warm_give_the_same_bytes(tmp_path: Path)
         USER="somebody",
     )
     assert {"rows.parquet", "run.json", "summary.json", "tables/table1.md"} <= first.keys()
-    assert sum(name.startswith("ledger/generated/") for name in first) >= 2
+    assert sum(name.startswith("ledger/generated/") for name in first) >= 3
     # Parts are named by their keys and digests, so equal names are equal keys.
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_units_are_the_same_cold_and_warm_on_two_threads_and_from_a_wheel() -> None:
+    found = measure(1, lambda *_: None, narrow=False)
+    assert found["speeches"] == 6
+    assert len(found["changed"]) == 4
+    assert not any(found["changed"].values())
