@@ -66,6 +66,28 @@ def marked(name: str, value: str) -> list[int]:
     return found
 
 
+def writers(folder: Path, but: str) -> list[int]:
+    """The living processes that have a file below the folder open for writing, other than `but`."""
+    inside = f"{folder.resolve()}/"
+    return [pid for pid in everyone() if _writes(pid, inside, f"{inside}{but}") and state(pid)]
+
+
+def _writes(pid: int, inside: str, spared: str) -> bool:
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+    for descriptor in descriptors:
+        with suppress(OSError):
+            file = str(descriptor.readlink())
+            if file.startswith(inside) and file != spared:
+                told = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text()
+                flags = int(told.split("flags:")[1].split()[0], 8)
+                if flags & os.O_ACCMODE != os.O_RDONLY:
+                    return True
+    return False
+
+
 def kill(pid: int) -> None:
     """Ends a process that may be gone already, a stopped one too."""
     with suppress(ProcessLookupError, PermissionError):

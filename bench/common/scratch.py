@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.common.processes import kill, marked
+from bench.common.processes import kill, marked, writers
 
 MARK = "PIXVOX_SCRATCH"
 """The environment's name for the folder; what a command starts is known by it."""
@@ -89,7 +89,8 @@ def swept(path: Path) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for _ in range(100):
-            left = marked(MARK, str(path))
+            # A process that gives itself a title may have written it over its environment.
+            left = {*marked(MARK, str(path)), *writers(path, _LOCK)}
             if not left:
                 break
             for pid in left:

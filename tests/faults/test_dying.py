@@ -182,16 +182,21 @@ def test_a_sweep_takes_only_what_is_ours_and_dead(
     (tmp_path / "tmpabc").mkdir()
     (tmp_path / "tmpabc" / "alive").touch()
     orphan = subprocess.Popen(["sleep", "600"], env={MARK: str(dead.path)})
+    # As Ray's agents, whose titles hide whose they are.
+    with (dead.path / "log").open("w") as log:
+        nameless = subprocess.Popen(["sleep", "600"], env={}, stdout=log)
+    reader = subprocess.Popen(["tail", "-f", str(dead.path / "log")], env={})
     bystander = subprocess.Popen(["sleep", "600"], env={MARK: str(alive.path)})
     try:
         _until(lambda: marked(MARK, str(dead.path)), lambda: "started")
         assert scratch.sweep() == [dead.path]
-        assert orphan.wait(PATIENCE) == -signal.SIGKILL
+        assert [one.wait(PATIENCE) for one in (orphan, nameless)] == [-signal.SIGKILL] * 2
         assert state(bystander.pid)
+        assert state(reader.pid)
         left = {path.name for path in tmp_path.iterdir()}
         assert left == {alive.path.name, "pixvox-mine", "pixvox-link", "tmpabc"}
     finally:
-        for process in (orphan, bystander):
+        for process in (orphan, nameless, reader, bystander):
             process.kill()
             process.wait()
         alive.remove()
