@@ -204,16 +204,20 @@ class Pipeline:
                 yield from self._batches(cell, rows)
 
     def _take_generated(self, pool: Pool[Any]) -> None:
-        for done in pool.collect():
-            cause = "machine" if done.machine else ""
-            made: list[tuple[str, SpeechRow]] = done.result or [
-                (variant.key, SpeechRow(item.id, "failed", done.failure, cause=cause))
-                for item, variants in done.items
-                for variant in variants
-            ]
-            rows: dict[str, list[SpeechRow]] = defaultdict(list)
-            for key, row in made:
-                rows[key].append(row)
+        rows: dict[str, list[SpeechRow]] = defaultdict(list)
+        try:
+            for done in pool.collect():
+                cause = "machine" if done.machine else ""
+                made: list[tuple[str, SpeechRow]] = done.result or [
+                    (variant.key, SpeechRow(item.id, "failed", done.failure, cause=cause))
+                    for item, variants in done.items
+                    for variant in variants
+                ]
+                for key, row in made:
+                    rows[key].append(row)
+        finally:
+            # What came at one time is one part, so that many actors cost the disk little more than
+            # one; and where the run ends here, what came before is kept.
             for key, some in rows.items():
                 self.state.commit_speech(key, some)
                 for cell in self.transcribed_as[key]:
@@ -248,10 +252,14 @@ class Pipeline:
         return self.state.speech / cell.slug / f"{item}.wav" if cell.part == "whole" else None
 
     def _take_transcribed(self) -> None:
-        for done in self.transcribing.collect():
-            cause = "machine" if done.machine else ""
-            rows = done.result or [
-                TranscriptRow(entry.row.item, "failed", done.failure, cause) for entry in done.items
-            ]
-            self.state.commit_transcripts(done.tag, rows)
+        rows: dict[Cell, list[TranscriptRow]] = defaultdict(list)
+        try:
+            for done in self.transcribing.collect():
+                cause = "machine" if done.machine else ""
+                rows[done.tag] += done.result or [
+                    TranscriptRow(e.row.item, "failed", done.failure, cause) for e in done.items
+                ]
+        finally:
+            for cell, some in rows.items():
+                self.state.commit_transcripts(cell, some)
         self.state.report_to(self.report)

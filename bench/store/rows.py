@@ -1,6 +1,6 @@
 """The rows of the ledger: one an item and stage, failures included."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,5 +115,6 @@ def packed(units: "np.ndarray[Any, Any]") -> bytes:
 
 def frame(rows: "list[SpeechRow] | list[TranscriptRow]", wanted: dict[str, Any]) -> pl.DataFrame:
     """Rows as a Polars frame of the ledger's schema; here every reason becomes one of ours."""
-    made = [asdict(row) | {"reason": as_reason(row.reason)} for row in rows]
-    return pl.DataFrame(made, schema=wanted)
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in wanted}
+    columns["reason"] = [as_reason(reason) for reason in columns["reason"]]
+    return pl.DataFrame(columns, schema=wanted)
