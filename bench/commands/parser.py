@@ -210,6 +210,7 @@ def _perf_parser(parser: Parser) -> None:
     shots.add_argument("--item", default="", help="an item to show too")
     scheduler = commands.add_parser("scheduler", help="what an item costs beside the models")
     scheduler.add_argument("--items", type=_ITEMS, nargs="+", default=[10_000, 100_000])
+    scheduler.add_argument("--transcribers", type=_ITEMS, nargs="+", default=[2])
     scheduler.add_argument("--save", type=path, help="write the figures as JSON")
     gates = commands.add_parser("gate", help="how often the gate is wrong, either way")
     gates.add_argument("golden", type=path, help="a golden of one model's seeds, and another model")

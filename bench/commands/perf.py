@@ -11,7 +11,7 @@ def measure(arguments: argparse.Namespace) -> int:
     if arguments.what == "scheduler":
         from bench.perf import scheduler
 
-        return scheduler.run(arguments.items, arguments.save)
+        return scheduler.run(arguments.items, arguments.transcribers, arguments.save)
     if arguments.what == "pipeline":
         from bench.perf import pipeline
 

@@ -4,6 +4,7 @@ The ledger, the scheduler and Ray are the real ones. Every size runs in a proces
 that one's memory is not another's.
 """
 
+import itertools
 import json
 import resource
 import subprocess
@@ -16,6 +17,8 @@ from pathlib import Path
 from bench.common.errors import RunFailed
 
 SLOTS = 32
+TRANSCRIBERS = 8
+"""For so many there is a generator."""
 _PAGE = resource.getpagesize()
 
 
@@ -23,15 +26,18 @@ _PAGE = resource.getpagesize()
 class Figure:
     """A run of stub items.
 
-    `ms_per_item` leaves out what Ray needs to start and end. `first_mb` is the driver's memory once
+    `ms_per_item` and `driver_ms`, what of it the driver computed, leave out what Ray needs to start
+    and end. `first_mb` is the driver's memory once
     a tenth of the items is transcribed, `last_mb` with the last one, `peak_mb` the most that it
     ever had, once all rows had been read for scoring. `resume_seconds` is what a run needs before
     its first actor starts, to know all these rows as done.
     """
 
     items: int
+    transcribers: int
     seconds: float
     ms_per_item: float
+    driver_ms: float
     first_mb: float
     last_mb: float
     peak_mb: float
@@ -43,26 +49,37 @@ def _resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 1e6
 
 
-def one(items: int) -> Figure:
+def _computed() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def one(items: int, transcribers: int) -> Figure:
     """Runs one size in this process."""
     from bench.execution.completion import make_whole
     from bench.selfcheck.stub import ACTORS, stub_dataset, stub_run
 
-    marks: dict[str, float] = {}
+    begun = ended = (0, 0.0, 0.0)
     first = last = 0.0
 
     def report(what: str, done: int, total: int) -> None:
-        nonlocal first, last
+        nonlocal begun, ended, first, last
         if what != "transcribing":
             return
-        marks.setdefault("begun", time.monotonic())
+        now = (done, time.monotonic(), _computed())
+        # Actors start one after the other: what counts begins where all are there.
+        if begun == (0, 0.0, 0.0) or 10 * done < total:
+            begun = now
         if not first and 10 * done >= total:
             first = _resident()
-        if done == total and "done" not in marks:
-            marks["done"], last = time.monotonic(), _resident()
+        if done == total and not last:
+            ended, last = now, _resident()
 
     with tempfile.TemporaryDirectory(prefix="pixvox-scheduler-") as name:
-        cluster: dict[str, object] = {"generators": 1, "transcribers": 2}
+        cluster: dict[str, object] = {
+            "generators": max(1, transcribers // TRANSCRIBERS),
+            "transcribers": transcribers,
+        }
         dataset = stub_dataset(items, 0)
         run = stub_run(Path(name), dataset, prompts=(0.0,), slots=SLOTS, cluster=cluster)
         started = time.monotonic()
@@ -79,19 +96,21 @@ def one(items: int) -> Figure:
         resume = time.monotonic() - resumed
         if again.missing:
             raise RunFailed(f"{items} items: {again.missing} are missing when it is resumed")
-    per_item = 1000 * (marks["done"] - marks["begun"]) / items
+    count, wall, computed = (e - b for e, b in zip(ended, begun, strict=True))
+    each = (1000 * wall / count, 1000 * computed / count)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return Figure(items, seconds, per_item, first, last, peak, parts, resume)
+    return Figure(items, transcribers, seconds, *each, first, last, peak, parts, resume)
 
 
-def run(sizes: list[int], save: Path | None) -> int:
-    """Measures every size, prints a line for each, and saves them if asked."""
+def run(sizes: list[int], transcribers: list[int], save: Path | None) -> int:
+    """Measures every size with every number of transcribers, prints a line for each, and saves them
+    if asked."""
     from bench.common.machine import save as save_figures
 
     figures: list[Figure] = []
-    for items in sizes:
+    for items, many in itertools.product(sizes, transcribers):
         done = subprocess.run(
-            [sys.executable, "-m", "bench.perf.scheduler", str(items)],
+            [sys.executable, "-m", "bench.perf.scheduler", str(items), str(many)],
             stdout=subprocess.PIPE,
             text=True,
             check=False,
@@ -101,17 +120,18 @@ def run(sizes: list[int], save: Path | None) -> int:
         figure = Figure(**json.loads(done.stdout.splitlines()[-1]))
         figures.append(figure)
         print(
-            f"{figure.items:7} items: {figure.ms_per_item:.2f} ms an item, "
+            f"{figure.items:7} items, {many:3} transcribers: {figure.ms_per_item:.2f} ms an item, "
+            f"{figure.driver_ms:.2f} of them the driver's computing, "
             f"{figure.first_mb:.0f} MB at a tenth, {figure.last_mb:.0f} MB at the end, "
             f"{figure.peak_mb:.0f} MB with all rows read, {figure.parts} parts, "
             f"{figure.resume_seconds:.1f} s to resume",
             flush=True,
         )
     ratio = figures[-1].last_mb / figures[0].last_mb
-    print(f"memory at the end, {sizes[-1]} items over {sizes[0]}: {ratio:.2f}x")
+    print(f"memory at the end, the last over the first: {ratio:.2f}x")
     save_figures({"memory_ratio": ratio, "figures": [asdict(f) for f in figures]}, save)
     return 0
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(one(int(sys.argv[1])))))
+    print(json.dumps(asdict(one(*map(int, sys.argv[1:])))))
