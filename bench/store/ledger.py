@@ -36,7 +36,9 @@ _SMALL, _FEW = 512, 64
 _FRESH = 4096
 """So many small parts are remembered as they were written, and need not be read to be joined."""
 _WHOLE = 4096
-"""Rows of a part that is not joined any more: what a damaged file costs at most."""
+"""The most rows of a joined part: what a damaged file costs at most."""
+_ENOUGH = _WHOLE // 2
+"""A part with so many rows is not joined any more: two of them may be more than a whole one."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Ledger:
             if len(self._fresh) > _FRESH:
                 self._fresh.pop(next(iter(self._fresh)))
             self._join(stage, key, [p for p, n in known.items() if n < _SMALL], _FEW)
-            middle = [p for p, n in known.items() if _SMALL <= n < _WHOLE]
+            middle = [p for p, n in known.items() if _SMALL <= n < _ENOUGH]
             self._join(stage, key, middle, _WHOLE // _SMALL)
 
     def _write(self, stage: str, key: str, rows: pl.DataFrame) -> Path:
@@ -137,7 +139,8 @@ class Ledger:
         group: list[Path] = []
         for path in [*paths, None]:
             if path is None or sum(known[one] for one in [*group, path]) > _WHOLE:
-                self._replace(stage, key, group)
+                if len(group) > 1:
+                    self._replace(stage, key, group)
                 group = []
             if path is not None:
                 group.append(path)

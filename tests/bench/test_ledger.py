@@ -5,13 +5,14 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from bench.common.atomic import parquet
 from bench.common.errors import RunFailed, UserError
-from bench.store.ledger import Ledger
+from bench.store.ledger import Ledger, Part, read_part
 
 SCHEMA = {"item": pl.String, "cause": pl.String, "value": pl.Int64}
 
@@ -174,6 +175,25 @@ def test_small_parts_are_joined_and_no_row_is_lost(tmp_path: Path) -> None:
         second.append("generated", "cell", _rows("last"))
     assert len(ledger.names("generated", "cell")) < 10
     assert Ledger(tmp_path).rows("generated", "cell", SCHEMA).height == 6064
+
+
+@pytest.mark.parametrize("height", [96, 1000])
+def test_a_part_is_read_at_most_once_to_be_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, height: int
+) -> None:
+    read: list[Path] = []
+
+    def reading(path: Path, *rest: Any) -> Part | None:
+        read.append(path)
+        return read_part(path, *rest)
+
+    monkeypatch.setattr("bench.store.ledger.read_part", reading)
+    ledger, names = Ledger(tmp_path), _names(45_000)
+    with ledger.lock():
+        for start in range(0, len(names), height):
+            ledger.append("generated", "cell", _rows(*names[start : start + height]))
+    assert len(set(read)) == len(read) < len(names) / 512
+    assert len(ledger.names("generated", "cell")) < 64 + 8 + len(names) / 2048
 
 
 def test_a_reader_beside_a_driver_that_joins_parts_misses_nothing(tmp_path: Path) -> None:
