@@ -26,11 +26,11 @@ _PAGE = resource.getpagesize()
 class Figure:
     """A run of stub items.
 
-    `ms_per_item` and `driver_ms`, what of it the driver computed, leave out what Ray needs to start
-    and end. `first_mb` is the driver's memory once
-    a tenth of the items is transcribed, `last_mb` with the last one, `peak_mb` the most that it
-    ever had, once all rows had been read for scoring. `resume_seconds` is what a run needs before
-    its first actor starts, to know all these rows as done.
+    `ms_per_item`, and `driver_ms`, what of it the driver computed, are of all but the first tenth,
+    in which actors start. `first_mb` is the driver's memory once a tenth of the items is
+    transcribed, `last_mb` with the last one, `peak_mb` the most that it ever had, once all rows had
+    been read for scoring. `resume_seconds` is what a run needs before its first actor starts, to
+    know all these rows as done.
     """
 
     items: int
