@@ -6,6 +6,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -38,39 +39,51 @@ def phrases(references: References) -> set[str]:
         lower = text.lower()
         raw = lower.split()
         bare = [re.sub(r"[\W_]+", "", word) for word in raw]
-        for words in (
-            raw,
-            [word for word in bare if word],
-            re.findall(r"[^\W_]+", lower),
-            re.findall(r"[^\W_]+|[^\w\s]", lower),
-            [word for token in _DOTTED.findall(lower) for word in _undotted(token)],
-        ):
+        # Most of these are the same for most texts.
+        for words in {
+            tuple(raw),
+            tuple(word for word in bare if word),
+            tuple(re.findall(r"[^\W_]+", lower)),
+            tuple(re.findall(r"[^\W_]+|[^\w\s]", lower)),
+            tuple(word for token in _DOTTED.findall(lower) for word in _undotted(token)),
+        }:
             for start in range(len(words)):
                 for end in range(start + 1, min(start + _LONGEST, len(words)) + 1):
                     found.add(" ".join(words[start:end]))
     return found
 
 
+def _unpacked(table: Path) -> Iterator[bytes]:
+    """The table's text, the next piece being unpacked while one is looked through."""
+    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    with table.open("rb") as stream, ThreadPoolExecutor(1) as thread:
+        following = thread.submit(unpacking.decompress, stream.read(_CHUNK))
+        while text := following.result():
+            following = thread.submit(unpacking.decompress, stream.read(_CHUNK))
+            yield text
+    if not unpacking.eof:
+        raise EOFError("it is cut off")
+
+
 def _entries(table: Path) -> Iterator[pl.DataFrame]:
     """The table, some megabytes at a time: an entry's probability, phrase, and paraphrase."""
-    unpacked, left = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), b""
-    with table.open("rb") as stream:
-        while packed := stream.read(_CHUNK):
-            whole, newline, rest = (left + unpacked.decompress(packed)).rpartition(b"\n")
-            lines = pl.read_csv(
-                io.BytesIO(whole + newline),
-                has_header=False,
-                separator="\x01",
-                quote_char=None,
-                schema={"line": pl.String},
-            )["line"]
-            count = len(lines) - len(lines) % 3
-            names = ("probability", "phrase", "paraphrase")
-            yield pl.DataFrame(
-                {name: lines[:count].gather_every(3, at) for at, name in enumerate(names)}
-            )
-            left = "".join(f"{line}\n" for line in lines[count:]).encode() + rest
-    if not unpacked.eof or left:
+    left = b""
+    for text in _unpacked(table):
+        whole, newline, rest = (left + text).rpartition(b"\n")
+        lines = pl.read_csv(
+            io.BytesIO(whole + newline),
+            has_header=False,
+            separator="\x01",
+            quote_char=None,
+            schema={"line": pl.String},
+        )["line"]
+        count = len(lines) - len(lines) % 3
+        names = ("probability", "phrase", "paraphrase")
+        yield pl.DataFrame(
+            {name: lines[:count].gather_every(3, at) for at, name in enumerate(names)}
+        )
+        left = "".join(f"{line}\n" for line in lines[count:]).encode() + rest
+    if left:
         raise EOFError("it is cut off")
 
 
@@ -80,14 +93,14 @@ def cut_down(table: Path, references: References) -> str:
     Scores are the same as with the whole table, and loading it takes a tenth. Raises RunFailed for
     a table that cannot be read.
     """
-    wanted = pl.Series(sorted(phrases(references))).implode()
+    wanted = pl.Series(list(phrases(references)), dtype=pl.String).implode()
     kept: list[str] = []
     try:
         for entries in _entries(table):
             some = entries.filter(
                 pl.col("phrase").is_in(wanted) | pl.col("paraphrase").is_in(wanted)
             )
-            kept += [f"{line}\n" for entry in some.iter_rows() for line in entry]
+            kept += some.select(pl.format("{}\n{}\n{}\n", *some.columns)).to_series().to_list()
     except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         raise RunFailed(f"{table.name}: METEOR's paraphrases cannot be read: {error}") from error
     return "".join(kept)
