@@ -5,12 +5,12 @@ READY := .venv/.installed
 
 .PHONY: demo test gate zoo clean
 .DELETE_ON_ERROR:
-# Modules are compiled when they are first imported, which is a tenth of all that are installed.
-unexport PYTHONDONTWRITEBYTECODE
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[scenes,dev]'
+	@# By all cores, where pip would use one. Files for other Pythons do not compile.
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 
 demo: $(READY)

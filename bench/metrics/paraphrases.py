@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from bench.common.atomic import write_bytes
@@ -65,8 +66,8 @@ def _unpacked(table: Path) -> Iterator[bytes]:
         raise EOFError("it is cut off")
 
 
-def _entries(table: Path) -> Iterator[pl.DataFrame]:
-    """The table, some megabytes at a time: an entry's probability, phrase, and paraphrase."""
+def _entries(table: Path) -> Iterator[pl.Series]:
+    """The table's lines, some megabytes at a time: an entry is a probability and two phrases."""
     left = b""
     for text in _unpacked(table):
         whole, newline, rest = (left + text).rpartition(b"\n")
@@ -78,13 +79,17 @@ def _entries(table: Path) -> Iterator[pl.DataFrame]:
             schema={"line": pl.String},
         )["line"]
         count = len(lines) - len(lines) % 3
-        names = ("probability", "phrase", "paraphrase")
-        yield pl.DataFrame(
-            {name: lines[:count].gather_every(3, at) for at, name in enumerate(names)}
-        )
+        yield lines[:count]
         left = "".join(f"{line}\n" for line in lines[count:]).encode() + rest
     if left:
         raise EOFError("it is cut off")
+
+
+def _matching(lines: pl.Series, wanted: pl.Series) -> pl.Series:
+    """The lines of entries of which one phrase is wanted."""
+    known = lines.is_in(wanted)
+    chosen = known.gather_every(3, 1) | known.gather_every(3, 2)
+    return lines.filter(pl.Series(np.repeat(chosen.to_numpy(), 3)))
 
 
 def cut_down(table: Path, references: References) -> str:
@@ -94,16 +99,11 @@ def cut_down(table: Path, references: References) -> str:
     a table that cannot be read.
     """
     wanted = pl.Series(list(phrases(references)), dtype=pl.String).implode()
-    kept: list[str] = []
     try:
-        for entries in _entries(table):
-            some = entries.filter(
-                pl.col("phrase").is_in(wanted) | pl.col("paraphrase").is_in(wanted)
-            )
-            kept += some.select(pl.format("{}\n{}\n{}\n", *some.columns)).to_series().to_list()
+        kept = [_matching(lines, wanted) for lines in _entries(table)]
     except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         raise RunFailed(f"{table.name}: METEOR's paraphrases cannot be read: {error}") from error
-    return "".join(kept)
+    return "".join(f"{line}\n" for lines in kept for line in lines.to_list())
 
 
 def paraphrases(table: Path, references: References, folder: Path) -> Path:
