@@ -88,9 +88,12 @@ def swept(path: Path) -> bool:
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.fstat(lock).st_nlink:
+            # Its command, or another sweep, has removed it meanwhile.
+            return False
         for _ in range(100):
             # A process that gives itself a title may have written it over its environment.
-            left = {*marked(MARK, str(path)), *writers(path, _LOCK)}
+            left = {*marked(MARK, str(path)), *writers(path, _LOCK)} - {os.getpid()}
             if not left:
                 break
             for pid in left:

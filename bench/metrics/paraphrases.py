@@ -85,11 +85,12 @@ def _entries(table: Path) -> Iterator[pl.Series]:
         raise EOFError("it is cut off")
 
 
-def _matching(lines: pl.Series, wanted: pl.Series) -> pl.Series:
+def _matching(lines: pl.Series, wanted: pl.Series) -> list[str]:
     """The lines of entries of which one phrase is wanted."""
-    known = lines.is_in(wanted)
+    known = lines.is_in(wanted).fill_null(False)
     chosen = known.gather_every(3, 1) | known.gather_every(3, 2)
-    return lines.filter(pl.Series(np.repeat(chosen.to_numpy(), 3)))
+    found: list[str] = lines.filter(pl.Series(np.repeat(chosen.to_numpy(), 3))).to_list()
+    return found
 
 
 def cut_down(table: Path, references: References) -> str:
@@ -103,7 +104,7 @@ def cut_down(table: Path, references: References) -> str:
         kept = [_matching(lines, wanted) for lines in _entries(table)]
     except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         raise RunFailed(f"{table.name}: METEOR's paraphrases cannot be read: {error}") from error
-    return "".join(f"{line}\n" for lines in kept for line in lines.to_list())
+    return "".join(f"{line}\n" for lines in kept for line in lines)
 
 
 def paraphrases(table: Path, references: References, folder: Path) -> Path:

@@ -1,7 +1,9 @@
 """Whatever ends a command: the right exit code, one line, and nothing left behind."""
 
+import fcntl
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,6 +172,27 @@ def test_a_killed_supervisor_leaves_nothing_either(tmp_path: Path) -> None:
         run.clear()
 
 
+def _open_in(pid: int) -> list[str]:
+    return [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def test_a_folder_that_goes_while_it_is_swept_costs_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "base", lambda levels=1: tmp_path)
+    ending = scratch.make()
+    os.close(ending.lock)
+    lock = fcntl.flock
+
+    def late(descriptor: int, how: int) -> None:
+        shutil.rmtree(ending.path, ignore_errors=True)
+        lock(descriptor, how)
+
+    monkeypatch.setattr("bench.common.scratch.fcntl.flock", late)
+    # The sweeper has the lock of the folder that is gone open for writing, and must not end itself.
+    assert not scratch.swept(ending.path)
+
+
 def test_a_sweep_takes_only_what_is_ours_and_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +212,7 @@ def test_a_sweep_takes_only_what_is_ours_and_dead(
     bystander = subprocess.Popen(["sleep", "600"], env={MARK: str(alive.path)})
     try:
         _until(lambda: marked(MARK, str(dead.path)), lambda: "started")
+        _until(lambda: str(dead.path / "log") in _open_in(reader.pid), lambda: "reading")
         assert scratch.sweep() == [dead.path]
         assert [one.wait(PATIENCE) for one in (orphan, nameless)] == [-signal.SIGKILL] * 2
         assert state(bystander.pid)
