@@ -9,7 +9,7 @@ READY := .venv/.installed
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[scenes,dev]'
-	@# By all cores, where pip would use one. Files for other Pythons do not compile.
+	@# On all cores, where pip would use one. Some packages hold files that only another Python compiles.
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 

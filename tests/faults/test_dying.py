@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -173,7 +174,12 @@ def test_a_killed_supervisor_leaves_nothing_either(tmp_path: Path) -> None:
 
 
 def _open_in(pid: int) -> list[str]:
-    return [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        # A process that starts opens and closes files meanwhile.
+        with suppress(FileNotFoundError):
+            found.append(str(descriptor.readlink()))
+    return found
 
 
 def test_a_folder_that_goes_while_it_is_swept_costs_no_process(
