@@ -28,6 +28,7 @@ def _speak(arguments: argparse.Namespace) -> int:
         "top_k": arguments.top_k,
         "top_p": arguments.top_p,
         "guidance": arguments.guidance,
+        "candidates": arguments.candidates,
         "seed": arguments.seed,
         "max_seconds": arguments.max_seconds,
     }

@@ -48,6 +48,7 @@ def write_card(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
         ("positions", f"{config.max_position_embeddings} decoding steps"),
         ("image encoder", f"{vision.num_hidden_layers} layers of {vision.hidden_size}"),
         ("pictures", f"{vision.image_size} px, patches of {vision.patch_size} px"),
+        *([("similarity", f"vectors of {size}")] if (size := config.similarity_size) else []),
         ("parameters", f"{counts.total:,}, of which {counts.vision:,} in the image encoder"),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)

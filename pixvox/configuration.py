@@ -8,6 +8,9 @@ from pixvox.digests import WeightsError
 from pixvox.patternnames import fitted_name
 from pixvox.patterns import Layout, layout
 
+QUERIES = 8
+"""Places that the similarity's pools look at; each gives its part of the vector."""
+
 
 class PixVoxConfig(PreTrainedConfig):
     """What a PixVoxLM is made of.
@@ -18,6 +21,8 @@ class PixVoxConfig(PreTrainedConfig):
     a name or `{"delays": [0, 1, 2, 4]}`, and always kept as a name (see pixvox.patternnames).
     With a `null_image` the model has states of its own for "no image", which guidance needs.
     `head_transform` keeps the layer that BLIP's language-model head has before its product.
+    With a `similarity_size` it can tell how well speech fits an image, in vectors of that size
+    (pixvox.similarity); 0 is without.
     """
 
     model_type = "pixvox"
@@ -42,6 +47,7 @@ class PixVoxConfig(PreTrainedConfig):
     bandwidth: float = 6.0
     null_image: bool = False
     head_transform: bool = False
+    similarity_size: int = 0
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.vision_config is None:
@@ -56,6 +62,12 @@ class PixVoxConfig(PreTrainedConfig):
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of "
                 f"num_attention_heads {self.num_attention_heads}"
+            )
+        size = self.similarity_size
+        if not 0 <= size <= 4096 or size % QUERIES or (size and not self.null_image):
+            raise WeightsError(
+                f"similarity_size {str(size)[:40]}: give a multiple of {QUERIES} from 0 to 4096, "
+                "and a null_image, over which speech is heard"
             )
         super().__post_init__(**kwargs)
 

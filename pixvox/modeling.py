@@ -61,6 +61,7 @@ class PixVoxLM(PixVoxNetwork):
         top_k: int | Sequence[int] | None = None,
         top_p: Numbers | None = None,
         guidance: Numbers | None = None,
+        candidates: int = 1,
         seed: int | None = None,
         generator: torch.Generator | None = None,
         items: Sequence[str] | None = None,
@@ -71,7 +72,8 @@ class PixVoxLM(PixVoxNetwork):
 
         Greedy unless `do_sample` or a `temperature` asks for draws. `guidance` is the scale of
         classifier-free guidance, for models with a null image; it, `temperature`, `top_k` and
-        `top_p` may be one number, or one for each codebook. `max_new_tokens` counts frames
+        `top_p` may be one number, or one for each codebook. Of `candidates` draws the best is kept
+        (pixvox.decoding.candidates). `max_new_tokens` counts frames
         after the prompt, one unit of every codebook each; `max_seconds` (6 where neither is given)
         bounds the speech, prompt included. `prompt` is units `[K, P]` for all, or `[K, P_i]` (or
         None) for each image. Each row draws from noise of its own, which `seed` (or one number of
@@ -85,7 +87,7 @@ class PixVoxLM(PixVoxNetwork):
             raise TypeError(
                 f"generate() does not take {', '.join(sorted(unknown))}; it takes pixel_values, "
                 "prompt, max_new_tokens or max_seconds, do_sample, temperature, top_k, top_p, "
-                "guidance, seed or generator, items and slots"
+                "guidance, candidates, seed or generator, items and slots"
             )
         config, pixels = self.config, self._pixels(pixel_values)
         names = [str(row) for row in range(len(pixels))] if items is None else list(items)
@@ -101,6 +103,7 @@ class PixVoxLM(PixVoxNetwork):
             top_k,
             top_p,
             guidance,
+            candidates,
             seed,
             generator,
             max_seconds,

@@ -17,6 +17,7 @@ from transformers.utils import ModelOutput
 from pixvox.configuration import PixVoxConfig
 from pixvox.layers import DecoderLayer, HeadTransform, KeyValues, UnitEmbeddings
 from pixvox.patterns import frame_tables
+from pixvox.similarity import SimilarityHead
 
 IGNORED = -100
 """The target of a position that carries no loss (PyTorch's own default)."""
@@ -63,6 +64,7 @@ class PixVoxNetwork(PreTrainedModel):
         if config.null_image:
             width = cast(PreTrainedConfig, config.vision_config).hidden_size
             self.null_image = nn.Parameter(torch.zeros(config.image_positions, width))
+        self.similarity_head = SimilarityHead(config) if config.similarity_size else None
         self.post_init()
 
     @torch.no_grad()
@@ -100,19 +102,55 @@ class PixVoxNetwork(PreTrainedModel):
         Raises ValueError where `start + T` exceeds the model's positions, or T with a cache is
         more than 1: what a cache holds is seen by all steps, so each has to come by itself.
         """
-        limit = self.config.max_position_embeddings
         if cache is not None and units.shape[-1] != 1:
             raise ValueError(f"{units.shape[-1]} steps at once with a cache; give them one by one")
+        x = self._decoded(units, memory, cache, start)
+        if self.transform is not None:
+            x = self.transform(x)
+        return torch.stack([head(x) for head in self.heads], dim=2)
+
+    def _decoded(
+        self, units: Tensor, memory: Memory, cache: list[KeyValues] | None, start: int
+    ) -> Tensor:
+        limit = self.config.max_position_embeddings
         if start + units.shape[-1] > limit:
             raise ValueError(
                 f"{start + units.shape[-1]} steps exceed the model's {limit} positions"
             )
-        x = self.embeddings(units, start)
+        x: Tensor = self.embeddings(units, start)
         for index, layer in enumerate(self.layers):
             x = layer(x, memory[index], cache[index] if cache is not None else None)
-        if self.transform is not None:
-            x = self.transform(x)
-        return torch.stack([head(x) for head in self.heads], dim=2)
+        return x
+
+    def listen(self, units: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Speech `[B, K, N]` of `lengths` `[B]` frames as the decoder hears it without a picture.
+
+        Its last layer's states `[B, S, M]`, and which of the steps are the speech's own `[B, S]`.
+        Raises ValueError for a model without a null image, and where a speech needs more steps
+        than the model has positions.
+        """
+        sequence, targets = self.sequences(units, lengths)
+        memory = [
+            (keys.expand(len(units), -1, -1, -1), values.expand(len(units), -1, -1, -1))
+            for keys, values in self.remember(self.null_states()[None])
+        ]
+        heard = self._decoded(sequence, memory, None, 0)
+        return heard, (targets != IGNORED).any(1)
+
+    def similarity(self, units: Tensor, lengths: Tensor, image_states: Tensor) -> Tensor:
+        """How well each speech fits its image, `[B]` from -1 to 1, learnt without text.
+
+        `units` `[B, K, N]` of `lengths` `[B]` frames; `image_states` `[B, P, M_vision]`, or
+        `[1, P, M_vision]` for all; wherever they lie. Raises ValueError where the model has no
+        similarity head, and as `listen`.
+        """
+        if self.similarity_head is None:
+            raise ValueError("this model cannot compare; train it with a job of kind similarity")
+        heard = self.listen(units.to(self.device), lengths.to(self.device))
+        speech = self.similarity_head.speech(*heard)
+        images = self.similarity_head.image(image_states.to(self.device, self.dtype))
+        compared: Tensor = (speech * images).sum(-1)
+        return compared
 
     def new_cache(self, batch: int, steps: int) -> list[KeyValues]:
         """Room for `steps` steps of `batch` sequences in every layer."""

@@ -114,6 +114,12 @@ def _speak_parser(parser: Parser) -> None:
         default=1.0,
         help="draw from the likeliest units that reach this probability (%(default)s)",
     )
+    parser.add_argument(
+        "--candidates",
+        type=whole(1, 1000),
+        default=1,
+        help="draw so many speeches and keep the best (%(default)s)",
+    )
     parser.add_argument("--seed", type=_SEED, default=0, help="of the draws (%(default)s)")
     parser.add_argument(
         "--max-seconds",

@@ -60,6 +60,13 @@ def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
                 | caption
             )
             found.append(_Speech(system, prompt, key, content))
+    asked = {*job.grid.candidates, *(point.candidates for point in job.grid.include)}
+    drawn = {one.system.point().get("candidates") for one in found}
+    if unused := sorted(number for number in asked - drawn if number and number > 1):
+        raise UserError(
+            f"grid: {unused[0]} candidates, and no system draws them; greedy decoding gives the "
+            "same speech each time: give a temperature too, or drop them"
+        )
     times = Counter(one.key for one in found)
     for one in found:
         if times[one.key] > 1:

@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from bench.common.bounds import (
     Bandwidth,
+    Candidates,
     Decibels,
     Guidance,
     Numbers,
@@ -38,6 +39,8 @@ class Point(Strict):
     """A `top_p` of decoding."""
     guidance: Guidance | None = None
     """A scale of guidance of decoding."""
+    candidates: Candidates | None = None
+    """How many candidates decoding draws."""
     bandwidth: Bandwidth | None = None
     """A codec's bandwidth in kbps."""
     snr: Decibels | None = None
@@ -66,6 +69,8 @@ class Grid(Strict):
     """Values of `top_p` of PixVoxLM's decoding."""
     guidance: tuple[Guidance, ...] = ()
     """Scales of guidance of PixVoxLM's decoding."""
+    candidates: tuple[Candidates, ...] = ()
+    """Numbers of candidates of PixVoxLM's decoding."""
     bandwidth: tuple[Bandwidth, ...] = ()
     """Bandwidths in kbps, for systems that name a codec's."""
     snr: tuple[Decibels, ...] = ()

@@ -93,8 +93,8 @@ def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, spe
     weights = sum(
         p.numel()
         for name, p in model.named_parameters()
-        # Embeddings are looked up, and cross-attention's keys and values are ready.
-        if not name.startswith(("vision.", "embeddings."))
+        # Embeddings are looked up, cross-attention's keys and values are ready, no step compares.
+        if not name.startswith(("vision.", "embeddings.", "null_image", "similarity_head."))
         and not (".crossattention.key" in name or ".crossattention.value" in name)
     )
     return width * (weights + per_position * (rows * positions + images * patches)) / speed

@@ -5,11 +5,20 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from bench.common.bounds import Guidance, Numbers, Seed, Slots, SpeechSeconds, Temperatures, TopPs
+from bench.common.bounds import (
+    Candidates,
+    Guidance,
+    Numbers,
+    Seed,
+    Slots,
+    SpeechSeconds,
+    Temperatures,
+    TopPs,
+)
 from bench.common.validation import keys_error
 from bench.common.yamlfile import Strict
 
-AXES = ("seed", "temperature", "top_k", "top_p", "guidance")
+AXES = ("seed", "temperature", "top_k", "top_p", "guidance", "candidates")
 """Axes of decoding that a grid may vary."""
 
 
@@ -26,6 +35,10 @@ class DecodingSpec(Strict):
     guidance: Guidance = 1.0
     """The scale of classifier-free guidance: how far scores are moved away from those without the
     picture. 1 is none; else the weights need a null image."""
+    candidates: Candidates = 1
+    """How many speeches are drawn for an item, of which the best is kept: the one that the model is
+    surest of and, with a similarity head, that fits the picture best. More than 1 need a
+    `temperature`."""
     seed: Seed = 0
     """The seed of the draws."""
     max_seconds: SpeechSeconds = 6.0
@@ -39,10 +52,15 @@ class DecodingSpec(Strict):
     """What the model computes in; `bfloat16` needs a GPU, reads half the bytes and rounds more."""
 
     @model_validator(mode="after")
-    def _lanes_divide(self) -> "DecodingSpec":
+    def _consistent(self) -> "DecodingSpec":
         if self.slots % self.lanes:
             reason = f"must divide the {self.slots} slots, and {self.lanes} does not"
             raise keys_error({"lanes": reason})
+        if self.candidates > 1 and not self.draws:
+            reason = (
+                "more than 1 need a temperature: greedy decoding gives the same speech each time"
+            )
+            raise keys_error({"candidates": reason})
         return self
 
     @property
@@ -54,12 +72,13 @@ class DecodingSpec(Strict):
     def at(self, point: Mapping[str, Any]) -> "DecodingSpec":
         """Decoding at a point of the grid."""
         found = self.model_copy(update={axis: point[axis] for axis in AXES if axis in point})
-        # Greedy decoding draws nothing, so all seeds are one.
-        return found if found.draws else found.model_copy(update={"seed": 0})
+        # Greedy decoding draws nothing, so all seeds and candidates are one.
+        return found if found.draws else found.model_copy(update={"seed": 0, "candidates": 1})
 
     def depends(self) -> dict[str, Any]:
-        """What keys of its speech hold; no guidance is as before there was any."""
-        return self.model_dump(exclude={"guidance"} if self.guidance == 1 else None)
+        """What keys of its speech hold; what is new and not used is not among it."""
+        unused = {axis for axis in ("guidance", "candidates") if getattr(self, axis) == 1}
+        return self.model_dump(exclude=unused)
 
     def unfit(self, codebooks: int, null_image: bool) -> str:
         """What keeps a model from decoding so, in words; empty where nothing does."""

@@ -110,7 +110,7 @@ class PixVoxSystem(System):
 
     def batch(self, usual: int) -> int:
         """See System."""
-        return self.decoding.slots
+        return max(1, self.decoding.slots // self.decoding.candidates)
 
     def codec_of(self) -> tuple[str, float] | None:
         """See System."""

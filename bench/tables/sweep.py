@@ -23,12 +23,16 @@ AXES = (
     "top_k",
     "top_p",
     "guidance",
+    "candidates",
     "per_codebook",
     "bandwidth",
     "snr",
     "asr",
 )
-NUMERIC = ("prompt", "temperature", "top_k", "top_p", "guidance", "bandwidth", "snr", "seed")
+NUMERIC = (
+    *("prompt", "temperature", "top_k", "top_p", "guidance", "candidates"),
+    *("bandwidth", "snr", "seed"),
+)
 COLUMNS: Columns = (
     Column("cell", pl.String, "The cell's own name, with the keys of its speech and transcripts."),
     Column("system", pl.String, "The system's label."),
@@ -40,6 +44,7 @@ COLUMNS: Columns = (
     Column("top_k", pl.Int64, "From how many of the likeliest units is drawn; 0 for all."),
     Column("top_p", pl.Float64, "The probability that the units drawn from reach together."),
     Column("guidance", pl.Float64, "The scale of guidance; 1 is none."),
+    Column("candidates", pl.Int64, "How many speeches were drawn, of which one was kept."),
     Column(
         "per_codebook",
         pl.String,

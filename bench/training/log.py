@@ -52,7 +52,10 @@ def last_row(path: Path) -> dict[str, Any] | None:
 
 
 def draw(folder: Path) -> Path | None:
-    """Draws `loss.svg` beside the log: the training loss, and the validation loss per codebook."""
+    """Draws `loss.svg` beside the log: the training loss, and the validation loss per codebook.
+
+    Of a similarity head, whose rows have `found`, the share of speech that finds its image.
+    """
     log = folder / "log.jsonl"
     rows = read_log(log) if log.exists() else []
     if not rows:
@@ -74,8 +77,13 @@ def draw(folder: Path) -> Path | None:
         colour = colours(q / max(1, codebooks - 1) * 0.85)
         steps = [row["step"] for row in checked]
         axes.plot(steps, values, color=colour, marker=".", label=f"validation, codebook {q + 1}")
+    found = [(row["step"], row["found"]) for row in rows if row.get("found") is not None]
+    if found:
+        axes.plot(
+            *zip(*found, strict=True), marker=".", label="validation speech that finds its image"
+        )
     axes.set_xlabel("step")
-    axes.set_ylabel("cross entropy, nats a unit")
+    axes.set_ylabel("cross entropy in nats; share" if found else "cross entropy, nats a unit")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     target = folder / "loss.svg"

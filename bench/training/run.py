@@ -14,7 +14,8 @@ from bench.training.captioner import run_captioner
 from bench.training.data import read_wave, spoken_of
 from bench.training.log import Log, draw
 from bench.training.pixvox import export, run_pixvox, state_folder
-from bench.training.spec import CaptionerJob, CodecJob, PixVoxJob, VisionJob
+from bench.training.similarity import run_similarity
+from bench.training.spec import CaptionerJob, CodecJob, PixVoxJob, SimilarityJob, VisionJob
 from bench.training.stop import Stop, ending
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
@@ -75,5 +76,6 @@ RUNNERS: dict[type, Callable[[Any, Report, Stop], None]] = {
     CodecJob: run_codec,
     VisionJob: run_vision,
     CaptionerJob: run_captioner,
+    SimilarityJob: run_similarity,
     PixVoxJob: run_pixvox,
 }

@@ -16,9 +16,10 @@ from bench.systems.pixvox import Pattern
 from pixvox.training.captioner import CaptionerTraining
 from pixvox.training.codec import CodecTraining
 from pixvox.training.recipe import Training
+from pixvox.training.similarity import SimilarityTraining
 from pixvox.training.vision import VisionTraining
 
-T = TypeVar("T", CodecTraining, VisionTraining, CaptionerTraining, Training)
+T = TypeVar("T", CodecTraining, VisionTraining, CaptionerTraining, SimilarityTraining, Training)
 Images = Annotated[int, Field(ge=1, le=1_000_000, description="there are not more scenes")]
 
 _STEPS = 100_000_000
@@ -121,6 +122,30 @@ class CaptionerJob(Strict):
     """The recipe."""
 
 
+class SimilarityJob(Strict):
+    """A PixVoxLM's similarity head, which tells how well speech fits an image, learnt without text.
+
+    All else in the model stays as it is. Decoding with several `candidates` ranks them by it.
+    """
+
+    kind: Literal["similarity"]
+    """What is trained."""
+    output: FilePath
+    """Where the model goes, with its head; what the training keeps meanwhile lies beside it."""
+    data: Data
+    """A dataset with recorded speech, as in a job file; without a `name`, scenes."""
+    start_from: WeightsName
+    """The PixVoxLM, by a path, `zoo:NAME` or a hub id; it needs a null image."""
+    codec: WeightsName | None = None
+    """Another place of its codec; `null` takes the one that the checkpoint names."""
+    size: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 48
+    """The size of the vectors that are compared, a multiple of 8."""
+    threads: Threads = 0
+    """PyTorch's threads; 0 for as many as there are cores."""
+    plan: Annotated[SimilarityTraining, AfterValidator(_bounded)]
+    """The recipe."""
+
+
 class JudgeSpec(Strict):
     """Whose speech is judged during training: that of the first `images` validation pictures.
 
@@ -199,7 +224,7 @@ class PixVoxJob(Strict):
 
 
 TrainingJob = Annotated[
-    CodecJob | VisionJob | CaptionerJob | PixVoxJob, Field(discriminator="kind")
+    CodecJob | VisionJob | CaptionerJob | SimilarityJob | PixVoxJob, Field(discriminator="kind")
 ]
 
 

@@ -9,6 +9,7 @@ for model in encodec-tiny-units encodec-tiny-onsets encodec-tiny blip-vision-tin
   blip-captioner-tiny \
   pixvox-tiny-parallel-first pixvox-tiny-delay-first pixvox-tiny-parallel-second \
   pixvox-tiny-delay-second pixvox-tiny-parallel-third pixvox-tiny-delay-third \
+  pixvox-tiny-parallel-fourth pixvox-tiny-delay-fourth \
   pixvox-tiny-parallel pixvox-tiny-delay; do
   pixvox train "jobs/train/$model.yaml"
 done

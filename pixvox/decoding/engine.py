@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pixvox.decoding.attention import use_threads_of_torch
+from pixvox.decoding.candidates import best, several
 from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Chooser, Decoding, item_noise
 from pixvox.decoding.stepper import Stepper
@@ -77,6 +78,8 @@ class Engine:
         self.position, self.ends = integers(slots), integers(slots)
         self.busy = torch.zeros(slots, dtype=torch.bool, device=device)
         self.broken = torch.zeros(slots, dtype=torch.bool, device=device)
+        # Of the first codebook's units that were chosen: their log-probabilities, and how many.
+        self.surety = torch.zeros(slots, 2, device=device)
         self.noise = torch.zeros(slots, steps, self.codebooks, device=device)
         self.finish = self._finishing_steps().to(device)
         self.rows = torch.arange(slots, device=device)
@@ -105,10 +108,18 @@ class Engine:
         """Speaks all requests over image states `[I, P, M_vision]`, in the order given.
 
         Raises ValueError for a prompt that leaves no room, or is not made of units. Where the model
-        computes what is no number, that request's generation has a reason and no units.
+        computes what is no number, that request's generation has a reason and no units; of several
+        candidates such ones are not kept unless all are.
         """
         for request in requests:
-            self._check(request)
+            request.check(self.codebooks, self.frames, self.size)
+        number = self.decoding.candidates
+        if number == 1:
+            return self._all(images, requests)
+        asked = several(requests, number)
+        return best(self.model, images, asked, self._all(images, asked), number)
+
+    def _all(self, images: Tensor, requests: Sequence[Request]) -> list[Generation]:
         if self._version() != self.made_of:
             self._prepare()
         sound = [self.sound and bool(image.isfinite().all()) for image in images]
@@ -144,21 +155,6 @@ class Engine:
                     self.position[slot] = 0
         return [done[index] for index in range(len(requests))]
 
-    def _check(self, request: Request) -> None:
-        item, prompt = request.item, request.prompt
-        if prompt.ndim != 2 or len(prompt) != self.codebooks or prompt.shape[1] >= self.frames:
-            raise ValueError(
-                f"{item}: a prompt of {tuple(prompt.shape)} does not fit {self.codebooks} "
-                f"codebooks and {self.frames} frames; raise max_seconds or cut the prompt"
-            )
-        if prompt.is_floating_point() or prompt.dtype == torch.bool:
-            raise ValueError(f"{item}: a prompt of {prompt.dtype}; give units, whole numbers")
-        if prompt.numel() and not 0 <= int(prompt.min()) <= int(prompt.max()) < self.size:
-            raise ValueError(
-                f"{item}: a prompt has units from {int(prompt.min())} to {int(prompt.max())}, and "
-                f"the codec's are 0 to {self.size - 1}; encode it with the model's own codec"
-            )
-
     def _admit(
         self,
         queue: deque[int],
@@ -192,15 +188,20 @@ class Engine:
         self.ends[slot] = self.frames
         self.busy[slot] = True
         self.broken[slot] = False
+        self.surety[slot] = 0
         if self.decoding.draws:
             steps = len(self.plan.steps)
             seed = self.decoding.seed if request.seed is None else request.seed
-            self.noise[slot] = item_noise(seed, request.item, steps, self.codebooks)
+            self.noise[slot] = item_noise(
+                seed, request.item, steps, self.codebooks, request.candidate
+            )
 
     def _take(self, slot: int, item: str, frames: int) -> Generation:
         sequence = self.sequence[slot, :, 1:].cpu()
         step = self._plan_of(frames).step_of[:, :frames]
-        return Generation(item, sequence.gather(-1, step), frames < self.frames)
+        total, number = self.surety[slot].tolist()
+        units, ended = sequence.gather(-1, step), frames < self.frames
+        return Generation(item, units, ended, sureness=total / max(number, 1))
 
     def _run(self) -> None:
         """Steps all rows: once where looking is free, else until the next look."""
@@ -228,7 +229,7 @@ class Engine:
     def _replay(self, window: int) -> None:
         """The step as one CUDA graph, one for each window."""
         if window not in self.graphs:
-            state = (self.sequence, self.position, self.ends, self.broken)
+            state = (self.sequence, self.position, self.ends, self.broken, self.surety)
             kept = [tensor.clone() for tensor in state]
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
@@ -251,6 +252,9 @@ class Engine:
         units = self.sequence.gather(-1, index)[..., 0]
         logits = self.stepper.logits(units, last, window)
         bad = ~logits.isfinite().flatten(1).all(1)
+        chances = None
+        if self.decoding.candidates > 1:
+            chances = logits[: self.decoding.slots, 0].log_softmax(-1)
         if self.decoding.guided:
             logits = self.chooser.guide(*logits.chunk(2))
             bad = bad.view(2, -1).any(0)
@@ -263,6 +267,10 @@ class Engine:
         chosen = torch.where(given >= 0, given, chosen)
         inside = (frame >= 0) & (frame < self.ends[:, None])
         chosen = torch.where(inside, chosen, self.empty)
+        if chances is not None:
+            sure = chances.gather(-1, chosen[:, :1])[:, 0]
+            counted = inside[:, 0] & (given[:, 0] < 0) & self.busy
+            self.surety += torch.stack([torch.where(counted, sure, 0.0), counted.float()], -1)
         stopped = (chosen[:, 0] == self.empty) & inside[:, 0]
         self.ends.copy_(torch.where(stopped, frame[:, 0], self.ends))
         # Of the frame that ends the speech no codebook has a unit, those of this step included.

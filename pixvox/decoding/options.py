@@ -53,6 +53,7 @@ def decoding_of(
     top_k: "int | Sequence[int] | None",
     top_p: Numbers | None,
     guidance: Numbers | None,
+    candidates: int,
     seed: int | None,
     generator: torch.Generator | None,
     max_seconds: float | None,
@@ -66,6 +67,7 @@ def decoding_of(
     if do_sample is True and not draws:
         raise ValueError("temperature 0 is greedy; give a higher one, or leave do_sample out")
     drawn = {"temperature": draws, "top_k": top_k, "top_p": None if top_p == 1 else top_p}
+    drawn["candidates"] = candidates if whole("candidates", candidates, least=1) > 1 else None
     if do_sample is False and (given := [name for name, value in drawn.items() if value]):
         raise ValueError(f"do_sample is False and {given[0]} is given; drop one of them")
     if not draws and (given := [name for name, value in drawn.items() if value]):
@@ -79,6 +81,7 @@ def decoding_of(
         top_k=_each("top_k", top_k or 0, codebooks, lambda name, k: whole(name, k, least=0)),
         top_p=1.0 if top_p is None else _each("top_p", top_p, codebooks, _number),
         guidance=1.0 if guidance is None else _each("guidance", guidance, codebooks, _number),
+        candidates=candidates,
         seed=whole("seed", seed or 0, least=0),
         max_seconds=6.0 if max_seconds is None else _number("max_seconds", max_seconds),
         slots=whole("slots", slots, least=1),

@@ -31,7 +31,8 @@ class Decoding:
 
     `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep everything. `guidance` is the scale of
     classifier-free guidance against the model's null image, 1 for none. `max_seconds` bounds the
-    speech, the prompt included; what reaches it is recorded as not ended. `slots` sequences are
+    speech, the prompt included; what reaches it is recorded as not ended. Of `candidates` speeches,
+    drawn independently, the best is kept (pixvox.decoding.candidates). `slots` sequences are
     decoded at once; on a GPU, each `lanes` neighbours share one image's keys and values.
     `arithmetic` bfloat16, on a GPU only, reads half the bytes a step and rounds more.
     """
@@ -41,6 +42,7 @@ class Decoding:
     top_p: "Each[float]" = 1.0
     guidance: "Each[float]" = 1.0
     seed: int = 0
+    candidates: int = 1
     max_seconds: float = 6.0
     slots: int = 32
     lanes: int = 1
@@ -57,6 +59,8 @@ class Decoding:
             raise ValueError("need guidance from 0 to 100")
         if self.max_seconds <= 0 or self.slots < 1:
             raise ValueError("need max_seconds > 0 and slots >= 1")
+        if self.candidates < 1 or (self.candidates > 1 and not self.draws):
+            raise ValueError("need candidates >= 1, and a temperature for more than one")
         if self.lanes < 1 or self.slots % self.lanes:
             raise ValueError(f"lanes must divide the {self.slots} slots, not {self.lanes}")
         if self.arithmetic not in ("float32", "bfloat16"):
@@ -77,13 +81,15 @@ def _values(value: "Each[T]") -> tuple[T, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def item_noise(seed: int, item: str, steps: int, codebooks: int) -> Tensor:
-    """The item's own uniform noise in [0, 1), `[steps, K]`: a function of seed and item alone.
+def item_noise(seed: int, item: str, steps: int, codebooks: int, candidate: int = 0) -> Tensor:
+    """The item's own uniform noise in [0, 1), `[steps, K]`: a function of the arguments alone.
 
     Philox (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3") keyed by a hash;
-    row s is what step s draws, however many steps are asked for.
+    row s is what step s draws, however many steps are asked for. The first candidate's is that of
+    an item of which no others are drawn.
     """
-    key = hashlib.sha256(f"{seed}\0{item}".encode()).digest()
+    named = f"{seed}\0{item}\0{candidate}" if candidate else f"{seed}\0{item}"
+    key = hashlib.sha256(named.encode()).digest()
     rng = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
     return torch.from_numpy(rng.random((steps, codebooks), dtype=np.float32))
 

@@ -6,7 +6,7 @@ rounding and dropout.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pixvox.digests import WeightsError
 from pixvox.images import normalise
@@ -22,6 +21,7 @@ from pixvox.modeling import PixVoxLM
 from pixvox.training.average import Average
 from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.precision import attention, precision
 from pixvox.training.recipe import Training, batches, identity
 from pixvox.training.schedule import cosine
 from pixvox.training.workers import share_gradients, summed, world
@@ -53,25 +53,6 @@ class Step:
     validation: tuple[float, ...] | None = None
     scores: Mapping[str, float] | None = None
     last: bool = False
-
-
-def _precision(plan: Training, device: torch.device) -> AbstractContextManager[object]:
-    wanted = plan.precision
-    if wanted == "auto":
-        # Without instructions of its own bfloat16 is emulated, many times slower than float32.
-        on_cpu = bool(torch.cpu._is_avx512_bf16_supported())
-        has = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if device.type == "cuda"
-            else on_cpu
-        )
-        wanted = "bfloat16" if has else "float32"
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted == "bfloat16")
-
-
-def _attention(device: torch.device) -> AbstractContextManager[object]:
-    # PyTorch's fused attention is slower backwards on CPU than the plain matrix products.
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _losses(
@@ -109,6 +90,8 @@ def trainable(model: PixVoxLM, plan: Training) -> list[Tensor]:
     """The parameters that are trained; the rest is frozen in place."""
     for name, parameter in model.named_parameters():
         used = plan.image_dropout > 0 if name == "null_image" else True
+        # The similarity head is trained by itself, over a decoder that no longer moves.
+        used = used and not name.startswith("similarity_head.")
         parameter.requires_grad_(used and (plan.train_vision or not name.startswith("vision.")))
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
@@ -195,7 +178,7 @@ class _Run:
         micro = plan.micro_batch or len(whole)
         for start in range(0, len(mine), micro):
             rows = mine[start : start + micro]
-            with _attention(device), _precision(plan, device):
+            with attention(device), precision(plan.precision, device):
                 losses = _losses(self.model, self.data, rows, blind[start : start + micro])
                 losses = losses * (self.data.targets(rows) / total)
             (losses * self.weights).sum().backward()

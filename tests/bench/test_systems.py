@@ -213,11 +213,13 @@ def test_a_sweep_does_what_its_dry_run_says(
     assert "12 cells, 6 speeches of 1 image: 2 to generate, 4 to transcribe" in said
 
 
-def test_seeds_of_greedy_decoding_are_one_variant() -> None:
+def test_seeds_and_candidates_of_greedy_decoding_are_one_variant() -> None:
     greedy = PixVoxSystem(kind="pixvox", label="delay", weights="zoo:pixvox-tiny-delay")
-    grid = Grid(seed=(0, 1, 2), temperature=(0.0, 0.5))
+    grid = Grid(seed=(0, 1), temperature=(0.0, 0.5), candidates=(1, 4))
     found = [system.decoding for system in variants(greedy, grid)]
-    assert [(one.temperature, one.seed) for one in found] == [(0, 0), (0.5, 0), (0.5, 1), (0.5, 2)]
+    points = [(one.temperature, one.seed, one.candidates) for one in found]
+    warm = [(0.5, seed, number) for seed in (0, 1) for number in (1, 4)]
+    assert sorted(points) == [(0, 0, 1), *warm]
 
 
 def test_decoding_that_a_model_cannot_do_is_told_before_anything_runs(
@@ -229,12 +231,16 @@ def test_decoding_that_a_model_cannot_do_is_told_before_anything_runs(
     job.write_text(yaml.safe_dump(content | {"grid": {"temperature": [[0.5, 1]]}}))
     assert main(["run", str(job), "--runs", str(tmp_path), "--dry-run"]) == 2
     assert "decoding.temperature has 2 values, and the model 4" in capsys.readouterr().err
+    for grid in ({"candidates": [1, 4]}, {"include": [{"system": "small", "candidates": 4}]}):
+        job.write_text(yaml.safe_dump(content | {"grid": grid}))
+        assert main(["run", str(job), "--runs", str(tmp_path), "--dry-run"]) == 2
+        assert "grid: 4 candidates, and no system draws them" in capsys.readouterr().err
     guided = DecodingSpec(guidance=(2, 2, 1, 1))
     assert "needs a null image" in guided.unfit(4, null_image=False)
     assert guided.unfit(4, null_image=True) == ""
     # Guidance that is none leaves keys as they were before there was any.
     assert DecodingSpec(guidance=(1, 1)).depends() == DecodingSpec().depends()
-    assert "guidance" not in DecodingSpec().depends()
+    assert not {"guidance", "candidates"} & DecodingSpec().depends().keys()
 
 
 def test_what_needs_a_gpu_is_refused_before_any_item() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from transformers import BlipVisionModel
 
 from bench.cli import main
@@ -107,6 +108,28 @@ def test_a_job_that_cannot_work_is_one_line(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("pixvox: ")
     assert message in error
+
+
+def test_a_model_learns_to_compare_and_speaks_as_before(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {"kind": "similarity", "output": str(folder / "compares"), "size": 8, "threads": 1}
+    data = {"folder": str(folder / "scenes"), "train_images": 5, "validation_images": 2}
+    keys |= {"start_from": "zoo:pixvox-tiny-delay", "data": data, "plan": {"steps": 2}}
+    path = folder / "compares.yaml"
+    path.write_text(yaml.safe_dump(keys))
+    assert main(["train", str(path)]) == 0, capsys.readouterr().err
+    before = load_file(resolve("zoo:pixvox-tiny-delay") / "model.safetensors")
+    after = load_file(folder / "compares" / "model.safetensors")
+    new = {name for name in after if name.startswith("similarity_head.")}
+    assert len(new) == 13
+    assert {n for n in before if not n.startswith("similarity_head.")} == after.keys() - new
+    assert all(torch.equal(after[name], before[name]) for name in after.keys() - new)
+    last = read_log(folder / "compares.training" / "log.jsonl")[-1]
+    assert (last["step"], last["found"]) in {(2, 0.0), (2, 0.5), (2, 1.0)}
+    path.write_text(yaml.safe_dump(keys | {"start_from": str(folder / "alone")}))
+    assert main(["train", str(path)]) == 2
+    assert "has no null image, over which speech is heard" in capsys.readouterr().err
 
 
 def test_another_seed_is_another_training_beside_it(folder: Path) -> None:

@@ -146,6 +146,10 @@ def test_what_surprises_is_refused(text: str, reason: str) -> None:
             _system(MODEL + ", decoding: {slots: 33, lanes: 2}"),
             ["decoding.lanes: must divide the 33"],
         ),
+        (
+            _system(MODEL + ", decoding: {candidates: 4}"),
+            ["decoding.candidates: more than 1 need a temperature"],
+        ),
         (_system(MODEL + ", decoding: {slots: 100000}"), ["slots: must be at most 4,096"]),
         (_system("kind: silence, seconds: 0"), ["systems[0].seconds: must be at least 0.1"]),
         (_system("kind: noise, level: -1000"), ["systems[0].level: must be at least -120"]),

@@ -1,6 +1,7 @@
 """The engine gives what decoding without any cache gives, whatever is asked of it."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from transformers import BlipVisionConfig
 
 from pixvox.configuration import PixVoxConfig
+from pixvox.decoding.candidates import SURENESS
 from pixvox.decoding.engine import Engine
 from pixvox.decoding.requests import Request
 from pixvox.decoding.sampling import Decoding, each, item_noise
@@ -55,7 +57,8 @@ def _uncached(model: PixVoxLM, states: Tensor, request: Request, decoding: Decod
     units = torch.full((codebooks, frames + 1), -1)
     units[:, : request.prompt.shape[1]] = request.prompt
     plan, end, step = layout(config.pattern, codebooks, frames + 1), frames, 0
-    noise = item_noise(decoding.seed, request.item, len(plan.steps), codebooks)
+    steps, drawn = len(plan.steps), request.candidate
+    noise = item_noise(decoding.seed, request.item, steps, codebooks, drawn)
     sequence = torch.full((1, codebooks, 1), empty)
     while step < len(plan.steps):
         logits, *null = [model.step(sequence, memory, None)[0, -1] for memory in memories]
@@ -77,6 +80,46 @@ def _uncached(model: PixVoxLM, states: Tensor, request: Request, decoding: Decod
     return units[:, :end]
 
 
+@torch.no_grad()
+def _rank(model: PixVoxLM, states: Tensor, units: Tensor, given: int) -> tuple[bool, float]:
+    """What a speech is ranked by, by the definitions: whether it ended, then how good it is."""
+    config, frames = model.config, units.shape[1]
+    units = torch.cat([units, torch.full((len(units), 1), config.empty)], 1)
+    plan = layout(config.pattern, config.num_codebooks, frames + 1)
+    sequence = torch.full((1, config.num_codebooks, 1), config.empty)
+    memory, chances = model.remember(states[None]), []
+    for slots in plan.steps:
+        logits = model.step(sequence, memory, None)[0, -1, 0]
+        column = torch.full((1, config.num_codebooks, 1), config.empty)
+        for t, q in slots:
+            column[0, q] = units[q, t]
+            # Speech that was cut off did not choose to end.
+            if q == 0 and given <= t < min(frames + 1, FRAMES):
+                chances.append(float(logits.log_softmax(-1)[units[0, t]]))
+        sequence = torch.cat([sequence, column], -1)
+    score = SURENESS * float(np.mean(chances))
+    if model.similarity_head is not None:
+        alone = torch.tensor([frames])
+        score += float(model.similarity(units[None, :, :-1], alone, states[None]))
+    return frames < FRAMES, score
+
+
+def _wanted(model: PixVoxLM, states: Tensor, request: Request, decoding: Decoding) -> list[Tensor]:
+    """The units that may be kept: of candidates whose ranks differ by rounding alone, any."""
+    drawn = [
+        _uncached(model, states, replace(request, candidate=c), decoding)
+        for c in range(decoding.candidates)
+    ]
+    given = request.prompt.shape[1]
+    if len(drawn) == 1 or not any(units.shape[1] > given for units in drawn):
+        return drawn[:1]
+    ranks = [
+        (_rank(model, states, units, given), units) for units in drawn if units.shape[1] > given
+    ]
+    ended, score = max(rank for rank, _ in ranks)
+    return [units for rank, units in ranks if rank[0] == ended and rank[1] > score - 1e-4]
+
+
 def _model(draw: random.Random, codebooks: int, delays: list[int]) -> PixVoxLM:
     torch.manual_seed(draw.randrange(2**31))
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
@@ -90,6 +133,7 @@ def _model(draw: random.Random, codebooks: int, delays: list[int]) -> PixVoxLM:
         frame_rate=10,
         pattern=draw.choice([*PATTERN_NAMES, {"delays": delays}]),
         null_image=True,
+        similarity_size=draw.choice([0, 8]),
         head_transform=draw.random() < 0.3,
         initializer_range=0.6,
         **sizes,
@@ -108,8 +152,10 @@ def _decoding(draw: random.Random, codebooks: int) -> Decoding:
         return tuple(draw.choice(values) for _ in range(codebooks))
 
     lanes = draw.choice([1, 1, 2])
+    heat = drawn([0, 0.5, 1, 1.5])
     return Decoding(
-        temperature=drawn([0, 0.5, 1, 1.5]),
+        temperature=heat,
+        candidates=draw.choice([1, 1, 3]) if any(each(heat, codebooks)) else 1,
         top_k=drawn([0, 0, 3, 8]),
         top_p=drawn([1, 1, 0.9, 0.5]),
         guidance=drawn([1, 1, 2, 0.5, 3]),
@@ -137,6 +183,7 @@ def test_three_hundred_random_cases_equal_uncached_decoding() -> None:
         ]
         made = Engine(model, decoding, draw.choice([None, True])).generate(states, requests)
         for request, result in zip(requests, made, strict=True):
-            wanted = _uncached(model, states[request.image], request, decoding)
-            assert torch.equal(result.units, wanted), (case, model.config.pattern, decoding)
-            assert result.ended == (wanted.shape[1] < FRAMES)
+            wanted = _wanted(model, states[request.image], request, decoding)
+            kept = any(torch.equal(result.units, units) for units in wanted)
+            assert kept, (case, model.config.pattern, decoding)
+            assert result.ended == (result.units.shape[1] < FRAMES)

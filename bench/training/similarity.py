@@ -1,0 +1,69 @@
+"""A similarity head's training: a PixVoxLM that only speaks becomes one that also compares."""
+
+from typing import Any
+
+import torch
+
+from bench.common.errors import UserError
+from bench.datasets.base import Report
+from bench.training.data import spoken_captions
+from bench.training.log import Log, draw
+from bench.training.pixvox import export, state_folder
+from bench.training.spec import SimilarityJob
+from bench.training.stop import Stop, ending
+from pixvox.codec.encodec import Codec
+from pixvox.codec.facts import fitting_codec
+from pixvox.configfile import pixvox_config
+from pixvox.modeling import PixVoxLM
+from pixvox.shapes import check_fit, shapes_of, tensor_shapes
+from pixvox.training.similarity import train_similarity
+from pixvox.weights import resolve
+
+
+def run_similarity(job: SimilarityJob, report: Report, stop: Stop) -> None:
+    """Trains and exports the model with its head; raises KeyboardInterrupt where it was stopped.
+
+    Raises UserError for a model without a null image and for data that do not do, WeightsError for
+    weights that are none.
+    """
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    model, codec = _with_head(job)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    preparing = ending(report, stop)
+    # What the model has no positions for it can neither say nor hear.
+    data = spoken_captions(job.data, "train", codec, model, True, True, preparing)
+    held = spoken_captions(job.data, "val", codec, model, True, True, preparing)
+    folder = state_folder(job)
+    log = Log(folder)
+    last, heard = 0, ""
+    for step in train_similarity(model, data, held, job.plan, folder, stop):
+        found, last = step.found, step.step
+        log.write({"step": last, "loss": step.loss, "found": found})
+        if found is not None:
+            heard = f", {100 * found:.0f}% of validation speech finds its image"
+        report(f"loss {step.loss:.3f}{heard}", last, job.plan.steps)
+    draw(folder)
+    if 0 < last < job.plan.steps:
+        raise KeyboardInterrupt
+    export(model.cpu(), job.output)
+
+
+def _with_head(job: SimilarityJob) -> tuple[PixVoxLM, Codec]:
+    """The model that the job starts from, with a new head, and its codec."""
+    folder = resolve(job.start_from)
+    config = pixvox_config(folder)
+    if not config.null_image:
+        raise UserError(
+            f"start_from: {job.start_from} has no null image, over which speech is heard; train "
+            "it with image_dropout"
+        )
+    codec, _ = fitting_codec(job.start_from, config, job.codec)
+    check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
+    before = PixVoxLM.from_pretrained(folder, dtype=torch.float32)
+    changes: dict[str, Any] = {"similarity_size": job.size}
+    torch.manual_seed(job.plan.seed)
+    model = PixVoxLM(type(before.config).from_dict(before.config.to_dict() | changes))
+    kept = {n: v for n, v in before.state_dict().items() if not n.startswith("similarity_head.")}
+    model.load_state_dict(kept, strict=False)
+    return model.eval(), Codec.load(codec, config.bandwidth)

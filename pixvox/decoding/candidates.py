@@ -1,0 +1,71 @@
+"""Several speeches of one image, drawn independently, of which one is kept.
+
+What is kept was ended by the model, if any was, and has the highest mean log-probability of its
+first codebook's units given the image (that codebook carries the words; a sum would prefer short
+speech), as in the sample-and-rank of Adiwardana et al. 2020, "Towards a Human-like Open-Domain
+Chatbot". A model that can tell how well speech fits an image adds that: samples reranked by a
+contrastive model are Ramesh et al. 2021, "Zero-Shot Text-to-Image Generation", section 2.6.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixvox.decoding.requests import Generation, Request
+from pixvox.network import PixVoxNetwork
+
+SURENESS = 0.5
+"""How much a nat a unit counts beside a cosine; chosen on validation pictures."""
+
+_TOGETHER = 32
+"""Candidates that are heard at once."""
+
+
+def several(requests: Sequence[Request], candidates: int) -> list[Request]:
+    """Each request as often as there are candidates, one after the other."""
+    return [replace(one, candidate=c) for one in requests for c in range(candidates)]
+
+
+def best(
+    model: PixVoxNetwork,
+    images: Tensor,
+    requests: Sequence[Request],
+    made: Sequence[Generation],
+    candidates: int,
+) -> list[Generation]:
+    """Of each `candidates` neighbours of `made` the one to keep, over image states `[I, P, M]`."""
+    kept = []
+    for start in range(0, len(made), candidates):
+        first, some = requests[start], made[start : start + candidates]
+        # An item's candidates go through the model together and with no others, so that what is
+        # kept depends on no neighbour.
+        spoken = [one for one in some if one.units.shape[1] > first.prompt.shape[1]]
+        scores = ranks(model, images[first.image], spoken)
+        # The first of several alike.
+        order = sorted(
+            zip(spoken, scores, strict=True), key=lambda pair: (not pair[0].ended, -pair[1])
+        )
+        kept.append(order[0][0] if order else some[0])
+    return kept
+
+
+def ranks(model: PixVoxNetwork, image: Tensor, made: Sequence[Generation]) -> list[float]:
+    """What the candidates of an image `[P, M_vision]` are ranked by, the higher the better."""
+    scores = [SURENESS * one.sureness for one in made]
+    if model.similarity_head is None or not made:
+        return scores
+    # A model in training mode would drop some of what it hears.
+    training = model.training
+    model.eval()
+    fits: list[float] = []
+    for start in range(0, len(made), _TOGETHER):
+        some = [one.units for one in made[start : start + _TOGETHER]]
+        lengths = torch.tensor([units.shape[1] for units in some])
+        longest = int(lengths.max())
+        padded = torch.stack([F.pad(units, (0, longest - units.shape[1])) for units in some])
+        fits += model.similarity(padded, lengths, image[None]).tolist()
+    model.train(training)
+    return [score + fit for score, fit in zip(scores, fits, strict=True)]

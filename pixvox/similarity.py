@@ -1,0 +1,48 @@
+"""How well speech fits an image, learnt without text: a contrastive head over PixVoxLM's decoder.
+
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
+section 2.3, with speech for text: what the decoder's last layer holds after each step of a speech,
+heard over the null image, and the image's states are each pooled to one vector, and compared by
+their cosine.
+"""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedConfig
+
+from pixvox.configuration import QUERIES, PixVoxConfig
+
+
+class AttentionPool(nn.Module):
+    """A sequence as one vector of length 1: `QUERIES` learnt questions, each with own values."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.weight = nn.Linear(width, QUERIES)
+        self.value = nn.Linear(width, size)
+
+    def forward(self, states: Tensor, counted: Tensor | None = None) -> Tensor:
+        """States `[B, T, W]`, of which those that are `counted` `[B, T]` → `[B, size]`."""
+        states = self.norm(states)
+        weights = self.weight(states)
+        if counted is not None:
+            weights = weights.masked_fill(~counted[..., None], -torch.inf)
+        values = self.value(states).unflatten(-1, (QUERIES, -1))
+        pooled = torch.einsum("btq,btqv->bqv", weights.softmax(1), values)
+        return F.normalize(pooled.flatten(1), dim=-1)
+
+
+class SimilarityHead(nn.Module):
+    """Speech and image as vectors of length 1 in one space; `scale` is the contrast's logarithm."""
+
+    def __init__(self, config: PixVoxConfig) -> None:
+        super().__init__()
+        width = cast(PreTrainedConfig, config.vision_config).hidden_size
+        self.speech = AttentionPool(config.hidden_size, config.similarity_size)
+        self.image = AttentionPool(width, config.similarity_size)
+        self.scale = nn.Parameter(torch.tensor(math.log(10.0)))

@@ -1,0 +1,172 @@
+"""Trains a PixVoxLM's similarity head: which speech is of which image, and no text.
+
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
+section 2.3: in a batch of images and one speech of each, every speech has to find its image and
+every image its speech. All else in the model is frozen, so that it speaks as before.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixvox.digests import WeightsError
+from pixvox.modeling import PixVoxLM
+from pixvox.similarity import SimilarityHead
+from pixvox.training.captions import SpokenCaptions
+from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.precision import precision
+from pixvox.training.schedule import cosine
+
+_TOGETHER = 32
+"""Captions that are heard at once: sorted by length, they are padded less."""
+
+
+@dataclass(frozen=True)
+class SimilarityTraining:
+    """The recipe; one step is one optimiser step over `batch` images and a caption of each."""
+
+    steps: int = 1000
+    """Optimiser steps."""
+    batch: int = 128
+    """Images a step, each with one of its captions."""
+    learning_rate: float = 2e-3
+    """The most that it comes to, after the warm-up."""
+    warmup: int = 50
+    """Steps until then; it falls to a fiftieth afterwards."""
+    weight_decay: float = 0.05
+    """AdamW's."""
+    seed: int = 0
+    """Of batches and new weights."""
+    validate_every: int = 100
+    """Steps between validations."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints."""
+
+
+_FREE = ("validate_every", "checkpoint_every")
+"""What may change between two parts of one training: the steps stay the same."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One step: its loss in nats, and where it validated, the share of validation speech that finds
+    its own image among all."""
+
+    step: int
+    loss: float
+    found: float | None = None
+
+
+def _vectors(
+    model: PixVoxLM, head: SimilarityHead, data: SpokenCaptions, rows: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Speech and images of some rows, `[B, size]` each, in the rows' order."""
+    device = next(head.parameters()).device
+    order = sorted(range(len(rows)), key=lambda place: data.units[rows[place]].shape[-1])
+    spoken: list[Tensor] = []
+    seen: list[Tensor] = []
+    for start in range(0, len(rows), _TOGETHER):
+        some = [rows[place] for place in order[start : start + _TOGETHER]]
+        units, lengths, states = (part.to(device) for part in data.batch(some))
+        with torch.no_grad(), precision("auto", device):
+            heard, counted = model.listen(units, lengths)
+        spoken.append(head.speech(heard.float(), counted))
+        seen.append(head.image(states.float()))
+    back = torch.tensor(order, device=device).argsort()
+    return torch.cat(spoken)[back], torch.cat(seen)[back]
+
+
+@torch.no_grad()
+def _found(
+    model: PixVoxLM, head: SimilarityHead, held: SpokenCaptions, first: Sequence[int]
+) -> float:
+    speech, images = _vectors(model, head, held, first)
+    nearest = (speech @ images.T).argmax(1)
+    return float((nearest == torch.arange(len(first), device=nearest.device)).float().mean())
+
+
+def train_similarity(
+    model: PixVoxLM,
+    data: SpokenCaptions,
+    held: SpokenCaptions,
+    plan: SimilarityTraining,
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Compared]:
+    """Trains the model's similarity head in place, yielding every step.
+
+    The images of `data` and `held` are states that the model's image encoder made.
+    `folder/state.pt` is the last checkpoint, from which the same call resumes; where `stop` says so
+    after a step, it ends there with one. Raises ValueError where the model has no such head, and
+    WeightsError where the checkpoint is another training's.
+    """
+    head = model.similarity_head
+    if head is None:
+        raise ValueError("the model has no similarity head; give its configuration a size")
+    model.eval()
+    optimiser = torch.optim.AdamW(
+        head.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
+    )
+    course, path = _identity(model, data, plan), folder / "state.pt"
+    saved = load_state(path)
+    if saved is not None:
+        if saved.get("identity") != course:
+            raise WeightsError(
+                f"{path}: the checkpoint of another model, recipe or data; remove {folder}, or "
+                "choose another output"
+            )
+        head.load_state_dict(saved["head"])
+        optimiser.load_state_dict(saved["optimiser"])
+    rows_of, others = _by_image(data), _by_image(held)
+    first = [rows[0] for rows in others]
+    for step in range(saved["step"] if saved else 0, plan.steps):
+        rng = np.random.default_rng((plan.seed, step))
+        chosen = rng.permutation(len(rows_of))[: plan.batch]
+        rows = [rows_of[image][rng.integers(len(rows_of[image]))] for image in chosen]
+        speech, images = _vectors(model, head, data, rows)
+        logits = head.scale.exp().clamp(max=100) * speech @ images.T
+        own = torch.arange(len(rows), device=logits.device)
+        loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        for group in optimiser.param_groups:
+            group["lr"] = cosine(step, plan.steps, plan.learning_rate, plan.warmup)
+        optimiser.step()
+        last = step + 1 == plan.steps
+        due = last or (step + 1) % plan.validate_every == 0
+        found = _found(model, head, held, first) if due and first else None
+        yield Compared(step + 1, loss.item(), found)
+        # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
+        stopping = stop()
+        if (step + 1) % plan.checkpoint_every == 0 or last or stopping:
+            state = {"head": head.state_dict(), "optimiser": optimiser.state_dict()}
+            save_state(path, state | {"step": step + 1, "identity": course})
+        if stopping:
+            return
+
+
+def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining) -> str:
+    """What a checkpoint is of: the frozen weights, the recipe's course, and the data's units."""
+    state = hashlib.sha256(model.config.to_json_string().encode())
+    course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
+    state.update(repr(sorted(course.items())).encode())
+    for name, value in sorted(model.state_dict().items()):
+        if not name.startswith("similarity_head."):
+            state.update(name.encode() + value.float().cpu().numpy().tobytes())
+    for one in data.units:
+        state.update(one.to(torch.int16).numpy().tobytes())
+    return state.hexdigest()[:16]
+
+
+def _by_image(data: SpokenCaptions) -> list[list[int]]:
+    """The rows of every image that has any."""
+    found: dict[int, list[int]] = {}
+    for row, image in enumerate(data.image_of):
+        found.setdefault(image, []).append(row)
+    return list(found.values())
