@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import BlipVisionModel, PreTrainedModel
+from transformers import PreTrainedModel
 
 from bench.common.errors import RunFailed, UserError
 from bench.datasets.base import Report
@@ -18,10 +18,9 @@ from bench.jobs.spec import ClusterSpec
 from bench.training.data import spoken_captions
 from bench.training.log import Log, draw, last_row
 from bench.training.spec import PixVoxJob, TrainingJob
+from bench.training.start import new_model
 from bench.training.stop import Stop, ending
-from pixvox.blip import from_blip
 from pixvox.codec.encodec import Codec
-from pixvox.configuration import PixVoxConfig
 from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
@@ -43,39 +42,6 @@ def export(model: PreTrainedModel, folder: Path) -> None:
     """Saves as float16 safetensors: half the bytes, and loaded as float32 for use."""
     model.half().save_pretrained(folder)
     model.float()
-
-
-def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
-    """The model that the job starts from, for the codec's units.
-
-    Raises WeightsError for a codec that the model cannot speak with.
-    """
-    torch.manual_seed(job.plan.seed)
-    options: dict[str, Any] = {
-        "pattern": job.pattern,
-        "dropout": job.dropout,
-        "codec": job.codec_name or job.codec,
-        "codec_digest": codec.digest,
-        "bandwidth": job.bandwidth,
-        "num_codebooks": codec.codebooks,
-        "codebook_size": codec.codebook_size,
-        "frame_rate": codec.frame_rate,
-        "max_position_embeddings": job.positions,
-        "null_image": job.plan.image_dropout > 0,
-    }
-    if job.blip is not None:
-        return from_blip(job.blip, **options)
-    assert job.vision is not None
-    vision = BlipVisionModel.from_pretrained(job.vision, dtype=torch.float32)
-    # Else config.json would keep the folder that it was loaded from.
-    vision.config._name_or_path = ""
-    model = PixVoxLM(PixVoxConfig.tiny(**options | {"vision_config": vision.config}))
-    model.vision.load_state_dict(vision.state_dict())
-    if job.start_from is not None:
-        before = PixVoxLM.from_pretrained(job.start_from, dtype=torch.float32).state_dict()
-        decoder = {name: v for name, v in before.items() if not name.startswith("vision.")}
-        model.load_state_dict(decoder, strict=False)
-    return model.eval()
 
 
 def prepare(job: PixVoxJob, report: Report) -> tuple[PixVoxLM, SpokenCaptions, SpokenCaptions]:
@@ -162,16 +128,13 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
     """The job with whole paths: workers do not run in the driver's folder."""
     local = {
         key: str(Path(value).absolute())
-        for key in ("codec", "blip")
+        for key in ("codec", "blip", "start_from")
         if (value := getattr(job, key)) and Path(value).exists()
     }
     paths: dict[str, Any] = {"output": job.output.absolute(), "data": job.data.placed()}
     paths["codec_name"] = job.codec_name or job.codec
-    paths |= {
-        key: value.absolute()
-        for key in ("vision", "start_from")
-        if (value := getattr(job, key)) is not None
-    }
+    if job.vision is not None:
+        paths["vision"] = job.vision.absolute()
     return job.model_copy(update=paths | local)
 
 

@@ -1,7 +1,5 @@
 """A similarity head's training: a PixVoxLM that only speaks becomes one that also compares."""
 
-from typing import Any
-
 import torch
 
 from bench.common.errors import UserError
@@ -10,12 +8,12 @@ from bench.training.data import spoken_captions
 from bench.training.log import Log, draw
 from bench.training.pixvox import export, state_folder
 from bench.training.spec import SimilarityJob
+from bench.training.start import changed
 from bench.training.stop import Stop, ending
 from pixvox.codec.encodec import Codec
 from pixvox.codec.facts import fitting_codec
 from pixvox.configfile import pixvox_config
 from pixvox.modeling import PixVoxLM
-from pixvox.shapes import check_fit, shapes_of, tensor_shapes
 from pixvox.training.similarity import train_similarity
 from pixvox.weights import resolve
 
@@ -37,7 +35,7 @@ def run_similarity(job: SimilarityJob, report: Report, stop: Stop) -> None:
     folder = state_folder(job)
     log = Log(folder)
     last, heard = 0, ""
-    for step in train_similarity(model, data, held, job.plan, folder, stop):
+    for step in train_similarity(model, data, held, job.plan, folder, stop, preparing):
         found, last = step.found, step.step
         log.write({"step": last, "loss": step.loss, "found": found})
         if found is not None:
@@ -59,11 +57,5 @@ def _with_head(job: SimilarityJob) -> tuple[PixVoxLM, Codec]:
             "it with image_dropout"
         )
     codec, _ = fitting_codec(job.start_from, config, job.codec)
-    check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
-    before = PixVoxLM.from_pretrained(folder, dtype=torch.float32)
-    changes: dict[str, Any] = {"similarity_size": job.size}
-    torch.manual_seed(job.plan.seed)
-    model = PixVoxLM(type(before.config).from_dict(before.config.to_dict() | changes))
-    kept = {n: v for n, v in before.state_dict().items() if not n.startswith("similarity_head.")}
-    model.load_state_dict(kept, strict=False)
-    return model.eval(), Codec.load(codec, config.bandwidth)
+    model = changed(folder, config, job.plan.seed, similarity_size=job.size)
+    return model, Codec.load(codec, config.bandwidth)

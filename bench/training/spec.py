@@ -164,10 +164,10 @@ class JudgeSpec(Strict):
 class PixVoxJob(Strict):
     """A PixVoxLM over a codec's units, by Ray Train on `workers` workers.
 
-    It starts either from a BLIP captioning checkpoint (`blip`) or, at the zoo's size, from an
-    image encoder alone (`vision`); `start_from` then names a PixVoxLM, trained over another image
-    encoder, whose decoder is trained further. Speech that needs more steps than the model has
-    positions is an error that names it, unless `too_long` says to leave it out. `codec_name` is
+    It starts from a BLIP captioning checkpoint (`blip`), at the zoo's size from an image encoder
+    alone (`vision`), or from a PixVoxLM (`start_from`), which is trained further; with `vision`
+    that one's decoder is, over another image encoder. Speech that needs more steps than the model
+    has positions is an error that names it, unless `too_long` says to leave it out. `codec_name` is
     what the saved model calls its codec, where that is not how the job finds it; `address` is that
     of a running Ray cluster. With a `judge`, the best weights are chosen by generated speech
     instead of the validation loss.
@@ -191,8 +191,8 @@ class PixVoxJob(Strict):
     """A BLIP captioning checkpoint to start from."""
     vision: FilePath | None = None
     """At the zoo's size: an image encoder to start from."""
-    start_from: FilePath | None = None
-    """With `vision`: a PixVoxLM whose decoder is trained further."""
+    start_from: WeightsName | None = None
+    """A PixVoxLM to be trained further; with `vision`, its decoder alone."""
     positions: Annotated[
         int, Field(ge=1, le=65_536, description="each step attends to all before it")
     ] = 512
@@ -216,10 +216,13 @@ class PixVoxJob(Strict):
 
     @model_validator(mode="after")
     def _one_start(self) -> "PixVoxJob":
-        if (self.blip is None) == (self.vision is None):
-            raise ValueError("name what it starts from: either blip or vision")
-        if self.start_from is not None and self.vision is None:
-            raise ValueError("start_from goes with vision; blip brings a decoder of its own")
+        starts = [self.blip, self.vision, self.start_from]
+        if starts.count(None) == len(starts):
+            raise ValueError("name what it starts from: blip, vision or start_from")
+        if self.blip is not None and starts.count(None) < 2:
+            raise ValueError(
+                "blip brings an encoder and a decoder; leave out vision and start_from"
+            )
         return self
 
 

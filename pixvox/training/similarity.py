@@ -2,7 +2,8 @@
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
 section 2.3: in a batch of images and one speech of each, every speech has to find its image and
-every image its speech. All else in the model is frozen, so that it speaks as before.
+every image its speech. All else in the model is frozen, so that it speaks as before; speech is
+therefore heard once, which makes steps cheap and batches large.
 """
 
 import hashlib
@@ -20,11 +21,12 @@ from pixvox.modeling import PixVoxLM
 from pixvox.similarity import SimilarityHead
 from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.heard import Heard, hear
 from pixvox.training.precision import precision
 from pixvox.training.schedule import cosine
 
-_TOGETHER = 32
-"""Captions that are heard at once: sorted by length, they are padded less."""
+_TOGETHER = 64
+"""Speeches that are pooled at once: sorted by length, they are padded less."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +66,23 @@ class Compared:
 
 
 def _vectors(
-    model: PixVoxLM, head: SimilarityHead, data: SpokenCaptions, rows: Sequence[int]
+    head: SimilarityHead, heard: Heard, rows: Sequence[int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Speech and images of some rows, `[B, size]` each, in the rows' order."""
-    device = next(head.parameters()).device
-    order = sorted(range(len(rows)), key=lambda place: data.units[rows[place]].shape[-1])
+    order = sorted(rows, key=lambda row: heard.data.units[row].shape[-1])
+    place = {row: index for index, row in enumerate(order)}
     spoken: list[Tensor] = []
-    seen: list[Tensor] = []
-    for start in range(0, len(rows), _TOGETHER):
-        some = [rows[place] for place in order[start : start + _TOGETHER]]
-        units, lengths, states = (part.to(device) for part in data.batch(some))
-        with torch.no_grad(), precision("auto", device):
-            heard, counted = model.listen(units, lengths)
-        spoken.append(head.speech(heard.float(), counted))
-        seen.append(head.image(states.float()))
-    back = torch.tensor(order, device=device).argsort()
-    return torch.cat(spoken)[back], torch.cat(seen)[back]
+    with precision("auto", device):
+        for start in range(0, len(order), _TOGETHER):
+            states, counted = heard.batch(order[start : start + _TOGETHER])
+            spoken.append(head.speech(states.to(device), counted.to(device)).float())
+    back = torch.tensor([place[row] for row in rows], device=device)
+    return torch.cat(spoken)[back], head.image(heard.images(rows).to(device))
 
 
 @torch.no_grad()
-def _found(
-    model: PixVoxLM, head: SimilarityHead, held: SpokenCaptions, first: Sequence[int]
-) -> float:
-    speech, images = _vectors(model, head, held, first)
+def _found(head: SimilarityHead, held: Heard, first: Sequence[int], device: torch.device) -> float:
+    speech, images = _vectors(head, held, first, device)
     nearest = (speech @ images.T).argmax(1)
     return float((nearest == torch.arange(len(first), device=nearest.device)).float().mean())
 
@@ -98,10 +94,12 @@ def train_similarity(
     plan: SimilarityTraining,
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
+    report: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Iterator[Compared]:
     """Trains the model's similarity head in place, yielding every step.
 
-    The images of `data` and `held` are states that the model's image encoder made.
+    The images of `data` and `held` are states that the model's image encoder made. `report` hears
+    of the speech that is heard first; it lies in `folder` until the training has ended.
     `folder/state.pt` is the last checkpoint, from which the same call resumes; where `stop` says so
     after a step, it ends there with one. Raises ValueError where the model has no such head, and
     WeightsError where the checkpoint is another training's.
@@ -113,6 +111,7 @@ def train_similarity(
     optimiser = torch.optim.AdamW(
         head.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
     )
+    device = next(head.parameters()).device
     course, path = _identity(model, data, plan), folder / "state.pt"
     saved = load_state(path)
     if saved is not None:
@@ -123,13 +122,17 @@ def train_similarity(
             )
         head.load_state_dict(saved["head"])
         optimiser.load_state_dict(saved["optimiser"])
-    rows_of, others = _by_image(data), _by_image(held)
-    first = [rows[0] for rows in others]
-    for step in range(saved["step"] if saved else 0, plan.steps):
+    done = saved["step"] if saved else 0
+    if done >= plan.steps:
+        return
+    files = [folder / f"heard-{_identity(model, split)}.npy" for split in (data, held)]
+    heard, checked = hear(model, data, files[0], report), hear(model, held, files[1], report)
+    rows_of, first = _by_image(data), [rows[0] for rows in _by_image(held)]
+    for step in range(done, plan.steps):
         rng = np.random.default_rng((plan.seed, step))
         chosen = rng.permutation(len(rows_of))[: plan.batch]
         rows = [rows_of[image][rng.integers(len(rows_of[image]))] for image in chosen]
-        speech, images = _vectors(model, head, data, rows)
+        speech, images = _vectors(head, heard, rows, device)
         logits = head.scale.exp().clamp(max=100) * speech @ images.T
         own = torch.arange(len(rows), device=logits.device)
         loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
@@ -140,7 +143,7 @@ def train_similarity(
         optimiser.step()
         last = step + 1 == plan.steps
         due = last or (step + 1) % plan.validate_every == 0
-        found = _found(model, head, held, first) if due and first else None
+        found = _found(head, checked, first, device) if due and first else None
         yield Compared(step + 1, loss.item(), found)
         # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
         stopping = stop()
@@ -149,12 +152,17 @@ def train_similarity(
             save_state(path, state | {"step": step + 1, "identity": course})
         if stopping:
             return
+    for file in {*files}:
+        file.unlink()
 
 
-def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining) -> str:
-    """What a checkpoint is of: the frozen weights, the recipe's course, and the data's units."""
+def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining | None = None) -> str:
+    """What a checkpoint, or without a plan what was heard, is of.
+
+    The frozen weights, the recipe's course, and the data's units.
+    """
     state = hashlib.sha256(model.config.to_json_string().encode())
-    course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
+    course = {k: v for k, v in asdict(plan).items() if k not in _FREE} if plan else {}
     state.update(repr(sorted(course.items())).encode())
     for name, value in sorted(model.state_dict().items()):
         if not name.startswith("similarity_head."):

@@ -22,11 +22,14 @@ from bench.training.judge import SpeechJudge
 from bench.training.log import read_log
 from bench.training.pixvox import work
 from bench.training.spec import PixVoxJob, TrainingJob, seeded
+from bench.training.start import new_model
+from pixvox.codec.encodec import Codec
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
 from pixvox.weights import resolve
 
-PLAN = {"steps": 10, "batch": 6, "micro_batch": 2, "learning_rate": 1e-3, "warmup": 2}
+PLAN: dict[str, object] = {"steps": 10, "batch": 6, "micro_batch": 2, "learning_rate": 1e-3, "warmup": 2}
+DELAY = "zoo:pixvox-tiny-delay"
 PLAN |= {"validate_every": 5, "checkpoint_every": 2, "precision": "float32"}
 
 
@@ -91,7 +94,12 @@ def test_two_workers_killed_and_resumed_take_the_same_steps_as_one(folder: Path)
     [
         ({"positions": 40}, "raise positions, or set too_long: skip"),
         ({"bandwidth": 6.0}, "zoo:encodec-tiny has no bandwidth 6.0 kbps"),
-        ({"blip": "here"}, "either blip or vision"),
+        ({"blip": "here"}, "blip brings an encoder and a decoder; leave out vision and start_from"),
+        ({"vision": None}, "name what it starts from: blip, vision or start_from"),
+        (
+            {"vision": None, "start_from": DELAY, "positions": 99},
+            "made for max_position_embeddings",
+        ),
         ({"vision": None, "blip": "nowhere"}, "nowhere: no config.json there"),
         ({"judge": {"decoding": {"guidance": 2}}}, "judge: decoding.guidance needs a null image"),
         ({"judge": {"decoding": {"top_k": [1, 2]}}}, "decoding.top_k has 2 values, and the model"),
@@ -110,16 +118,26 @@ def test_a_job_that_cannot_work_is_one_line(
     assert message in error
 
 
+def test_a_model_is_trained_further_from_what_it_is_but_for_its_head(folder: Path) -> None:
+    job: PixVoxJob = parse(_job(folder, "on", vision=None, start_from=DELAY), TrainingJob)
+    start = new_model(job, Codec.load("zoo:encodec-tiny", 1.6))
+    before = load_file(resolve(DELAY) / "model.safetensors")
+    kept = {name for name in before if not name.startswith("similarity_head.")}
+    assert kept == start.state_dict().keys()
+    assert all(torch.equal(start.state_dict()[name], before[name].float()) for name in kept)
+    assert (start.config.similarity_size, start.config.null_image) == (0, True)
+
+
 def test_a_model_learns_to_compare_and_speaks_as_before(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = {"kind": "similarity", "output": str(folder / "compares"), "size": 8, "threads": 1}
     data = {"folder": str(folder / "scenes"), "train_images": 5, "validation_images": 2}
-    keys |= {"start_from": "zoo:pixvox-tiny-delay", "data": data, "plan": {"steps": 2}}
+    keys |= {"start_from": DELAY, "data": data, "plan": {"steps": 2}}
     path = folder / "compares.yaml"
     path.write_text(yaml.safe_dump(keys))
     assert main(["train", str(path)]) == 0, capsys.readouterr().err
-    before = load_file(resolve("zoo:pixvox-tiny-delay") / "model.safetensors")
+    before = load_file(resolve(DELAY) / "model.safetensors")
     after = load_file(folder / "compares" / "model.safetensors")
     new = {name for name in after if name.startswith("similarity_head.")}
     assert len(new) == 13
@@ -127,7 +145,8 @@ def test_a_model_learns_to_compare_and_speaks_as_before(
     assert all(torch.equal(after[name], before[name]) for name in after.keys() - new)
     last = read_log(folder / "compares.training" / "log.jsonl")[-1]
     assert (last["step"], last["found"]) in {(2, 0.0), (2, 0.5), (2, 1.0)}
-    path.write_text(yaml.safe_dump(keys | {"start_from": str(folder / "alone")}))
+    PixVoxLM(PixVoxConfig.tiny()).save_pretrained(folder / "sees")
+    path.write_text(yaml.safe_dump(keys | {"start_from": str(folder / "sees")}))
     assert main(["train", str(path)]) == 2
     assert "has no null image, over which speech is heard" in capsys.readouterr().err
 
@@ -142,7 +161,7 @@ def test_another_seed_is_another_training_beside_it(folder: Path) -> None:
 def test_a_judge_hears_whether_speech_is_of_its_picture(folder: Path, scenes: Dataset) -> None:
     judge = {"images": 5, "decoding": {"guidance": 2, "max_seconds": 4}}
     job = parse(_job(folder, "judged", judge=judge), TrainingJob)
-    model = PixVoxLM.from_pretrained(resolve("zoo:pixvox-tiny-delay"), dtype=torch.float32).eval()
+    model = PixVoxLM.from_pretrained(resolve(DELAY), dtype=torch.float32).eval()
     items = scenes.items[:5]
     heard = SpeechJudge(job, items, 1)(model)
     assert list(heard) == ["speech", "BLEU-4", "fact F1", "ended"]
