@@ -4,10 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.asr.base import name_of
 from bench.common.text import plural
 from bench.execution.evaluation import Evaluation
-from bench.execution.rates import Rate
+from bench.execution.rates import Rate, pace_of
 from bench.jobs.cells import Cell
 from bench.report.fit import numbers, texts
 from bench.report.terminal import draw, make_console
@@ -22,11 +21,12 @@ def predicted(cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, Rate])
     total, used = 0.0, dict[str, None]()
     for cell in cells:
         missing = len(run.items) - run.transcribed[cell.transcript_key].count
-        if cell.asr is None or not missing:
+        pace = pace_of(cell)
+        if pace is None or not missing:
             continue
-        rate = rates.get(name_of(cell.asr))
+        rate = rates.get(pace)
         if rate is None:
-            return "no run of 50 rows with this ASR alone shows the pace"
+            return f"no run of 50 rows of {pace} alone shows the pace"
         total += missing * rate.seconds
         used[rate.words] = None
     return " ".join([f"about {total:.0f} s", *used]) + _beside()

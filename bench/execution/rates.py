@@ -43,8 +43,16 @@ class Rate:
 _Rates = TypeAdapter(dict[str, Rate])
 
 
+def pace_of(cell: Cell) -> str | None:
+    """What a row's time depends on most: the ASR, and how many candidates are drawn for it."""
+    if cell.asr is None:
+        return None
+    candidates = cell.system.point().get("candidates", 1)
+    return name_of(cell.asr) + (f", best of {candidates}" if candidates != 1 else "")
+
+
 def read_rates(runs: Path) -> dict[str, Rate]:
-    """The pace of a transcript by ASR; nothing where the file is unreadable."""
+    """The pace of a transcript by `pace_of`; nothing where the file is unreadable."""
     try:
         return dict(_Rates.validate_json(read_small(runs / _RATES, 1_000_000)))
     except (UserError, ValidationError):
@@ -52,12 +60,12 @@ def read_rates(runs: Path) -> dict[str, Rate]:
 
 
 def keep_rate(runs: Path, name: str, cells: Sequence[Cell], rows: int, seconds: float) -> None:
-    """Remembers what a run of one ASR took; of a mixed run nobody knows who took how long."""
-    asrs = {name_of(cell.asr) for cell in cells if cell.asr is not None}
-    if len(asrs) != 1 or rows < _LEAST_ROWS:
+    """Remembers what a run of one pace took; of a mixed run nobody knows who took how long."""
+    paces = {pace for cell in cells if (pace := pace_of(cell)) is not None}
+    if len(paces) != 1 or rows < _LEAST_ROWS:
         return
     today = datetime.datetime.now(datetime.UTC).date()
     rate = Rate(seconds / rows, name, today, processor(), os.cpu_count() or 1)
-    rates = read_rates(runs) | {asrs.pop(): rate}
-    told = {asr: asdict(one) | {"on": one.on.isoformat()} for asr, one in rates.items()}
+    rates = read_rates(runs) | {paces.pop(): rate}
+    told = {pace: asdict(one) | {"on": one.on.isoformat()} for pace, one in rates.items()}
     write_text(runs / _RATES, json.dumps(told, indent=1) + "\n")

@@ -1,14 +1,16 @@
 """What progress lines say of pace and time left."""
 
 import datetime
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.asr.whisper import WhisperAsr
 from bench.common.progress import pace
-from bench.execution.rates import keep_rate, read_rates
+from bench.execution.rates import keep_rate, pace_of, read_rates
 from bench.jobs.cells import Cell
+from bench.systems.pixvox import PixVoxSystem
 from bench.systems.recorded import RecordedSystem
 
 
@@ -43,6 +45,11 @@ def test_a_prediction_says_from_which_run_its_pace_is(tmp_path: Path) -> None:
         "openai-whisper tiny.en": 2.0,
         "openai-whisper tiny.en, adaptive window": 0.5,
     }
+    decoding = {"temperature": 0.3, "candidates": 16}
+    speaker = {"kind": "pixvox", "label": "Delay", "weights": "zoo:pixvox-tiny-delay"}
+    drawn = PixVoxSystem.model_validate(speaker | {"decoding": decoding})
+    sixteen = replace(whole, system=drawn)
+    assert pace_of(sixteen) == "openai-whisper tiny.en, best of 16"
     said = rates["openai-whisper tiny.en"].words
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     assert said.startswith(f"at the pace of run slow, {today} (")

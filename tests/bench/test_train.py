@@ -28,7 +28,13 @@ from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
 from pixvox.weights import resolve
 
-PLAN: dict[str, object] = {"steps": 10, "batch": 6, "micro_batch": 2, "learning_rate": 1e-3, "warmup": 2}
+PLAN: dict[str, object] = {
+    "steps": 10,
+    "batch": 6,
+    "micro_batch": 2,
+    "learning_rate": 1e-3,
+    "warmup": 2,
+}
 DELAY = "zoo:pixvox-tiny-delay"
 PLAN |= {"validate_every": 5, "checkpoint_every": 2, "precision": "float32"}
 
