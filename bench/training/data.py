@@ -1,7 +1,6 @@
 """Spoken captions as training data: pictures and speech found or built, units and images cached."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pixvox.images import ImageError, load_pixels, normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import save_state
+from pixvox.training.mapped import written
 
 _SAVE_EVERY = 2000
 """Captions between two writes of the units' cache."""
@@ -119,31 +119,13 @@ def pictures(
     kind = "states" if frozen else f"pixels-{size}"
     file = cache / f"{kind}-{key.hexdigest()[:16]}.npy"
     if not file.exists():
-        partial = file.with_suffix(f".{os.getpid()}.part")
-        rows: npt.NDArray[Any] | None = None
-        try:
+        first = _image(paths[0], size, vision, frozen)
+        with written(file, first.dtype, (len(paths), *first.shape)) as rows:
             for number, path in enumerate(paths):
-                row = _image(path, size, vision, frozen)
-                if rows is None:
-                    rows = _mapped(partial, row.dtype, (len(paths), *row.shape))
-                rows[number] = row
+                rows[number] = first if number == 0 else _image(path, size, vision, frozen)
                 report("pictures", number + 1, len(paths))
-            assert isinstance(rows, np.memmap)
-            rows.flush()
-            partial.replace(file)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
     mapped: npt.NDArray[Any] = np.load(file, mmap_mode="r")
     return mapped
-
-
-def _mapped(path: Path, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """A new memory-mapped array whose room on the disk is there: else writing to it would kill."""
-    rows: npt.NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype, shape)
-    with path.open("r+b") as stream:
-        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
-    return rows
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ from bench.jobs.spec import ClusterSpec
 from bench.training.data import spoken_captions
 from bench.training.log import Log, draw, last_row
 from bench.training.spec import PixVoxJob, TrainingJob
-from bench.training.start import new_model
+from bench.training.start import new_model, origin
 from bench.training.stop import Stop, ending
 from pixvox.codec.encodec import Codec
 from pixvox.images import normalise
@@ -86,7 +86,7 @@ def work(job: PixVoxJob, device: torch.device, rank: int) -> None:
         from bench.training.judge import SpeechJudge
 
         judge = SpeechJudge(job, job.data.half("val", lambda *_: None), torch.get_num_threads())
-    for step in train(model, data, held, job.plan, folder, stop, judge):
+    for step in train(model, data, held, job.plan, folder, stop, judge, origin(job)):
         ended = step.last
         judged = step.scores or judged
         if rank == 0:

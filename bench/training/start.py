@@ -12,33 +12,23 @@ from pixvox.codec.encodec import Codec
 from pixvox.codec.facts import fitting_codec
 from pixvox.configfile import pixvox_config
 from pixvox.configuration import PixVoxConfig
-from pixvox.digests import WeightsError
+from pixvox.digests import WeightsError, digest
 from pixvox.modeling import PixVoxLM
+from pixvox.patternnames import fitted_name
 from pixvox.shapes import check_fit, shapes_of, tensor_shapes
 from pixvox.weights import resolve
 
 
-def changed(folder: Path, config: PixVoxConfig, seed: int, **changes: Any) -> PixVoxLM:
-    """A folder's PixVoxLM with other values in its `config`; a similarity head is left behind.
-
-    What the folder has no weights for is drawn from `seed`. Raises WeightsError where its weights
-    are not whole.
-    """
-    check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
-    before = PixVoxLM.from_pretrained(folder, dtype=torch.float32).state_dict()
-    torch.manual_seed(seed)
-    model = PixVoxLM(type(config).from_dict(config.to_dict() | changes))
-    kept = {n: v for n, v in before.items() if not n.startswith("similarity_head.")}
-    model.load_state_dict(kept, strict=False)
-    return model.eval()
+def origin(job: PixVoxJob) -> str:
+    """The digest of the PixVoxLM that the job starts from; nothing where it starts from none."""
+    return digest(resolve(job.start_from)) if job.start_from is not None else ""
 
 
 def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
     """The model that the job starts from, for the codec's units.
 
-    Raises WeightsError or UserError for weights that do not fit the job or its codec.
+    Raises WeightsError for weights that do not fit the job or its codec.
     """
-    torch.manual_seed(job.plan.seed)
     options: dict[str, Any] = {
         "pattern": job.pattern,
         "dropout": job.dropout,
@@ -51,6 +41,7 @@ def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
         "max_position_embeddings": job.positions,
         "null_image": job.plan.image_dropout > 0,
     }
+    torch.manual_seed(job.plan.seed)
     if job.blip is not None:
         return from_blip(job.blip, **options)
     if job.vision is None:
@@ -61,9 +52,20 @@ def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
     model = PixVoxLM(PixVoxConfig.tiny(**options | {"vision_config": vision.config}))
     model.vision.load_state_dict(vision.state_dict())
     if job.start_from is not None:
-        before = PixVoxLM.from_pretrained(resolve(job.start_from), dtype=torch.float32)
-        decoder = {n: v for n, v in before.state_dict().items() if not n.startswith("vision.")}
-        model.load_state_dict(decoder, strict=False)
+        folder = resolve(job.start_from)
+        _take(model, folder, pixvox_config(folder), but="vision.")
+    return model.eval()
+
+
+def changed(folder: Path, config: PixVoxConfig, seed: int, **changes: Any) -> PixVoxLM:
+    """A folder's PixVoxLM with other values in its `config`; a similarity head is left behind.
+
+    What the folder has no weights for is drawn from `seed`. Raises WeightsError where its weights
+    are not whole, or are of other sizes than the changed model's.
+    """
+    torch.manual_seed(seed)
+    model = PixVoxLM(type(config).from_dict(config.to_dict() | changes))
+    _take(model, folder, config, but="similarity_head.")
     return model.eval()
 
 
@@ -73,8 +75,28 @@ def _continued(job: PixVoxJob, options: dict[str, Any]) -> PixVoxLM:
     folder = resolve(job.start_from)
     config = pixvox_config(folder)
     fitting_codec(job.start_from, config, job.codec)
-    for key in ("bandwidth", "max_position_embeddings"):
-        if options[key] != (own := getattr(config, key)):
-            raise WeightsError(f"{job.start_from}: made for {key} {own}, not {options[key]}")
+    for key, own, asked in (
+        ("pattern", config.pattern, fitted_name(job.pattern, config.num_codebooks)),
+        ("bandwidth", config.bandwidth, job.bandwidth),
+        ("positions", config.max_position_embeddings, job.positions),
+    ):
+        if own != asked:
+            raise WeightsError(f"{job.start_from}: has {key} {own}, not {asked}; set {key}: {own}")
     options["null_image"] |= config.null_image
     return changed(folder, config, job.plan.seed, **options, similarity_size=0)
+
+
+def _take(model: PixVoxLM, folder: Path, config: PixVoxConfig, but: str) -> None:
+    """Gives the model all weights of a folder's PixVoxLM that it has a place for, `but` some."""
+    held = tensor_shapes(folder)
+    check_fit(folder, held, shapes_of(PixVoxLM, config))
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    taken = {name for name in held if name in wanted and not name.startswith(but)}
+    for name in sorted(taken):
+        if held[name] != wanted[name]:
+            raise WeightsError(
+                f"{folder}: {name} is {held[name]}, in the job's model {wanted[name]}; start from "
+                "a model of its size"
+            )
+    before = PixVoxLM.from_pretrained(folder, dtype=torch.float32).state_dict()
+    model.load_state_dict({name: before[name] for name in taken}, strict=False)

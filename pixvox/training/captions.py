@@ -1,7 +1,7 @@
 """Spoken captions as a training takes them, and how they are put into batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,27 @@ class SpokenCaptions:
         """How many units a codebook predicts in these rows: every frame and the end."""
         return sum(self.units[row].shape[-1] + 1 for row in rows)
 
-    def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Units `[B, K, N]` padded with 0, lengths `[B]`, and the rows of `images`."""
+    def only(self, rows: Sequence[int]) -> "SpokenCaptions":
+        """Some of the rows, over the same images."""
+        return replace(
+            self,
+            units=[self.units[row] for row in rows],
+            image_of=[self.image_of[row] for row in rows],
+        )
+
+    def speech(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Units `[B, K, N]` padded with 0, and lengths `[B]`."""
         chosen = [self.units[row] for row in rows]
         lengths = torch.tensor([units.shape[-1] for units in chosen])
         padded = torch.zeros(len(rows), chosen[0].shape[0], int(lengths.max()), dtype=torch.long)
         for index, units in enumerate(chosen):
             padded[index, :, : units.shape[-1]] = units
-        images = torch.from_numpy(np.asarray(self.images[[self.image_of[row] for row in rows]]))
-        return padded, lengths, images
+        return padded, lengths
+
+    def states(self, rows: Sequence[int]) -> Tensor:
+        """The rows of `images` that these captions are of."""
+        return torch.from_numpy(np.asarray(self.images[[self.image_of[row] for row in rows]]))
+
+    def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Units `[B, K, N]` padded with 0, lengths `[B]`, and the rows of `images`."""
+        return *self.speech(rows), self.states(rows)

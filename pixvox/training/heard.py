@@ -1,6 +1,5 @@
 """Speech as a frozen decoder hears it: computed once, kept in a file, read step after step."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
+from pixvox.training.mapped import written
 from pixvox.training.precision import precision
 
 _TOGETHER = 32
@@ -42,37 +42,30 @@ class Heard:
             counted[index, :length] = True
         return states, counted
 
-    def images(self, rows: Sequence[int]) -> Tensor:
-        """The image states `[B, P, M_vision]` of the rows, float32."""
-        image_of = [self.data.image_of[row] for row in rows]
-        return torch.from_numpy(np.asarray(self.data.images[image_of])).float()
-
 
 @torch.no_grad()
 def hear(
     model: PixVoxLM, data: SpokenCaptions, file: Path, report: Callable[[str, int, int], None]
 ) -> Heard:
-    """Hears all speech of `data`, or takes it from `file`, whose name says what it is of."""
+    """Hears all speech of `data`, or takes it from `file`, whose name says what it is of.
+
+    Raises ValueError for a model without a null image or speech that it has no positions for, and
+    OSError where the disk has no room.
+    """
     config, device = model.config, next(model.parameters()).device
-    steps = [len(config.layout(units.shape[-1] + 1).steps) for units in data.units]
+    # A step of a layout that predicts nothing is not the speech's own.
+    layouts = [config.layout(units.shape[-1] + 1) for units in data.units]
+    steps = [sum(map(bool, layout.steps)) for layout in layouts]
     starts = np.concatenate([[0], np.cumsum(steps)])
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.part")
-        shape = (int(starts[-1]), config.hidden_size)
-        states: npt.NDArray[Any] = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
         order = sorted(range(len(steps)), key=steps.__getitem__)
-        try:
+        with written(file, np.float16, (int(starts[-1]), config.hidden_size)) as states:
             for done in range(0, len(order), _TOGETHER):
                 rows = order[done : done + _TOGETHER]
-                units, lengths, _ = (part.to(device) for part in data.batch(rows))
+                units, lengths = data.speech(rows)
                 with precision("auto", device):
-                    heard, counted = model.listen(units, lengths)
+                    heard, counted = model.listen(units.to(device), lengths.to(device))
                 for row, one, own in zip(rows, heard.half().cpu(), counted.cpu(), strict=True):
                     states[starts[row] : starts[row + 1]] = one[own].numpy()
                 report("speech heard", done + len(rows), len(order))
-            partial.replace(file)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
     return Heard(np.load(file, mmap_mode="r"), starts, data)

@@ -106,6 +106,7 @@ class _Run:
         plan: Training,
         folder: Path,
         judge: Judge | None,
+        origin: str,
     ) -> None:
         self.model, self.data, self.plan, self.folder = model, data, plan, folder
         self.judge, self.judged = judge, judge.name if judge else ""
@@ -128,7 +129,7 @@ class _Run:
             weight_decay=plan.weight_decay,
         )
         self.average = Average(model, plan.average) if plan.average else None
-        self.identity = identity(model.config.to_json_string(), data.units, plan)
+        self.identity = identity(model.config.to_json_string(), origin, data.units, plan)
         self.step, self.best, self.worse = 0, float("-inf"), 0
         self._epoch, self._order = -1, list[list[int]]()
 
@@ -234,6 +235,7 @@ def train(
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
     judge: Judge | None = None,
+    origin: str = "",
 ) -> Iterator[Step]:
     """Trains in place, yielding after every step; ends with the best weights in the model.
 
@@ -242,10 +244,10 @@ def train(
     or else by the validation loss, codebooks weighed as in training; another judge than before
     begins to choose anew. Every worker calls this with the same arguments; the first judges and
     writes. Where any worker's `stop` says so, all end after the same step, with a checkpoint of it
-    and the weights of that step in the model. Raises WeightsError where the checkpoint is another
-    training's.
+    and the weights of that step in the model. `origin` is the digest of the weights that `model`
+    was made from, if any. Raises WeightsError where the checkpoint is another training's.
     """
-    run = _Run(model, data, plan, folder, judge)
+    run = _Run(model, data, plan, folder, judge, origin)
     run.resume()
     model.train()
     while run.step < plan.steps and not run.exhausted:

@@ -84,10 +84,10 @@ def batches(lengths: Sequence[int], batch: int, epoch: int, seed: int) -> list[l
     return [groups[index] for index in rng.permutation(len(groups))]
 
 
-def identity(config: str, units: Sequence[Tensor], plan: Training) -> str:
-    """What a checkpoint is of: the model's `config`, the recipe's course, and the data's units."""
+def identity(config: str, origin: str, units: Sequence[Tensor], plan: Training) -> str:
+    """What a checkpoint is of: the model's `config` and `origin`, the course, the data's units."""
     course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
-    state = hashlib.sha256(repr((config, sorted(course.items()))).encode())
+    state = hashlib.sha256(repr((config, origin, sorted(course.items()))).encode())
     for one in units:
         state.update(one.to(torch.int16).numpy().tobytes())
     return state.hexdigest()[:16]

@@ -7,7 +7,7 @@ therefore heard once, which makes steps cheap and batches large.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from pixvox.similarity import SimilarityHead
 from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import load_state, save_state
 from pixvox.training.heard import Heard, hear
-from pixvox.training.precision import precision
 from pixvox.training.schedule import cosine
 
 _TOGETHER = 64
@@ -51,6 +50,9 @@ class SimilarityTraining:
     """Steps between checkpoints."""
 
 
+_HEARD = "heard-*"
+"""Files of what was heard; they are removed when the training has ended."""
+
 _FREE = ("validate_every", "checkpoint_every")
 """What may change between two parts of one training: the steps stay the same."""
 
@@ -72,19 +74,22 @@ def _vectors(
     order = sorted(rows, key=lambda row: heard.data.units[row].shape[-1])
     place = {row: index for index, row in enumerate(order)}
     spoken: list[Tensor] = []
-    with precision("auto", device):
-        for start in range(0, len(order), _TOGETHER):
-            states, counted = heard.batch(order[start : start + _TOGETHER])
-            spoken.append(head.speech(states.to(device), counted.to(device)).float())
+    seen: list[Tensor] = []
+    for start in range(0, len(order), _TOGETHER):
+        some = order[start : start + _TOGETHER]
+        states, counted = heard.batch(some)
+        spoken.append(head.speech(states.to(device), counted.to(device)))
+        seen.append(head.image(heard.data.states(some).to(device).float()))
     back = torch.tensor([place[row] for row in rows], device=device)
-    return torch.cat(spoken)[back], head.image(heard.images(rows).to(device))
+    return torch.cat(spoken)[back], torch.cat(seen)[back]
 
 
 @torch.no_grad()
-def _found(head: SimilarityHead, held: Heard, first: Sequence[int], device: torch.device) -> float:
-    speech, images = _vectors(head, held, first, device)
+def _found(head: SimilarityHead, held: Heard, device: torch.device) -> float:
+    """The share of `held` speech that fits its own image best."""
+    speech, images = _vectors(head, held, range(len(held.data.units)), device)
     nearest = (speech @ images.T).argmax(1)
-    return float((nearest == torch.arange(len(first), device=nearest.device)).float().mean())
+    return float((nearest == torch.arange(len(nearest), device=nearest.device)).float().mean())
 
 
 def train_similarity(
@@ -101,8 +106,9 @@ def train_similarity(
     The images of `data` and `held` are states that the model's image encoder made. `report` hears
     of the speech that is heard first; it lies in `folder` until the training has ended.
     `folder/state.pt` is the last checkpoint, from which the same call resumes; where `stop` says so
-    after a step, it ends there with one. Raises ValueError where the model has no such head, and
-    WeightsError where the checkpoint is another training's.
+    after a step, it ends there with one. Raises ValueError where the model has no such head, or
+    cannot hear the speech, WeightsError where the checkpoint is another training's, and OSError
+    where the disk has no room.
     """
     head = model.similarity_head
     if head is None:
@@ -124,10 +130,15 @@ def train_similarity(
         optimiser.load_state_dict(saved["optimiser"])
     done = saved["step"] if saved else 0
     if done >= plan.steps:
+        _remove(folder.glob(_HEARD))
         return
+    rows_of = _by_image(data)
+    held = held.only([rows[0] for rows in _by_image(held)])
     files = [folder / f"heard-{_identity(model, split)}.npy" for split in (data, held)]
-    heard, checked = hear(model, data, files[0], report), hear(model, held, files[1], report)
-    rows_of, first = _by_image(data), [rows[0] for rows in _by_image(held)]
+    # What was heard for another training, or by one that was killed, is large and of no more use.
+    _remove(set(folder.glob(_HEARD)) - {*files})
+    heard = hear(model, data, files[0], report)
+    checked = hear(model, held, files[1], report) if held.units else None
     for step in range(done, plan.steps):
         rng = np.random.default_rng((plan.seed, step))
         chosen = rng.permutation(len(rows_of))[: plan.batch]
@@ -143,17 +154,21 @@ def train_similarity(
         optimiser.step()
         last = step + 1 == plan.steps
         due = last or (step + 1) % plan.validate_every == 0
-        found = _found(head, checked, first, device) if due and first else None
+        found = _found(head, checked, device) if due and checked else None
         yield Compared(step + 1, loss.item(), found)
         # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
         stopping = stop()
         if (step + 1) % plan.checkpoint_every == 0 or last or stopping:
             state = {"head": head.state_dict(), "optimiser": optimiser.state_dict()}
             save_state(path, state | {"step": step + 1, "identity": course})
-        if stopping:
+        if stopping and not last:
             return
-    for file in {*files}:
-        file.unlink()
+    _remove(files)
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining | None = None) -> str:

@@ -104,7 +104,7 @@ def test_two_workers_killed_and_resumed_take_the_same_steps_as_one(folder: Path)
         ({"vision": None}, "name what it starts from: blip, vision or start_from"),
         (
             {"vision": None, "start_from": DELAY, "positions": 99},
-            "made for max_position_embeddings",
+            "has positions 512, not 99; set positions: 512",
         ),
         ({"vision": None, "blip": "nowhere"}, "nowhere: no config.json there"),
         ({"judge": {"decoding": {"guidance": 2}}}, "judge: decoding.guidance needs a null image"),

@@ -13,18 +13,20 @@ from pixvox.decoding.requests import Generation, Request
 from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
+from pixvox.training.heard import hear
 from pixvox.training.similarity import SimilarityTraining, train_similarity
 
 IMAGES, CODEBOOKS, UNITS = 6, 2, 12
 
 
-def _model(size: int = 16) -> PixVoxLM:
+def _model(size: int = 16, pattern: str = "delay") -> PixVoxLM:
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
     config = PixVoxConfig(
         vision_config=BlipVisionConfig(image_size=32, patch_size=16, num_hidden_layers=1, **sizes),
         num_hidden_layers=1,
         max_position_embeddings=40,
+        pattern=pattern,
         num_codebooks=CODEBOOKS,
         codebook_size=UNITS,
         frame_rate=10,
@@ -79,12 +81,17 @@ def test_a_training_that_is_stopped_goes_on_as_if_it_had_not_been(
     unbroken = [step.loss for step in train_similarity(whole, data, data, plan, tmp_path / "whole")]
     taken: list[float] = []
     parts = tmp_path / "parts"
+    parts.mkdir()
+    # What another training heard and left; what this one hears lies there until it has ended.
+    (parts / "heard-0123.npy").touch()
     for step in train_similarity(halves, data, data, plan, parts, lambda: len(taken) == 3):
         taken.append(step.loss)
     assert len(taken) == 3
+    assert len(list(parts.glob("heard-*"))) == 2
     resumed = _model()
     taken += [step.loss for step in train_similarity(resumed, data, data, plan, parts)]
     assert taken == unbroken
+    assert not list(parts.glob("heard-*"))
     moved = _model()
     with torch.no_grad():
         moved.layers[0].intermediate.bias += 1
@@ -102,6 +109,17 @@ def test_padding_and_neighbours_do_not_change_what_is_heard(data: SpokenCaptions
         one = units[row : row + 1, :, : int(lengths[row])]
         alone = model.similarity(one, lengths[row : row + 1], states[row : row + 1].float())
         torch.testing.assert_close(alone[0], together[row])
+
+
+def test_steps_that_predict_nothing_are_not_heard(tmp_path: Path) -> None:
+    model = _model(pattern="delays-0-9")
+    speech = SpokenCaptions([torch.ones(CODEBOOKS, 3).long()], [0], np.zeros((1, 5, 32)))
+    heard = hear(model, speech, tmp_path / "heard.npy", lambda *_: None)
+    states, counted = heard.batch([0])
+    # Three frames and the end, in either codebook, with five steps between them.
+    assert states.shape[:2] == counted.shape == (1, 8)
+    whole, own = model.listen(torch.ones(1, CODEBOOKS, 3).long(), torch.tensor([3]))
+    torch.testing.assert_close(states, whole[own][None], rtol=0, atol=0.05)
 
 
 def test_what_ended_is_kept_before_what_fits_and_nothing_only_where_there_is_nothing_else() -> None:

@@ -209,8 +209,9 @@ def test_a_codebook_of_no_weight_is_not_learnt(small_model: Make, tmp_path: Path
 
 def test_another_training_is_not_gone_on_with(small_model: Make, tmp_path: Path) -> None:
     _losses(small_model("delay"), PLAN, tmp_path, stop=4)
-    for other, plan in (("parallel", PLAN), ("delay", replace(PLAN, batch=4))):
+    begun = ("parallel", PLAN, ""), ("delay", replace(PLAN, batch=4), ""), ("delay", PLAN, "other")
+    for other, plan, origin in begun:
         with pytest.raises(WeightsError, match="the checkpoint of another model, recipe or data"):
-            _losses(small_model(other), plan, tmp_path)
+            next(train(small_model(other), _data(), _data(), plan, tmp_path, origin=origin))
     # How often it validates is no part of what a training is.
     assert _losses(small_model("delay"), replace(PLAN, validate_every=2), tmp_path)
