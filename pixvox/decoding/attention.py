@@ -24,7 +24,11 @@ def use_threads_of_torch() -> None:
     """Has the loops use as many threads as PyTorch's products do here."""
     import torch
 
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    # Numba starts its threads here, as many as there are cores, and where both use the same OpenMP
+    # that is PyTorch's number too from then on.
+    torch.set_num_threads(threads)
 
 
 # Compiled on first use and cached beside this file: only functions of a module are found there
