@@ -85,10 +85,32 @@ sys.stdout.write(hashlib.sha256(out.tobytes()).hexdigest())
 """
 
 
-def _digest(cache: Path, **environment: str) -> str:
-    changed = os.environ | {"NUMBA_CACHE_DIR": str(cache)} | environment
-    command = [sys.executable, "-c", _PROGRAM]
+_OF_PYTORCH = """
+import ctypes
+import numba, torch
+from pixvox.decoding.attention import use_threads_of_torch
+torch.set_num_threads(1)
+use_threads_of_torch()
+mapped = {line.split()[-1] for line in open("/proc/self/maps") if "omp" in line.split("/")[-1]}
+for path in mapped:
+    if "/torch/" in path:
+        print(ctypes.CDLL(path).omp_get_max_threads())
+"""
+
+
+def _said(program: str, **environment: str) -> str:
+    command = [sys.executable, "-c", program]
+    changed = os.environ | environment
     return subprocess.run(command, env=changed, capture_output=True, text=True, check=True).stdout
+
+
+def _digest(cache: Path, **environment: str) -> str:
+    return _said(_PROGRAM, NUMBA_CACHE_DIR=str(cache), **environment)
+
+
+def test_numba_leaves_pytorch_the_threads_that_it_was_given() -> None:
+    # A generator of one thread that took all cores would take them from the transcribers.
+    assert _said(_OF_PYTORCH, NUMBA_NUM_THREADS="2", OMP_NUM_THREADS="2") in ("1\n", "")
 
 
 def test_compiled_and_loaded_code_and_narrow_vectors_give_the_same_bits(tmp_path: Path) -> None:
