@@ -6,6 +6,22 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+ROUNDS = 3
+"""How many times a batch fills a generator's slots."""
+
+
+def batch_sizes(each: Sequence[int], share: int) -> tuple[int, int]:
+    """How many items a model's first batch has, and the most that a later one has.
+
+    `each` is how many items fill the slots once in every way that they are generated in, and
+    `share` how many items there are for each generator. The ways that fill them with the fewest
+    decide, those of many candidates. Later batches fill the slots several times, so that rows are
+    replaced; the first once, so that transcribers have something soon.
+    """
+    fill = min(each)
+    most = max(1, min(ROUNDS * fill // each.count(fill), share))
+    return min(most, max(1, fill // each.count(fill))), most
+
 
 @dataclass
 class Batch(Generic[T]):

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from bench.asr.base import Asr
 from bench.common.progress import Progress
-from bench.execution.batches import Batch
+from bench.execution.batches import Batch, batch_sizes
 from bench.execution.evaluation import Evaluation
 from bench.execution.marks import Marks
 from bench.execution.pool import Pool, wait
@@ -25,8 +25,6 @@ POLL_SECONDS = 0.5
 CLIPS = 8
 """The fewest clips that are worth a message to an actor and a part in the ledger; also how many a
 system without slots generates at once."""
-ROUNDS = 3
-"""How many times a batch fills a generator's slots."""
 CREDITS = 8
 """Batches that may wait for each transcriber before generators get no more work."""
 
@@ -179,11 +177,9 @@ class Pipeline:
         state, some = self.state, next(iter(cells.values()))
         marks = [(state.generated[key], cell.variant) for key, cell in cells.items()]
         lacking = [item for item in state.items if any(item.id not in done for done, _ in marks)]
-        slots = max(cell.system.batch(CLIPS) for cell in cells.values())
-        # Several fills of the slots, so that rows are replaced; but work for every generator. The
-        # first fills them once, so that transcribers have something soon.
-        most = max(1, min(ROUNDS * slots // len(cells), -(-len(lacking) // generators)))
-        start, size = 0, min(most, max(1, slots // len(cells)))
+        each = [cell.system.batch(CLIPS) for cell in cells.values()]
+        size, most = batch_sizes(each, -(-len(lacking) // generators))
+        start = 0
         while start < len(lacking):
             yield Batch(
                 None,

@@ -22,7 +22,8 @@ import numpy as np
 
 from bench.common.errors import RunFailed
 from bench.common.machine import save as save_figures
-from bench.execution.pipeline import CLIPS, ROUNDS
+from bench.execution.batches import ROUNDS
+from bench.execution.pipeline import CLIPS
 from bench.selfcheck.stub import StubGenerator, StubTranscriber, stub_dataset, stub_run
 
 SLOTS = 32

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.common.errors import RunFailed
-from bench.execution.batches import Batch, Done
+from bench.execution.batches import Batch, Done, batch_sizes
 from bench.execution.pool import Pool, wait
 from bench.execution.session import ray_session, sizes
 from bench.execution.stages import Pace, Stage, together
@@ -177,3 +177,21 @@ def test_what_others_wait_for_is_the_bottleneck() -> None:
     said = replace(pace, seconds=20.0, stages=unknown).words
     assert said.startswith("transcribing was the bottleneck, 95% busy; generating waited 60%")
     assert "first row after 4.0 s, 3.00 rows/s" in said
+
+
+@pytest.mark.parametrize(
+    ("each", "share", "expected"),
+    [
+        ([32], 100, (32, 96)),
+        ([32, 32, 32], 100, (10, 32)),
+        ([32], 5, (5, 5)),
+        # Beside ways that draw candidates plain ones count little: a batch must not take an hour.
+        ([64, 4, 4], 100, (2, 6)),
+        ([64, 1], 100, (1, 3)),
+        ([1, 1, 1, 1, 1], 100, (1, 1)),
+    ],
+)
+def test_a_batch_fills_the_slots_of_what_takes_most(
+    each: list[int], share: int, expected: tuple[int, int]
+) -> None:
+    assert batch_sizes(each, share) == expected
