@@ -91,9 +91,10 @@ import numba, torch
 from pixvox.decoding.attention import use_threads_of_torch
 torch.set_num_threads(1)
 use_threads_of_torch()
-mapped = {line.split()[-1] for line in open("/proc/self/maps") if "omp" in line.split("/")[-1]}
+# Five columns and a path, which may have spaces.
+mapped = {line.split(None, 5)[-1].strip() for line in open("/proc/self/maps")}
 for path in mapped:
-    if "/torch/" in path:
+    if "/torch/" in path and "omp" in path.rsplit("/", 1)[-1]:
         print(ctypes.CDLL(path).omp_get_max_threads())
 """
 
