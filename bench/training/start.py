@@ -27,10 +27,15 @@ def origin(job: PixVoxJob) -> str:
 def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
     """The model that the job starts from, for the codec's units.
 
-    Raises WeightsError for weights that do not fit the job or its codec.
+    Raises WeightsError for weights that do not fit the job or its codec, and for a pattern of
+    another number of codebooks.
     """
+    try:
+        pattern = fitted_name(job.pattern, codec.codebooks)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
     options: dict[str, Any] = {
-        "pattern": job.pattern,
+        "pattern": pattern,
         "dropout": job.dropout,
         "codec": job.codec_name or job.codec,
         "codec_digest": codec.digest,
@@ -76,7 +81,7 @@ def _continued(job: PixVoxJob, options: dict[str, Any]) -> PixVoxLM:
     config = pixvox_config(folder)
     fitting_codec(job.start_from, config, job.codec)
     for key, own, asked in (
-        ("pattern", config.pattern, fitted_name(job.pattern, config.num_codebooks)),
+        ("pattern", config.pattern, options["pattern"]),
         ("bandwidth", config.bandwidth, job.bandwidth),
         ("positions", config.max_position_embeddings, job.positions),
     ):

@@ -101,6 +101,7 @@ def test_two_workers_killed_and_resumed_take_the_same_steps_as_one(folder: Path)
         ({"positions": 40}, "raise positions, or set too_long: skip"),
         ({"bandwidth": 6.0}, "zoo:encodec-tiny has no bandwidth 6.0 kbps"),
         ({"blip": "here"}, "blip brings an encoder and a decoder; leave out vision and start_from"),
+        ({"pattern": {"delays": [0, 1]}}, "delays for 2 codebooks, and there are 4; give one"),
         ({"vision": None}, "name what it starts from: blip, vision or start_from"),
         (
             {"vision": None, "start_from": DELAY, "positions": 99},
