@@ -26,7 +26,7 @@ def predicted(cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, Rate])
             continue
         rate = rates.get(pace)
         if rate is None:
-            return f"no run of 50 rows of {pace} alone shows the pace"
+            return f"no run of at least 50 rows with {pace} alone shows the pace"
         total += missing * rate.seconds
         used[rate.words] = None
     return " ".join([f"about {total:.0f} s", *used]) + _beside()
