@@ -133,9 +133,12 @@ def attend(queries: Array, keys: Array, values: Array, owner: Array, out: Array)
 
     Keys lie `[M, H, D, P]`, values `[M, H, P, D]`, so that both products run along memory.
     """
-    heads = queries.shape[1]
-    for index in numba.prange(queries.shape[0] * heads):
-        b, h = index // heads, index % heads
+    rows, heads = queries.shape[0], queries.shape[1]
+    for index in numba.prange(rows * heads):
+        row, h = index // heads, index % heads
+        # Rows of the second half between those of the first: guided ones all read one memory, which
+        # stays in the cache, and a thread that had only such would wait for the others.
+        b = row // 2 + row % 2 * ((rows + 1) // 2)
         m = owner[b]
         _attend_one(queries[b, h], keys[m, h], values[m, h], values.shape[2], out[b, h])
 

@@ -32,3 +32,30 @@ class Ready:
             x, self.packed, self.bias, kind, [], algorithm
         )
         return packed
+
+
+class Normalised:
+    """`LayerNorm(x)`, without a module's lookups, which take longer than its few numbers do."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        self.shape, self.eps = norm.normalized_shape, norm.eps
+        self.weight, self.bias = norm.weight.detach(), norm.bias.detach()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+
+
+class Residual:
+    """`LayerNorm(x + linear(y))`, the end of each part of a post-norm layer."""
+
+    def __init__(self, linear: nn.Linear, norm: nn.LayerNorm, rows: int) -> None:
+        self.linear, self.norm = Ready([linear], rows), Normalised(norm)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """`x [B, O]`, `y [B, I]` → `[B, O]`."""
+        ready = self.linear
+        if ready.packed is None:
+            return self.norm(x + ready(y))
+        # The same sum, taken while the product is still in the processor's registers.
+        added = torch.ops.mkldnn._linear_pointwise.binary(y, x, ready.packed, ready.bias, "add")
+        return self.norm(added)

@@ -1,6 +1,7 @@
 """Choosing units from logits, with noise that belongs to the item and not to the batch."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T", int, float)
+V = TypeVar("V")
 
 Each: TypeAlias = "T | tuple[T, ...]"
 """One value for all codebooks, or a tuple of one for each."""
@@ -133,6 +135,15 @@ class Filter:
         return (cumulative <= threshold).sum(-1)
 
 
+def _runs(values: "Sequence[V]") -> "list[tuple[slice, V]]":
+    """Neighbouring codebooks of the same value, which are treated together."""
+    runs: list[tuple[slice, V]] = []
+    for q, value in enumerate(values):
+        first = runs.pop()[0].start if runs and runs[-1][1] == value else q
+        runs.append((slice(first, q + 1), value))
+    return runs
+
+
 class Chooser:
     """Chooses the units of K codebooks as a Decoding says.
 
@@ -149,15 +160,10 @@ class Chooser:
                 strict=True,
             )
         ]
-        # Neighbouring codebooks that are treated alike are chosen together.
-        self._parts: list[tuple[slice, Filter]] = []
-        for q, how in enumerate(filters):
-            if self._parts and self._parts[-1][1] == how:
-                self._parts[-1] = (slice(self._parts[-1][0].start, q + 1), how)
-            else:
-                self._parts.append((slice(q, q + 1), how))
-        scales = each(decoding.guidance, codebooks)
-        self._guided = [(q, scale) for q, scale in enumerate(scales) if scale != 1]
+        self._parts = _runs(filters)
+        self._guided = [
+            (part, scale) for part, scale in _runs(each(decoding.guidance, codebooks)) if scale != 1
+        ]
 
     def guide(self, logits: Tensor, null: Tensor) -> Tensor:
         """Logits `[B, K, V]` moved away from those of the null image, in place.
@@ -165,8 +171,8 @@ class Chooser:
         Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", equation 6, of which the scale
         here is 1 + w: `null + scale * (logits - null)`, for each codebook by its own scale.
         """
-        for q, scale in self._guided:
-            logits[:, q] = null[:, q] + scale * (logits[:, q] - null[:, q])
+        for part, scale in self._guided:
+            logits[:, part] = null[:, part] + scale * (logits[:, part] - null[:, part])
         return logits
 
     def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:

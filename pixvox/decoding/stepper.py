@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixvox.decoding.attention import append_and_attend, attend
-from pixvox.decoding.linear import Ready
+from pixvox.decoding.linear import Normalised, Ready, Residual
 from pixvox.layers import DecoderLayer
 from pixvox.network import PixVoxNetwork
 
@@ -22,13 +22,12 @@ class _Layer:
     """One layer's weights and caches: keys and values `[B, H, S, D]`, the image's `[I, H, P, D]`;
     where attention is ragged, keys are `[B, H, D, S]` and `[I, H, D, P]`."""
 
-    layer: DecoderLayer
     qkv: Ready
-    attention_output: Ready
+    attention_output: Residual
     query: Ready
-    cross_output: Ready
+    cross_output: Residual
     intermediate: Ready
-    output: Ready
+    output: Residual
     keys: Tensor
     values: Tensor
     image_keys: Tensor
@@ -68,27 +67,33 @@ class Stepper:
         own = (self.rows, self.heads, steps, self.head_size)
         entries = slots // lanes + guided
         shared = (entries, self.heads, config.image_positions, self.head_size)
+        layers = [cast(DecoderLayer, layer) for layer in self.model.layers]
         self.layers = [
             _Layer(
-                layer,
                 self._ready(layer.attention.query, layer.attention.key, layer.attention.value),
-                self._ready(layer.attention.output),
+                Residual(layer.attention.output, layer.attention.norm, self.rows),
                 self._ready(layer.crossattention.query),
-                self._ready(layer.crossattention.output),
+                Residual(layer.crossattention.output, layer.crossattention.norm, self.rows),
                 self._ready(layer.intermediate, gelu=True),
-                self._ready(layer.output),
+                Residual(layer.output, layer.norm, self.rows),
                 self._keys(*own),
                 self._zeros(*own),
                 self._keys(*shared),
                 self._zeros(*shared),
             )
-            for layer in (cast(DecoderLayer, layer) for layer in self.model.layers)
+            for layer in layers
         ]
-        transform = self.model.transform
-        self.transform = transform and self._ready(transform.dense, gelu=True)
+        # Keys and values of every layer's cross-attention, in one product over an image.
+        both = [part for x in layers for part in (x.crossattention.key, x.crossattention.value)]
+        self.memory = Ready(both, config.image_positions)
+        if self.model.transform is not None:
+            self.transform = self._ready(self.model.transform.dense, gelu=True)
+            self.transform_norm = Normalised(self.model.transform.norm)
         self.head = self._ready(*self.model.heads)
         tables = [cast(Tensor, table.weight) for table in self.model.embeddings.codebooks]
         self.embeddings = torch.cat(tables).detach()
+        self.positions = self.model.embeddings.positions.weight.detach()
+        self.embedding_norm = Normalised(self.model.embeddings.norm)
         self.offsets = torch.arange(self.codebooks, device=self.device) * len(tables[0])
         self.owner = torch.arange(slots, device=self.device) // lanes
         if guided:
@@ -109,10 +114,11 @@ class Stepper:
     @torch.inference_mode()
     def remember(self, entry: int, image_states: Tensor) -> None:
         """Gives memory `entry` (slots `entry * lanes` and after) the image `[P, M_vision]`."""
-        states = image_states[None].to(self.device, self.dtype)
-        for part, (keys, values) in zip(self.layers, self.model.remember(states), strict=True):
-            part.image_keys[entry] = keys[0] if self.dense else keys[0].mT
-            part.image_values[entry] = values[0]
+        states = image_states.to(self.device, self.dtype)
+        memory = self.memory(states).unflatten(-1, (-1, 2, self.heads, self.head_size))
+        for part, (keys, values) in zip(self.layers, memory.permute(1, 2, 3, 0, 4), strict=True):
+            part.image_keys[entry] = keys if self.dense else keys.mT
+            part.image_values[entry] = values
 
     def logits(self, units: Tensor, position: Tensor, window: int) -> Tensor:
         """Units `[B, K]` at each row's `position` `[B]` → logits `[B, K, C + 1]`, float32.
@@ -122,15 +128,13 @@ class Stepper:
         """
         if self.guided:
             units, position = units.repeat(2, 1), position.repeat(2)
-        embedding = self.model.embeddings
-        x = self.embeddings[units + self.offsets].sum(1) + embedding.positions.weight[position]
-        x = embedding.norm(x)
+        x = F.embedding(units + self.offsets, self.embeddings).sum(1)
+        x = self.embedding_norm(x + F.embedding(position, self.positions))
         if self.dense:
             rows = torch.arange(self.rows, device=self.device)
             places = torch.arange(window, device=self.device)
             mask = (places <= position[:, None])[:, None, None]
         for part in self.layers:
-            layer = part.layer
             qkv = part.qkv(x).view(self.rows, 3, self.heads, self.head_size)
             if self.dense:
                 part.keys[rows, :, position] = qkv[:, 1]
@@ -144,16 +148,16 @@ class Stepper:
             else:
                 self._ragged_self(part, qkv, position)
                 attended = self.attended.flatten(1)
-            x = layer.attention.norm(x + part.attention_output(attended))
+            x = part.attention_output(x, attended)
             queries = part.query(x).view(self.rows, self.heads, self.head_size)
             if self.dense:
                 attended = self._dense_cross(part, queries)
             else:
                 self._ragged_cross(part, queries)
-            x = layer.crossattention.norm(x + part.cross_output(attended))
-            x = layer.norm(x + part.output(part.intermediate(x)))
-        if self.model.transform is not None and self.transform is not None:
-            x = self.model.transform.norm(self.transform(x))
+            x = part.cross_output(x, attended)
+            x = part.output(x, part.intermediate(x))
+        if self.model.transform is not None:
+            x = self.transform_norm(self.transform(x))
         return self.head(x).float().view(self.rows, self.codebooks, -1)
 
     def _dense_cross(self, part: _Layer, queries: Tensor) -> Tensor:
