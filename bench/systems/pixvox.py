@@ -55,9 +55,8 @@ class PixVoxSystem(System):
 
     def content(self, lookup: Lookup) -> Content:
         """See System; checks that the longest speech fits the model's positions."""
-        names = ("pixvox", self.weights, self.codec, self.pattern)
         kept = (self.weights, self.codec, self.pattern)
-        found = lookup.once(names, lambda: model_look(*kept, lambda: _model(self)))
+        found = lookup.once(("pixvox", *kept), lambda: model_look(*kept, lambda: _model(self)))
         config, seconds = found.config, self.decoding.max_seconds
         frames = round(seconds * config.frame_rate) + 1
         steps = lookup.once(
@@ -182,16 +181,17 @@ class PixVoxGenerator:
         import torch
 
         from pixvox.codec.encodec import Codec
+        from pixvox.decoding.steppers import Steppers
         from pixvox.modeling import PixVoxLM
         from pixvox.weights import resolve
 
-        self.spec = spec
-        self.device = device
+        self.spec, self.device = spec, device
         self.model = PixVoxLM.from_pretrained(resolve(spec.weights), dtype=torch.float32).eval()
         self.model.to(device)
         config = self.model.config
         self.codec = Codec.load(spec.codec or config.codec, config.bandwidth)
         self.engines: dict[DecodingSpec, Engine] = {}
+        self.steppers = Steppers(self.model)
         self.encoded = 0
 
     def _engine(self, decoding: DecodingSpec) -> "Engine":
@@ -200,7 +200,8 @@ class PixVoxGenerator:
         from pixvox.decoding.sampling import Decoding
 
         if decoding not in self.engines:
-            self.engines[decoding] = Engine(self.model, Decoding(**decoding.model_dump()))
+            how = Decoding(**decoding.model_dump())
+            self.engines[decoding] = Engine(self.model, how, steppers=self.steppers)
         return self.engines[decoding]
 
     def _prompt(self, item: Item, variant: Variant) -> "Tensor":
@@ -267,9 +268,8 @@ class PixVoxGenerator:
                 try:
                     prompt = self._prompt(item, variant)
                 except SpeechError as error:
-                    number = said[item.id, variant.key]
-                    failed = SpeechRow(item.id, "failed", str(error), caption=number)
-                    done[item.id, variant.key] = failed
+                    at = (item.id, variant.key)
+                    done[at] = SpeechRow(item.id, "failed", str(error), caption=said[at])
                     continue
                 decoding = _decoding(variant)
                 request = Request(item.id, len(images) - 1, prompt, decoding.seed)

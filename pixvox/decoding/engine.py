@@ -16,7 +16,7 @@ from pixvox.decoding.attention import use_threads_of_torch
 from pixvox.decoding.candidates import best, several
 from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Chooser, Decoding, item_noise
-from pixvox.decoding.stepper import Stepper
+from pixvox.decoding.steppers import Shape, Steppers
 from pixvox.network import PixVoxNetwork
 from pixvox.patterns import Layout, layout
 
@@ -36,10 +36,17 @@ class Engine:
     Weights that were changed in between are seen. Raises ValueError where `max_seconds` needs more
     positions than the model has, for values of another number of codebooks, for guidance without a
     null image, and for bfloat16 on a CPU. `dense` chooses the attention (see Stepper); left out, it
-    is ragged on CPU and dense elsewhere.
+    is ragged on CPU and dense elsewhere. `steppers` are the model's, shared with other engines of
+    it that run before or after this one, never at the same time; left out, it has its own.
     """
 
-    def __init__(self, model: PixVoxNetwork, decoding: Decoding, dense: bool | None = None) -> None:
+    def __init__(
+        self,
+        model: PixVoxNetwork,
+        decoding: Decoding,
+        dense: bool | None = None,
+        steppers: Steppers | None = None,
+    ) -> None:
         config = model.config
         self.decoding = decoding
         self.codebooks, self.empty = config.num_codebooks, config.empty
@@ -61,12 +68,10 @@ class Engine:
             raise ValueError("decoding.arithmetic: bfloat16 needs a GPU; use float32")
         self.chooser = Chooser(decoding, self.codebooks)
         self.size = config.codebook_size
-        self._make = lambda: Stepper(
-            model, decoding.slots, decoding.lanes, steps, dtype, dense, decoding.guided
-        )
-        self._version = lambda: [_version(value) for value in model.parameters()]
-        self.model = model
-        self._prepare()
+        self.shape = Shape(decoding.slots, decoding.lanes, steps, dtype, dense, decoding.guided)
+        self.model, self.steppers = model, steppers or Steppers(model)
+        self.stepper = self.steppers.of(self.shape)
+        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
         device, slots = self.stepper.device, decoding.slots
         self.steps_run = 0
 
@@ -84,12 +89,6 @@ class Engine:
         self.noise = torch.zeros(slots, steps, self.codebooks, device=device)
         self.finish = self._finishing_steps().to(device)
         self.rows = torch.arange(slots, device=device)
-
-    def _prepare(self) -> None:
-        """Takes in the model's weights as they are now."""
-        self.stepper, self.made_of = self._make(), self._version()
-        self.sound = all(bool(value.isfinite().all()) for value in self.model.parameters())
-        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     def _finishing_steps(self) -> Tensor:
         """`[N + 1]`: how many steps a speech of each number of frames takes."""
@@ -121,9 +120,10 @@ class Engine:
         return best(self.model, images, asked, self._all(images, asked), number)
 
     def _all(self, images: Tensor, requests: Sequence[Request]) -> list[Generation]:
-        if self._version() != self.made_of:
-            self._prepare()
-        sound = [self.sound and bool(image.isfinite().all()) for image in images]
+        stepper = self.steppers.of(self.shape)
+        if stepper is not self.stepper:
+            self.stepper, self.graphs = stepper, {}
+        sound = [self.steppers.sound and bool(image.isfinite().all()) for image in images]
         done = {
             index: _nothing(request)
             for index, request in enumerate(requests)
@@ -283,11 +283,6 @@ class Engine:
 
 def _nothing(request: Request) -> Generation:
     return Generation(request.item, request.prompt[:, :0], False, NOT_FINITE)
-
-
-def _version(value: Tensor) -> tuple[int, int]:
-    """What changes when a parameter's values do, or where they lie."""
-    return value.data_ptr(), 0 if value.is_inference() else value._version
 
 
 def generate(

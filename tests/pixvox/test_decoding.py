@@ -9,6 +9,7 @@ from plain import plain_greedy
 from pixvox.decoding.engine import NOT_FINITE, Engine, generate
 from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Chooser, Decoding, item_noise
+from pixvox.decoding.steppers import Steppers
 from pixvox.modeling import PixVoxLM
 from pixvox.patternnames import PATTERN_NAMES
 
@@ -112,6 +113,21 @@ def test_a_kept_engine_sees_weights_that_were_changed(small_model: Make) -> None
     after, fresh = (e.generate(states, _requests(3)) for e in (engine, Engine(model, GREEDY)))
     assert [m.units.tolist() for m in after] == [m.units.tolist() for m in fresh]
     assert [m.units.tolist() for m in after] != [m.units.tolist() for m in before]
+
+
+def test_engines_that_share_a_stepper_speak_as_if_each_had_its_own(small_model: Make) -> None:
+    model, states = _ending(small_model("delay")), torch.randn(3, 5, 32)
+    steppers = Steppers(model)
+    shared = [Engine(model, how, steppers=steppers) for how in (GREEDY, SAMPLED)]
+    assert shared[0].stepper is shared[1].stepper
+    for _ in range(2):
+        for engine in (*shared, shared[0]):
+            alone = Engine(model, engine.decoding).generate(states, _requests(9))
+            assert [m.units.tolist() for m in engine.generate(states, _requests(9))] == [
+                m.units.tolist() for m in alone
+            ]
+        with torch.no_grad():
+            model.heads[1].weight.neg_()
 
 
 @pytest.mark.parametrize("dense", [False, True], ids=["ragged", "dense"])

@@ -1,0 +1,63 @@
+"""The steppers of one model: one for each shape, whatever engines choose units by."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pixvox.decoding.stepper import Stepper
+from pixvox.network import PixVoxNetwork
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a Stepper is made for (see there)."""
+
+    slots: int
+    lanes: int
+    steps: int
+    dtype: torch.dtype
+    dense: bool | None
+    guided: bool
+
+
+class Steppers:
+    """Makes a model's steppers on demand, and anew where weights were changed in between.
+
+    Engines that run one after the other may share them: their caches, by far the most of an
+    engine's memory, hold nothing that outlasts a call. A sweep over temperatures has one.
+    """
+
+    def __init__(self, model: PixVoxNetwork) -> None:
+        self.model = model
+        self._take_in()
+
+    def _take_in(self) -> None:
+        self._version = _version(self.model)
+        self.sound = all(bool(value.isfinite().all()) for value in self.model.parameters())
+        self._made: dict[Shape, Stepper] = {}
+
+    def of(self, shape: Shape) -> Stepper:
+        """The stepper of this shape with the model's weights as they are now."""
+        if _version(self.model) != self._version:
+            self._take_in()
+        if shape not in self._made:
+            self._made[shape] = Stepper(
+                self.model,
+                shape.slots,
+                shape.lanes,
+                shape.steps,
+                shape.dtype,
+                shape.dense,
+                shape.guided,
+            )
+        return self._made[shape]
+
+
+def _version(model: PixVoxNetwork) -> list[tuple[int, int]]:
+    """What changes when a parameter's values do, or where they lie."""
+    return [_version_of(value) for value in model.parameters()]
+
+
+def _version_of(value: Tensor) -> tuple[int, int]:
+    return value.data_ptr(), 0 if value.is_inference() else value._version
