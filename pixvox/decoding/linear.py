@@ -1,7 +1,7 @@
 """Linear layers made ready for many small products: fused, and packed where the CPU gains by it."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,31 +15,44 @@ class Ready:
     of the time of such a product; without oneDNN, and elsewhere, it is a plain product.
     """
 
-    def __init__(self, linears: Sequence[nn.Module], rows: int, gelu: bool = False) -> None:
-        self.weight = torch.cat([cast(Tensor, linear.weight) for linear in linears]).detach()
-        self.bias = torch.cat([cast(Tensor, linear.bias) for linear in linears]).detach()
-        self.gelu = gelu
-        self.packed: Any = None
-        if self.weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, rows)
+    def __init__(
+        self, linears: Sequence[nn.Module], rows: int, dtype: torch.dtype, gelu: bool = False
+    ) -> None:
+        weight = torch.cat([cast(Tensor, linear.weight) for linear in linears]).detach().to(dtype)
+        bias = torch.cat([cast(Tensor, linear.bias) for linear in linears]).detach()
+        self.bias, self.gelu = bias.to(dtype), gelu
+        self.packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self.weight = (
+            torch.ops.mkldnn._reorder_linear_weight(weight, rows) if self.packed else weight
+        )
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.packed is None:
-            y = F.linear(x, self.weight, self.bias)
-            return F.gelu(y) if self.gelu else y
-        kind, algorithm = ("gelu", "none") if self.gelu else ("none", "")
-        packed: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self.packed, self.bias, kind, [], algorithm
-        )
-        return packed
+        if self.packed:
+            kind, algorithm = ("gelu", "none") if self.gelu else ("none", "")
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(
+                x, self.weight, self.bias, kind, [], algorithm
+            )
+            return y
+        y = F.linear(x, self.weight, self.bias)
+        return F.gelu(y) if self.gelu else y
+
+    def added(self, x: Tensor, to: Tensor) -> Tensor:
+        """`to [B, O]` plus the product of `x`, of layers without an activation."""
+        if self.packed:
+            # The same sum, taken before the product has left the processor.
+            y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+                x, to, self.weight, self.bias, "add"
+            )
+            return y
+        return to + F.linear(x, self.weight, self.bias)
 
 
 class Normalised:
     """`LayerNorm(x)`, without a module's lookups, which take longer than its few numbers do."""
 
-    def __init__(self, norm: nn.LayerNorm) -> None:
+    def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
         self.shape, self.eps = norm.normalized_shape, norm.eps
-        self.weight, self.bias = norm.weight.detach(), norm.bias.detach()
+        self.weight, self.bias = norm.weight.detach().to(dtype), norm.bias.detach().to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         return torch.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
@@ -48,14 +61,9 @@ class Normalised:
 class Residual:
     """`LayerNorm(x + linear(y))`, the end of each part of a post-norm layer."""
 
-    def __init__(self, linear: nn.Linear, norm: nn.LayerNorm, rows: int) -> None:
-        self.linear, self.norm = Ready([linear], rows), Normalised(norm)
+    def __init__(self, linear: Ready, norm: Normalised) -> None:
+        self.linear, self.norm = linear, norm
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """`x [B, O]`, `y [B, I]` → `[B, O]`."""
-        ready = self.linear
-        if ready.packed is None:
-            return self.norm(x + ready(y))
-        # The same sum, taken while the product is still in the processor's registers.
-        added = torch.ops.mkldnn._linear_pointwise.binary(y, x, ready.packed, ready.bias, "add")
-        return self.norm(added)
+        return self.norm(self.linear.added(y, x))

@@ -34,6 +34,18 @@ class _Layer:
     image_values: Tensor
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a Stepper is made for; `steps` are the most positions that a row takes."""
+
+    slots: int
+    lanes: int
+    steps: int
+    dtype: torch.dtype
+    dense: bool
+    guided: bool
+
+
 class Stepper:
     """Steps `slots` rows at once; an image's memory serves `lanes` neighbouring rows.
 
@@ -44,38 +56,26 @@ class Stepper:
     all rows read the same window, masked, which is what a graph of fixed shapes can do.
     """
 
-    def __init__(
-        self,
-        model: PixVoxNetwork,
-        slots: int,
-        lanes: int,
-        steps: int,
-        dtype: torch.dtype = torch.float32,
-        dense: bool | None = None,
-        guided: bool = False,
-    ) -> None:
-        config = model.config
-        self.device = model.device
-        self.dense = self.device.type != "cpu" if dense is None else dense
-        self.dtype = dtype
-        self.slots, self.lanes, self.steps = slots, lanes, steps
-        self.guided, self.rows = guided, 2 * slots if guided else slots
+    def __init__(self, model: PixVoxNetwork, shape: Shape) -> None:
+        config, slots, steps = model.config, shape.slots, shape.steps
+        self.device, self.dtype, self.dense = model.device, shape.dtype, shape.dense
+        self.slots, self.lanes, self.steps = slots, shape.lanes, steps
+        self.guided, self.rows = shape.guided, 2 * slots if shape.guided else slots
         self.codebooks, self.hidden = config.num_codebooks, config.hidden_size
         self.heads = config.num_attention_heads
         self.head_size = self.hidden // self.heads
-        self.model = model if self.dtype == model.dtype else _copy(model, self.dtype)
         own = (self.rows, self.heads, steps, self.head_size)
-        entries = slots // lanes + guided
+        entries = slots // self.lanes + self.guided
         shared = (entries, self.heads, config.image_positions, self.head_size)
-        layers = [cast(DecoderLayer, layer) for layer in self.model.layers]
+        layers = [cast(DecoderLayer, layer) for layer in model.layers]
         self.layers = [
             _Layer(
                 self._ready(layer.attention.query, layer.attention.key, layer.attention.value),
-                Residual(layer.attention.output, layer.attention.norm, self.rows),
+                self._residual(layer.attention.output, layer.attention.norm),
                 self._ready(layer.crossattention.query),
-                Residual(layer.crossattention.output, layer.crossattention.norm, self.rows),
+                self._residual(layer.crossattention.output, layer.crossattention.norm),
                 self._ready(layer.intermediate, gelu=True),
-                Residual(layer.output, layer.norm, self.rows),
+                self._residual(layer.output, layer.norm),
                 self._keys(*own),
                 self._zeros(*own),
                 self._keys(*shared),
@@ -85,25 +85,29 @@ class Stepper:
         ]
         # Keys and values of every layer's cross-attention, in one product over an image.
         both = [part for x in layers for part in (x.crossattention.key, x.crossattention.value)]
-        self.memory = Ready(both, config.image_positions)
-        if self.model.transform is not None:
-            self.transform = self._ready(self.model.transform.dense, gelu=True)
-            self.transform_norm = Normalised(self.model.transform.norm)
-        self.head = self._ready(*self.model.heads)
-        tables = [cast(Tensor, table.weight) for table in self.model.embeddings.codebooks]
-        self.embeddings = torch.cat(tables).detach()
-        self.positions = self.model.embeddings.positions.weight.detach()
-        self.embedding_norm = Normalised(self.model.embeddings.norm)
+        self.memory = Ready(both, config.image_positions, self.dtype)
+        self.transform: tuple[Ready, Normalised] | None = None
+        if model.transform is not None:
+            dense = self._ready(model.transform.dense, gelu=True)
+            self.transform = dense, Normalised(model.transform.norm, self.dtype)
+        self.head = self._ready(*model.heads)
+        tables = [cast(Tensor, table.weight) for table in model.embeddings.codebooks]
+        self.embeddings = torch.cat(tables).detach().to(self.dtype)
+        self.positions = model.embeddings.positions.weight.detach().to(self.dtype)
+        self.embedding_norm = Normalised(model.embeddings.norm, self.dtype)
         self.offsets = torch.arange(self.codebooks, device=self.device) * len(tables[0])
-        self.owner = torch.arange(slots, device=self.device) // lanes
-        if guided:
-            null = torch.full_like(self.owner, slots // lanes)
+        self.owner = torch.arange(slots, device=self.device) // self.lanes
+        if self.guided:
+            null = torch.full_like(self.owner, slots // self.lanes)
             self.owner = torch.cat([self.owner, null])
-            self.remember(slots // lanes, self.model.null_states())
+            self.remember(slots // self.lanes, model.null_states())
         self.attended = self._zeros(self.rows, self.heads, self.head_size)
 
     def _ready(self, *linears: nn.Module, gelu: bool = False) -> Ready:
-        return Ready(linears, self.rows, gelu)
+        return Ready(linears, self.rows, self.dtype, gelu)
+
+    def _residual(self, linear: nn.Linear, norm: nn.LayerNorm) -> Residual:
+        return Residual(self._ready(linear), Normalised(norm, self.dtype))
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
@@ -119,6 +123,16 @@ class Stepper:
         for part, (keys, values) in zip(self.layers, memory.permute(1, 2, 3, 0, 4), strict=True):
             part.image_keys[entry] = keys if self.dense else keys.mT
             part.image_values[entry] = values
+
+    def forget(self, slot: int) -> None:
+        """Empties a slot whose keys and values may not be finite.
+
+        Dense attention multiplies what it masks by 0, and 0 times what is no number is none: it
+        would break whatever the slot is given next.
+        """
+        for part in self.layers:
+            for rows in (part.keys, part.values):
+                rows[slot :: self.slots] = 0
 
     def logits(self, units: Tensor, position: Tensor, window: int) -> Tensor:
         """Units `[B, K]` at each row's `position` `[B]` → logits `[B, K, C + 1]`, float32.
@@ -156,8 +170,9 @@ class Stepper:
                 self._ragged_cross(part, queries)
             x = part.cross_output(x, attended)
             x = part.output(x, part.intermediate(x))
-        if self.model.transform is not None:
-            x = self.transform_norm(self.transform(x))
+        if self.transform is not None:
+            dense, norm = self.transform
+            x = norm(dense(x))
         return self.head(x).float().view(self.rows, self.codebooks, -1)
 
     def _dense_cross(self, part: _Layer, queries: Tensor) -> Tensor:
@@ -194,9 +209,3 @@ def _shared(queries: Tensor, lanes: int, keys: Tensor, values: Tensor) -> Tensor
     grouped = queries.unflatten(0, (-1, lanes)).transpose(1, 2)
     attended = F.scaled_dot_product_attention(grouped, keys, values)
     return attended.transpose(1, 2).flatten(0, 1).flatten(1)
-
-
-def _copy(model: PixVoxNetwork, dtype: torch.dtype) -> PixVoxNetwork:
-    other = PixVoxNetwork(model.config).to(model.device)
-    other.load_state_dict(model.state_dict())
-    return other.to(dtype).eval()

@@ -1,31 +1,17 @@
 """The steppers of one model: one for each shape, whatever engines choose units by."""
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor
 
-from pixvox.decoding.stepper import Stepper
+from pixvox.decoding.stepper import Shape, Stepper
 from pixvox.network import PixVoxNetwork
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a Stepper is made for (see there)."""
-
-    slots: int
-    lanes: int
-    steps: int
-    dtype: torch.dtype
-    dense: bool | None
-    guided: bool
 
 
 class Steppers:
     """Makes a model's steppers on demand, and anew where weights were changed in between.
 
-    Engines that run one after the other may share them: their caches, by far the most of an
-    engine's memory, hold nothing that outlasts a call. A sweep over temperatures has one.
+    Engines that run one after the other may share them. Their caches are by far the most of an
+    engine's memory, and of what one call leaves there no other reads. A sweep over temperatures
+    has one.
     """
 
     def __init__(self, model: PixVoxNetwork) -> None:
@@ -42,15 +28,7 @@ class Steppers:
         if _version(self.model) != self._version:
             self._take_in()
         if shape not in self._made:
-            self._made[shape] = Stepper(
-                self.model,
-                shape.slots,
-                shape.lanes,
-                shape.steps,
-                shape.dtype,
-                shape.dense,
-                shape.guided,
-            )
+            self._made[shape] = Stepper(self.model, shape)
         return self._made[shape]
 
 

@@ -1,6 +1,7 @@
 """Decoding: the same item gives the same units, and draws follow the model's distribution."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -145,15 +146,33 @@ def test_weights_that_are_no_numbers_give_a_reason_and_no_units(
     ]
 
 
+class _LooksSeldom(Engine):
+    """Steps as often as on a GPU before it looks which rows have ended or broken."""
+
+    def _run(self) -> None:
+        for _ in range(8):
+            super()._run()
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["ragged", "dense"])
 @pytest.mark.parametrize("value", [torch.inf, 1e38], ids=["infinite", "overflows"])
-def test_a_picture_that_is_no_numbers_fails_alone(small_model: Make, value: float) -> None:
-    states = torch.randn(3, 5, 32)
-    sound = Engine(small_model("delay"), GREEDY).generate(states, _requests(6))
-    states[1, 2] = value
-    made = Engine(small_model("delay"), GREEDY).generate(states, _requests(6))
+def test_a_picture_that_is_no_numbers_fails_alone(
+    small_model: Make, value: float, dense: bool
+) -> None:
+    model, states = small_model("delay", null_image=True), torch.randn(3, 5, 32)
+    guided, requests = replace(GREEDY, guidance=2.0), _requests(6)
+    sound = Engine(model, guided, dense).generate(states, requests)
+    broken = states.clone()
+    broken[1, 2] = value
+    # In the same buffers the broken picture's speech comes before that of a sound one, and before
+    # all of another engine.
+    steppers = Steppers(model)
+    made = _LooksSeldom(model, guided, dense, steppers).generate(broken, requests)
     assert [bool(one.reason) for one in made] == [False, True, False] * 2
-    for one, other in zip(made, sound, strict=True):
+    later = _LooksSeldom(model, guided, dense, steppers).generate(states, requests)
+    for one, other, third in zip(made, sound, later, strict=True):
         assert one.reason or torch.equal(one.units, other.units)
+        assert torch.equal(third.units, other.units)
 
 
 def test_what_is_no_prompt_and_guidance_without_a_null_image_are_refused(
