@@ -13,8 +13,10 @@ for model in encodec-tiny-units encodec-tiny-onsets encodec-tiny blip-vision-tin
   pixvox-tiny-parallel pixvox-tiny-delay; do
   pixvox train "jobs/train/$model.yaml"
 done
+# The cards that ship are written by hand.
 for model in encodec-tiny blip-captioner-tiny pixvox-tiny-parallel pixvox-tiny-delay; do
   mkdir -p "pixvox/zoo/$model"
+  rm -f "work/zoo/$model/README.md"
   cp "work/zoo/$model/"* "pixvox/zoo/$model/"
 done
 pixvox scenes bench/datasets/scenes/test --split test --images 200 --lossy \

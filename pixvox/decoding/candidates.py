@@ -18,7 +18,7 @@ from pixvox.decoding.requests import Generation, Request
 from pixvox.network import PixVoxNetwork
 
 SURENESS = 0.5
-"""How much a nat a unit counts beside a cosine; chosen on validation pictures."""
+"""How much a nat a unit counts beside a cosine; chosen on pictures of the `choose` split."""
 
 _TOGETHER = 32
 """Candidates that are heard at once."""
