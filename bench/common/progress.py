@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -31,23 +32,25 @@ def pace(done: int, seconds: float, left: int) -> str:
 
 
 class _Lines:
+    """Lines with the pace of the last minute: what is only read again comes first, and fast."""
+
     def __init__(self) -> None:
-        self._last: dict[str, float] = {}
-        self._said: dict[str, tuple[int, int]] = {}
-        self._first: dict[str, tuple[float, int]] = {}
+        self._said: dict[str, deque[tuple[float, int, int]]] = {}
         self._start = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        stage = what.split(" ")[0]
-        early = now - self._last.get(stage, -LINE_EVERY_SECONDS) < LINE_EVERY_SECONDS
-        if (done < total and early) or self._said.get(stage) == (done, total):
-            return
-        self._last[stage] = now
-        self._said[stage] = (done, total)
-        begun, before = self._first.setdefault(stage, (now, done))
+        said = self._said.setdefault(what.split(" ")[0], deque(maxlen=7))
+        if said:
+            last, before, of = said[-1]
+            if (done < total and now - last < LINE_EVERY_SECONDS) or (before, of) == (done, total):
+                return
+            if done < before:
+                said.clear()
+        said.append((now, done, total))
+        begun, first, _ = said[0]
         line = f"[{now - self._start:6.0f} s] {what}: {done}/{total}"
-        print(line + pace(done - before, now - begun, total - done), file=sys.stderr, flush=True)
+        print(line + pace(done - first, now - begun, total - done), file=sys.stderr, flush=True)
 
 
 def quiet_libraries() -> None:
@@ -88,6 +91,8 @@ def progress() -> Iterator[Progress]:
             stage = what.split(" ")[0]
             if stage not in tasks:
                 tasks[stage] = shown.add_task(what, total=total)
+            elif done < shown.tasks[tasks[stage]].completed:
+                shown.reset(tasks[stage])
             shown.update(tasks[stage], description=what, completed=done, total=total)
 
         yield report

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.asr.whisper import WhisperAsr
-from bench.common.progress import pace
+from bench.common.progress import pace, progress
 from bench.execution.rates import keep_rate, pace_of, read_rates
 from bench.jobs.cells import Cell
 from bench.systems.pixvox import PixVoxSystem
@@ -27,6 +27,26 @@ from bench.systems.recorded import RecordedSystem
 )
 def test_pace(done: int, seconds: float, left: int, said: str) -> None:
     assert pace(done, seconds, left) == said
+
+
+def test_lines_tell_the_pace_of_now_and_of_this_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    with progress() as report:
+        report("units train", 0, 10_000)
+        for second in range(1, 200):
+            now = float(second)
+            # A thousand are read again within the first second.
+            report("units train", 1000 + second, 10_000)
+        for second in range(200, 220):
+            now = float(second)
+            report("units val", 2 * (second - 199), 100)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[8].endswith("1080/10000, 1/s, about 2.5 h left")
+    assert lines[-1].endswith("units val: 22/100, 2/s, about 39 s left")
 
 
 def test_a_prediction_says_from_which_run_its_pace_is(tmp_path: Path) -> None:
