@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from bench.common.text import plural
 from bench.execution.evaluation import Evaluation
@@ -10,7 +9,7 @@ from bench.execution.rates import Rate, pace_of
 from bench.jobs.cells import Cell
 from bench.report.fit import numbers, texts
 from bench.report.terminal import draw, make_console
-from bench.tables.sweep import AXES, axes_of
+from bench.tables.sweep import AXES, axes_of, differ
 
 _TEXTS = ("system", "part", "asr")
 """Axes whose values are names."""
@@ -38,16 +37,13 @@ def _beside() -> str:
     return f"; the machine is busy now, {load:.1f} of {cores} cores" if load > cores / 2 else ""
 
 
-def _varies(rows: Sequence[Mapping[str, Any]], axis: str) -> bool:
-    return len({row[axis] for row in rows if row[axis] is not None}) > 1
-
-
 def show_plan(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, Rate]) -> None:
     """Prints a line for every cell, and the sums."""
     items = len(run.items)
     rows = [axes_of(cell) for cell in cells]
-    # A pattern is its system's; where all agree, or only one has a value, there is no axis.
-    axes = ["system", *(a for a in AXES if a not in ("system", "pattern") and _varies(rows, a))]
+    # A pattern is its system's.
+    some = (axis for axis in AXES if axis not in ("system", "pattern"))
+    axes = ["system", *(a for a in some if differ(a, [row[a] for row in rows]))]
     columns = [
         (texts if axis in _TEXTS else numbers)(
             axis, ["-" if row[axis] is None else row[axis] for row in rows]

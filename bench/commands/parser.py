@@ -205,6 +205,8 @@ def _perf_parser(parser: Parser) -> None:
     invariance = commands.add_parser("invariance", help="what another slot count changes")
     invariance.add_argument("--images", type=_IMAGES, default=200)
     invariance.add_argument("--temperature", type=number(0, 100), default=0.5)
+    invariance.add_argument("--guidance", type=number(0, 100), default=1.0)
+    invariance.add_argument("--candidates", type=whole(1, 1000), default=1)
     page = commands.add_parser("report", help="how fast a page is made, shown and filtered")
     page.add_argument("--items", type=_ITEMS, default=1000)
     page.add_argument("--cells", type=whole(1, 100), default=8)
@@ -267,10 +269,8 @@ def _perf_parser(parser: Parser) -> None:
     tests.add_argument("--replicates", type=whole(100, 100_000), default=1000)
     tests.add_argument("--job", type=path, help="whose dataset's captions are taken; or scenes'")
     tests.add_argument("--save", type=path, help="write the figures as JSON")
-    for command in (decode, invariance):
-        command.add_argument(
-            "--weights", type=weights, default="zoo:pixvox-tiny-delay", help="or base, tiny"
-        )
+    for command, more in ((decode, "or base, tiny: of that size, random"), (invariance, None)):
+        command.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay", help=more)
         command.add_argument("--slots", type=whole(1, 4096), default=32)
         command.add_argument(
             "--seconds", type=number(0.1, 30), default=6.0, help="the longest speech"

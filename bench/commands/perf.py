@@ -90,6 +90,8 @@ def _decoding(arguments: argparse.Namespace) -> int:
             arguments.images,
             arguments.seconds,
             arguments.temperature,
+            arguments.guidance,
+            arguments.candidates,
         ),
         arguments.save,
     )

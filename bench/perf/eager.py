@@ -70,6 +70,8 @@ def eager_greedy(
             use_cache=True,
             is_decoder=True,
         ).last_hidden_state[:, 0]
+        if model.transform is not None:
+            hidden = model.transform(hidden)
         logits = torch.stack([head(hidden) for head in model.heads], 1)
         logits[:, 1:, empty] = -torch.inf
         frame = frame_of[:, number]

@@ -37,6 +37,8 @@ class InvarianceOptions:
     images: int
     seconds: float
     temperature: float
+    guidance: float
+    candidates: int
 
 
 def _changed(before: dict[str, Generation], after: dict[str, Generation]) -> int:
@@ -65,7 +67,11 @@ def measure(options: InvarianceOptions, report: Callable[[str, int, int], None])
     def generate(slots: int, groups: list[list[Request]]) -> dict[str, Generation]:
         try:
             decoding = Decoding(
-                temperature=options.temperature, max_seconds=options.seconds, slots=slots
+                temperature=options.temperature,
+                guidance=options.guidance,
+                candidates=options.candidates,
+                max_seconds=options.seconds,
+                slots=slots,
             )
             engine = Engine(model, decoding)
         except ValueError as error:
@@ -142,7 +148,8 @@ def show(result: dict[str, Any]) -> None:
 
     options, items = result["plan"], result["items"]
     table = Table(
-        title=f"{options['weights']} at temperature {options['temperature']:g}, "
+        title=f"{options['weights']} at temperature {options['temperature']:g}, guidance "
+        f"{options['guidance']:g}, best of {options['candidates']}, "
         f"against all {items} items in {options['slots']} slots"
     )
     shown = [s.name for s in scores_of(_METRICS) if s.kept == ALWAYS]

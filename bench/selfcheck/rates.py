@@ -32,7 +32,6 @@ from bench.selfcheck.trends import trends
 
 METRICS = (Bleu(), Meteor(), RougeL(), Cider())
 LEVEL = 0.05
-SPLITS = 200
 ITEMS = 1000
 LOSS = 2.0
 """Points of the injected regression (see points)."""

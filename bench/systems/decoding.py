@@ -23,7 +23,7 @@ AXES = ("seed", "temperature", "top_k", "top_p", "guidance", "candidates")
 
 
 class DecodingSpec(Strict):
-    """How units are chosen; recorded with every row. See pixvox.decoding.sampling.Decoding."""
+    """How units are chosen; part of every cell's key. See pixvox.decoding.sampling.Decoding."""
 
     temperature: Temperatures = 0.0
     """0 takes the likeliest unit; else from 0.001 to 100, by which the scores are divided. This and
@@ -46,8 +46,7 @@ class DecodingSpec(Strict):
     slots: Slots = 32
     """How many items are generated at once. No item depends on the others, but for rounding."""
     lanes: Slots = 1
-    """On a GPU, how many neighbouring slots share one image's keys and values; it must divide
-    `slots`."""
+    """How many neighbouring slots share one image's keys and values; it must divide `slots`."""
     arithmetic: Literal["float32", "bfloat16"] = "float32"
     """What the model computes in; `bfloat16` needs a GPU, reads half the bytes and rounds more."""
 

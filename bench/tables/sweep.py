@@ -1,6 +1,6 @@
 """A sweep's result as a tidy frame, its pivots, and small-multiple plots."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +126,16 @@ def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema(COLUMNS))
 
 
+def differ(axis: str, values: Iterable[Any]) -> bool:
+    """Whether cells differ on an axis; where all agree, or only one has a value, there is none."""
+    found = set(values)
+    # What is set for each codebook differs from what is one value for all.
+    return len(found if axis == "per_codebook" else found - {None}) > 1
+
+
 def varied(frame: pl.DataFrame) -> list[str]:
     """The axes on which the cells differ."""
-    return [axis for axis in AXES if frame[axis].drop_nulls().n_unique() > 1]
+    return [axis for axis in AXES if differ(axis, frame[axis])]
 
 
 def pivot(frame: pl.DataFrame) -> pl.DataFrame:

@@ -35,8 +35,9 @@ class Decoding:
     classifier-free guidance against the model's null image, 1 for none. `max_seconds` bounds the
     speech, the prompt included; what reaches it is recorded as not ended. Of `candidates` speeches,
     drawn independently, the best is kept (pixvox.decoding.candidates). `slots` sequences are
-    decoded at once; on a GPU, each `lanes` neighbours share one image's keys and values.
-    `arithmetic` bfloat16, on a GPU only, reads half the bytes a step and rounds more.
+    decoded at once; each `lanes` neighbours share one image's keys and values. `arithmetic`
+    bfloat16, on a GPU only, reads half the bytes a step and rounds more. Raises ValueError for a
+    value out of its range.
     """
 
     temperature: "Each[float]" = 0.0
@@ -51,8 +52,8 @@ class Decoding:
     arithmetic: str = "float32"
 
     def __post_init__(self) -> None:
-        if any(not heat >= 0 for heat in _values(self.temperature)):
-            raise ValueError("need temperature >= 0")
+        if any(heat != 0 and not 0.001 <= heat <= 100 for heat in _values(self.temperature)):
+            raise ValueError("need temperature 0 or from 0.001 to 100; lower ones overflow")
         if any(k < 0 for k in _values(self.top_k)):
             raise ValueError("need top_k >= 0")
         if any(not 0 < p <= 1 for p in _values(self.top_p)):

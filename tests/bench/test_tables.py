@@ -25,12 +25,13 @@ from bench.scoring.scorer import CellScores, taxonomy
 from bench.scoring.signature import Signature
 from bench.selfcheck.rates import said, statistics_of
 from bench.systems.base import System
+from bench.systems.pixvox import PixVoxSystem
 from bench.systems.silence import SilenceSystem
 from bench.systems.wavs import WavsSystem
 from bench.tables.comparison import comparison
 from bench.tables.pooling import Row, base_of, pooled, ranked
 from bench.tables.protocol import Protocol
-from bench.tables.sweep import plot, sensitivity, tidy
+from bench.tables.sweep import pivot, plot, sensitivity, tidy
 
 ITEMS = 40
 PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", ITEMS, 2 * ITEMS, "tiny.en", "all")
@@ -253,6 +254,19 @@ def test_a_plot_is_the_same_bytes_whatever_a_label_holds(tmp_path: Path) -> None
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     with pytest.raises(UserError, match="not a format of figures"):
         plot(tidy(points), tmp_path / "a.docx")
+
+
+def test_a_value_for_each_codebook_is_another_point_of_a_sweep() -> None:
+    speaker = {"kind": "pixvox", "label": "x", "weights": "zoo:pixvox-tiny-delay"}
+    scores = []
+    for number, guidance in enumerate((2, [2, 1, 1, 1])):
+        system = PixVoxSystem.model_validate(speaker | {"decoding": {"guidance": guidance}})
+        found = _scores("x", system=system, seed=number)
+        cell = replace(found.cell, speech_key=f"s{number}", transcript_key=f"h{number}")
+        scores.append(replace(found, cell=cell))
+    points = pivot(tidy(scores))
+    assert points["per_codebook"].to_list() == [None, "guidance 2 1 1 1"]
+    assert points["seeds"].to_list() == [1, 1]
 
 
 def test_what_is_ranked_by_each_asr_was_transcribed() -> None:
