@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from bench.common.text import plural
-from bench.execution.evaluation import Evaluation
 from bench.execution.rates import Rate, pace_of
+from bench.execution.runstate import RunState
 from bench.jobs.cells import Cell
 from bench.report.fit import numbers, texts
 from bench.report.terminal import draw, make_console
@@ -15,7 +15,7 @@ _TEXTS = ("system", "part", "asr")
 """Axes whose values are names."""
 
 
-def predicted(cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, Rate]) -> str:
+def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -> str:
     """How long all missing rows take, and by which pace, in words."""
     total, used = 0.0, dict[str, None]()
     for cell in cells:
@@ -37,7 +37,7 @@ def _beside() -> str:
     return f"; the machine is busy now, {load:.1f} of {cores} cores" if load > cores / 2 else ""
 
 
-def show_plan(name: str, cells: Sequence[Cell], run: Evaluation, rates: Mapping[str, Rate]) -> None:
+def show_plan(name: str, cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -> None:
     """Prints a line for every cell, and the sums."""
     items = len(run.items)
     rows = [axes_of(cell) for cell in cells]

@@ -49,7 +49,7 @@ def run_job(
         return 0
     with opened(path, runs, limit) as ready:
         _say_missing(ready)
-        missing = ready.evaluation.missing
+        missing = ready.state.missing
         if missing and score_only:
             raise UserError(
                 f"{path}: {missing} rows are not transcribed yet; run first: pixvox run {path}"
@@ -93,11 +93,11 @@ def _tell(planned: Planned, runs: Path) -> None:
     refuse_links(planned.folder)
     ready = with_rows(planned, Ledger(planned.folder / "ledger"))
     _say_missing(ready)
-    show_plan(planned.job.name, planned.cells, ready.evaluation, read_rates(runs))
+    show_plan(planned.job.name, planned.cells, ready.state, read_rates(runs))
 
 
 def _say_missing(ready: Prepared) -> None:
-    for line in missing_files(ready.evaluation.items, ready.dataset.items, ready.cells):
+    for line in missing_files(ready.state.items, ready.dataset.items, ready.cells):
         print(f"{ready.job.name}: {line}")
     for name, reason in ready.dataset.unusable:
         print(clean(f"{name}: cannot be scored: {reason}"))
@@ -106,12 +106,12 @@ def _say_missing(ready: Prepared) -> None:
 def _report(ready: Prepared) -> int:
     """Scores and writes everything; gives how many rows failed."""
     job, dataset = ready.job, ready.dataset
-    tables = [(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
+    tables = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
     with progress() as report:
-        made = restore(ready.evaluation, {cell.name: t for cell, t in tables}, report)
+        made = restore(ready.state, {cell.name: t for cell, t in tables}, report)
     if made:
         print(f"{job.name}: {made} missing files of speech made again from the ledger")
-    for part, fault in ready.evaluation.ledger.damaged.items():
+    for part, fault in ready.state.ledger.damaged.items():
         raise RunFailed(f"{part}: damaged while the run was on ({fault}); run the job again")
     cache = ready.folder / "cache"
 
@@ -141,7 +141,7 @@ def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> S
         dataset.split,
         dataset.digest,
         dataset.speech_kind,
-        len(ready.evaluation.items),
+        len(ready.state.items),
         dataset.of,
         job.asrs[0].in_words(ready.facts[job.asrs[0]]) if ready.facts else "none",
         scorer.spec.readings[0],

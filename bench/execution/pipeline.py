@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 from bench.asr.base import Asr
 from bench.common.progress import Progress
 from bench.execution.batches import Batch, batch_sizes
-from bench.execution.evaluation import Evaluation
 from bench.execution.marks import Marks
 from bench.execution.pool import Pool, wait
+from bench.execution.runstate import RunState
 from bench.execution.session import Sizes
 from bench.execution.stages import Stage, together
 from bench.jobs.cells import Cell
@@ -48,7 +48,7 @@ class Pipeline:
 
     def __init__(
         self,
-        run: Evaluation,
+        run: RunState,
         plan: Plan,
         cells: Sequence[Cell],
         asr: Asr,

@@ -18,9 +18,9 @@ from bench.common.text import clean, plural
 from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset, no_items
 from bench.datasets.loading import load_dataset
-from bench.execution.completion import make_whole
-from bench.execution.evaluation import Evaluation
+from bench.execution.executor import execute
 from bench.execution.rates import keep_rate
+from bench.execution.runstate import RunState
 from bench.execution.stages import Pace, keep_pace
 from bench.jobs.cells import Cell
 from bench.jobs.expansion import expand
@@ -72,12 +72,12 @@ class Planned:
 class Prepared(Planned):
     """A job that can be run, and what its ledger has."""
 
-    evaluation: Evaluation
+    state: RunState
 
     @property
     def total(self) -> int:
         """How many rows the job asks for."""
-        return len(self.evaluation.items) * len(self.cells)
+        return len(self.state.items) * len(self.cells)
 
 
 def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
@@ -99,7 +99,7 @@ def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
 
 def with_rows(planned: Planned, ledger: Ledger) -> Prepared:
     """A job and what its run has; the ledger is only read."""
-    evaluation = Evaluation(
+    state = RunState(
         planned.job,
         planned.dataset,
         planned.limit,
@@ -107,7 +107,7 @@ def with_rows(planned: Planned, ledger: Ledger) -> Prepared:
         ledger,
         planned.folder / "speech",
     )
-    return Prepared(**vars(planned), evaluation=evaluation)
+    return Prepared(**vars(planned), state=state)
 
 
 @contextmanager
@@ -132,13 +132,13 @@ def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
 
 def complete(ready: Prepared, runs: Path) -> Pace | None:
     """Generates and transcribes what the ledger lacks; what that took, where it was anything."""
-    job, dataset, evaluation = ready.job, ready.dataset, ready.evaluation
+    job, dataset, state = ready.job, ready.dataset, ready.state
     _remember(job, ready.cells, ready.folder)
-    missing = evaluation.missing
+    missing = state.missing
     cells = plural(len(ready.cells), "cell")
     print(
         clean(
-            f"{job.name}: {cells} × {dataset.counted(len(evaluation.items))}; "
+            f"{job.name}: {cells} × {dataset.counted(len(state.items))}; "
             f"{ready.total - missing} of {ready.total} rows already there"
         )
     )
@@ -150,11 +150,11 @@ def complete(ready: Prepared, runs: Path) -> Pace | None:
 
         def watched(what: str, done: int, total: int) -> None:
             nonlocal first
-            if not first and evaluation.missing < missing:
+            if not first and state.missing < missing:
                 first = time.monotonic() - started
             report(what, done, total)
 
-        stages = make_whole(evaluation, watched, stop=stop)
+        stages = execute(state, watched, stop=stop)
     seconds = time.monotonic() - started
     keep_rate(runs, job.name, ready.cells, missing, seconds)
     if stages:

@@ -11,13 +11,13 @@ import polars as pl
 
 from bench.common.audio import SpeechError, write_wav
 from bench.common.progress import Progress
-from bench.execution.evaluation import Evaluation
+from bench.execution.runstate import RunState
 from bench.jobs.cells import Cell
 from bench.store.rows import GENERATED_SCHEMA, SpeechRow, ToTranscribe
 from pixvox.errors import UnitsError
 
 
-def restore(run: Evaluation, tables: Mapping[str, pl.DataFrame], report: Progress) -> int:
+def restore(run: RunState, tables: Mapping[str, pl.DataFrame], report: Progress) -> int:
     """Makes the WAV files that are missing, as the transcriber made them; gives how many.
 
     `tables` are the cells' transcripts by cell name. Folders of a system whose label changed get
@@ -63,7 +63,7 @@ def _rename(speech: Path, cells: Sequence[Cell]) -> None:
             spare[0].rename(speech / cell.slug)
 
 
-def _made(run: Evaluation, cell: Cell, lacking: set[str]) -> Iterator[str]:
+def _made(run: RunState, cell: Cell, lacking: set[str]) -> Iterator[str]:
     """Writes a cell's missing files, where what they are made of is still there."""
     from bench.systems.voice import Voice
 

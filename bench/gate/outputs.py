@@ -61,9 +61,7 @@ def _scored(ready: Prepared) -> list[CellScores]:
     """The scores of all cells, and nothing written."""
     job, cache = ready.job, ready.folder / "cache"
     with Scorer(ready.dataset, job.scoring, ready.facts, cache, job.caption) as scorer:
-        return scorer.score_all(
-            [(cell, ready.evaluation.transcripts(cell)) for cell in ready.cells]
-        )
+        return scorer.score_all([(cell, ready.state.transcripts(cell)) for cell in ready.cells])
 
 
 def likelihoods_of(job: Path) -> Likelihoods:
@@ -80,9 +78,9 @@ def look_at(job: Path, runs: Path, items: int | None, nats: Likelihoods) -> Look
         lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
         if lost:
             raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
-        found = gathered(ready.job.name, fingerprint(), scores, ready.evaluation.ledger, nats)
+        found = gathered(ready.job.name, fingerprint(), scores, ready.state.ledger, nats)
         cells = {cell_id(one.cell): one.cell for one in scores}
-        taken = [item.id for item in ready.evaluation.items]
+        taken = [item.id for item in ready.state.items]
         metrics = metrics_of(ready.job.scoring.metrics)
         return Look(found, taken, cells, ready.folder, metrics)
 

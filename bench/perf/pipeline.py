@@ -65,7 +65,7 @@ class Transcriber(StubTranscriber):
 
 
 def _by_suite(generators: int, transcribers: int, items: int, tick: Callable[[int], None]) -> None:
-    from bench.execution.completion import Actors, make_whole
+    from bench.execution.executor import Actors, execute
 
     with tempfile.TemporaryDirectory(prefix="pixvox-pipeline-") as name:
         cluster: dict[str, object] = {"generators": generators, "transcribers": transcribers}
@@ -76,7 +76,7 @@ def _by_suite(generators: int, transcribers: int, items: int, tick: Callable[[in
             if what == "transcribing":
                 tick(done)
 
-        make_whole(run, report, Actors(Generator, Transcriber))
+        execute(run, report, Actors(Generator, Transcriber))
 
 
 @contextmanager

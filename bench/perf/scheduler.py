@@ -56,7 +56,7 @@ def _computed() -> float:
 
 def one(items: int, transcribers: int) -> Figure:
     """Runs one size in this process."""
-    from bench.execution.completion import make_whole
+    from bench.execution.executor import execute
     from bench.selfcheck.stub import ACTORS, stub_dataset, stub_run
 
     begun = ended = (0, 0.0, 0.0)
@@ -85,7 +85,7 @@ def one(items: int, transcribers: int) -> Figure:
         started = time.monotonic()
         # As a driver does it: who has the lock joins small parts.
         with run.ledger.lock():
-            make_whole(run, report, ACTORS)
+            execute(run, report, ACTORS)
         seconds = time.monotonic() - started
         transcribed = run.transcripts(run.cells[0])
         if transcribed["status"].to_list() != ["ok"] * items:

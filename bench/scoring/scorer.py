@@ -156,7 +156,7 @@ class Scorer:
         return [self.score(cell, table) for cell, table in tables]
 
     def score(self, cell: Cell, table: pl.DataFrame) -> CellScores:
-        """Scores a cell's table, a row an item (see Evaluation.transcripts)."""
+        """Scores a cell's table, a row an item (see RunState.transcripts)."""
         names = table["item"].to_list()
         tokens = self.tokens(_texts(table))
         counted = self.counted(dict(zip(names, tokens, strict=True)))

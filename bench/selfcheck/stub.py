@@ -13,8 +13,8 @@ from typing import Any
 
 from bench.asr.shipped import DEFAULT
 from bench.datasets.base import Caption, Dataset, Item
-from bench.execution.completion import Actors
-from bench.execution.evaluation import Evaluation
+from bench.execution.executor import Actors
+from bench.execution.runstate import RunState
 from bench.jobs.cells import Cell
 from bench.jobs.spec import Job
 from bench.store.ledger import Ledger
@@ -90,7 +90,7 @@ def stub_run(
     prompts: tuple[float, ...] = (0.0, 0.5),
     slots: int = 4,
     cluster: dict[str, object],
-) -> Evaluation:
+) -> RunState:
     """A run under `folder` of one cell for each prompt share."""
     decoding = DecodingSpec(slots=slots)
     system = PixVoxSystem(
@@ -105,4 +105,4 @@ def stub_run(
         }
     )
     cells = [Cell("stub", system, "delay", p, DEFAULT, "whole", f"s{p}", f"h{p}") for p in prompts]
-    return Evaluation(job, dataset, None, cells, Ledger(folder / "ledger"), folder / "speech")
+    return RunState(job, dataset, None, cells, Ledger(folder / "ledger"), folder / "speech")

@@ -90,14 +90,14 @@ def finished_run(runs: Path, name: str, shift: int = 0) -> Path:
         _remember(ready.job, ready.cells, ready.folder)
         done: dict[str, int] = {}
         for cell in (cell for cell in ready.cells if cell.source is None):
-            evaluation = ready.evaluation
+            state = ready.state
             if cell.asr is None:
-                evaluation.write_text(cell)
+                state.write_text(cell)
                 continue
             speech, transcripts = [], []
             place = done.setdefault(cell.speech_key, len(done))
             first = cell.asr == ready.job.asrs[0]
-            for number, item in enumerate(evaluation.items):
+            for number, item in enumerate(state.items):
                 seconds = 3 + 0.05 * number
                 speech.append(
                     SpeechRow(
@@ -116,7 +116,7 @@ def finished_run(runs: Path, name: str, shift: int = 0) -> Path:
                     TranscriptRow(item.id, "ok", "", "", text, seconds, 0.4, 0.01, -0.3, 1.1)
                 )
             if first:
-                evaluation.commit_speech(cell.speech_key, speech)
-            evaluation.commit_transcripts(cell, transcripts)
+                state.commit_speech(cell.speech_key, speech)
+            state.commit_transcripts(cell, transcripts)
     assert main(["rescore", str(job), "--runs", str(runs)]) == 0
     return runs / name

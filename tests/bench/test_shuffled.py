@@ -11,8 +11,8 @@ from bench.asr.base import Asr
 from bench.asr.whisper import WhisperAsr
 from bench.common.errors import UserError
 from bench.datasets.base import Caption, Dataset
-from bench.execution.completion import make_whole
-from bench.execution.evaluation import Evaluation
+from bench.execution.executor import execute
+from bench.execution.runstate import RunState
 from bench.jobs.cells import Cell
 from bench.jobs.expansion import expand
 from bench.jobs.spec import Job
@@ -39,12 +39,12 @@ def _cells(job: Job, dataset: Dataset, *asrs: Asr) -> list[Cell]:
     return expand(job, dataset, [(asr, {"asr": asr.label}) for asr in asrs or (TINY,)])
 
 
-def _run(job: Job, dataset: Dataset, tmp_path: Path, limit: int | None = None) -> Evaluation:
+def _run(job: Job, dataset: Dataset, tmp_path: Path, limit: int | None = None) -> RunState:
     cells = _cells(job, dataset)
-    return Evaluation(job, dataset, limit, cells, Ledger(tmp_path / "ledger"), tmp_path / "speech")
+    return RunState(job, dataset, limit, cells, Ledger(tmp_path / "ledger"), tmp_path / "speech")
 
 
-def _transcribe(run: Evaluation, label: str) -> None:
+def _transcribe(run: RunState, label: str) -> None:
     """Commits every item's own name as its transcript; the first one fails."""
     cell = next(cell for cell in run.cells if cell.label == label)
     names = [item.id for item in run.items]
@@ -64,7 +64,7 @@ def test_without_recordings_a_system_s_transcripts_are_shuffled(tmp_path: Path) 
     _transcribe(run, "SAT")
     # Nothing is left to do, so neither Ray nor a model is started.
     assert run.missing == 0
-    make_whole(run, lambda *_: None)
+    execute(run, lambda *_: None)
     own, other = run.transcripts(system), run.transcripts(floor)
     assert own.schema == other.schema
     assert own["item"].to_list() == other["item"].to_list()

@@ -10,7 +10,7 @@ from bench.datasets.base import Choice, Item
 def transcribed(
     items: Sequence[Item], texts: Sequence[str], caption: Choice, clarity: float = 0.0
 ) -> pl.DataFrame:
-    """A cell's table (see Evaluation.transcripts); `clarity` is the ASR's log-probability."""
+    """A cell's table (see RunState.transcripts); `clarity` is the ASR's log-probability."""
     return pl.DataFrame(
         {
             "item": [item.id for item in items],

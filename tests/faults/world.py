@@ -99,14 +99,14 @@ def _finished_run(job: Path) -> None:
             made = {"units": {"units": packed(np.zeros((4, 9))), "codebooks": 4}}
             made["wavs"] = {"file": "test_00000.wav"}
             fields = made.get(cell.system.kind, {"caption": 0})
-            generated = [SpeechRow(item.id, "ok", **fields) for item in ready.evaluation.items]
+            generated = [SpeechRow(item.id, "ok", **fields) for item in ready.state.items]
             rows = [
                 TranscriptRow(item.id, "ok", transcript="a dog runs", seconds=1.0, peak=0.5)
-                for item in ready.evaluation.items
+                for item in ready.state.items
             ]
             if cell.asr is not None:
-                ready.evaluation.commit_speech(cell.speech_key, generated)
-            ready.evaluation.commit_transcripts(cell, rows)
+                ready.state.commit_speech(cell.speech_key, generated)
+            ready.state.commit_transcripts(cell, rows)
     assert main(["rescore", str(job), "--runs", "runs"]) == 0
     assert len(list(Path("runs/trial/speech").rglob("*.wav"))) == 6
     # METEOR's table is large and the tables are many; no command here reads them.

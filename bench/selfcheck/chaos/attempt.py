@@ -17,8 +17,8 @@ import polars as pl
 
 from bench.asr.shipped import DEFAULT
 from bench.common.progress import Progress
-from bench.execution.completion import make_whole
-from bench.execution.evaluation import Evaluation
+from bench.execution.executor import execute
+from bench.execution.runstate import RunState
 from bench.selfcheck.chaos.subjects import OWN_DEATHS
 from bench.selfcheck.stub import ACTORS, stub_dataset, stub_run
 from bench.store.ledger import Ledger
@@ -29,7 +29,7 @@ def _silent(what: str, done: int, total: int) -> None:
 
 
 def finish(
-    run: Evaluation,
+    run: RunState,
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
     score: bool = True,
@@ -38,7 +38,7 @@ def finish(
     """Completes the run and writes what a comparison compares: `rows.parquet`, `scores.json`."""
     with run.ledger.lock():
         if run.missing:
-            make_whole(run, report, ACTORS, stop)
+            execute(run, report, ACTORS, stop)
         tables = [(cell, run.transcripts(cell)) for cell in run.cells]
     pl.concat([t.with_columns(cell=pl.lit(c.prompt)) for c, t in tables]).write_parquet(
         folder / "rows.parquet"

@@ -1,4 +1,4 @@
-"""Makes a run whole: starts Ray and the actors, and has them do what is missing."""
+"""The executor: starts Ray and the actors, and has them do what is missing."""
 
 import os
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from bench.common.errors import RunFailed
 from bench.common.progress import Progress
-from bench.execution.evaluation import Evaluation
 from bench.execution.pipeline import Pipeline, Plan
+from bench.execution.runstate import RunState
 from bench.execution.session import ray_session, sizes
 from bench.execution.stages import Stage, together
 
@@ -27,8 +27,8 @@ def real_actors() -> Actors:
     return Actors(GeneratorActor, TranscriberActor)
 
 
-def make_whole(
-    run: Evaluation,
+def execute(
+    run: RunState,
     report: Progress,
     actors: Actors | None = None,
     stop: Callable[[], bool] = lambda: False,

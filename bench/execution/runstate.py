@@ -22,7 +22,7 @@ _TEXTS = 5000
 """Rows of a text that are committed at once."""
 
 
-class Evaluation:
+class RunState:
     """One job's run over one ledger: what is there, what is `missing`, how rows are committed."""
 
     def __init__(
