@@ -67,7 +67,7 @@ class PixVoxConfig(PreTrainedConfig):
         if not 0 <= size <= 4096 or size % QUERIES or (size and not self.null_image):
             raise WeightsError(
                 f"similarity_size {str(size)[:40]}: give a multiple of {QUERIES} from 0 to 4096, "
-                "and a null_image, over which speech is heard"
+                "and a null_image, over which speech is encoded"
             )
         super().__post_init__(**kwargs)
 

@@ -122,8 +122,8 @@ class PixVoxNetwork(PreTrainedModel):
             x = layer(x, memory[index], cache[index] if cache is not None else None)
         return x
 
-    def listen(self, units: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Speech `[B, K, N]` of `lengths` `[B]` frames as the decoder hears it without a picture.
+    def encode_speech(self, units: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Speech `[B, K, N]` of `lengths` `[B]` frames as the decoder encodes it without a picture.
 
         Its last layer's states `[B, S, M]`, and which of the steps are the speech's own `[B, S]`.
         Raises ValueError for a model without a null image, and where a speech needs more steps
@@ -134,20 +134,20 @@ class PixVoxNetwork(PreTrainedModel):
             (keys.expand(len(units), -1, -1, -1), values.expand(len(units), -1, -1, -1))
             for keys, values in self.remember(self.null_states()[None])
         ]
-        heard = self._decoded(sequence, memory, None, 0)
-        return heard, (targets != IGNORED).any(1)
+        states = self._decoded(sequence, memory, None, 0)
+        return states, (targets != IGNORED).any(1)
 
     def similarity(self, units: Tensor, lengths: Tensor, image_states: Tensor) -> Tensor:
         """How well each speech fits its image, `[B]` from -1 to 1, learnt without text.
 
         `units` `[B, K, N]` of `lengths` `[B]` frames; `image_states` `[B, P, M_vision]`, or
         `[1, P, M_vision]` for all; wherever they lie. Raises ValueError where the model has no
-        similarity head, and as `listen`.
+        similarity head, and as `encode_speech`.
         """
         if self.similarity_head is None:
             raise ValueError("this model cannot compare; train it with a job of kind similarity")
-        heard = self.listen(units.to(self.device), lengths.to(self.device))
-        speech = self.similarity_head.speech(*heard)
+        encoded = self.encode_speech(units.to(self.device), lengths.to(self.device))
+        speech = self.similarity_head.speech(*encoded)
         images = self.similarity_head.image(image_states.to(self.device, self.dtype))
         compared: Tensor = (speech * images).sum(-1)
         return compared

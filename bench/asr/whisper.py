@@ -95,12 +95,12 @@ class WhisperTranscriber:
         half = spec.half(device)
         import whisper
 
-        from bench.asr.hearing import Hearing
+        from bench.asr.shortwindow import ShortWindow
 
         # openai-whisper's own loader unpickles with weights_only and takes a file.
         self.model = whisper.load_model(str(spec.locate()), device=device)
         self.adaptive, self.batch = spec.window != WHOLE, spec.batch
-        self.hearing = Hearing(self.model)
+        self.short_window = ShortWindow(self.model)
         self.options = whisper.DecodingOptions(
             language="en",
             temperature=0.0,
@@ -142,7 +142,7 @@ class WhisperTranscriber:
         for start in range(0, len(numbers), self.batch):
             some = numbers[start : start + self.batch]
             mels = self._mels([waves[number] for number in some], seconds)
-            states = torch.cat([self.hearing(mel, seconds) for mel in mels])
+            states = torch.cat([self.short_window(mel, seconds) for mel in mels])
             filled = [*range(len(some)), *[0] * (self.batch - len(some))]
             found |= dict(zip(some, self._decode(states[filled]), strict=False))
         return found

@@ -112,7 +112,7 @@ class _Timed:
         self.encoding, self.windows = 0.0, 0
         self._inside = False
         self.asr.model.encoder.forward = self._timed(self.asr.model.encoder.forward)
-        self.asr.hearing = self._timed(self.asr.hearing)
+        self.asr.short_window = self._timed(self.asr.short_window)
 
     def _timed(self, encode: Callable[..., Any]) -> Any:
         def timed(mel: Any, *seconds: int) -> Any:

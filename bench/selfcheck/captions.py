@@ -107,7 +107,7 @@ def false_stars(
         hits = 0
         for trial in range(trials):
             chosen = rng.choice(each.shape[1], size=images, replace=False)
-            # For every image anew, who says what.
+            # For every image again, who says what.
             order = rng.permuted(np.tile(np.arange(len(each)), (images, 1)), axis=1)[:, :count].T
             said = [people.people.with_values(each[draws, chosen]) for draws in order]
             family: dict[tuple[int, int, str], Compared] = {}

@@ -1,7 +1,7 @@
 """A fresh caption of what is true of the picture, read aloud: what a perfect captioner would reach.
 
 A reference caption that is left out says what people reach who saw the picture; this one is drawn
-anew from the picture's facts, in a wording that no reference need have.
+again from the picture's facts, in a wording that no reference need have.
 """
 
 import random

@@ -29,7 +29,7 @@ def run_similarity(job: SimilarityJob, report: Report, stop: Stop) -> None:
     model, codec = _with_head(job)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     preparing = ending(report, stop)
-    # What the model has no positions for it can neither say nor hear.
+    # What the model has no positions for it can neither generate nor encode.
     data = spoken_captions(job.data, "train", codec, model, True, True, preparing)
     held = spoken_captions(job.data, "val", codec, model, True, True, preparing)
     folder = state_folder(job)
@@ -53,7 +53,7 @@ def _with_head(job: SimilarityJob) -> tuple[PixVoxLM, Codec]:
     config = pixvox_config(folder)
     if not config.null_image:
         raise UserError(
-            f"start_from: {job.start_from} has no null image, over which speech is heard; train "
+            f"start_from: {job.start_from} has no null image, over which speech is encoded; train "
             "it with image_dropout"
         )
     codec, _ = fitting_codec(job.start_from, config, job.codec)

@@ -21,7 +21,7 @@ SURENESS = 0.5
 """How much a nat a unit counts beside a cosine; chosen on pictures of the `choose` split."""
 
 _TOGETHER = 32
-"""Candidates that are heard at once."""
+"""Candidates that are compared at once."""
 
 
 def several(requests: Sequence[Request], candidates: int) -> list[Request]:
@@ -57,7 +57,7 @@ def ranks(model: PixVoxNetwork, image: Tensor, made: Sequence[Generation]) -> li
     scores = [SURENESS * one.sureness for one in made]
     if model.similarity_head is None or not made:
         return scores
-    # A model in training mode would drop some of what it hears.
+    # A model in training mode would drop some of what it encodes.
     training = model.training
     model.eval()
     fits: list[float] = []

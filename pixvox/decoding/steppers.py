@@ -7,7 +7,7 @@ from pixvox.network import PixVoxNetwork
 
 
 class Steppers:
-    """Makes a model's steppers on demand, and anew where weights were changed in between.
+    """Makes a model's steppers on demand, and again where weights were changed in between.
 
     Engines that run one after the other may share them. Their caches are by far the most of an
     engine's memory, and of what one call leaves there no other reads. A sweep over temperatures

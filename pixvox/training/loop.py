@@ -242,7 +242,7 @@ def train(
     `folder/state.pt` is the last checkpoint: the same call resumes from it with the same batches
     and dropout as an unbroken run. `folder/best.pt` holds the best weights so far: by the `judge`,
     or else by the validation loss, codebooks weighed as in training; another judge than before
-    begins to choose anew. Every worker calls this with the same arguments; the first judges and
+    starts choosing again. Every worker calls this with the same arguments; the first judges and
     writes. Where any worker's `stop` says so, all end after the same step, with a checkpoint of it
     and the weights of that step in the model. `origin` is the digest of the weights that `model`
     was made from, if any. Raises WeightsError where the checkpoint is another training's.

@@ -3,7 +3,7 @@
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
 section 2.3: in a batch of images and one speech of each, every speech has to find its image and
 every image its speech. All else in the model is frozen, so that it speaks as before; speech is
-therefore heard once, which makes steps cheap and batches large.
+therefore encoded once, which makes steps cheap and batches large.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ from pixvox.modeling import PixVoxLM
 from pixvox.similarity import SimilarityHead
 from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import load_state, save_state
-from pixvox.training.heard import Heard, hear
 from pixvox.training.schedule import cosine
+from pixvox.training.speechstates import SpeechStates, encode_all
 
 _TOGETHER = 64
 """Speeches that are pooled at once: sorted by length, they are padded less."""
@@ -50,8 +50,8 @@ class SimilarityTraining:
     """Steps between checkpoints."""
 
 
-_HEARD = "heard-*"
-"""Files of what was heard; they are removed when the training has ended."""
+_ENCODED = "encoded-*"
+"""Files of what was encoded; they are removed when the training has ended."""
 
 _FREE = ("validate_every", "checkpoint_every")
 """What may change between two parts of one training: the steps stay the same."""
@@ -68,24 +68,24 @@ class Compared:
 
 
 def _vectors(
-    head: SimilarityHead, heard: Heard, rows: Sequence[int], device: torch.device
+    head: SimilarityHead, encoded: SpeechStates, rows: Sequence[int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Speech and images of some rows, `[B, size]` each, in the rows' order."""
-    order = sorted(rows, key=lambda row: heard.data.units[row].shape[-1])
+    order = sorted(rows, key=lambda row: encoded.data.units[row].shape[-1])
     place = {row: index for index, row in enumerate(order)}
     spoken: list[Tensor] = []
     seen: list[Tensor] = []
     for start in range(0, len(order), _TOGETHER):
         some = order[start : start + _TOGETHER]
-        states, counted = heard.batch(some)
+        states, counted = encoded.batch(some)
         spoken.append(head.speech(states.to(device), counted.to(device)))
-        seen.append(head.image(heard.data.states(some).to(device).float()))
+        seen.append(head.image(encoded.data.states(some).to(device).float()))
     back = torch.tensor([place[row] for row in rows], device=device)
     return torch.cat(spoken)[back], torch.cat(seen)[back]
 
 
 @torch.no_grad()
-def _found(head: SimilarityHead, held: Heard, device: torch.device) -> float:
+def _found(head: SimilarityHead, held: SpeechStates, device: torch.device) -> float:
     """The share of `held` speech that fits its own image best."""
     speech, images = _vectors(head, held, range(len(held.data.units)), device)
     nearest = (speech @ images.T).argmax(1)
@@ -103,11 +103,11 @@ def train_similarity(
 ) -> Iterator[Compared]:
     """Trains the model's similarity head in place, yielding every step.
 
-    The images of `data` and `held` are states that the model's image encoder made. `report` hears
-    of the speech that is heard first; it lies in `folder` until the training has ended.
+    The images of `data` and `held` are states that the model's image encoder made. `report` is told
+    of the speech that is encoded first; it lies in `folder` until the training has ended.
     `folder/state.pt` is the last checkpoint, from which the same call resumes; where `stop` says so
     after a step, it ends there with one. Raises ValueError where the model has no such head, or
-    cannot hear the speech, WeightsError where the checkpoint is another training's, and OSError
+    cannot encode the speech, WeightsError where the checkpoint is another training's, and OSError
     where the disk has no room.
     """
     head = model.similarity_head
@@ -130,20 +130,20 @@ def train_similarity(
         optimiser.load_state_dict(saved["optimiser"])
     done = saved["step"] if saved else 0
     if done >= plan.steps:
-        _remove(folder.glob(_HEARD))
+        _remove(folder.glob(_ENCODED))
         return
     rows_of = _by_image(data)
     held = held.only([rows[0] for rows in _by_image(held)])
-    files = [folder / f"heard-{_identity(model, split)}.npy" for split in (data, held)]
-    # What was heard for another training, or by one that was killed, is large and of no more use.
-    _remove(set(folder.glob(_HEARD)) - {*files})
-    heard = hear(model, data, files[0], report)
-    checked = hear(model, held, files[1], report) if held.units else None
+    files = [folder / f"encoded-{_identity(model, split)}.npy" for split in (data, held)]
+    # What was encoded for another training, or by one that was killed, is large and of no more use.
+    _remove(set(folder.glob(_ENCODED)) - {*files})
+    encoded = encode_all(model, data, files[0], report)
+    checked = encode_all(model, held, files[1], report) if held.units else None
     for step in range(done, plan.steps):
         rng = np.random.default_rng((plan.seed, step))
         chosen = rng.permutation(len(rows_of))[: plan.batch]
         rows = [rows_of[image][rng.integers(len(rows_of[image]))] for image in chosen]
-        speech, images = _vectors(head, heard, rows, device)
+        speech, images = _vectors(head, encoded, rows, device)
         logits = head.scale.exp().clamp(max=100) * speech @ images.T
         own = torch.arange(len(rows), device=logits.device)
         loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
@@ -172,7 +172,7 @@ def _remove(files: Iterable[Path]) -> None:
 
 
 def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining | None = None) -> str:
-    """What a checkpoint, or without a plan what was heard, is of.
+    """What a checkpoint, or without a plan what was encoded, is of.
 
     The frozen weights, the recipe's course, and the data's units.
     """

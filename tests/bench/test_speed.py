@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from whisper.model import disable_sdpa
 
-from bench.asr.hearing import QUIET, Hearing
+from bench.asr.shortwindow import QUIET, ShortWindow
 from bench.asr.whisper import WhisperAsr, WhisperTranscriber
 from bench.asr.window import SHORTER, WHOLE
 from bench.datasets.scenes.load import load_scenes
@@ -19,11 +19,11 @@ from bench.perf.transcribe import encoder_flops, keys_flops
 @pytest.mark.parametrize("seconds", [WHOLE, SHORTER[0]])
 def test_whisper_s_floor_counts_what_torch_counts(seconds: int) -> None:
     model = WhisperTranscriber(WhisperAsr(), "cpu").model
-    hearing, mel = Hearing(model), torch.full((model.dims.n_mels, 100 * seconds), QUIET)
-    hearing(mel, SHORTER[0])
+    short, mel = ShortWindow(model), torch.full((model.dims.n_mels, 100 * seconds), QUIET)
+    short(mel, SHORTER[0])
     # The counter does not know the fused attention of CPUs.
     with disable_sdpa(), torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        states = hearing(mel, seconds)
+        states = short(mel, seconds)
         encoding = counter.get_total_flops()
         for block in model.decoder.blocks:
             block.cross_attn.key(states)

@@ -155,7 +155,7 @@ def test_a_model_learns_to_compare_and_speaks_as_before(
     PixVoxLM(PixVoxConfig.tiny()).save_pretrained(folder / "sees")
     path.write_text(yaml.safe_dump(keys | {"start_from": str(folder / "sees")}))
     assert main(["train", str(path)]) == 2
-    assert "has no null image, over which speech is heard" in capsys.readouterr().err
+    assert "has no null image, over which speech is encoded" in capsys.readouterr().err
 
 
 def test_another_seed_is_another_training_beside_it(folder: Path) -> None:

@@ -9,8 +9,8 @@ import torch
 
 from bench.asr.base import Transcriber, names_of
 from bench.asr.faster import FasterAsr
-from bench.asr.hearing import QUIET, UNUSUAL
 from bench.asr.packaged_whisper import DIGEST, checkpoint
+from bench.asr.shortwindow import QUIET, UNUSUAL
 from bench.asr.whisper import WhisperAsr, WhisperTranscriber
 from bench.asr.window import window_of
 from bench.common.audio import read_speech
@@ -87,32 +87,32 @@ def test_silence_that_is_not_computed_is_the_silence_that_would_be(
     model, usual = transcriber.model, torch.full((80, 500), QUIET)
     # Of silence alone nothing is lost: the states are those of the whole window.
     whole = model.encoder(torch.full((1, 80, 3000), QUIET))
-    assert torch.allclose(transcriber.hearing(usual, 5), whole, atol=1e-3)
+    assert torch.allclose(transcriber.short_window(usual, 5), whole, atol=1e-3)
     # Of silence after speech most is kept of what it takes over from the speech.
     speech = scenes.items[0].captions[0].speech
     assert speech is not None
     wave = read_speech(speech, 16_000)
     mels = [transcriber._mels([wave], seconds)[0] for seconds in (5, 30)]
-    short, long = transcriber.hearing(mels[0], 5), model.encoder(mels[1][None])
+    short, long = transcriber.short_window(mels[0], 5), model.encoder(mels[1][None])
     assert (short - long)[:, 250:].std() < (whole - long)[:, 250:].std() / 2
     assert (short - long)[:, :250].std() < long[:, :250].std() / 20
     # Louder or softer than usual, all of it is computed.
     loud = usual + 2 * UNUSUAL
     padded = torch.full((1, 80, 3000), QUIET + 2 * UNUSUAL)
-    assert torch.allclose(transcriber.hearing(loud, 5), model.encoder(padded), atol=1e-3)
+    assert torch.allclose(transcriber.short_window(loud, 5), model.encoder(padded), atol=1e-3)
 
 
 def test_short_speech_is_transcribed_in_a_short_window_and_what_looks_wrong_again(
     transcriber: WhisperTranscriber, scenes: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adaptive = WhisperTranscriber(WhisperAsr(window="adaptive"), "cpu")
-    hear, windows = adaptive.hearing, list[int]()
+    encode, windows = adaptive.short_window, list[int]()
 
     def seen(mel: torch.Tensor, seconds: int) -> torch.Tensor:
         windows.append(seconds)
-        return hear(mel, seconds)
+        return encode(mel, seconds)
 
-    monkeypatch.setattr(adaptive, "hearing", seen)
+    monkeypatch.setattr(adaptive, "short_window", seen)
     captions = [item.captions[0] for item in scenes.items[:3]]
     waves = [read_speech(c.speech, 16_000) for c in captions if c.speech]
     long = np.pad(waves[0], (0, 9 * 16_000))

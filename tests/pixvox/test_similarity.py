@@ -13,8 +13,8 @@ from pixvox.decoding.requests import Generation, Request
 from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
-from pixvox.training.heard import hear
 from pixvox.training.similarity import SimilarityTraining, train_similarity
+from pixvox.training.speechstates import encode_all
 
 IMAGES, CODEBOOKS, UNITS = 6, 2, 12
 
@@ -82,16 +82,16 @@ def test_a_training_that_is_stopped_goes_on_as_if_it_had_not_been(
     taken: list[float] = []
     parts = tmp_path / "parts"
     parts.mkdir()
-    # What another training heard and left; what this one hears lies there until it has ended.
-    (parts / "heard-0123.npy").touch()
+    # What another training encoded and left; what this one encodes lies there until it has ended.
+    (parts / "encoded-0123.npy").touch()
     for step in train_similarity(halves, data, data, plan, parts, lambda: len(taken) == 3):
         taken.append(step.loss)
     assert len(taken) == 3
-    assert len(list(parts.glob("heard-*"))) == 2
+    assert len(list(parts.glob("encoded-*"))) == 2
     resumed = _model()
     taken += [step.loss for step in train_similarity(resumed, data, data, plan, parts)]
     assert taken == unbroken
-    assert not list(parts.glob("heard-*"))
+    assert not list(parts.glob("encoded-*"))
     moved = _model()
     with torch.no_grad():
         moved.layers[0].intermediate.bias += 1
@@ -114,11 +114,11 @@ def test_padding_and_neighbours_do_not_change_what_is_heard(data: SpokenCaptions
 def test_steps_that_predict_nothing_are_not_heard(tmp_path: Path) -> None:
     model = _model(pattern="delays-0-9")
     speech = SpokenCaptions([torch.ones(CODEBOOKS, 3).long()], [0], np.zeros((1, 5, 32)))
-    heard = hear(model, speech, tmp_path / "heard.npy", lambda *_: None)
-    states, counted = heard.batch([0])
+    encoded = encode_all(model, speech, tmp_path / "encoded.npy", lambda *_: None)
+    states, counted = encoded.batch([0])
     # Three frames and the end, in either codebook, with five steps between them.
     assert states.shape[:2] == counted.shape == (1, 8)
-    whole, own = model.listen(torch.ones(1, CODEBOOKS, 3).long(), torch.tensor([3]))
+    whole, own = model.encode_speech(torch.ones(1, CODEBOOKS, 3).long(), torch.tensor([3]))
     torch.testing.assert_close(states, whole[own][None], rtol=0, atol=0.05)
 
 

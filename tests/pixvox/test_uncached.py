@@ -47,7 +47,7 @@ def _unit(logits: Tensor, q: int, decoding: Decoding, noise: float, codebooks: i
 
 @torch.no_grad()
 def _uncached(model: PixVoxLM, states: Tensor, request: Request, decoding: Decoding) -> Tensor:
-    """Units `[K, N]`; every step runs the whole sequence through the model anew."""
+    """Units `[K, N]`; every step runs the whole sequence through the model again."""
     config = model.config
     codebooks, empty = config.num_codebooks, config.empty
     frames = round(decoding.max_seconds * config.frame_rate)

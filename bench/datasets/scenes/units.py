@@ -15,7 +15,7 @@ from pixvox.codec.encodec import Codec
 
 
 def build_units(folder: Path, name: str, bandwidth: float) -> Iterator[tuple[int, int]]:
-    """Speaks every spoken caption of a split anew and stores its units, yielding how many of how
+    """Speaks every spoken caption of a split again and stores its units, yielding how many of how
     many are done.
 
     Speech is rounded to 16 bits first, as a training split's is. Raises WeightsError for a codec

@@ -1,4 +1,4 @@
-"""A Whisper that computes what it hears, and of silence only what the speech changes.
+"""A Whisper that computes what the speech covers, and of silence only what the speech changes.
 
 Whisper was trained on windows of 30 s, and a caption leaves nine tenths of one empty. Fewer
 positions alone are no window that it knows: words change in one clip of six. So all positions stay.
@@ -38,7 +38,7 @@ def _begun(encoder: "AudioEncoder", mel: Tensor) -> Tensor:
     return F.gelu(encoder.conv2(F.gelu(encoder.conv1(mel)))).permute(0, 2, 1)
 
 
-class Hearing:
+class ShortWindow:
     """A model's encoder for short clips, beside what silence alone is to it."""
 
     def __init__(self, model: "Whisper") -> None:

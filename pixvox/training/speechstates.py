@@ -1,4 +1,4 @@
-"""Speech as a frozen decoder hears it: computed once, kept in a file, read step after step."""
+"""Speech as a frozen decoder encodes it: computed once, kept in a file, read step after step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from pixvox.training.mapped import written
 from pixvox.training.precision import precision
 
 _TOGETHER = 32
-"""Captions that are heard at once: sorted by length, they are padded less."""
+"""Captions that are encoded at once: sorted by length, they are padded less."""
 
 
 @dataclass(frozen=True)
-class Heard:
+class SpeechStates:
     """What the decoder's last layer held after every step of every speech, without a picture.
 
     `states` `[S, M]` (float16) holds all speeches' steps one after the other, that of row i from
-    `starts[i]` on; `data` is what was heard.
+    `starts[i]` on; `data` is what was encoded.
     """
 
     states: npt.NDArray[Any]
@@ -44,10 +44,10 @@ class Heard:
 
 
 @torch.no_grad()
-def hear(
+def encode_all(
     model: PixVoxLM, data: SpokenCaptions, file: Path, report: Callable[[str, int, int], None]
-) -> Heard:
-    """Hears all speech of `data`, or takes it from `file`, whose name says what it is of.
+) -> SpeechStates:
+    """Encodes all speech of `data`, or takes it from `file`, whose name says what it is of.
 
     Raises ValueError for a model without a null image or speech that it has no positions for, and
     OSError where the disk has no room.
@@ -64,8 +64,8 @@ def hear(
                 rows = order[done : done + _TOGETHER]
                 units, lengths = data.speech(rows)
                 with precision("auto", device):
-                    heard, counted = model.listen(units.to(device), lengths.to(device))
-                for row, one, own in zip(rows, heard.half().cpu(), counted.cpu(), strict=True):
+                    encoded, counted = model.encode_speech(units.to(device), lengths.to(device))
+                for row, one, own in zip(rows, encoded.half().cpu(), counted.cpu(), strict=True):
                     states[starts[row] : starts[row + 1]] = one[own].numpy()
-                report("speech heard", done + len(rows), len(order))
-    return Heard(np.load(file, mmap_mode="r"), starts, data)
+                report("speech encoded", done + len(rows), len(order))
+    return SpeechStates(np.load(file, mmap_mode="r"), starts, data)
