@@ -49,8 +49,8 @@ def other_protocol(golden: Mapping[str, Signature], here: Mapping[str, Signature
         field = differing(ours, theirs, "gate")
         if field is not None:
             return (
-                f"{name}: {POLICIES[field].meaning}: {ours[field]} in your job, {theirs[field]} in "
-                "the golden"
+                f"{name}: {POLICIES[field].meaning}: {ours[field] or '-'} in your job, "
+                f"{theirs[field] or '-'} in the golden"
             )
     return ""
 

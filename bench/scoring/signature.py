@@ -74,6 +74,8 @@ class Signature:
     n: Annotated[int, Policy("another number of items", OTHER, board=True, stretch=True)]
     failed: Annotated[int, _compared("another number of failed items")]
     version: Annotated[str, Policy("another version of the suite", NEAR)]
+    # What is compared, so that tables and boards take any; but no golden can judge another.
+    decoding: Annotated[str, Policy("another decoding", gate=True)] = ""
 
     def text(self, metric: str) -> str:
         """One line for one score."""
@@ -165,4 +167,5 @@ def signature(
         n=n,
         failed=failed,
         version=importlib.metadata.version("pixvox-bench"),
+        decoding=cell.system.signed(),
     )

@@ -168,6 +168,10 @@ class System(Strict, ABC):
         """What tells variants of one label apart in tables, beside prompt and seed."""
         return {axis: v for axis, v in self.point().items() if axis not in ("prompt", "seed")}
 
+    def signed(self) -> str:
+        """How its speech is decoded, for signatures; "" where nothing is."""
+        return ""
+
     def in_training(self) -> str:
         """What stands in the tables' column `training`."""
         return str(getattr(self, "training", self.role))

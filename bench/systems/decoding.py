@@ -95,6 +95,13 @@ class DecodingSpec(Strict):
             )
         return ""
 
+    def signed(self) -> str:
+        """What signatures say: temperature, the longest speech, and what is not as usual."""
+        usual, always = DecodingSpec(), ("temperature", "max_seconds")
+        found = self.model_dump(exclude={"seed"})
+        some = (n for n, value in found.items() if n in always or value != getattr(usual, n))
+        return ",".join(f"{name}={_words(found[name], '/')}" for name in some)
+
     def described(self) -> list[str]:
         """What tells it apart, in words: seed and temperature, and what is not as usual."""
         usual = DecodingSpec()
@@ -105,5 +112,6 @@ class DecodingSpec(Strict):
         ]
 
 
-def _words(value: Any) -> str:
-    return ", ".join(f"{one:g}" for one in (value if isinstance(value, tuple) else (value,)))
+def _words(value: Any, between: str = ", ") -> str:
+    several = value if isinstance(value, tuple) else (value,)
+    return between.join(one if isinstance(one, str) else f"{one:g}" for one in several)

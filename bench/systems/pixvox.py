@@ -1,28 +1,20 @@
-"""PixVoxLM: weights, how they decode, and the generator that holds them."""
+"""PixVoxLM as a system: its weights, that they fit, and how they decode."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field
 
-from bench.common.audio import SpeechError
 from bench.common.bounds import Label, Share
 from bench.common.errors import UserError
 from bench.common.yamlfile import WeightsName
 from bench.datasets.base import Choice, Item
-from bench.store.rows import SpeechRow, packed
-from bench.systems.base import Asked, Content, Generator, Lookup, Made, System, Variant, caption_of
+from bench.systems.base import Content, Generator, Lookup, System
 from bench.systems.decoding import AXES, DecodingSpec
 from bench.systems.looks import Make, Model, make_of, model_look
-from bench.systems.resynthesis import prompt_units
+from bench.systems.pixvoxgenerator import PixVoxGenerator
 from pixvox.decoding.protocol import end_protocol
 from pixvox.patternnames import fitted_name, pattern_name
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pixvox.decoding.engine import Engine
-    from pixvox.decoding.requests import Generation, Request
 
 Pattern = Annotated[str, BeforeValidator(pattern_name)]
 """A pattern's name, or `{delays: [...]}`, which becomes one."""
@@ -51,7 +43,7 @@ class PixVoxSystem(System):
         """See System."""
         if self.decoding.arithmetic != "float32" and not device.startswith("cuda"):
             raise UserError(f"decoding.arithmetic: {self.decoding.arithmetic} needs a GPU")
-        return PixVoxGenerator(self, device)
+        return PixVoxGenerator(self.weights, self.codec, device)
 
     def content(self, lookup: Lookup) -> Content:
         """See System; checks that the longest speech fits the model's positions."""
@@ -103,6 +95,10 @@ class PixVoxSystem(System):
         """See System; all of decoding but its seed."""
         return self.decoding.model_dump(exclude={"seed"})
 
+    def signed(self) -> str:
+        """See System."""
+        return self.decoding.signed()
+
     def in_training(self) -> str:
         """See System."""
         return "single model"
@@ -127,7 +123,7 @@ class PixVoxSystem(System):
         self, items: Sequence[Item], caption: Choice, device: str
     ) -> Mapping[str, float]:
         """See System."""
-        return PixVoxGenerator(self, device).likelihood(items, caption)
+        return PixVoxGenerator(self.weights, self.codec, device).likelihood(items, caption)
 
     def weights_for_speed(self) -> str | None:
         """See System."""
@@ -167,134 +163,3 @@ def _steps(config: Make, frames: int) -> int:
     from pixvox.patterns import layout
 
     return len(layout(config.pattern, config.num_codebooks, frames).steps)
-
-
-def _decoding(variant: Variant) -> DecodingSpec:
-    assert isinstance(variant.system, PixVoxSystem)
-    return variant.system.decoding
-
-
-class PixVoxGenerator:
-    """A PixVoxLM on one device. An image is encoded once for all its variants."""
-
-    def __init__(self, spec: PixVoxSystem, device: str) -> None:
-        import torch
-
-        from pixvox.codec.encodec import Codec
-        from pixvox.decoding.steppers import Steppers
-        from pixvox.modeling import PixVoxLM
-        from pixvox.weights import resolve
-
-        self.spec, self.device = spec, device
-        self.model = PixVoxLM.from_pretrained(resolve(spec.weights), dtype=torch.float32).eval()
-        self.model.to(device)
-        config = self.model.config
-        self.codec = Codec.load(spec.codec or config.codec, config.bandwidth)
-        self.engines: dict[DecodingSpec, Engine] = {}
-        self.steppers = Steppers(self.model)
-        self.encoded = 0
-
-    def _engine(self, decoding: DecodingSpec) -> "Engine":
-        """One engine for all seeds: the noise is the request's."""
-        from pixvox.decoding.engine import Engine
-        from pixvox.decoding.sampling import Decoding
-
-        if decoding not in self.engines:
-            how = Decoding(**decoding.model_dump())
-            self.engines[decoding] = Engine(self.model, how, steppers=self.steppers)
-        return self.engines[decoding]
-
-    def _prompt(self, item: Item, variant: Variant) -> "Tensor":
-        import torch
-
-        if variant.prompt == 0:
-            return torch.zeros(self.codec.codebooks, 0, dtype=torch.long)
-        prompt = prompt_units(item, caption_of(item, variant), variant.prompt, self.codec)
-        limit = round(_decoding(variant).max_seconds * self.model.config.frame_rate)
-        if prompt.shape[1] >= limit:
-            raise SpeechError(f"a prompt of {prompt.shape[1]} frames leaves no room")
-        return prompt
-
-    def _encode(self, images: "Sequence[Tensor]") -> "Tensor":
-        import torch
-
-        self.encoded += len(images)
-        # One at a time, so that a state does not depend on which images share the batch.
-        with torch.inference_mode():
-            states = [self.model.encode_images(image[None].to(self.device)) for image in images]
-            return torch.cat(states)
-
-    def likelihood(self, items: Sequence[Item], caption: Choice) -> dict[str, float]:
-        """See System."""
-        import torch
-
-        from pixvox.images import ImageError, load_image
-
-        size = self.model.config.vision_config.image_size
-        found: dict[str, float] = {}
-        for item in items:
-            try:
-                image = load_image(item.image, size)
-                units = prompt_units(item, item.chosen(caption), 1.0, self.codec)
-            except (ImageError, SpeechError):
-                continue
-            lengths = torch.tensor([units.shape[1]], device=self.device)
-            with torch.inference_mode():
-                states = self._encode([image])
-                out = self.model(units[None].to(self.device), lengths, image_states=states)
-            found[item.id] = float(out.loss)
-        return found
-
-    def generate(self, asked: Asked) -> Made:
-        """See Generator; one row for every item and variant, in order."""
-        from pixvox.decoding.requests import Request
-        from pixvox.images import ImageError, load_image
-
-        images: list[Tensor] = []
-        wanted: dict[DecodingSpec, list[tuple[Request, Variant]]] = {}
-        said: dict[tuple[str, str], int] = {}
-        done: dict[tuple[str, str], SpeechRow] = {}
-        size = self.model.config.vision_config.image_size
-        for item, variants in asked:
-            try:
-                images.append(load_image(item.image, size))
-            except ImageError as error:
-                done |= {
-                    (item.id, v.key): SpeechRow(item.id, "failed", str(error)) for v in variants
-                }
-                continue
-            for variant in variants:
-                said[item.id, variant.key] = caption_of(item, variant)
-                try:
-                    prompt = self._prompt(item, variant)
-                except SpeechError as error:
-                    at = (item.id, variant.key)
-                    done[at] = SpeechRow(item.id, "failed", str(error), caption=said[at])
-                    continue
-                decoding = _decoding(variant)
-                request = Request(item.id, len(images) - 1, prompt, decoding.seed)
-                engine = decoding.model_copy(update={"seed": 0})
-                wanted.setdefault(engine, []).append((request, variant))
-        states = self._encode(images) if wanted else None
-        for decoding, pairs in wanted.items():
-            assert states is not None
-            made = self._engine(decoding).generate(states, [request for request, _ in pairs])
-            for (request, variant), speech in zip(pairs, made, strict=True):
-                at = (request.item, variant.key)
-                done[at] = self._row(request, said[at], speech)
-        return [(v.key, done[item.id, v.key]) for item, variants in asked for v in variants]
-
-    def _row(self, request: "Request", caption: int, speech: "Generation") -> SpeechRow:
-        units = speech.units
-        if units.shape[1] == 0:
-            reason = speech.reason or "the model ended before it generated anything"
-            return SpeechRow(request.item, "failed", reason, caption=caption)
-        return SpeechRow(
-            request.item,
-            "ok",
-            units=packed(units.cpu().numpy()),
-            codebooks=units.shape[0],
-            prompt_frames=request.prompt.shape[1],
-            caption=caption,
-            ended=speech.ended,
-        )

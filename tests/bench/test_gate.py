@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -24,8 +24,9 @@ from bench.gate.turns import Replicate, order
 from bench.gate.verdicts import Rule, Verdict, overall
 from bench.gate.worst import Worst, worst_items
 from bench.metrics.shipped import METRICS
-from bench.scoring.signature import Signature
+from bench.scoring.signature import Signature, differing
 from bench.selfcheck.rates import Said, damaged, losses, said, statistics_of
+from bench.systems.decoding import DecodingSpec
 
 ITEMS = 200
 LAST = Rule(shares=(0.25, 0.5, 0.75, 1.0), look=3)
@@ -285,3 +286,14 @@ def test_a_drift_meets_all_alike() -> None:
     # Twice forwards, twice backwards: the mean place of every way is the same.
     places = np.array([[order(3, turn).index(way) for way in range(3)] for turn in range(6)])
     assert places.mean(0).tolist() == [1, 1, 1]
+
+
+def test_no_golden_judges_another_decoding_and_a_board_takes_any() -> None:
+    ways = DecodingSpec(), DecodingSpec(max_seconds=3), DecodingSpec(temperature=0.3, candidates=16)
+    signed = [asdict(replace(SIGNATURE, decoding=way.signed())) for way in ways]
+    assert signed[2]["decoding"] == "temperature=0.3,candidates=16,max_seconds=6"
+    for other in signed[1:]:
+        assert differing(signed[0], other, "gate") == "decoding"
+        assert differing(signed[0], other, "board") is None
+    again = DecodingSpec(seed=4).signed()
+    assert again == signed[0]["decoding"]

@@ -14,7 +14,8 @@ from bench.common.errors import UserError
 from bench.datasets.base import Dataset, Item
 from bench.jobs.grid import Grid, variants
 from bench.systems.base import Variant
-from bench.systems.pixvox import DecodingSpec, PixVoxGenerator, PixVoxSystem
+from bench.systems.pixvox import DecodingSpec, PixVoxSystem
+from bench.systems.pixvoxgenerator import PixVoxGenerator
 from bench.systems.shuffled import shuffled
 from bench.systems.wavs import WavsSystem, wav_files
 
@@ -138,7 +139,8 @@ def test_an_image_is_encoded_once_for_all_its_variants(scenes: Dataset) -> None:
     spec = PixVoxSystem(kind="pixvox", label="delay", weights="zoo:pixvox-tiny-delay")
     decoding = DecodingSpec(temperature=0.7, slots=4, max_seconds=5)
     asked = spec.model_copy(update={"decoding": decoding})
-    generator = PixVoxGenerator(spec, "cpu")
+    generator = spec.generator("cpu")
+    assert isinstance(generator, PixVoxGenerator)
     variants = tuple(
         Variant(f"{seed}/{prompt}", prompt, asked.at({"seed": seed}))
         for seed in (0, 1)
@@ -147,7 +149,7 @@ def test_an_image_is_encoded_once_for_all_its_variants(scenes: Dataset) -> None:
     together = generator.generate([(item, variants) for item in scenes.items[:2]])
     assert generator.encoded == 2
     assert len(generator.engines) == 1
-    alone = PixVoxGenerator(spec, "cpu").generate([(scenes.items[1], variants[3:])])
+    alone = spec.generator("cpu").generate([(scenes.items[1], variants[3:])])
     assert alone == together[-1:]
     assert len({row.units for _, row in together}) == 8
 

@@ -15,7 +15,7 @@ from PIL import Image
 import pixvox
 from bench.datasets.scenes.load import load_scenes
 from bench.systems.base import Variant
-from bench.systems.pixvox import DecodingSpec, PixVoxGenerator, PixVoxSystem
+from bench.systems.pixvox import DecodingSpec, PixVoxSystem
 from pixvox.images import ImageError
 from pixvox.weights import resolve
 
@@ -69,7 +69,7 @@ def test_speech_is_what_the_suite_generates(zoo: pixvox.ImageToSpeech) -> None:
     item = load_scenes(None).items[3]
     decoding = DecodingSpec(temperature=0.5, top_k=40, top_p=0.95, seed=7, max_seconds=3)
     spec = PixVoxSystem(kind="pixvox", label="x", weights=ZOO, decoding=decoding)
-    [(_, row)] = PixVoxGenerator(spec, "cpu").generate([(item, (Variant("k", 0.0, spec),))])
+    [(_, row)] = spec.generator("cpu").generate([(item, (Variant("k", 0.0, spec),))])
     speech = zoo.speak(item.image, temperature=0.5, top_k=40, top_p=0.95, seed=7, max_seconds=3)
     from bench.store.rows import packed
 

@@ -16,7 +16,7 @@ from bench.common.audio import SpeechError, Wave, read_speech
 RATE = 24_000
 """Hz at which speech is kept: that of the codecs, and one that MP3 has."""
 _SMALL = 0.9
-"""Libsndfile's compression level: about 4 KB a second of speech, without a loss that ears notice."""
+"""Libsndfile's compression level: about 4 KB a second, without a loss that ears notice."""
 PEAKS = 96
 """Points of a waveform."""
 SIDE, _QUALITY = 320, 70
