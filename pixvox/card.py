@@ -23,6 +23,7 @@ class Counts:
 
     @property
     def total(self) -> int:
+        """Of both."""
         return self.vision + self.decoder
 
 

@@ -24,6 +24,7 @@ class KeyValues:
 
     @classmethod
     def empty(cls, batch: int, length: int, config: PixVoxConfig, like: Tensor) -> "KeyValues":
+        """Room for `length` positions of `batch` rows, of the type and on the device of `like`."""
         heads = config.num_attention_heads
         shape = (batch, heads, length, config.hidden_size // heads)
         return cls(like.new_zeros(shape), like.new_zeros(shape))

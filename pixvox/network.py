@@ -168,7 +168,8 @@ class PixVoxNetwork(PreTrainedModel):
 
         `units` `[B, K, N]` padded anyhow after `lengths` `[B]` frames; give the images either as
         `pixel_values` `[B, 3, H, W]` or, encoded, as `image_states` `[B, P, M_vision]`.
-        The frame after the last is "no unit" in all codebooks: the end of speech.
+        The frame after the last is "no unit" in all codebooks: the end of speech. Raises ValueError
+        where neither is given, and where speech needs more steps than the model has positions.
         """
         if image_states is None:
             if pixel_values is None:

@@ -94,7 +94,10 @@ class Layout:
         return index
 
     def build(self, units: "Tensor", empty: int) -> "Tensor":
-        """Units `[..., K, N]` as the sequence of steps `[..., K, S]`; `empty` fills the gaps."""
+        """Units `[..., K, N]` as the sequence of steps `[..., K, S]`; `empty` fills the gaps.
+
+        Raises ValueError for another number of codebooks or frames.
+        """
         import torch
 
         if units.shape[-2:] != (self.codebooks, self.frames):

@@ -81,7 +81,10 @@ class PixVoxProcessor(ProcessorMixin):
         return _codec(self.codec, self.bandwidth).sample_rate
 
     def encode(self, wave: Wave) -> Tensor:
-        """Mono speech `[T]` at `sample_rate` as units `[K, N]`, such as a prompt."""
+        """Mono speech `[T]` at `sample_rate` as units `[K, N]`, such as a prompt.
+
+        Raises UnitsError for speech that is not mono, or empty.
+        """
         return _codec(self.codec, self.bandwidth).encode(wave)
 
     def decode(self, units: Tensor) -> Wave:

@@ -81,6 +81,7 @@ class Prepared(Planned):
 
 
 def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
+    """What a job file asks for, checked; raises UserError that names what does not fit."""
     job: Job = parse(path, Job)
     limit = limit if limit is not None else job.limit
     if limit is not None and limit < 1:
@@ -89,9 +90,9 @@ def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
     if not dataset.items:
         raise UserError(f"{path}: dataset: {no_items(dataset)}")
     check_references(dataset.items[:limit], job.caption, job.scoring.readings)
-    # What is never heard needs no ASR, and none is fetched or converted for it.
-    heard = any(system.has_speech for system in job.systems)
-    facts = {asr: asr.facts() for asr in job.asrs} if heard else {}
+    # What has no speech needs no ASR, and none is fetched or converted for it.
+    speech = any(system.has_speech for system in job.systems)
+    facts = {asr: asr.facts() for asr in job.asrs} if speech else {}
     cells = expand(job, dataset, list(facts.items()))
     check_classes(cells, job.scoring.metrics)
     return Planned(job, path, runs / job.name, limit, dataset, cells, facts)

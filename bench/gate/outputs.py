@@ -72,6 +72,7 @@ def likelihoods_of(job: Path) -> Likelihoods:
 
 
 def look_at(job: Path, runs: Path, items: int | None, nats: Likelihoods) -> Look:
+    """The job's scores over its first items; raises RunFailed where rows were lost to processes."""
     with opened(job, runs, items) as ready:
         complete(ready, runs)
         scores = _scored(ready)

@@ -45,7 +45,10 @@ def export(model: PreTrainedModel, folder: Path) -> None:
 
 
 def prepare(job: PixVoxJob, report: Report) -> tuple[PixVoxLM, SpokenCaptions, SpokenCaptions]:
-    """The model and both splits; a second call finds everything that takes long in the caches."""
+    """The model and both splits; a second call finds everything that takes long in the caches.
+
+    Raises UserError where the judge's decoding does not fit the model.
+    """
     codec = Codec.load(job.codec, job.bandwidth)
     model = new_model(job, codec)
     if job.judge is not None:

@@ -67,7 +67,7 @@ class Codec:
 
     @torch.inference_mode()
     def encode(self, wave: npt.NDArray[np.float32]) -> Tensor:
-        """Mono speech `[T]` at the codec's rate → units `[K, N]`, int64."""
+        """Mono speech `[T]` at the codec's rate → units `[K, N]`, int64; raises UnitsError."""
         if wave.ndim != 1 or wave.size == 0:
             raise UnitsError(f"speech of shape {wave.shape}; the codec takes mono [T], T > 0")
         values = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))[None, None]

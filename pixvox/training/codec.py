@@ -123,6 +123,7 @@ class SpectralLoss(torch.nn.Module):
             self.register_buffer(f"mel{window}", mel_filters(rate, window, MELS[window]))
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """How far waveforms `[B, T]` are apart, a scalar."""
         total = output.new_zeros(())
         for window in STFT_WINDOWS:
             hann, mel = getattr(self, f"hann{window}"), getattr(self, f"mel{window}")

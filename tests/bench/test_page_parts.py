@@ -1,6 +1,7 @@
 """What goes into the page, and what is made beside it: sweeps, differences, charts, pictures."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -135,3 +136,15 @@ def test_an_unfinished_run_is_said_in_one_line(
     assert "not finished" in capsys.readouterr().err
     assert main(["report", "none", "--runs", str(tmp_path)]) == 2
     assert "there are: one" in capsys.readouterr().err
+
+
+def test_pictures_that_cannot_be_read_are_counted(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.report.page.content.pictures", lambda paths: [None for _ in paths])
+    target = str(tmp_path / "page.html")
+    assert main(["report", "one", "--runs", str(runs), "-o", target]) == 0
+    said = capsys.readouterr().out
+    assert re.search(
+        r"without \d+ pictures that could not be read, the first is that of test_", said
+    )

@@ -42,6 +42,7 @@ class SplitPlan:
 
 
 def item_id(split: str, index: int) -> str:
+    """The name of a split's picture, and of its files."""
     return f"{split}_{index:05d}"
 
 

@@ -28,10 +28,14 @@ Plain = dict[str, Any]
 
 @dataclass(frozen=True)
 class Content:
-    """`data` is for the page's program; `media` are what it shows and plays by name."""
+    """`data` is for the page's program; `media` are what it shows and plays by name.
+
+    `unreadable` are the items whose pictures could not be read, which the page goes without.
+    """
 
     data: Plain
     media: Media
+    unreadable: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -257,4 +261,6 @@ def read_content(runs: Sequence[Finished]) -> Content:
         ],
         "sounds": _add_sounds(cells, paths, media),
     }
-    return Content(all_visible(data), media)
+    pairs = zip(items, shown, strict=True)
+    unreadable = tuple(item.id for item, picture in pairs if item.item and picture is None)
+    return Content(all_visible(data), media, unreadable)
