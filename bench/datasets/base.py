@@ -128,7 +128,7 @@ class DatasetSpec(Strict, ABC):
     """One kind of dataset; fields are what a job says of it.
 
     `only_training` and `only_evaluation` are keys that one kind of job has no use for, and
-    `needs_training` those that training cannot do without.
+    `needs_training` those that no training can do without, `needs_speech` no training on speech.
     """
 
     name: str
@@ -139,6 +139,7 @@ class DatasetSpec(Strict, ABC):
     only_training: ClassVar[frozenset[str]] = frozenset()
     only_evaluation: ClassVar[frozenset[str]] = frozenset({"items"})
     needs_training: ClassVar[frozenset[str]] = frozenset()
+    needs_speech: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def read(self) -> Dataset:
@@ -173,7 +174,16 @@ def to_evaluate(spec: DatasetSpec) -> DatasetSpec:
 
 def to_train(spec: DatasetSpec) -> DatasetSpec:
     """For validators: refuses what a training has no use for, and wants what it needs."""
-    lacking = {key: "is missing" for key in spec.needs_training if not _given(spec, key)}
+    return _trains(spec, spec.needs_training | spec.needs_speech)
+
+
+def to_train_on_captions(spec: DatasetSpec) -> DatasetSpec:
+    """For validators: as `to_train`, for a training that needs no recorded speech."""
+    return _trains(spec, spec.needs_training)
+
+
+def _trains(spec: DatasetSpec, needed: Iterable[str]) -> DatasetSpec:
+    lacking = {key: "is missing" for key in needed if not _given(spec, key)}
     return _fits(spec, spec.only_evaluation, "only evaluation uses it; remove it", lacking)
 
 

@@ -141,7 +141,7 @@ class Flickr8kSpec(DatasetSpec):
 
     only_training = frozenset({"folder"})
     only_evaluation = DatasetSpec.only_evaluation | {"split"}
-    needs_training = frozenset({"audio"})
+    needs_speech = frozenset({"audio"})
 
     def read(self) -> Dataset:
         """See DatasetSpec."""

@@ -9,7 +9,7 @@ from bench.asr.shipped import DEFAULT, AnyAsr
 from bench.common.bounds import Bandwidth, Seed, Threads, Workers
 from bench.common.validation import keys_error
 from bench.common.yamlfile import FilePath, Strict, WeightsName
-from bench.datasets.base import to_train
+from bench.datasets.base import to_train, to_train_on_captions
 from bench.datasets.shipped import AnyDataset
 from bench.systems.decoding import DecodingSpec
 from bench.systems.pixvox import Pattern
@@ -63,6 +63,7 @@ def _named(data: Any) -> Any:
 
 
 Data = Annotated[AnyDataset, AfterValidator(to_train), BeforeValidator(_named)]
+Captions = Annotated[AnyDataset, AfterValidator(to_train_on_captions), BeforeValidator(_named)]
 
 
 class CodecJob(Strict):
@@ -112,8 +113,8 @@ class CaptionerJob(Strict):
     """What is trained."""
     output: FilePath
     """Where the weights go; what the training keeps meanwhile lies beside it."""
-    data: Data
-    """A dataset with recorded speech, as in a job file; without a `name`, scenes."""
+    data: Captions
+    """A dataset with captions, as in a job file; without a `name`, scenes."""
     vision: FilePath
     """The image encoder, which stays as it is."""
     threads: Threads = 0

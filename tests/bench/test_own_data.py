@@ -271,6 +271,9 @@ def test_one_declaration_serves_evaluation_and_training(
     ):
         with pytest.raises(UserError, match=message):
             validate(codec | {"data": wrong}, TrainingJob, "job")
+    captioner = {"kind": "captioner", "output": "o", "vision": "v", "plan": {"steps": 1}}
+    data = {"name": "flickr8k", "root": str(flickr8k)}
+    assert validate(captioner | {"data": data}, TrainingJob, "job").data.name == "flickr8k"
 
 
 def test_a_subset_is_called_one_wherever_it_is_printed(
