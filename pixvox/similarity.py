@@ -2,7 +2,7 @@
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
 section 2.3, with speech for text: what the decoder's last layer holds after each step of a speech,
-heard over the null image, and the image's states are each pooled to one vector, and compared by
+encoded over the null image, and the image's states are each pooled to one vector, and compared by
 their cosine.
 """
 

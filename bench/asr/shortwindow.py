@@ -84,12 +84,12 @@ class ShortWindow:
         states = states.to(begun.dtype)
         for block, (keys, values) in zip(encoder.blocks, kept, strict=True):
             seen, attn = block.attn_ln(states), block.attn
-            heard, _ = attn.qkv_attention(
+            attended, _ = attn.qkv_attention(
                 attn.query(seen),
                 _filled(attn.key(seen), keys, some),
                 _filled(attn.value(seen), values, some),
             )
-            states = states + attn.out(heard)
+            states = states + attn.out(attended)
             states = states + block.mlp(block.mlp_ln(states))
         return _filled(encoder.ln_post(states), after, some)
 

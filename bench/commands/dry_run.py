@@ -11,7 +11,7 @@ from bench.report.fit import numbers, texts
 from bench.report.terminal import draw, make_console
 from bench.tables.sweep import AXES, axes_of, differ
 
-_TEXTS = ("system", "part", "asr")
+_TEXTS = ("system", "part", "asr", "per_codebook")
 """Axes whose values are names."""
 
 

@@ -43,9 +43,10 @@ class _Lines:
         said = self._said.setdefault(what.split(" ")[0], deque(maxlen=7))
         if said:
             last, before, of = said[-1]
-            if (done < total and now - last < LINE_EVERY_SECONDS) or (before, of) == (done, total):
+            early = done < total and now - last < LINE_EVERY_SECONDS
+            if early or (before, of) == (done, total):
                 return
-            if done < before:
+            if done < before or total != of:
                 said.clear()
         said.append((now, done, total))
         begun, first, _ = said[0]
@@ -91,7 +92,7 @@ def progress() -> Iterator[Progress]:
             stage = what.split(" ")[0]
             if stage not in tasks:
                 tasks[stage] = shown.add_task(what, total=total)
-            elif done < shown.tasks[tasks[stage]].completed:
+            elif (done, total) < (shown.tasks[tasks[stage]].completed, total):
                 shown.reset(tasks[stage])
             shown.update(tasks[stage], description=what, completed=done, total=total)
 

@@ -50,7 +50,7 @@ def other_protocol(golden: Mapping[str, Signature], here: Mapping[str, Signature
         if field is not None:
             return (
                 f"{name}: {POLICIES[field].meaning}: {ours[field] or '-'} in your job, "
-                f"{theirs[field] or '-'} in the golden"
+                f"{theirs[field] or '-'} in the golden; accept a new one if that is meant"
             )
     return ""
 

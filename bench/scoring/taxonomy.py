@@ -5,7 +5,7 @@ import re
 import polars as pl
 
 SILENT_PEAK = 0.001
-"""-60 dB full scale: nothing that could be heard."""
+"""-60 dB full scale: nothing audible."""
 LOOP = re.compile(r"\b(\w+(?: \w+){0,4})(?: \1\b){2,}")
 """One to five words said at least three times in a row."""
 LOOP_COMPRESSION = 2.4

@@ -96,11 +96,11 @@ class DecodingSpec(Strict):
         return ""
 
     def signed(self) -> str:
-        """What signatures say: temperature, the longest speech, and what is not as usual."""
-        usual, always = DecodingSpec(), ("temperature", "max_seconds")
+        """What signatures say: temperature, longest speech, slots, and what is not as usual."""
+        usual, always = DecodingSpec(), ("temperature", "max_seconds", "slots")
         found = self.model_dump(exclude={"seed"})
         some = (n for n, value in found.items() if n in always or value != getattr(usual, n))
-        return ",".join(f"{name}={_words(found[name], '/')}" for name in some)
+        return ",".join(f"{name}={_exactly(found[name])}" for name in some)
 
     def described(self) -> list[str]:
         """What tells it apart, in words: seed and temperature, and what is not as usual."""
@@ -112,6 +112,10 @@ class DecodingSpec(Strict):
         ]
 
 
-def _words(value: Any, between: str = ", ") -> str:
+def _words(value: Any) -> str:
+    return ", ".join(f"{one:g}" for one in (value if isinstance(value, tuple) else (value,)))
+
+
+def _exactly(value: Any) -> str:
     several = value if isinstance(value, tuple) else (value,)
-    return between.join(one if isinstance(one, str) else f"{one:g}" for one in several)
+    return "/".join(str(one).removesuffix(".0") for one in several)

@@ -21,7 +21,7 @@ class NoiseSystem(System):
     seconds: SpeechSeconds = 3.0
     """How long the speech is, in seconds."""
     level: Annotated[
-        float, Field(ge=-120, le=0, description="dB full scale; below, nothing can be heard")
+        float, Field(ge=-120, le=0, description="dB full scale; below, it is inaudible")
     ] = -30.0
     """Its root mean square in dB full scale."""
     seed: Seed = 0

@@ -127,9 +127,11 @@ def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
 
 
 def differ(axis: str, values: Iterable[Any]) -> bool:
-    """Whether cells differ on an axis; where all agree, or only one has a value, there is none."""
+    """Whether cells differ on an axis; where all agree, or only one has a value, there is none.
+
+    What is set for each codebook differs from one value for all, of which `per_codebook` is null.
+    """
     found = set(values)
-    # What is set for each codebook differs from what is one value for all.
     return len(found if axis == "per_codebook" else found - {None}) > 1
 
 

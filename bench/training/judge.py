@@ -1,7 +1,7 @@
 """Judges a model in training by its speech, through the suite's own generating and transcribing.
 
 Losses say how surely the reference's units are predicted; whether the speech says what is in the
-picture is heard, by the ASR and the metrics that tables are made with, on validation pictures.
+picture is measured, by the ASR and the metrics that tables are made with, on validation pictures.
 """
 
 from collections.abc import Mapping, Sequence

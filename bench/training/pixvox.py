@@ -212,5 +212,5 @@ def _report_last(folder: Path, steps: int, report: Report) -> None:
     row = last_row(folder / "log.jsonl")
     if row is not None:
         scores = row.get("judged") or {}
-        heard = "".join(f", {name} {score:.1f}" for name, score in scores.items())
-        report(f"loss {row['loss']:.3f}{heard}", row["step"], steps)
+        rated = "".join(f", {name} {score:.1f}" for name, score in scores.items())
+        report(f"loss {row['loss']:.3f}{rated}", row["step"], steps)

@@ -34,13 +34,13 @@ def run_similarity(job: SimilarityJob, report: Report, stop: Stop) -> None:
     held = spoken_captions(job.data, "val", codec, model, True, True, preparing)
     folder = state_folder(job)
     log = Log(folder)
-    last, heard = 0, ""
+    last, found_share = 0, ""
     for step in train_similarity(model, data, held, job.plan, folder, stop, preparing):
         found, last = step.found, step.step
         log.write({"step": last, "loss": step.loss, "found": found})
         if found is not None:
-            heard = f", {100 * found:.0f}% of validation speech finds its image"
-        report(f"loss {step.loss:.3f}{heard}", last, job.plan.steps)
+            found_share = f", {100 * found:.0f}% of validation speech finds its image"
+        report(f"loss {step.loss:.3f}{found_share}", last, job.plan.steps)
     draw(folder)
     if 0 < last < job.plan.steps:
         raise KeyboardInterrupt

@@ -16,6 +16,7 @@ import pixvox
 from bench.datasets.scenes.load import load_scenes
 from bench.systems.base import Variant
 from bench.systems.pixvox import DecodingSpec, PixVoxSystem
+from pixvox.card import count
 from pixvox.images import ImageError
 from pixvox.weights import resolve
 
@@ -186,3 +187,18 @@ def test_transformers_trainer_trains_it(small_model: Make, tmp_path: Path) -> No
     assert trainer.evaluate([row] * 2)["eval_loss"] > 0
     trainer.save_model(str(tmp_path / "saved"))
     assert pixvox.PixVoxProcessor.from_pretrained(tmp_path / "saved").image_size == 32
+
+
+@pytest.mark.parametrize("pattern", ["delay", "parallel"])
+def test_the_shipped_cards_tell_of_the_weights_beside_them(pattern: str) -> None:
+    folder = resolve(f"zoo:pixvox-tiny-{pattern}")
+    card = (folder / "README.md").read_text()
+    model = pixvox.PixVoxLM.from_pretrained(folder)
+    config = model.config
+    for fact in (
+        f"| pattern | {config.pattern} |",
+        f"digest `{config.codec_digest}`",
+        f"| parameters | {count(model).total:,}, of which {count(model).vision:,} in",
+        f"| similarity | vectors of {config.similarity_size} |",
+    ):
+        assert fact in card

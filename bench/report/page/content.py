@@ -133,9 +133,9 @@ def _facts(item: Item | None, tokens: str | None) -> list[list[Any]]:
     """Of every kind of fact of the picture: what is said of it, and whether that is true."""
     if item is None or not item.facts:
         return []
-    heard = said(tokens or "")
+    facts = said(tokens or "")
     pairs = (fact.split(": ", 1) for fact in item.facts)
-    return [[heard.get(kind, ""), heard.get(kind) in true.split("|")] for kind, true in pairs]
+    return [[facts.get(kind, ""), facts.get(kind) in true.split("|")] for kind, true in pairs]
 
 
 def _columns(
