@@ -95,7 +95,8 @@ def _attempt(
     if kind == FLIP:
         return Counts(0, {kind: int(_flip(folder, rng))})
     die = kind if kind in OWN_DEATHS else _NOTHING
-    mark = f"{folder.name}-{rng.getrandbits(64):x}"
+    # Of this process too: two tests may make a run of one name with one seed at the same time.
+    mark = f"{folder.name}-{os.getpid()}-{rng.getrandbits(64):x}"
     environment = os.environ | {PAUSE: "0.15", "TMPDIR": str(temporary), _MARK: mark}
     with folder.with_name(f"{folder.name}.log").open("ab") as log:
         process = subprocess.Popen(
