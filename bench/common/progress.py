@@ -92,7 +92,7 @@ def progress() -> Iterator[Progress]:
             stage = what.split(" ")[0]
             if stage not in tasks:
                 tasks[stage] = shown.add_task(what, total=total)
-            elif (done, total) < (shown.tasks[tasks[stage]].completed, total):
+            elif done < shown.tasks[tasks[stage]].completed:
                 shown.reset(tasks[stage])
             shown.update(tasks[stage], description=what, completed=done, total=total)
 
