@@ -21,6 +21,8 @@ class PixVoxConfig(PreTrainedConfig):
     a name or `{"delays": [0, 1, 2, 4]}`, and always kept as a name (see pixvox.patternnames).
     With a `null_image` the model has states of its own for "no image", which guidance needs.
     `head_transform` keeps the layer that BLIP's language-model head has before its product.
+    With an `image_projection` image states are brought to the decoder's size, with a learned place
+    each, before the layers attend to them.
     With a `similarity_size` it can tell how well speech fits an image, in vectors of that size
     (pixvox.similarity); 0 is without.
     """
@@ -47,6 +49,7 @@ class PixVoxConfig(PreTrainedConfig):
     bandwidth: float = 6.0
     null_image: bool = False
     head_transform: bool = False
+    image_projection: bool = False
     similarity_size: int = 0
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -75,6 +78,12 @@ class PixVoxConfig(PreTrainedConfig):
     def empty(self) -> int:
         """The id beside the units: no unit yet on the way in, end of speech on the way out."""
         return self.codebook_size
+
+    @property
+    def memory_size(self) -> int:
+        """The width of the states that the decoder's layers attend to."""
+        vision: Any = self.vision_config
+        return self.hidden_size if self.image_projection else int(vision.hidden_size)
 
     @property
     def image_positions(self) -> int:

@@ -15,7 +15,7 @@ from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.utils import ModelOutput
 
 from pixvox.configuration import PixVoxConfig
-from pixvox.layers import DecoderLayer, HeadTransform, KeyValues, UnitEmbeddings
+from pixvox.layers import DecoderLayer, HeadTransform, ImageProjection, KeyValues, UnitEmbeddings
 from pixvox.patterns import frame_tables
 from pixvox.similarity import SimilarityHead
 
@@ -59,6 +59,7 @@ class PixVoxNetwork(PreTrainedModel):
             nn.Linear(config.hidden_size, config.codebook_size + 1)
             for _ in range(config.num_codebooks)
         )
+        self.projection = ImageProjection(config) if config.image_projection else None
         self.transform = HeadTransform(config) if config.head_transform else None
         self.null_image: nn.Parameter | None = None
         if config.null_image:
@@ -92,7 +93,12 @@ class PixVoxNetwork(PreTrainedModel):
     def remember(self, image_states: Tensor) -> Memory:
         """Image states `[B, P, M_vision]` as every layer's cross-attention keys and values."""
         layers = (cast(DecoderLayer, layer) for layer in self.layers)
-        return [layer.crossattention.project(image_states) for layer in layers]
+        states = self.projected(image_states)
+        return [layer.crossattention.project(states) for layer in layers]
+
+    def projected(self, image_states: Tensor) -> Tensor:
+        """Image states `[..., P, M_vision]` as the layers attend to them, `[..., P, M]`."""
+        return image_states if self.projection is None else self.projection(image_states)
 
     def step(
         self, units: Tensor, memory: Memory, cache: list[KeyValues] | None, start: int = 0

@@ -86,6 +86,7 @@ class Stepper:
         # Keys and values of every layer's cross-attention, in one product over an image.
         both = [part for x in layers for part in (x.crossattention.key, x.crossattention.value)]
         self.memory = Ready(both, config.image_positions, self.dtype)
+        self.project = model.projected
         self.transform: tuple[Ready, Normalised] | None = None
         if model.transform is not None:
             dense = self._ready(model.transform.dense, gelu=True)
@@ -118,7 +119,7 @@ class Stepper:
     @torch.inference_mode()
     def remember(self, entry: int, image_states: Tensor) -> None:
         """Gives memory `entry` (slots `entry * lanes` and after) the image `[P, M_vision]`."""
-        states = image_states.to(self.device, self.dtype)
+        states = self.project(image_states.to(self.device)).to(self.dtype)
         memory = self.memory(states).unflatten(-1, (-1, 2, self.heads, self.head_size))
         for part, (keys, values) in zip(self.layers, memory.permute(1, 2, 3, 0, 4), strict=True):
             part.image_keys[entry] = keys if self.dense else keys.mT

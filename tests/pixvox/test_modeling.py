@@ -119,3 +119,15 @@ def test_too_many_steps_are_refused(small_model: Make) -> None:
                 Decoding(max_seconds=60, slots=1),
             )
         )
+
+
+@pytest.mark.parametrize("pattern", ["delay", "parallel"])
+def test_training_computes_the_same_loss_as_evaluation(small_model: Make, pattern: str) -> None:
+    # Training has an attention of its own on a CPU; without dropout nothing else differs.
+    model = small_model(pattern, dropout=0.0)
+    units, lengths = torch.randint(0, 16, (2, 3, 9)), torch.tensor([9, 6])
+    states = torch.randn(2, model.config.image_positions, 32)
+    evaluated = model(units, lengths, image_states=states).loss
+    model.train()
+    trained = model(units, lengths, image_states=states).loss
+    assert trained.item() == pytest.approx(evaluated.item(), abs=1e-6)

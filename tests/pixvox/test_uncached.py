@@ -135,6 +135,7 @@ def _model(draw: random.Random, codebooks: int, delays: list[int]) -> PixVoxLM:
         null_image=True,
         similarity_size=draw.choice([0, 8]),
         head_transform=draw.random() < 0.3,
+        image_projection=draw.random() < 0.3,
         initializer_range=0.6,
         **sizes,
     )
