@@ -9,6 +9,8 @@ READY := .venv/.installed
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[scenes,dev]'
+	@# encodec asks for torchaudio, which brings a PyTorch for CUDA and does not import beside another.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps encodec einops
 	@# On all cores, where pip would use one. Some packages hold files that only another Python compiles.
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@

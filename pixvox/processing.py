@@ -28,7 +28,7 @@ def _codec(name: str, bandwidth: float) -> Codec:
 class PixVoxProcessor(ProcessorMixin):
     """Pictures as `pixel_values`, and units as waveforms through the codec that they belong to.
 
-    `codec` is a path, `zoo:NAME` or a hub id, `bandwidth` in kbps; it is loaded when it is first
+    `codec` is a name that Codec.load takes, `bandwidth` in kbps; it is loaded when it is first
     asked for.
     """
 

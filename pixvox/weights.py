@@ -8,6 +8,8 @@ from pixvox.digests import WeightsError
 ZOO_PREFIX = "zoo:"
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 """Weights, configurations, and what tokenisers and processors are made of."""
+_ARCHIVES = "pytorch_model*.bin"
+"""Weights of repositories without safetensors, Salesforce/blip-image-captioning-base among them."""
 
 
 def zoo_folder() -> Path:
@@ -18,8 +20,8 @@ def zoo_folder() -> Path:
 def resolve(name: str) -> Path:
     """The local folder of weights named `zoo:NAME`, a path, or a hub id.
 
-    A hub id is fetched (safetensors, JSON and tokenisers only). Raises WeightsError naming what is
-    missing.
+    A hub id is fetched: JSON, tokenisers and safetensors, or PyTorch archives where there are no
+    safetensors. Raises WeightsError naming what is missing.
     """
     if name.startswith(ZOO_PREFIX):
         folder = zoo_folder() / name.removeprefix(ZOO_PREFIX)
@@ -38,7 +40,10 @@ def resolve(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=_FETCHED))
+        folder = Path(snapshot_download(name, allow_patterns=_FETCHED))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=[*_FETCHED, _ARCHIVES]))
+        return folder
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise WeightsError(
             f"{name}: no such folder, and the hub did not give it ({type(error).__name__}); "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.common.kept import look
 from pixvox.codec.facts import CodecFacts, codec_facts
+from pixvox.codec.official import is_official
 from pixvox.configfile import read_config
 from pixvox.digests import WeightsError, digest, file_digest
 from pixvox.weights import resolve
@@ -70,7 +71,7 @@ def _content(name: str, kind: str) -> list[str]:
 
     Raises WeightsError or OSError for what is not looked at so: archives, what is not there.
     """
-    if name.endswith(".th"):
+    if kind == "encodec" and is_official(name):
         raise WeightsError(f"{name}: an archive")
     folder = resolve(name)
     read_config(folder, kind)

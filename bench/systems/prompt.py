@@ -17,7 +17,7 @@ class PromptSystem(System):
     kind: Literal["prompt"]
     label: Label = "prompt copied"
     codec: WeightsName
-    """The codec, by a path, `zoo:NAME` or a hub id."""
+    """The codec, by a path, `zoo:NAME`, a hub id or `encodec:24khz`."""
     bandwidth: Bandwidth
     """The codec's bandwidth in kbps, which decides how many codebooks it has."""
     prompts: Annotated[tuple[SomeShare, ...], Field(min_length=1)] = (0.25, 0.5)

@@ -34,7 +34,7 @@ class ResynthesisSystem(System):
     kind: Literal["resynthesis"]
     label: Label = "resynthesis"
     codec: WeightsName
-    """The codec, by a path, `zoo:NAME` or a hub id."""
+    """The codec, by a path, `zoo:NAME`, a hub id or `encodec:24khz`."""
     bandwidth: Bandwidth
     """The codec's bandwidth in kbps, which decides how many codebooks it has."""
 

@@ -26,7 +26,7 @@ class UnitsSystem(System):
     file: FilePath
     """The Parquet file: `item`, and `units`, K lists of N whole numbers."""
     codec: WeightsName
-    """The codec, by a path, `zoo:NAME` or a hub id."""
+    """The codec, by a path, `zoo:NAME`, a hub id or `encodec:24khz`."""
     bandwidth: Bandwidth
     """The codec's bandwidth in kbps, which decides how many codebooks it has."""
     training: Note = "unknown"

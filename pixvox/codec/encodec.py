@@ -1,12 +1,15 @@
 """EnCodec in and out, at one bandwidth.
 
-Défossez et al. 2022, "High Fidelity Neural Audio Compression", through transformers' EncodecModel.
-The bandwidth is always explicit: transformers' own default is the lowest, the `encodec` package's
-the highest.
+Défossez et al. 2022, "High Fidelity Neural Audio Compression". A folder, a hub id or `zoo:NAME` is
+loaded as transformers' EncodecModel, `encodec:24khz` or a `.th` file through the `encodec` package.
+The bandwidth is always explicit: the default of transformers is the lowest, the package's the
+highest.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,34 +18,56 @@ from torch import Tensor
 from transformers import EncodecModel
 
 from pixvox.codec.facts import codec_facts
-from pixvox.codec.official import load_official
+from pixvox.codec.official import OfficialEngine, checkpoint_of, is_official
 from pixvox.digests import WeightsError
 from pixvox.errors import UnitsError
-from pixvox.weights import file_of, resolve
+from pixvox.weights import resolve
+
+
+class Engine(Protocol):
+    """What Codec needs of an implementation of EnCodec."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of the audio."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+
+    @property
+    def frame_rate(self) -> int:
+        """Frames of units a second."""
+
+    @property
+    def codebook_size(self) -> int:
+        """How many units each codebook has."""
+
+    def codebooks(self, bandwidth: float) -> int:
+        """K at a bandwidth in kbps."""
+
+    def encode(self, wave: Tensor, bandwidth: float) -> Tensor:
+        """Audio `[1, 1, T]` → units `[K, N]`."""
+
+    def decode(self, units: Tensor) -> Tensor:
+        """Units `[1, K, N]` → audio `[T]`."""
 
 
 @dataclass(frozen=True)
-class Codec:
-    """An EnCodec at a bandwidth in kbps, and the digest of its weights."""
+class TransformersEngine:
+    """transformers' EncodecModel as Codec uses one."""
 
     model: EncodecModel
-    bandwidth: float
-    digest: str
 
     @classmethod
-    def load(cls, name: str, bandwidth: float) -> "Codec":
-        """Loads `zoo:NAME`, a folder, a hub id or an official `.th` file.
+    def load(cls, folder: Path) -> "TransformersEngine":
+        """The model of a folder of weights, in float32."""
+        return cls(EncodecModel.from_pretrained(folder, dtype=torch.float32).eval())
 
-        Raises WeightsError that says what to do, also for a bandwidth that the codec does not have.
-        """
-        fingerprint = codec_facts(name, bandwidth).digest
-        if name.endswith(".th"):
-            model = load_official(file_of(name))
-        else:
-            model = EncodecModel.from_pretrained(resolve(name), dtype=torch.float32).eval()
-        if model.config.audio_channels != 1:
-            raise WeightsError(f"{name} is not mono; use a mono EnCodec such as the 24 kHz one")
-        return cls(model, bandwidth, fingerprint)
+    @property
+    def channels(self) -> int:
+        """Channels of the audio."""
+        return int(self.model.config.audio_channels)
 
     @property
     def sample_rate(self) -> int:
@@ -59,11 +84,64 @@ class Codec:
         """How many units each codebook has."""
         return int(self.model.config.codebook_size)
 
+    def codebooks(self, bandwidth: float) -> int:
+        """K at a bandwidth in kbps."""
+        return int(self.model.quantizer.get_num_quantizers_for_bandwidth(bandwidth))
+
+    def encode(self, wave: Tensor, bandwidth: float) -> Tensor:
+        """Audio `[1, 1, T]` → units `[K, N]`."""
+        units: Tensor = self.model.encode(wave, bandwidth=bandwidth).audio_codes[0, 0]
+        return units
+
+    def decode(self, units: Tensor) -> Tensor:
+        """Units `[1, K, N]` → audio `[T]`."""
+        wave: Tensor = self.model.decode(units[None], [None]).audio_values[0, 0]
+        return wave
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An EnCodec at a bandwidth in kbps, and the digest of its weights."""
+
+    engine: Engine
+    bandwidth: float
+    digest: str
+
+    @classmethod
+    def load(cls, name: str, bandwidth: float) -> "Codec":
+        """Loads `zoo:NAME`, a folder, a hub id, `encodec:24khz` or a `.th` file of the package.
+
+        Raises WeightsError that says what to do, also for a bandwidth that the codec does not have.
+        """
+        digest = codec_facts(name, bandwidth).digest
+        engine: Engine
+        if is_official(name):
+            engine = OfficialEngine.load(checkpoint_of(name))
+        else:
+            engine = TransformersEngine.load(resolve(name))
+        if engine.channels != 1:
+            raise WeightsError(f"{name} is not mono; use a mono EnCodec such as the 24 kHz one")
+        return cls(engine, bandwidth, digest)
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.engine.sample_rate
+
+    @property
+    def frame_rate(self) -> int:
+        """Frames of units a second."""
+        return self.engine.frame_rate
+
+    @property
+    def codebook_size(self) -> int:
+        """How many units each codebook has."""
+        return self.engine.codebook_size
+
     @cached_property
     def codebooks(self) -> int:
         """K at this bandwidth."""
-        quantizer = self.model.quantizer
-        return int(quantizer.get_num_quantizers_for_bandwidth(self.bandwidth))
+        return self.engine.codebooks(self.bandwidth)
 
     @torch.inference_mode()
     def encode(self, wave: npt.NDArray[np.float32]) -> Tensor:
@@ -71,9 +149,7 @@ class Codec:
         if wave.ndim != 1 or wave.size == 0:
             raise UnitsError(f"speech of shape {wave.shape}; the codec takes mono [T], T > 0")
         values = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))[None, None]
-        encoded = self.model.encode(values, bandwidth=self.bandwidth)
-        units: Tensor = encoded.audio_codes[0, 0]
-        return units.clone()
+        return self.engine.encode(values, self.bandwidth).clone()
 
     @torch.inference_mode()
     def decode(self, units: Tensor) -> npt.NDArray[np.float32]:
@@ -92,6 +168,4 @@ class Codec:
                 f"units from {int(units.min())} to {int(units.max())}; "
                 f"this codec's run from 0 to {self.codebook_size - 1}"
             )
-        codes = units.long()[None, None]
-        wave: Tensor = self.model.decode(codes, [None]).audio_values[0, 0]
-        return wave.numpy().copy()
+        return self.engine.decode(units.long()[None]).numpy().copy()

@@ -3,9 +3,16 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pixvox.codec.official import (
+    BANDWIDTHS,
+    CODEBOOK_BITS,
+    FRAME_RATE,
+    checkpoint_of,
+    is_official,
+)
 from pixvox.configfile import believed, check_sizes, read_config
 from pixvox.digests import WeightsError, archive_digest, digest
-from pixvox.weights import file_of, resolve
+from pixvox.weights import resolve
 
 if TYPE_CHECKING:
     from transformers import EncodecConfig
@@ -44,18 +51,22 @@ def codec_facts(name: str, bandwidth: float) -> CodecFacts:
     Raises WeightsError where the codec cannot be had, its config.json is not an EnCodec's, or it
     has no such bandwidth.
     """
-    if name.endswith(".th"):
-        from transformers import EncodecConfig
-
-        fingerprint, config = archive_digest(file_of(name)), EncodecConfig()
+    if is_official(name):
+        _check_offered(name, bandwidth, BANDWIDTHS)
+        fingerprint = archive_digest(checkpoint_of(name))
+        bits, size, frame_rate = CODEBOOK_BITS, 2**CODEBOOK_BITS, FRAME_RATE
     else:
         folder = resolve(name)
         fingerprint, config = digest(folder), encodec_config(folder)
-    offered = tuple(config.target_bandwidths)
+        _check_offered(name, bandwidth, tuple(config.target_bandwidths))
+        bits, size, frame_rate = config.codebook_nbits, config.codebook_size, config.frame_rate
+    codebooks = int(bandwidth * 1000 // (bits * frame_rate))
+    return CodecFacts(fingerprint, codebooks, size, frame_rate)
+
+
+def _check_offered(name: str, bandwidth: float, offered: tuple[float, ...]) -> None:
     if bandwidth not in offered:
         raise WeightsError(f"{name} has no bandwidth {bandwidth} kbps; choose one of {offered}")
-    codebooks = int(bandwidth * 1000 // (config.codebook_nbits * config.frame_rate))
-    return CodecFacts(fingerprint, codebooks, config.codebook_size, config.frame_rate)
 
 
 def fitting_codec(

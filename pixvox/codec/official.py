@@ -1,55 +1,221 @@
-"""The `encodec` package's own checkpoints (`.th`, 24 kHz) in transformers' EncodecModel.
+"""EnCodec through the `encodec` package itself: `encodec:24khz`, and the package's `.th` files.
 
-The two are one architecture under two sets of names (Défossez et al. 2022; the package's
-`EncodecModel.encodec_model_24khz`), so loading is renaming.
+Défossez et al. 2022, "High Fidelity Neural Audio Compression". The package is optional and needs
+torchaudio for one class, `transforms.Resample`. Where torchaudio cannot be imported, as beside a
+CPU-only PyTorch, a class over soxr replaces it while the package is imported, and only then:
+transformers looks for torchaudio too, and must not see a module that has nothing else.
 """
 
+import importlib
+import importlib.util
 import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-from transformers import EncodecConfig, EncodecModel
+from threading import Lock
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from pixvox.digests import WeightsError, file_digest, load_pickle
+from pixvox.weights import file_of
 
-_RENAMES = (
-    (r"^(encoder|decoder)\.model\.", r"\1.layers."),
-    (r"\.conv\.conv\.|\.convtr\.convtr\.", ".conv."),
-    (r"\.weight_g$", ".parametrizations.weight.original0"),
-    (r"\.weight_v$", ".parametrizations.weight.original1"),
-    (r"^quantizer\.vq\.layers\.(\d+)\._codebook\.", r"quantizer.layers.\1.codebook."),
-)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PREFIX = "encodec:"
+_CHECKPOINTS = {"24khz": "encodec_24khz-d7cc33bc.th"}
+"""The package's mono models and the names of their checkpoints, which it keeps in functions."""
+_DIGEST = re.compile(r"-([0-9a-f]{8,})\.th$")
+"""What torch.hub puts at the end of a file's name: the first digits of its SHA-256."""
+_IMPORTING = Lock()
+
+INSTALL = "pip install --no-deps encodec einops"
+"""Without its dependencies, of which torchaudio would bring a PyTorch for CUDA."""
+
+BANDWIDTHS = (1.5, 3.0, 6.0, 12.0, 24.0)
+FRAME_RATE = 75
+CODEBOOK_BITS = 10
+"""Of the 24 kHz model: kbps, Hz, and bits a unit."""
 
 
-def our_name(name: str) -> str:
-    """transformers' name of a parameter of the package."""
-    for theirs, ours in _RENAMES:
-        name = re.sub(theirs, ours, name)
-    return name
+def is_official(name: str) -> bool:
+    """Whether a codec of this name is loaded through the package."""
+    return name.startswith(PREFIX) or name.endswith(".th")
 
 
-def load_official(path: Path) -> EncodecModel:
-    """The codec of an official checkpoint.
+def checkpoint_of(name: str) -> Path:
+    """The checkpoint of `encodec:24khz`, or the `.th` file at a path.
 
-    Raises WeightsError for a file whose bytes are not those that its name promises
-    (`encodec_24khz-d7cc33bc.th`: the first digits of its SHA-256), that would run code, or that
-    is not the 24 kHz model.
+    What `encodec:` names is fetched by torch.hub into its own folder, where the package looks for
+    it too. Raises WeightsError where the package is not installed, the file cannot be fetched or is
+    not there, or its bytes are not those that its name promises.
     """
-    whole = file_digest(path)
-    promised = re.search(r"-([0-9a-f]{8,})\.th$", path.name)
-    if promised and not whole.startswith(promised[1]):
+    if any(importlib.util.find_spec(package) is None for package in ("encodec", "einops")):
+        raise WeightsError(f"{name}: needs the package encodec; run: {INSTALL}")
+    path = _fetched(name) if name.startswith(PREFIX) else file_of(name)
+    promised, digest = _DIGEST.search(path.name), file_digest(path)
+    if promised and not digest.startswith(promised[1]):
         raise WeightsError(
-            f"{path}: its SHA-256 begins with {whole[:8]}, not {promised[1]} as its name says; "
+            f"{path}: its SHA-256 begins with {digest[:8]}, not {promised[1]} as its name says; "
             "fetch it again"
         )
-    state = {our_name(name): value for name, value in load_pickle(path).items()}
-    model = EncodecModel(EncodecConfig())
-    own = model.state_dict()
-    wrong = sorted(own.keys() ^ state.keys()) or [
-        name for name in own if own[name].shape != state[name].shape
-    ]
-    if wrong:
+    return path
+
+
+def _fetched(name: str) -> Path:
+    model = name.removeprefix(PREFIX)
+    if model not in _CHECKPOINTS:
+        offered = ", ".join(PREFIX + other for other in _CHECKPOINTS)
+        raise WeightsError(f"{name}: not a mono model of the package; choose {offered}")
+    import torch
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / _CHECKPOINTS[model]
+    if path.is_file():
+        return path
+    url = import_package().model.ROOT_URL + path.name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        promised = _DIGEST.search(path.name)
+        assert promised
+        torch.hub.download_url_to_file(url, str(path), promised[1], progress=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise WeightsError(
-            f"{path}: {wrong[0]} does not fit EnCodec's mono 24 kHz model; name that checkpoint"
-        )
-    model.load_state_dict(state)
-    return model.eval()
+            f"{name}: {url} was not fetched ({reason}); fetch it yourself and name the file's path "
+            f"as the codec, or put it at {path}"
+        ) from error
+    return path
+
+
+@contextmanager
+def _torchaudio() -> Iterator[None]:
+    """Has `import torchaudio` succeed: by torchaudio itself, or by what stands in for it."""
+    try:
+        importlib.import_module("torchaudio")
+    except Exception:  # A torchaudio built for another PyTorch raises whatever its loader raises.
+        pass
+    else:
+        yield
+        return
+    # Not below the `except`, where an error of the package would look like one of torchaudio.
+    before = {name: held for name, held in sys.modules.items() if _is_torchaudio(name)}
+    transforms = ModuleType("torchaudio.transforms")
+    package = ModuleType("torchaudio")
+    package.transforms, transforms.Resample = transforms, Resample  # type: ignore[attr-defined]
+    sys.modules |= {"torchaudio": package, "torchaudio.transforms": transforms}
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if _is_torchaudio(name)]:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+def _is_torchaudio(name: str) -> bool:
+    return name.partition(".")[0] == "torchaudio"
+
+
+class Resample:
+    """As torchaudio.transforms.Resample is used by the package, over soxr."""
+
+    def __init__(self, orig_freq: int = 16_000, new_freq: int = 16_000) -> None:
+        self.rates = orig_freq, new_freq
+
+    def __call__(self, waveform: "Tensor") -> "Tensor":
+        """Audio `[..., T]` at the second rate."""
+        import numpy as np
+        import soxr
+        import torch
+
+        if self.rates[0] == self.rates[1]:
+            return waveform
+        flat = waveform.detach().reshape(-1, waveform.shape[-1]).cpu().numpy()
+        resampled = np.stack([soxr.resample(channel, *self.rates) for channel in flat])
+        return torch.from_numpy(resampled).to(waveform).reshape(*waveform.shape[:-1], -1)
+
+
+def import_package() -> Any:
+    """The `encodec` package; raises WeightsError where it cannot be imported."""
+    # What the package imports as well must not look for torchaudio while another stands in for it.
+    import einops  # noqa: F401
+    import torch  # noqa: F401
+
+    with _IMPORTING:
+        if "encodec" not in sys.modules:
+            try:
+                with _torchaudio():
+                    importlib.import_module("encodec")
+            except ImportError as error:
+                raise WeightsError(
+                    f"the package encodec does not import ({error}); run: {INSTALL}"
+                ) from error
+        return sys.modules["encodec"]
+
+
+@dataclass(frozen=True)
+class OfficialEngine:
+    """The package's own model as Codec uses one."""
+
+    model: Any
+
+    @classmethod
+    def load(cls, path: Path) -> "OfficialEngine":
+        """The mono 24 kHz model with a checkpoint's weights.
+
+        Raises WeightsError for a checkpoint that would run code, or that is of another model.
+        """
+        state = load_pickle(path)
+        with warnings.catch_warnings():
+            # The package uses PyTorch's older weight_norm, whose names its checkpoints have.
+            warnings.simplefilter("ignore", FutureWarning)
+            model = import_package().EncodecModel.encodec_model_24khz(pretrained=False)
+        own = model.state_dict()
+        wrong = sorted(own.keys() ^ state.keys()) or [
+            name for name in own if own[name].shape != state[name].shape
+        ]
+        if wrong:
+            raise WeightsError(
+                f"{path}: {wrong[0]} does not fit EnCodec's mono 24 kHz model; name that checkpoint"
+            )
+        model.load_state_dict(state)
+        return cls(model.eval())
+
+    @property
+    def channels(self) -> int:
+        """Channels of the audio."""
+        return int(self.model.channels)
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return int(self.model.sample_rate)
+
+    @property
+    def frame_rate(self) -> int:
+        """Frames of units a second."""
+        return int(self.model.frame_rate)
+
+    @property
+    def codebook_size(self) -> int:
+        """How many units each codebook has."""
+        return int(self.model.quantizer.bins)
+
+    def codebooks(self, bandwidth: float) -> int:
+        """K at a bandwidth in kbps."""
+        # The package's method of that name takes what it calls a sample rate in frames.
+        quantizer, frame_rate = self.model.quantizer, self.model.frame_rate
+        return int(quantizer.get_num_quantizers_for_bandwidth(frame_rate, bandwidth))
+
+    def encode(self, wave: "Tensor", bandwidth: float) -> "Tensor":
+        """Audio `[1, 1, T]` → units `[K, N]`."""
+        self.model.set_target_bandwidth(bandwidth)
+        units: Tensor = self.model.encode(wave)[0][0][0]
+        return units
+
+    def decode(self, units: "Tensor") -> "Tensor":
+        """Units `[1, K, N]` → audio `[T]`."""
+        wave: Tensor = self.model.decode([(units, None)])[0, 0]
+        return wave
