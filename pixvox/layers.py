@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedConfig
 
 from pixvox.configuration import PixVoxConfig
 
@@ -73,9 +72,8 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: PixVoxConfig) -> None:
         super().__init__()
-        assert isinstance(config.vision_config, PreTrainedConfig)
         self.attention = Attention(config)
-        self.crossattention = Attention(config, config.vision_config.hidden_size)
+        self.crossattention = Attention(config, config.image_state_size)
         self.intermediate = nn.Linear(config.hidden_size, config.intermediate_size)
         self.output = nn.Linear(config.intermediate_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
