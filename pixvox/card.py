@@ -39,7 +39,7 @@ def write_card(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
     if path.exists() and _MARK not in path.read_text(encoding="utf-8"):
         return
     config, counts = model.config, count(model)
-    vision = config.vision_config
+    states = f"{config.image_positions} states of {config.image_state_size}"
     rows = [
         ("pattern", config.pattern),
         ("codec", f"{config.codec} at {config.bandwidth} kbps (digest `{config.codec_digest}`)"),
@@ -47,8 +47,8 @@ def write_card(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
         ("frame rate", f"{config.frame_rate} Hz"),
         ("decoder", f"{config.num_hidden_layers} layers of {config.hidden_size}"),
         ("positions", f"{config.max_position_embeddings} decoding steps"),
-        ("image encoder", f"{vision.num_hidden_layers} layers of {vision.hidden_size}"),
-        ("pictures", f"{vision.image_size} px, patches of {vision.patch_size} px"),
+        ("image encoder", f"{config.vision_type}, {states} for each picture"),
+        ("pictures", f"{config.image_size} px"),
         *([("similarity", f"vectors of {size}")] if (size := config.similarity_size) else []),
         ("parameters", f"{counts.total:,}, of which {counts.vision:,} in the image encoder"),
     ]
@@ -61,7 +61,7 @@ tags: [pixvox, image-to-speech]
 {_MARK}
 # A PixVoxLM
 
-Speaks a description of an image without any text in between: a BLIP image encoder, a decoder over
+Speaks a description of an image without any text in between: an image encoder, a decoder over
 EnCodec units, EnCodec (Tran & Sakti, "From Pixels to Voice").
 
 | | |

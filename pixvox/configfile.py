@@ -29,6 +29,7 @@ VISION_SIZES = {
     "num_hidden_layers": 1_000,
     "num_attention_heads": 1_000,
     "intermediate_size": 262_144,
+    "hidden_dim": 65_536,
     "image_size": 8_192,
     "patch_size": 8_192,
 }
@@ -86,13 +87,18 @@ def check_config(path: Path, config: "PixVoxConfig") -> "PixVoxConfig":
     check_sizes(path, vars(config), SIZES)
     check_sizes(path, vars(vision), VISION_SIZES)
     for held in (config, vision):
-        if held.hidden_size % held.num_attention_heads:
+        # Convolutional networks have no heads.
+        heads = getattr(held, "num_attention_heads", 1)
+        if heads > 1 and held.hidden_size % heads:
             raise WeightsError(
                 f"{path}: hidden_size {held.hidden_size} is not a multiple of "
-                f"num_attention_heads {held.num_attention_heads}"
+                f"num_attention_heads {heads}"
             )
-    if vision.patch_size > vision.image_size:
-        raise WeightsError(f"{path}: patches of {vision.patch_size} px, images smaller than one")
+    patch, size = getattr(vision, "patch_size", 1), config.image_size
+    if size is not None and patch > size:
+        raise WeightsError(f"{path}: patches of {patch} px, images smaller than one")
+    # Raises WeightsError where the image encoder does not take pictures of that size.
+    _ = config.image_positions
     return config
 
 

@@ -2,11 +2,20 @@
 
 from typing import Any, ClassVar
 
-from transformers import BlipVisionConfig, PreTrainedConfig
+from transformers import AutoConfig, BlipVisionConfig, PreTrainedConfig
 
 from pixvox.digests import WeightsError
 from pixvox.patternnames import fitted_name
 from pixvox.patterns import Layout, layout
+from pixvox.vision import (
+    CLIP_MEAN,
+    CLIP_STD,
+    ImageScaling,
+    input_size,
+    state_shape,
+    triple,
+    vision_config_of,
+)
 
 QUERIES = 8
 """Places that the similarity's pools look at; each gives its part of the vector."""
@@ -15,6 +24,9 @@ QUERIES = 8
 class PixVoxConfig(PreTrainedConfig):
     """What a PixVoxLM is made of.
 
+    `vision_config` is that of any image encoder which pixvox.vision supports; BLIP's where it says
+    nothing. `image_size` (px, the encoder's own where it is None), `image_mean` and `image_std` (of
+    values from 0 to 1) are what it expects of pictures.
     `codebook_size` counts the codec's units; the model adds one id for "no unit" (nothing there
     yet on the way in, end of speech on the way out). `codec` and `bandwidth` (kbps) name the
     EnCodec whose units were learnt, so that a checkpoint is never decoded by another. `pattern` is
@@ -28,10 +40,13 @@ class PixVoxConfig(PreTrainedConfig):
     """
 
     model_type = "pixvox"
-    sub_configs: ClassVar = {"vision_config": BlipVisionConfig}
+    sub_configs: ClassVar = {"vision_config": AutoConfig}
     keys_to_ignore_at_inference: ClassVar = ["codebook_losses"]
 
     vision_config: dict[str, Any] | PreTrainedConfig | None = None
+    image_size: int | None = None
+    image_mean: list[float] | tuple[float, ...] = CLIP_MEAN
+    image_std: list[float] | tuple[float, ...] = CLIP_STD
     hidden_size: int = 768
     num_hidden_layers: int = 12
     num_attention_heads: int = 12
@@ -53,10 +68,13 @@ class PixVoxConfig(PreTrainedConfig):
     similarity_size: int = 0
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.vision_config is None:
-            self.vision_config = BlipVisionConfig()
-        elif isinstance(self.vision_config, dict):
-            self.vision_config = BlipVisionConfig(**self.vision_config)
+        self.vision_config = vision_config_of(self.vision_config)
+        if self.image_size is None:
+            self.image_size = input_size(self.vision_config)
+        self.image_mean = triple(self.image_mean, "image_mean")
+        self.image_std = triple(self.image_std, "image_std")
+        # Raises WeightsError for what no picture can be scaled with.
+        _ = self.scaling
         try:
             self.pattern = fitted_name(self.pattern, self.num_codebooks)
         except ValueError as error:
@@ -82,14 +100,37 @@ class PixVoxConfig(PreTrainedConfig):
     @property
     def memory_size(self) -> int:
         """The width of the states that the decoder's layers attend to."""
-        vision: Any = self.vision_config
-        return self.hidden_size if self.image_projection else int(vision.hidden_size)
+        return self.hidden_size if self.image_projection else self.image_state_size
+
+    @property
+    def scaling(self) -> ImageScaling:
+        """What the image encoder expects of pictures."""
+        assert self.image_size is not None
+        return ImageScaling(
+            self.image_size,
+            triple(self.image_mean, "image_mean"),
+            triple(self.image_std, "image_std"),
+        )
+
+    @property
+    def vision_type(self) -> str:
+        """The image encoder's `model_type` in transformers."""
+        assert isinstance(self.vision_config, PreTrainedConfig)
+        return self.vision_config.model_type
 
     @property
     def image_positions(self) -> int:
-        """States of one image: its patches, and one of the whole."""
-        vision: Any = self.vision_config
-        return int((vision.image_size // vision.patch_size) ** 2 + 1)
+        """How many states an image has."""
+        return self._state_shape()[0]
+
+    @property
+    def image_state_size(self) -> int:
+        """The width of an image's states."""
+        return self._state_shape()[1]
+
+    def _state_shape(self) -> tuple[int, int]:
+        assert isinstance(self.vision_config, PreTrainedConfig)
+        return state_shape(self.vision_config, self.image_size)
 
     def layout(self, frames: int) -> Layout:
         """The pattern laid out for this K and so many frames (the one that ends included)."""

@@ -1,4 +1,4 @@
-"""Image files as PixVoxLM sees them: RGB, square, normalised as BLIP expects."""
+"""Image files as PixVoxLM sees them: RGB, square, normalised as its image encoder expects."""
 
 import os
 from pathlib import Path
@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 
 from pixvox.errors import PixVoxError
+from pixvox.vision import ImageScaling
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Picture: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any]"
 """What a picture may be given as: a file, a PIL image, or an array of uint8 [H, W, 3]."""
-
-_MEAN = torch.tensor((0.48145466, 0.4578275, 0.40821073))[:, None, None]
-_STD = torch.tensor((0.26862954, 0.26130258, 0.27577711))[:, None, None]
 
 MAX_PIXELS = 50_000_000
 """More than any photograph in use; a file that claims more is refused before it is unpacked."""
@@ -28,15 +26,16 @@ class ImageError(PixVoxError, ValueError):
     """An image that cannot be used; the message names the file and the reason."""
 
 
-def normalise(images: Tensor) -> Tensor:
-    """uint8 images `[..., 3, H, W]` as BLIP's image processor scales them (CLIP's mean and std)."""
-    mean, deviation = _MEAN.to(images.device), _STD.to(images.device)
+def normalise(images: Tensor, scaling: ImageScaling) -> Tensor:
+    """uint8 images `[..., 3, H, W]` as an image encoder expects them, float32."""
+    mean = torch.tensor(scaling.mean, device=images.device)[:, None, None]
+    deviation = torch.tensor(scaling.std, device=images.device)[:, None, None]
     return (images.float() / 255 - mean) / deviation
 
 
-def load_image(path: Path, size: int) -> Tensor:
-    """An image file as BLIP sees it: `[3, size, size]`, normalised; raises ImageError."""
-    return normalise(load_pixels(path, size))
+def load_image(path: Path, scaling: ImageScaling) -> Tensor:
+    """An image file as an image encoder expects it: `[3, size, size]`; raises ImageError."""
+    return normalise(load_pixels(path, scaling.size), scaling)
 
 
 def picture_pixels(picture: Picture, size: int) -> Tensor:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedConfig
 
 from pixvox.configuration import PixVoxConfig
 
@@ -143,8 +142,7 @@ class ImageProjection(nn.Module):
 
     def __init__(self, config: PixVoxConfig) -> None:
         super().__init__()
-        assert isinstance(config.vision_config, PreTrainedConfig)
-        self.dense = nn.Linear(config.vision_config.hidden_size, config.hidden_size)
+        self.dense = nn.Linear(config.image_state_size, config.hidden_size)
         self.positions = nn.Embedding(config.image_positions, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 

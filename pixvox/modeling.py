@@ -44,6 +44,9 @@ class PixVoxLM(PixVoxNetwork):
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
         """As transformers does, and beside the weights the processor's file and a model card."""
+        # By the names that the model itself has, by which weights are checked before they are
+        # loaded; transformers would give some image encoders' the names of its older versions.
+        options.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, **options)
         PixVoxProcessor.of(self.config).save_pretrained(save_directory)
         write_card(self, save_directory)
@@ -137,7 +140,7 @@ class PixVoxLM(PixVoxNetwork):
 
     def _pixels(self, pixel_values: Tensor | None) -> Tensor:
         """The images on this model's device and in its type; raises ValueError or TypeError."""
-        size = self.config.vision_config.image_size
+        size = self.config.image_size
         wanted = f"images [B, 3, {size}, {size}] as PixVoxProcessor makes them"
         if not isinstance(pixel_values, Tensor):
             given = "nothing" if pixel_values is None else type(pixel_values).__name__

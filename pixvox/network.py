@@ -1,23 +1,23 @@
-"""PixVoxLM's network: a BLIP image encoder, a causal decoder over EnCodec units, no text between.
+"""PixVoxLM's network: an image encoder, a causal decoder over EnCodec units, no text between.
 
 After Tran & Sakti, "From Pixels to Voice": K embeddings in, K heads out, cross entropy over all
 K codebooks and N frames.
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.models.blip.modeling_blip import BlipVisionModel
 from transformers.utils import ModelOutput
 
 from pixvox.configuration import PixVoxConfig
 from pixvox.layers import DecoderLayer, HeadTransform, ImageProjection, KeyValues, UnitEmbeddings
 from pixvox.patterns import frame_tables
 from pixvox.similarity import SimilarityHead
+from pixvox.vision import image_states, new_vision
 
 IGNORED = -100
 """The target of a position that carries no loss (PyTorch's own default)."""
@@ -52,7 +52,7 @@ class PixVoxNetwork(PreTrainedModel):
 
     def __init__(self, config: PixVoxConfig) -> None:
         super().__init__(config)
-        self.vision = BlipVisionModel(config.vision_config)
+        self.vision = new_vision(cast(PreTrainedConfig, config.vision_config))
         self.embeddings = UnitEmbeddings(config)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
         self.heads = nn.ModuleList(
@@ -63,8 +63,8 @@ class PixVoxNetwork(PreTrainedModel):
         self.transform = HeadTransform(config) if config.head_transform else None
         self.null_image: nn.Parameter | None = None
         if config.null_image:
-            width = cast(PreTrainedConfig, config.vision_config).hidden_size
-            self.null_image = nn.Parameter(torch.zeros(config.image_positions, width))
+            shape = (config.image_positions, config.image_state_size)
+            self.null_image = nn.Parameter(torch.zeros(shape))
         self.similarity_head = SimilarityHead(config) if config.similarity_size else None
         self.post_init()
 
@@ -77,10 +77,20 @@ class PixVoxNetwork(PreTrainedModel):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    def train(self, mode: bool = True) -> Self:
+        """As any module, but an image encoder's batch normalisation stays as it was pretrained.
+
+        With the statistics of a batch, a step would depend on how the batch is shared and cut.
+        """
+        super().train(mode)
+        for module in self.vision.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
     def encode_images(self, pixel_values: Tensor) -> Tensor:
         """Images `[B, 3, H, W]`, normalised, → image states `[B, P, M_vision]`."""
-        states: Tensor = self.vision(pixel_values).last_hidden_state
-        return states
+        return image_states(self.vision, pixel_values)
 
     def null_states(self) -> Tensor:
         """States `[P, M_vision]` of "no image"; raises ValueError where the model has none."""

@@ -151,5 +151,6 @@ def load(
     found, _ = fitting_codec(str(name), config, codec)
     check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
     model = PixVoxLM.from_pretrained(folder).eval().to(device)
-    processor = PixVoxProcessor(model.config.vision_config.image_size, found, config.bandwidth)
+    processor = PixVoxProcessor.of(config)
+    processor.codec = found
     return ImageToSpeech(model, processor)

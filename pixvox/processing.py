@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import BatchFeature, PreTrainedConfig, ProcessorMixin
+from transformers import BatchFeature, ProcessorMixin
 
 from pixvox.codec.encodec import Codec
 from pixvox.configfile import pixvox_config
 from pixvox.configuration import PixVoxConfig
 from pixvox.images import Picture, normalise, picture_pixels
+from pixvox.vision import CLIP_MEAN, CLIP_STD, ImageScaling, triple
 
 Wave = npt.NDArray[np.float32]
 
@@ -29,18 +30,43 @@ class PixVoxProcessor(ProcessorMixin):
     """Pictures as `pixel_values`, and units as waveforms through the codec that they belong to.
 
     `codec` is a name that Codec.load takes, `bandwidth` in kbps; it is loaded when it is first
-    asked for.
+    asked for. `image_size`, `image_mean` and `image_std` are what the image encoder expects of
+    pictures (pixvox.vision.ImageScaling).
     """
 
-    def __init__(self, image_size: int, codec: str, bandwidth: float) -> None:
+    # Not keyword-only: transformers gives back from a file what can be given by position.
+    def __init__(
+        self,
+        image_size: int,
+        codec: str,
+        bandwidth: float,
+        image_mean: Sequence[float] = CLIP_MEAN,
+        image_std: Sequence[float] = CLIP_STD,
+    ) -> None:
         super().__init__()
         self.image_size, self.codec, self.bandwidth = image_size, codec, bandwidth
+        self.image_mean, self.image_std = list(image_mean), list(image_std)
 
     @classmethod
     def of(cls, config: PixVoxConfig) -> Self:
         """The processor of a model that is made so."""
-        assert isinstance(config.vision_config, PreTrainedConfig)
-        return cls(config.vision_config.image_size, config.codec, config.bandwidth)
+        scaling = config.scaling
+        return cls(
+            scaling.size,
+            config.codec,
+            config.bandwidth,
+            image_mean=scaling.mean,
+            image_std=scaling.std,
+        )
+
+    @property
+    def scaling(self) -> ImageScaling:
+        """What the image encoder expects of pictures; raises WeightsError for what is none."""
+        return ImageScaling(
+            self.image_size,
+            triple(self.image_mean, "image_mean"),
+            triple(self.image_std, "image_std"),
+        )
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], **options: Any) -> Self:
@@ -53,8 +79,9 @@ class PixVoxProcessor(ProcessorMixin):
     def __call__(self, images: "Picture | Sequence[Picture]", **unknown: Any) -> BatchFeature:
         """Pictures (paths, PIL images, arrays `[H, W, 3]` of uint8), or one, as `pixel_values`.
 
-        `[B, 3, image_size, image_size]`, upright, normalised as BLIP expects. Raises ImageError
-        naming the one that cannot be used; TypeError for more than `return_tensors="pt"`.
+        `[B, 3, image_size, image_size]`, upright, normalised as the image encoder expects.
+        Raises ImageError naming the one that cannot be used; TypeError for more than
+        `return_tensors="pt"`.
         """
         if unknown.get("return_tensors", "pt") != "pt" or unknown.keys() - {"return_tensors"}:
             raise TypeError(
@@ -65,7 +92,8 @@ class PixVoxProcessor(ProcessorMixin):
             if isinstance(images, Sequence) and not isinstance(images, str)
             else [images]
         )
-        pixels = [normalise(picture_pixels(one, self.image_size)) for one in several]
+        scaling = self.scaling
+        pixels = [normalise(picture_pixels(one, scaling.size), scaling) for one in several]
         if not pixels:
             raise ValueError("no images; give at least one")
         return BatchFeature({"pixel_values": torch.stack(pixels)})

@@ -7,12 +7,10 @@ their cosine.
 """
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedConfig
 
 from pixvox.configuration import QUERIES, PixVoxConfig
 
@@ -42,7 +40,6 @@ class SimilarityHead(nn.Module):
 
     def __init__(self, config: PixVoxConfig) -> None:
         super().__init__()
-        width = cast(PreTrainedConfig, config.vision_config).hidden_size
         self.speech = AttentionPool(config.hidden_size, config.similarity_size)
-        self.image = AttentionPool(width, config.similarity_size)
+        self.image = AttentionPool(config.image_state_size, config.similarity_size)
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))

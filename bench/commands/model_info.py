@@ -2,7 +2,6 @@
 
 from rich.console import Console
 from rich.table import Table
-from transformers import PreTrainedConfig
 
 from pixvox.blip import blip_config, check_blip
 from pixvox.card import PUBLISHED_TOTAL, PUBLISHED_TRAINABLE, Counts
@@ -44,8 +43,7 @@ def _against(counts: Counts) -> str:
 def info(name: str) -> int:
     """Prints one model's make and, at the paper's size, every K beside the published counts."""
     config = _config(name)
-    vision, counts = config.vision_config, count_config(config)
-    assert isinstance(vision, PreTrainedConfig)
+    counts = count_config(config)
     console = Console(highlight=False, soft_wrap=True)
     console.print(
         f"{name}: {config.pattern} pattern, {config.num_codebooks} codebooks of "
@@ -57,8 +55,8 @@ def info(name: str) -> int:
         f"{config.max_position_embeddings / config.frame_rate:.2f} s in the parallel pattern"
     )
     console.print(
-        f"image encoder: {vision.num_hidden_layers} layers of {vision.hidden_size}, "
-        f"{vision.image_size} px in patches of {vision.patch_size}"
+        f"image encoder: {config.vision_type}, {config.image_size} px, "
+        f"{config.image_positions} states of {config.image_state_size}"
     )
     console.print(
         f"parameters: {_millions(counts.total)}; trained {_millions(counts.decoder)} with the "

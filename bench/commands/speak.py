@@ -35,10 +35,10 @@ def _check(options: SpeakOptions) -> None:
         same = " and ".join(str(image) for image in options.images if name_of(image) == twice[0])
         raise UserError(f"{same} would both be {twice[0]}.wav; rename one of them")
     with bad_input():
-        config: Any = pixvox_config(resolve(options.weights))
+        scaling = pixvox_config(resolve(options.weights)).scaling
     for image in options.images:
         try:
-            load_pixels(image, config.vision_config.image_size)
+            load_pixels(image, scaling.size)
         except ImageError as error:
             where = str(image.parent / str(error)) if image.parent != Path() else str(error)
             raise UserError(f"{where}; fix it or leave it out, nothing was generated") from error

@@ -55,8 +55,11 @@ class _Decoding:
         from pixvox.decoding.requests import Request
         from pixvox.decoding.sampling import Decoding
         from pixvox.modeling import PixVoxLM
+        from pixvox.processing import PixVoxProcessor
 
         self.model = PixVoxLM.from_pretrained(folder, dtype=torch.float32).eval()
+        # Older checkouts have it too, and what an image encoder expects of pictures differs.
+        self.processor = PixVoxProcessor.of(self.model.config)
         self.calls = 0
         self.model.vision.register_forward_hook(self._count)
         self.items = load_scenes(None).items[:images]
@@ -71,14 +74,14 @@ class _Decoding:
 
     def once(self) -> tuple[dict[str, float], list[Any]]:
         """The seconds of encoding and of decoding, and what was generated."""
-        from pixvox.images import load_image
-
-        size = self.model.config.vision_config.image_size
         started = time.perf_counter()
         with torch.inference_mode():
             for _ in range(ENCODINGS):
                 states = torch.cat(
-                    [self.model.encode_images(load_image(i.image, size)[None]) for i in self.items]
+                    [
+                        self.model.encode_images(self.processor(item.image)["pixel_values"])
+                        for item in self.items
+                    ]
                 )
         encoded = time.perf_counter()
         made = self.engine.generate(states, self.asked)

@@ -63,10 +63,9 @@ def _model(name: str, pattern: str, codebooks: int, seconds: float) -> PixVoxLM:
 
 def _states(model: PixVoxLM, images: int, trained: bool) -> Tensor:
     """Image states `[I, P, M]`: of the shipped test pictures, or noise for random weights."""
-    vision = model.config.vision_config
+    config = model.config
     if not trained:
-        patches = (vision.image_size // vision.patch_size) ** 2 + 1
-        return torch.randn(images, patches, vision.hidden_size)
+        return torch.randn(images, config.image_positions, config.image_state_size)
     from bench.datasets.scenes.load import load_scenes
     from pixvox.images import load_image
 
@@ -74,7 +73,7 @@ def _states(model: PixVoxLM, images: int, trained: bool) -> Tensor:
     with torch.inference_mode():
         return torch.cat(
             [
-                model.encode_images(load_image(i.image, vision.image_size)[None].to(model.device))
+                model.encode_images(load_image(i.image, config.scaling)[None].to(model.device))
                 for i in items
             ]
         )
@@ -86,9 +85,7 @@ def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, spe
     `positions` is how many positions a row has on average; `images` memories are read once each.
     """
     config = model.config
-    vision = config.vision_config
     width = 2 if model.device.type == "cuda" else 4
-    patches = (vision.image_size // vision.patch_size) ** 2 + 1
     per_position = 2 * config.num_hidden_layers * config.hidden_size
     weights = sum(
         p.numel()
@@ -97,7 +94,11 @@ def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, spe
         if not name.startswith(("vision.", "embeddings.", "null_image", "similarity_head."))
         and not (".crossattention.key" in name or ".crossattention.value" in name)
     )
-    return width * (weights + per_position * (rows * positions + images * patches)) / speed
+    return (
+        width
+        * (weights + per_position * (rows * positions + images * config.image_positions))
+        / speed
+    )
 
 
 @dataclass(frozen=True)

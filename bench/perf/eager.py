@@ -20,7 +20,7 @@ def as_blip_text(model: PixVoxLM) -> BlipTextModel:
     config = model.config
     text = BlipTextConfig(
         hidden_size=config.hidden_size,
-        encoder_hidden_size=config.vision_config.hidden_size,
+        encoder_hidden_size=config.image_state_size,
         intermediate_size=config.intermediate_size,
         num_hidden_layers=config.num_hidden_layers,
         num_attention_heads=config.num_attention_heads,

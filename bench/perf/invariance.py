@@ -56,10 +56,10 @@ def measure(options: InvarianceOptions, report: Callable[[str, int, int], None])
     )
     data = load_scenes()
     items = data.items[: options.images]
-    size = model.config.vision_config.image_size
+    scaling = model.config.scaling
     with torch.inference_mode():
         states = torch.cat(
-            [model.encode_images(load_image(i.image, size)[None].to(device)) for i in items]
+            [model.encode_images(load_image(i.image, scaling)[None].to(device)) for i in items]
         )
     none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
     requests = [Request(item.id, number, none) for number, item in enumerate(items)]

@@ -83,11 +83,11 @@ class PixVoxGenerator:
 
         from pixvox.images import ImageError, load_image
 
-        size = self.model.config.vision_config.image_size
+        scaling = self.model.config.scaling
         found: dict[str, float] = {}
         for item in items:
             try:
-                image = load_image(item.image, size)
+                image = load_image(item.image, scaling)
                 units = prompt_units(item, item.chosen(caption), 1.0, self.codec)
             except (ImageError, SpeechError):
                 continue
@@ -107,10 +107,10 @@ class PixVoxGenerator:
         wanted: dict[DecodingSpec, list[tuple[Request, Variant]]] = {}
         said: dict[tuple[str, str], int] = {}
         done: dict[tuple[str, str], SpeechRow] = {}
-        size = self.model.config.vision_config.image_size
+        scaling = self.model.config.scaling
         for item, variants in asked:
             try:
-                images.append(load_image(item.image, size))
+                images.append(load_image(item.image, scaling))
             except ImageError as error:
                 done |= {
                     (item.id, v.key): SpeechRow(item.id, "failed", str(error)) for v in variants

@@ -9,7 +9,7 @@ from transformers import BlipVisionModel, PreTrainedTokenizerFast
 
 from bench.common.errors import UserError
 from bench.datasets.base import Report
-from bench.training.data import pictures
+from bench.training.data import ImageEncoder, pictures
 from bench.training.log import Log, draw
 from bench.training.pixvox import export, state_folder
 from bench.training.spec import CaptionerJob
@@ -21,6 +21,7 @@ from pixvox.training.captioner import (
     tokeniser_of,
     train_captioner,
 )
+from pixvox.vision import ImageScaling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +42,8 @@ def run_captioner(job: CaptionerJob, report: Report, stop: Stop) -> None:
     words = tokeniser_of(texts)
     model = new_captioner(vision, words, job.plan)
     paths = sorted({item.image for item in items})
-    states = pictures(job.data, "train", paths, vision.eval(), True, ending(report, stop))
+    encoder = ImageEncoder(vision.eval(), ImageScaling(vision.config.image_size))
+    states = pictures(job.data, "train", paths, encoder, True, ending(report, stop))
     place = {path: number for number, path in enumerate(paths)}
     owner = [place[item.image] for item in items for _ in item.captions]
     folder = state_folder(job)

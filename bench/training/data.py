@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import BlipVisionModel
+from transformers import PreTrainedModel
 
 from bench.common.audio import SpeechError, read_speech
 from bench.common.errors import UserError
@@ -22,9 +22,20 @@ from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import save_state
 from pixvox.training.mapped import written
+from pixvox.vision import ImageScaling, image_states, state_shape
 
 _SAVE_EVERY = 2000
 """Captions between two writes of the units' cache."""
+_ENCODED_AT_ONCE = 16
+"""Pictures: what a convolutional network holds of more of them does not stay in a core's cache."""
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """An image encoder, not in training mode, and what it expects of pictures."""
+
+    model: PreTrainedModel
+    scaling: ImageScaling
 
 
 @dataclass(frozen=True)
@@ -102,42 +113,49 @@ def pictures(
     data: DatasetSpec,
     split: Half,
     paths: Sequence[Path],
-    vision: BlipVisionModel,
+    vision: ImageEncoder,
     frozen: bool,
     report: Report,
 ) -> npt.NDArray[Any]:
-    """Uint8 pictures `[I, 3, H, W]`, or the frozen encoder's states of them `[I, P, M]` (float16).
+    """Uint8 pictures `[I, 3, H, W]`, or the frozen encoder's states of them `[I, P, D]` (float16).
 
     Kept as a memory-mapped file, so that the workers of one machine share it. Raises UserError
     for a picture that cannot be used.
     """
-    size, cache = vision.config.image_size, _cache(data, split)
+    size, cache = vision.scaling.size, _cache(data, split)
     key = hashlib.sha256("\n".join(_content(path) for path in paths).encode())
     if frozen:
-        for name, value in vision.state_dict().items():
+        key.update(str(vision.scaling).encode())
+        for name, value in vision.model.state_dict().items():
             key.update(name.encode() + value.float().cpu().numpy().tobytes())
     kind = "states" if frozen else f"pixels-{size}"
     file = cache / f"{kind}-{key.hexdigest()[:16]}.npy"
     if not file.exists():
-        first = _image(paths[0], size, vision, frozen)
-        with written(file, first.dtype, (len(paths), *first.shape)) as rows:
-            for number, path in enumerate(paths):
-                rows[number] = first if number == 0 else _image(path, size, vision, frozen)
-                report("pictures", number + 1, len(paths))
+        shape = state_shape(vision.model.config, size) if frozen else (3, size, size)
+        dtype = np.float16 if frozen else np.uint8
+        with written(file, dtype, (len(paths), *shape)) as rows:
+            for start in range(0, len(paths), _ENCODED_AT_ONCE):
+                pixels = torch.stack([_pixels(p, size) for p in paths[start:][:_ENCODED_AT_ONCE]])
+                given = _states(vision, pixels) if frozen else pixels.numpy()
+                rows[start : start + len(given)] = given
+                report("pictures", start + len(given), len(paths))
     mapped: npt.NDArray[Any] = np.load(file, mmap_mode="r")
     return mapped
 
 
-@torch.inference_mode()
-def _image(path: Path, size: int, vision: BlipVisionModel, frozen: bool) -> npt.NDArray[Any]:
+def _pixels(path: Path, size: int) -> Tensor:
+    """A picture as uint8 `[3, size, size]`; raises UserError naming one that cannot be used."""
     try:
-        pixels = load_pixels(path, size)
+        return load_pixels(path, size)
     except ImageError as error:
         raise UserError(f"{path}: {error}; fix or remove it") from error
-    if not frozen:
-        return np.asarray(pixels.numpy())
-    states = vision(normalise(pixels)[None].to(vision.device)).last_hidden_state[0]
-    return np.asarray(states.to(torch.float16).cpu().numpy())
+
+
+@torch.inference_mode()
+def _states(vision: ImageEncoder, pixels: Tensor) -> npt.NDArray[Any]:
+    """Uint8 pictures `[B, 3, H, W]` as image states `[B, P, D]` in float16."""
+    given = normalise(pixels, vision.scaling).to(vision.model.device)
+    return np.asarray(image_states(vision.model, given).to(torch.float16).cpu().numpy())
 
 
 def _fitting(
@@ -176,5 +194,6 @@ def spoken_captions(
     spoken, units = _fitting(spoken, units, model, skip_too_long)
     paths = sorted({one.image for one in spoken})
     index = {path: number for number, path in enumerate(paths)}
-    images = pictures(data, split, paths, model.vision, frozen, report)
+    vision = ImageEncoder(model.vision, model.config.scaling)
+    images = pictures(data, split, paths, vision, frozen, report)
     return SpokenCaptions(units, [index[one.image] for one in spoken], images)

@@ -45,11 +45,11 @@ class SpeechJudge:
     def __call__(self, model: PixVoxLM) -> Mapping[str, float]:
         """Scores in percent: `speech` first, then its parts and how many speeches ended."""
         engine = Engine(model, Decoding(**self.spec.decoding.model_dump()))
-        size = model.config.vision_config.image_size
+        scaling = model.config.scaling
         device = next(model.parameters()).device
         none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
         with torch.inference_mode():
-            images = [load_image(item.image, size)[None].to(device) for item in self.items]
+            images = [load_image(item.image, scaling)[None].to(device) for item in self.items]
             states = torch.cat([model.encode_images(image) for image in images])
         asked = [Request(item.id, row, none) for row, item in enumerate(self.items)]
         made = engine.generate(states, asked)

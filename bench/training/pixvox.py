@@ -69,7 +69,8 @@ def _begin_null_image(model: PixVoxLM, data: SpokenCaptions) -> None:
         return
     some = torch.from_numpy(data.images[:1000].copy())
     if some.dtype == torch.uint8:
-        each = torch.stack([model.encode_images(normalise(one)[None])[0] for one in some])
+        scaling = model.config.scaling
+        each = torch.stack([model.encode_images(normalise(one, scaling)[None])[0] for one in some])
     else:
         each = some.float()
     model.null_image.copy_(each.mean(0))

@@ -62,7 +62,7 @@ def _losses(
     device = next(model.parameters()).device
     units, lengths, images = (part.to(device) for part in data.batch(rows))
     if images.dtype == torch.uint8:
-        states = model.encode_images(normalise(images))
+        states = model.encode_images(normalise(images, model.config.scaling))
     else:
         states = images.to(next(model.heads.parameters()).dtype)
     if any(blind):

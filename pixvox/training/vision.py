@@ -18,6 +18,7 @@ from transformers.models.blip.modeling_blip import BlipVisionModel
 from pixvox.images import normalise
 from pixvox.training.checkpoint import load_state, save_state
 from pixvox.training.schedule import cosine
+from pixvox.vision import ImageScaling
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,13 @@ def pretrain(
         vision.load_state_dict(saved["vision"])
         reader.load_state_dict(saved["reader"])
         optimiser.load_state_dict(saved["optimiser"])
+    scaling = ImageScaling(vision.config.image_size)
     vision.train()
     for step in range(saved["step"] if saved else 0, plan.steps):
         rng = np.random.default_rng((plan.seed, step))
         rows = torch.from_numpy(rng.integers(len(images), size=plan.batch))
         with torch.autocast("cpu", torch.bfloat16):
-            states = vision(normalise(images[rows])).last_hidden_state
+            states = vision(normalise(images[rows], scaling)).last_hidden_state
             logits = reader(states.mean(1))
         loss = nn.functional.binary_cross_entropy_with_logits(
             logits.float(), shares[rows], reduction="sum"

@@ -46,8 +46,8 @@ def test_it_is_the_loss_that_training_lowers(scenes: Dataset) -> None:
     padded = torch.stack(
         [torch.nn.functional.pad(one, (0, int(lengths.max()) - one.shape[1])) for one in units]
     )
-    size = model.config.vision_config.image_size
-    pixels = torch.stack([load_image(item.image, size) for item in items])
+    scaling = model.config.scaling
+    pixels = torch.stack([load_image(item.image, scaling) for item in items])
     with torch.inference_mode():
         together = model(padded, lengths, pixel_values=pixels).loss
     # A batch's loss weighs every item by its frames and its end.

@@ -1,0 +1,355 @@
+"""Image encoders: which ones there are, what they expect of pictures, and the states they give.
+
+Everything that depends on the type of an image encoder is in this file. transformers' own classes
+do the work; PixVoxLM's decoder sees image states `[B, P, D]` of any of them.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from pixvox.digests import WeightsError, read_json
+from pixvox.shapes import tensor_shapes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+DEFAULT_TYPE = "blip_vision_model"
+"""The published model's image encoder, and that of configurations which do not state a type."""
+MODELS = {
+    DEFAULT_TYPE: "BlipVisionModel",
+    "clip_vision_model": "CLIPVisionModel",
+    "siglip_vision_model": "SiglipVisionModel",
+    "dinov2": "Dinov2Model",
+    "vit": "ViTModel",
+    "efficientnet": "EfficientNetModel",
+    "convnext": "ConvNextModel",
+}
+"""transformers' class of each image encoder by its `model_type`; AutoModel lacks BLIP's."""
+_VISION_PART = {
+    "blip": "blip_vision_model",
+    "clip": "clip_vision_model",
+    "siglip": "siglip_vision_model",
+}
+"""Types of models of images and texts, and the type of their `vision_config`."""
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Mean and standard deviation that BLIP takes over from CLIP, of RGB values from 0 to 1."""
+MAX_SIZE = 8192
+"""The largest side of a picture, px, that any image encoder expects."""
+
+
+@dataclass(frozen=True)
+class ImageScaling:
+    """What an image encoder expects of pictures: squares of `size` px, `(value - mean) / std`.
+
+    `mean` and `std` are of red, green and blue as values from 0 to 1; the defaults are BLIP's.
+    Raises WeightsError for values that no picture can be scaled with.
+    """
+
+    size: int
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+
+    def __post_init__(self) -> None:
+        if not _is_whole(self.size) or not 1 <= self.size <= MAX_SIZE:
+            raise WeightsError(
+                f"image_size is {str(self.size)[:40]}; give a whole number from 1 to {MAX_SIZE}"
+            )
+        for name, values in (("image_mean", self.mean), ("image_std", self.std)):
+            if len(values) != 3 or not all(_is_finite(value) for value in values):
+                raise WeightsError(f"{name} is {str(values)[:80]}; give three numbers")
+        if min(self.std) <= 0:
+            raise WeightsError(f"image_std is {str(self.std)[:80]}; give numbers above 0")
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    return (_is_whole(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def triple(values: object, name: str) -> tuple[float, float, float]:
+    """Three numbers of a JSON list, or one number three times; raises WeightsError."""
+    if _is_finite(values):
+        values = [values] * 3
+    if isinstance(values, Sequence) and len(values) == 3 and all(map(_is_finite, values)):
+        red, green, blue = (float(value) for value in values)
+        return red, green, blue
+    raise WeightsError(f"{name} is {str(values)[:80]}; give three numbers")
+
+
+def vision_config_of(
+    given: "Mapping[str, Any] | PreTrainedConfig | None",
+) -> "PreTrainedConfig":
+    """The configuration of an image encoder, as transformers' class of its `model_type`.
+
+    Content without a `model_type` is BLIP's, and so is None; of a model of images and texts its
+    vision part is taken. Raises WeightsError for a type that is not supported.
+    """
+    from transformers import CONFIG_MAPPING, PreTrainedConfig
+
+    if isinstance(given, PreTrainedConfig):
+        if given.model_type in _VISION_PART:
+            given = given.vision_config
+            assert isinstance(given, PreTrainedConfig)
+        _check_supported(given.model_type)
+        return _without_head(given)
+    stated = dict(given or {})
+    kind = stated.get("model_type", DEFAULT_TYPE)
+    if kind in _VISION_PART:
+        stated = {"model_type": _VISION_PART[kind]} | (stated.get("vision_config") or {})
+        kind = stated["model_type"]
+    _check_supported(kind)
+    config: PreTrainedConfig = CONFIG_MAPPING[kind](**stated)
+    return _without_head(config)
+
+
+def _check_supported(kind: object) -> None:
+    if kind not in MODELS:
+        raise WeightsError(
+            f"vision_config: {str(kind)[:40]!r} is no image encoder that PixVoxLM can use; use one "
+            f"of {', '.join(MODELS)}"
+        )
+
+
+def _without_head(config: "PreTrainedConfig") -> "PreTrainedConfig":
+    """The configuration without SigLIP's pooling head, which no image state depends on."""
+    if not getattr(config, "vision_use_head", False):
+        return config
+    config = deepcopy(config)
+    config.vision_use_head = False
+    return config
+
+
+def _model_class(config: "PreTrainedConfig") -> "type[PreTrainedModel]":
+    import transformers
+
+    found: type[PreTrainedModel] = getattr(transformers, MODELS[config.model_type])
+    return found
+
+
+def _model_options(config: "PreTrainedConfig") -> dict[str, Any]:
+    # ViT's pooler computes nothing that an image state depends on, and many checkpoints lack it.
+    return {"add_pooling_layer": False} if config.model_type == "vit" else {}
+
+
+def new_vision(config: "PreTrainedConfig") -> "PreTrainedModel":
+    """An image encoder with random weights."""
+    return _model_class(config)(config, **_model_options(config))
+
+
+def input_size(config: "PreTrainedConfig") -> int:
+    """The side of the pictures, px, that a configuration states; raises WeightsError."""
+    size = getattr(config, "image_size", None)
+    if not _is_whole(size) or not 1 <= size <= MAX_SIZE:
+        raise WeightsError(
+            f"image_size is {str(size)[:40]}; give a whole number from 1 to {MAX_SIZE}"
+        )
+    return size
+
+
+def image_states(model: "PreTrainedModel", pixel_values: "Tensor") -> "Tensor":
+    """Image states `[B, P, D]` of normalised pictures `[B, 3, H, W]`.
+
+    Of models of patches their last layer's states; of convolutional networks the cells of the last
+    feature map `[B, D, h, w]`, row by row, after the mean of all cells: P = h * w + 1.
+    """
+    import torch
+
+    states: Tensor = model(pixel_values).last_hidden_state
+    if states.ndim == 3:
+        return states
+    cells = states.flatten(2).transpose(1, 2)
+    # ViTs give one state of the whole picture, the CLS token's, and patches around it. A feature
+    # map has none, and every layer would have to learn to average for itself: so the mean comes
+    # first, where ViTs have theirs.
+    return torch.cat([cells.mean(1, keepdim=True), cells], dim=1)
+
+
+def state_shape(config: "PreTrainedConfig", size: int | None = None) -> tuple[int, int]:
+    """How many states an image has and their width, (P, D), without making the image encoder.
+
+    `size` is the side of the pictures, px, where it is not the configuration's own. Raises
+    WeightsError where the image encoder does not take pictures of that size.
+    """
+    return _state_shape(config.to_json_string(), size or input_size(config))
+
+
+@lru_cache(maxsize=64)
+def _state_shape(content: str, size: int) -> tuple[int, int]:
+    import torch
+
+    config = vision_config_of(json.loads(content))
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            model = new_vision(config).eval()
+            positions, width = image_states(model, torch.zeros(1, 3, size, size)).shape[1:]
+    except (RuntimeError, ValueError, ArithmeticError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise WeightsError(
+            f"vision_config: {config.model_type} takes no pictures of {size} px ({reason})"
+        ) from error
+    return int(positions), int(width)
+
+
+def load_vision(folder: Path) -> "PreTrainedModel":
+    """The image encoder of a folder in float32, alone or as a part of CLIP, SigLIP or BLIP.
+
+    Raises WeightsError where its type is not supported, or its weights are not whole safetensors
+    that fit its config.json.
+    """
+    import torch
+
+    config = _folder_config(folder)
+    if not any(folder.glob("*.safetensors")):
+        raise WeightsError(f"{folder}: no .safetensors file; other formats are not loaded")
+    # Reads the headers alone, which show a file that was cut short.
+    tensor_shapes(folder)
+    try:
+        with _quiet():
+            model, loading = _model_class(config).from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **_model_options(config),
+            )
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"{folder}: not loaded ({reason}); save or fetch the model again"
+        ) from error
+    if missing := sorted(loading["missing_keys"]):
+        raise WeightsError(
+            f"{folder}: the weights have no {missing[0]}, which its config.json asks for; save or "
+            "fetch the model again"
+        )
+    if wrong := sorted(loading["mismatched_keys"]):
+        name, held, wanted = wrong[0]
+        raise WeightsError(
+            f"{folder}: {name} is {tuple(held)}, and by its config.json {tuple(wanted)}; save or "
+            "fetch the model again"
+        )
+    # Otherwise every config.json that is made of it would name the folder.
+    model.config._name_or_path = ""
+    loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps transformers from printing what it did not load: it is checked, or not wanted."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _folder_config(folder: Path) -> "PreTrainedConfig":
+    path = folder / "config.json"
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: not a JSON object; save or fetch the model again")
+    if "model_type" not in content:
+        raise WeightsError(f"{path}: no model's; name an image encoder's folder")
+    try:
+        return vision_config_of(content)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    except Exception as error:
+        # transformers' classes raise whatever the first calculation with a wrong value raises.
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{path}: {reason}; save or fetch the model again") from error
+
+
+def scaling_of(folder: Path) -> ImageScaling:
+    """What the image encoder of a folder expects of pictures, by its preprocessor_config.json.
+
+    Without one it is the size that its config.json states and BLIP's mean and standard deviation.
+    Pictures are resized to squares where a preprocessor would crop them, so that nothing at the
+    edges is lost. Raises WeightsError for content that is not an image processor's.
+    """
+    path, stated = _preprocessor(folder)
+    if stated is None:
+        return ImageScaling(input_size(_folder_config(folder)))
+    try:
+        size = _side(stated)
+        mean, std = _folded(stated)
+        return ImageScaling(input_size(_folder_config(folder)) if size is None else size, mean, std)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def _preprocessor(folder: Path) -> tuple[Path, dict[str, Any] | None]:
+    """An image processor's file and content: its own file, or a part of the processor's."""
+    path = folder / "preprocessor_config.json"
+    if path.is_file():
+        content = read_json(path)
+    else:
+        path = folder / "processor_config.json"
+        whole = read_json(path) if path.is_file() else {}
+        content = whole.get("image_processor") if isinstance(whole, dict) else whole
+    if content is not None and not isinstance(content, dict):
+        raise WeightsError(f"{path}: not a JSON object; save or fetch the model again")
+    return path, content
+
+
+def _side(stated: Mapping[str, Any]) -> int | None:
+    """The side of the square that an image processor gives, px; None where it does not say."""
+    given = stated.get("crop_size") if stated.get("do_center_crop") else None
+    given = stated.get("size") if given is None else given
+    if isinstance(given, Mapping):
+        sides = {
+            given[key] for key in ("height", "width", "shortest_edge") if _is_whole(given.get(key))
+        }
+        if len(sides) != 1:
+            raise WeightsError(f"size is {str(dict(given))[:80]}; give a square of one size")
+        [given] = sides
+    if given is not None and not _is_whole(given):
+        raise WeightsError(f"size is {str(given)[:80]}; give a square of one size")
+    return given
+
+
+def _folded(
+    stated: Mapping[str, Any],
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation that have the effect of all steps of an image processor.
+
+    Its steps are `value * factor`, perhaps minus 1, then `(value - mean) / std`, where value is
+    from 0 to 255 and ours is from 0 to 1.
+    """
+    factor = stated.get("rescale_factor", 1 / 255) if stated.get("do_rescale", True) else 1.0
+    if not _is_finite(factor) or factor <= 0:
+        raise WeightsError(f"rescale_factor is {str(factor)[:40]}; give a number above 0")
+    mean, std, again = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)
+    if stated.get("do_normalize", True):
+        mean = triple(stated.get("image_mean", CLIP_MEAN), "image_mean")
+        std = triple(stated.get("image_std", CLIP_STD), "image_std")
+    if stated.get("include_top"):
+        # EfficientNet's divides by the standard deviation twice: its file holds the square root.
+        again = triple(stated.get("image_std", CLIP_STD), "image_std")
+    offset = 1.0 if stated.get("rescale_offset") else 0.0
+    scale = 255 * factor
+    # 1 / 255 is written with some digits only: what is meant leaves mean and deviation as they are.
+    scale = 1.0 if abs(scale - 1) < 1e-4 else scale
+    return (
+        triple([(m + offset) / scale for m in mean], "image_mean"),
+        triple([s * t / scale for s, t in zip(std, again, strict=True)], "image_std"),
+    )
