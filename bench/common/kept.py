@@ -7,7 +7,6 @@ included, so that it is never out of date.
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -17,14 +16,9 @@ from typing import Any
 import bench
 import pixvox
 from bench.common.atomic import write_bytes
+from pixvox.cache import cache_folder as cache_folder
 
 _LIBRARIES = ("torch", "transformers")
-
-
-def cache_folder() -> Path:
-    """What can be made again is kept here: `$XDG_CACHE_HOME/pixvox`, or `~/.cache/pixvox`."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "pixvox"
 
 
 def look(of: Sequence[str], make: Callable[[], Any]) -> Any:

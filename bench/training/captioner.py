@@ -22,6 +22,7 @@ from pixvox.training.captioner import (
     train_captioner,
 )
 from pixvox.vision import ImageScaling
+from pixvox.weights import resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,7 @@ def run_captioner(job: CaptionerJob, report: Report, stop: Stop) -> None:
     texts = [caption.text for item in items for caption in item.captions]
     if not texts:
         raise UserError("data: train has no caption; name a dataset that has, or more images")
-    vision = BlipVisionModel.from_pretrained(job.vision, dtype=torch.float32)
+    vision = BlipVisionModel.from_pretrained(resolve(job.vision), dtype=torch.float32)
     words = tokeniser_of(texts)
     model = new_captioner(vision, words, job.plan)
     paths = sorted({item.image for item in items})

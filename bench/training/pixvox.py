@@ -132,13 +132,11 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
     """The job with whole paths: workers do not run in the driver's folder."""
     local = {
         key: str(Path(value).absolute())
-        for key in ("codec", "blip", "start_from")
+        for key in ("codec", "blip", "vision", "start_from")
         if (value := getattr(job, key)) and Path(value).exists()
     }
     paths: dict[str, Any] = {"output": job.output.absolute(), "data": job.data.placed()}
     paths["codec_name"] = job.codec_name or job.codec
-    if job.vision is not None:
-        paths["vision"] = job.vision.absolute()
     return job.model_copy(update=paths | local)
 
 

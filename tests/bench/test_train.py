@@ -1,5 +1,6 @@
 """`pixvox train` on real Ray Train: workers only divide the work, and a kill costs nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from transformers import BlipVisionModel
+from transformers import BlipVisionModel, EfficientNetConfig, EfficientNetModel
 
+import pixvox
 from bench.cli import main
 from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset
@@ -25,7 +27,9 @@ from bench.training.spec import PixVoxJob, TrainingJob, seeded
 from bench.training.start import new_model
 from pixvox.codec.encodec import Codec
 from pixvox.configuration import PixVoxConfig
+from pixvox.images import load_image
 from pixvox.modeling import PixVoxLM
+from pixvox.vision import ImageScaling
 from pixvox.weights import resolve
 
 PLAN: dict[str, object] = {
@@ -108,6 +112,10 @@ def test_two_workers_killed_and_resumed_take_the_same_steps_as_one(folder: Path)
             "has positions 512, not 99; set positions: 512",
         ),
         ({"vision": None, "blip": "nowhere"}, "nowhere: no config.json there"),
+        ({"vision": "nowhere"}, "nowhere: no config.json there"),
+        ({"vision": "zoo:encodec-tiny"}, "config.json: vision_config: 'encodec' is no image enc"),
+        ({"vision": None, "blip": "here", "size": {}}, "size is of a new decoder, and blip and st"),
+        ({"size": {"hidden": 100, "heads": 3}}, "hidden 100 is not a multiple of heads 3"),
         ({"judge": {"decoding": {"guidance": 2}}}, "judge: decoding.guidance needs a null image"),
         ({"judge": {"decoding": {"top_k": [1, 2]}}}, "decoding.top_k has 2 values, and the model"),
         ({"plan": PLAN | {"precision": "int3"}}, "use auto, bfloat16 or float32"),
@@ -133,6 +141,57 @@ def test_a_model_is_trained_further_from_what_it_is_but_for_its_head(folder: Pat
     assert kept == start.state_dict().keys()
     assert all(torch.equal(start.state_dict()[name], before[name].float()) for name in kept)
     assert (start.config.similarity_size, start.config.null_image) == (0, True)
+
+
+@pytest.fixture(scope="module")
+def grid(folder: Path) -> Path:
+    """A small EfficientNet with random weights that expects pictures of its own scaling."""
+    sizes = {"in_channels": [32, 16], "out_channels": [16, 24], "strides": [2, 2]}
+    sizes |= {"kernel_sizes": [3, 5], "num_block_repeats": [1, 1], "expand_ratios": [1, 2]}
+    sizes |= {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280}
+    EfficientNetModel(EfficientNetConfig(image_size=32, **sizes)).save_pretrained(folder / "grid")
+    stated = {"size": 32, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.6, 0.7]}
+    (folder / "grid" / "preprocessor_config.json").write_text(json.dumps(stated))
+    return folder / "grid"
+
+
+def test_another_image_encoder_and_a_decoder_of_another_size_are_lines_of_a_job(
+    folder: Path, grid: Path
+) -> None:
+    keys = {"vision": str(grid), "size": {"layers": 2, "hidden": 48, "heads": 3}}
+    job: PixVoxJob = parse(_job(folder, "grid-model", **keys), TrainingJob)
+    work(job, torch.device("cpu"), 0)
+    model = pixvox.load(folder / "grid-model").model
+    config = model.config
+    assert config.scaling == ImageScaling(32, (0.5, 0.4, 0.3), (0.5, 0.6, 0.7))
+    assert (config.image_positions, config.image_state_size) == (17, 1280)
+    assert (config.num_hidden_layers, config.hidden_size) == (2, 48)
+    assert (config.num_attention_heads, config.intermediate_size) == (3, 192)
+    assert _losses(folder, "grid-model")[-1] < _losses(folder, "grid-model")[0]
+    # What was cached for training is what the exported model sees, but for its float16 weights.
+    (cached,) = (folder / "scenes").rglob("train/states-*.npy")
+    pictures = sorted({item.image for item in job.data.half("train", lambda *_: None)})
+    image = load_image(pictures[0], config.scaling)[None]
+    states = model.encode_images(image)[0].detach().numpy()
+    np.testing.assert_allclose(np.load(cached)[0], states, atol=0.02)
+
+
+def test_a_decoder_moves_to_another_image_encoder_but_for_what_reads_its_states(
+    folder: Path, grid: Path
+) -> None:
+    keys = {"vision": str(grid), "start_from": DELAY}
+    job: PixVoxJob = parse(_job(folder, "moved", **keys), TrainingJob)
+    model = new_model(job, Codec.load("zoo:encodec-tiny", 1.6))
+    before = load_file(resolve(DELAY) / "model.safetensors")
+    new = {
+        name
+        for name, value in model.state_dict().items()
+        if name not in before or not torch.equal(value, before[name].float())
+    }
+    decoder = {name for name in new if not name.startswith("vision.")}
+    read = {f"layers.{n}.crossattention.{p}" for n in range(4) for p in ("key", "value")}
+    # Biases are taken: their shape does not depend on the image encoder.
+    assert decoder == {f"{name}.weight" for name in read}
 
 
 def test_a_model_learns_to_compare_and_speaks_as_before(
