@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from bench.asr import packaged_whisper
 from bench.asr.base import Transcriber, Transcription
+from bench.asr.packaged_whisper import PACKAGED, TINY_EN, is_packaged, offline_advice
 from bench.asr.weights import WeightsAsr
 from bench.common.audio import Wave
 from bench.common.errors import UserError
@@ -16,7 +16,7 @@ class FasterAsr(WeightsAsr):
     """Whisper in CTranslate2; greedy unless a beam is asked for."""
 
     backend: Literal["faster-whisper"]
-    model: WeightsName = packaged_whisper.NAME
+    model: WeightsName = TINY_EN.name
 
     def locate(self) -> Path:
         """See Asr."""
@@ -28,7 +28,7 @@ class FasterAsr(WeightsAsr):
 
 
 def _folder(name: str) -> Path:
-    """The model's folder: of `tiny.en` the pinned package's, else a folder or a hub's name.
+    """The model's folder: of the pinned package, else a folder or a hub's name.
 
     Raises UserError where faster-whisper or the model is missing.
     """
@@ -38,8 +38,8 @@ def _folder(name: str) -> Path:
         raise UserError(
             "asr: faster-whisper is missing; run: pip install faster-whisper"
         ) from error
-    if name == packaged_whisper.NAME:
-        return packaged_whisper.packaged_file().parent
+    if is_packaged(name):
+        return PACKAGED[name].ctranslate2_folder()
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -48,7 +48,8 @@ def _folder(name: str) -> Path:
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"asr.model: {name!r} could not be fetched ({reason}); name a folder"
+            f"asr.model: {name!r} could not be downloaded ({reason}); "
+            f"{offline_advice(name, 'folder')}"
         ) from error
 
 

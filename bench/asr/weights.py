@@ -17,7 +17,8 @@ class WeightsAsr(Asr):
     """An ASR model by the name of its weights."""
 
     model: WeightsName
-    """A name that the backend knows, a file or a folder; `tiny.en` comes with the suite."""
+    """A name that the backend knows, a file or a folder; `tiny.en` comes with the suite, `base`
+    with the extra `whisper-base`."""
     beam_size: BeamSize | None = None
     """How many beams are searched; `null` decodes greedily."""
     arithmetic: Literal["float32", "float16"] = "float32"

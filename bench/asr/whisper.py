@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.asr import packaged_whisper
 from bench.asr.base import SAMPLE_RATE, Facts, Transcriber, Transcription
+from bench.asr.packaged_whisper import PACKAGED, TINY_EN, is_packaged, offline_advice
 from bench.asr.weights import WeightsAsr
 from bench.asr.window import WHOLE, doubtful, grouped
 from bench.common.audio import Wave
@@ -26,7 +26,7 @@ class WhisperAsr(WeightsAsr):
     """OpenAI's Whisper by its own package; greedy unless a beam is asked for."""
 
     backend: Literal["openai-whisper"] = "openai-whisper"
-    model: WeightsName = packaged_whisper.NAME
+    model: WeightsName = TINY_EN.name
     window: Window = 30
     """Seconds of sound that the encoder computes: 30, as Whisper was trained, or `adaptive`, the
     speech and a second after it, and of the silence then two positions a second; 30 for what looks
@@ -53,8 +53,9 @@ class WhisperAsr(WeightsAsr):
 
     def digest(self) -> str:
         """See WeightsAsr."""
-        ours = self.model == packaged_whisper.NAME
-        return packaged_whisper.digest() if ours else super().digest()
+        if is_packaged(self.model):
+            return PACKAGED[self.model].verified_digest()
+        return super().digest()
 
     def transcriber(self, device: str, threads: int) -> Transcriber:
         """See Asr."""
@@ -64,10 +65,11 @@ class WhisperAsr(WeightsAsr):
 def _checkpoint(name: str) -> Path:
     """The checkpoint file of a model name or path.
 
-    `tiny.en` comes from the pinned package; any other name is fetched by openai-whisper itself.
+    `tiny.en` comes from its pinned package, as does `base` where its extra is installed;
+    openai-whisper downloads any other name.
     """
-    if name == packaged_whisper.NAME:
-        return packaged_whisper.checkpoint()
+    if is_packaged(name):
+        return PACKAGED[name].checkpoint()
     path = Path(name).expanduser()
     if path.is_file():
         return path
@@ -83,7 +85,7 @@ def _checkpoint(name: str) -> Path:
         whisper._download(whisper._MODELS[name], str(root), False)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"asr.model: {name!r} could not be fetched ({error}); name a file"
+            f"asr.model: {name!r} could not be downloaded ({error}); {offline_advice(name, 'file')}"
         ) from error
     return root / f"{name}.pt"
 

