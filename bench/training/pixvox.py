@@ -17,6 +17,7 @@ from bench.execution.session import ray_session
 from bench.jobs.spec import ClusterSpec
 from bench.training.data import spoken_captions
 from bench.training.log import Log, draw, last_row
+from bench.training.pace import Pace
 from bench.training.spec import PixVoxJob, TrainingJob
 from bench.training.start import new_model, origin
 from bench.training.stop import Stop, ending
@@ -90,13 +91,16 @@ def work(job: PixVoxJob, device: torch.device, rank: int) -> None:
         from bench.training.judge import SpeechJudge
 
         judge = SpeechJudge(job, job.data.half("val", lambda *_: None), torch.get_num_threads())
+    pace = Pace(model, data, job.plan) if rank == 0 else None
     for step in train(model, data, held, job.plan, folder, stop, judge, origin(job)):
         ended = step.last
         judged = step.scores or judged
-        if rank == 0:
-            log.write(asdict(step) | {"judged": judged})
+        if pace is not None:
+            row = asdict(step) | pace.of(step) | {"judged": judged}
+            del row["rows"], row["seconds"]
+            log.write(row)
             if track:
-                track(asdict(step))
+                track(row)
     if rank == 0 and ended:
         export(model.cpu(), job.output)
 
@@ -212,4 +216,5 @@ def _report_last(folder: Path, steps: int, report: Report) -> None:
     if row is not None:
         scores = row.get("judged") or {}
         rated = "".join(f", {name} {score:.1f}" for name, score in scores.items())
-        report(f"loss {row['loss']:.3f}{rated}", row["step"], steps)
+        speed = f"{row['units_per_second']:,.0f} units/s, {row['of_product']:.0%} of the product"
+        report(f"loss {row['loss']:.3f}{rated}, {speed}", row["step"], steps)

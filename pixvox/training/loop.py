@@ -5,6 +5,7 @@ however it is cut: gradients are weighed by targets, so workers and micro-batche
 rounding and dropout.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -39,17 +40,20 @@ class Judge(Protocol):
         """The scores of a model that is not in training mode."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """What one step reports.
 
     The validation losses `[K]` and the judge's scores are there only where it validated; `last`
-    says that the training ends with it.
+    says that the training ends with it. `rows` are the captions of this worker's share, and
+    `seconds` is what the step took it, without validation.
     """
 
     step: int
     loss: float
     codebook_losses: tuple[float, ...]
+    rows: tuple[int, ...]
+    seconds: float
     validation: tuple[float, ...] | None = None
     scores: Mapping[str, float] | None = None
     last: bool = False
@@ -72,16 +76,24 @@ def _losses(
 
 
 @torch.no_grad()
-def validate(model: PixVoxLM, data: SpokenCaptions, batch: int) -> tuple[float, ...]:
-    """The mean loss per codebook over all targets of `data`, shared among the workers."""
+def validate(model: PixVoxLM, data: SpokenCaptions, plan: Training) -> tuple[float, ...]:
+    """The mean loss per codebook over all targets of `data`, shared among the workers.
+
+    Computed in the precision of the training.
+    """
     rank, size = world()
     model.eval()
     device = next(model.parameters()).device
     total = torch.zeros(model.config.num_codebooks, device=device)
-    mine = range(rank, len(data.units), size)
+    batch = plan.micro_batch or plan.batch
+    # Like lengths together: less padding.
+    order = sorted(range(len(data.units)), key=lambda row: data.units[row].shape[-1])
+    mine = order[rank::size]
     for start in range(0, len(mine), batch):
         rows = mine[start : start + batch]
-        total += _losses(model, data, rows) * data.targets(rows)
+        with attention(device), precision(plan.precision, device):
+            losses = _losses(model, data, rows)
+        total += losses * data.targets(rows)
     model.train()
     return tuple((summed(total) / data.targets(range(len(data.units)))).tolist())
 
@@ -166,8 +178,8 @@ class _Run:
         """Whether as many validations in a row as the plan bears were no better."""
         return bool(self.plan.patience) and self.worse >= self.plan.patience
 
-    def advance(self) -> Tensor:
-        """One optimiser step; this worker's share of the codebooks' losses, `[K]`."""
+    def advance(self) -> tuple[Tensor, list[int]]:
+        """One optimiser step; this worker's share of the codebooks' losses, `[K]`, and its rows."""
         plan, device, whole = self.plan, self.device, self._batch()
         drawn = np.random.default_rng((plan.seed, 1, self.step)).random(len(whole))
         blind = (drawn < plan.image_dropout).tolist()[self.rank :: self.size]
@@ -192,7 +204,7 @@ class _Run:
         self.step += 1
         if self.average is not None:
             self.average.update(self.step)
-        return seen
+        return seen, mine
 
     def validate(
         self, held: SpokenCaptions
@@ -203,7 +215,7 @@ class _Run:
         """
         scores: Mapping[str, float] | None = None
         with self.average.applied() if self.average is not None else nullcontext():
-            found = validate(self.model, held, self.plan.micro_batch or self.plan.batch)
+            found = validate(self.model, held, self.plan)
             if self.rank:
                 return found, None
             if self.judge is not None:
@@ -251,15 +263,28 @@ def train(
     run.resume()
     model.train()
     while run.step < plan.steps and not run.exhausted:
-        seen = run.advance()
+        begin = time.perf_counter()
+        seen, rows = run.advance()
+        # Read here, so that a GPU's work is in the step's time.
+        shares = seen.tolist()
+        seconds = time.perf_counter() - begin
         due = run.step == plan.steps or run.step % plan.validate_every == 0
         checked, scores = run.validate(validation) if due else (None, None)
         over = run.step == plan.steps or run.exhausted
         # One message for all, so that all workers stop after the same step.
-        flags = seen.new_tensor([float(stop()), float(over)])
-        *each, asked, ended = summed(torch.cat([seen, flags])).tolist()
+        message = seen.new_tensor([*shares, float(stop()), float(over)])
+        *each, asked, ended = summed(message).tolist()
         losses, last = tuple(each), bool(ended)
-        yield Step(run.step, sum(losses) / len(losses), losses, checked, scores, last)
+        yield Step(
+            step=run.step,
+            loss=sum(losses) / len(losses),
+            codebook_losses=losses,
+            rows=tuple(rows),
+            seconds=seconds,
+            validation=checked,
+            scores=scores,
+            last=last,
+        )
         # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
         if run.rank == 0 and (run.step % plan.checkpoint_every == 0 or last or asked):
             run.checkpoint()
