@@ -16,7 +16,7 @@ from bench.jobs.spec import ClusterSpec
 from bench.narration.plan import Utterance
 from bench.systems.voices import reader
 
-MOST = 8
+MOST = 4
 """Captions in a batch at most: what is in flight when a run is stopped is a matter of seconds."""
 _POLL_SECONDS = 0.25
 
