@@ -92,6 +92,21 @@ def _scenes(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _narrate(arguments: argparse.Namespace) -> int:
+    from bench.commands.narrate import narrate
+
+    options = {
+        "splits": arguments.splits,
+        "voice": arguments.voice,
+        "captions": arguments.captions,
+        "items": None if arguments.items is None else str(arguments.items),
+        "layout": arguments.layout,
+        "workers": arguments.workers,
+        "output": None if arguments.output is None else str(arguments.output),
+    }
+    return narrate(arguments.job, options)
+
+
 def _chaos(arguments: argparse.Namespace) -> int:
     from bench.selfcheck.chaos.rounds import run
 
@@ -192,6 +207,7 @@ _COMMANDS = {
     "train": _train,
     "doctor": _doctor,
     "scenes": _scenes,
+    "narrate": _narrate,
     "report": _report,
     "listen": _listen,
     "runs": _runs,

@@ -47,6 +47,9 @@ def parser() -> Parser:
         help="also store the units that this codec makes of the speech before it is stored",
     )
     scenes.add_argument("--bandwidth", type=number(0.1, 100), help="that codec's, in kbps")
+    _narrate_parser(
+        commands.add_parser("narrate", help="read the captions of a dataset aloud, or continue")
+    )
     chaos = commands.add_parser("chaos", help="kill small runs at random and compare every byte")
     chaos.add_argument("--rounds", type=_ROUNDS, default=20)
     chaos.add_argument("--job", type=path, help="a small job to run for real, instead of stubs")
@@ -127,6 +130,17 @@ def _speak_parser(parser: Parser) -> None:
         default=6.0,
         help="the longest speech, its prompt included (%(default)s)",
     )
+
+
+def _narrate_parser(parser: Parser) -> None:
+    parser.add_argument("job", type=path, help="a file such as jobs/flickr8k/narrate.yaml")
+    parser.add_argument("--splits", type=name, nargs="+", metavar="SPLIT", help="train, val, ...")
+    parser.add_argument("--voice", type=weights, help="piper:joe, a folder or a hub id")
+    parser.add_argument("--captions", type=whole(1, 1000), help="the first N of each image")
+    parser.add_argument("--items", type=path, help="a file of ids or image names: only these")
+    parser.add_argument("--layout", choices=("flickr", "manifest"), help="how speech is listed")
+    parser.add_argument("--workers", type=whole(0, 1000), help="processes; 0 for one a core")
+    parser.add_argument("-o", "--output", type=path, help="the folder for speech and lists")
 
 
 def _listen_parser(parser: Parser) -> None:

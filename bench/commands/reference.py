@@ -19,6 +19,7 @@ from bench.gate import golden
 from bench.jobs.spec import Job
 from bench.metrics.base import SHORT
 from bench.metrics.shipped import METRICS, scores_of
+from bench.narration.job import NarrationJob
 from bench.report.results import TESTS, row_columns
 from bench.store.columns import Column, Columns, without
 from bench.store.rows import GENERATED, TRANSCRIBED
@@ -128,6 +129,13 @@ def sections(*jobs: type[Any]) -> list[Section]:
     return [Section(tuple(path for path in paths if path), m) for m, paths in found.items()]
 
 
+def narration_sections() -> list[Section]:
+    """What a narration's file may hold and an evaluation's may not."""
+    known = {section.model for section in sections(Job)}
+    found = (one for one in sections(NarrationJob) if one.model not in known)
+    return [replace(one, paths=(), owner="") for one in found]
+
+
 def training_sections() -> list[Section]:
     """Every mapping that a training job may hold and an evaluation's may not."""
     known = {section.model for section in sections(Job)}
@@ -197,7 +205,7 @@ def lacking() -> list[str]:
     """Keys that have no meaning; there are to be none."""
     return [
         f"{section.model.__module__}.{section.model.__name__}.{name}"
-        for section in [*sections(Job), *training_sections()]
+        for section in [*sections(Job), *training_sections(), *narration_sections()]
         for name in TypeAdapter(section.model).json_schema()["properties"]
         if name not in _docstrings(section.model)
     ]
@@ -259,6 +267,14 @@ def reference() -> str:
         "",
     ]
     for section in training_sections():
+        lines += _keys(section)
+    lines += [
+        "## Keys of a narration",
+        "",
+        "`dataset` is that of a job file; [datasets.md](datasets.md) says how the keys are used.",
+        "",
+    ]
+    for section in narration_sections():
         lines += _keys(section)
     lines += [
         "## Columns of what a run leaves",

@@ -76,15 +76,17 @@ def resample(wave: Wave, source: int, target: int) -> Wave:
     return np.asarray(soxr.resample(wave, source, target), dtype=np.float32)
 
 
-def write_wav(path: Path, wave: Wave, rate: int) -> None:
-    """Writes 16-bit PCM that any player plays; what is louder than full scale is clipped.
-
-    Raises OSError where it cannot be written.
-    """
+def wav_bytes(wave: Wave, rate: int) -> bytes:
+    """A WAV file of 16-bit PCM that any player plays; what is louder than full scale is clipped."""
     import io
 
     import soundfile
 
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(wave, -1, 1), rate, subtype="PCM_16", format="WAV")
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def write_wav(path: Path, wave: Wave, rate: int) -> None:
+    """Writes `wav_bytes`; raises OSError where that is not possible."""
+    write_bytes(path, wav_bytes(wave, rate))

@@ -17,7 +17,7 @@ from bench.common.errors import UserError
 from bench.common.filedigests import file_digests
 from bench.common.text import short
 from bench.common.validation import keys_error
-from bench.common.yamlfile import FilePath, Strict
+from bench.common.yamlfile import FilePath, Strict, validate
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -151,6 +151,15 @@ class DatasetSpec(Strict, ABC):
     @abstractmethod
     def half(self, half: Half, report: Report) -> Sequence[Item]:
         """What a training learns from or is watched on; nothing where the job names none."""
+
+    def of_split(self, split: str) -> Self:
+        """The same with another split; raises UserError where the dataset has no such split."""
+        if "split" not in type(self).model_fields:
+            raise UserError(f"{self.name}: has no splits to choose from; leave `splits` out")
+        known: Self = validate(
+            self.model_dump(mode="json") | {"split": split}, type(self), self.name
+        )
+        return known
 
     def placed(self) -> Self:
         """The same with whole paths, for processes that run in other folders."""

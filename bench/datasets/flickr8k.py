@@ -25,6 +25,7 @@ from bench.datasets.base import (
     unusable_name,
 )
 from bench.datasets.csvfile import read_rows
+from bench.datasets.narrated import kind_of_speech
 from bench.datasets.standing import standing_of
 
 _SPLITS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
@@ -133,7 +134,7 @@ class Flickr8kSpec(DatasetSpec):
     root: FilePath
     """The folder of images and captions, in Flickr8k's own layout."""
     audio: FilePath | None = None
-    """The Flickr Audio folder; prompts and ceilings need it."""
+    """The Flickr Audio folder, or one of `pixvox narrate`; prompts and ceilings need it."""
     split: Literal["train", "val", "test"] = "test"
     """Which split is evaluated."""
     folder: FilePath = Path("work/flickr8k")
@@ -146,7 +147,7 @@ class Flickr8kSpec(DatasetSpec):
     def read(self) -> Dataset:
         """See DatasetSpec."""
         items, unusable = read_flickr8k(self.root, self.split, self.audio)
-        kind = "natural, many speakers" if self.audio else "none"
+        kind = kind_of_speech(self.audio, "natural, many speakers" if self.audio else "none")
         standing = standing_of(self.name, self.split, items)
         return Dataset(self.name, self.split, kind, items, "", unusable, *standing)
 

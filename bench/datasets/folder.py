@@ -27,6 +27,7 @@ from bench.datasets.base import (
 from bench.datasets.csvfile import read_rows
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import checked, parsed
+from bench.datasets.narrated import kind_of_speech
 from bench.datasets.standing import OWN_DATA
 
 
@@ -127,7 +128,7 @@ class FolderSpec(DatasetSpec):
     def read(self) -> Dataset:
         """See DatasetSpec."""
         found = read_manifest(self.manifest)
-        kind = speech_kind(found.items)
+        kind = kind_of_speech(self.manifest.parent, speech_kind(found.items))
         split = self.manifest.stem
         return Dataset(self.name, split, kind, found.items, "", found.unusable, (OWN_DATA,))
 

@@ -11,6 +11,7 @@ from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, Repor
 from bench.datasets.flickr8k import read_speech
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import Loose, checked, read_list
+from bench.datasets.narrated import kind_of_speech
 from bench.datasets.standing import standing_of
 
 Split = Literal["train", "restval", "val", "test"]
@@ -74,7 +75,7 @@ class KarpathySpec(DatasetSpec):
     images: FilePath
     """The folder of the images."""
     audio: FilePath | None = None
-    """The Flickr Audio folder, for Flickr8k."""
+    """The Flickr Audio folder, for Flickr8k, or one of `pixvox narrate`."""
     split: Split = "test"
     """Which split is evaluated."""
     folder: FilePath = Path("work/karpathy")
@@ -86,7 +87,8 @@ class KarpathySpec(DatasetSpec):
     def read(self) -> Dataset:
         """See DatasetSpec."""
         name, found = read_karpathy(self.file, self.images, self.split, self.audio)
-        kind = "natural, many speakers" if self.audio else speech_kind(found.items)
+        natural = "natural, many speakers" if self.audio else speech_kind(found.items)
+        kind = kind_of_speech(self.audio, natural)
         standing = standing_of(name, self.split, found.items)
         return Dataset(name, self.split, kind, found.items, "", found.unusable, *standing)
 

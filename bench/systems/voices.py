@@ -1,7 +1,8 @@
 """Voices that read a text aloud, for systems that have a text in between.
 
 `piper:joe` is the voice that speaks the scenes; any other name is a text-to-waveform model of
-transformers, such as `facebook/mms-tts-eng`.
+transformers, such as `facebook/mms-tts-eng`. Each reads what `bench.systems.spoken` makes of a
+text, which is part of what the voice is.
 """
 
 import hashlib
@@ -14,10 +15,12 @@ from pydantic import Field
 
 from bench.common.audio import SpeechError, Wave
 from bench.common.errors import UserError
+from bench.systems.spoken import VERSION, spoken
 from pixvox.digests import file_digest, folder_digest
 from pixvox.weights import resolve
 
 PIPER = "piper:joe"
+NO_WORD = "there is no word to read aloud"
 VoiceName = Annotated[str, Field(min_length=1, max_length=300)]
 
 
@@ -32,14 +35,15 @@ class Reader(Protocol):
 
 
 def voice_digest(name: str) -> str:
-    """The digest of what a voice computes with, 16 hex digits.
+    """The digest of what a voice computes with and of how its texts are cleaned, 16 hex digits.
 
     Raises UserError for the zoo's voice where it is not installed, WeightsError for a model that
     is not there.
     """
-    if name != PIPER:
-        return folder_digest(resolve(name))
-    made_of = [file_digest(_piper()), importlib.metadata.version("piper-tts")]
+    if name == PIPER:
+        made_of = [file_digest(_piper()), importlib.metadata.version("piper-tts"), VERSION]
+    else:
+        made_of = [folder_digest(resolve(name)), VERSION]
     return hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
 
 
@@ -47,8 +51,8 @@ def reader(name: str, device: str) -> Reader:
     """A voice by its name; raises as voice_digest does."""
     if name == PIPER:
         _piper()
-        return _Piper()
-    return _Transformers(resolve(name), device)
+        return _Cleaned(_Piper())
+    return _Cleaned(_Transformers(resolve(name), device))
 
 
 def _piper() -> Path:
@@ -63,12 +67,23 @@ def _piper() -> Path:
     return voice_file()
 
 
+class _Cleaned:
+    def __init__(self, voice: Reader) -> None:
+        self.voice = voice
+
+    def read(self, text: str) -> tuple[Wave, int]:
+        """See Reader."""
+        text = spoken(text)
+        if not text:
+            raise SpeechError(NO_WORD)
+        return self.voice.read(text)
+
+
 class _Piper:
     def read(self, text: str) -> tuple[Wave, int]:
+        """See Reader."""
         from bench.datasets.scenes.speech import SAMPLE_RATE, speak
 
-        if not any(character.isalnum() for character in text):
-            raise SpeechError("there is no word to read aloud")
         return speak(text), SAMPLE_RATE
 
 
@@ -95,7 +110,7 @@ class _Transformers:
 
         tokens = self.tokeniser(text, return_tensors="pt").to(self.model.device)
         if not tokens["input_ids"].numel():
-            raise SpeechError("there is no word to read aloud")
+            raise SpeechError(NO_WORD)
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
         with torch.inference_mode(), torch.random.fork_rng():
             # What still draws draws the same for the same text.

@@ -20,6 +20,7 @@ ROOMS = (
     "systems",
     "jobs",
     "execution",
+    "narration",
     "scoring",
     "tables",
     "report",

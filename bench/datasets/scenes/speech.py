@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bench.common.audio import SpeechError
+
 if TYPE_CHECKING:
     from piper import PiperVoice
 
@@ -49,7 +51,10 @@ def _trim(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def speak(text: str) -> npt.NDArray[np.float32]:
-    """The caption as speech: float32 `[T]` at 16 kHz, silence at both ends trimmed to 60 ms."""
+    """The caption as speech: float32 `[T]` at 16 kHz, silence at both ends trimmed to 60 ms.
+
+    Raises SpeechError where the voice says nothing.
+    """
     import soxr
     from piper import SynthesisConfig
 
@@ -57,5 +62,7 @@ def speak(text: str) -> npt.NDArray[np.float32]:
     # Without noise the VITS prior is deterministic: the corpus is a function of its text.
     config = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
     parts = [chunk.audio_float_array for chunk in voice.synthesize(text + ".", config)]
+    if not parts:
+        raise SpeechError("the voice says nothing of it")
     wave = soxr.resample(np.concatenate(parts), voice.config.sample_rate, SAMPLE_RATE)
     return _trim(np.asarray(wave, dtype=np.float32))

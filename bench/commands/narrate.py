@@ -1,0 +1,117 @@
+"""`pixvox narrate`: the captions of a dataset in, speech that a dataset reads out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.common.atomic import disk_errors
+from bench.common.errors import RunFailed, bad_input
+from bench.common.interrupt import stoppable
+from bench.common.lock import locked
+from bench.common.progress import duration, progress
+from bench.common.text import clean, plural
+from bench.datasets.narrated import Narration
+from bench.execution.stages import Stage
+from bench.narration.folder import Folder
+from bench.narration.job import NarrationJob, read_job
+from bench.narration.plan import Plan, left_out_line, planned
+from bench.narration.reading import Narrator, Said, Workers, read_aloud
+from bench.systems.spoken import VERSION
+from bench.systems.voices import PIPER, voice_digest
+
+
+def narrate(path: Path, options: Mapping[str, Any], narrator: type = Narrator) -> int:
+    """Reads aloud what a narration's file asks for and its folder lacks; 0 when all is there.
+
+    `options` are as in read_job. What no voice can read is printed, counted and left out. Raises
+    UserError for input that cannot be used, RunFailed where processes died over captions.
+    """
+    job = read_job(path, options)
+    with bad_input():
+        plan = planned(job)
+        narration = _narration(job, plan)
+    with disk_errors(job.output), locked(job.output), stoppable() as stop:
+        folder = Folder(job.output)
+        missing = folder.prepare(narration, plan)
+        _print_left_out(plan)
+        if there := len(plan.utterances) - len(missing):
+            print(f"{plural(there, 'caption')} of {len(plan.utterances)} are there already")
+        workers = Workers(
+            voice=job.voice, count=job.workers, address=job.address, narrator=narrator
+        )
+        said = _Said(folder)
+        stage = None
+        if missing:
+            with progress() as report, bad_input():
+                stage = read_aloud(missing, workers, said.keep, report, stop=stop)
+        for line in said.left_out:
+            print(clean(line))
+        if said.lost:
+            raise RunFailed(
+                f"{plural(said.lost, 'caption')} lost to processes that died; what was read is "
+                "kept, run the same command again"
+            )
+        if job.layout == "flickr":
+            folder.write_flickr()
+        else:
+            folder.write_manifests(plan.datasets)
+        _print_end(job, plan, said, stage)
+    return 0
+
+
+def _narration(job: NarrationJob, plan: Plan) -> Narration:
+    # A folder's path is of one machine; its digest stands for it.
+    name = job.voice if job.voice == PIPER else Path(job.voice).name
+    splits = tuple(sorted({dataset.split for dataset in plan.datasets}))
+    return Narration(
+        voice=name,
+        voice_digest=voice_digest(job.voice),
+        normalisation=VERSION,
+        dataset=plan.datasets[0].name,
+        splits=splits,
+    )
+
+
+class _Said:
+    """Keeps what is read, and counts it."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.new, self.seconds, self.lost = 0, 0.0, 0
+        self.left_out: list[str] = []
+
+    def keep(self, said: Said) -> None:
+        if said.reason:
+            self.left_out.append(left_out_line(said.one, said.reason))
+            self.lost += said.machine
+            return
+        self.folder.keep(said.one, said.wav)
+        self.new += 1
+        self.seconds += said.seconds
+
+
+def _print_left_out(plan: Plan) -> None:
+    for dataset in plan.datasets:
+        for name, reason in dataset.unusable:
+            print(clean(f"{name}: left out: {reason}"))
+    for line in plan.left_out:
+        print(clean(line))
+
+
+def _print_end(job: NarrationJob, plan: Plan, said: _Said, stage: Stage | None) -> None:
+    left_out = len(plan.left_out) + len(said.left_out)
+    captions = plural(len(plan.utterances) - len(said.left_out), "caption")
+    line = f"{job.output}: {captions} of {plan.title}, {left_out} left out, read by {job.voice}"
+    if said.new:
+        line += f"; {said.new} of them now, {duration(said.seconds)} of speech"
+    print(clean(line))
+    if stage is not None and stage.seconds:
+        seconds = stage.seconds / stage.actors
+        busy = f"{plural(stage.actors, 'worker')} {stage.duty:.0%} busy for {duration(seconds)}"
+        if stage.cpu and stage.cores and said.seconds:
+            used = stage.cpu / (stage.cores * seconds)
+            busy += (
+                f", {plural(stage.cores, 'core')} {used:.0%}; "
+                f"{stage.cpu / said.seconds:.3f} CPU-seconds per second of speech"
+            )
+        print(f"{busy}; {stage.items / seconds:.3g} captions/s")

@@ -1,0 +1,151 @@
+"""A narration's folder: what it holds, what it lacks, and its lists.
+
+    wavs/ID_N.wav      the speech of caption N
+    narration.json     who read it, and of which dataset (bench.datasets.narrated)
+    texts.tsv          WAV, image, caption number and text of all that was ever to be read here
+    wav2capt.txt, wav2spk.txt, or SPLIT.jsonl and images/: what a dataset reads
+
+The texts are written before any speech is. Speech of a text that has changed is removed first.
+"""
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.common.atomic import write_bytes, write_text
+from bench.common.errors import UserError
+from bench.datasets.base import Dataset, text_lines
+from bench.datasets.narrated import NARRATION, Narration, read_narration
+from bench.narration.plan import Plan, Utterance
+
+TEXTS = "texts.tsv"
+_HELD_TO = ("voice", "voice_digest", "normalisation", "dataset")
+
+
+class Folder:
+    """The folder of one narration; for the process that has it locked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.wavs = path / "wavs"
+        self.narration: Narration | None = None
+        self._known: dict[str, Utterance] = {}
+
+    def prepare(self, narration: Narration, plan: Plan) -> list[Utterance]:
+        """What is still to be read of a plan.
+
+        Raises UserError where the folder holds other speech.
+        """
+        self._join(narration)
+        self._known = {one.wav: one for one in self._read_texts()}
+        wanted = {one.wav: one for one in plan.utterances}
+        stale = [wav for wav, one in wanted.items() if self._known.get(wav) != one]
+        self.wavs.mkdir(parents=True, exist_ok=True)
+        if any(self._is_there(wav) for wav in stale):
+            # Not left with lists that name speech which is being read again.
+            for name in ("wav2capt.txt", "wav2spk.txt"):
+                (self.path / name).unlink(missing_ok=True)
+            for wav in stale:
+                (self.wavs / wav).unlink(missing_ok=True)
+        for folder in (self.path, self.wavs):
+            for partial in folder.glob(".*.part"):
+                # Of a process that was killed while it wrote; this one has the folder locked.
+                partial.unlink()
+        assert self.narration is not None
+        write_text(self.path / NARRATION, self.narration.model_dump_json(indent=1) + "\n")
+        self._known |= wanted
+        lines = [
+            f"{o.wav}\t{o.image}\t{o.number}\t{o.text}\n" for o in sorted(self._known.values())
+        ]
+        write_text(self.path / TEXTS, "".join(lines))
+        return [one for one in plan.utterances if not self._is_there(one.wav)]
+
+    def keep(self, one: Utterance, wav: bytes) -> None:
+        """Writes the speech of a caption."""
+        write_bytes(self.wavs / one.wav, wav)
+
+    def write_flickr(self) -> None:
+        """Writes the lists of the Flickr Audio Caption Corpus, of all speech that is here."""
+        assert self.narration is not None
+        speaker = speaker_of(self.narration)
+        here = [one for one in sorted(self._known.values()) if self._is_there(one.wav)]
+        of_captions = [f"{one.wav} {one.image} #{one.number}\n" for one in here]
+        write_text(self.path / "wav2spk.txt", "".join(f"{one.wav} {speaker}\n" for one in here))
+        write_text(self.path / "wav2capt.txt", "".join(of_captions))
+
+    def write_manifests(self, datasets: Iterable[Dataset]) -> None:
+        """Writes a manifest for each split, with copies of its images."""
+        for dataset in datasets:
+            rows = []
+            for item in dataset.items:
+                image = f"images/{item.id}{item.image.suffix}"
+                if item.image.is_file():
+                    _copy(item.image, self.path / image)
+                captions = [
+                    self._caption(f"{item.id}_{number}.wav", caption.text)
+                    for number, caption in enumerate(item.captions)
+                ]
+                rows.append({"id": item.id, "image": image, "captions": captions})
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            write_text(self.path / f"{dataset.split}.jsonl", "".join(lines))
+
+    def _caption(self, wav: str, text: str) -> Mapping[str, Any]:
+        assert self.narration is not None
+        if wav not in self._known or not self._is_there(wav):
+            return {"text": text}
+        return {"text": text, "speech": f"wavs/{wav}", "speaker": speaker_of(self.narration)}
+
+    def _join(self, narration: Narration) -> None:
+        """The narration of the splits that are here and those that come."""
+        before = read_narration(self.path)
+        if before is None:
+            if self.wavs.exists() or (self.path / "wav2capt.txt").exists():
+                raise UserError(
+                    f"{self.path}: holds speech that pixvox narrate did not make; name another "
+                    "folder"
+                )
+            self.narration = narration
+            return
+        for name in _HELD_TO:
+            here, asked = getattr(before, name), getattr(narration, name)
+            if here != asked:
+                raise UserError(
+                    f"{self.path}: holds a narration whose {name} is {here}, not {asked}; name "
+                    "another folder"
+                )
+        splits = tuple(sorted({*before.splits, *narration.splits}))
+        self.narration = narration.model_copy(update={"splits": splits})
+
+    def _read_texts(self) -> Iterable[Utterance]:
+        path = self.path / TEXTS
+        for number, line in enumerate(text_lines(path) if path.exists() else (), 1):
+            fields = line.split("\t")
+            if len(fields) != 4 or not fields[2].isdecimal() or "/" in fields[0]:
+                raise UserError(f"{path}:{number}: not what pixvox narrate writes; remove the file")
+            wav, image, caption, text = fields
+            yield Utterance(image, int(caption), wav, text)
+
+    def _is_there(self, wav: str) -> bool:
+        """Whether a speech file is there, as long as its header says."""
+        try:
+            with (self.wavs / wav).open("rb") as file:
+                head = file.read(8)
+                size = file.seek(0, 2)
+        except FileNotFoundError:
+            return False
+        return (
+            len(head) == 8 and head[:4] == b"RIFF" and size == 8 + struct.unpack("<I", head[4:])[0]
+        )
+
+
+def speaker_of(narration: Narration) -> str:
+    """The voice as the name of a speaker, without spaces."""
+    return "-".join(narration.voice.split())
+
+
+def _copy(source: Path, target: Path) -> None:
+    data = source.read_bytes()
+    if not target.exists() or target.read_bytes() != data:
+        write_bytes(target, data)

@@ -1,0 +1,62 @@
+"""What a narration's file may say."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from bench.common.bounds import Actors
+from bench.common.yamlfile import FilePath, Strict, read_small, validate
+from bench.datasets.base import to_evaluate
+from bench.datasets.shipped import AnyDataset
+from bench.systems.voices import PIPER, VoiceName
+
+Layout = Literal["flickr", "manifest"]
+Captions = Annotated[int, Field(ge=1, le=1000, description="captions of an image")]
+
+
+class NarrationJob(Strict):
+    """Captions that a voice reads aloud, and the folder for their speech.
+
+    `pixvox narrate` takes each of these keys but `dataset` as an option too, which then counts.
+    """
+
+    dataset: Annotated[AnyDataset, AfterValidator(to_evaluate)]
+    """Whose captions are read, as in a job file."""
+    splits: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=20)
+    ] = ()
+    """Several splits of the dataset; without any, the one that `dataset` names."""
+    voice: VoiceName = PIPER
+    """Who reads, as in a job's `cascade`."""
+    captions: Captions | None = None
+    """Read only the first captions of each image; `null` for all."""
+    output: FilePath
+    """The folder for speech and lists; what is there already is not read again."""
+    layout: Layout = "flickr"
+    """`flickr`: as the Flickr Audio Caption Corpus; `manifest`: JSONL files for `name: folder`,
+    with the images copied beside them."""
+    workers: Actors = 0
+    """How many processes read, with one thread each; 0 for one a core."""
+    address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The address of a running Ray cluster; `null` starts Ray on this machine."""
+
+
+def read_job(path: Path, options: Mapping[str, Any]) -> NarrationJob:
+    """A narration's file, with the options of the command line in place of its keys.
+
+    `options` are keys of a NarrationJob, and `items` of its dataset; None stands for what was not
+    given. Raises UserError naming all that is wrong.
+    """
+    from bench.common.strictyaml import MAX_BYTES, read_yaml
+
+    content = read_yaml(read_small(path, MAX_BYTES), str(path))
+    given = {key: value for key, value in options.items() if value is not None}
+    items = given.pop("items", None)
+    if isinstance(content, dict):
+        content = content | given
+        if items is not None and isinstance(content.get("dataset"), dict):
+            content["dataset"] = content["dataset"] | {"items": items}
+    job: NarrationJob = validate(content, NarrationJob, str(path))
+    return job

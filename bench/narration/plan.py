@@ -1,0 +1,113 @@
+"""Which captions are read aloud, and under which names."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from bench.common.errors import UserError
+from bench.common.text import plural, short
+from bench.datasets.base import Dataset, Item, no_items
+from bench.datasets.loading import taken
+from bench.narration.job import NarrationJob
+from bench.systems.spoken import spoken
+from bench.systems.voices import NO_WORD
+
+
+@dataclass(frozen=True, order=True)
+class Utterance:
+    """One caption: its image's file name, its number, the file of its speech, what is read."""
+
+    image: str
+    number: int
+    wav: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a narration is of; `left_out` names captions that no voice can read, with the reason."""
+
+    datasets: tuple[Dataset, ...]
+    utterances: tuple[Utterance, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """How many images of which splits, in words."""
+        splits = ", ".join(dataset.split for dataset in self.datasets)
+        images = plural(sum(len(dataset.items) for dataset in self.datasets), "image")
+        return f"{images} of {self.datasets[0].name} {splits}"
+
+
+def read_datasets(job: NarrationJob) -> tuple[Dataset, ...]:
+    """The splits of a job, cut to the items that it names; raises UserError as datasets do."""
+    specs = [job.dataset.of_split(split) for split in dict.fromkeys(job.splits)]
+    datasets = [spec.read() for spec in specs or [job.dataset]]
+    if job.dataset.items is not None:
+        datasets = _cut(datasets, job)
+    for dataset in datasets:
+        if not dataset.items and job.dataset.items is None:
+            raise UserError(f"{dataset.name} {dataset.split}: {no_items(dataset)}")
+    return tuple(datasets)
+
+
+def _cut(datasets: Sequence[Dataset], job: NarrationJob) -> list[Dataset]:
+    """The items that the job's file names, of all its splits together."""
+    assert job.dataset.items is not None
+    together = replace(
+        datasets[0],
+        split=", ".join(dataset.split for dataset in datasets),
+        items=tuple(item for dataset in datasets for item in dataset.items),
+        unusable=tuple(entry for dataset in datasets for entry in dataset.unusable),
+    )
+    # Items of two splits may have one name, and are then told apart by what they are.
+    wanted = {id(item) for item in taken(together, job.dataset.items).items}
+    return [
+        replace(dataset, items=tuple(i for i in dataset.items if id(i) in wanted), unusable=())
+        for dataset in datasets
+    ]
+
+
+def planned(job: NarrationJob) -> Plan:
+    """What a job asks for; raises UserError for names that cannot be written into its lists."""
+    datasets = read_datasets(job)
+    utterances: dict[str, Utterance] = {}
+    left_out: list[str] = []
+    for dataset in datasets:
+        for item in dataset.items:
+            for number, text in enumerate(_texts(item, job.captions)):
+                one = Utterance(item.image.name, number, f"{item.id}_{number}.wav", spoken(text))
+                if not one.text:
+                    left_out.append(left_out_line(one, f"{NO_WORD}: {short(text)!r}"))
+                elif utterances.setdefault(one.wav, one) != one:
+                    raise UserError(
+                        f"{item.id[:80]}: is in several splits with other captions; narrate each "
+                        "split into a folder of its own"
+                    )
+    if job.layout == "flickr":
+        _check_names(utterances.values())
+    return Plan(datasets, tuple(utterances.values()), tuple(left_out))
+
+
+def left_out_line(one: Utterance, reason: str) -> str:
+    """What is printed of a caption that cannot be read."""
+    return f"{one.image}#{one.number}: left out: {reason}"
+
+
+def _texts(item: Item, captions: int | None) -> list[str]:
+    return [caption.text for caption in item.captions[:captions]]
+
+
+def _check_names(utterances: Iterable[Utterance]) -> None:
+    """Raises UserError for names that `wav2capt.txt` cannot tell apart."""
+    places: dict[tuple[str, int], str] = {}
+    for one in utterances:
+        if any(character.isspace() for character in one.image + one.wav):
+            raise UserError(
+                f"{one.image[:80]}: has a space in its name or id, which the layout of Flickr "
+                "Audio cannot hold; ask for layout: manifest"
+            )
+        if places.setdefault((one.image, one.number), one.wav) != one.wav:
+            raise UserError(
+                f"{one.image[:80]}: several images have this name, which the layout of Flickr "
+                "Audio cannot tell apart; ask for layout: manifest"
+            )

@@ -1,0 +1,52 @@
+"""A caption as a voice reads it: its words and the punctuation between them.
+
+Captions are often tokenised ("a man 's dog ."), and Piper reads some of what stands alone: where
+another full stop follows " .", eSpeak says "dot" at the start of the text that it reads next.
+"""
+
+import re
+
+VERSION = "spoken 1"
+"""Part of a voice's identity; to be raised with every change of what `spoken` returns."""
+
+_QUOTES = re.compile("[\"“”„‟«»]|``|''")
+_PUNCTUATION = ".,;:!?…"
+_APOSTROPHE = re.compile(
+    r"(?<=\w)\s+'(?=(?:s|t|d|m|re|ve|ll|n)\b)"  # a man 's dog
+    r"|(?<=\bn)\s+'(?=\w)",  # rock n 'roll
+    re.IGNORECASE,
+)
+_WORDED = frozenset("#%$€£¥¢+=@°§©®™")
+"""Symbols that are read as a word of their own."""
+
+
+def spoken(text: str) -> str:
+    """The text without quotation marks, final punctuation, and symbols that stand alone.
+
+    A `&` that stands alone becomes "and"; brackets, dashes and whatever else has no word are
+    removed. Spaces before punctuation and before the 's of a tokenised text are removed too.
+    Final punctuation is the voice's to add. The result is "" where there is no word.
+    """
+    text = _QUOTES.sub("", text.replace("’", "'").replace("‘", "'"))
+    words: list[str] = []
+    for word in map(_readable, _APOSTROPHE.sub("'", text).split()):
+        if not set(word) <= set(_PUNCTUATION):
+            words.append(word)
+        elif words:
+            words[-1] += word
+    found = " ".join(words).rstrip(_PUNCTUATION + " ")
+    return found if has_word(found) else ""
+
+
+def has_word(text: str) -> bool:
+    """Whether a text has a letter or a digit."""
+    return any(character.isalnum() for character in text)
+
+
+def _readable(word: str) -> str:
+    """A word as it is; of symbols that stand alone their word, their punctuation, or ""."""
+    if word == "&":
+        return "and"
+    if has_word(word) or _WORDED & set(word):
+        return word
+    return "".join(character for character in word if character in _PUNCTUATION)

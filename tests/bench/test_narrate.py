@@ -1,0 +1,331 @@
+"""Captions are read aloud as they are meant, once each, into files that a dataset reads."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from bench.asr.whisper import WhisperAsr
+from bench.commands.narrate import narrate
+from bench.common.audio import read_speech, wav_bytes
+from bench.common.errors import UserError
+from bench.common.supervisor import supervise
+from bench.datasets.base import Dataset
+from bench.datasets.flickr8k import Flickr8kSpec
+from bench.datasets.folder import FolderSpec
+from bench.datasets.loading import load_dataset
+from bench.datasets.narrated import SYNTHETIC, Narration
+from bench.metrics.wer import Wer
+from bench.narration.folder import Folder
+from bench.narration.job import NarrationJob, read_job
+from bench.narration.plan import planned
+from bench.narration.reading import batches
+from bench.systems.spoken import spoken
+from bench.systems.voices import reader
+from bench.tables.comparability import grade_published
+from bench.tables.protocol import Protocol
+from bench.tables.published import load_published
+
+FILES_BEFORE_DEATH = 5
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("Two goats stand in the entry way .", "Two goats stand in the entry way"),
+        ("Two goats stand in the entry way. . .", "Two goats stand in the entry way"),
+        ("A goat , a cat ; and a hen !", "A goat, a cat; and a hen"),
+        ('A goat by a " no goats " sign .', "A goat by a no goats sign"),
+        ("A goat by a “no goats” sign .", "A goat by a no goats sign"),
+        ("A goat by a ' no goats ' sign .", "A goat by a no goats sign"),
+        ("The farmer 's goat isn 't here .", "The farmer's goat isn't here"),
+        ("Rock 'n' roll , rock n 'roll .", "Rock'n' roll, rock n'roll"),
+        ("Salt & pepper at a B&B .", "Salt and pepper at a B&B"),
+        ("A goat - ( or a sheep ? ) * eats .", "A goat or a sheep? eats"),
+        ("Bus # 7 is 90 % full .", "Bus # 7 is 90 % full"),
+        ("The goats' pen", "The goats' pen"),
+        ("It is grade A .", "It is grade A"),
+        ("A goat in the U.S.", "A goat in the U.S"),
+        ("Goats, hens, etc .", "Goats, hens, etc"),
+        (" .5 litres\u2028of  3.5 % milk .", ".5 litres of 3.5 % milk"),
+        ("a dog runs", "a dog runs"),
+        ('" . ! - "', ""),
+        ("", ""),
+    ],
+)
+def test_a_caption_becomes_what_is_read(text: str, read: str) -> None:
+    assert spoken(text) == read
+    assert spoken(read) == read
+
+
+def test_captions_of_scenes_are_read_as_they_are(scenes: Dataset) -> None:
+    texts = [caption.text for item in scenes.items for caption in item.captions]
+    assert [spoken(text) for text in texts] == texts
+
+
+def test_a_caption_that_ends_in_a_stop_is_not_read_as_dot() -> None:
+    texts = [
+        "A black cat sleeps on the kitchen table .",
+        "Two girls are running on the beach .",
+        'A boy holds a sign that says " stop " .',
+    ]
+    voice = reader("piper:joe", "cpu")
+    # In this order: what eSpeak leaves over it says before the next text.
+    waves = [voice.read(text)[0] for text in texts]
+    found = [t.transcript for t in WhisperAsr().transcriber("cpu", 1).transcribe(waves)]
+    counted = Wer().statistics(
+        dict(zip(texts, found, strict=True)), {text: (text,) for text in texts}
+    )
+    assert Wer().score(counted.sum(0))[0] <= 5
+    assert not re.search(r"\bdot\b", " ".join(found).lower())
+
+
+def _stub() -> type:
+    # Made inside a function, so that Ray ships the class itself and not its module's name.
+    class Stub:
+        """Says a text as its bytes; has no voice for `mute`."""
+
+        def __init__(self, voice: str) -> None:
+            self.voice = voice
+
+        def work(self, texts: list[str]) -> list[tuple[bytes, float, str]]:
+            return [self._said(text) for text in texts]
+
+        def _said(self, text: str) -> tuple[bytes, float, str]:
+            if "mute" in text:
+                return b"", 0.0, "its voice failed"
+            wave = np.frombuffer(text.encode() * 40, np.uint8).astype(np.float32) / 512
+            return wav_bytes(wave, 16_000), len(wave) / 16_000, ""
+
+    return Stub
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _job(root: Path, **more: object) -> Path:
+    path = root.parent / "narrate.yaml"
+    job = {"dataset": {"name": "flickr8k", "root": str(root)}, "splits": ["test"], "workers": 2}
+    path.write_text(json.dumps(job | more))
+    return path
+
+
+@pytest.fixture(scope="module")
+def root(flickr8k_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Flickr8k folder, with a caption without a word and one that the stub cannot say."""
+    root = tmp_path_factory.mktemp("narrate") / "flickr8k"
+    root.mkdir()
+    for path in flickr8k_folder.iterdir():
+        (root / path.name).symlink_to(path)
+    tokens = (flickr8k_folder / "Flickr8k.token.txt").read_text()
+    tokens = re.sub(r"(00_\w+\.jpg#3)\t.*", r"\1\t. . .", tokens)
+    tokens = re.sub(r"(01_\w+\.jpg#2)\t.*", r"\1\tA mute swan .", tokens)
+    (root / "Flickr8k.token.txt").unlink()
+    (root / "Flickr8k.token.txt").write_text(tokens)
+    return root
+
+
+@pytest.fixture(scope="module")
+def unbroken(root: Path) -> Path:
+    """A narration that ran to its end."""
+    folder = root.parent / "unbroken"
+    assert narrate(_job(root), {"output": str(folder)}, _stub()) == 0
+    return folder
+
+
+def test_what_was_narrated_is_a_dataset_of_synthetic_speech(root: Path, unbroken: Path) -> None:
+    def data(audio: Path | None) -> Dataset:
+        return load_dataset(Flickr8kSpec(name="flickr8k", root=root, audio=audio))
+
+    found = data(unbroken)
+    assert found.speech_kind == SYNTHETIC
+    assert data(root / "flickr_audio").speech_kind == "natural, many speakers"
+    assert data(None).speech_kind == "none"
+    spoken_of = {
+        (number, caption.text): caption.speech
+        for item in found.items
+        for number, caption in enumerate(item.captions)
+    }
+    silent = [text for (_, text), speech in spoken_of.items() if speech is None]
+    assert silent == [". . .", "A mute swan ."]
+    for (_, text), speech in spoken_of.items():
+        if speech is not None:
+            assert soundfile.info(speech).subtype == "PCM_16"
+            said = np.round(read_speech(speech, 16_000) * 512).astype(np.uint8).tobytes()
+            assert said.decode() == spoken(text) * 40
+    speakers = (unbroken / "wav2spk.txt").read_text().splitlines()
+    assert len(speakers) == 18
+    assert {line.split()[1] for line in speakers} == {"piper:joe"}
+
+
+def killed(job: str) -> int:
+    """A supervised narration whose process is killed while it writes its files."""
+    written: list[str] = []
+    keep = Folder.keep
+
+    def dying(self: Folder, one: object, wav: bytes) -> None:
+        if len(written) == FILES_BEFORE_DEATH:
+            (self.wavs / ".half.1.part").write_bytes(wav[:100])
+            os.kill(os.getpid(), signal.SIGKILL)
+        keep(self, one, wav)  # type: ignore[arg-type]
+        written.append("")
+
+    Folder.keep = dying  # type: ignore[assignment, method-assign]
+    return supervise(lambda: narrate(Path(job), {}, _stub()), "continue with: this")
+
+
+def test_a_killed_narration_continues_to_the_same_bytes(root: Path, unbroken: Path) -> None:
+    folder = root.parent / "broken"
+    job = _job(root, output=str(folder))
+    code = "import sys, test_narrate; sys.exit(test_narrate.killed(sys.argv[1]))"
+    paths = [str(Path(__file__).parent), *sys.path]
+    first = subprocess.run(
+        [sys.executable, "-c", code, str(job)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (first.returncode, "ended by SIGKILL" in first.stderr) == (3, True), first.stderr
+    assert len(list((folder / "wavs").glob("*.wav"))) == FILES_BEFORE_DEATH
+    cut = sorted((folder / "wavs").glob("*.wav"))[0]
+    before = {path: path.stat().st_mtime_ns for path in (folder / "wavs").glob("*.wav")}
+    # As a disk leaves a file that had not reached it.
+    cut.write_bytes(cut.read_bytes()[:-1])
+    assert narrate(job, {}, _stub()) == 0
+    assert _files(folder) == _files(unbroken)
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert [path for path in before if before[path] != after[path]] == [cut]
+
+
+def test_a_finished_narration_has_nothing_left_to_read(
+    root: Path, unbroken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _files(unbroken)
+    job = _job(root, output=str(unbroken))
+    assert narrate(job, {"captions": 2}, _stub()) == 0
+    assert _files(unbroken) == before
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].endswith(
+        "8 captions of 4 images of flickr8k test, 0 left out, read by piper:joe"
+    )
+    assert "8 captions of 8 are there already" in lines
+
+
+def _prepared(job: NarrationJob) -> tuple[Folder, list[str]]:
+    plan = planned(job)
+    narration = Narration(
+        voice="piper:joe",
+        voice_digest="0",
+        normalisation="spoken 1",
+        dataset=plan.datasets[0].name,
+        splits=tuple(dataset.split for dataset in plan.datasets),
+    )
+    folder = Folder(job.output)
+    missing = folder.prepare(narration, plan)
+    for one in missing:
+        folder.keep(one, wav_bytes(np.full(100, 0.1, np.float32), 16_000))
+    return folder, [one.text for one in missing]
+
+
+def test_a_caption_that_changed_is_read_again(root: Path, tmp_path: Path) -> None:
+    job = read_job(_job(root), {"output": str(tmp_path / "out"), "captions": 1})
+    folder, texts = _prepared(job)
+    folder.write_flickr()
+    assert len(texts) == 4
+    tokens = (root / "Flickr8k.token.txt").read_text()
+    copy = tmp_path / "flickr8k"
+    copy.mkdir()
+    for path in root.iterdir():
+        (copy / path.name).symlink_to(path)
+    (copy / "Flickr8k.token.txt").unlink()
+    (copy / "Flickr8k.token.txt").write_text(
+        re.sub(r"(02_\w+\.jpg#0)\t.*", r"\1\tA new hat .", tokens)
+    )
+    dataset = job.dataset.model_copy(update={"root": copy})
+    again = job.model_copy(update={"dataset": dataset})
+    assert _prepared(again)[1] == ["A new hat"]
+    # Until it was, no list named speech that is not there.
+    assert not (job.output / "wav2capt.txt").exists()
+    assert len(_prepared(again.model_copy(update={"captions": 2}))[1]) == 4
+
+
+def test_a_manifest_is_data_of_its_own(root: Path, tmp_path: Path, scenes: Dataset) -> None:
+    items = tmp_path / "items.txt"
+    items.write_text("\n".join(item.id for item in scenes.items[:2]))
+    path = tmp_path / "job.yaml"
+    path.write_text("{dataset: {name: scenes}, layout: manifest, captions: 2}")
+    job = read_job(path, {"output": str(tmp_path / "out"), "items": str(items)})
+    folder, _ = _prepared(job)
+    folder.write_manifests(planned(job).datasets)
+    found = FolderSpec(name="folder", manifest=tmp_path / "out" / "test.jsonl").read()
+    assert found.speech_kind == SYNTHETIC
+    for item, source in zip(found.items, scenes.items, strict=False):
+        assert [c.text for c in item.captions] == [c.text for c in source.captions]
+        assert [c.speech is not None for c in item.captions] == [True, True, False, False, False]
+        assert item.captions[0].speaker == "piper:joe"
+        assert item.image.read_bytes() == source.image.read_bytes()
+
+
+def test_tables_say_that_speech_is_synthetic() -> None:
+    whole = Protocol("flickr8k", "test", "0" * 16, SYNTHETIC, 1000, 1000, "tiny.en", "all")
+    rows = {row.system: row for row in load_published().rows if row.dataset == "flickr8k"}
+    grades = {name: grade_published(row, whole, "tiny.en") for name, row in rows.items()}
+    assert grades["SAS"].mark == grades["PixVoxLM-Delay"].mark == "≈"
+    assert grades["E-I2S"].reason == "on natural speech, the dataset's is synthetic, one voice"
+    natural = grade_published(rows["SAS"], replace(whole, speech="natural"), "tiny.en")
+    assert natural.mark == "✗"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "message"),
+    [
+        ("wav2capt.txt", {}, "holds speech that pixvox narrate did not make; name another"),
+        ("narration.json", {}, "narration.json: not what pixvox narrate writes"),
+        ("", {"splits": ["best"]}, "flickr8k: split: "),
+        ("", {"captions": 0}, "captions: "),
+        ("", {"items": "nowhere.txt"}, "nowhere.txt: no such file"),
+    ],
+)
+def test_what_cannot_be_narrated_is_one_line(
+    root: Path, tmp_path: Path, spoil: str, options: dict[str, object], message: str
+) -> None:
+    if spoil:
+        (tmp_path / spoil).write_text("{}")
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        narrate(_job(root), {"output": str(tmp_path)} | options, _stub())
+    assert "\n" not in str(error.value)
+
+
+def test_another_voice_needs_another_folder(root: Path, tmp_path: Path) -> None:
+    job = read_job(_job(root), {"output": str(tmp_path / "out")})
+    _prepared(job)
+    with pytest.raises(UserError, match="whose voice_digest is 0, not "):
+        narrate(_job(root), {"output": str(tmp_path / "out")}, _stub())
+
+
+def test_batches_get_smaller_and_leave_nothing_out(root: Path) -> None:
+    utterances = planned(read_job(_job(root), {"output": "out"})).utterances * 10
+    found = [list(batch.items) for batch in batches(utterances, 2)]
+    assert [one for batch in found for one in batch] == list(utterances)
+    sizes = [len(batch) for batch in found]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 1
+
+
+def test_the_committed_narration_is_read() -> None:
+    path = Path(__file__).parents[2] / "jobs" / "flickr8k" / "narrate.yaml"
+    assert read_job(path, {}).splits == ("train", "val", "test")
