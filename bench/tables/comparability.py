@@ -20,7 +20,11 @@ class Grade:
 
 
 def _doubts(row: PublishedRow, protocol: Protocol, asr: str) -> Iterator[Grade]:
-    """What is known of a paper's row, fact by fact, where it is not what was measured."""
+    """What is known of a paper's row, fact by fact, where it is not what was measured.
+
+    Other images or other references make scores incomparable (✗). What a paper's system spoke
+    with, was trained on and was transcribed by is part of what it reports (≈, with the reason).
+    """
     if row.dataset != protocol.dataset:
         yield Grade(OTHER, f"on {row.dataset}, not {protocol.dataset}")
         return
@@ -30,12 +34,12 @@ def _doubts(row: PublishedRow, protocol: Protocol, asr: str) -> Iterator[Grade]:
         # No paper says that it leaves one out, and five references score more than four.
         yield Grade(OTHER, "scored against all references as far as is known, here without one")
     if row.asr_adapted:
-        yield Grade(OTHER, f"transcribed by an ASR {row.asr}")
+        yield Grade(NEAR, f"transcribed by an ASR {row.asr}")
     natural = {"natural": True, "synthetic": False}.get(protocol.speech.split(",")[0])
     if row.speech is None:
         yield Grade(NEAR, "natural or synthesised speech: not stated")
     elif natural is not None and natural != (row.speech == "natural"):
-        yield Grade(OTHER, f"on {row.speech} speech, the dataset's is {protocol.speech}")
+        yield Grade(NEAR, f"on {row.speech} speech, the dataset's is {protocol.speech}")
     further = [name for name in row.training_data or () if name != row.dataset]
     if further:
         yield Grade(NEAR, f"trained on {', '.join(further)} too")

@@ -211,6 +211,9 @@ class PixVoxJob(Strict):
     """An image encoder to start from: a folder, a hub id, or `pypi:efficientnet-lite2`."""
     size: DecoderSize | None = None
     """How large a new decoder over `vision` is; `null` for the zoo's size."""
+    image_projection: bool = False
+    """Whether the image states of `vision` are first brought to the decoder's size, each with a
+    learned place: for wide states, and for feature maps, which do not say where they are."""
     start_from: WeightsName | None = None
     """A PixVoxLM to be trained further; with `vision`, its decoder alone."""
     positions: Annotated[
@@ -243,6 +246,8 @@ class PixVoxJob(Strict):
             raise ValueError(
                 "blip brings an encoder and a decoder; leave out vision and start_from"
             )
+        if self.image_projection and self.vision is None:
+            raise ValueError("image_projection is of a new image encoder; name it as vision")
         if self.size is not None and (self.vision is None or self.start_from is not None):
             raise ValueError(
                 "size is of a new decoder, and blip and start_from bring theirs; leave it out"

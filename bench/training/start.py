@@ -76,6 +76,7 @@ def _over_encoder(name: str, job: PixVoxJob, options: dict[str, Any]) -> PixVoxL
         "image_size": scaling.size,
         "image_mean": scaling.mean,
         "image_std": scaling.std,
+        "image_projection": job.image_projection,
     }
     start = None if job.start_from is None else resolve(job.start_from)
     if start is not None:

@@ -284,10 +284,9 @@ def test_tables_say_that_speech_is_synthetic() -> None:
     whole = Protocol("flickr8k", "test", "0" * 16, SYNTHETIC, 1000, 1000, "tiny.en", "all")
     rows = {row.system: row for row in load_published().rows if row.dataset == "flickr8k"}
     grades = {name: grade_published(row, whole, "tiny.en") for name, row in rows.items()}
-    assert grades["SAS"].mark == grades["PixVoxLM-Delay"].mark == "≈"
-    assert grades["E-I2S"].reason == "on natural speech, the dataset's is synthetic, one voice"
-    natural = grade_published(rows["SAS"], replace(whole, speech="natural"), "tiny.en")
-    assert natural.mark == "✗"
+    assert {grade.mark for grade in grades.values()} == {"≈"}
+    assert "on natural speech, the dataset's is synthetic, one voice" in grades["E-I2S"].reason
+    assert "on natural speech" not in grades["SAS"].reason
 
 
 @pytest.mark.parametrize(
