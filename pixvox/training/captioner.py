@@ -1,32 +1,49 @@
-"""Trains a small BLIP captioner over a frozen image encoder: what a cascade writes with.
+"""Trains a small captioner over a frozen image encoder: what a cascade writes with.
 
 Li et al. 2022, "BLIP: Bootstrapping Language-Image Pre-training", section 3.1: the image-grounded
 text decoder, cross entropy with label smoothing 0.1. Words are whole tokens, for a small world has
 few.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from transformers import (
     BlipConfig,
     BlipForConditionalGeneration,
-    BlipImageProcessorPil,
     BlipProcessor,
-    BlipVisionModel,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
+from pixvox.captioner import Captioner, CaptionerConfig, image_processor
 from pixvox.training.checkpoint import load_state, save_state
 from pixvox.training.schedule import cosine
+from pixvox.vision import DEFAULT_TYPE, ImageScaling, state_shape
 
 _SPECIAL = ("[PAD]", "[UNK]", "[BOS]", "[SEP]")
 _SMOOTHING = 0.1
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 MAX_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class TextSize:
+    """How large the text decoder is: its layers, their width, and the heads of each attention.
+
+    By default it is the zoo's.
+    """
+
+    layers: int = 2
+    hidden: int = 64
+    heads: int = 4
 
 
 @dataclass(frozen=True)
@@ -49,15 +66,24 @@ class CaptionerTraining:
     """Steps between checkpoints."""
 
 
-def tokeniser_of(captions: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A tokeniser whose tokens are the captions' words, most frequent first."""
+def plain_words(caption: str) -> str:
+    """A caption as lower-case words without punctuation: what is learnt, and later read aloud."""
+    return " ".join(_WORD.findall(caption.lower()))
+
+
+def tokeniser_of(captions: Sequence[str], least: int = 1) -> PreTrainedTokenizerFast:
+    """A tokeniser whose tokens are the captions' words, most frequent first.
+
+    Words that occur less than `least` times are `[UNK]`.
+    """
     from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel
 
     counts: dict[str, int] = {}
     for word in (word for caption in captions for word in caption.lower().split()):
         counts[word] = counts.get(word, 0) + 1
-    words = sorted(counts, key=lambda word: (-counts[word], word))
+    frequent = [word for word, count in counts.items() if count >= least]
+    words = sorted(frequent, key=lambda word: (-counts[word], word))
     vocabulary = {word: number for number, word in enumerate([*_SPECIAL, *words])}
     made = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     made.normalizer = normalizers.Lowercase()
@@ -75,18 +101,20 @@ def tokeniser_of(captions: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def new_captioner(
-    vision: BlipVisionModel, words: PreTrainedTokenizerFast, plan: CaptionerTraining
-) -> BlipForConditionalGeneration:
-    """A captioner of the zoo's size over an image encoder: 2 layers of 64."""
+    vision: PreTrainedModel,
+    words: PreTrainedTokenizerFast,
+    plan: CaptionerTraining,
+    size: TextSize = TextSize(),
+) -> PreTrainedModel:
+    """A captioner over an image encoder: transformers' BLIP, or ours where it is not BLIP's."""
     torch.manual_seed(plan.seed)
-    size = vision.config.hidden_size
-    text = {
+    text: dict[str, Any] = {
         "vocab_size": len(words),
-        "hidden_size": 64,
-        "encoder_hidden_size": size,
-        "intermediate_size": 256,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
+        "hidden_size": size.hidden,
+        "encoder_hidden_size": state_shape(vision.config)[1],
+        "intermediate_size": 4 * size.hidden,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
         "max_position_embeddings": MAX_TOKENS,
         "hidden_dropout_prob": plan.dropout,
         "attention_probs_dropout_prob": plan.dropout,
@@ -96,6 +124,11 @@ def new_captioner(
         "pad_token_id": words.pad_token_id,
         "label_smoothing": _SMOOTHING,
     }
+    if vision.config.model_type != DEFAULT_TYPE:
+        ours = Captioner(CaptionerConfig(text_config=text, vision_config=vision.config))
+        ours.vision.load_state_dict(vision.state_dict())
+        ours.vision.requires_grad_(False)
+        return ours
     config = BlipConfig(text_config=text, vision_config=vision.config.to_dict())
     config.initializer_range = config.text_config.initializer_range
     model = BlipForConditionalGeneration(config)
@@ -104,25 +137,24 @@ def new_captioner(
     return model
 
 
-def processor_of(vision: BlipVisionModel, words: PreTrainedTokenizerFast) -> BlipProcessor:
+def processor_of(scaling: ImageScaling, words: PreTrainedTokenizerFast) -> BlipProcessor:
     """What makes pixels of pictures and text of tokens, as BLIP's own."""
-    side = vision.config.image_size
-    images = BlipImageProcessorPil(size={"height": side, "width": side})
-    return BlipProcessor(images, words)
+    return BlipProcessor(image_processor(scaling), words)
 
 
 def train_captioner(
-    model: BlipForConditionalGeneration,
-    states: Tensor,
+    model: PreTrainedModel,
+    states: npt.NDArray[Any],
     tokens: Tensor,
     image_of: Tensor,
     plan: CaptionerTraining,
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, float]]:
-    """Trains the text decoder in place on image states `[I, P, M_vision]` and captions.
+    """Trains the text decoder in place on image states `[I, P, D]` and captions.
 
-    `tokens` are `[C, T]`, begun and ended and padded; `image_of` `[C]` says whose they are. Yields
+    `states` may be a memory-mapped file. `tokens` are `[C, T]`, begun and ended and padded, where
+    the unknown word's is seen and never predicted; `image_of` `[C]` says whose they are. Yields
     every step's number and loss in nats a token. `folder/state.pt` is the last checkpoint, from
     which the same call resumes; where `stop` says so after a step, it ends there with one.
     """
@@ -133,6 +165,7 @@ def train_captioner(
         decoder.load_state_dict(saved["decoder"])
         optimiser.load_state_dict(saved["optimiser"])
     pad = model.config.text_config.pad_token_id
+    unlearnt = torch.tensor([pad, _SPECIAL.index("[UNK]")])
     model.train()
     for step in range(saved["step"] if saved else 0, plan.steps):
         rng = np.random.default_rng((plan.seed, step))
@@ -143,8 +176,8 @@ def train_captioner(
         loss = decoder(
             input_ids=chosen,
             attention_mask=(chosen != pad).long(),
-            encoder_hidden_states=states[image_of[rows]].float(),
-            labels=chosen.masked_fill(chosen == pad, -100),
+            encoder_hidden_states=torch.from_numpy(states[image_of[rows].numpy()]).float(),
+            labels=chosen.masked_fill(torch.isin(chosen, unlearnt), -100),
             reduction="mean",
         ).loss.mean()
         optimiser.zero_grad(set_to_none=True)

@@ -14,12 +14,19 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from transformers import BlipVisionModel, EfficientNetConfig, EfficientNetModel
+from transformers import (
+    AutoProcessor,
+    BlipVisionModel,
+    EfficientNetConfig,
+    EfficientNetModel,
+)
 
 import pixvox
 from bench.cli import main
 from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset
+from bench.systems.base import Lookup, Variant
+from bench.systems.cascade import CascadeSystem
 from bench.training.judge import SpeechJudge
 from bench.training.log import read_log
 from bench.training.pixvox import work
@@ -114,8 +121,14 @@ def test_two_workers_killed_and_resumed_take_the_same_steps_as_one(folder: Path)
         ({"vision": None, "blip": "nowhere"}, "nowhere: no config.json there"),
         ({"vision": "nowhere"}, "nowhere: no config.json there"),
         ({"vision": "zoo:encodec-tiny"}, "config.json: vision_config: 'encodec' is no image enc"),
-        ({"vision": None, "blip": "here", "size": {}}, "size is of a new decoder, and blip and st"),
-        ({"size": {"hidden": 100, "heads": 3}}, "hidden 100 is not a multiple of heads 3"),
+        (
+            {"vision": None, "blip": "here", "size": {"layers": 1, "hidden": 8, "heads": 1}},
+            "size is of a new decoder, and blip and start_from bring theirs; leave it out",
+        ),
+        (
+            {"size": {"layers": 1, "hidden": 100, "heads": 3}},
+            "hidden 100 is not a multiple of heads 3",
+        ),
         ({"judge": {"decoding": {"guidance": 2}}}, "judge: decoding.guidance needs a null image"),
         ({"judge": {"decoding": {"top_k": [1, 2]}}}, "decoding.top_k has 2 values, and the model"),
         ({"plan": PLAN | {"precision": "int3"}}, "use auto, bfloat16 or float32"),
@@ -169,11 +182,33 @@ def test_another_image_encoder_and_a_decoder_of_another_size_are_lines_of_a_job(
     assert (config.num_attention_heads, config.intermediate_size) == (3, 192)
     assert _losses(folder, "grid-model")[-1] < _losses(folder, "grid-model")[0]
     # What was cached for training is what the exported model sees, but for its float16 weights.
-    (cached,) = (folder / "scenes").rglob("train/states-*.npy")
+    files = (folder / "scenes").rglob("train/states-*.npy")
+    [cached] = [held for file in files if (held := np.load(file)).shape[1:] == (17, 1280)]
     pictures = sorted({item.image for item in job.data.half("train", lambda *_: None)})
     image = load_image(pictures[0], config.scaling)[None]
     states = model.encode_images(image)[0].detach().numpy()
-    np.testing.assert_allclose(np.load(cached)[0], states, atol=0.02)
+    np.testing.assert_allclose(cached[0], states, atol=0.02)
+
+
+def test_a_captioner_over_another_image_encoder_writes_in_a_cascade(
+    folder: Path, grid: Path, scenes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {"kind": "captioner", "output": str(folder / "captioner"), "vision": str(grid)}
+    keys |= {"size": {"layers": 1, "hidden": 48, "heads": 3}, "min_word_count": 2, "threads": 1}
+    keys |= {"data": {"folder": str(folder / "scenes"), "train_images": 5, "validation_images": 2}}
+    path = folder / "captioner.yaml"
+    path.write_text(yaml.safe_dump(keys | {"plan": {"steps": 3, "batch": 4}}))
+    assert main(["train", str(path)]) == 0, capsys.readouterr().err
+    cascade = {"kind": "cascade", "label": "cascade", "weights": str(folder / "captioner")}
+    greedy, beams = (CascadeSystem.model_validate(cascade | {"beams": n}) for n in (1, 3))
+    variant = Variant("a", 0, beams)
+    known = set(AutoProcessor.from_pretrained(folder / "captioner").tokenizer.get_vocab())
+    for system in (greedy, beams):
+        assert set(system.writer("cpu").write(scenes.items[0], variant).split()) <= known
+    # Speech of before there were beams is found again.
+    lookup = Lookup(scenes)
+    assert "beams" not in greedy.content(lookup).depends
+    assert beams.content(lookup).depends["beams"] == 3
 
 
 def test_a_decoder_moves_to_another_image_encoder_but_for_what_reads_its_states(
