@@ -1,7 +1,8 @@
 """The recorded caption of a training image that looks alike: what replaying the data reaches."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -80,13 +81,21 @@ class RetrievalSystem(System):
     needs_images: ClassVar[bool] = True
 
     @model_validator(mode="after")
-    def _codec_fits(self) -> Self:
-        given = {"codec": self.codec, "bandwidth": self.bandwidth}
-        if self.choose == "consensus-units":
-            wrong = {key: "is missing" for key, value in given.items() if value is None}
-        else:
-            only = "only consensus-units uses it; remove it"
-            wrong = {key: only for key, value in given.items() if value is not None}
+    def _fits_the_choice(self) -> Self:
+        of_units = self.choose == "consensus-units"
+        users = {
+            "codec": ("consensus-units", of_units),
+            "bandwidth": ("consensus-units", of_units),
+            "neighbours": ("a consensus", self.choose != "nearest"),
+            "seed": ("nearest", self.choose == "nearest"),
+        }
+        wrong = {
+            key: f"only {who} uses it; remove it"
+            for key, (who, used) in users.items()
+            if not used and getattr(self, key) != type(self).model_fields[key].default
+        }
+        needed = ("codec", "bandwidth") if of_units else ()
+        wrong |= {key: "is missing" for key in needed if getattr(self, key) is None}
         if wrong:
             raise keys_error(wrong)
         return self
@@ -116,10 +125,11 @@ class RetrievalSystem(System):
 
     def prepare(self, report: Progress) -> None:
         """See System; the training images' mean states and, where they are compared, units."""
-        library = Library(self.data, self.vision, _device(), report)
-        library.read_means(report)
-        if self.codec is not None and self.bandwidth is not None:
-            library.read_units(self.codec, self.bandwidth, report)
+        with _one_thread():
+            library = Library(self.data, self.vision, _device(), report)
+            library.read_means(report)
+            if self.codec is not None and self.bandwidth is not None:
+                library.read_units(self.codec, self.bandwidth, report)
 
     def axes(self) -> Mapping[str, tuple[Any, ...]]:
         """See System."""
@@ -158,6 +168,19 @@ def _read(data: DatasetSpec) -> tuple[Item, ...]:
     # A dataset that is built on first use takes its time here.
     with progress() as report:
         return training_items(data, report)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in actors: sums over several threads may round otherwise, and nearest images differ."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _device() -> str:

@@ -177,8 +177,16 @@ def test_without_text_no_word_of_a_caption_matters(training: Path, scenes: Datas
 
 
 @pytest.mark.parametrize(
-    "choice", [{"choose": "consensus-units"}, {"choose": "nearest", "codec": "zoo:encodec-tiny"}]
+    "choice",
+    [
+        {"choose": "consensus-units"},
+        {"choose": "consensus-words", "seed": 1},
+        {"choose": "nearest", **CODEC},
+        {"neighbours": 3},
+    ],
 )
-def test_a_codec_belongs_to_a_consensus_by_units(training: Path, choice: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"several keys|codec"):
+def test_an_option_that_the_choice_does_not_use_is_refused(
+    training: Path, choice: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="keys"):
         _system(training, choice)
