@@ -12,20 +12,17 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bench.common.audio import SpeechError, read_speech
 from bench.common.errors import UserError
 from bench.datasets.base import DatasetSpec, Half, Report
+from bench.datasets.unitcache import encoded_units
 from pixvox.codec.encodec import Codec
-from pixvox.digests import WeightsError, file_digest, load_pickle
+from pixvox.digests import file_digest
 from pixvox.images import ImageError, load_pixels, normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
-from pixvox.training.checkpoint import save_state
 from pixvox.training.mapped import written
 from pixvox.vision import ImageScaling, image_states, state_shape
 
-_SAVE_EVERY = 2000
-"""Captions between two writes of the units' cache."""
 _ENCODED_AT_ONCE = 16
 """Pictures: what a convolutional network holds of more of them does not stay in a core's cache."""
 
@@ -58,45 +55,10 @@ def spoken_of(data: DatasetSpec, split: Half, report: Report) -> list[Spoken]:
     return found
 
 
-def read_wave(path: Path, rate: int) -> npt.NDArray[np.float32]:
-    """Speech `[T]` at `rate`; raises UserError naming the file."""
-    try:
-        return read_speech(path, rate)
-    except SpeechError as error:
-        raise UserError(f"{path}: {error}; fix or remove it") from error
-
-
 def _cache(data: DatasetSpec, split: Half) -> Path:
     folder = data.computed() / split
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _known(file: Path) -> dict[str, Tensor]:
-    """The units that a cache holds: none where it is not there, or damaged and so made again."""
-    try:
-        return load_pickle(file) if file.exists() else {}
-    except WeightsError:
-        return {}
-
-
-def _units(spoken: Sequence[Spoken], codec: Codec, cache: Path, report: Report) -> list[Tensor]:
-    """Units of every caption's speech, int64 `[K, N]`; cached by the digests of both."""
-    file = cache / f"units-{codec.digest}-{codec.bandwidth}.pt"
-    known = _known(file)
-    keys = [_content(one.speech) for one in spoken]
-    missing = {k: one.speech for k, one in zip(keys, spoken, strict=True) if k not in known}
-    try:
-        for number, (key, speech) in enumerate(missing.items(), 1):
-            known[key] = codec.encode(read_wave(speech, codec.sample_rate)).to(torch.int16)
-            report("units", number, len(missing))
-            if number % _SAVE_EVERY == 0:
-                save_state(file, known)
-    finally:
-        # Stopped or not, what was encoded is kept.
-        if missing:
-            save_state(file, known)
-    return [known[key].long() for key in keys]
 
 
 def _content(path: Path) -> str:
@@ -190,7 +152,8 @@ def spoken_captions(
 ) -> SpokenCaptions:
     """A split ready for training; what takes long is done once and cached."""
     spoken = spoken_of(data, split, report)
-    units = _units(spoken, codec, _cache(data, split), report)
+    files, cache = [one.speech for one in spoken], _cache(data, split)
+    units = [units.long() for units in encoded_units(files, codec, cache, report)]
     spoken, units = _fitting(spoken, units, model, skip_too_long)
     paths = sorted({one.image for one in spoken})
     index = {path: number for number, path in enumerate(paths)}

@@ -10,8 +10,9 @@ from transformers import EncodecModel
 from bench.datasets.base import Report
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.world import sample_scene
+from bench.datasets.unitcache import read_wave
 from bench.training.captioner import run_captioner
-from bench.training.data import read_wave, spoken_of
+from bench.training.data import spoken_of
 from bench.training.log import Log, draw
 from bench.training.pixvox import export, run_pixvox, state_folder
 from bench.training.similarity import run_similarity
