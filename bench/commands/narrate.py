@@ -15,9 +15,10 @@ from bench.execution.stages import Stage
 from bench.narration.folder import Folder
 from bench.narration.job import NarrationJob, read_job
 from bench.narration.plan import Plan, left_out_line, planned
-from bench.narration.reading import Narrator, Said, Workers, read_aloud
+from bench.narration.reading import Format, Narrator, Said, Workers, read_aloud
 from bench.systems.spoken import VERSION
 from bench.systems.voices import PIPER, voice_digest
+from pixvox.codec.facts import codec_facts
 
 
 def narrate(path: Path, options: Mapping[str, Any], narrator: type = Narrator) -> int:
@@ -31,13 +32,17 @@ def narrate(path: Path, options: Mapping[str, Any], narrator: type = Narrator) -
         plan = planned(job)
         narration = _narration(job, plan)
     with disk_errors(job.output), locked(job.output), stoppable() as stop:
-        folder = Folder(job.output)
+        folder = Folder(job.output, sound=job.sound)
         missing = folder.prepare(narration, plan)
         _print_left_out(plan)
         if there := len(plan.utterances) - len(missing):
             print(f"{plural(there, 'caption')} of {len(plan.utterances)} are there already")
         workers = Workers(
-            voice=job.voice, count=job.workers, address=job.address, narrator=narrator
+            voice=job.voice,
+            wanted=Format(job.sound, _codec(job)),
+            count=job.workers,
+            address=job.address,
+            narrator=narrator,
         )
         said = _Said(folder)
         stage = None
@@ -51,6 +56,7 @@ def narrate(path: Path, options: Mapping[str, Any], narrator: type = Narrator) -
                 f"{plural(said.lost, 'caption')} lost to processes that died; what was read is "
                 "kept, run the same command again"
             )
+        folder.write_units()
         if job.layout == "flickr":
             folder.write_flickr()
         else:
@@ -63,13 +69,23 @@ def _narration(job: NarrationJob, plan: Plan) -> Narration:
     # A folder's path is of one machine; its digest stands for it.
     name = job.voice if job.voice == PIPER else Path(job.voice).name
     splits = tuple(sorted({dataset.split for dataset in plan.datasets}))
+    codec = _codec(job)
     return Narration(
         voice=name,
         voice_digest=voice_digest(job.voice),
         normalisation=VERSION,
         dataset=plan.datasets[0].name,
         splits=splits,
+        codec_digest=codec_facts(*codec).digest if codec is not None else None,
+        bandwidth=job.bandwidth,
     )
+
+
+def _codec(job: NarrationJob) -> tuple[str, float] | None:
+    """The codec whose units are written, and its bandwidth in kbps."""
+    if job.codec is None or job.bandwidth is None:
+        return None
+    return job.codec, job.bandwidth
 
 
 class _Said:
@@ -81,13 +97,14 @@ class _Said:
         self.left_out: list[str] = []
 
     def keep(self, said: Said) -> None:
-        if said.reason:
-            self.left_out.append(left_out_line(said.one, said.reason))
+        speech = said.speech
+        if speech.reason:
+            self.left_out.append(left_out_line(said.one, speech.reason))
             self.lost += said.machine
             return
-        self.folder.keep(said.one, said.wav)
+        self.folder.keep(said.one, speech.wav, speech.units)
         self.new += 1
-        self.seconds += said.seconds
+        self.seconds += speech.seconds
 
 
 def _print_left_out(plan: Plan) -> None:
@@ -102,6 +119,8 @@ def _print_end(job: NarrationJob, plan: Plan, said: _Said, stage: Stage | None) 
     left_out = len(plan.left_out) + len(said.left_out)
     captions = plural(len(plan.utterances) - len(said.left_out), "caption")
     line = f"{job.output}: {captions} of {plan.title}, {left_out} left out, read by {job.voice}"
+    if (codec := _codec(job)) is not None:
+        line += f", units by {codec[0]} at {codec[1]:g} kbps"
     if said.new:
         line += f"; {said.new} of them now, {duration(said.seconds)} of speech"
     print(clean(line))

@@ -1,5 +1,6 @@
 """The command line: every command of `pixvox`, and what each takes."""
 
+from argparse import BooleanOptionalAction
 from pathlib import Path
 
 from bench.commands.options import Parser, Version, each, name, number, path, weights, whole
@@ -138,6 +139,11 @@ def _narrate_parser(parser: Parser) -> None:
     parser.add_argument("--voice", type=weights, help="piper:joe, a folder or a hub id")
     parser.add_argument("--captions", type=whole(1, 1000), help="the first N of each image")
     parser.add_argument("--items", type=path, help="a file of ids or image names: only these")
+    parser.add_argument("--codec", type=weights, help="write the units of this codec, too")
+    parser.add_argument("--bandwidth", type=number(0.1, 100), help="that codec's, in kbps")
+    parser.add_argument(
+        "--sound", action=BooleanOptionalAction, help="write the speech; without, units"
+    )
     parser.add_argument("--layout", choices=("flickr", "manifest"), help="how speech is listed")
     parser.add_argument("--workers", type=whole(0, 1000), help="processes; 0 for one a core")
     parser.add_argument("-o", "--output", type=path, help="the folder for speech and lists")

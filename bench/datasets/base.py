@@ -18,6 +18,7 @@ from bench.common.filedigests import file_digests
 from bench.common.text import short
 from bench.common.validation import keys_error
 from bench.common.yamlfile import FilePath, Strict, validate
+from bench.datasets.storedunits import UnitsEntry, entry_digest
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -27,14 +28,14 @@ Report = Callable[[str, int, int], None]
 class Caption:
     """One caption and, where the dataset has it, the file in which a person or voice says it.
 
-    `units` is a file of that speech's units as they were before it was stored with losses (see
-    storedunits).
+    `units` are where that speech's units are as they were before it was stored (see storedunits).
+    A training takes them without the speech.
     """
 
     text: str
     speech: Path | None = None
     speaker: str = ""
-    units: Path | None = None
+    units: UnitsEntry | None = None
 
 
 Choice = int | Literal["rotating"]
@@ -285,7 +286,7 @@ def digest_of(items: Iterable[Item]) -> str:
     items = tuple(items)
     images = [item.image for item in items]
     speech = [c.speech for item in items for c in item.captions if c.speech is not None]
-    units = [c.units for item in items for c in item.captions if c.units is not None]
+    units = {c.units.file for item in items for c in item.captions if c.units is not None}
     digests = file_digests([*images, *speech, *units])
     state = hashlib.sha256()
     for item in items:
@@ -293,7 +294,8 @@ def digest_of(items: Iterable[Item]) -> str:
         for caption in item.captions:
             state.update(caption.text.encode() + b"\0")
             state.update(digests[caption.speech] if caption.speech else b"none")
-            state.update(digests[caption.units] if caption.units else b"")
+            if caption.units is not None:
+                state.update(entry_digest(caption.units, digests[caption.units.file]))
     return state.hexdigest()[:16]
 
 

@@ -6,7 +6,7 @@ folder under any of its names; `wav2capt.txt` and `wavs/` where the speech is th
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ from bench.datasets.base import (
 from bench.datasets.csvfile import read_rows
 from bench.datasets.narrated import kind_of_speech
 from bench.datasets.standing import standing_of
+from bench.datasets.storedunits import UnitsEntry, entries_beside, name_of
 
 _SPLITS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
 _TOKEN_LINE = re.compile(r"^(?P<name>\S+)#(?P<number>[0-9]{1,6})[ \t]+(?P<text>.*\S)\s*$")
@@ -78,6 +79,20 @@ def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
     return found
 
 
+class Recordings:
+    """The speech and units of captions in a folder laid out as Flickr Audio; None has nothing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._speech = read_speech(folder) if folder else {}
+        self._units: Mapping[str, UnitsEntry] = entries_beside(folder) if folder else {}
+
+    def caption(self, text: str, image: str, number: int) -> Caption:
+        """A caption with the speech and units that the folder has of it."""
+        speech = self._speech.get((image, number))
+        name = name_of(Path(image).stem, number) if speech is None else speech.stem
+        return Caption(text, speech, units=self._units.get(name))
+
+
 def _captions_file(root: Path) -> dict[str, list[str]]:
     for name in ("Flickr8k.token.txt", "captions.txt", "captions.csv"):
         if (root / name).exists():
@@ -96,7 +111,7 @@ def read_flickr8k(
     failure is then recorded and counted. Raises UserError for files that cannot be read.
     """
     captions = _captions_file(root)
-    speech = read_speech(audio) if audio else {}
+    recordings = Recordings(audio)
     images = next((root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()), None)
     if images is None:
         raise UserError(f"{root}: none of the image folders {', '.join(_IMAGE_FOLDERS)} is there")
@@ -118,7 +133,7 @@ def read_flickr8k(
             unusable.append((name, f"{at}: has no caption"))
         else:
             texts = captions[name]
-            spoken = tuple(Caption(text, speech.get((name, i))) for i, text in enumerate(texts))
+            spoken = tuple(recordings.caption(text, name, i) for i, text in enumerate(texts))
             items[Path(name).stem] = Item(Path(name).stem, images / name, spoken)
     return tuple(items.values()), tuple(unusable)
 

@@ -29,6 +29,7 @@ from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import checked, parsed
 from bench.datasets.narrated import kind_of_speech
 from bench.datasets.standing import OWN_DATA
+from bench.datasets.storedunits import entries_beside, name_of
 
 
 class _Caption(Strict):
@@ -95,16 +96,19 @@ def read_manifest(path: Path) -> Gathered:
     Raises UserError naming the line, the item and what to do.
     """
     found = Gathered()
+    units = entries_beside(path.parent)
     rows = _of_table(path) if path.suffix.lower() == ".csv" else _of_lines(path)
     for number, row in rows:
         at = f"{path}:{number}"
         file = below(path.parent, at)
-        captions = [
-            Caption(c.text, file(c.speech) if c.speech is not None else None, c.speaker)
-            for c in row.captions
-        ]
         image = file(row.image)
-        found.add(at, row.id or image.stem, image, captions)
+        name = row.id or image.stem
+        captions = []
+        for caption_number, c in enumerate(row.captions):
+            speech = file(c.speech) if c.speech is not None else None
+            entry = units.get(name_of(name, caption_number) if speech is None else speech.stem)
+            captions.append(Caption(c.text, speech, c.speaker, entry))
+        found.add(at, name, image, captions)
     return found
 
 

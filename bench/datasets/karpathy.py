@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bench.common.yamlfile import FilePath
-from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, Report, speech_kind
-from bench.datasets.flickr8k import read_speech
+from bench.datasets.base import Dataset, DatasetSpec, Half, Item, Report, speech_kind
+from bench.datasets.flickr8k import Recordings
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import Loose, checked, read_list
 from bench.datasets.narrated import kind_of_speech
@@ -44,7 +44,7 @@ def read_karpathy(
     # Without the others' entries, which are many.
     name = checked({"dataset": whole.get("dataset")}, _File, str(file)).dataset
     wanted = {"train", "restval"} if split == "train" else {split}
-    speech = read_speech(audio) if audio else {}
+    recordings = Recordings(audio)
     found = Gathered()
     for number, content in enumerate(entries):
         at = f"{file}: images[{number}]"
@@ -53,7 +53,7 @@ def read_karpathy(
             continue
         path = f"{entry.filepath}/{entry.filename}" if entry.filepath else entry.filename
         captions = [
-            Caption(s.raw.strip(), speech.get((entry.filename, n)))
+            recordings.caption(s.raw.strip(), entry.filename, n)
             for n, s in enumerate(entry.sentences)
         ]
         image = below(images, at)(path)

@@ -24,6 +24,10 @@ class Narration(Strict):
     """The digest of what it computes with."""
     normalisation: _Text
     """How texts were cleaned before they were read."""
+    codec_digest: _Text | None = None
+    """The digest of the codec that made the units; None where there are none."""
+    bandwidth: float | None = None
+    """That codec's bandwidth in kbps."""
     speech: Literal["synthetic, one voice"] = "synthetic, one voice"
     """The kind of speech."""
     dataset: _Text

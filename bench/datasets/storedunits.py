@@ -1,14 +1,23 @@
-"""Units of speech as it was before it was stored with losses, beside the split that it belongs to.
+"""Units of speech as it was before it was stored, in one file beside the speech, or without any.
 
-A model that was trained on the units of lossless speech meets others in a prompt that was stored
-as Opus: two thirds of them differ. An .npz holds `codec`, the digest of the codec that made the
-units, and an array `[K, N]` for each speech file, under that file's stem.
+A model that was trained on the units of a voice's own samples meets others in speech that was
+stored as Opus (two thirds of them differ) or rounded to 16 bits (1.6% differ). An .npz has one of
+two forms:
+
+    a few captions    `codec`, and an array `[K, N]` for each caption under its name
+    packed, of many   `codec`, `names`, `frames` (how many each name has), and `units`
+                      `[K, sum of frames]`, the captions one after the other
+
+`codec` is the digest of the codec that made the units. A caption's name is the stem of its speech's
+file, as `pixvox narrate` names it: the item's id, an underscore, the caption's number.
 """
 
+import hashlib
 import io
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,49 +27,154 @@ import numpy.typing as npt
 
 from bench.common.atomic import write_bytes
 from bench.common.audio import SpeechError
+from bench.common.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pixvox.codec.encodec import Codec
 
+UNITS = "units.npz"
+"""The file's name in the folder of a split, a narration or a manifest."""
 CODEC = "codec"
+_PACKED = {CODEC, "names", "frames", "units"}
+
+Units = npt.NDArray[Any]
+"""`[K, N]`, of some integer type."""
 
 
-def write_units(path: Path, codec: str, units: Mapping[str, npt.NDArray[np.int16]]) -> None:
-    """Stores units by the stem of their speech's file; the same units are the same bytes."""
-    named: dict[str, Any] = {CODEC: np.array(codec)} | {name: units[name] for name in sorted(units)}
+@dataclass(frozen=True, slots=True)
+class UnitsEntry:
+    """Where a caption's units are: a file, and the caption's name in it."""
+
+    file: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class UnitsFile:
+    """What a file holds: the codec's digest, and units by the captions' names."""
+
+    codec: str
+    units: Mapping[str, Units]
+    is_packed: bool
+
+
+def write_units(path: Path, codec: str, units: Mapping[str, Units]) -> None:
+    """Stores the units of a few captions; the same units are the same bytes."""
+    _write(path, {CODEC: np.array(codec)} | {name: units[name] for name in sorted(units)})
+
+
+def write_packed(path: Path, codec: str, units: Mapping[str, Units]) -> None:
+    """Stores the units of one caption or many, all of the same K; the same units are the same
+    bytes."""
+    names = sorted(units)
+    arrays = {
+        CODEC: np.array(codec),
+        "names": np.array(names),
+        "frames": np.array([units[name].shape[1] for name in names], np.int32),
+        "units": np.concatenate([units[name] for name in names], axis=1),
+    }
+    _write(path, arrays)
+
+
+def _write(path: Path, arrays: dict[str, Any]) -> None:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **named)
+    np.savez_compressed(buffer, **arrays)
     write_bytes(path, buffer.getvalue())
 
 
+def read_units_file(path: Path) -> UnitsFile:
+    """All that a file holds, read once a process; raises SpeechError for a damaged file."""
+    try:
+        found = path.stat()
+        return _read(path, found.st_mtime_ns, found.st_size)
+    except OSError as error:
+        raise _damaged(path) from error
+
+
 @lru_cache(maxsize=4)
-def _held(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _read(path: Path, changed: int, size: int) -> UnitsFile:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise SpeechError(f"{path.name}: damaged; make it again: pixvox scenes --units") from error
+        raise _damaged(path) from error
+    codec = str(arrays.pop(CODEC, ""))
+    # No caption has such a name beside two others that only the packed form has.
+    if arrays.keys() != _PACKED - {CODEC}:
+        return UnitsFile(codec, arrays, False)
+    names, frames, units = arrays["names"], arrays["frames"], arrays["units"]
+    integers = np.issubdtype(frames.dtype, np.integer) and np.issubdtype(units.dtype, np.integer)
+    if not integers or units.ndim != 2 or names.shape != frames.shape or frames.ndim != 1:
+        raise _damaged(path)
+    if (frames < 1).any() or int(frames.sum()) != units.shape[1]:
+        raise _damaged(path)
+    ends = np.cumsum(frames, dtype=np.int64)
+    bounds = zip(names.tolist(), (ends - frames).tolist(), ends.tolist(), strict=True)
+    return UnitsFile(codec, {name: units[:, start:end] for name, start, end in bounds}, True)
 
 
-def stored_units(path: Path, speech: Path, codec: "Codec") -> "Tensor | None":
-    """Units `[K, N]` of a speech file, int64; None where they are of another codec, or not there.
+def _damaged(path: Path) -> SpeechError:
+    return SpeechError(
+        f"{path.name}: damaged; remove it and make it again, with pixvox narrate or pixvox scenes "
+        "--units"
+    )
+
+
+def entries_beside(folder: Path) -> Mapping[str, UnitsEntry]:
+    """The captions whose units a folder has, by their names; none where it has no such file.
+
+    Raises UserError for a damaged file.
+    """
+    file = folder / UNITS
+    if not file.exists():
+        return {}
+    try:
+        return {name: UnitsEntry(file, name) for name in read_units_file(file).units}
+    except SpeechError as error:
+        raise UserError(f"{folder}: {error}") from error
+
+
+def name_of(item: str, number: int) -> str:
+    """What a caption's speech and units are named by: its item's id, and its number."""
+    return f"{item}_{number}"
+
+
+def entry_digest(entry: UnitsEntry, file_digest: bytes) -> bytes:
+    """The digest of a caption's units: in the packed form its own, else the whole file's.
+
+    So a split's digest stays as it is when captions of another split are added to its file.
+    """
+    try:
+        held = read_units_file(entry.file)
+    except SpeechError:
+        return file_digest
+    if not held.is_packed or entry.name not in held.units:
+        return file_digest
+    units = np.ascontiguousarray(held.units[entry.name])
+    head = f"{held.codec} {units.dtype.str} {units.shape}\0"
+    return hashlib.sha256(head.encode() + units.tobytes()).digest()
+
+
+def stored_units(entry: UnitsEntry, codec: "Codec") -> "Tensor | None":
+    """A caption's units `[K, N]`, int64; None where they are of another codec, or not there.
 
     Those of a codec with residual codebooks hold those of its lower bandwidths. Raises SpeechError
     for a damaged file.
     """
     import torch
 
-    held = _held(path)
-    found = held.get(speech.stem)
-    if found is None or CODEC not in held or str(held[CODEC]) != codec.digest:
+    held = read_units_file(entry.file)
+    found = held.units.get(entry.name)
+    if found is None or held.codec != codec.digest:
         return None
     if found.ndim != 2 or len(found) < codec.codebooks or not found.shape[1]:
         return None
+    damaged = SpeechError(f"{entry.file.name}: damaged at {entry.name}; make it again")
     if not np.issubdtype(found.dtype, np.integer):
-        raise SpeechError(f"{path.name}: damaged at {speech.stem}; make it again")
+        raise damaged
     units = torch.from_numpy(found[: codec.codebooks].astype(np.int64))
     if int(units.min()) < 0 or int(units.max()) >= codec.codebook_size:
-        raise SpeechError(f"{path.name}: damaged at {speech.stem}; make it again")
+        raise damaged
     return units

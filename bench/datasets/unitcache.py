@@ -1,4 +1,4 @@
-"""Units of a dataset's recorded speech, encoded once and cached by content.
+"""Units of a dataset's captions: those that it has, and of other speech encoded once and cached.
 
 Trainings and systems that compare speech by its units share one file a codec.
 """
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from bench.common.audio import SpeechError, read_speech
 from bench.common.errors import UserError
 from bench.common.filedigests import MISSING, file_digests
-from bench.datasets.base import Report
+from bench.datasets.base import Caption, Report
+from bench.datasets.storedunits import stored_units
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,17 @@ def read_wave(path: Path, rate: int) -> npt.NDArray[np.float32]:
         return read_speech(path, rate)
     except SpeechError as error:
         raise UserError(f"{path}: {error}; fix or remove it") from error
+
+
+def sound_of(caption: Caption) -> Path:
+    """The file in which a caption is said; raises UserError for one that has units alone."""
+    if caption.speech is None:
+        assert caption.units is not None
+        raise UserError(
+            f"{caption.units.file}: {caption.units.name} has no sound here, only a codec's units; "
+            "narrate it with its sound"
+        )
+    return caption.speech
 
 
 def content_keys(paths: Sequence[Path]) -> list[str]:
@@ -79,3 +91,38 @@ def encoded_units(
         if missing:
             save_state(file, known)
     return [known[key] for key in keys]
+
+
+def units_of(
+    captions: Sequence[Caption], codec: "Codec", folder: Path, report: Report
+) -> "list[Tensor]":
+    """Units of every caption that has speech or units, int64 `[K, N]`.
+
+    Those that the dataset has by this codec are taken as they are, without reading any speech; the
+    others are encoded, and cached in `folder`. Raises UserError for a caption that has neither
+    speech nor units by this codec.
+    """
+    stored = [_stored(caption, codec) for caption in captions]
+    pairs = zip(captions, stored, strict=True)
+    speech = [_sound_to_encode(caption, codec) for caption, units in pairs if units is None]
+    encoded = iter(encoded_units(speech, codec, folder, report) if speech else ())
+    return [next(encoded).long() if units is None else units for units in stored]
+
+
+def _stored(caption: Caption, codec: "Codec") -> "Tensor | None":
+    if caption.units is None:
+        return None
+    try:
+        return stored_units(caption.units, codec)
+    except SpeechError as error:
+        raise UserError(f"{caption.units.file}: {error}") from error
+
+
+def _sound_to_encode(caption: Caption, codec: "Codec") -> Path:
+    if caption.speech is None:
+        assert caption.units is not None
+        raise UserError(
+            f"{caption.units.file}: {caption.units.name} has no sound, and no units by the codec "
+            f"{codec.digest} at {codec.bandwidth:g} kbps; narrate it with that codec or its sound"
+        )
+    return caption.speech

@@ -1,6 +1,8 @@
 """A narration's folder: what it holds, what it lacks, and its lists.
 
-    wavs/ID_N.wav      the speech of caption N
+    wavs/ID_N.wav      the speech of caption N, where sound is wanted
+    units.npz          the units of all captions, where a codec is named (see storedunits)
+    .units/            each caption's units until all are there
     narration.json     who read it, and of which dataset (bench.datasets.narrated)
     texts.tsv          WAV, image, caption number and text of all that was ever to be read here
     wav2capt.txt, wav2spk.txt, or SPLIT.jsonl and images/: what a dataset reads
@@ -18,18 +20,26 @@ from bench.common.atomic import write_bytes, write_text
 from bench.common.errors import UserError
 from bench.datasets.base import Dataset, text_lines
 from bench.datasets.narrated import NARRATION, Narration, read_narration
+from bench.datasets.storedunits import UNITS, Units
 from bench.narration.plan import Plan, Utterance
+from bench.narration.unitparts import UnitParts
 
 TEXTS = "texts.tsv"
 _HELD_TO = ("voice", "voice_digest", "normalisation", "dataset")
+_CODEC = ("codec_digest", "bandwidth")
 
 
 class Folder:
-    """The folder of one narration; for the process that has it locked."""
+    """The folder of one narration; for the process that has it locked.
 
-    def __init__(self, path: Path) -> None:
+    Without `sound` no more speech is written, only units.
+    """
+
+    def __init__(self, path: Path, *, sound: bool = True) -> None:
         self.path = path
+        self.sound = sound
         self.wavs = path / "wavs"
+        self.units = UnitParts(path)
         self.narration: Narration | None = None
         self._known: dict[str, Utterance] = {}
 
@@ -39,32 +49,50 @@ class Folder:
         Raises UserError where the folder holds other speech.
         """
         self._join(narration)
+        wants_units = narration.codec_digest is not None
         self._known = {one.wav: one for one in self._read_texts()}
         wanted = {one.wav: one for one in plan.utterances}
         stale = [wav for wav, one in wanted.items() if self._known.get(wav) != one]
-        self.wavs.mkdir(parents=True, exist_ok=True)
+        if self.sound:
+            self.wavs.mkdir(parents=True, exist_ok=True)
+        self.units.remove(_name(wav) for wav in stale)
         if any(self._is_there(wav) for wav in stale):
             # Not left with lists that name speech which is being read again.
             for name in ("wav2capt.txt", "wav2spk.txt"):
                 (self.path / name).unlink(missing_ok=True)
             for wav in stale:
                 (self.wavs / wav).unlink(missing_ok=True)
-        for folder in (self.path, self.wavs):
+        for folder in (self.path, self.wavs, self.units.folder):
             for partial in folder.glob(".*.part"):
                 # Of a process that was killed while it wrote; this one has the folder locked.
                 partial.unlink()
         assert self.narration is not None
-        write_text(self.path / NARRATION, self.narration.model_dump_json(indent=1) + "\n")
+        described = self.narration.model_dump_json(indent=1, exclude_none=True)
+        write_text(self.path / NARRATION, described + "\n")
         self._known |= wanted
         lines = [
             f"{o.wav}\t{o.image}\t{o.number}\t{o.text}\n" for o in sorted(self._known.values())
         ]
         write_text(self.path / TEXTS, "".join(lines))
-        return [one for one in plan.utterances if not self._is_there(one.wav)]
+        return [
+            one
+            for one in plan.utterances
+            if (self.sound and not self._is_there(one.wav))
+            or (wants_units and not self.units.has(_name(one.wav)))
+        ]
 
-    def keep(self, one: Utterance, wav: bytes) -> None:
-        """Writes the speech of a caption."""
-        write_bytes(self.wavs / one.wav, wav)
+    def keep(self, one: Utterance, wav: bytes | None, units: Units | None = None) -> None:
+        """Writes the speech and units of a caption, as far as they are given."""
+        if units is not None:
+            self.units.keep(_name(one.wav), units)
+        if wav is not None and not self._is_there(one.wav):
+            write_bytes(self.wavs / one.wav, wav)
+
+    def write_units(self) -> None:
+        """Writes the units of all captions as one file, where there are any."""
+        assert self.narration is not None
+        if self.narration.codec_digest is not None:
+            self.units.merge(self.narration.codec_digest)
 
     def write_flickr(self) -> None:
         """Writes the lists of the Flickr Audio Caption Corpus, of all speech that is here."""
@@ -101,22 +129,25 @@ class Folder:
         """The narration of the splits that are here and those that come."""
         before = read_narration(self.path)
         if before is None:
-            if self.wavs.exists() or (self.path / "wav2capt.txt").exists():
+            if any((self.path / name).exists() for name in ("wavs", "wav2capt.txt", UNITS)):
                 raise UserError(
                     f"{self.path}: holds speech that pixvox narrate did not make; name another "
                     "folder"
                 )
             self.narration = narration
             return
-        for name in _HELD_TO:
+        of_codec = () if None in (before.codec_digest, narration.codec_digest) else _CODEC
+        for name in _HELD_TO + of_codec:
             here, asked = getattr(before, name), getattr(narration, name)
             if here != asked:
                 raise UserError(
                     f"{self.path}: holds a narration whose {name} is {here}, not {asked}; name "
                     "another folder"
                 )
-        splits = tuple(sorted({*before.splits, *narration.splits}))
-        self.narration = narration.model_copy(update={"splits": splits})
+        update: dict[str, Any] = {"splits": tuple(sorted({*before.splits, *narration.splits}))}
+        if narration.codec_digest is None:
+            update |= {name: getattr(before, name) for name in _CODEC}
+        self.narration = narration.model_copy(update=update)
 
     def _read_texts(self) -> Iterable[Utterance]:
         path = self.path / TEXTS
@@ -138,6 +169,11 @@ class Folder:
         return (
             len(head) == 8 and head[:4] == b"RIFF" and size == 8 + struct.unpack("<I", head[4:])[0]
         )
+
+
+def _name(wav: str) -> str:
+    """What a caption's units are named by: the stem of its WAV file."""
+    return Path(wav).stem
 
 
 def speaker_of(narration: Narration) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from bench.common.bounds import Actors
-from bench.common.yamlfile import FilePath, Strict, read_small, validate
+from bench.common.bounds import Actors, Bandwidth
+from bench.common.yamlfile import FilePath, Strict, WeightsName, read_small, validate
 from bench.datasets.base import to_evaluate
 from bench.datasets.shipped import AnyDataset
 from bench.systems.voices import PIPER, VoiceName
@@ -32,8 +32,15 @@ class NarrationJob(Strict):
     """Who reads, as in a job's `cascade`."""
     captions: Captions | None = None
     """Read only the first captions of each image; `null` for all."""
+    codec: WeightsName | None = None
+    """A codec whose units of the voice's own samples are written too, into `units.npz`, as a
+    training's `codec`; `null` for none."""
+    bandwidth: Bandwidth | None = None
+    """That codec's bandwidth in kbps."""
+    sound: bool = True
+    """Whether the speech itself is written; `false` leaves units alone, which do for a training."""
     output: FilePath
-    """The folder for speech and lists; what is there already is not read again."""
+    """The folder for speech, units and lists; what is there already is not read again."""
     layout: Layout = "flickr"
     """`flickr`: as the Flickr Audio Caption Corpus; `manifest`: JSONL files for `name: folder`,
     with the images copied beside them."""
@@ -41,6 +48,14 @@ class NarrationJob(Strict):
     """How many processes read, with one thread each; 0 for one a core."""
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """The address of a running Ray cluster; `null` starts Ray on this machine."""
+
+    @model_validator(mode="after")
+    def _check_units(self) -> "NarrationJob":
+        if (self.codec is None) != (self.bandwidth is None):
+            raise ValueError("codec and bandwidth belong together; name both, or neither")
+        if self.codec is None and not self.sound:
+            raise ValueError("without sound only units are written; name codec and bandwidth")
+        return self
 
 
 def read_job(path: Path, options: Mapping[str, Any]) -> NarrationJob:

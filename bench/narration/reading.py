@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from bench.common.audio import SpeechError, unusable_samples, wav_bytes
+import numpy as np
+
+from bench.common.audio import SpeechError, Wave, resample, unusable_samples, wav_bytes
 from bench.common.progress import Progress
+from bench.datasets.storedunits import Units
 from bench.execution.batches import Batch
 from bench.execution.pool import Pool, wait
 from bench.execution.session import ray_session
@@ -14,7 +17,11 @@ from bench.execution.stages import Stage
 from bench.execution.worktime import Clocked
 from bench.jobs.spec import ClusterSpec
 from bench.narration.plan import Utterance
-from bench.systems.voices import reader
+from bench.systems.voices import Reader, reader
+from pixvox.errors import UnitsError
+
+if TYPE_CHECKING:
+    from pixvox.codec.encodec import Codec
 
 MOST = 4
 """Captions in a batch at most: what is in flight when a run is stopped is a matter of seconds."""
@@ -22,38 +29,78 @@ _POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Said:
-    """A caption's speech as a WAV file, and how long it is; or why there is none.
+class Format:
+    """What is wanted of speech: `sound`, a WAV file; units by a `codec`, a name and kbps."""
 
-    `machine` says that the process died over it: another run may well succeed.
-    """
+    sound: bool = True
+    codec: tuple[str, float] | None = None
 
-    one: Utterance
-    wav: bytes = b""
+
+@dataclass(frozen=True, kw_only=True)
+class Speech:
+    """A text's speech as what was asked for, and how long it is; or the `reason` of there being
+    none."""
+
+    wav: bytes | None = None
+    units: Units | None = None
     seconds: float = 0.0
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A caption's speech; `machine` says that the process died over it: another run may succeed."""
+
+    one: Utterance
+    speech: Speech
     machine: bool = False
 
 
 class Narrator(Clocked):
-    """Holds a voice; `work` reads texts aloud."""
+    """Holds a voice and, where units are asked for, a codec; `work` reads texts aloud."""
 
-    def __init__(self, voice: str) -> None:
-        self.reader = reader(voice, "cpu")
+    def __init__(self, voice: str, wanted: Format) -> None:
+        self.reader = self.load_voice(voice)
+        self.sound = wanted.sound
+        self.codec = _load_codec(*wanted.codec) if wanted.codec is not None else None
         self.start_clock("cpu")
 
-    def work(self, texts: Sequence[str]) -> list[tuple[bytes, float, str]]:
-        """A WAV file, its seconds and "" for each text; or nothing, and why."""
-        return [self._said(text) for text in texts]
+    def load_voice(self, voice: str) -> Reader:
+        """The voice of this name."""
+        return reader(voice, "cpu")
 
-    def _said(self, text: str) -> tuple[bytes, float, str]:
+    def work(self, texts: Sequence[str]) -> list[Speech]:
+        """Each text's speech, in order."""
+        return [self._read(text) for text in texts]
+
+    def _read(self, text: str) -> Speech:
         try:
             wave, rate = self.reader.read(text)
         except SpeechError as error:
-            return b"", 0.0, str(error)
+            return Speech(reason=str(error))
         if reason := unusable_samples(wave):
-            return b"", 0.0, f"its speech {reason}"
-        return wav_bytes(wave, rate), len(wave) / rate, ""
+            return Speech(reason=f"its speech {reason}")
+        try:
+            units = _encode(wave, rate, self.codec) if self.codec is not None else None
+        except UnitsError as error:
+            return Speech(reason=str(error))
+        wav = wav_bytes(wave, rate) if self.sound else None
+        return Speech(wav=wav, units=units, seconds=len(wave) / rate)
+
+
+def _load_codec(name: str, bandwidth: float) -> "Codec":
+    import torch
+
+    from pixvox.codec.encodec import Codec
+
+    torch.set_num_threads(1)
+    return Codec.load(name, bandwidth)
+
+
+def _encode(wave: Wave, rate: int, codec: "Codec") -> Units:
+    """The units of samples as the voice gave them, before 16 bits round them."""
+    units = codec.encode(resample(wave, rate, codec.sample_rate)).numpy()
+    return units.astype(np.uint8 if codec.codebook_size <= 256 else np.int16)
 
 
 def batches(utterances: Sequence[Utterance], workers: int) -> Iterator[Batch[Utterance]]:
@@ -71,6 +118,7 @@ class Workers:
     """Who reads; `count` 0 means one a core, and `narrator` is the class of the actors."""
 
     voice: str
+    wanted: Format = field(default_factory=Format)
     count: int = 0
     address: str | None = None
     narrator: type = Narrator
@@ -98,7 +146,7 @@ def read_aloud(
         count = workers.count or max(1, min(cores, len(utterances)))
         actor = ray.remote(num_cpus=min(1.0, cpus / count))(workers.narrator)
         pool: Pool[Utterance] = Pool(
-            lambda: actor.remote(workers.voice),
+            lambda: actor.remote(workers.voice, workers.wanted),
             count,
             lambda batch: [one.text for one in batch.items],
             cluster.deadline_seconds,
@@ -123,7 +171,7 @@ def _collected(pool: Pool[Any]) -> Iterator[Said]:
     for done in pool.collect():
         if done.failure:
             [one] = done.items
-            yield Said(one, reason=done.failure, machine=done.machine)
+            yield Said(one, Speech(reason=done.failure), done.machine)
             continue
-        for one, (wav, seconds, reason) in zip(done.items, done.result, strict=True):
-            yield Said(one, wav, seconds, reason)
+        for one, speech in zip(done.items, done.result, strict=True):
+            yield Said(one, speech)

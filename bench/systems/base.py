@@ -267,6 +267,10 @@ def speech_file(item: Item, number: int) -> Path:
         raise SpeechError(f"{item.id}: has no caption {number}")
     path = item.captions[number].speech
     if path is None:
+        if item.captions[number].units is not None:
+            raise SpeechError(
+                f"{item.id}: caption {number} has units but no sound; narrate it with its sound"
+            )
         raise SpeechError(f"{item.id}: caption {number} has no recorded speech")
     if not path.is_file():
         raise SpeechError(f"{path.name}: no such file")

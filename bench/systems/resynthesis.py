@@ -99,10 +99,10 @@ class CodecGenerator(EachItem):
 def prompt_units(item: Item, caption: int, share: float, codec: "Codec") -> "Tensor":
     """The first `share` of a caption's speech, cut on codec frames: `[K, P]`.
 
-    Where the dataset has the units of the speech before it was stored, those.
+    Where the dataset has the units of the speech before it was stored, those are taken.
     """
     file, held = speech_file(item, caption), item.captions[caption].units
-    units = stored_units(held, file, codec) if held is not None else None
+    units = stored_units(held, codec) if held is not None else None
     if units is None:
         units = codec.encode(read_speech(file, codec.sample_rate))
     return units[:, : round(share * units.shape[1])]

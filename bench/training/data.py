@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bench.common.errors import UserError
-from bench.datasets.base import DatasetSpec, Half, Report
-from bench.datasets.unitcache import encoded_units
+from bench.datasets.base import Caption, DatasetSpec, Half, Report
+from bench.datasets.unitcache import units_of
 from pixvox.codec.encodec import Codec
 from pixvox.digests import file_digest
 from pixvox.images import ImageError, load_pixels, normalise
@@ -37,22 +37,35 @@ class ImageEncoder:
 
 @dataclass(frozen=True)
 class Spoken:
-    """One caption that somebody says: the picture's file and the speech's."""
+    """A caption that has speech, or the units of it, and its picture's file."""
 
     image: Path
-    speech: Path
+    caption: Caption
+
+    @property
+    def name(self) -> str:
+        """The speech's file; without one, the name of its units."""
+        if self.caption.speech is not None:
+            return str(self.caption.speech)
+        assert self.caption.units is not None
+        return self.caption.units.name
 
 
 def spoken_of(data: DatasetSpec, split: Half, report: Report) -> list[Spoken]:
-    """Every spoken caption of a split; raises UserError where there is none."""
+    """Every caption of a split that has speech or units; raises UserError where none has."""
     items = data.half(split, report)
-    found = [Spoken(i.image, c.speech) for i in items for c in i.captions if c.speech is not None]
-    if not found:
+    spoken = [
+        Spoken(item.image, caption)
+        for item in items
+        for caption in item.captions
+        if caption.speech is not None or caption.units is not None
+    ]
+    if not spoken:
         raise UserError(
             f"data: {split} has no spoken caption; name the audio, ask for more images, or name "
             "what to validate on"
         )
-    return found
+    return spoken
 
 
 def _cache(data: DatasetSpec, split: Half) -> Path:
@@ -131,7 +144,7 @@ def _fitting(
     if not all(fits) and not skip:
         worst = max(range(len(units)), key=lengths.__getitem__)
         raise UserError(
-            f"{spoken[worst].speech}: {steps[lengths[worst]]} steps, and the model has {limit} "
+            f"{spoken[worst].name}: {steps[lengths[worst]]} steps, and the model has {limit} "
             f"positions ({fits.count(False)} such captions); raise positions, or set "
             "too_long: skip"
         )
@@ -152,8 +165,7 @@ def spoken_captions(
 ) -> SpokenCaptions:
     """A split ready for training; what takes long is done once and cached."""
     spoken = spoken_of(data, split, report)
-    files, cache = [one.speech for one in spoken], _cache(data, split)
-    units = [units.long() for units in encoded_units(files, codec, cache, report)]
+    units = units_of([one.caption for one in spoken], codec, _cache(data, split), report)
     spoken, units = _fitting(spoken, units, model, skip_too_long)
     paths = sorted({one.image for one in spoken})
     index = {path: number for number, path in enumerate(paths)}

@@ -10,7 +10,7 @@ from transformers import EncodecModel
 from bench.datasets.base import Report
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.world import sample_scene
-from bench.datasets.unitcache import read_wave
+from bench.datasets.unitcache import read_wave, sound_of
 from bench.training.captioner import run_captioner
 from bench.training.data import spoken_of
 from bench.training.log import Log, draw
@@ -34,7 +34,7 @@ def run_codec(job: CodecJob, report: Report, stop: Stop) -> None:
     else:
         codec = EncodecModel(tiny_config())
     spoken = spoken_of(job.data, "train", ending(report, stop))[: job.clips]
-    waves = [read_wave(one.speech, codec.config.sampling_rate) for one in spoken]
+    waves = [read_wave(sound_of(one.caption), codec.config.sampling_rate) for one in spoken]
     state = state_folder(job)
     log = Log(state)
     last = job.plan.steps

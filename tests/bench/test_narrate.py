@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from bench.asr.whisper import WhisperAsr
 from bench.commands.narrate import narrate
-from bench.common.audio import read_speech, wav_bytes
+from bench.common.audio import SpeechError, Wave, read_speech, wav_bytes
 from bench.common.errors import UserError
 from bench.common.supervisor import supervise
 from bench.datasets.base import Dataset
@@ -22,16 +23,24 @@ from bench.datasets.flickr8k import Flickr8kSpec
 from bench.datasets.folder import FolderSpec
 from bench.datasets.loading import load_dataset
 from bench.datasets.narrated import SYNTHETIC, Narration
+from bench.datasets.storedunits import Units, entry_digest, stored_units
+from bench.datasets.unitcache import sound_of
 from bench.metrics.wer import Wer
 from bench.narration.folder import Folder
 from bench.narration.job import NarrationJob, read_job
-from bench.narration.plan import planned
-from bench.narration.reading import batches
+from bench.narration.plan import Utterance, planned
+from bench.narration.reading import Format, Narrator, batches
+from bench.systems.base import speech_file
 from bench.systems.spoken import spoken
-from bench.systems.voices import reader
+from bench.systems.voices import Reader, reader
 from bench.tables.comparability import grade_published
 from bench.tables.protocol import Protocol
 from bench.tables.published import load_published
+from bench.training.data import spoken_captions, spoken_of
+from pixvox.codec.encodec import Codec
+from pixvox.codec.facts import codec_facts
+from pixvox.configuration import PixVoxConfig
+from pixvox.modeling import PixVoxLM
 
 FILES_BEFORE_DEATH = 5
 
@@ -87,22 +96,27 @@ def test_a_caption_that_ends_in_a_stop_is_not_read_as_dot() -> None:
     assert not re.search(r"\bdot\b", " ".join(found).lower())
 
 
+CODEC = ("zoo:encodec-tiny", 1.6)
+
+
+def _wave(text: str) -> Wave:
+    """A text as its bytes at 16 kHz, so quiet that rounding to 16 bits changes units."""
+    return np.frombuffer(text.encode() * 40, np.uint8).astype(np.float32) / 10_000
+
+
 def _stub() -> type:
     # Made inside a function, so that Ray ships the class itself and not its module's name.
-    class Stub:
-        """Says a text as its bytes; has no voice for `mute`."""
+    class Voice:
+        """Says a text as its bytes; cannot say `mute`."""
 
-        def __init__(self, voice: str) -> None:
-            self.voice = voice
-
-        def work(self, texts: list[str]) -> list[tuple[bytes, float, str]]:
-            return [self._said(text) for text in texts]
-
-        def _said(self, text: str) -> tuple[bytes, float, str]:
+        def read(self, text: str) -> tuple[Wave, int]:
             if "mute" in text:
-                return b"", 0.0, "its voice failed"
-            wave = np.frombuffer(text.encode() * 40, np.uint8).astype(np.float32) / 512
-            return wav_bytes(wave, 16_000), len(wave) / 16_000, ""
+                raise SpeechError("its voice failed")
+            return np.frombuffer(text.encode() * 40, np.uint8).astype(np.float32) / 10_000, 16_000
+
+    class Stub(Narrator):
+        def load_voice(self, voice: str) -> Reader:
+            return Voice()
 
     return Stub
 
@@ -118,7 +132,8 @@ def _files(folder: Path) -> dict[str, bytes]:
 def _job(root: Path, **more: object) -> Path:
     path = root.parent / "narrate.yaml"
     job = {"dataset": {"name": "flickr8k", "root": str(root)}, "splits": ["test"], "workers": 2}
-    path.write_text(json.dumps(job | more))
+    units = {"codec": CODEC[0], "bandwidth": CODEC[1]}
+    path.write_text(json.dumps(job | units | more))
     return path
 
 
@@ -145,6 +160,29 @@ def unbroken(root: Path) -> Path:
     return folder
 
 
+def test_units_are_of_the_voices_own_samples(root: Path, unbroken: Path) -> None:
+    codec = Codec.load(*CODEC)
+    found = load_dataset(Flickr8kSpec(name="flickr8k", root=root, audio=unbroken))
+    said = [c for item in found.items for c in item.captions if c.speech is not None]
+    assert len(said) == 18
+    changed = 0
+    for caption in said:
+        assert caption.units is not None
+        assert caption.speech is not None
+        units = stored_units(caption.units, codec)
+        assert units is not None
+        assert torch.equal(units, codec.encode(_wave(spoken(caption.text))))
+        changed += not torch.equal(units, codec.encode(read_speech(caption.speech, 16_000)))
+    assert changed > 0
+    entry = said[0].units
+    assert entry is not None
+    assert stored_units(entry, replace(codec, digest="0")) is None
+    with np.load(unbroken / "units.npz") as file:
+        assert (file["units"].dtype, len(file["names"])) == (np.dtype(np.uint8), 18)
+    # Captions of other splits in the same file are no part of this one's digest.
+    assert entry_digest(entry, b"one") == entry_digest(entry, b"another")
+
+
 def test_what_was_narrated_is_a_dataset_of_synthetic_speech(root: Path, unbroken: Path) -> None:
     def data(audio: Path | None) -> Dataset:
         return load_dataset(Flickr8kSpec(name="flickr8k", root=root, audio=audio))
@@ -163,7 +201,7 @@ def test_what_was_narrated_is_a_dataset_of_synthetic_speech(root: Path, unbroken
     for (_, text), speech in spoken_of.items():
         if speech is not None:
             assert soundfile.info(speech).subtype == "PCM_16"
-            said = np.round(read_speech(speech, 16_000) * 512).astype(np.uint8).tobytes()
+            said = np.round(read_speech(speech, 16_000) * 10_000).astype(np.uint8).tobytes()
             assert said.decode() == spoken(text) * 40
     speakers = (unbroken / "wav2spk.txt").read_text().splitlines()
     assert len(speakers) == 18
@@ -175,14 +213,15 @@ def killed(job: str) -> int:
     written: list[str] = []
     keep = Folder.keep
 
-    def dying(self: Folder, one: object, wav: bytes) -> None:
+    def dying(self: Folder, one: Utterance, wav: bytes, units: Units) -> None:
         if len(written) == FILES_BEFORE_DEATH:
-            (self.wavs / ".half.1.part").write_bytes(wav[:100])
+            for folder in (self.wavs, self.units.folder):
+                (folder / ".half.1.part").write_bytes(wav[:100])
             os.kill(os.getpid(), signal.SIGKILL)
-        keep(self, one, wav)  # type: ignore[arg-type]
+        keep(self, one, wav, units)
         written.append("")
 
-    Folder.keep = dying  # type: ignore[assignment, method-assign]
+    Folder.keep = dying  # type: ignore[method-assign, assignment]
     return supervise(lambda: narrate(Path(job), {}, _stub()), "continue with: this")
 
 
@@ -204,6 +243,8 @@ def test_a_killed_narration_continues_to_the_same_bytes(root: Path, unbroken: Pa
     before = {path: path.stat().st_mtime_ns for path in (folder / "wavs").glob("*.wav")}
     # As a disk leaves a file that had not reached it.
     cut.write_bytes(cut.read_bytes()[:-1])
+    part = sorted((folder / ".units").glob("*.npy"))[1]
+    part.write_bytes(part.read_bytes()[:-1])
     assert narrate(job, {}, _stub()) == 0
     assert _files(folder) == _files(unbroken)
     after = {path: path.stat().st_mtime_ns for path in before}
@@ -219,9 +260,55 @@ def test_a_finished_narration_has_nothing_left_to_read(
     assert _files(unbroken) == before
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].endswith(
-        "8 captions of 4 images of flickr8k test, 0 left out, read by piper:joe"
+        "8 captions of 4 images of flickr8k test, 0 left out, read by piper:joe, "
+        "units by zoo:encodec-tiny at 1.6 kbps"
     )
     assert "8 captions of 8 are there already" in lines
+
+
+def test_a_training_takes_units_without_sound(root: Path, tmp_path: Path) -> None:
+    codec = Codec.load(*CODEC)
+    data = tmp_path / "flickr8k"
+    data.mkdir()
+    for path in root.iterdir():
+        (data / path.name).symlink_to(path)
+    # The last image of the test list has no file.
+    names = (root / "Flickr_8k.testImages.txt").read_text().splitlines()[:3]
+    (data / "Flickr_8k.trainImages.txt").write_text("\n".join(names))
+    job = read_job(_job(data, splits=["train"]), {"output": str(tmp_path / "out"), "sound": False})
+    plan = planned(job)
+    folder, missing = _prepared(job)
+    narrator = _stub()("stub", Format(sound=False, codec=CODEC))
+    left = [text for text in missing if "mute" not in text]
+    by_text = dict(zip(left, narrator.work(left), strict=True))
+    for one in plan.utterances:
+        if one.text in by_text:
+            assert by_text[one.text].wav is None
+            folder.keep(one, by_text[one.text].wav, by_text[one.text].units)
+    folder.write_units()
+    folder.write_flickr()
+    assert {path.name for path in job.output.iterdir()} == {
+        "narration.json",
+        "texts.tsv",
+        "units.npz",
+        "wav2capt.txt",
+        "wav2spk.txt",
+    }
+    spec = Flickr8kSpec(name="flickr8k", root=data, audio=job.output, folder=tmp_path / "work")
+    arguments = (PixVoxLM(PixVoxConfig.tiny()), False, False, lambda *_: None)
+    found = spoken_captions(spec, "train", codec, *arguments)
+    assert len(found.units) == 13
+    for units, text in zip(found.units, left, strict=True):
+        assert torch.equal(units, codec.encode(_wave(text)))
+    other = replace(codec, digest="0" * 16)
+    with pytest.raises(UserError, match="_0 has no sound, and no units by the codec 0000"):
+        spoken_captions(spec, "train", other, *arguments)
+    spoken_caption = spoken_of(spec, "train", lambda *_: None)[0].caption
+    with pytest.raises(UserError, match="_0 has no sound here, only a codec's units"):
+        sound_of(spoken_caption)
+    item = spec.half("train", lambda *_: None)[0]
+    with pytest.raises(SpeechError, match="caption 0 has units but no sound; narrate it"):
+        speech_file(item, 0)
 
 
 def _prepared(job: NarrationJob) -> tuple[Folder, list[str]]:
@@ -232,11 +319,14 @@ def _prepared(job: NarrationJob) -> tuple[Folder, list[str]]:
         normalisation="spoken 1",
         dataset=plan.datasets[0].name,
         splits=tuple(dataset.split for dataset in plan.datasets),
+        codec_digest=codec_facts(*CODEC).digest,
+        bandwidth=CODEC[1],
     )
-    folder = Folder(job.output)
+    folder = Folder(job.output, sound=job.sound)
     missing = folder.prepare(narration, plan)
-    for one in missing:
-        folder.keep(one, wav_bytes(np.full(100, 0.1, np.float32), 16_000))
+    for one in missing if job.sound else ():
+        units = np.zeros((4, 1), np.uint8)
+        folder.keep(one, wav_bytes(np.full(100, 0.1, np.float32), 16_000), units)
     return folder, [one.text for one in missing]
 
 
@@ -269,12 +359,14 @@ def test_a_manifest_is_data_of_its_own(root: Path, tmp_path: Path, scenes: Datas
     path.write_text("{dataset: {name: scenes}, layout: manifest, captions: 2}")
     job = read_job(path, {"output": str(tmp_path / "out"), "items": str(items)})
     folder, _ = _prepared(job)
+    folder.write_units()
     folder.write_manifests(planned(job).datasets)
     found = FolderSpec(name="folder", manifest=tmp_path / "out" / "test.jsonl").read()
     assert found.speech_kind == SYNTHETIC
     for item, source in zip(found.items, scenes.items, strict=False):
         assert [c.text for c in item.captions] == [c.text for c in source.captions]
         assert [c.speech is not None for c in item.captions] == [True, True, False, False, False]
+        assert [c.units is not None for c in item.captions] == [True, True, False, False, False]
         assert item.captions[0].speaker == "piper:joe"
         assert item.image.read_bytes() == source.image.read_bytes()
 
@@ -295,6 +387,8 @@ def test_tables_say_that_speech_is_synthetic() -> None:
         ("narration.json", {}, "narration.json: not what pixvox narrate writes"),
         ("", {"splits": ["best"]}, "flickr8k: split: "),
         ("", {"captions": 0}, "captions: "),
+        ("units.npz", {}, "holds speech that pixvox narrate did not make; name another"),
+        ("", {"bandwidth": 0.7}, "has no bandwidth 0.7 kbps"),
         ("", {"items": "nowhere.txt"}, "nowhere.txt: no such file"),
     ],
 )
@@ -322,6 +416,20 @@ def test_batches_get_smaller_and_leave_nothing_out(root: Path) -> None:
     sizes = [len(batch) for batch in found]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bandwidth": None}, "codec and bandwidth belong together; name both, or neither"),
+        ({"codec": None, "bandwidth": None, "sound": False}, "without sound only units are writ"),
+    ],
+)
+def test_units_need_a_codec_and_its_bandwidth(
+    root: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read_job(_job(root, output="out", **options), {})
 
 
 def test_the_committed_narration_is_read() -> None:

@@ -255,7 +255,8 @@ def test_one_declaration_serves_evaluation_and_training(
     data = validate({"name": "folder", "manifest": file, "validation": file}, Data, "job")
     for half in ("train", "val"):
         (spoken,) = spoken_of(data, half, lambda *_: None)
-        assert spoken.speech.is_file()
+        assert spoken.caption.speech is not None
+        assert spoken.caption.speech.is_file()
     # As it comes to a worker.
     placed = data.placed()
     assert TypeAdapter(Data).validate_python(placed.model_dump(mode="json")) == placed

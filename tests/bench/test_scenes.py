@@ -16,7 +16,7 @@ from bench.datasets.scenes.drawing import draw_array
 from bench.datasets.scenes.load import shipped_folder
 from bench.datasets.scenes.speech import speak
 from bench.datasets.scenes.world import sample_scene
-from bench.datasets.storedunits import write_units
+from bench.datasets.storedunits import UnitsEntry, write_units
 from bench.systems.resynthesis import prompt_units
 from pixvox.codec.encodec import Codec
 
@@ -85,6 +85,7 @@ def test_prompts_are_what_the_speech_was_before_it_was_stored(
         tmp_path / "words.npz", codec.digest, {caption.speech.stem: np.array([["a"] * 9] * 4)}
     )
     for name in ("cut", "words"):
-        damaged = replace(item, captions=(replace(caption, units=tmp_path / f"{name}.npz"),))
+        entry = UnitsEntry(tmp_path / f"{name}.npz", caption.speech.stem)
+        damaged = replace(item, captions=(replace(caption, units=entry),))
         with pytest.raises(SpeechError, match=rf"{name}\.npz: damaged"):
             prompt_units(damaged, 0, 1.0, codec)

@@ -25,6 +25,7 @@ from bench.datasets.loading import load_dataset
 from bench.datasets.scenes.build import MANIFEST, SplitPlan, build_split, read_plan
 from bench.datasets.scenes.facts import KINDS
 from bench.datasets.standing import OWN_DATA
+from bench.datasets.storedunits import UNITS, UnitsEntry
 
 Images = Annotated[int, Field(ge=0, le=1_000_000, description="there are not more scenes")]
 
@@ -33,9 +34,6 @@ def shipped_folder() -> Path:
     """Where the test split lies inside the package."""
     return Path(str(importlib.resources.files("bench.datasets.scenes") / "test"))
 
-
-UNITS = "units.npz"
-"""The units of a split's speech before it was stored, where they were made."""
 
 _FACT = rf"^({'|'.join(KINDS)}): [a-z0-9|]+$"
 
@@ -90,11 +88,14 @@ def _reason(error: ValueError) -> str:
 
 
 def _captions(root: Path, row: _Row) -> tuple[Caption, ...]:
-    units = root / UNITS if (root / UNITS).exists() else None
+    file = root / UNITS
+    has_units = file.exists()
+
+    def spoken(text: str, speech: Path) -> Caption:
+        return Caption(text, speech, units=UnitsEntry(file, speech.stem) if has_units else None)
+
     return tuple(
-        Caption(c.text, inside(root, c.speech), units=units)
-        if c.speech is not None
-        else Caption(c.text)
+        spoken(c.text, inside(root, c.speech)) if c.speech is not None else Caption(c.text)
         for c in row.captions
     )
 

@@ -8,9 +8,9 @@ import numpy as np
 import soundfile
 
 from bench.datasets.scenes.build import encoded
-from bench.datasets.scenes.load import UNITS, read_scenes
+from bench.datasets.scenes.load import read_scenes
 from bench.datasets.scenes.speech import speak
-from bench.datasets.storedunits import write_units
+from bench.datasets.storedunits import UNITS, write_units
 from pixvox.codec.encodec import Codec
 
 
