@@ -57,15 +57,16 @@ class Item:
     def chosen(self, choice: Choice) -> int:
         """The number of the caption that a choice made for all images means for this one.
 
-        `rotating` takes, by a hash of the item's id, one of those that have recorded speech, or of
-        all where none has. An image keeps its caption whatever else is evaluated, and in a split
-        each number is taken about as often.
+        `rotating` takes, by a hash of the item's id, one of those that have recorded speech; where
+        none has, of those that have units, and else of all. An image keeps its caption whatever
+        else is evaluated, and in a split each number is taken about as often.
         """
         if choice != "rotating":
             return choice
         numbers = range(len(self.captions))
-        spoken = [number for number in numbers if self.captions[number].speech is not None]
-        among = spoken or list(numbers)
+        recorded = [number for number in numbers if self.captions[number].speech is not None]
+        encoded = [number for number in numbers if self.captions[number].units is not None]
+        among = recorded or encoded or list(numbers)
         drawn = int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8])
         return among[drawn % len(among)] if among else 0
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pixvox.codec.encodec import Codec
+    from pixvox.codec.facts import CodecFacts
 
 UNITS = "units.npz"
 """The file's name in the folder of a split, a narration or a manifest."""
@@ -157,6 +158,24 @@ def entry_digest(entry: UnitsEntry, file_digest: bytes) -> bytes:
     return hashlib.sha256(head.encode() + units.tobytes()).digest()
 
 
+def has_units(entry: UnitsEntry, codec: "Codec | CodecFacts") -> bool:
+    """Whether a caption's units by this codec are stored, with all codebooks of its bandwidth.
+
+    Raises SpeechError for a damaged file.
+    """
+    return _fitting(entry, codec) is not None
+
+
+def _fitting(entry: UnitsEntry, codec: "Codec | CodecFacts") -> Units | None:
+    held = read_units_file(entry.file)
+    found = held.units.get(entry.name)
+    if found is None or held.codec != codec.digest:
+        return None
+    if found.ndim != 2 or len(found) < codec.codebooks or not found.shape[1]:
+        return None
+    return found
+
+
 def stored_units(entry: UnitsEntry, codec: "Codec") -> "Tensor | None":
     """A caption's units `[K, N]`, int64; None where they are of another codec, or not there.
 
@@ -165,11 +184,8 @@ def stored_units(entry: UnitsEntry, codec: "Codec") -> "Tensor | None":
     """
     import torch
 
-    held = read_units_file(entry.file)
-    found = held.units.get(entry.name)
-    if found is None or held.codec != codec.digest:
-        return None
-    if found.ndim != 2 or len(found) < codec.codebooks or not found.shape[1]:
+    found = _fitting(entry, codec)
+    if found is None:
         return None
     damaged = SpeechError(f"{entry.file.name}: damaged at {entry.name}; make it again")
     if not np.issubdtype(found.dtype, np.integer):

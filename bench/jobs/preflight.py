@@ -3,11 +3,15 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.common.audio import SpeechError
 from bench.common.errors import UserError
 from bench.common.text import clean
-from bench.datasets.base import Choice, Item
+from bench.datasets.base import Caption, Choice, Item
+from bench.datasets.storedunits import has_units
 from bench.jobs.cells import Cell
 from bench.metrics.loading import metrics_of
+from bench.systems.base import System
+from bench.systems.looks import codec_look
 
 
 def _line(what: str, missing: Sequence[Path], of: int) -> str:
@@ -16,10 +20,23 @@ def _line(what: str, missing: Sequence[Path], of: int) -> str:
     return f"{len(missing)} of {of} {what} {verb} missing: no such file; first: {first}"
 
 
-def _recordings(caption: Choice, items: Sequence[Item]) -> list[Path]:
-    """The files of the chosen captions' recordings, of those items that have any."""
-    chosen = [item.captions[item.chosen(caption) :][:1] for item in items]
-    return [one.speech for captions in chosen for one in captions if one.speech is not None]
+def _chosen(caption: Choice, items: Sequence[Item]) -> list[Caption]:
+    """The captions chosen of those items that have them."""
+    return [one for item in items for one in item.captions[item.chosen(caption) :][:1]]
+
+
+def _played_from_units(system: System, captions: Sequence[Caption]) -> list[bool]:
+    """Whether the system takes a caption's stored units, and needs no recording of it."""
+    stored = [caption.units for caption in captions]
+    codec = system.codec_of() if any(entry is not None for entry in stored) else None
+    if codec is None:
+        return [False] * len(stored)
+    facts = codec_look(*codec)
+    try:
+        return [entry is not None and has_units(entry, facts) for entry in stored]
+    except SpeechError:
+        # Each row says what is wrong with the file.
+        return [False] * len(stored)
 
 
 def check_references(items: Sequence[Item], caption: Choice, readings: Sequence[str]) -> None:
@@ -49,24 +66,39 @@ def missing_files(
         gone = [item.image for item in items if not item.image.is_file()]
         if gone:
             yield _line("images", gone, len(items))
-    said: set[bool] = set()
+    said: set[tuple[bool, str]] = set()
     caption = cells[0].caption
     for system in dict.fromkeys(systems):
         gone = [path for path in system.files(items) if not path.is_file()]
         if gone:
             yield _line(f"audio files of {clean(system.label)}", gone, len(items))
         seen = system.seen(whole)
-        if not (system.uses_caption() and system.has_speech) or (seen is None) in said:
+        if not (system.uses_caption() and system.has_speech):
             continue
-        said.add(seen is None)
-        needed = _recordings(caption, items if seen is None else [seen[i.id] for i in items])
-        which = "their caption" if caption == "rotating" else f"caption {caption}"
-        gone = [path for path in needed if not path.is_file()]
-        if gone:
-            yield _line(f"recordings of {which}", gone, len(items))
-        lacking = len(items) - len(needed)
-        if lacking:
-            yield f"{lacking} of {len(items)} items have no recording of {which}"
+        chosen = _chosen(caption, items if seen is None else [seen[i.id] for i in items])
+        for line in _missing_recordings(system, chosen, caption, len(items)):
+            if (seen is None, line) not in said:
+                said.add((seen is None, line))
+                yield line
+
+
+def _missing_recordings(
+    system: System, chosen: Sequence[Caption], choice: Choice, of: int
+) -> Iterable[str]:
+    which = "their caption" if choice == "rotating" else f"caption {choice}"
+    from_units = _played_from_units(system, chosen)
+    needed = [one for one, without in zip(chosen, from_units, strict=True) if not without]
+    files = [one.speech for one in needed if one.speech is not None]
+    gone = [path for path in files if not path.is_file()]
+    if gone:
+        yield _line(f"recordings of {which}", gone, of)
+    lacking = of - sum(from_units) - len(files)
+    if lacking:
+        line = f"{lacking} of {of} items have no recording of {which}"
+        units = sum(one.units is not None for one in needed if one.speech is None)
+        yield line + (
+            f"; {units} have only units, which {clean(system.label)} cannot use" if units else ""
+        )
 
 
 def check_classes(cells: Sequence[Cell], metrics: Sequence[str]) -> None:

@@ -34,7 +34,9 @@ def _by_hand(dataset: Dataset, reading: Reading) -> tuple[dict[str, list[str]], 
     for item in dataset.items:
         texts = [caption.text for caption in item.captions]
         drawn = int(hashlib.sha256(item.id.encode()).hexdigest()[:16], 16)
-        spoken = [n for n, c in enumerate(item.captions) if c.speech] or list(range(len(texts)))
+        recorded = [n for n, c in enumerate(item.captions) if c.speech]
+        encoded = [n for n, c in enumerate(item.captions) if c.units]
+        spoken = recorded or encoded or list(range(len(texts)))
         number = spoken[drawn % len(spoken)]
         words = texts[number].split()
         left = [text for n, text in enumerate(texts) if n != number or reading == "all"]

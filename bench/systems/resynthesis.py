@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from bench.common.audio import read_speech
+from bench.common.audio import SpeechError, read_speech
 from bench.common.bounds import Bandwidth, Label
 from bench.common.yamlfile import WeightsName
 from bench.datasets.base import Item
@@ -99,10 +99,17 @@ class CodecGenerator(EachItem):
 def prompt_units(item: Item, caption: int, share: float, codec: "Codec") -> "Tensor":
     """The first `share` of a caption's speech, cut on codec frames: `[K, P]`.
 
-    Where the dataset has the units of the speech before it was stored, those are taken.
+    Where the dataset has the units of the speech before it was stored, those are taken, and no
+    sound is needed. Raises SpeechError where there is neither.
     """
-    file, held = speech_file(item, caption), item.captions[caption].units
+    given = item.captions[caption] if caption < len(item.captions) else None
+    held = given.units if given is not None else None
     units = stored_units(held, codec) if held is not None else None
     if units is None:
-        units = codec.encode(read_speech(file, codec.sample_rate))
+        if given is not None and held is not None and given.speech is None:
+            raise SpeechError(
+                f"{item.id}: caption {caption} has no sound, and no units by the codec "
+                f"{codec.digest} at {codec.bandwidth:g} kbps; narrate it with either"
+            )
+        units = codec.encode(read_speech(speech_file(item, caption), codec.sample_rate))
     return units[:, : round(share * units.shape[1])]

@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,8 @@ from bench.common.validation import keys_error
 from bench.common.yamlfile import WeightsName
 from bench.datasets.base import DatasetSpec, Item, to_train
 from bench.datasets.shipped import AnyDataset
-from bench.datasets.unitcache import encoded_units
-from bench.store.rows import SpeechRow, ToTranscribe
+from bench.datasets.unitcache import units_of
+from bench.store.rows import SpeechRow, ToTranscribe, packed
 from bench.systems.base import RATE, Content, EachItem, Generator, Lookup, System, Variant
 from bench.systems.consensus import (
     Units,
@@ -34,6 +35,8 @@ from bench.systems.imagestates import (
     load_encoder,
     mean_states,
 )
+from bench.systems.looks import codec_look
+from bench.systems.resynthesis import prompt_units
 from bench.systems.trainingspeech import (
     Recording,
     recordings,
@@ -42,6 +45,10 @@ from bench.systems.trainingspeech import (
     training_digest,
     training_items,
 )
+from pixvox.codec.facts import CodecFacts
+
+if TYPE_CHECKING:
+    from pixvox.codec.encodec import Codec
 
 PROTOCOL = 1
 """Raised when a change makes the same system choose another recording."""
@@ -72,7 +79,9 @@ class RetrievalSystem(System):
     neighbours: Neighbours = 15
     """How many images a consensus is taken of."""
     codec: WeightsName | None = None
-    """The codec whose first codebook `consensus-units` compares speech by."""
+    """The codec through which captions are played, from their stored units where `data` has them;
+    `null` plays the recorded sound. `consensus-units` needs one: it compares the units of its first
+    codebook."""
     bandwidth: Bandwidth | None = None
     """The codec's bandwidth in kbps."""
     seed: Seed = 0
@@ -82,10 +91,7 @@ class RetrievalSystem(System):
 
     @model_validator(mode="after")
     def _fits_the_choice(self) -> Self:
-        of_units = self.choose == "consensus-units"
         users = {
-            "codec": ("consensus-units", of_units),
-            "bandwidth": ("consensus-units", of_units),
             "neighbours": ("a consensus", self.choose != "nearest"),
             "seed": ("nearest", self.choose == "nearest"),
         }
@@ -94,8 +100,10 @@ class RetrievalSystem(System):
             for key, (who, used) in users.items()
             if not used and getattr(self, key) != type(self).model_fields[key].default
         }
-        needed = ("codec", "bandwidth") if of_units else ()
-        wrong |= {key: "is missing" for key in needed if getattr(self, key) is None}
+        named = {"codec": self.codec is not None, "bandwidth": self.bandwidth is not None}
+        if self.choose == "consensus-units" or any(named.values()):
+            why = "is missing: a codec goes with its bandwidth"
+            wrong |= {key: why for key, is_named in named.items() if not is_named}
         if wrong:
             raise keys_error(wrong)
         return self
@@ -108,9 +116,12 @@ class RetrievalSystem(System):
         """See System."""
         data, with_text = self.data, self.choose == "consensus-words"
         vision = lookup.once(("vision", self.vision), lambda: encoder_digest(self.vision))
-        items = lookup.once(("training", data), lambda: _read(data))
+        of = self.codec_of()
+        codec = lookup.codec(*of) if of is not None else None
+        items = lookup.once(("training", data, codec), lambda: _read(data, codec))
         training = lookup.once(
-            ("training digest", data, with_text), lambda: training_digest(items, with_text)
+            ("training digest", data, codec, with_text),
+            lambda: training_digest(items, codec, with_text),
         )
         depends: dict[str, Any] = {"kind": self.kind, "choose": self.choose, "retrieval": PROTOCOL}
         depends |= {"vision": vision, "training": training}
@@ -118,18 +129,19 @@ class RetrievalSystem(System):
             depends["seed"] = self.seed
         else:
             depends["neighbours"] = self.neighbours
-        if self.codec is not None and self.bandwidth is not None:
-            # Its first codebook is the same at every bandwidth.
-            depends["codec"] = lookup.codec(self.codec, self.bandwidth).digest
-        return Content(depends, weights=vision)
+        if codec is None:
+            return Content(depends, weights=vision)
+        depends |= {"codec": codec.digest, "bandwidth": self.bandwidth}
+        return Content(depends, weights=vision, codec=codec.digest)
 
     def prepare(self, report: Progress) -> None:
         """See System; the training images' mean states and, where they are compared, units."""
         with _one_thread():
-            library = Library(self.data, self.vision, _device(), report)
+            library = Library(self, _device(), report)
             library.read_means(report)
-            if self.codec is not None and self.bandwidth is not None:
-                library.read_units(self.codec, self.bandwidth, report)
+            codec = self.codec_of()
+            if codec is not None and self.choose == "consensus-units":
+                library.read_units(_loaded(*codec), report)
 
     def axes(self) -> Mapping[str, tuple[Any, ...]]:
         """See System."""
@@ -140,9 +152,9 @@ class RetrievalSystem(System):
         return self.model_copy(update={"seed": point.get("seed", self.seed)})
 
     def shared(self) -> System:
-        """See System; one image encoder serves every choice."""
-        plain = {"label": "", "choose": "nearest", "seed": 0, "codec": None, "bandwidth": None}
-        return self.model_copy(update=plain | {"neighbours": 1})
+        """See System; one image encoder serves every choice that has the same candidates."""
+        plain = {"label": "", "choose": "nearest", "seed": 0, "neighbours": 1}
+        return self.model_copy(update=plain)
 
     def sampled(self) -> bool:
         """See System."""
@@ -156,6 +168,12 @@ class RetrievalSystem(System):
         """See System."""
         return "text in between" if self.choose == "consensus-words" else "retrieval"
 
+    def codec_of(self) -> tuple[str, float] | None:
+        """See System."""
+        if self.codec is None or self.bandwidth is None:
+            return None
+        return self.codec, self.bandwidth
+
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
         """See System; the row names the training caption."""
         path = speech_by_name(self.data).get(entry.row.file)
@@ -164,10 +182,16 @@ class RetrievalSystem(System):
         return read_speech(path, RATE), RATE
 
 
-def _read(data: DatasetSpec) -> tuple[Item, ...]:
+def _read(data: DatasetSpec, codec: CodecFacts | None) -> tuple[Item, ...]:
     # A dataset that is built on first use takes its time here.
     with progress() as report:
-        return training_items(data, report)
+        return training_items(data, codec, report)
+
+
+def _loaded(codec: str, bandwidth: float) -> "Codec":
+    from pixvox.codec.encodec import Codec
+
+    return Codec.load(codec, bandwidth)
 
 
 @contextmanager
@@ -192,13 +216,17 @@ def _device() -> str:
 class Library:
     """The training images that have recorded captions, and what is computed of them."""
 
-    def __init__(
-        self, data: DatasetSpec, vision: str, device: str, report: Progress = silent
-    ) -> None:
-        self.items = training_items(data, report)
-        self.folder = data.computed() / "train"
-        self.vision = vision
+    def __init__(self, system: RetrievalSystem, device: str, report: Progress = silent) -> None:
+        codec = system.codec_of()
+        self.codec = codec_look(*codec) if codec is not None else None
+        self.items = training_items(system.data, self.codec, report)
+        self.folder = system.data.computed() / "train"
+        self.vision = system.vision
         self.device = device
+
+    def candidates(self, items: Sequence[Item]) -> list[Recording]:
+        """The captions of images that can be played, in order."""
+        return recordings(items, self.codec)
 
     def encoder(self) -> ImageEncoder:
         """The image encoder, loaded."""
@@ -213,20 +241,17 @@ class Library:
         return _unit_length(found)
 
     def read_units(
-        self, codec: str, bandwidth: float, report: Progress
+        self, codec: "Codec", report: Progress
     ) -> tuple[dict[str, Units], npt.NDArray[np.int32]]:
         """The first codebook's units `[N]` of every recording by its name, and their costs."""
-        from pixvox.codec.encodec import Codec
-
-        loaded = Codec.load(codec, bandwidth)
-        spoken = recordings(self.items)
-        encoded = encoded_units([one.speech for one in spoken], loaded, self.folder, report)
+        spoken = self.candidates(self.items)
+        all_units = units_of([one.caption for one in spoken], codec, self.folder, report)
+        # Copied, so that the other codebooks need not stay in memory.
         units = {
-            one.name: of_one[0].numpy().astype(np.int64)
-            for one, of_one in zip(spoken, encoded, strict=True)
+            one.name: of_one[0].numpy().copy()
+            for one, of_one in zip(spoken, all_units, strict=True)
         }
-        codebook = loaded.model.quantizer.layers[0].codebook.embed
-        return units, substitution_costs(codebook.detach().cpu().numpy())
+        return units, substitution_costs(codec.engine.first_codebook().numpy())
 
 
 def _unit_length(states: States) -> npt.NDArray[np.float64]:
@@ -239,17 +264,19 @@ Chooser = Callable[[Item, Sequence[Item]], Recording]
 
 
 class RetrievalGenerator(EachItem):
-    """Holds an image encoder and the training images' mean states."""
+    """Holds an image encoder, the training images' mean states, and a codec where one is named."""
 
     def __init__(self, system: RetrievalSystem, device: str) -> None:
-        self.library = Library(system.data, system.vision, device)
+        codec = system.codec_of()
+        self.codec = _loaded(*codec) if codec is not None else None
+        self.library = Library(system, device)
         self.means = self.library.read_means(silent)
         self.encoder = self.library.encoder()
         self.choosers: dict[System, Chooser] = {}
         self.latest: tuple[Path, npt.NDArray[np.float64]] | None = None
 
     def one(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row that names the training caption whose recording is played."""
+        """A row that names the training caption that is played, with its units by the codec."""
         system = variant.system
         assert isinstance(system, RetrievalSystem)
         # Equal similarities keep the training data's order.
@@ -257,8 +284,21 @@ class RetrievalGenerator(EachItem):
         count = system.neighbours if system.choose != "nearest" else 1
         nearest = [self.library.items[index] for index in order[:count]]
         if system not in self.choosers:
-            self.choosers[system] = _chooser(system, self.library)
-        return SpeechRow(item.id, "ok", file=self.choosers[system](item, nearest).name)
+            self.choosers[system] = self._chooser(system)
+        recording = self.choosers[system](item, nearest)
+        row = SpeechRow(item.id, "ok", file=recording.name)
+        if self.codec is None:
+            return row
+        units = prompt_units(recording.item, recording.number, 1.0, self.codec)
+        return replace(row, units=packed(units.numpy()), codebooks=units.shape[0])
+
+    def _chooser(self, system: RetrievalSystem) -> Chooser:
+        if system.choose == "consensus-words":
+            return _by_words(self.library)
+        if system.choose == "consensus-units":
+            assert self.codec is not None
+            return _by_units(self.library, self.codec)
+        return _drawn(self.library, system.seed)
 
     def _similarities(self, image: Path) -> npt.NDArray[np.float64]:
         """Cosines with every training image; an item's variants follow one another."""
@@ -273,17 +313,9 @@ class RetrievalGenerator(EachItem):
         return self.latest[1]
 
 
-def _chooser(system: RetrievalSystem, library: Library) -> Chooser:
-    if system.choose == "consensus-words":
-        return _by_words(library)
-    if system.codec is not None and system.bandwidth is not None:
-        return _by_units(library, system.codec, system.bandwidth)
-    return _drawn(system.seed)
-
-
-def _drawn(seed: int) -> Chooser:
+def _drawn(library: Library, seed: int) -> Chooser:
     def choose(item: Item, nearest: Sequence[Item]) -> Recording:
-        candidates = recordings(nearest[:1])
+        candidates = library.candidates(nearest[:1])
         drawn = hashlib.sha256(f"{seed}/{item.id}".encode()).digest()[:8]
         return candidates[int.from_bytes(drawn) % len(candidates)]
 
@@ -291,21 +323,21 @@ def _drawn(seed: int) -> Chooser:
 
 
 def _by_words(library: Library) -> Chooser:
-    texts = ([one.text for one in recordings([item])] for item in library.items)
+    texts = ([one.text for one in library.candidates([item])] for item in library.items)
     similarity = WordSimilarity(texts)
 
     def choose(item: Item, nearest: Sequence[Item]) -> Recording:
-        candidates = recordings(nearest)
+        candidates = library.candidates(nearest)
         return candidates[most_central(similarity([one.text for one in candidates]))]
 
     return choose
 
 
-def _by_units(library: Library, codec: str, bandwidth: float) -> Chooser:
-    units, costs = library.read_units(codec, bandwidth, silent)
+def _by_units(library: Library, codec: "Codec") -> Chooser:
+    units, costs = library.read_units(codec, silent)
 
     def choose(item: Item, nearest: Sequence[Item]) -> Recording:
-        candidates = recordings(nearest)
+        candidates = library.candidates(nearest)
         similarity = unit_similarity([units[one.name] for one in candidates], costs)
         return candidates[most_central(similarity)]
 

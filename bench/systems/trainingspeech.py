@@ -1,13 +1,20 @@
-"""The recorded captions of a training set, for systems that play one of them."""
+"""The recorded captions of a training set, for systems that play one of them.
+
+A caption is recorded where it has sound. For a system that plays speech through a codec, a caption
+whose units by that codec are stored is recorded too, and those units are what is played.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from bench.common.audio import SpeechError
 from bench.common.errors import UserError
 from bench.common.progress import Progress
 from bench.datasets.base import Caption, DatasetSpec, Item, digest_of
+from bench.datasets.storedunits import has_units
+from pixvox.codec.facts import CodecFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,56 +32,89 @@ class Recording:
     @property
     def text(self) -> str:
         """What is said."""
-        return self.item.captions[self.number].text
+        return self.caption.text
 
     @property
-    def speech(self) -> Path:
-        """The file in which it is said."""
-        path = self.item.captions[self.number].speech
-        assert path is not None
-        return path
+    def caption(self) -> Caption:
+        """The caption, with its sound or its units."""
+        return self.item.captions[self.number]
 
 
 def silent(what: str, done: int, total: int) -> None:
     """Reports nothing, for what is there or takes no time."""
 
 
-def training_items(data: DatasetSpec, report: Progress) -> tuple[Item, ...]:
+def training_items(
+    data: DatasetSpec, codec: CodecFacts | None, report: Progress
+) -> tuple[Item, ...]:
     """The training images that have a recorded caption; raises UserError where there is none."""
     items = data.half("train", report)
-    spoken = tuple(item for item in items if any(c.speech is not None for c in item.captions))
+    spoken = tuple(item for item in items if any(_is_recorded(c, codec) for c in item.captions))
     if not spoken:
-        raise UserError("data: no training image has a recorded caption; name the audio")
+        raise UserError(_none_recorded(items, codec))
     return spoken
 
 
-def recordings(items: Iterable[Item]) -> list[Recording]:
+def _none_recorded(items: Iterable[Item], codec: CodecFacts | None) -> str:
+    if not any(caption.units is not None for item in items for caption in item.captions):
+        return "data: no training image has a recorded caption; name the audio"
+    if codec is None:
+        return (
+            "data: its captions have units and no sound; name the units' codec and bandwidth, or "
+            "narrate them with their sound"
+        )
+    return (
+        f"data: its captions have no sound, and no units by the codec {codec.digest} with "
+        f"{codec.codebooks} codebooks; name the codec and bandwidth of their units"
+    )
+
+
+def recordings(items: Iterable[Item], codec: CodecFacts | None) -> list[Recording]:
     """All recorded captions of images, in order."""
     return [
         Recording(item, number)
         for item in items
         for number, caption in enumerate(item.captions)
-        if caption.speech is not None
+        if _is_recorded(caption, codec)
     ]
 
 
-def training_digest(items: Sequence[Item], with_text: bool) -> str:
-    """A digest of training images and their recorded speech; of the captions' text if asked.
+def _is_recorded(caption: Caption, codec: CodecFacts | None) -> bool:
+    return caption.speech is not None or _has_units(caption, codec)
 
-    Captions that are not recorded are no part of it, but their places are.
+
+def _has_units(caption: Caption, codec: CodecFacts | None) -> bool:
+    if codec is None or caption.units is None:
+        return False
+    try:
+        return has_units(caption.units, codec)
+    except SpeechError as error:
+        raise UserError(f"{caption.units.file}: {error}") from error
+
+
+def training_digest(items: Sequence[Item], codec: CodecFacts | None, with_text: bool) -> str:
+    """A digest of training images and what is played of them; of the captions' text if asked.
+
+    What is played is a caption's units where it has them by the codec, else its sound. Captions
+    that are not recorded are no part of the digest, but their places are.
     """
+
+    def content(caption: Caption) -> Caption:
+        text = caption.text if with_text and _is_recorded(caption, codec) else ""
+        if _has_units(caption, codec):
+            return Caption(text, units=caption.units)
+        return Caption(text, caption.speech)
+
     return digest_of(
-        replace(item, captions=tuple(_content(c, with_text) for c in item.captions))
-        for item in items
+        replace(item, captions=tuple(content(c) for c in item.captions)) for item in items
     )
-
-
-def _content(caption: Caption, with_text: bool) -> Caption:
-    text = caption.text if with_text and caption.speech is not None else ""
-    return Caption(text, caption.speech)
 
 
 @lru_cache(maxsize=4)
 def speech_by_name(data: DatasetSpec) -> dict[str, Path]:
     """`ID#N` → the file of that recorded caption; read once a process."""
-    return {one.name: one.speech for one in recordings(training_items(data, silent))}
+    return {
+        one.name: one.caption.speech
+        for one in recordings(training_items(data, None, silent), None)
+        if one.caption.speech is not None
+    }

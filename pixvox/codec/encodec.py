@@ -46,6 +46,9 @@ class Engine(Protocol):
     def codebooks(self, bandwidth: float) -> int:
         """K at a bandwidth in kbps."""
 
+    def first_codebook(self) -> Tensor:
+        """The vectors of the first codebook's units, `[V, D]`."""
+
     def encode(self, wave: Tensor, bandwidth: float) -> Tensor:
         """Audio `[1, 1, T]` → units `[K, N]`."""
 
@@ -87,6 +90,11 @@ class TransformersEngine:
     def codebooks(self, bandwidth: float) -> int:
         """K at a bandwidth in kbps."""
         return int(self.model.quantizer.get_num_quantizers_for_bandwidth(bandwidth))
+
+    def first_codebook(self) -> Tensor:
+        """The vectors of the first codebook's units, `[V, D]`."""
+        vectors: Tensor = self.model.quantizer.layers[0].codebook.embed
+        return vectors.detach()
 
     def encode(self, wave: Tensor, bandwidth: float) -> Tensor:
         """Audio `[1, 1, T]` → units `[K, N]`."""

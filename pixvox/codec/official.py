@@ -209,6 +209,11 @@ class OfficialEngine:
         quantizer, frame_rate = self.model.quantizer, self.model.frame_rate
         return int(quantizer.get_num_quantizers_for_bandwidth(frame_rate, bandwidth))
 
+    def first_codebook(self) -> "Tensor":
+        """The vectors of the first codebook's units, `[V, D]`."""
+        vectors: Tensor = self.model.quantizer.vq.layers[0].codebook
+        return vectors.detach()
+
     def encode(self, wave: "Tensor", bandwidth: float) -> "Tensor":
         """Audio `[1, 1, T]` → units `[K, N]`."""
         self.model.set_target_bandwidth(bandwidth)

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 
+from bench.asr.shipped import DEFAULT
 from bench.asr.whisper import WhisperAsr
 from bench.commands.narrate import narrate
 from bench.common.audio import SpeechError, Wave, read_speech, wav_bytes
@@ -26,12 +27,16 @@ from bench.datasets.loading import load_dataset
 from bench.datasets.narrated import SYNTHETIC, Narration
 from bench.datasets.storedunits import Units, entry_digest, stored_units
 from bench.datasets.unitcache import sound_of
+from bench.jobs.expansion import expand
+from bench.jobs.preflight import missing_files
+from bench.jobs.spec import Job
 from bench.metrics.wer import Wer
 from bench.narration.folder import Folder
 from bench.narration.job import NarrationJob, read_job
 from bench.narration.plan import Utterance, planned
 from bench.narration.reading import Format, Narrator, batches
 from bench.systems.base import speech_file
+from bench.systems.resynthesis import prompt_units
 from bench.systems.spoken import spoken
 from bench.systems.voices import Reader, reader
 from bench.tables.comparability import grade_published
@@ -267,7 +272,7 @@ def test_a_finished_narration_has_nothing_left_to_read(
     assert "8 captions of 8 are there already" in lines
 
 
-def test_a_training_takes_units_without_sound(root: Path, tmp_path: Path) -> None:
+def test_trainings_and_prompts_take_units_without_sound(root: Path, tmp_path: Path) -> None:
     codec = Codec.load(*CODEC)
     data = tmp_path / "flickr8k"
     data.mkdir()
@@ -310,6 +315,21 @@ def test_a_training_takes_units_without_sound(root: Path, tmp_path: Path) -> Non
     item = spec.half("train", lambda *_: None)[0]
     with pytest.raises(SpeechError, match="caption 0 has units but no sound; narrate it"):
         speech_file(item, 0)
+    # So do prompts and resynthesis, by that codec.
+    assert torch.equal(prompt_units(item, 0, 1.0, codec), found.units[0])
+    with pytest.raises(SpeechError, match="caption 0 has no sound, and no units by the codec 0000"):
+        prompt_units(item, 0, 1.0, other)
+    systems: list[dict[str, object]] = [
+        {"kind": "resynthesis", "codec": CODEC[0], "bandwidth": CODEC[1]},
+        {"kind": "recorded"},
+    ]
+    made = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": systems})
+    items = spec.half("train", lambda *_: None)
+    cells = expand(made, Dataset("d", "s", "none", tuple(items), "0"), [(DEFAULT, {})])
+    assert list(missing_files(items, items, cells)) == [
+        "3 of 3 items have no recording of their caption; 3 have only units, which recorded speech "
+        "cannot use"
+    ]
 
 
 def _prepared(job: NarrationJob) -> tuple[Folder, list[str]]:

@@ -85,7 +85,13 @@ def test_rotation_takes_every_caption_as_often_and_no_other_item_moves_it(scenes
         for n, caption in enumerate(item.captions)
     )
     assert {Item(str(n), item.image, spoken).chosen("rotating") for n in range(50)} == set(only)
-    silent = tuple(replace(caption, speech=None) for caption in item.captions)
+    # Without any recording, captions with units are taken.
+    encoded = tuple(
+        replace(caption, speech=None, units=caption.units if n in only else None)
+        for n, caption in enumerate(item.captions)
+    )
+    assert {Item(str(n), item.image, encoded).chosen("rotating") for n in range(50)} == set(only)
+    silent = tuple(replace(caption, speech=None, units=None) for caption in item.captions)
     several = {Item(str(n), item.image, silent).chosen("rotating") for n in range(50)}
     assert several == set(range(5))
 

@@ -12,6 +12,7 @@ import pytest
 from bench.common.audio import read_speech
 from bench.common.errors import UserError
 from bench.datasets.base import Dataset
+from bench.datasets.storedunits import write_packed
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import Lookup, Variant
 from bench.systems.consensus import (
@@ -25,6 +26,7 @@ from bench.systems.consensus import (
 from bench.systems.editdistance import edit_distances
 from bench.systems.imagestates import States, mean_states
 from bench.systems.retrieval import RetrievalSystem
+from pixvox.codec.encodec import Codec
 
 VISION = "zoo:pixvox-tiny-delay"
 CODEC = {"codec": "zoo:encodec-tiny", "bandwidth": 1.6}
@@ -43,25 +45,32 @@ def training(flickr8k: Path) -> Path:
     return flickr8k
 
 
-def _system(root: Path, choice: Mapping[str, Any]) -> RetrievalSystem:
-    data = {"name": "flickr8k", "root": root, "audio": root / "flickr_audio"}
+def _system(root: Path, choice: Mapping[str, Any], audio: str = "flickr_audio") -> RetrievalSystem:
+    data = {"name": "flickr8k", "root": root, "audio": root / audio}
     data["folder"] = root / "computed"
     named = {"kind": "retrieval", "label": "replayed", "vision": VISION}
     return RetrievalSystem.model_validate(named | {"data": data} | dict(choice))
 
 
-def _chosen(systems: Sequence[RetrievalSystem], scenes: Dataset) -> dict[str, list[str]]:
-    """Each system's training captions for three scenes, by the system's number; of one generator.
+def _rows(systems: Sequence[RetrievalSystem], scenes: Dataset) -> dict[str, list[SpeechRow]]:
+    """Each system's rows for three scenes, by the system's number: `0`, `1` and so on.
 
-    They are `0`, `1` and so on.
+    Systems that can share a generator do.
     """
-    variants = tuple(Variant(str(number), 0, system) for number, system in enumerate(systems))
-    [shared] = {system.shared() for system in systems}
-    found: dict[str, list[str]] = {variant.key: [] for variant in variants}
-    for key, row in shared.generator("cpu").generate([(i, variants) for i in scenes.items[:3]]):
-        assert row.status == "ok"
-        found[key].append(row.file)
-    return found
+    rows: dict[str, list[SpeechRow]] = {str(number): [] for number in range(len(systems))}
+    variants = [Variant(str(number), 0, system) for number, system in enumerate(systems)]
+    for shared in {system.shared(): None for system in systems}:
+        served = tuple(v for v in variants if v.system.shared() == shared)
+        for key, row in shared.generator("cpu").generate([(i, served) for i in scenes.items[:3]]):
+            assert (row.status, row.reason) == ("ok", "")
+            rows[key].append(row)
+    return rows
+
+
+def _chosen(systems: Sequence[RetrievalSystem], scenes: Dataset) -> dict[str, list[str]]:
+    """The training captions that those rows name."""
+    rows_by_key = _rows(systems, scenes)
+    return {key: [row.file for row in rows] for key, rows in rows_by_key.items()}
 
 
 def test_a_caption_in_the_middle_of_the_others_is_chosen() -> None:
@@ -176,12 +185,54 @@ def test_without_text_no_word_of_a_caption_matters(training: Path, scenes: Datas
     assert again[0].content(Lookup(scenes)).depends != keys[0]
 
 
+def test_through_a_codec_stored_units_are_played_and_no_sound_is_needed(
+    training: Path, scenes: Dataset
+) -> None:
+    codec = Codec.load("zoo:encodec-tiny", 1.6)
+    rng = np.random.default_rng(0)
+    names = (training / "Flickr_8k.trainImages.txt").read_text().split()
+    # Two of each image's five captions have units.
+    units = {
+        f"{Path(name).stem}_{number}": rng.integers(0, 64, (4, 20 + number)).astype(np.uint8)
+        for name in names
+        for number in (1, 3)
+    }
+    (training / "narrated").mkdir()
+    (training / "narrated" / "wav2capt.txt").touch()
+    file = training / "narrated" / "units.npz"
+    write_packed(file, codec.digest, units)
+    choices = [choice | CODEC for choice in CHOICES]
+    systems = [_system(training, choice, "narrated") for choice in choices]
+    systems[1].prepare(lambda *_: None)
+    for rows in _rows(systems, scenes).values():
+        for row in rows:
+            assert np.array_equal(row.array, units[row.file.replace("#", "_")])
+    # Where there is sound only, it is encoded.
+    recorded = _system(training, choices[0])
+    audio = training / "flickr_audio"
+    for row in _rows([recorded], scenes)["0"]:
+        wave = read_speech(audio / "wavs" / f"{row.file.replace('#', '_')}.wav", codec.sample_rate)
+        assert np.array_equal(row.array, codec.encode(wave).numpy())
+    # A key depends on what is played.
+    lookup = Lookup(scenes)
+    keys = {str(system.content(lookup).depends) for system in [*systems, recorded]}
+    assert len(keys) == 4
+    units[min(units)][0, 0] ^= 1
+    write_packed(file, codec.digest, units)
+    assert str(systems[0].content(Lookup(scenes)).depends) not in keys
+    with pytest.raises(UserError, match="units and no sound; name the units' codec and bandwidth"):
+        _system(training, CHOICES[0], "narrated").content(lookup)
+    write_packed(file, "0" * 16, units)
+    with pytest.raises(UserError, match=f"no units by the codec {codec.digest} with 4 codebooks"):
+        systems[0].content(Lookup(scenes))
+
+
 @pytest.mark.parametrize(
     "choice",
     [
         {"choose": "consensus-units"},
         {"choose": "consensus-words", "seed": 1},
-        {"choose": "nearest", **CODEC},
+        {"choose": "nearest", "codec": "zoo:encodec-tiny"},
         {"neighbours": 3},
     ],
 )

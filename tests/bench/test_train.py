@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import pixvox
 from bench.cli import main
 from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset
+from bench.datasets.storedunits import name_of, stored_units, write_packed
 from bench.systems.base import Lookup, Variant
 from bench.systems.cascade import CascadeSystem
 from bench.training.judge import SpeechJudge
@@ -250,6 +252,38 @@ def test_a_model_learns_to_compare_and_speaks_as_before(
     path.write_text(yaml.safe_dump(keys | {"start_from": str(folder / "sees")}))
     assert main(["train", str(path)]) == 2
     assert "has no null image, over which speech is encoded" in capsys.readouterr().err
+
+
+def test_units_without_sound_train_a_model_and_its_head(
+    folder: Path, scenes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codec, silent = Codec.load("zoo:encodec-tiny", 1.6), folder / "silent"
+    silent.mkdir()
+    lines, units = [], {}
+    for item in scenes.items[:3]:
+        shutil.copy(item.image, silent)
+        captions = item.captions[:2]
+        for number, caption in enumerate(captions):
+            assert caption.units is not None
+            stored = stored_units(caption.units, codec)
+            assert stored is not None
+            units[name_of(item.image.stem, number)] = stored.numpy()
+        lines.append({"image": item.image.name, "captions": [{"text": c.text} for c in captions]})
+    (silent / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_packed(silent / "units.npz", codec.digest, units)
+    data = {"name": "folder", "folder": str(silent / "work")}
+    data |= {key: str(silent / "train.jsonl") for key in ("manifest", "validation")}
+    plan = PLAN | {"steps": 2, "validate_every": 2}
+    of_model = _job(folder, "of-units", data=data, vision=None, start_from=DELAY, plan=plan)
+    job: PixVoxJob = parse(of_model, TrainingJob)
+    work(job, torch.device("cpu"), 0)
+    assert [row["step"] for row in read_log(folder / "of-units.training" / "log.jsonl")] == [1, 2]
+    head = folder / "head-of-units.yaml"
+    keys = {"kind": "similarity", "output": str(folder / "head-of-units"), "size": 8, "threads": 1}
+    keys |= {"start_from": str(job.output), "data": data, "plan": {"steps": 1}}
+    head.write_text(yaml.safe_dump(keys))
+    assert main(["train", str(head)]) == 0, capsys.readouterr().err
+    assert read_log(folder / "head-of-units.training" / "log.jsonl")[-1]["step"] == 1
 
 
 def test_another_seed_is_another_training_beside_it(folder: Path) -> None:

@@ -120,6 +120,8 @@ def test_the_hubs_file_is_loaded_whole_and_agrees_with_the_package(
 ) -> None:
     package, hub = (Codec.load(str(path), 6.0) for path in (checkpoints.th, checkpoints.hub))
     assert isinstance(hub.engine, TransformersEngine)
+    assert torch.equal(hub.engine.first_codebook(), package.engine.first_codebook())
+    assert hub.engine.first_codebook().shape == (1024, 128)
     loaded = {
         name.replace("parametrizations.weight.original0", "weight_g").replace(
             "parametrizations.weight.original1", "weight_v"
