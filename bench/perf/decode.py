@@ -79,6 +79,10 @@ def _states(model: PixVoxLM, images: int, trained: bool) -> Tensor:
         )
 
 
+_READ_BY_NO_STEP = ("vision.", "embeddings.", "null_image", "projection.", "similarity_head.")
+"""Beginnings of the names of weights that a decoding step does not read."""
+
+
 def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, speed: float) -> float:
     """The least time of a step, s: every weight once, every row's keys and values, over `speed`.
 
@@ -90,8 +94,9 @@ def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, spe
     weights = sum(
         p.numel()
         for name, p in model.named_parameters()
-        # Embeddings are looked up, cross-attention's keys and values are ready, no step compares.
-        if not name.startswith(("vision.", "embeddings.", "null_image", "similarity_head."))
+        # Embeddings are looked up, image states are projected before the first step, and no step
+        # compares.
+        if not name.startswith(_READ_BY_NO_STEP)
         and not (".crossattention.key" in name or ".crossattention.value" in name)
     )
     return (

@@ -20,7 +20,7 @@ def as_blip_text(model: PixVoxLM) -> BlipTextModel:
     config = model.config
     text = BlipTextConfig(
         hidden_size=config.hidden_size,
-        encoder_hidden_size=config.image_state_size,
+        encoder_hidden_size=config.memory_size,
         intermediate_size=config.intermediate_size,
         num_hidden_layers=config.num_hidden_layers,
         num_attention_heads=config.num_attention_heads,
@@ -58,6 +58,7 @@ def eager_greedy(
     if lengths is not None:
         ends = lengths.to(states.device)
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    memory = model.projected(states)
     number = 0
     for number in range(len(plan.steps)):
         embedded = torch.stack(
@@ -65,7 +66,7 @@ def eager_greedy(
         ).sum(0)
         hidden = text(
             inputs_embeds=embedded[:, None],
-            encoder_hidden_states=states,
+            encoder_hidden_states=memory,
             past_key_values=cache,
             use_cache=True,
             is_decoder=True,

@@ -18,9 +18,13 @@ from bench.gate.turns import Way, WayError, one_round
 from bench.gate.verdicts import Rule, Verdict, overall
 from bench.metrics.shipped import METRICS
 from bench.perf.decode import floor_seconds
+from bench.perf.eager import as_blip_text, eager_greedy
 from bench.selfcheck.rates import LOSS, points
 from bench.selfcheck.stored import read_stored, simulated
 from pixvox.configuration import PixVoxConfig
+from pixvox.decoding.engine import Engine
+from pixvox.decoding.requests import Request
+from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +41,22 @@ def test_the_engine_gives_what_transformers_own_model_gives(
     assert result["greedy_units_equal_to_eager"] == result["speeches"] == 6
     assert [row["way"] for row in result["rows"]][:2] == ["eager", "engine"]
     assert "of the floor" in capsys.readouterr().out
+
+
+def test_the_comparison_projects_image_states_as_the_engine_does() -> None:
+    torch.manual_seed(0)
+    vision = {"model_type": "vit", "hidden_size": 96, "num_hidden_layers": 1}
+    vision |= {"num_attention_heads": 2, "intermediate_size": 64}
+    vision |= {"image_size": 32, "patch_size": 16}
+    config = PixVoxConfig.tiny(vision_config=vision, image_projection=True)
+    model = PixVoxLM(config).eval()
+    states = torch.randn(2, config.image_positions, config.image_state_size)
+    expected, _ = eager_greedy(model, as_blip_text(model), states, frames=10)
+    none = torch.zeros(config.num_codebooks, 0).long()
+    decoding = Decoding(max_seconds=10 / config.frame_rate, temperature=0)
+    requests = [Request(str(row), row, none) for row in range(2)]
+    generated = Engine(model, decoding).generate(states, requests)
+    assert all(torch.equal(a, b.units) for a, b in zip(expected, generated, strict=True))
 
 
 def test_company_changes_no_unit(tmp_path: Path) -> None:
