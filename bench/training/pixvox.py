@@ -216,5 +216,9 @@ def _report_last(folder: Path, steps: int, report: Report) -> None:
     if row is not None:
         scores = row.get("judged") or {}
         rated = "".join(f", {name} {score:.1f}" for name, score in scores.items())
-        speed = f"{row['units_per_second']:,.0f} units/s, {row['of_product']:.0%} of the product"
-        report(f"loss {row['loss']:.3f}{rated}, {speed}", row["step"], steps)
+        # Absent in the log of a training that an earlier version began.
+        speed = ""
+        if "units_per_second" in row:
+            speed = f", {row['units_per_second']:,.0f} units/s"
+            speed += f", {row['of_product']:.0%} of the product"
+        report(f"loss {row['loss']:.3f}{rated}{speed}", row["step"], steps)
