@@ -85,8 +85,12 @@ def load_captioner(folder: Path) -> PreTrainedModel:
     if not isinstance(stated, dict) or stated.get("model_type") != TYPE:
         from transformers import AutoModelForImageTextToText
 
+        # Archives are read as tensors alone (`weights_only`), which is transformers' default.
         other: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True
+            folder,
+            dtype=torch.float32,
+            use_safetensors=any(folder.glob("*.safetensors")),
+            weights_only=True,
         )
         return other.eval()
     try:

@@ -1,6 +1,7 @@
 """A captioner over any image encoder: learnt, saved, loaded, and written with."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from pixvox.training.captioner import (
     train_captioner,
 )
 from pixvox.vision import ImageScaling, image_states, new_vision
+from pixvox.weights import resolve
 
 _LAYERS = {
     "hidden_size": 32,
@@ -111,6 +113,15 @@ def test_it_learns_captions_over_each_encoder_and_is_the_same_when_loaded(
         text = processor.batch_decode(made, skip_special_tokens=True)[0]
         assert text
         assert set(text.split()) <= set(" ".join(CAPTIONS).split()) - {"zebu"}
+
+
+def test_a_captioner_of_transformers_loads_from_an_archive(tmp_path: Path) -> None:
+    shipped = resolve("zoo:blip-captioner-tiny")
+    shutil.copy(shipped / "config.json", tmp_path)
+    expected = load_captioner(shipped).state_dict()
+    torch.save(expected, tmp_path / "pytorch_model.bin")
+    loaded = load_captioner(tmp_path).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in expected.items())
 
 
 def test_a_captioner_that_is_damaged_is_one_line(tmp_path: Path) -> None:
