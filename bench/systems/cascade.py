@@ -1,4 +1,4 @@
-"""The cascade: a captioner writes, a voice reads. What speaking without text is held against."""
+"""The cascade, the text-based baseline: a captioner writes a caption and a voice reads it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,13 +45,20 @@ class CascadeSystem(ReadAloud):
         found = super().content(lookup)
         if self.beams > 1:
             return found
-        # Greedy captions are those of before there were beams: what was generated then is found.
+        # A greedy cascade has the key that it had before `beams` was an option.
         depends = {key: value for key, value in found.depends.items() if key != "beams"}
         return replace(found, depends=depends)
 
     def written_with(self) -> str:
         """See ReadAloud."""
         return folder_digest(resolve(self.weights))
+
+
+def unknown_token(tokeniser: Any) -> int | None:
+    """The id of the unknown word; None where it also ends captions, as in GPT-2's and OPT's."""
+    unknown: int | None = getattr(tokeniser, "unk_token_id", None)
+    ends = {getattr(tokeniser, f"{name}_token_id", None) for name in ("eos", "sep")}
+    return None if unknown in ends else unknown
 
 
 class _Captioner:
@@ -71,7 +78,7 @@ class _Captioner:
             "do_sample": False,
             "num_beams": beams,
         }
-        unknown = getattr(getattr(self.processor, "tokenizer", None), "unk_token_id", None)
+        unknown = unknown_token(getattr(self.processor, "tokenizer", None))
         if unknown is not None:
             # No voice can read it.
             self.how["suppress_tokens"] = [unknown]

@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from bench.datasets.base import Dataset, Item
 from bench.datasets.scenes.captions import caption
 from bench.datasets.scenes.facts import said, scene_of
 from bench.systems.base import Variant
-from bench.systems.cascade import CascadeSystem
+from bench.systems.cascade import CascadeSystem, unknown_token
 from bench.systems.oracle import OracleSystem
 from bench.systems.voices import reader, voice_digest
 from pixvox.digests import WeightsError
@@ -93,6 +94,18 @@ def test_any_text_to_waveform_model_reads(tmp_path: Path, scenes: Dataset) -> No
 def test_a_codec_goes_with_its_bandwidth(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="several keys"):
         CascadeSystem.model_validate(ZOO | given)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "eos", "sep", "suppressed"),
+    [(100, None, 102, 100), (50256, 50256, None, None), (None, 1, None, None)],
+    ids=["BERT", "GPT-2, whose end is its unknown word", "without"],
+)
+def test_a_word_that_ends_captions_is_not_suppressed(
+    unknown: int | None, eos: int | None, sep: int | None, suppressed: int | None
+) -> None:
+    tokeniser = SimpleNamespace(unk_token_id=unknown, eos_token_id=eos, sep_token_id=sep)
+    assert unknown_token(tokeniser) == suppressed
 
 
 def test_a_voice_that_is_not_there_is_one_line() -> None:
