@@ -87,7 +87,8 @@ def substitution_costs(codebook: npt.NDArray[np.float32]) -> npt.NDArray[np.int3
     Entries of a codebook that lie close sound alike, and cost less.
     """
     entries = codebook.astype(np.float64)
-    squares = ((entries[:, None] - entries[None]) ** 2).sum(-1)
+    # A row at a time: all differences of 1024 entries of 128 numbers would take 1 GB.
+    squares = np.stack([((entry - entries) ** 2).sum(-1) for entry in entries])
     distances = np.sqrt(squares)
     apart = np.percentile(distances[np.triu_indices(len(entries), 1)], _ALIKE_PERCENTILE)
     return np.rint(GAP * np.minimum(1.0, distances / apart)).astype(np.int32)
