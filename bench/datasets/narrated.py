@@ -1,7 +1,7 @@
 """What a folder of captions that `pixvox narrate` read aloud is: `narration.json` in it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -9,8 +9,8 @@ from bench.common.errors import UserError
 from bench.common.yamlfile import Strict, read_small
 
 NARRATION = "narration.json"
-SYNTHETIC = "synthetic, one voice"
-"""The kind of such speech, as tables say it."""
+SYNTHETIC: Final = "synthetic, one voice"
+"""The kind of such speech, and of the scenes', in tables."""
 
 _Text = Annotated[str, Field(max_length=300)]
 
@@ -28,7 +28,7 @@ class Narration(Strict):
     """The digest of the codec that made the units; None where there are none."""
     bandwidth: float | None = None
     """That codec's bandwidth in kbps."""
-    speech: Literal["synthetic, one voice"] = "synthetic, one voice"
+    speech: Literal["synthetic, one voice"] = SYNTHETIC
     """The kind of speech."""
     dataset: _Text
     """The dataset's name."""

@@ -22,6 +22,7 @@ from bench.datasets.base import (
     text_lines,
 )
 from bench.datasets.loading import load_dataset
+from bench.datasets.narrated import SYNTHETIC
 from bench.datasets.scenes.build import MANIFEST, SplitPlan, build_split, read_plan
 from bench.datasets.scenes.facts import KINDS
 from bench.datasets.standing import OWN_DATA
@@ -127,7 +128,7 @@ class ScenesSpec(DatasetSpec):
         root = self.folder or shipped_folder()
         items = read_scenes(root)
         standing = (OWN_DATA,) if self.folder else ()
-        kind = "synthetic, one voice"
+        kind = SYNTHETIC
         return Dataset(self.name, root.name, kind, items, standing=standing)
 
     def half(self, half: Half, report: Report) -> Sequence[Item]:
