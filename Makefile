@@ -9,11 +9,12 @@ READY := .venv/.installed
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[scenes,dev]'
-	@# encodec asks for torchaudio, which brings a PyTorch for CUDA and does not import beside another.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps encodec einops
-	@# On all cores, where pip would use one, but for what is hardly ever imported. Some packages hold files
-	@# that only another Python compiles.
-	$(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing|transformers/models)/' .venv/lib || true
+	@# encodec asks for torchaudio, which brings a PyTorch for CUDA and does not import beside another. Meanwhile
+	@# what is often imported is compiled on all cores, where pip would use one; some packages hold files that
+	@# only another Python compiles.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps encodec einops & \
+	installing=$$!; $(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing|transformers/models)/' .venv/lib || true; \
+	wait $$installing
 	touch $@
 
 demo: $(READY)
