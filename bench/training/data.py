@@ -91,9 +91,11 @@ def pictures(
     vision: ImageEncoder,
     frozen: bool,
     report: Report,
+    mirrored: bool = False,
 ) -> npt.NDArray[Any]:
     """Uint8 pictures `[I, 3, H, W]`, or the frozen encoder's states of them `[I, P, D]` (float16).
 
+    Where they are `mirrored`, the same of the pictures mirrored left to right follow: `[2I, …]`.
     Kept as a memory-mapped file, so that the workers of one machine share it. Raises UserError
     for a picture that cannot be used.
     """
@@ -103,17 +105,24 @@ def pictures(
         key.update(str(vision.scaling).encode())
         for name, value in vision.model.state_dict().items():
             key.update(name.encode() + value.float().cpu().numpy().tobytes())
+    if mirrored:
+        key.update(b"mirrored")
     kind = "states" if frozen else f"pixels-{size}"
     file = cache / f"{kind}-{key.hexdigest()[:16]}.npy"
     if not file.exists():
         shape = state_shape(vision.model.config, size) if frozen else (3, size, size)
         dtype = np.float16 if frozen else np.uint8
-        with written(file, dtype, (len(paths), *shape)) as rows:
+        copies = 1 + mirrored
+        with written(file, dtype, (copies * len(paths), *shape)) as rows:
             for start in range(0, len(paths), _ENCODED_AT_ONCE):
                 pixels = torch.stack([_pixels(p, size) for p in paths[start:][:_ENCODED_AT_ONCE]])
-                given = _states(vision, pixels) if frozen else pixels.numpy()
-                rows[start : start + len(given)] = given
-                report("pictures", start + len(given), len(paths))
+                for copy in range(copies):
+                    seen = pixels.flip(-1) if copy else pixels
+                    place = copy * len(paths) + start
+                    rows[place : place + len(seen)] = (
+                        _states(vision, seen) if frozen else seen.numpy()
+                    )
+                report("pictures", start + len(pixels), len(paths))
     mapped: npt.NDArray[Any] = np.load(file, mmap_mode="r")
     return mapped
 
@@ -162,6 +171,7 @@ def spoken_captions(
     frozen: bool,
     skip_too_long: bool,
     report: Report,
+    mirrored: bool = False,
 ) -> SpokenCaptions:
     """A split ready for training; what takes long is done once and cached."""
     spoken = spoken_of(data, split, report)
@@ -170,5 +180,5 @@ def spoken_captions(
     paths = sorted({one.image for one in spoken})
     index = {path: number for number, path in enumerate(paths)}
     vision = ImageEncoder(model.vision, model.config.scaling)
-    images = pictures(data, split, paths, vision, frozen, report)
-    return SpokenCaptions(units, [index[one.image] for one in spoken], images)
+    images = pictures(data, split, paths, vision, frozen, report, mirrored)
+    return SpokenCaptions(units, [index[one.image] for one in spoken], images, mirrored)

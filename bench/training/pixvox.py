@@ -57,7 +57,8 @@ def prepare(job: PixVoxJob, report: Report) -> tuple[PixVoxLM, SpokenCaptions, S
         if unfit := job.judge.decoding.unfit(config.num_codebooks, config.null_image):
             raise UserError(f"judge: {unfit}")
     frozen, skip = not job.plan.train_vision, job.too_long == "skip"
-    data = spoken_captions(job.data, "train", codec, model, frozen, skip, report)
+    mirrored = job.plan.mirror
+    data = spoken_captions(job.data, "train", codec, model, frozen, skip, report, mirrored)
     held = spoken_captions(job.data, "val", codec, model, frozen, skip, report)
     _begin_null_image(model, data)
     return model, data, held

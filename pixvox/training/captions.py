@@ -16,12 +16,14 @@ class SpokenCaptions:
 
     `units` holds one `[K, N_i]` tensor a caption, `image_of` the row of `images` each belongs
     to. `images` is either uint8 pictures `[I, 3, H, W]` or states `[I, P, M_vision]` that the
-    frozen image encoder made once.
+    frozen image encoder made once. Where they are `mirrored`, the same of the pictures mirrored
+    left to right follow: `[2I, …]`.
     """
 
     units: Sequence[Tensor]
     image_of: Sequence[int]
     images: npt.NDArray[Any]
+    mirrored: bool = False
 
     def targets(self, rows: Sequence[int]) -> int:
         """How many units a codebook predicts in these rows: every frame and the end."""
@@ -44,10 +46,15 @@ class SpokenCaptions:
             padded[index, :, : units.shape[-1]] = units
         return padded, lengths
 
-    def states(self, rows: Sequence[int]) -> Tensor:
-        """The rows of `images` that these captions are of."""
-        return torch.from_numpy(np.asarray(self.images[[self.image_of[row] for row in rows]]))
+    def states(self, rows: Sequence[int], mirror: Sequence[bool] = ()) -> Tensor:
+        """The rows of `images` that these captions are of, mirrored where `mirror` says so."""
+        places = np.array([self.image_of[row] for row in rows])
+        if any(mirror):
+            places += np.array(mirror) * (len(self.images) // 2)
+        return torch.from_numpy(np.asarray(self.images[places]))
 
-    def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(
+        self, rows: Sequence[int], mirror: Sequence[bool] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Units `[B, K, N]` padded with 0, lengths `[B]`, and the rows of `images`."""
-        return *self.speech(rows), self.states(rows)
+        return *self.speech(rows), self.states(rows, mirror)

@@ -22,6 +22,7 @@ from pixvox.modeling import PixVoxLM
 from pixvox.training.average import Average
 from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.optimisers import optimisers
 from pixvox.training.precision import attention, precision
 from pixvox.training.recipe import Training, batches, identity
 from pixvox.training.schedule import cosine
@@ -59,12 +60,23 @@ class Step:
     last: bool = False
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """What a step draws for each of its rows: whose picture is the null image, whose mirrored."""
+
+    blind: Sequence[bool] = ()
+    mirror: Sequence[bool] = ()
+
+    def part(self, rows: slice) -> "_Drawn":
+        return _Drawn(self.blind[rows], self.mirror[rows])
+
+
 def _losses(
-    model: PixVoxLM, data: SpokenCaptions, rows: Sequence[int], blind: Sequence[bool] = ()
+    model: PixVoxLM, data: SpokenCaptions, rows: Sequence[int], drawn: _Drawn = _Drawn()
 ) -> Tensor:
-    """The mean loss of each codebook over the rows, `[K]`; `blind` rows see the null image."""
-    device = next(model.parameters()).device
-    units, lengths, images = (part.to(device) for part in data.batch(rows))
+    """The mean loss of each codebook over the rows, `[K]`."""
+    device, blind = next(model.parameters()).device, drawn.blind
+    units, lengths, images = (part.to(device) for part in data.batch(rows, drawn.mirror))
     if images.dtype == torch.uint8:
         states = model.encode_images(normalise(images, model.config.scaling))
     else:
@@ -134,12 +146,7 @@ class _Run:
         self.weights = torch.tensor(weights, device=self.device) / sum(weights)
         if plan.image_dropout:
             model.null_states()
-        self.optimiser = torch.optim.AdamW(
-            self.parameters,
-            lr=plan.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=plan.weight_decay,
-        )
+        self.optimisers = optimisers(model, plan)
         self.average = Average(model, plan.average) if plan.average else None
         self.identity = identity(model.config.to_json_string(), origin, data.units, plan)
         self.step, self.best, self.worse = 0, float("-inf"), 0
@@ -157,7 +164,8 @@ class _Run:
                 "or choose another output"
             )
         self.model.load_state_dict(saved["model"])
-        self.optimiser.load_state_dict(saved["optimiser"])
+        for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
         self.step = saved["step"]
         if saved["judged"] == self.judged:
             self.best, self.worse = float(saved["best"]), saved["worse"]
@@ -173,6 +181,12 @@ class _Run:
             self._epoch, self._order = epoch, batches(lengths, plan.batch, epoch, plan.seed)
         return self._order[place]
 
+    def _drawn(self, rows: int) -> _Drawn:
+        """What the step at hand draws for its rows, of all workers."""
+        rng, plan = np.random.default_rng((self.plan.seed, 1, self.step)), self.plan
+        blind = (rng.random(rows) < plan.image_dropout).tolist()
+        return _Drawn(blind, (rng.random(rows) < 0.5).tolist() if plan.mirror else ())
+
     @property
     def exhausted(self) -> bool:
         """Whether as many validations in a row as the plan bears were no better."""
@@ -181,10 +195,10 @@ class _Run:
     def advance(self) -> tuple[Tensor, list[int]]:
         """One optimiser step; this worker's share of the codebooks' losses, `[K]`, and its rows."""
         plan, device, whole = self.plan, self.device, self._batch()
-        drawn = np.random.default_rng((plan.seed, 1, self.step)).random(len(whole))
-        blind = (drawn < plan.image_dropout).tolist()[self.rank :: self.size]
+        drawn = self._drawn(len(whole)).part(slice(self.rank, None, self.size))
         mine, total = whole[self.rank :: self.size], self.data.targets(whole)
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
         seen = torch.zeros(self.model.config.num_codebooks, device=device)
         # Dropout is drawn from the step, so that a resumed run continues the same curve.
         torch.manual_seed((plan.seed * 1_000_003 + self.step) * 4096 + self.rank)
@@ -192,15 +206,18 @@ class _Run:
         for start in range(0, len(mine), micro):
             rows = mine[start : start + micro]
             with attention(device), precision(plan.precision, device):
-                losses = _losses(self.model, self.data, rows, blind[start : start + micro])
+                losses = _losses(
+                    self.model, self.data, rows, drawn.part(slice(start, start + micro))
+                )
                 losses = losses * (self.data.targets(rows) / total)
             (losses * self.weights).sum().backward()
             seen += losses.detach()
         share_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, plan.clip)
-        for group in self.optimiser.param_groups:
-            group["lr"] = cosine(self.step, plan.steps, plan.learning_rate, plan.warmup)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = cosine(self.step, plan.steps, plan.learning_rate, plan.warmup)
+            optimiser.step()
         self.step += 1
         if self.average is not None:
             self.average.update(self.step)
@@ -232,7 +249,8 @@ class _Run:
 
     def checkpoint(self) -> None:
         """Writes what `resume` takes."""
-        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        states = [optimiser.state_dict() for optimiser in self.optimisers]
+        state = {"model": self.model.state_dict(), "optimisers": states}
         state |= {"step": self.step, "best": self.best, "worse": self.worse}
         state |= {"judged": self.judged}
         state |= {"identity": self.identity, "average": self.average and self.average.state}

@@ -28,12 +28,14 @@ class Training:
     """Captions a step, of all workers together."""
     micro_batch: int = 0
     """Captions that a worker takes at once, the rest is accumulated; 0: its whole share."""
+    optimiser: str = "adamw"
+    """`adamw`, or `muon` for the matrices of the decoder's layers and AdamW for the rest."""
     learning_rate: float = 5e-5
     """The most that it comes to, after the warm-up."""
     warmup: int = 100
     """Steps until then; it falls to a fiftieth afterwards."""
     weight_decay: float = 0.01
-    """AdamW's."""
+    """What a step takes away from weights, as a share of the learning rate."""
     clip: float = 1.0
     """The largest norm of a gradient."""
     seed: int = 0
@@ -46,6 +48,8 @@ class Training:
     """Whether the image encoder is trained too."""
     image_dropout: float = 0.0
     """The share of captions trained on the null image, which guidance needs."""
+    mirror: bool = False
+    """Whether every other picture that a step sees, drawn anew, is mirrored left to right."""
     codebook_weights: tuple[float, ...] = ()
     """Weights of the codebooks' losses, one a codebook; without any, all alike."""
     average: float = 0.0
@@ -58,6 +62,8 @@ class Training:
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "bfloat16", "float32"):
             raise ValueError(f"precision {self.precision!r}: use auto, bfloat16 or float32")
+        if self.optimiser not in ("adamw", "muon"):
+            raise ValueError(f"optimiser {self.optimiser!r}: use adamw or muon")
         if min(self.steps, self.batch, self.validate_every, self.checkpoint_every) < 1:
             raise ValueError("steps, batch, validate_every and checkpoint_every start at 1")
         if self.micro_batch < 0:

@@ -33,9 +33,15 @@ def _lengths() -> list[int]:
     return [3 + n % 5 for n in range(12)]
 
 
-def _losses(model: PixVoxLM, plan: Training, folder: Path, stop: int | None = None) -> list[float]:
+def _losses(
+    model: PixVoxLM,
+    plan: Training,
+    folder: Path,
+    stop: int | None = None,
+    data: SpokenCaptions | None = None,
+) -> list[float]:
     losses = []
-    for step in train(model, _data(), _data(), plan, folder):
+    for step in train(model, data or _data(), _data(), plan, folder):
         losses.append(step.loss)
         if step.step == stop:
             break
@@ -52,17 +58,22 @@ def test_accumulation_takes_the_step_of_the_whole_batch(
     np.testing.assert_allclose(parts, whole, rtol=2e-5)
 
 
-def test_a_resumed_run_continues_the_same_curve(small_model: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_a_resumed_run_continues_the_same_curve(
+    small_model: Make, tmp_path: Path, optimiser: str
+) -> None:
+    plan = replace(PLAN, optimiser=optimiser)
+
     def model() -> PixVoxLM:
         made = small_model("delay")
         for layer in made.layers:
             layer.dropout = layer.attention.dropout = 0.3
         return made
 
-    unbroken = _losses(model(), PLAN, tmp_path / "a")
-    broken = _losses(model(), PLAN, tmp_path / "b", stop=5)
+    unbroken = _losses(model(), plan, tmp_path / "a")
+    broken = _losses(model(), plan, tmp_path / "b", stop=5)
     # Killed after step 5, it resumes from the checkpoint of step 4.
-    resumed = _losses(model(), PLAN, tmp_path / "b")
+    resumed = _losses(model(), plan, tmp_path / "b")
     assert broken == unbroken[:5]
     assert resumed == unbroken[4:]
 
@@ -119,6 +130,8 @@ def test_an_epoch_takes_every_caption_once() -> None:
 def test_a_plan_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(ValueError, match="use auto, bfloat16 or float32"):
         Training(steps=1, precision="int3")
+    with pytest.raises(ValueError, match="use adamw or muon"):
+        Training(steps=1, optimiser="sgd")
 
 
 def test_what_image_dropout_takes_away_does_not_matter_and_the_null_image_learns(
@@ -142,6 +155,39 @@ def test_what_image_dropout_takes_away_does_not_matter_and_the_null_image_learns
     assert null.abs().min() > 0
     assert trained("b", 5.0)[0] == losses
     np.testing.assert_allclose(trained("c", 0.0, micro=2)[0], losses, rtol=2e-5)
+
+
+def test_muon_is_for_the_matrices_of_the_layers_alone(small_model: Make, tmp_path: Path) -> None:
+    def after(optimiser: str) -> dict[str, torch.Tensor]:
+        model = small_model("delay")
+        plan = replace(PLAN, steps=1, optimiser=optimiser, precision="float32")
+        list(train(model, _data(), _data(), plan, tmp_path / optimiser))
+        return dict(model.named_parameters())
+
+    plain, other = after("adamw"), after("muon")
+    assert {name for name in plain if not torch.equal(plain[name], other[name])} == {
+        name for name, value in plain.items() if name.startswith("layers.") and value.ndim == 2
+    }
+
+
+def test_a_mirrored_picture_is_the_flipped_one_and_is_seen_half_the_time(
+    small_model: Make, tmp_path: Path
+) -> None:
+    whole = _data(pixels=True)
+    flipped = replace(whole, images=np.ascontiguousarray(whole.images[..., ::-1]))
+    both = replace(whole, images=np.concatenate([whole.images, flipped.images]), mirrored=True)
+    mirror = [True, False, True]
+    expected = [
+        (flipped if turned else whole).states([row])[0]
+        for row, turned in zip((5, 6, 7), mirror, strict=True)
+    ]
+    assert torch.equal(both.batch([5, 6, 7], mirror)[2], torch.stack(expected))
+    plan = replace(PLAN, mirror=True, precision="float32")
+    once = _losses(small_model("delay"), plan, tmp_path / "a", data=both)
+    # Where both halves are the same picture, nothing is left of the draw.
+    same = replace(whole, images=np.concatenate([whole.images] * 2), mirrored=True)
+    plain = _losses(small_model("delay"), replace(plan, mirror=False), tmp_path / "b", data=whole)
+    assert _losses(small_model("delay"), plan, tmp_path / "c", data=same) == plain != once
 
 
 def test_the_average_is_what_is_validated_and_kept_and_a_resumed_run_has_the_same(

@@ -1,0 +1,31 @@
+"""The optimisers of a PixVoxLM's training."""
+
+import torch
+from torch import Tensor
+
+from pixvox.modeling import PixVoxLM
+from pixvox.training.recipe import Training
+
+
+def optimisers(model: PixVoxLM, plan: Training) -> list[torch.optim.Optimizer]:
+    """What takes the steps of the parameters that are trained: AdamW, and Muon if the plan says so.
+
+    Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") is for the
+    matrices of the decoder's layers alone. Its steps are scaled to the size of AdamW's (Liu et al.
+    2025, "Muon is scalable for LLM training", section 2.2), so that one learning rate is right for
+    both.
+    """
+    hidden, rest = list[Tensor](), list[Tensor]()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_hidden = plan.optimiser == "muon" and name.startswith("layers.")
+            (hidden if is_hidden and parameter.ndim == 2 else rest).append(parameter)
+    rate, decay = plan.learning_rate, plan.weight_decay
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=decay)
+    ]
+    if hidden:
+        made.append(
+            torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        )
+    return made
