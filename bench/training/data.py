@@ -105,10 +105,14 @@ def pictures(
         key.update(str(vision.scaling).encode())
         for name, value in vision.model.state_dict().items():
             key.update(name.encode() + value.float().cpu().numpy().tobytes())
-    if mirrored:
-        key.update(b"mirrored")
     kind = "states" if frozen else f"pixels-{size}"
-    file = cache / f"{kind}-{key.hexdigest()[:16]}.npy"
+    name = f"{kind}-{key.hexdigest()[:16]}"
+    file, both = cache / f"{name}.npy", cache / f"{name}-mirrored.npy"
+    if both.exists() and not mirrored:
+        whole: npt.NDArray[Any] = np.load(both, mmap_mode="r")
+        return whole[: len(paths)]
+    if mirrored:
+        file = both
     if not file.exists():
         shape = state_shape(vision.model.config, size) if frozen else (3, size, size)
         dtype = np.float16 if frozen else np.uint8
