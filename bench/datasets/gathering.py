@@ -51,14 +51,15 @@ class Gathered:
 
 
 def below(root: Path, at: str) -> Callable[[str], Path]:
-    """Names below a folder as paths; raises UserError, which says where, for what leads out."""
+    """Names below a folder as paths; raises UserError, which says where, as `inside` does."""
+    folder = "the current folder" if root == Path() else str(root)
 
     def find(name: str) -> Path:
         if not name.strip():
-            raise UserError(f"{at}: names no file; write its path from {root}")
+            raise UserError(f"{at}: names no file; write its path from {folder}")
         try:
             return inside(root, name)
         except ValueError as error:
-            raise UserError(f"{at}: {error}; write its path from {root}") from error
+            raise UserError(f"{at}: {error}; write its path from {folder}") from error
 
     return find

@@ -20,12 +20,26 @@ T = TypeVar("T", bound=BaseModel)
 
 
 def parsed(text: str, at: str) -> Any:
-    """What a JSON text holds; raises UserError, which says where."""
+    """What a JSON text holds; raises UserError, which says where, also for a key given twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for n, key in enumerate(keys) if key in keys[:n])
+            raise UserError(f"{at}: the key {twice[:80]!r} is there twice; remove one")
+        return content
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique)
+    except UserError:
+        raise
     except json.JSONDecodeError as error:
         place = at if error.lineno == 1 else f"{at}:{error.lineno}"
-        raise UserError(f"{place}: not JSON at character {error.colno} ({error.msg})") from error
+        hint = "; write / for \\ in paths" if "escape" in error.msg else ""
+        raise UserError(
+            f"{place}: not JSON at character {error.colno} ({error.msg}){hint}"
+        ) from error
     except (RecursionError, ValueError) as error:
         raise UserError(f"{at}: not JSON that can be read ({error})") from error
 

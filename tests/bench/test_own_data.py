@@ -13,10 +13,12 @@ from bench.cli import main
 from bench.common.errors import UserError
 from bench.common.yamlfile import validate
 from bench.datasets.base import Dataset, Item
+from bench.datasets.flickr8k import read_speech
 from bench.datasets.loading import load_dataset
 from bench.datasets.shipped import AnyDataset
 from bench.datasets.standing import official, standing_of
 from bench.jobs.spec import Job
+from bench.systems.wavs import WavsSystem, wav_files
 from bench.tables.comparability import grade_published
 from bench.tables.protocol import Protocol
 from bench.tables.published import load_published
@@ -85,7 +87,16 @@ IMAGE = '{"image": "a.jpg", "captions": ["x"]}\n'
         ("d.jsonl", IMAGE.replace("captions", "caption"), r"d\.jsonl:1: caption: extra"),
         ("d.jsonl", '{"captions": ["x"]}', r"d\.jsonl:1: image: field required"),
         ("d.jsonl", '{"image": "../a.jpg"}', r"d\.jsonl:1: '\.\./a\.jpg' leads out of its folder"),
-        ("d.jsonl", '{"image": "/a.jpg"}', r"d\.jsonl:1: '/a\.jpg' leads out of its folder"),
+        ("d.jsonl", '{"image": "/a.jpg"}', r"d\.jsonl:1: '/a\.jpg' is an absolute path; write its"),
+        ("d.jsonl", r'{"image": "a\\b.jpg"}', r"d\.jsonl:1: 'a.*b\.jpg' is a Windows path; use /"),
+        ("d.jsonl", '{"image": "C:/b.jpg"}', r"d\.jsonl:1: 'C:/b\.jpg' is a Windows path"),
+        ("d.jsonl", r'{"image": "a\b\c.jpg"}', r"d\.jsonl:1: not JSON .*; write / for . in paths"),
+        ("d.csv", "image,caption\na\\b.jpg,x\n", r"d\.csv:2: 'a.*b\.jpg' is a Windows path"),
+        (
+            "d.jsonl",
+            IMAGE + '{"image": "b.jpg", "captions": [{"text": "x", "text": "y"}]}',
+            r"d\.jsonl:2: the key 'text' is there twice; remove one",
+        ),
         ("d.jsonl", '{"image": ""}', r"d\.jsonl:1: names no file; write its path"),
         ("d.jsonl", '{"image": "a.jpg", "id": "a/b"}', r"d\.jsonl:1: the id 'a/b' holds a slash"),
         ("d.jsonl", IMAGE.replace('"x"', '" "'), r"d\.jsonl:1: a: caption 0 is empty; remove it"),
@@ -108,6 +119,26 @@ def test_what_is_wrong_is_one_line_with_its_place(
     with pytest.raises(UserError, match=message) as error:
         load_dataset(validate(job, dict[str, AnyDataset], "job.yaml")["dataset"])
     assert "\n" not in str(error.value)
+
+
+def test_data_may_consist_of_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, store = tmp_path / "snapshot", tmp_path / "blobs"
+    for name in ("a.jpg", "wavs/a_0.wav"):
+        _written(store / Path(name).name, name)
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).symlink_to(store / Path(name).name)
+    row = {"image": "a.jpg", "captions": [{"text": "x", "speech": "wavs/a_0.wav"}]}
+    (data / "d.jsonl").symlink_to(_written(store / "d", row))
+    plain = _loaded(name="folder", manifest=data / "d.jsonl")
+    assert plain.items[0].image.read_text() == "a.jpg"
+    wavs = WavsSystem(kind="wavs", label="x", folder=data / "wavs", file="{id}_0.wav")
+    assert wav_files(wavs, plain.items) == {"a": "a_0.wav"}
+    _written(data / "wav2capt.txt", "a_0.wav a.jpg #0\n")
+    assert read_speech(data)["a.jpg", 0].read_text() == "wavs/a_0.wav"
+    monkeypatch.chdir(data)
+    _written(Path("e.jsonl"), '{"image": "../a.jpg"}')
+    with pytest.raises(UserError, match="out of its folder; write its path from the current fold"):
+        _loaded(name="folder", manifest="e.jsonl")
 
 
 def test_spokencoco_is_read_as_it_is_distributed(tmp_path: Path) -> None:
