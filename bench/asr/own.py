@@ -75,7 +75,8 @@ class OwnAsr(Asr):
 
     def check(self) -> None:
         """See Asr."""
-        check_class(self.backend, _WHO, "transcribe", "waves")
+        options = {"device": "", "threads": 1} | self.options
+        check_class(self.backend, _WHO, method="transcribe", takes="waves", options=options)
 
 
 class OwnTranscriber:
@@ -83,7 +84,7 @@ class OwnTranscriber:
 
     def __init__(self, spec: OwnAsr, device: str, threads: int) -> None:
         options = {"device": device, "threads": threads} | spec.options
-        self.asr = made(spec.backend, _WHO, **options)
+        self.asr = made(spec.backend, _WHO, options)
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
         """See Transcriber."""

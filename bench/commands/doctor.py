@@ -98,16 +98,30 @@ class _Check:
         return f"{asr.label} transcribed {texts[0]!r}" if texts else "nothing to transcribe"
 
     def score(self) -> str:
-        from bench.metrics.counted import joined
+        from bench.metrics.counted import joined, statistics_of
         from bench.metrics.loading import metrics_of
         from bench.metrics.tokens import tokenise
 
-        references = {self.item.id: tokenise([c.text for c in self.item.captions])}
-        hypotheses = {self.item.id: tokenise(self.transcripts[:1])[0]}
-        known = metrics_of(self.job.scoring.metrics)
-        metrics = [metric for metric in known if metric.against == "references"]
-        counted = joined(metrics, [metric.statistics(hypotheses, references) for metric in metrics])
-        return ", ".join(f"{name} {score:.1f}" for name, score in counted.corpus().items())
+        # A caption and an empty text after the transcript: a metric has to count several items.
+        items = self.data.items[:3]
+        texts = [self.transcripts[0], items[-1].captions[0].text, ""][: len(items)]
+        references = {item.id: tokenise([c.text for c in item.captions]) for item in items}
+        inputs = {
+            "references": (dict(zip(references, tokenise(texts), strict=True)), references),
+            "caption": (
+                dict(zip(references, texts, strict=True)),
+                {item.id: [item.captions[0].text] for item in items},
+            ),
+        }
+        metrics, parts = [], []
+        for metric in metrics_of(self.job.scoring.metrics):
+            if metric.against in inputs:
+                metrics.append(metric)
+                parts.append(statistics_of(metric, metric.statistics, *inputs[metric.against]))
+        counted = joined(metrics, parts)
+        counted.corpus()
+        first = {name: values[0] for name, values in counted.each().items()}
+        return ", ".join(f"{name} {score:.1f}" for name, score in first.items())
 
     def write(self) -> str:
         from bench.store.ledger import Ledger

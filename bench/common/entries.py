@@ -1,9 +1,15 @@
-"""Classes of the user's own, named `package.module:Class` in a job file."""
+"""Classes of the user's own, named `package.module:Class` in a job file.
+
+Their modules are searched among those installed and on PYTHONPATH, then in the current folder: a
+file there hides no installed module.
+"""
 
 import importlib
 import importlib.util
+import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +27,15 @@ Entry = Annotated[
 ]
 
 
+def _search_here() -> None:
+    if "" not in sys.path:
+        sys.path.append("")
+
+
 def source_of(entry: str, who: str) -> Path:
     """The file of the class's module; raises UserError, which begins with `who`, without one."""
     module = entry.split(":")[0]
+    _search_here()
     try:
         found = importlib.util.find_spec(module)
     except Exception as error:
@@ -40,17 +52,18 @@ def source_of(entry: str, who: str) -> Path:
 
 
 def _no_module(who: str, module: str) -> str:
-    return f"{who}: no module {module!r}; install it, or set PYTHONPATH"
+    return f"{who}: no module {module!r}; install it, or run where it lies"
 
 
-def made(entry: str, who: str, **options: Any) -> Any:
+def made(entry: str, who: str, options: Mapping[str, Any] | None = None) -> Any:
     """An instance of the class; raises UserError for whatever its author's code raises.
 
     `who` names it, and is empty where several labels share it.
     """
     module, name = entry.split(":")
+    _search_here()
     try:
-        return getattr(importlib.import_module(module), name)(**options)
+        return getattr(importlib.import_module(module), name)(**(options or {}))
     except Exception as error:
         # Whatever the user's code raises is the user's to fix, and one line says where.
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -59,29 +72,43 @@ def made(entry: str, who: str, **options: Any) -> Any:
 
 
 _CHECK = """
-import importlib, sys
-module, name, method, takes = sys.argv[1:]
+import importlib, inspect, json, sys
+sys.path.append("")
+module, name, method, takes, options = sys.argv[1:]
 try:
-    found = getattr(importlib.import_module(module), name, None)
+    given = getattr(importlib.import_module(module), name, None)
 except BaseException as error:
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     sys.exit(f"{module} cannot be imported ({reason})")
-if found is None:
+if given is None:
     sys.exit(f"{module} has no {name}")
-if not callable(found) or not callable(getattr(found, method, None)):
+if not callable(given) or not callable(getattr(given, method, None)):
     sys.exit(f"{module}.{name} is no class with a method {method}({takes})")
+try:
+    signature = inspect.signature(given)
+except (TypeError, ValueError):
+    sys.exit()
+try:
+    signature.bind(**json.loads(options))
+except TypeError as error:
+    sys.exit(f"options: {module}.{name} takes {signature} ({error})")
 """
 _SECONDS = 300
 
 
-def check_class(entry: str, who: str, method: str, takes: str) -> None:
+def check_class(
+    entry: str, who: str, *, method: str, takes: str, options: Mapping[str, Any]
+) -> None:
     """Imports the class's module in a process of its own, before any actor is started.
 
-    Raises UserError where that fails or it has no class with that method: what the module does
-    when it is imported, exiting included, is then one line and leaves this process as it was.
+    Raises UserError where that fails, it has no class with that method, or the class does not take
+    the options as keyword arguments: what the module does when it is imported, exiting included, is
+    then one line and leaves this process as it was.
     """
     source_of(entry, who)
-    command = [sys.executable, "-c", _CHECK, *entry.split(":"), method, takes]
+    asked = [*entry.split(":"), method, takes, json.dumps(dict(options))]
+    # -P: the current folder must not come first.
+    command = [sys.executable, "-P", "-c", _CHECK, *asked]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from bench.common.errors import RunFailed
+from bench.common.errors import RunFailed, UserError
 from bench.common.machinefaults import device_lost, is_machines
 from bench.common.text import reason_of
 from bench.execution.batches import Batch, Done
@@ -26,6 +26,8 @@ IN_FLIGHT = 2
 DEATHS_TO_SPLIT = 2
 START_SECONDS = 60.0
 """What an actor may take to start on a busy machine, however short a batch's deadline is."""
+_USERS = f"{UserError.__module__}.{UserError.__name__}: "
+"""How the reason of an actor that raised UserError begins."""
 STARTS = 3
 """How often in a row an actor may fail to start before its place is given up."""
 
@@ -218,8 +220,8 @@ class Pool(Generic[T]):
     def _take_start(self, worker: _Worker[T]) -> None:
         """An actor has started, or not.
 
-        Raises RunFailed where none has before: what keeps it from starting is no item's fault.
-        Later a place is given up after several failures.
+        Raises RunFailed where none has before, or UserError where the actor did: what keeps it from
+        starting is no item's fault. Later a place is given up after several failures.
         """
         import ray
         from ray.exceptions import RayError
@@ -227,9 +229,12 @@ class Pool(Generic[T]):
         try:
             ray.get(worker.ready)
         except RayError as error:
+            reason = reason_of(error)
             if not self._since:
+                if reason.startswith(_USERS):
+                    raise UserError(reason.removeprefix(_USERS)) from error
                 raise RunFailed(
-                    f"an actor did not start: {reason_of(error)}; run: pixvox doctor JOB"
+                    f"an actor did not start: {reason}; run: pixvox doctor JOB"
                 ) from error
             worker.failed_starts += 1
             if worker.failed_starts < STARTS:
@@ -239,7 +244,7 @@ class Pool(Generic[T]):
             self._workers.remove(worker)
             if not self._workers:
                 raise RunFailed(
-                    f"no actor starts any more: {reason_of(error)}; run: pixvox doctor JOB"
+                    f"no actor starts any more: {reason}; run: pixvox doctor JOB"
                 ) from error
             return
         worker.ready, worker.failed_starts = None, 0

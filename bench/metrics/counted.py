@@ -4,12 +4,16 @@ Corpus scores are functions of the column sums, so that a resampled corpus is a 
 and this matrix: thousands of replicates cost no more than one pass over the texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.metrics.base import Array, Metric, Score
+from bench.common.errors import UserError
+from bench.common.text import reason_of
+from bench.metrics.base import Array, Count, Hypotheses, Metric, References, Score
+from pixvox.errors import PixVoxError
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +48,7 @@ class Counted:
         start = 0
         for metric in self.metrics:
             end = start + len(metric.columns)
-            made = metric.score(sums[..., start:end])
+            made = _scored(metric, sums[..., start:end])
             found |= {score.name: made[..., n] for n, score in enumerate(metric.scores)}
             start = end
         return found
@@ -81,6 +85,44 @@ class Counted:
 def column_names(metrics: Sequence[Metric]) -> tuple[str, ...]:
     """Every column's name, after its metric's."""
     return tuple(f"{metric.name}: {column}" for metric in metrics for column in metric.columns)
+
+
+def statistics_of(
+    metric: Metric, count: Count, hypotheses: Hypotheses, references: References
+) -> Array:
+    """What `count` gives for a metric, `[n, D]`; raises UserError where it is not that."""
+    with _one_line(metric, "statistics"):
+        values = np.asarray(count(hypotheses, references), dtype=np.float64)
+        _check(values, "transcripts by columns", (len(hypotheses), len(metric.columns)))
+    return values
+
+
+def _scored(metric: Metric, sums: Array) -> Array:
+    """The metric's scores `[..., S]` of sums `[..., D]`; raises as `statistics_of`."""
+    with _one_line(metric, "score"):
+        scores = np.asarray(metric.score(sums), dtype=np.float64)
+        _check(scores, f"scores of sums {list(sums.shape)}", (*sums.shape[:-1], len(metric.scores)))
+    return scores
+
+
+def _check(values: Array, what: str, wanted: tuple[int, ...]) -> None:
+    if values.shape != wanted:
+        raise ValueError(f"gave an array {list(values.shape)}, not {list(wanted)}, {what}")
+
+
+@contextmanager
+def _one_line(metric: Metric, method: str) -> Iterator[None]:
+    """What a user's metric raises, or gives in another shape, as a UserError that names it."""
+    try:
+        yield
+    except (PixVoxError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        kind = type(metric)
+        if kind.__module__.startswith("bench."):
+            raise
+        named = f"scoring: metrics: {kind.__module__}:{kind.__qualname__}"
+        raise UserError(f"{named}: {method}: {reason_of(error)}; fix it") from error
 
 
 def joined(metrics: Sequence[Metric], parts: Sequence[Array]) -> Counted:

@@ -13,7 +13,7 @@ from bench.datasets.base import Choice, Dataset
 from bench.jobs.cells import Cell
 from bench.jobs.spec import ScoringSpec
 from bench.metrics.base import Metric
-from bench.metrics.counted import Counted, joined
+from bench.metrics.counted import Counted, joined, statistics_of
 from bench.metrics.loading import metrics_of
 from bench.metrics.normalise import normaliser
 from bench.metrics.tokens import tokenise
@@ -118,13 +118,13 @@ class Scorer:
         """What metrics count of tokenised texts, but for those against the caption spoken."""
         threads = ThreadPoolExecutor()
         waited = {
-            metric: threads.submit(count, hypotheses, truth)
+            metric: threads.submit(statistics_of, metric, count, hypotheses, truth)
             for metric, (count, truth) in self._count.items()
             if metric.waits
         }
         try:
             parts = {
-                metric: count(hypotheses, truth)
+                metric: statistics_of(metric, count, hypotheses, truth)
                 for metric, (count, truth) in self._count.items()
                 if not metric.waits
             }
@@ -139,7 +139,10 @@ class Scorer:
         rows = table.select("item", "transcript", "caption").rows()
         said = {name: (self.texts[name][caption or 0],) for name, _, caption in rows}
         transcripts = {name: text or "" for name, text, _ in rows}
-        parts = [metric.statistics(transcripts, said) for metric in self.against_caption]
+        parts = [
+            statistics_of(metric, metric.statistics, transcripts, said)
+            for metric in self.against_caption
+        ]
         return joined(self.against_caption, parts)
 
     def signed(self, cell: Cell, n: int, failed: int) -> Signature:

@@ -52,7 +52,9 @@ class PythonSystem(System):
 
     def check(self) -> None:
         """See System."""
-        check_class(self.entry, self.label, "generate", "image, item")
+        options = {"device": ""} | self.options
+        takes = "image, item"
+        check_class(self.entry, self.label, method="generate", takes=takes, options=options)
 
 
 def checked_rate(rate: object) -> int:
@@ -70,7 +72,7 @@ class PythonGenerator(EachItem):
     """Holds one instance of the user's class."""
 
     def __init__(self, spec: PythonSystem, device: str) -> None:
-        self.system = made(spec.entry, spec.label, device=device, **spec.options)
+        self.system = made(spec.entry, spec.label, {"device": device} | spec.options)
 
     def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row that holds the sound as FLAC, 16 bits."""

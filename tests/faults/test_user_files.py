@@ -1,5 +1,6 @@
 """What users give beside jobs: sound, classes and captions; a row or one line."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 import soundfile
 
 from bench.asr.base import Transcription
+from bench.asr.own import OwnAsr
 from bench.asr.shipped import DEFAULT
+from bench.cli import main
 from bench.common.audio import LOUDEST, SpeechError, read_speech
 from bench.common.entries import source_of
 from bench.common.errors import UserError
@@ -19,6 +22,8 @@ from bench.jobs.cells import Cell
 from bench.jobs.expansion import expand
 from bench.jobs.preflight import missing_files
 from bench.jobs.spec import Job
+from bench.metrics.counted import joined, statistics_of
+from bench.metrics.loading import metrics_of
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import Variant
 from bench.systems.noise import NoiseSystem
@@ -66,6 +71,11 @@ class Broken:
         pass
 class Mute:
     pass
+class Heard:
+    def __init__(self, device, threads):
+        pass
+    def transcribe(self, waves):
+        pass
 """
 
 
@@ -229,3 +239,65 @@ def test_missing_files_are_one_line_of_each_kind(tmp_path: Path) -> None:
         f"{tmp_path}/0.wav",
         f"1000 of 1000 audio files of SAT are missing: no such file; first: {tmp_path}/wavs/0.wav",
     ]
+
+
+METRIC = """
+import numpy as np
+from bench.metrics.base import Metric, Score
+class Words(Metric):
+    name, columns, scores = "words", ("words",), (Score("words", "W"),)
+    def statistics(self, hypotheses, references):
+        rows = np.array([[len(text.split())] for text in hypotheses.values()], dtype=float)
+        return eval(WRONG, {"rows": rows, "hypotheses": hypotheses})
+    def score(self, sums):
+        return eval(SCORED, {"sums": sums})
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "scored", "reason"),
+    [
+        ("rows", "sums", ""),
+        ("rows[:1]", "sums", r"statistics: .*\[1, 1\], not \[2, 1\], transcripts by columns"),
+        ("rows[:, 0]", "sums", r"statistics: .*\[2\], not \[2, 1\]"),
+        ("{}[0]", "sums", "statistics: KeyError: 0; fix it"),
+        ("rows", "sums.sum()", r"score: .*an array \[\], not \[1\], scores of sums \[1\]"),
+        ("rows", "[[]]", r"score: .*not \[1\]"),
+    ],
+)
+def test_a_metric_that_gives_other_shapes_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, scored: str, reason: str
+) -> None:
+    name = f"words{abs(hash((wrong, scored)))}"
+    (tmp_path / f"{name}.py").write_text(f"WRONG, SCORED = {wrong!r}, {scored!r}{METRIC}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    metric = metrics_of([f"{name}:Words"])[-1]
+    texts = {"a": "a dog", "b": ""}
+
+    def sums() -> dict[str, Any]:
+        part = statistics_of(metric, metric.statistics, texts, {})
+        return joined([metric], [part]).corpus()
+
+    if not reason:
+        assert sums() == {"words": 2}
+        return
+    with pytest.raises(UserError, match=rf"^scoring: metrics: {name}:Words: {reason}"):
+        sums()
+
+
+def test_options_that_a_class_does_not_take_are_one_line_before_anything_starts(
+    tmp_path: Path, classes: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"kind": "python", "label": "mine", "entry": "theirs:Given", "options": {"wat": 1}}
+    job = {"name": "a", "dataset": {"name": "scenes"}, "limit": 1, "systems": [wrong]}
+    (tmp_path / "job.yaml").write_text(json.dumps(job))
+    command = [str(tmp_path / "job.yaml"), "--runs", str(tmp_path / "runs")]
+    for arguments in (["run", *command, "--dry-run"], ["run", *command], ["doctor", command[0]]):
+        assert main(arguments) == 2
+        told = "".join(capsys.readouterr())
+        assert "mine: options: theirs.Given takes (device, what) (" in told
+        assert "'wat'" in told or "'what'" in told
+    own = OwnAsr(backend="theirs:Heard", options={"wat": 1})
+    with pytest.raises(UserError, match=r"asr\.backend: options: theirs\.Heard takes"):
+        own.check()
+    PythonGenerator(_python("theirs:Given", what="", device="cpu"), "cuda")
