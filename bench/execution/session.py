@@ -7,10 +7,11 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.common import supervisor
 from bench.common.errors import RunFailed
@@ -50,10 +51,19 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
     # Where a worker has an environment of its own, as in Ray Train, Ray hands the interpreter to a
     # shell unquoted: under a path with a space it would not start.
     python = shlex.quote(sys.executable)
-    environment = {"py_executable": python} if python != sys.executable else None
+    environment: dict[str, Any] = {"py_executable": python} if python != sys.executable else {}
+    # Without this Ray has workers search the current folder before the installed packages, and a
+    # `bench` or `whisper.py` there would hide what actors need. `_client_job` does nothing else.
+    job = ray.job_config.JobConfig(_client_job=True)
     if spec.address:
         with _starting():
-            ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(
+                address=spec.address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"worker_process_setup_hook": _searching(_own_folders())},
+                job_config=job,
+            )
         try:
             yield
         finally:
@@ -71,13 +81,31 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
                     logging_level=logging.ERROR,
                     object_store_memory=OBJECT_STORE_BYTES,
                     _temp_dir=str(folder),
-                    runtime_env=environment,
+                    runtime_env=environment or None,
+                    job_config=job,
                 )
             yield
         finally:
             watch.leave()
             ray.shutdown()
             watch.end()
+
+
+def _own_folders() -> list[str]:
+    """Where the user's own classes may lie: the folders on PYTHONPATH, and the current one."""
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [str(Path(folder).absolute()) for folder in [*filter(None, named), "."]]
+
+
+def _searching(folders: Sequence[str]) -> Callable[[], None]:
+    """Has a worker that the driver's environment does not reach search these folders last."""
+
+    def search() -> None:
+        import sys
+
+        sys.path += [folder for folder in folders if folder not in sys.path]
+
+    return search
 
 
 @contextmanager
@@ -89,7 +117,8 @@ def _starting() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
-    except (RuntimeError, OSError, ValueError) as error:
+    except Exception as error:
+        # Ray has no class for it: where the machine is busy it raises Exception itself.
         raise RunFailed(f"Ray did not start: {reason_of(error)}; try again") from error
     finally:
         if threading.current_thread() is threading.main_thread():

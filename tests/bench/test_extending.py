@@ -20,13 +20,14 @@ DOC = Path(__file__).parents[2] / "docs" / "extending.md"
 
 @pytest.fixture
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that holds the files of the examples and nothing else."""
+    """A folder of the examples' files, and of some that have names of installed modules."""
     text = DOC.read_text(encoding="utf-8")
     for name, content in re.findall(r"```\w+ file=(\S+)\n(.*?)```", text, re.DOTALL):
         (tmp_path / name).write_text(content)
+    (tmp_path / "bench").mkdir()
+    for name in ("bench/__init__.py", "whisper.py", "ray.py", "json.py"):
+        (tmp_path / name).write_text("raise ImportError('the wrong file')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return tmp_path
 
 
