@@ -25,14 +25,14 @@ class Log:
             write_text(self._path, text)
         self._fresh = False
         seconds = round(time.perf_counter() - self._start, 2)
-        with self._path.open("a") as file:
+        with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row | {"seconds": seconds}) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The rows so far; a last line cut by a kill is left out."""
     rows = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:

@@ -25,7 +25,7 @@ from pixvox.codec.encodec import Codec
 from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
-from pixvox.training.loop import train
+from pixvox.training.loop import check_resumable, train
 
 _RETRIES = 3
 """How often Ray Train starts the workers again after one died; they resume from the checkpoint."""
@@ -151,10 +151,13 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     Raises UserError for weights or data that cannot be used, RunFailed where training failed, and
     KeyboardInterrupt where it was stopped.
     """
+    job = _placed(job)
     folder = state_folder(job)
     (folder / _STOP).unlink(missing_ok=True)
     # In the driver first, so that bad input is one line and caches are written once.
-    prepare(job, ending(report, stop))
+    model, data, _ = prepare(job, ending(report, stop))
+    check_resumable(model, data, job.plan, folder=folder, origin=origin(job))
+    del model, data
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
     with ray_session(ClusterSpec(address=job.address)):
         import ray
@@ -197,7 +200,7 @@ def _fit(
 
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"job": _placed(job).model_dump(mode="json"), "threads": threads},
+        train_loop_config={"job": job.model_dump(mode="json"), "threads": threads},
         scaling_config=ScalingConfig(num_workers=job.workers, use_gpu=gpu),
         run_config=RunConfig(
             name=f"run-{int(time.time())}",

@@ -24,7 +24,8 @@ from transformers import (
 )
 
 from pixvox.captioner import Captioner, CaptionerConfig, image_processor
-from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.checkpoint import STATE, last_state, save_state
+from pixvox.training.recipe import course_digest
 from pixvox.training.schedule import cosine
 from pixvox.vision import DEFAULT_TYPE, ImageScaling, state_shape
 
@@ -156,11 +157,14 @@ def train_captioner(
     `states` may be a memory-mapped file. `tokens` are `[C, T]`, begun and ended and padded, where
     the unknown word's is seen and never predicted; `image_of` `[C]` says whose they are. Yields
     every step's number and loss in nats a token. `folder/state.pt` is the last checkpoint, from
-    which the same call resumes; where `stop` says so after a step, it ends there with one.
+    which the same call resumes; where `stop` says so after a step, it ends there with one. Raises
+    WeightsError where it is another training's.
     """
     decoder = model.text_decoder
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=plan.learning_rate, weight_decay=0.05)
-    saved = load_state(folder / "state.pt")
+    text = decoder.config.to_json_string()
+    course = course_digest(plan, text, str(states.shape), tokens.numpy(), image_of.numpy())
+    saved = last_state(folder, course)
     if saved is not None:
         decoder.load_state_dict(saved["decoder"])
         optimiser.load_state_dict(saved["optimiser"])
@@ -189,7 +193,7 @@ def train_captioner(
         stopping = stop()
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps or stopping:
             state = {"decoder": decoder.state_dict(), "optimiser": optimiser.state_dict()}
-            save_state(folder / "state.pt", state | {"step": step + 1})
+            save_state(folder / STATE, state | {"step": step + 1, "identity": course})
         yield step + 1, loss.item()
         if stopping:
             return

@@ -6,6 +6,11 @@ from typing import Any
 
 import torch
 
+from pixvox.digests import WeightsError
+
+STATE = "state.pt"
+"""The last checkpoint's name in the folder of a training."""
+
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Writes a training state beside `path` and moves it there in one step."""
@@ -22,9 +27,26 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         raise
 
 
-def load_state(path: Path) -> dict[str, Any] | None:
-    """The state at `path`, or None where there is none yet."""
+def load_state(path: Path, mapped: bool = False) -> dict[str, Any] | None:
+    """The state at `path`, or None where there is none yet; `mapped` reads only what is used."""
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    return state
+
+
+def last_state(folder: Path, identity: str, mapped: bool = False) -> dict[str, Any] | None:
+    """The last checkpoint in a training's folder; None where it has not taken a step yet.
+
+    `identity` is the digest of its model, recipe and data. Raises WeightsError where the checkpoint
+    has another.
+    """
+    state = load_state(folder / STATE, mapped)
+    if state is None or not state["step"]:
+        return None
+    if state.get("identity") != identity:
+        raise WeightsError(
+            f"{folder / STATE}: the checkpoint of another model, recipe or data; remove {folder}, "
+            "or choose another output"
+        )
     return state

@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import EncodecConfig, EncodecModel
 
 from pixvox.codec.quantization import initialise, quantize
-from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.checkpoint import STATE, last_state, save_state
+from pixvox.training.recipe import course_digest
 from pixvox.training.schedule import cosine
 
 STFT_WINDOWS = (256, 512, 1024)
@@ -168,14 +169,15 @@ def train_codec(
 
     A `fresh` codec has its weights initialised first; another is trained further from those that
     it has. The state is written to `folder/state.pt`; the same call resumes from it. Where `stop`
-    says so after a step, it is written and the training ends there.
+    says so after a step, it is written and the training ends there. Raises WeightsError where the
+    state is another training's.
     """
-    state = folder / "state.pt"
     optimiser = torch.optim.AdamW(codec.parameters(), lr=plan.learning_rate, betas=(0.8, 0.99))
     length = int(plan.crop_seconds * codec.config.sampling_rate)
     spectral = SpectralLoss(codec.config.sampling_rate)
     depths = len(codec.quantizer.layers)
-    saved = load_state(state)
+    course = course_digest(plan, codec.config.to_json_string(), *waves)
+    saved = last_state(folder, course)
     if saved is None and fresh:
         initialise_weights(codec, plan.seed)
     if saved is not None:
@@ -211,7 +213,7 @@ def train_codec(
         stopping = stop()
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps or stopping:
             saved = {"codec": codec.state_dict(), "optimiser": optimiser.state_dict()}
-            save_state(state, saved | {"step": step + 1})
+            save_state(folder / STATE, saved | {"step": step + 1, "identity": course})
         yield CodecStep(step + 1, loss.item())
         if stopping:
             return

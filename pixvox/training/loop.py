@@ -21,7 +21,7 @@ from pixvox.images import normalise
 from pixvox.modeling import PixVoxLM
 from pixvox.training.average import Average
 from pixvox.training.captions import SpokenCaptions
-from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.checkpoint import STATE, last_state, load_state, save_state
 from pixvox.training.optimisers import optimisers
 from pixvox.training.precision import attention, precision
 from pixvox.training.recipe import Training, batches, identity
@@ -154,15 +154,9 @@ class _Run:
 
     def resume(self) -> None:
         """Takes the last checkpoint, if there is one; raises WeightsError if it is another's."""
-        path = self.folder / "state.pt"
-        saved = load_state(path)
-        if saved is None or not saved["step"]:
+        saved = last_state(self.folder, self.identity)
+        if saved is None:
             return
-        if saved.get("identity") != self.identity:
-            raise WeightsError(
-                f"{path}: the checkpoint of another model, recipe or data; remove {self.folder}, "
-                "or choose another output"
-            )
         self.model.load_state_dict(saved["model"])
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
             optimiser.load_state_dict(state)
@@ -254,7 +248,15 @@ class _Run:
         state |= {"step": self.step, "best": self.best, "worse": self.worse}
         state |= {"judged": self.judged}
         state |= {"identity": self.identity, "average": self.average and self.average.state}
-        save_state(self.folder / "state.pt", state)
+        save_state(self.folder / STATE, state)
+
+
+def check_resumable(
+    model: PixVoxLM, data: SpokenCaptions, plan: Training, *, folder: Path, origin: str
+) -> None:
+    """Raises WeightsError where `train` would, for the checkpoint of another training."""
+    course = identity(model.config.to_json_string(), origin, data.units, plan)
+    last_state(folder, course, mapped=True)
 
 
 def train(

@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -88,6 +90,15 @@ def batches(lengths: Sequence[int], batch: int, epoch: int, seed: int) -> list[l
     order = sorted(rng.permutation(len(lengths)), key=lambda row: lengths[row] // 8)
     groups = [[int(row) for row in order[i : i + batch]] for i in range(0, len(order), batch)]
     return [groups[index] for index in rng.permutation(len(groups))]
+
+
+def course_digest(plan: Any, *content: str | npt.NDArray[Any]) -> str:
+    """What a checkpoint is of: a recipe's course, and what it is trained on; 16 hex digits."""
+    course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
+    state = hashlib.sha256(repr(sorted(course.items())).encode())
+    for one in content:
+        state.update(one.encode() if isinstance(one, str) else np.ascontiguousarray(one).data)
+    return state.hexdigest()[:16]
 
 
 def identity(config: str, origin: str, units: Sequence[Tensor], plan: Training) -> str:

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
 from pixvox.similarity import SimilarityHead
 from pixvox.training.captions import SpokenCaptions
-from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.checkpoint import STATE, last_state, save_state
 from pixvox.training.schedule import cosine
 from pixvox.training.speechstates import SpeechStates, encode_all
 
@@ -118,14 +117,9 @@ def train_similarity(
         head.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
     )
     device = next(head.parameters()).device
-    course, path = _identity(model, data, plan), folder / "state.pt"
-    saved = load_state(path)
+    course = _identity(model, data, plan)
+    saved = last_state(folder, course)
     if saved is not None:
-        if saved.get("identity") != course:
-            raise WeightsError(
-                f"{path}: the checkpoint of another model, recipe or data; remove {folder}, or "
-                "choose another output"
-            )
         head.load_state_dict(saved["head"])
         optimiser.load_state_dict(saved["optimiser"])
     done = saved["step"] if saved else 0
@@ -160,7 +154,7 @@ def train_similarity(
         stopping = stop()
         if (step + 1) % plan.checkpoint_every == 0 or last or stopping:
             state = {"head": head.state_dict(), "optimiser": optimiser.state_dict()}
-            save_state(path, state | {"step": step + 1, "identity": course})
+            save_state(folder / STATE, state | {"step": step + 1, "identity": course})
         if stopping and not last:
             return
     _remove(files)

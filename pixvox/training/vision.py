@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformers.models.blip.modeling_blip import BlipVisionModel
 
 from pixvox.images import normalise
-from pixvox.training.checkpoint import load_state, save_state
+from pixvox.training.checkpoint import STATE, last_state, save_state
+from pixvox.training.recipe import course_digest
 from pixvox.training.schedule import cosine
 from pixvox.vision import ImageScaling
 
@@ -67,13 +68,14 @@ def pretrain(
 
     Yields every step's number and loss: binary cross entropy, in nats a picture. The state is
     written to `folder/state.pt`; the same call resumes from it. Where `stop` says so after a step,
-    it is written and the training ends there.
+    it is written and the training ends there. Raises WeightsError where it is another training's.
     """
     torch.manual_seed(plan.seed)
     reader = nn.Linear(vision.config.hidden_size, shares.shape[1])
     parameters = [*vision.parameters(), *reader.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=0.05)
-    saved = load_state(folder / "state.pt")
+    course = course_digest(plan, vision.config.to_json_string(), images.numpy(), shares.numpy())
+    saved = last_state(folder, course)
     if saved is not None:
         vision.load_state_dict(saved["vision"])
         reader.load_state_dict(saved["reader"])
@@ -100,7 +102,7 @@ def pretrain(
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps or stopping:
             state = {"vision": vision.state_dict(), "reader": reader.state_dict()}
             state |= {"optimiser": optimiser.state_dict()}
-            save_state(folder / "state.pt", state | {"step": step + 1})
+            save_state(folder / STATE, state | {"step": step + 1, "identity": course})
         yield step + 1, loss.item()
         if stopping:
             return

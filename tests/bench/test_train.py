@@ -148,6 +148,25 @@ def test_a_job_that_cannot_work_is_one_line(
     assert message in error
 
 
+def test_a_changed_recipe_is_one_line_before_ray_is_started(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = PLAN | {"steps": 1, "validate_every": 1}
+    work(parse(_job(folder, "begun", plan=plan), TrainingJob), torch.device("cpu"), 0)
+    monkeypatch.setattr("bench.training.pixvox.ray_session", None)
+    monkeypatch.chdir(folder)
+    for change in ({"learning_rate": 5e-4}, {"steps": 2}):
+        # The output is named otherwise, and is the same.
+        job = _job(folder, "begun", output="begun", plan=plan | change)
+        assert main(["train", str(job)]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("pixvox: ")
+        assert error.endswith(
+            "the checkpoint of another model, recipe or data; remove "
+            f"{folder / 'begun.training'}, or choose another output"
+        )
+
+
 def test_a_model_is_trained_further_from_what_it_is_but_for_its_head(folder: Path) -> None:
     job: PixVoxJob = parse(_job(folder, "on", vision=None, start_from=DELAY), TrainingJob)
     start = new_model(job, Codec.load("zoo:encodec-tiny", 1.6))

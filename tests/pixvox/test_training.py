@@ -11,8 +11,9 @@ import torch
 from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
-from pixvox.training.loop import train
+from pixvox.training.loop import check_resumable, train
 from pixvox.training.recipe import Training, batches
+from pixvox.training.vision import VisionTraining, pretrain
 
 Make = Callable[..., PixVoxLM]
 PLAN = Training(
@@ -244,6 +245,20 @@ def test_a_judge_decides_which_weights_are_the_best_and_when_it_is_enough(
         assert torch.equal(value, seen[4][name])
 
 
+def test_an_image_encoder_s_training_is_not_gone_on_with_otherwise(
+    small_model: Make, tmp_path: Path
+) -> None:
+    vision, plan = small_model("delay").vision, VisionTraining(steps=2, batch=2, checkpoint_every=1)
+    size = vision.config.image_size
+    images = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    next(iter(pretrain(vision, images, torch.ones(2, 3), plan, tmp_path)))
+    for changed in (replace(plan, steps=3), replace(plan, learning_rate=1e-4)):
+        with pytest.raises(WeightsError, match="another model, recipe or data"):
+            next(iter(pretrain(vision, images, torch.ones(2, 3), changed, tmp_path)))
+    steps = pretrain(vision, images, torch.ones(2, 3), replace(plan, checkpoint_every=2), tmp_path)
+    assert [step for step, _ in steps] == [2]
+
+
 def test_a_codebook_of_no_weight_is_not_learnt(small_model: Make, tmp_path: Path) -> None:
     model = small_model("delay")
     before = [head.bias.detach().clone() for head in model.heads]
@@ -259,5 +274,8 @@ def test_another_training_is_not_gone_on_with(small_model: Make, tmp_path: Path)
     for other, plan, origin in begun:
         with pytest.raises(WeightsError, match="the checkpoint of another model, recipe or data"):
             next(train(small_model(other), _data(), _data(), plan, tmp_path, origin=origin))
+        with pytest.raises(WeightsError, match="the checkpoint of another model, recipe or data"):
+            check_resumable(small_model(other), _data(), plan, folder=tmp_path, origin=origin)
+    check_resumable(small_model("delay"), _data(), PLAN, folder=tmp_path, origin="")
     # How often it validates is no part of what a training is.
     assert _losses(small_model("delay"), replace(PLAN, validate_every=2), tmp_path)
