@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pixvox.errors import PixVoxError
+from pixvox.imagefaults import unreadable
 from pixvox.vision import ImageScaling
 
 if TYPE_CHECKING:
@@ -77,9 +78,8 @@ def load_picture(path: Path) -> "Image.Image":
         raise
     except Exception as error:
         # Decoders of damaged files raise whatever they stumble over; all of it is this image's.
-        raise ImageError(
-            f"{path.name}: not readable as an image ({type(error).__name__})"
-        ) from error
+        why = unreadable(path, error)
+        raise ImageError(f"{path.name}: not readable as an image: {why}") from error
 
 
 def _square(upright: "Image.Image", size: int) -> Tensor:

@@ -78,14 +78,26 @@ def _bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def _cut_jpeg() -> bytes:
+    """A picture whose last two bytes are missing."""
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(buffer, "JPEG")
+    return buffer.getvalue()[:-2]
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "not readable"),
-        (b"hello", "not readable"),
+        (b"", "not readable as an image: an empty file"),
+        (b"hello", "not readable as an image: cannot identify image file"),
         (_bomb(9_000), "9000 x 9000 is too large"),
-        (_bomb(60_000), "DecompressionBomb"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not readable"),
+        (_bomb(60_000), "exceeds limit"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing; convert it to PNG"),
+        (b"\n<!DOCTYPE html><title>404</title>", "a web page, not a picture; download"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "run: git lfs pull"),
+        (b"/annex/objects/SHA256E-s1--0.png\n", "run: git annex get"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, which is not read here; convert it"),
+        (_cut_jpeg(), r"image file is truncated \(2 bytes not processed\)$"),
     ],
 )
 def test_what_is_no_picture_is_one_reason(tmp_path: Path, data: bytes, reason: str) -> None:
