@@ -16,11 +16,12 @@ from bench.common.links import refuse_links
 from bench.common.lock import holder
 from bench.common.text import clean, plural
 from bench.common.yamlfile import read_small
+from bench.jobs.naming import told_apart
 from bench.metrics.base import ALWAYS
 from bench.metrics.shipped import METRICS, scores_of
 from bench.report.terminal import Listing
 from bench.store.ledger import PART, STAGES, Ledger, Part, final, read_part
-from bench.store.manifest import Manifest, ManifestCell, read_manifest
+from bench.store.manifest import Manifest, read_manifest
 
 _MOST_BYTES = 256 * 1024 * 1024
 DAMAGED = 3
@@ -153,12 +154,13 @@ def show(runs: Path, name: str) -> int:
     counts = ("generated", "transcribed", "failed")
     heads = ("system", "prompt", "speech", *counts, *(score.head for score in shown))
     table = Listing(heads, ("system", "speech"), name)
-    for cell in cells:
+    names = told_apart((c.system, (*c.described, c.part, c.asr)) for c in cells)
+    for cell, called in zip(cells, names, strict=True):
         generated, _ = _counts(run, "generated", cell.speech_key)
         transcribed, failed = _counts(run, "transcribed", cell.transcript_key)
         scored = scores.get(cell.transcript_key)
         table.add_row(
-            _named(cell, cells),
+            called,
             f"{cell.prompt:.0%}",
             cell.speech_key[:8],
             str(generated),
@@ -168,15 +170,6 @@ def show(runs: Path, name: str) -> int:
         )
     table.print()
     return 0
-
-
-def _named(cell: ManifestCell, cells: Sequence[ManifestCell]) -> str:
-    """A cell's system, and what tells the cell from others of that system beside the prompt."""
-    alike = [other for other in cells if other.system == cell.system]
-    told = [what for what in cell.described if any(what not in one.described for one in alike)]
-    told += [cell.part] if any(one.part != cell.part for one in alike) else []
-    told += [cell.asr] if any(one.asr != cell.asr for one in alike) else []
-    return ", ".join([cell.system, *told])
 
 
 class _Scored(BaseModel):

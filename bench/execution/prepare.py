@@ -24,6 +24,7 @@ from bench.execution.runstate import RunState
 from bench.execution.stages import Pace, keep_pace
 from bench.jobs.cells import Cell
 from bench.jobs.expansion import expand
+from bench.jobs.naming import words_of
 from bench.jobs.preflight import check_classes, check_references
 from bench.jobs.spec import Job
 from bench.store.ledger import Ledger
@@ -43,7 +44,7 @@ def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
         ManifestCell(
             cell=cell.slug,
             system=cell.label,
-            described=tuple(cell.system.described()),
+            described=words_of(cell),
             prompt=cell.prompt,
             asr=cell.asr.label if cell.asr else "",
             part=cell.part,

@@ -268,7 +268,8 @@ def write_report(
     if len(job.asrs) > 1 or others:
         usual = (asr, job.scoring.normalisers[0])
         title = f"What depends on the ASR: beside {usual[0]}, normaliser {usual[1]}"
-        found = sensitivity(everything, *usual)
+        cells = [one.cell for one in (*scores, *others)]
+        found = sensitivity(everything, cells, asr=usual[0], normaliser=usual[1])
         some = found.filter(pl.col("kept") == ALWAYS).drop("kept")
         shown.append(_small(some, title))
         files.write_frame(found.drop("kept"), "sensitivity", title, tables)

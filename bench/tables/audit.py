@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from bench.asr.base import Asr, names_of
+from bench.jobs.naming import names_without_seed
 from bench.metrics.counted import leading
 from bench.scoring.scorer import CellScores
 from bench.store.columns import Column, Columns, schema
@@ -20,7 +21,7 @@ WELL = 0.5
 """The share of the system's usual score that a transcript reaches that scores well."""
 
 ITEMS: Columns = (
-    Column("system", pl.String, "The system's label."),
+    Column("system", pl.String, "The system's label, and where its cells differ, seeds aside."),
     Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
     Column("seed", pl.Int64, "The seed of its noise; null where there is none."),
     Column("item", pl.String, "The item's id in its dataset."),
@@ -85,6 +86,7 @@ def _fault(apart: float, score: float, other: float, usual: float) -> str:
 def audited(scores: Sequence[CellScores], asrs: Sequence[Asr]) -> pl.DataFrame:
     """A row for every speech that the first of the ASRs and another one have transcribed."""
     names = names_of(asrs)
+    called = names_without_seed([found.cell for found in scores])
     transcribed = [(s.cell.asr, s) for s in scores if s.cell.asr is not None]
     own = {(s.cell.speech_key, s.cell.part): s for asr, s in transcribed if asr == asrs[0]}
     rows = []
@@ -100,7 +102,7 @@ def audited(scores: Sequence[CellScores], asrs: Sequence[Asr]) -> pl.DataFrame:
             apart = disagreement(row["tokens"], row["tokens_"])
             rows.append(
                 {
-                    "system": other.cell.label,
+                    "system": called[other.cell.name],
                     "prompt": other.cell.prompt,
                     "seed": other.cell.seed,
                     "item": row["item"],

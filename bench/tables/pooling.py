@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from bench.jobs.cells import Cell
+from bench.jobs.naming import names_without_seed
 from bench.metrics.counted import Counted
 from bench.scoring.inference import Difference, Interval, compare, intervals
 from bench.scoring.scorer import CellScores
@@ -109,26 +109,8 @@ def pooled(
         counted = cells[0].counted.with_values(values)
         spread = intervals(counted, replicates, confidence, seed)
         rows.append(Row(tuple(cells), label, counted, spread))
-    varied = _varied([row.cell for row in rows])
-    return [replace(row, name=row.name + varied(row.cell)) for row in rows]
-
-
-def _varied(cells: Sequence[Cell]) -> Any:
-    """What tells cells of one label apart beside prompt and seed, as text for the label."""
-
-    def facts(cell: Cell) -> dict[str, Any]:
-        return cell.system.details()
-
-    seen: dict[str, dict[str, set[Any]]] = {}
-    for cell in cells:
-        for name, value in facts(cell).items():
-            seen.setdefault(cell.label, {}).setdefault(name, set()).add(value)
-
-    def text(cell: Cell) -> str:
-        differing = [n for n, values in seen.get(cell.label, {}).items() if len(values) > 1]
-        return "".join(f", {name} {facts(cell)[name]}" for name in differing)
-
-    return text
+    names = names_without_seed([row.cell for row in rows])
+    return [replace(row, name=names[row.cell.name]) for row in rows]
 
 
 def role(cell: Cell) -> str:

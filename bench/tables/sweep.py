@@ -9,6 +9,7 @@ import polars as pl
 from bench.asr.base import names_of
 from bench.common.figures import label, save_figure
 from bench.jobs.cells import Cell
+from bench.jobs.naming import names_without_seed
 from bench.metrics.base import SHORT
 from bench.scoring.scorer import CellScores
 from bench.store.columns import Column, Columns, declared, schema
@@ -69,7 +70,8 @@ COLUMNS: Columns = (
 _TRANSCRIBER = ("asr", "normaliser")
 _NAMED = {column.name: column for column in COLUMNS}
 SENSITIVITY: Columns = (
-    *(_NAMED[n] for n in ("system", "prompt", "metric", "kept", "asr", "normaliser")),
+    Column("system", pl.String, "The system's label, and where its cells differ, seeds aside."),
+    *(_NAMED[n] for n in ("prompt", "metric", "kept", "asr", "normaliser")),
     Column("score", pl.Float64, "The score by that ASR and normaliser, mean over seeds."),
     Column("change", pl.Float64, "How much it is above the score by the job's own."),
     Column("rank", pl.Int64, "The system's rank within its prompt share."),
@@ -188,13 +190,18 @@ def plot(frame: pl.DataFrame, path: Path) -> bool:
     return True
 
 
-def sensitivity(frame: pl.DataFrame, asr: str, normaliser: str) -> pl.DataFrame:
+def sensitivity(
+    frame: pl.DataFrame, cells: Sequence[Cell], *, asr: str, normaliser: str
+) -> pl.DataFrame:
     """Every system's scores by each ASR and normaliser, and by how many ranks it moves from the
     named ones'.
 
-    Means over seeds, of speech that was scored whole; systems are ranked within a prompt share.
-    A cell of which nothing was transcribed is not ranked.
+    `cells` are those of the frame. Means over seeds, of speech that was scored whole; systems are
+    ranked within a prompt share. A cell of which nothing was transcribed is not ranked.
     """
+    frame = frame.with_columns(
+        pl.col("cell").replace_strict(names_without_seed(cells)).alias("system")
+    )
     point = [axis for axis in AXES if axis not in ("pattern", "part", "seed", "asr")]
     point += ["metric", "kept"]
     kept = frame.filter(

@@ -13,6 +13,7 @@ import polars as pl
 
 from bench.datasets.base import Item
 from bench.datasets.scenes.facts import said
+from bench.jobs.naming import told_apart
 from bench.metrics.base import Score
 from bench.metrics.counted import leading
 from bench.metrics.shipped import METRICS, scores_of
@@ -84,27 +85,22 @@ def _asr(cell: Plain, cells: Sequence[Plain]) -> str:
 
 def _labels(runs: Sequence[Finished]) -> list[str]:
     """What every cell is called: its system, and what tells it from that system's others."""
-    details: list[tuple[str, list[str]]] = []
+    cells: list[tuple[str, list[str]]] = []
+    endings: list[str] = []
     for run in runs:
         manifest = read_manifest(run.folder)
         described = {c.transcript_key: c.described for c in manifest.cells} if manifest else {}
         for cell in run.cells:
-            told = [
+            words = [
                 f"{cell['prompt']:.0%} prompt",
                 cell["part"],
                 _asr(cell, run.cells) or "text",
-                ", ".join(described.get(cell["transcript_key"], ())),
-                run.name,
+                *described.get(cell["transcript_key"], ()),
             ]
-            details.append((cell["system"], told))
-    made = []
-    for system, told in details:
-        alike = [other for name, other in details if name == system]
-        apart = [v for n, v in enumerate(told) if v and any(o[n] != v for o in alike)]
-        # Every name of several runs says whose it is.
-        apart += [told[-1]] if len(runs) > 1 and told[-1] not in apart else []
-        made.append(", ".join([system, *apart]))
-    return made
+            cells.append((cell["system"], words))
+            # Every name of several runs says whose it is.
+            endings.append(f", {run.name}" if len(runs) > 1 else "")
+    return [name + ending for name, ending in zip(told_apart(cells), endings, strict=True)]
 
 
 def _metrics(runs: Sequence[Finished]) -> list[Plain]:
