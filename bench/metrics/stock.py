@@ -2,31 +2,49 @@
 
 import importlib.util
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+from bench.common.errors import UserError
 from bench.metrics.java import java
 from bench.metrics.tokens import package_file
+from pixvox.cache import cache_folder, is_writable
 
 
-def stock_meteor(folder: Path) -> Any:
+@contextmanager
+def stock_meteor() -> Iterator[Any]:
     """pycocoevalcap's METEOR, from a copy: it hangs where its own path holds a space."""
     os.environ["PATH"] = f"{Path(java()).parent}{os.pathsep}{os.environ['PATH']}"
-    copytree(package_file("meteor/meteor-1.5.jar").parent, folder / "meteor")
-    spec = importlib.util.spec_from_file_location("meteor", folder / "meteor" / "meteor.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Meteor()
+    places = (tempfile.gettempdir(), "/tmp", "/var/tmp", str(cache_folder().parent))
+    place = next((one for one in places if " " not in one and is_writable(Path(one))), None)
+    if place is None:
+        raise UserError("stock METEOR: needs a folder whose path holds no space; set TMPDIR")
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        copy = Path(folder) / "meteor"
+        copytree(package_file("meteor/meteor-1.5.jar").parent, copy)
+        spec = importlib.util.spec_from_file_location("meteor", copy / "meteor.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        # It would wait for a lock for ever where a call has failed; its JVM is ended here.
+        del module.Meteor.__del__
+        meteor = module.Meteor()
+        try:
+            yield meteor
+        finally:
+            meteor.meteor_p.kill()
+            meteor.meteor_p.communicate()
 
 
 def stock_scores(
-    references: Mapping[str, Sequence[str]], texts: Mapping[str, str], folder: Path
+    references: Mapping[str, Sequence[str]], texts: Mapping[str, str]
 ) -> dict[str, float]:
-    """Scores in percent of tokenised texts; `folder` is empty, and may be thrown away."""
+    """Scores in percent of tokenised texts."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
@@ -35,10 +53,7 @@ def stock_scores(
     res = {name: [text] for name, text in texts.items()}
     bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
     found = {f"BLEU-{n}": 100 * float(score) for n, score in enumerate(bleu, 1)}
-    for name, tool in {
-        "ROUGE-L": Rouge(),
-        "CIDEr": Cider(),
-        "METEOR": stock_meteor(folder),
-    }.items():
-        found[name] = 100 * float(tool.compute_score(gts, res)[0])
+    with stock_meteor() as meteor:
+        for name, tool in {"ROUGE-L": Rouge(), "CIDEr": Cider(), "METEOR": meteor}.items():
+            found[name] = 100 * float(tool.compute_score(gts, res)[0])
     return found

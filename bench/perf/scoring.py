@@ -46,8 +46,7 @@ def _by_stock(dataset: Dataset, said: Texts) -> dict[str, float]:
     flat = iter(tokenise([c.text for item in dataset.items for c in item.captions]))
     references = {item.id: [next(flat) for _ in item.captions] for item in dataset.items}
     tokens = dict(zip(said, tokenise(list(said.values())), strict=True))
-    with tempfile.TemporaryDirectory() as name:
-        return stock_scores(references, tokens, Path(name))
+    return stock_scores(references, tokens)
 
 
 def _by_suite(

