@@ -1,11 +1,12 @@
 """The `pixvox` command. Nothing heavy is imported before a command runs."""
 
 import argparse
-import errno
+import io
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from bench.commands.parser import parser
 
@@ -227,11 +228,13 @@ _LIGHT = ("report", "listen", "runs", "leaderboard", "trend", "model")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Does a command's work in this process; the exit code, as docs/cluster.md lists them."""
+    _replace_unprintable()
     return _work(parser().parse_args(argv), _again(argv))
 
 
 def entry(argv: Sequence[str] | None = None) -> int:
     """The command: what is more than looking at files is done in a child, under supervision."""
+    _replace_unprintable()
     arguments = parser().parse_args(argv)
     if arguments.command in _LIGHT:
         return _work(arguments, _again(argv))
@@ -247,6 +250,22 @@ def entry(argv: Sequence[str] | None = None) -> int:
         lambda why: _gate_failed(arguments, why),
         (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if training else (signal.SIGINT,),
     )
+
+
+def _replace_unprintable() -> None:
+    """Has what the terminal's encoding lacks printed as `?`; files are UTF-8 whatever it is."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _check_current_folder() -> None:
+    from bench.common.errors import UserError
+
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UserError("the current folder was removed; change to one that exists") from error
 
 
 def _again(argv: Sequence[str] | None) -> str:
@@ -273,8 +292,11 @@ def _work(arguments: argparse.Namespace, again: str) -> int:
     """
     from bench.common.errors import RunFailed, UserError
     from bench.common.text import clean
+    from pixvox.cache import share_cache
 
     try:
+        _check_current_folder()
+        share_cache()
         code = _COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
         return code
@@ -298,6 +320,12 @@ def _work(arguments: argparse.Namespace, again: str) -> int:
             traceback.print_exc()
         _gate_failed(arguments, why or f"a bug: {clean(' '.join(repr(error).split()))}")
         return 3
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # What Python still holds for the reader must not fail again when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _machines_fault(error: BaseException) -> str:
@@ -305,11 +333,11 @@ def _machines_fault(error: BaseException) -> str:
     # Rich ends the process with 1 where nobody reads what it prints.
     cause = error.__context__ if isinstance(error, SystemExit) else error
     if isinstance(cause, BrokenPipeError):
-        # What Python still holds for the reader must not fail again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return "the reader of its output went away"
-    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{cause}; make room, and run the same command again"
+    if isinstance(cause, OSError):
+        from bench.common.atomic import refusal
+
+        return refusal(cause)
     return ""
 
 

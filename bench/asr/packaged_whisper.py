@@ -7,7 +7,6 @@ the fused matrix of queries, keys and values, so they are OpenAI's weights round
 import hashlib
 import importlib.util
 import io
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.asr.ctranslate2_format import open_joined, read_variables
+from bench.common.atomic import naming, sweep_partials, write_bytes
 from bench.common.errors import UserError
 from bench.common.kept import cache_folder
 from pixvox.digests import WeightsError, archive_digest
@@ -82,13 +82,11 @@ class PackagedWhisper:
             name: torch.from_numpy(np.array(array))
             for name, array in convert(source, layers).items()
         }
-        target.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         # Saved to a path, the archive would hold the name of its file.
         torch.save({"dims": dict(self.dimensions), "model_state_dict": state}, buffer)
-        partial = target.with_suffix(f".{os.getpid()}.part")
-        partial.write_bytes(buffer.getbuffer())
-        partial.replace(target)
+        sweep_partials(target.parent)
+        write_bytes(target, buffer.getbuffer())
         return target
 
     def verified_digest(self) -> str:
@@ -117,7 +115,7 @@ class PackagedWhisper:
         if weights.is_file() and _joined_sha256([weights]) == self.sha256:
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        with naming(target.parent), tempfile.TemporaryDirectory(dir=target.parent) as folder:
             partial = Path(folder) / "model"
             partial.mkdir()
             with open_joined(sources) as stream, (partial / "model.bin").open("wb") as joined:

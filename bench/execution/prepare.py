@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.asr.base import Asr
-from bench.common.atomic import disk_errors
+from bench.common.atomic import disk_errors, sweep_partials
 from bench.common.errors import UserError
 from bench.common.interrupt import stoppable
 from bench.common.links import refuse_links
@@ -125,6 +125,7 @@ def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
         refuse_links(planned.folder)
         ledger = Ledger(planned.folder / "ledger")
         with ledger.lock():
+            sweep_partials(planned.folder)
             ready = with_rows(planned, ledger)
             for part, fault in ledger.damaged.items():
                 print(clean(f"{part}: damaged; set aside, its rows are made again: {fault}"))

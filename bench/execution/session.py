@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import secrets
 import shlex
 import signal
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ from bench.common.processes import below, kill, state
 from bench.common.scratch import short_folder
 from bench.common.text import reason_of
 from bench.jobs.spec import ClusterSpec
+from pixvox.cache import is_writable
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Rows are small (units, never audio), so a quarter of a gigabyte is ample."""
 GENERATOR_CORES = 4
 """Cores for whose transcribers one generator is enough."""
+_TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 _SERVERS = ("gcs_server", "raylet")
 _LOOK_SECONDS = 0.25
 _STOPPED_SECONDS = 30.0
@@ -69,7 +73,7 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    with short_folder() as folder:
+    with short_folder() as folder, _token(folder):
         watch = _Watch()
         watch.start()
         try:
@@ -106,6 +110,34 @@ def _searching(folders: Sequence[str]) -> Callable[[], None]:
         sys.path += [folder for folder in folders if folder not in sys.path]
 
     return search
+
+
+@lru_cache(maxsize=1)
+def _secret() -> str:
+    """A token of this process: Ray reads one only once."""
+    return secrets.token_hex(32)
+
+
+@contextmanager
+def _token(folder: Path) -> Iterator[None]:
+    """Keeps the token of a local Ray in a folder where Ray cannot keep it in the user's home."""
+    try:
+        home = Path.home() / ".ray"
+        usable = os.access(home / "auth_token", os.R_OK) or is_writable(home)
+    except RuntimeError:
+        # There is no home.
+        usable = False
+    if usable or "RAY_AUTH_TOKEN" in os.environ or _TOKEN_PATH in os.environ:
+        yield
+        return
+    path = folder / "token"
+    path.touch(mode=0o600)
+    path.write_text(_secret(), encoding="utf-8")
+    os.environ[_TOKEN_PATH] = str(path)
+    try:
+        yield
+    finally:
+        del os.environ[_TOKEN_PATH]
 
 
 @contextmanager

@@ -80,7 +80,13 @@ def judge_speed(
 def _git(*arguments: str) -> str:
     """What git says; raises UserError where it refuses."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
     except FileNotFoundError as error:
         raise UserError("--base: git is not installed") from error
     if done.returncode != 0:

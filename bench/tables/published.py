@@ -87,7 +87,7 @@ IMAGES = 1000
 
 def load_noise() -> Noise:
     """How uncertain scores are, as `pixvox perf published` measured it."""
-    found: Noise = json.loads(_baselines("noise.json").read_text())["halves"]
+    found: Noise = json.loads(_baselines("noise.json").read_text(encoding="utf-8"))["halves"]
     return found
 
 

@@ -11,11 +11,14 @@ whether the code was compiled in this process or loaded from numba's cache chang
 over independent numbers is still vectorised; sums are written as halves that are added.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
+
+from pixvox.cache import cache_folder, is_writable
 
 Array = npt.NDArray[np.float32]
 
@@ -31,7 +34,11 @@ def use_threads_of_torch() -> None:
     torch.set_num_threads(threads)
 
 
-# Compiled on first use and cached beside this file: only functions of a module are found there
+# Beside this file, or in the user's cache; without either numba compiles nothing.
+if not numba.config.CACHE_DIR and not is_writable(Path(__file__).parent / "__pycache__"):
+    numba.config.CACHE_DIR = str(cache_folder() / "numba")
+
+# Compiled on first use and cached: only functions of a module are found there
 # again, those of a function never. Without fastmath, for which see above.
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 _parallel: Any = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)

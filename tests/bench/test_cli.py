@@ -1,5 +1,6 @@
 """The command: quick to start, one line for bad input."""
 
+import io
 import subprocess
 import sys
 from importlib.metadata import version
@@ -98,6 +99,21 @@ def test_a_bad_argument_is_one_line(
     assert error.startswith("pixvox: ")
     assert error.count("\n") == 1
     assert len(error) < 300
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_of_any_encoding_shows_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    (tmp_path / "job.yaml").write_text(
+        "{name: a, dataset: {name: scenes}, limit: 2, systems: [{kind: text, label: 一 ×}]}",
+        encoding="utf-8",
+    )
+    printed = io.BytesIO()
+    with io.TextIOWrapper(printed, encoding=encoding) as terminal:
+        monkeypatch.setattr("sys.stdout", terminal)
+        assert main(["run", str(tmp_path / "job.yaml"), "--dry-run"]) == 0
+        assert ("一 ×" in printed.getvalue().decode(encoding)) == (encoding == "utf-8")
 
 
 def test_a_job_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,15 @@
 """What was found out is kept for the same content, and found again for any other."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from bench.common import kept
+from bench.execution.session import _token
+from pixvox import cache
+from pixvox.cache import cache_folder, share_cache
 
 
 def test_a_look_is_kept_for_its_content_and_this_code(
@@ -29,3 +34,25 @@ def test_what_is_refused_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ZeroDivisionError):
         kept.look(["a"], lambda: 1 // 0)
     assert kept.look(["a"], lambda: 1) == 1
+
+
+def test_without_a_home_caches_are_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "")
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cache._temporary_root.cache_clear()
+    folder = cache_folder()
+    assert folder.is_relative_to(tmp_path)
+    assert cache_folder() == folder
+    share_cache()
+    assert os.environ["XDG_CACHE_HOME"] == str(folder.parent)
+    with _token(tmp_path):
+        token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+        assert len(token.read_text()) == 64
+        assert token.stat().st_mode & 0o777 == 0o600
+    assert "RAY_AUTH_TOKEN_PATH" not in os.environ
+    cache._temporary_root.cache_clear()

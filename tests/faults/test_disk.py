@@ -1,5 +1,7 @@
 """A disk that is full or cannot be written: one line, exit 3, and no file that is half there."""
 
+import errno
+import fcntl
 import os
 import resource
 import signal
@@ -14,8 +16,15 @@ import torch
 import yaml
 
 from bench.cli import main
-from bench.common.atomic import disk_errors, write_bytes
+from bench.common.atomic import (
+    disk_errors,
+    naming,
+    partial_of,
+    sweep_partials,
+    write_bytes,
+)
 from bench.common.errors import RunFailed, UserError
+from pixvox.cache import cache_folder
 from pixvox.training.checkpoint import save_state
 
 
@@ -49,6 +58,44 @@ def test_a_full_device_and_a_read_only_one_are_named(tmp_path: Path) -> None:
         full.write(b"x")
     with pytest.raises(UserError, match="Is a directory"), disk_errors(tmp_path):
         write_bytes(tmp_path, b"x")
+
+
+def test_the_place_at_fault_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cached = cache_folder() / "weights"
+    reason = rf"^{cache_folder()}: .*, or set XDG_CACHE_HOME to another folder, then run"
+    with _room_for(100), pytest.raises(RunFailed, match=reason), disk_errors(tmp_path / "runs"):
+        write_bytes(cached, b"x" * 1000)
+    assert not list(cache_folder().iterdir())
+    partial = str(partial_of(tmp_path / "run.json"))
+    reason = f"^{tmp_path}: no permission"
+    with pytest.raises(RunFailed, match=reason), disk_errors(Path("runs")), naming(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied", partial)
+    command = [*_job(tmp_path), "--dry-run"]
+    with open("/dev/full", "w") as full, monkeypatch.context() as patch:  # noqa: PTH123
+        patch.setattr("sys.stdout", full)
+        assert main(command) == 3
+    assert "pixvox: standard output: disk full; make room" in capsys.readouterr().err
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(command) == 2
+    assert "the current folder was removed; change to one" in capsys.readouterr().err
+
+
+def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
+    left, held, theirs = (tmp_path / "a" / name for name in (f".{16 * '0'}.1.part", "b", "c.part"))
+    held = partial_of(held)
+    for path in (left, held, theirs):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with held.open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        sweep_partials(tmp_path)
+    assert sorted(tmp_path.rglob("*.part")) == sorted([held, theirs])
 
 
 def test_a_link_that_is_written_over_leads_nowhere_afterwards(tmp_path: Path) -> None:

