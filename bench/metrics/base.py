@@ -4,6 +4,7 @@ Who adds a metric writes one class and names it in `bench.metrics.shipped`, or, 
 this package, in a job's `scoring.metrics`. Intervals, tests, tables and the gate follow from it.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -38,7 +39,7 @@ class Score:
     column: below 0 it goes before the intervals do, else after; from SHORT on a score is also in
     short tables, plots and the gate; at ALWAYS it is shown everywhere. Boards are sorted by the
     score that is `leading`, and the worst items are found by it. `hub` is the metric's type on the
-    Hugging Face hub.
+    Hugging Face hub. No interval goes beyond `most`, the highest score that there is.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Score:
     kept: int = 4
     leading: bool = False
     hub: str = ""
+    most: float = math.inf
 
 
 class Metric(ABC):

@@ -31,10 +31,10 @@ class Bleu(Metric):
         "closest reference length",
     )
     scores = (
-        Score("BLEU-1", "B1", kept=1, hub="bleu"),
-        Score("BLEU-2", "B2", kept=0, hub="bleu"),
-        Score("BLEU-3", "B3", kept=0, hub="bleu"),
-        Score("BLEU-4", "B4", kept=ALWAYS, hub="bleu"),
+        Score("BLEU-1", "B1", kept=1, most=100, hub="bleu"),
+        Score("BLEU-2", "B2", kept=0, most=100, hub="bleu"),
+        Score("BLEU-3", "B3", kept=0, most=100, hub="bleu"),
+        Score("BLEU-4", "B4", kept=ALWAYS, most=100, hub="bleu"),
     )
 
     prior = (4, 3, 2, 1, 4, 3, 2, 1, 4, 4)

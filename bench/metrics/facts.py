@@ -17,9 +17,9 @@ class Facts(Metric):
     name = "Facts"
     columns = ("true facts said", "facts said", "facts of the pictures")
     scores = (
-        Score("fact precision", "FP", kept=-1),
-        Score("fact recall", "FR", kept=-1),
-        Score("fact F1", "F1", kept=4),
+        Score("fact precision", "FP", kept=-1, most=100),
+        Score("fact recall", "FR", kept=-1, most=100),
+        Score("fact F1", "F1", kept=4, most=100),
     )
     against = "facts"
 

@@ -172,7 +172,7 @@ class Meteor(Metric):
         "matched words of the reference",
     )
     waits = True
-    scores = (Score("METEOR", "M", kept=4, hub="meteor"),)
+    scores = (Score("METEOR", "M", kept=4, most=100, hub="meteor"),)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
         """See Metric; `[n, 23]`, by a JVM of its own that loads the whole paraphrase table."""

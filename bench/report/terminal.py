@@ -23,7 +23,10 @@ from bench.tables.comparison import heads
 from bench.tables.protocol import Protocol
 
 PIPED = 144
-"""Characters of a line where neither a terminal nor COLUMNS says how many there are."""
+"""The fewest characters of a line in the picture of a run's tables."""
+UNCUT = 10_000
+"""Characters of a line where neither a terminal nor COLUMNS says how many there are: nothing is
+left out or wrapped in a file or pipe."""
 NARROWEST = 40
 """Fewer than these, and text is as if there were so many."""
 
@@ -33,9 +36,9 @@ def _width() -> int:
     if said.isascii() and said.isdecimal() and int(said[:6]):
         return int(said[:6])
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or PIPED
+        return os.get_terminal_size(sys.stdout.fileno()).columns or UNCUT
     except (OSError, ValueError):
-        return PIPED
+        return UNCUT
 
 
 def _console(width: int, **options: Any) -> Console:
@@ -44,7 +47,7 @@ def _console(width: int, **options: Any) -> Console:
 
 
 def make_console() -> Console:
-    """A console as wide as COLUMNS says, or the terminal is; where nothing says it, PIPED."""
+    """A console as wide as COLUMNS says, or the terminal is; where nothing says it, UNCUT."""
     return _console(max(_width(), NARROWEST))
 
 
@@ -94,20 +97,24 @@ def _column(rows: Sequence[dict[str, Any]], name: str, halves: bool) -> Column:
 def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
     """What is given up for want of width, first to last.
 
-    The roles, which the notes repeat; details; intervals; scores as their metrics say; a column of
-    zeros.
-    That items failed goes last.
+    The roles, which the notes repeat; details; scores as their metrics say, after the first of them
+    intervals; a column of zeros. That items failed, and the only column with a star, go last.
     """
     kept = {score.head: score.kept for score in scores_of(METRICS)}
+    level_of = {name: kept.get(name, SHORT + 1) for name in heads(frame)}
+    starred = {name for row in frame["significant"].drop_nulls() for name in row} & set(level_of)
+    only = max(starred, key=lambda name: level_of[name], default="")
+    if only and level_of[only] < ALWAYS:
+        del level_of[only]
     scores = [
-        tuple(name for name in heads(frame) if kept.get(name, SHORT + 1) == level)
-        for level in range(ALWAYS)
+        tuple(name for name, at in level_of.items() if at == level) for level in range(ALWAYS)
     ]
     failed: list[tuple[str, ...]] = [("failed",)]
-    details = tuple(name for name in heads(frame) if kept.get(name, 0) < 0)
+    details = tuple(name for name, at in level_of.items() if at < 0)
     first, tail = scores[:2], scores[2:]
     ends = tail + failed if frame["failed"].fill_null(0).sum() else failed + tail
-    return [("training",), *([details] if details else []), ("±",), *first, *ends]
+    last = [(only,)] if only and only not in level_of else []
+    return [("training",), *([details] if details else []), *first, ("±",), *ends, *last]
 
 
 def _build(frame: pl.DataFrame, names: Sequence[str], left_out: Sequence[str]) -> list[Column]:

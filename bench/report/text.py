@@ -146,13 +146,37 @@ def _against(frame: pl.DataFrame) -> str:
 
 
 def _bold(frame: pl.DataFrame) -> str:
-    """What bold says, where anything is."""
+    """What bold says, where anything is, and which scores tell no system from another."""
+    alike = _alike(frame)
     if not frame["best"].list.len().fill_null(0).sum():
-        return ""
+        return alike
     return (
         "Bold, among systems marked ✓: the best of its prompt share, and what is not told apart "
-        "from it at 5% (permutation tests of all pairs, adjusted in the same way)."
+        f"from it at 5% (permutation tests of all pairs, adjusted in the same way). {alike}"
+    ).rstrip()
+
+
+def _alike(frame: pl.DataFrame) -> str:
+    """How many images cannot tell the systems of a prompt share apart, and by which scores."""
+    competing = frame.filter(
+        pl.col("block") == "measured",
+        pl.col("grade") == "✓",
+        pl.col("training").is_in([Role.CEILING.value, Role.FLOOR.value]).not_(),
     )
+    said = []
+    for (prompt,), rows in competing.group_by("prompt", maintain_order=True):
+        marked = {name for names in rows["best"].drop_nulls() for name in names}
+        names = [
+            name
+            for name in heads(frame)
+            if name not in marked and is_score(rows.row(0, named=True), name)
+            if rows[name].is_not_null().all()
+        ]
+        if rows.height > 1 and names:
+            images = rows["n"].min()
+            said.append(f"{images} images cannot tell these systems apart{_at(prompt)}: ")
+            said[-1] += f"{', '.join(names)}."
+    return " ".join(said)
 
 
 def _legend(frame: pl.DataFrame) -> str:

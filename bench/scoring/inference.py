@@ -97,6 +97,7 @@ def intervals(
         start += len(counts)
     whole = _estimates(counted, rows, np.ones((1, len(rows))))
     found = {}
+    bounds = {score.name: score.most for score in counted.scores}
     for name, score in counted.corpus().items():
         made = [block[name] for block in drawn]
         values, errors = (np.concatenate(part) for part in zip(*made, strict=True))
@@ -108,9 +109,11 @@ def intervals(
             units = (values[fair] - centre) / errors[fair]
             ends = centre - np.quantile(units, tails) * error
             low, high = min(low, ends[0]), max(high, ends[1])
-        floor = min(0.0, float(values.min()))
+        floor, most = min(0.0, float(values.min())), bounds[name]
         found[name] = Interval(
-            float(score), min(max(float(low), floor), float(score)), max(float(high), float(score))
+            float(score),
+            min(max(float(low), floor), float(score)),
+            max(min(float(high), most), float(score)),
         )
     return found
 

@@ -43,7 +43,8 @@ _RIGHT: Columns = (
     Column(
         "best",
         pl.List(pl.String),
-        "The scores in which it is the best of those ranked with it, or not told apart from it.",
+        "The scores in which it is the best of those ranked with it, or not told apart from it; "
+        "none where all are alike.",
     ),
     Column("significant", pl.List(pl.String), "The scores that differ from those of `base`."),
     Column("base", pl.String, "The row that it is tested against: the first of its prompt share."),

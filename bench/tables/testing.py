@@ -22,8 +22,8 @@ class Marked:
     """What a table marks, by each row's place among those that compete.
 
     `best` are the scores in which a row is the best of its prompt share, or not told apart from the
-    best. `different` are those in which it differs from the first row of its prompt share, each
-    with its adjusted p-value.
+    best; none where no row is told apart. `different` are those in which it differs from the first
+    row of its prompt share, each with its adjusted p-value.
     """
 
     best: Marks
@@ -68,10 +68,15 @@ def marked(competing: Sequence[Row], first: Row | None, replicates: int) -> Mark
         for score in shared_scores([competing[place] for place in places]):
             values = {place: competing[place].scores[score.name].score for place in places}
             top = max(places, key=lambda place: values[place])
-            for place in places:
-                pair = (min(place, top), max(place, top), score.name)
-                if values[place] == values[top] or p[pair] >= SIGNIFICANT:
-                    best.setdefault(place, []).append(score.name)
+            alike = [
+                place
+                for place in places
+                if values[place] == values[top]
+                or p[min(place, top), max(place, top), score.name] >= SIGNIFICANT
+            ]
+            # What all have tells none of them apart, and is no mark.
+            for place in alike if len(alike) < len(places) else ():
+                best.setdefault(place, []).append(score.name)
     against: dict[tuple[int, str], Compared] = {}
     for place, row in enumerate(competing):
         base = base_of(row, competing)

@@ -4,19 +4,24 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 from bench.asr.shipped import DEFAULT
 from bench.common.errors import UserError
 from bench.jobs.cells import Cell
+from bench.jobs.naming import names_without_seed
 from bench.jobs.tables import TABLES
+from bench.metrics.counted import leading
 from bench.report import terminal
 from bench.report.fit import wrapped
 from bench.report.text import notes
@@ -28,6 +33,7 @@ from bench.systems.base import System
 from bench.systems.pixvox import PixVoxSystem
 from bench.systems.silence import SilenceSystem
 from bench.systems.wavs import WavsSystem
+from bench.tables.audit import audited, summary
 from bench.tables.comparison import comparison
 from bench.tables.pooling import Row, base_of, pooled, ranked
 from bench.tables.protocol import Protocol
@@ -151,7 +157,7 @@ def test_columns_go_in_order_and_are_named() -> None:
         assert {"system", "B4", "C", "n"} <= set(heads)
         assert names[: len(gone)] == gone
         gone = names  # a narrower table gives up no less
-    assert gone == ["training", "±", "B2", "B3", "B1", "failed", "R", "M"][: len(gone)]
+    assert gone == ["training", "B2", "B3", "B1", "±", "failed", "R", "M"][: len(gone)]
     assert gone[-1] in ("WER", "R", "M")
     assert not any("bootstrap" in line for line in notes(frame, PROTOCOL, halves=False))
 
@@ -272,5 +278,66 @@ def test_a_value_for_each_codebook_is_another_point_of_a_sweep() -> None:
 def test_what_is_ranked_by_each_asr_was_transcribed() -> None:
     cells = [_scores("dead", ITEMS), _scores("alive", seed=1)]
     frame = pl.concat([tidy(cells), tidy(cells).with_columns(normaliser=pl.lit("whisper"))])
-    found = sensitivity(frame, cells[0].cell.asr.label, "none")  # type: ignore[union-attr]
+    found = _sensitivity(frame, cells)
     assert set(found["system"]) == {"alive"}
+
+
+def _sensitivity(frame: pl.DataFrame, scores: Sequence[CellScores]) -> pl.DataFrame:
+    cells = [one.cell for one in scores]
+    assert cells[0].asr is not None
+    return sensitivity(frame, cells, asr=cells[0].asr.label, normaliser="none")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("x", "y")),
+            st.sampled_from((1.0, 1.5, 2.0, (2.0, 1.0, 1.0, 1.0), 2.0000001)),
+            st.sampled_from((0.3, 0.5)),
+            st.integers(0, 2),
+        ),
+        min_size=1,
+        max_size=6,
+        unique=True,
+    )
+)
+def test_cells_have_one_name_each_but_for_seeds(places: list[tuple[str, Any, float, int]]) -> None:
+    speaker = {"kind": "pixvox", "weights": "zoo:pixvox-tiny-delay"}
+    cells = []
+    for number, (label, guidance, temperature, seed) in enumerate(places):
+        decoding = {"guidance": guidance, "temperature": temperature, "seed": seed}
+        system = PixVoxSystem.model_validate(speaker | {"label": label, "decoding": decoding})
+        cell = _scores(label, system=system).cell
+        cells.append(replace(cell, speech_key=f"s{number}", transcript_key=f"t{number}"))
+    names = list(names_without_seed(cells).values())
+    pairs = list(zip([place[:3] for place in places], names, strict=True))
+    for one, name in pairs:
+        assert all((one == other) == (name == its) for other, its in pairs)
+        assert name.split(", ")[0] == one[0]
+        # An axis on which no cell of the label differs is not in its name.
+        alike = [other for other, _ in pairs if other[0] == one[0]]
+        assert ("temperature" in name) == (len({other[2] for other in alike}) > 1)
+
+
+def test_two_guidances_are_two_rows_of_an_audit_and_of_sensitivity() -> None:
+    speaker = {"kind": "pixvox", "label": "x", "weights": "zoo:pixvox-tiny-delay"}
+    scores = []
+    asrs = [DEFAULT, DEFAULT.model_copy(update={"model": "base"})]
+    for number, (guidance, asr) in enumerate(product((1, 2), asrs)):
+        system = PixVoxSystem.model_validate(speaker | {"decoding": {"guidance": guidance}})
+        found = _scores("x", system=system, seed=number)
+        keys = {"speech_key": f"s{guidance}", "transcript_key": f"t{number}"}
+        score = leading(found.counted.scores).name
+        texts = {"transcript": "a dog", "tokens": "a dog", score: 1.0}
+        items = found.items.with_columns(pl.lit(value).alias(name) for name, value in texts.items())
+        cell = replace(found.cell, asr=asr, **keys)
+        scores.append(replace(found, cell=cell, items=items))
+    table = summary(audited(scores, asrs))
+    assert table["system"].to_list() == ["x, guidance 1", "x, guidance 2"]
+    found = sensitivity(
+        tidy(scores), [s.cell for s in scores], asr=asrs[0].label, normaliser="none"
+    )
+    keys = found.select("system", "prompt", "metric", "asr", "normaliser")
+    assert keys.is_unique().all()
+    assert set(found["system"]) == {"x, guidance 1", "x, guidance 2"}
