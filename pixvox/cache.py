@@ -23,14 +23,16 @@ def cache_folder() -> Path:
 def share_cache() -> None:
     """Has libraries and child processes use the temporary folder, where `cache_folder` is in one.
 
-    What was downloaded from the hub stays where it is.
+    What was downloaded before stays where it is.
     """
     users, root = _users_root(), cache_folder().parent
     if root == users:
         return
     os.environ["XDG_CACHE_HOME"] = str(root)
-    if users is not None and os.access(users / "huggingface", os.R_OK | os.X_OK):
-        os.environ.setdefault("HF_HOME", str(users / "huggingface"))
+    os.environ.setdefault("MPLCONFIGDIR", str(root / "matplotlib"))
+    for name, folder in (("HF_HOME", "huggingface"), ("TORCH_HOME", "torch")):
+        if users is not None and os.access(users / folder, os.R_OK | os.X_OK):
+            os.environ.setdefault(name, str(users / folder))
 
 
 def is_writable(folder: Path) -> bool:

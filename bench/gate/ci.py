@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from bench.common.atomic import write_text
 from bench.common.errors import UserError
 from bench.common.text import clean
-from bench.gate.verdicts import Finding, Verdict, overall
+from bench.gate.verdicts import SCORES, Finding, Verdict, overall
 from bench.gate.worst import Worst
 from bench.report.files import inert_markdown
 
@@ -69,7 +69,9 @@ def shortened(findings: Sequence[Finding]) -> list[Finding]:
         checks = [found for found in findings if found.cell == cell]
         passed = sum(found.verdict == Verdict.PASS for found in checks)
         if passed:
-            rows.append(Finding(cell, f"{passed} of {len(checks)} checks", Verdict.PASS, ""))
+            kept = (f.detail for f in checks if f.what == SCORES and f.verdict == Verdict.PASS)
+            what = f"{passed} of {len(checks)} checks"
+            rows.append(Finding(cell, what, Verdict.PASS, next(kept, "")))
     return rows
 
 

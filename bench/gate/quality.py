@@ -2,10 +2,11 @@
 
 One figure that was chosen beforehand decides: the composite of the gated scores, of all seeds of a
 cell together. A sure loss of it is a regression, that no loss is larger than a margin is a pass,
-and all else wants more runs. Guards look at what no mean may hide.
+and all else wants more runs. Guards look at what no mean may hide, and no pass stands where a
+single score is significantly worse.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -16,10 +17,15 @@ from bench.gate.golden import Golden
 from bench.gate.guards import fresh, guards
 from bench.gate.power import FEWEST, LUCK, Measured, in_points, measured, stacked
 from bench.gate.protocol import groups
-from bench.gate.verdicts import ALARM, GUARDED, Finding, Rule, Verdict
+from bench.gate.verdicts import ALARM, GUARDED, SCORES, Finding, Rule, Verdict
 from bench.metrics.base import Metric
 from bench.metrics.counted import Counted
+from bench.scoring.families import adjusted
+from bench.scoring.inference import permuted_differences
+from bench.tables.testing import SIGNIFICANT
 
+REPLICATES = 2000
+"""Permutations of a test of single scores."""
 _NORMAL = NormalDist()
 
 
@@ -33,8 +39,7 @@ def quality(
     images = len(before) // len(base.cells)
     seeds = len(after) // images
     found = lost(base.measure, before, after, images)
-    allowed = base.margin(rule.share) if rule.share is not None else None
-    margin = base.passable(base.images, seeds) if allowed is None else allowed
+    margin = _margin(base, seeds, rule)
     verdict = Verdict.PASS if same else judged(found, margin, images, rule)
     detail = (
         f"lost {in_points(base.measure, found.units)} (if all fall alike); "
@@ -43,6 +48,47 @@ def quality(
         f"{plural(seeds, 'seed')}"
     )
     return Finding(group, "composite", verdict, detail)
+
+
+def _margin(base: Measured, seeds: int, rule: Rule) -> float:
+    return base.passable(base.images, seeds) if rule.share is None else base.margin(rule.share)
+
+
+def _per_image(counted: Counted, images: int) -> Counted:
+    """Means over seeds of what was counted seed by seed, a row an image."""
+    values = counted.values.reshape(-1, images, counted.values.shape[1]).mean(0)
+    return counted.with_values(values)
+
+
+def scores_kept(
+    runs: Mapping[str, tuple[Counted, Counted]], margins: Mapping[str, Mapping[str, float]]
+) -> list[Finding]:
+    """Every score of each cell before and now; INCONCLUSIVE where one is significantly worse.
+
+    `runs` hold the golden's and the run's counts, a row an image; `margins` the loss in points that
+    a cell's composite allows where all its scores fall alike. Paired permutation tests, adjusted
+    together for all cells and scores.
+    """
+    tested = {
+        (group, name): compared
+        for group, (before, after) in runs.items()
+        for name, compared in permuted_differences(before, after, REPLICATES).items()
+    }
+    p = adjusted(tested)
+    findings = []
+    for group, (before, after) in runs.items():
+        was, now = before.corpus(), after.corpus()
+        told, verdict = [], Verdict.PASS
+        for name in was:
+            allowed = margins[group].get(name)
+            margin = "no margin" if allowed is None else f"margin {allowed:.2f}"
+            told.append(f"{name} {was[name]:.2f} → {now[name]:.2f} ({margin}")
+            if now[name] < was[name] and p[group, name] < SIGNIFICANT:
+                told[-1] += f"; significantly worse, adjusted p {p[group, name]:.3f}"
+                verdict = Verdict.INCONCLUSIVE
+            told[-1] += ")"
+        findings.append(Finding(group, SCORES, verdict, ", ".join(told)))
+    return findings
 
 
 def judged(found: Lost, margin: float, images: int, rule: Rule) -> Verdict:
@@ -73,6 +119,8 @@ def judge(
         findings += fresh(golden, head, cell, items)
     whole = not any(found.what == "coverage" and found.verdict for found in findings)
     known_groups = groups(list(golden.signatures))
+    runs: dict[str, tuple[Counted, Counted]] = {}
+    margins: dict[str, Mapping[str, float]] = {}
     for group, cells in groups(list(head.signatures)).items() if whole else ():
         base = measured(golden, known_groups[group], known)
         was, own, now = (
@@ -81,4 +129,8 @@ def judge(
         )
         same = np.array_equal(own.values, now.values)
         findings.append(quality(group, base, was, now, same, rule))
-    return findings
+        images = len(items)
+        runs[group] = _per_image(own, images), _per_image(now, images)
+        margin = _margin(base, len(now) // images, rule)
+        margins[group] = {name: margin * one for name, one in base.measure.points.items()}
+    return findings + scores_kept(runs, margins)

@@ -8,6 +8,8 @@ from bench.gate.boundaries import boundaries
 
 ALARM, GUARDED = 0.04, 0.01
 """The rates of false alarms of the composite and of all guards, over all that one gate compares."""
+SCORES = "scores"
+"""What a finding is of that has every score, before and now; it is shown also where it passed."""
 _GUARDS = 2
 """Guards in which chance has a part: ends of speech, and duration."""
 

@@ -14,14 +14,14 @@ import pytest
 from bench.cli import main
 from bench.common.errors import UserError
 from bench.gate.bitwise import exact
-from bench.gate.ci import Shown, annotations, comment, junit
+from bench.gate.ci import Shown, annotations, comment, junit, shortened
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.looks import seconds
 from bench.gate.protocol import incomparable, other_protocol
-from bench.gate.quality import judge
+from bench.gate.quality import judge, scores_kept
 from bench.gate.speed import checkout, judge_speed
 from bench.gate.turns import Replicate, order
-from bench.gate.verdicts import Rule, Verdict, overall
+from bench.gate.verdicts import Finding, Rule, Verdict, overall
 from bench.gate.worst import Worst, worst_items
 from bench.metrics.shipped import METRICS
 from bench.scoring.signature import Signature, differing
@@ -107,6 +107,26 @@ def test_a_run_is_as_good_as_itself(golden: Golden) -> None:
 def test_an_injury_is_a_regression(golden: Golden, what: str) -> None:
     findings = judge(golden, INJURIES[what](golden), _items(golden), LAST, METRICS)
     assert what in {found.what for found in findings if found.verdict == Verdict.REGRESSED}
+
+
+def test_no_score_is_significantly_worse_under_a_plain_pass() -> None:
+    before = statistics_of(said(ITEMS, np.random.default_rng(0)))
+    values = before.values.copy()
+    place = next(n for n, name in enumerate(before.columns) if name.startswith("ROUGE-L"))
+    values[:, place] *= 0.9
+    margins = {CELL: {"BLEU-4": 2.0}}
+    (found,) = scores_kept({CELL: (before, before.with_values(values))}, margins)
+    assert found.verdict == Verdict.INCONCLUSIVE
+    was = {name: float(score) for name, score in before.corpus().items()}
+    rouge, bleu = was["ROUGE-L"], was["BLEU-4"]
+    worse = (
+        f"ROUGE-L {rouge:.2f} → {0.9 * rouge:.2f} (no margin; significantly worse, adjusted p 0.0"
+    )
+    assert worse in found.detail
+    assert f"BLEU-4 {bleu:.2f} → {bleu:.2f} (margin 2.00)" in found.detail
+    (same,) = scores_kept({CELL: (before, before)}, margins)
+    (line,) = shortened([same, Finding(CELL, "composite", Verdict.PASS, "")])
+    assert (line.what, line.verdict, line.detail) == ("2 of 2 checks", Verdict.PASS, same.detail)
 
 
 def test_outputs_of_another_cell_are_stale(golden: Golden) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,13 +32,15 @@ from bench.systems.base import Lookup, Variant
 from bench.systems.cascade import CascadeSystem
 from bench.training.judge import SpeechJudge
 from bench.training.log import read_log
-from bench.training.pixvox import work
+from bench.training.pixvox import run_pixvox, work
 from bench.training.spec import PixVoxJob, TrainingJob, seeded
 from bench.training.start import new_model
 from pixvox.codec.encodec import Codec
 from pixvox.configuration import PixVoxConfig
 from pixvox.images import load_image
 from pixvox.modeling import PixVoxLM
+from pixvox.training.checkpoint import save_state
+from pixvox.training.recipe import identity
 from pixvox.vision import ImageScaling
 from pixvox.weights import resolve
 
@@ -149,22 +152,26 @@ def test_a_job_that_cannot_work_is_one_line(
 
 
 def test_a_changed_recipe_is_one_line_before_ray_is_started(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = PLAN | {"steps": 1, "validate_every": 1}
-    work(parse(_job(folder, "begun", plan=plan), TrainingJob), torch.device("cpu"), 0)
+    prepared = SimpleNamespace(config=PixVoxConfig.tiny()), SimpleNamespace(units=[]), None
+    monkeypatch.setattr("bench.training.pixvox.prepare", lambda *_: prepared)
     monkeypatch.setattr("bench.training.pixvox.ray_session", None)
-    monkeypatch.chdir(folder)
-    for change in ({"learning_rate": 5e-4}, {"steps": 2}):
-        # The output is named otherwise, and is the same.
-        job = _job(folder, "begun", output="begun", plan=plan | change)
-        assert main(["train", str(job)]) == 2
-        error = capsys.readouterr().err.splitlines()[-1]
-        assert error.startswith("pixvox: ")
-        assert error.endswith(
-            "the checkpoint of another model, recipe or data; remove "
-            f"{folder / 'begun.training'}, or choose another output"
+    job = _job(tmp_path, "begun")
+    plan = parse(job, TrainingJob).plan
+    course = identity(prepared[0].config.to_json_string(), "", [], plan)
+    state = tmp_path / "begun.training" / "state.pt"
+    save_state(state, {"step": 1, "identity": course})
+    for change in ({"learning_rate": 5e-4}, {"steps": 20}):
+        changed = _job(tmp_path, "begun", plan=PLAN | change)
+        assert main(["train", str(changed)]) == 2
+        assert capsys.readouterr().err == (
+            f"pixvox: {state}: the checkpoint of another model, recipe or data; remove "
+            f"{state.parent}, or choose another output\n"
         )
+    # The recipe that it was begun with goes on, to Ray.
+    with pytest.raises(TypeError, match="NoneType"):
+        run_pixvox(parse(_job(tmp_path, "begun"), TrainingJob), lambda *_: None, lambda: False)
 
 
 def test_a_model_is_trained_further_from_what_it_is_but_for_its_head(folder: Path) -> None:
