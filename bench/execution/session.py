@@ -8,12 +8,11 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from bench.common import supervisor
 from bench.common.errors import RunFailed
@@ -55,19 +54,10 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
     # Where a worker has an environment of its own, as in Ray Train, Ray hands the interpreter to a
     # shell unquoted: under a path with a space it would not start.
     python = shlex.quote(sys.executable)
-    environment: dict[str, Any] = {"py_executable": python} if python != sys.executable else {}
-    # Without this Ray has workers search the current folder before the installed packages, and a
-    # `bench` or `whisper.py` there would hide what actors need. `_client_job` does nothing else.
-    job = ray.job_config.JobConfig(_client_job=True)
+    environment = {"py_executable": python} if python != sys.executable else None
     if spec.address:
         with _starting():
-            ray.init(
-                address=spec.address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                runtime_env={"worker_process_setup_hook": _searching(_own_folders())},
-                job_config=job,
-            )
+            ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR)
         try:
             yield
         finally:
@@ -76,6 +66,10 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
     with short_folder() as folder, _token(folder):
         watch = _Watch()
         watch.start()
+        # Else Ray has workers search the current folder before the installed packages, and a
+        # `bench` or `whisper.py` there would hide what actors need.
+        job = ray.job_config.JobConfig()
+        job._runtime_env_has_working_dir = lambda: True
         try:
             with _starting():
                 ray.init(
@@ -85,7 +79,7 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
                     logging_level=logging.ERROR,
                     object_store_memory=OBJECT_STORE_BYTES,
                     _temp_dir=str(folder),
-                    runtime_env=environment or None,
+                    runtime_env=environment,
                     job_config=job,
                 )
             yield
@@ -93,23 +87,6 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
             watch.leave()
             ray.shutdown()
             watch.end()
-
-
-def _own_folders() -> list[str]:
-    """Where the user's own classes may lie: the folders on PYTHONPATH, and the current one."""
-    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [str(Path(folder).absolute()) for folder in [*filter(None, named), "."]]
-
-
-def _searching(folders: Sequence[str]) -> Callable[[], None]:
-    """Has a worker that the driver's environment does not reach search these folders last."""
-
-    def search() -> None:
-        import sys
-
-        sys.path += [folder for folder in folders if folder not in sys.path]
-
-    return search
 
 
 @lru_cache(maxsize=1)

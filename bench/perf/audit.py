@@ -65,7 +65,7 @@ def _digests(folder: Path) -> tuple[str, str]:
 
 def _run(job: Path, name: str, limit: int | None) -> Audited:
     with tempfile.TemporaryDirectory(prefix="pixvox-audit-") as runs:
-        command = [sys.executable, "-m", "bench.cli", "run", str(job), "--runs", runs]
+        command = [sys.executable, "-P", "-m", "bench.cli", "run", str(job), "--runs", runs]
         command += ["--limit", str(limit)] if limit else []
         done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         if done.returncode:

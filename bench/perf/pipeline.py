@@ -161,7 +161,7 @@ def one(way: str, generators: int, transcribers: int, items: int) -> Figure:
 def _measured(way: str, generators: int, transcribers: int, items: int) -> Figure:
     asked = [way, str(generators), str(transcribers), str(items)]
     done = subprocess.run(
-        [sys.executable, "-m", "bench.perf.pipeline", *asked],
+        [sys.executable, "-P", "-m", "bench.perf.pipeline", *asked],
         capture_output=True,
         text=True,
         check=False,

@@ -110,7 +110,7 @@ def run(sizes: list[int], transcribers: list[int], save: Path | None) -> int:
     figures: list[Figure] = []
     for items, many in itertools.product(sizes, transcribers):
         done = subprocess.run(
-            [sys.executable, "-m", "bench.perf.scheduler", str(items), str(many)],
+            [sys.executable, "-P", "-m", "bench.perf.scheduler", str(items), str(many)],
             stdout=subprocess.PIPE,
             text=True,
             check=False,

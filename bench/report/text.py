@@ -173,7 +173,7 @@ def _alike(frame: pl.DataFrame) -> str:
             if rows[name].is_not_null().all()
         ]
         if rows.height > 1 and names:
-            images = rows["n"].min()
+            images = min(rows["n"].to_list())
             said.append(f"{images} images cannot tell these systems apart{_at(prompt)}: ")
             said[-1] += f"{', '.join(names)}."
     return " ".join(said)
