@@ -1,17 +1,20 @@
-"""The `pixvox` command. Nothing heavy is imported before a command runs."""
+"""The `pixvox` command. Nothing heavy is imported before a command runs.
 
-import argparse
+`entry` imports all else itself: Python ends with 1 where an import fails, and 1 is REGRESSED.
+"""
+
 import io
 import os
-import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from bench.commands.parser import parser
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: "argparse.Namespace") -> int:
     from bench.commands.run import run_job
 
     score_only = arguments.command == "rescore"
@@ -19,7 +22,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return run_job(arguments.job, arguments.runs, arguments.limit, score_only, dry)
 
 
-def _speak(arguments: argparse.Namespace) -> int:
+def _speak(arguments: "argparse.Namespace") -> int:
     from bench.commands.speak import SpeakOptions, speak
     from bench.common.progress import quiet_libraries
 
@@ -38,7 +41,7 @@ def _speak(arguments: argparse.Namespace) -> int:
     )
 
 
-def _train(arguments: argparse.Namespace) -> int:
+def _train(arguments: "argparse.Namespace") -> int:
     from bench.common.atomic import disk_errors
     from bench.common.errors import bad_input
     from bench.common.interrupt import stoppable
@@ -66,7 +69,7 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _doctor(arguments: argparse.Namespace) -> int:
+def _doctor(arguments: "argparse.Namespace") -> int:
     from bench.commands.doctor import examine
     from bench.common.progress import quiet_libraries
 
@@ -74,7 +77,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return examine(arguments.job)
 
 
-def _scenes(arguments: argparse.Namespace) -> int:
+def _scenes(arguments: "argparse.Namespace") -> int:
     from bench.common.errors import UserError
     from bench.common.progress import progress
     from bench.datasets.scenes.build import SplitPlan, build_split
@@ -93,7 +96,7 @@ def _scenes(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _narrate(arguments: argparse.Namespace) -> int:
+def _narrate(arguments: "argparse.Namespace") -> int:
     from bench.commands.narrate import narrate
 
     options = {
@@ -111,14 +114,14 @@ def _narrate(arguments: argparse.Namespace) -> int:
     return narrate(arguments.job, options)
 
 
-def _chaos(arguments: argparse.Namespace) -> int:
+def _chaos(arguments: "argparse.Namespace") -> int:
     from bench.selfcheck.chaos.rounds import run
 
     sizes = (arguments.rounds, arguments.items, arguments.seed, arguments.at_once)
     return run(*sizes, arguments.save, arguments.job)
 
 
-def _gate(arguments: argparse.Namespace) -> int:
+def _gate(arguments: "argparse.Namespace") -> int:
     from bench.gate import looks as gate
 
     plan = gate.GateOptions(
@@ -138,13 +141,13 @@ def _gate(arguments: argparse.Namespace) -> int:
     return gate.judge_job(plan)
 
 
-def _trend(arguments: argparse.Namespace) -> int:
+def _trend(arguments: "argparse.Namespace") -> int:
     from bench.commands import trend
 
     return trend.run(arguments.file, arguments.only, arguments.plot)
 
 
-def _leaderboard(arguments: argparse.Namespace) -> int:
+def _leaderboard(arguments: "argparse.Namespace") -> int:
     from bench.commands.leaderboard import page, show
     from bench.common.errors import UserError
     from bench.tables import leaderboard
@@ -159,14 +162,14 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     return leaderboard.add(arguments.runs / arguments.run, arguments.board)
 
 
-def _report(arguments: argparse.Namespace) -> int:
+def _report(arguments: "argparse.Namespace") -> int:
     from bench.commands.report import report
 
     asked = (arguments.out, arguments.form, arguments.title, arguments.figures)
     return report(arguments.runs, arguments.names, *asked)
 
 
-def _listen(arguments: argparse.Namespace) -> int:
+def _listen(arguments: "argparse.Namespace") -> int:
     from bench.commands import listen
 
     if arguments.what == "score":
@@ -175,7 +178,7 @@ def _listen(arguments: argparse.Namespace) -> int:
     return listen.plan(arguments.share, arguments.difference, *sizes)
 
 
-def _runs(arguments: argparse.Namespace) -> int:
+def _runs(arguments: "argparse.Namespace") -> int:
     from bench.commands import runs
     from bench.common.atomic import disk_errors
     from bench.common.errors import UserError
@@ -190,7 +193,7 @@ def _runs(arguments: argparse.Namespace) -> int:
         return commands[arguments.what](arguments.runs, arguments.name)
 
 
-def _model(arguments: argparse.Namespace) -> int:
+def _model(arguments: "argparse.Namespace") -> int:
     from bench.commands.model_info import info
     from bench.common.errors import bad_input
 
@@ -198,7 +201,7 @@ def _model(arguments: argparse.Namespace) -> int:
         return info(arguments.weights)
 
 
-def _perf(arguments: argparse.Namespace) -> int:
+def _perf(arguments: "argparse.Namespace") -> int:
     from bench.commands.perf import measure
 
     return measure(arguments)
@@ -226,16 +229,58 @@ _LIGHT = ("report", "listen", "runs", "leaderboard", "trend", "model")
 """Commands that only read, and start nothing."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: "Sequence[str] | None" = None) -> int:
     """Does a command's work in this process; the exit code, as docs/cluster.md lists them."""
+    from bench.commands.parser import parser
+
     _replace_unprintable()
     return _work(parser().parse_args(argv), _again(argv))
 
 
-def entry(argv: Sequence[str] | None = None) -> int:
-    """The command: what is more than looking at files is done in a child, under supervision."""
-    _replace_unprintable()
-    arguments = parser().parse_args(argv)
+def entry(argv: "Sequence[str] | None" = None) -> int:
+    """The command; its exit code is 1 only where a gate's verdict is REGRESSED."""
+    arguments: argparse.Namespace | None = None
+    try:
+        _open_streams()
+        _replace_unprintable()
+        from bench.commands.parser import parser
+
+        arguments = parser().parse_args(argv)
+        return _supervised(arguments, argv)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as error:
+        # The parser ends with 0 and 2; whatever else ends the process is a failed run.
+        if error.code in (0, 2, None):
+            raise
+        return _failed(error, arguments)
+    except BaseException as error:
+        return _failed(error, arguments)
+
+
+def _open_streams() -> None:
+    """Throws away what is written to streams that whoever started this command had closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # It takes the lowest free number, the stream's own, which no other file gets then.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _failed(error: BaseException, arguments: "argparse.Namespace | None") -> int:
+    """Says of an error that nothing else has reported what can still be said; gives 3."""
+    try:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"pixvox: the command could not run ({why})", file=sys.stderr)
+        if arguments is not None:
+            _gate_failed(arguments, why)
+    except Exception:
+        # Without memory or a place to write nothing is left but the code.
+        return 3
+    return 3
+
+
+def _supervised(arguments: "argparse.Namespace", argv: "Sequence[str] | None") -> int:
+    """What is more than looking at files is done in a child, under supervision."""
     if arguments.command in _LIGHT:
         return _work(arguments, _again(argv))
     import signal
@@ -268,24 +313,29 @@ def _check_current_folder() -> None:
         raise UserError("the current folder was removed; change to one that exists") from error
 
 
-def _again(argv: Sequence[str] | None) -> str:
+def _again(argv: "Sequence[str] | None") -> str:
+    import shlex
+
     return f"pixvox {shlex.join(argv if argv is not None else sys.argv[1:])}"
 
 
-def _kept(arguments: argparse.Namespace) -> str:
+def _kept(arguments: "argparse.Namespace") -> str:
     """A gate keeps nothing: it judges what one version does from the beginning."""
     return "" if arguments.command == "gate" else "what was done is kept; "
 
 
-def _gate_failed(arguments: argparse.Namespace, why: str) -> None:
+def _gate_failed(arguments: "argparse.Namespace", why: str) -> None:
     """A gate that did not come to judge says so where its findings would be."""
     if arguments.command == "gate" and not arguments.accept:
-        from bench.gate.ci import publish_failure
+        from bench.gate.failure import publish_failure
 
-        publish_failure(why, arguments.out)
+        try:
+            publish_failure(why, arguments.out)
+        except OSError as error:
+            print(f"pixvox: the report could not be written: {error}", file=sys.stderr)
 
 
-def _work(arguments: argparse.Namespace, again: str) -> int:
+def _work(arguments: "argparse.Namespace", again: str) -> int:
     """Bad input is one line on stderr and 2, a failed run one line and 3, a bug a traceback and 3.
 
     1 is the gate's REGRESSED and nothing else.
@@ -330,6 +380,7 @@ def _work(arguments: argparse.Namespace, again: str) -> int:
 
 def _machines_fault(error: BaseException) -> str:
     """What an error means that is neither ours nor the input's; "" for every other."""
+
     # Rich ends the process with 1 where nobody reads what it prints.
     cause = error.__context__ if isinstance(error, SystemExit) else error
     if isinstance(cause, BrokenPipeError):

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixvox.errors import PixVoxError
-from pixvox.imagefaults import unreadable
+from pixvox.picturefile import ImageError as ImageError
+from pixvox.picturefile import load_picture as load_picture
+from pixvox.picturefile import upright
 from pixvox.vision import ImageScaling
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 
 Picture: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any]"
 """What a picture may be given as: a file, a PIL image, or an array of uint8 [H, W, 3]."""
-
-MAX_PIXELS = 50_000_000
-"""More than any photograph in use; a file that claims more is refused before it is unpacked."""
-
-
-class ImageError(PixVoxError, ValueError):
-    """An image that cannot be used; the message names the file and the reason."""
 
 
 def normalise(images: Tensor, scaling: ImageScaling) -> Tensor:
@@ -57,7 +51,7 @@ def picture_pixels(picture: Picture, size: int) -> Tensor:
         raise ImageError(
             f"a {type(picture).__name__} is no picture; give a path, a PIL image or an array"
         )
-    return _square(_upright(picture, "the picture"), size)
+    return _square(upright(picture, "the picture"), size)
 
 
 def load_pixels(path: Path, size: int) -> Tensor:
@@ -65,50 +59,9 @@ def load_pixels(path: Path, size: int) -> Tensor:
     return _square(load_picture(path), size)
 
 
-def load_picture(path: Path) -> "Image.Image":
-    """An image file, upright and RGB; raises ImageError."""
+def _square(picture: "Image.Image", size: int) -> Tensor:
     from PIL import Image
 
-    try:
-        with Image.open(path) as picture:
-            return _upright(picture, path.name)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path.name}: no such image") from error
-    except ImageError:
-        raise
-    except Exception as error:
-        # Decoders of damaged files raise whatever they stumble over; all of it is this image's.
-        why = unreadable(path, error)
-        raise ImageError(f"{path.name}: not readable as an image: {why}") from error
-
-
-def _square(upright: "Image.Image", size: int) -> Tensor:
-    from PIL import Image
-
-    if upright.size != (size, size):
-        upright = upright.resize((size, size), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(upright)).permute(2, 0, 1)
-
-
-def _upright(picture: "Image.Image", name: str) -> "Image.Image":
-    from PIL import ImageOps
-
-    if picture.width * picture.height > MAX_PIXELS:
-        raise ImageError(f"{name}: {picture.width} x {picture.height} is too large")
-    return _rgb(ImageOps.exif_transpose(picture), name)
-
-
-def _rgb(picture: "Image.Image", name: str) -> "Image.Image":
-    from PIL import Image
-
-    if picture.mode.startswith("I"):
-        # Pillow cuts 16 bits off at 255, which turns such a picture white.
-        levels = np.asarray(picture).astype(np.int64).clip(0, 65535) // 257
-        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
-    if picture.mode == "F":
-        raise ImageError(f"{name}: has floating-point pixels; save it with 8 or 16 bits")
-    if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
-        # What is transparent is shown on white, as a page would, not in its hidden colour.
-        solid = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", solid.size, "white"), solid).convert("RGB")
-    return picture.convert("RGB")
+    if picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from pixvox.codec.facts import fitting_codec
@@ -16,9 +15,8 @@ from pixvox.images import Picture
 from pixvox.modeling import PixVoxLM
 from pixvox.processing import PixVoxProcessor
 from pixvox.shapes import check_fit, shapes_of, tensor_shapes
+from pixvox.speechfile import Wave, read_speech, resample
 from pixvox.weights import resolve
-
-Wave = npt.NDArray[np.float32]
 
 TEMPERATURE = 0.5
 """What speech is drawn at where nothing is said: greedy, some patterns fall into loops."""
@@ -116,16 +114,9 @@ def name_of(image: Picture) -> str:
 
 def _wave(prompt: Prompt, rate: int) -> Wave:
     """A prompt as mono float32 `[T]` at `rate` Hz; raises ValueError."""
-    import soundfile
-    import soxr
-
     source = rate
     if isinstance(prompt, str | os.PathLike):
-        try:
-            wave, source = soundfile.read(os.fspath(prompt), dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, OSError) as error:
-            raise ValueError(f"{os.fspath(prompt)}: not readable as speech ({error})") from error
-        wave = wave.mean(axis=1)
+        wave = read_speech(Path(prompt), rate)
     elif isinstance(prompt, Speech | tuple):
         wave, source = prompt
     else:
@@ -135,7 +126,7 @@ def _wave(prompt: Prompt, rate: int) -> Wave:
         raise ValueError(
             f"a prompt of {wave.dtype} {list(wave.shape)}; give finite samples [T] in -1..1"
         )
-    return np.asarray(wave if source == rate else soxr.resample(wave, source, rate), np.float32)
+    return np.asarray(resample(wave, source, rate), np.float32)
 
 
 def load(

@@ -56,6 +56,9 @@ def report(
         write_text(target, page.html)
     what = "one file" if page.form == "single-file" else f"a page and {len(page.pieces)} pieces"
     print(clean(f"{target}: {what}, {page.bytes / 1e6:.1f} MB ({why}); open it in a browser"))
+    for run in found:
+        if run.lost:
+            print(clean(f"{run.name}: without pictures and references: {run.lost}"))
     if missing := content.unreadable:
         several = plural(len(missing), "picture")
         print(clean(f"without {several} that could not be read, the first is that of {missing[0]}"))

@@ -18,7 +18,7 @@ from bench.execution.prepare import Planned, Prepared, complete, opened, planned
 from bench.execution.rates import read_rates
 from bench.execution.speech import restore
 from bench.execution.stages import Pace
-from bench.jobs.preflight import missing_files
+from bench.jobs.preflight import missing_files, unmatched
 from bench.jobs.spec import ScoringSpec
 from bench.report.results import ScoredReading, write_report, write_rows
 from bench.scoring.scorer import CellScores, Scorer
@@ -97,7 +97,11 @@ def _tell(planned: Planned, runs: Path) -> None:
 
 
 def _say_missing(ready: Prepared) -> None:
-    for line in missing_files(ready.state.items, ready.dataset.items, ready.cells):
+    items, dataset = ready.state.items, ready.dataset
+    for line in (
+        *missing_files(items, dataset.items, ready.cells),
+        *unmatched(items, dataset, ready.cells),
+    ):
         print(f"{ready.job.name}: {line}")
     for name, reason in ready.dataset.unusable:
         print(clean(f"{name}: cannot be scored: {reason}"))

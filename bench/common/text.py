@@ -4,6 +4,7 @@ Labels, names of files, transcripts, messages of exceptions and of git: whatever
 here is shown through `clean`, and a row's reason is made by `as_reason`.
 """
 
+import html
 import re
 
 _SEQUENCE = re.compile(
@@ -33,6 +34,17 @@ def clean(text: str) -> str:
     """
     text = _INVISIBLE.sub("", _CONTROL.sub(" ", _SEQUENCE.sub("", text)))
     return _COMMAND.sub(r"\g<0> ", _NO_CHARACTER.sub("\ufffd", text))
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
+# What GitHub links wherever it stands; a space of no width after it keeps it from that.
+_LINKED = re.compile(r"(@|#(?=\d)|:(?=//)|www(?=\.))")
+
+
+def inert_markdown(text: str) -> str:
+    """Text that Markdown shows and does not act on; no address, name or number becomes a link."""
+    unlinked = _LINKED.sub("\\1\u200b", clean(text))
+    return _MARKDOWN.sub(r"\\\1", html.escape(unlinked, quote=False))
 
 
 LONGEST = 300

@@ -1,24 +1,19 @@
 """A gate's findings where a CI's users look: JUnit, annotations, a comment, a badge."""
 
 import json
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from bench.common.atomic import write_text
-from bench.common.errors import UserError
-from bench.common.text import clean
+from bench.common.text import clean, inert_markdown
+from bench.gate.failure import escaped, tell_github, write, xml
 from bench.gate.verdicts import SCORES, Finding, Verdict, overall
 from bench.gate.worst import Worst
-from bench.report.files import inert_markdown
 
 _COLOURS = {Verdict.PASS: "brightgreen", Verdict.INCONCLUSIVE: "yellow", Verdict.REGRESSED: "red"}
 _LEVELS = {Verdict.INCONCLUSIVE: "warning", Verdict.REGRESSED: "error"}
-_FILES = ("junit.xml", "comment.md", "badge.json")
 
 
 def junit(findings: Sequence[Finding]) -> str:
@@ -37,26 +32,14 @@ def junit(findings: Sequence[Finding]) -> str:
         if found.verdict != Verdict.PASS:
             tag = "failure" if found.verdict == Verdict.REGRESSED else "skipped"
             ElementTree.SubElement(case, tag, message=clean(found.detail))
-    return _xml(suite)
-
-
-def _xml(suite: ElementTree.Element) -> str:
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _escaped(text: str, more: str = "") -> str:
-    """As GitHub's workflow commands want it: nothing in a message can begin another command."""
-    text = clean(text)
-    for char in "%\r\n" + more:
-        text = text.replace(char, f"%{ord(char):02X}")
-    return text
+    return xml(suite)
 
 
 def annotations(findings: Sequence[Finding]) -> list[str]:
     """GitHub workflow commands for all that did not pass."""
     return [
-        f"::{_LEVELS[f.verdict]} title={_escaped(f'{f.cell}: {f.what}', ':,')}"
-        f"::{_escaped(f'{f.verdict.name}: {f.detail}')}"
+        f"::{_LEVELS[f.verdict]} title={escaped(f'{f.cell}: {f.what}', ':,')}"
+        f"::{escaped(f'{f.verdict.name}: {f.detail}')}"
         for f in findings
         if f.verdict != Verdict.PASS
     ]
@@ -118,57 +101,13 @@ def badge(verdict: Verdict) -> str:
     return json.dumps(facts | {"color": _COLOURS[verdict]}) + "\n"
 
 
-def prepare(folder: Path) -> None:
-    """Makes the folder, and takes away what an earlier gate left there.
-
-    Raises UserError where it is a file.
-    """
-    if folder.is_file():
-        raise UserError(f"--out {folder}: is a file; name a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in [*(folder / name for name in _FILES), *(folder / "audio").glob("*.wav")]:
-        old.unlink(missing_ok=True)
-
-
 def publish(findings: Sequence[Finding], items: Shown, note: str, folder: Path | None) -> None:
     """Prints what was found, tells GitHub if it runs this, writes files if there is a folder."""
     text = comment(findings, items, note)
     _tell(findings)
-    _tell_github(annotations(findings), text)
+    tell_github(annotations(findings), text)
     if folder is not None:
-        _write(folder, junit(findings), text, badge(overall(findings)))
-
-
-def publish_failure(why: str, folder: Path | None) -> None:
-    """The same for a gate that did not come to judge: an error in JUnit, neither pass nor fail."""
-    suite = ElementTree.Element("testsuite", name="pixvox gate", tests="1", errors="1")
-    case = ElementTree.SubElement(suite, "testcase", classname="gate", name="run")
-    ElementTree.SubElement(case, "error", message=clean(why))
-    text = f"## pixvox gate: FAILED\n\nNothing was judged: {inert_markdown(why)}\n"
-    facts = {"schemaVersion": 1, "label": "pixvox gate", "message": "failed", "color": "red"}
-    try:
-        _tell_github([f"::error title=pixvox gate::{_escaped(why)}"], text)
-        if folder is not None and not folder.is_file():
-            prepare(folder)
-            _write(folder, _xml(suite), text, json.dumps(facts) + "\n")
-    except OSError as error:
-        print(f"pixvox: the report could not be written: {clean(str(error))}", file=sys.stderr)
-
-
-def _write(folder: Path, *texts: str) -> None:
-    for name, text in zip(_FILES, texts, strict=True):
-        write_text(folder / name, text)
-
-
-def _tell_github(lines: Sequence[str], text: str) -> None:
-    """Under GitHub Actions: annotations, and the comment as the step's summary."""
-    if os.environ.get("GITHUB_ACTIONS") != "true":
-        return
-    print("\n".join(lines))
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        with Path(summary).open("a", encoding="utf-8") as stream:
-            stream.write(text)
+        write(folder, junit(findings), text, badge(overall(findings)))
 
 
 def _tell(findings: Sequence[Finding]) -> None:

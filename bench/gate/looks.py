@@ -11,7 +11,8 @@ from bench.common.text import clean, plural
 from bench.common.yamlfile import parse
 from bench.gate.bitwise import exact
 from bench.gate.boundaries import look_sizes
-from bench.gate.ci import Shown, prepare, publish
+from bench.gate.ci import Shown, publish
+from bench.gate.failure import prepare
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.likelihood import judge_likelihood
 from bench.gate.outputs import Look, fingerprint, fresh_runs, likelihoods_of, look_at, signatures_of

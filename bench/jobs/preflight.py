@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.common.audio import SpeechError
 from bench.common.errors import UserError
 from bench.common.text import clean
-from bench.datasets.base import Caption, Choice, Item
+from bench.datasets.base import Caption, Choice, Dataset, Item
 from bench.datasets.storedunits import has_units
 from bench.jobs.cells import Cell
 from bench.metrics.loading import metrics_of
@@ -50,6 +50,33 @@ def check_references(items: Sequence[Item], caption: Choice, readings: Sequence[
             f"where one is left out; first: {lone[0]}; write scoring: {{references: all}}, and "
             "leave out systems that say or continue a caption"
         )
+
+
+def unmatched(items: Sequence[Item], whole: Dataset, cells: Sequence[Cell]) -> Iterable[str]:
+    """A line for each way in which audio files and the items asked for do not match."""
+    systems = [cell.system for cell in cells if cell.source is None]
+    lines = (
+        f"{clean(system.label)}: {clean(line)}"
+        for system in systems
+        for line in system.unmatched(items, whole)
+    )
+    return [*_shared_recordings(items), *dict.fromkeys(lines)]
+
+
+def _shared_recordings(items: Sequence[Item]) -> Iterable[str]:
+    """A line where captions of other words name one recording."""
+    captions: dict[Path, dict[str, str]] = {}
+    for item in items:
+        for caption in item.captions:
+            if caption.speech is not None:
+                captions.setdefault(caption.speech, {}).setdefault(caption.text, item.id)
+    shared = {path: texts for path, texts in captions.items() if len(texts) > 1}
+    if shared:
+        path, texts = next(iter(shared.items()))
+        first, second = list(texts.items())[:2]
+        of = " and ".join(clean(f"{text!r} of {item}") for text, item in (first, second))
+        line = f"{len(shared)} of {len(captions)} recordings are named for captions of other words"
+        yield f"{line}; first: {clean(path.name)}, for {of}"
 
 
 def missing_files(

@@ -19,9 +19,13 @@ PUNCTUATION = {"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", 
     f"-{side}{kind}B-" for side in "LR" for kind in "RC"
 }
 _LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
-_END = "end"
-"""A line after the texts: the tokeniser drops last lines in which it finds nothing, and writes
-"etc." at the very end as "etc. .", so that an item's tokens would depend on its place."""
+_BETWEEN = 'The " \' " end'
+"""A line after every text, so that its tokens depend on no other text.
+
+The tokeniser drops last lines in which it finds nothing. Whether a stop after a single letter or
+after "etc." also ends a sentence, it decides by the next line's first word: "The" begins one,
+as the end of all texts does. The quotation marks end what a text may leave open in an SGML tag.
+"""
 TIMEOUT_SECONDS = 300
 
 
@@ -51,7 +55,7 @@ def tokenise(texts: Sequence[str]) -> list[str]:
     """
     if not texts:
         return []
-    lines = [*(_LINE_BREAKS.sub(" ", text) for text in texts), _END]
+    lines = [line for text in texts for line in (_LINE_BREAKS.sub(" ", text), _BETWEEN)]
     jar = package_file("tokenizer/stanford-corenlp-3.4.1.jar")
     command = [java(), *OPTIONS, "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
     data = "\n".join(lines).encode(errors="replace")
@@ -63,6 +67,7 @@ def tokenise(texts: Sequence[str]) -> list[str]:
     if done.returncode != 0:
         raise RunFailed(f"the PTB tokeniser failed: {done.stderr.decode()[-300:].strip()}")
     rows = done.stdout.decode(errors="replace").rstrip("\n").split("\n")
-    if len(rows) != len(lines) or rows.pop() != _END:
-        raise RunFailed(f"the PTB tokeniser returned {len(rows)} lines for {len(texts)} texts")
-    return [" ".join(t for t in row.rstrip().split(" ") if t not in PUNCTUATION) for row in rows]
+    if len(rows) != len(lines) or len(set(rows[1::2])) != 1:
+        raise RunFailed(f"the PTB tokeniser returned {len(rows)} lines for {len(lines)}")
+    words = (row.rstrip().split(" ") for row in rows[::2])
+    return [" ".join(token for token in row if token not in PUNCTUATION) for row in words]

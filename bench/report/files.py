@@ -1,14 +1,12 @@
 """The table as files: Markdown and LaTeX for people, CSV, Parquet and JSON for programs."""
 
-import html
-import re
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from bench.common.atomic import parquet, write_bytes, write_text
-from bench.common.text import clean
+from bench.common.text import clean, inert_markdown
 from bench.report.latex import latex
 from bench.report.text import (
     HEADINGS,
@@ -23,16 +21,7 @@ from bench.report.text import (
 )
 from bench.tables.protocol import Protocol
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
-# What GitHub links wherever it stands; a space of no width after it keeps it from that.
-_LINKED = re.compile(r"(@|#(?=\d)|:(?=//)|www(?=\.))")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def inert_markdown(text: str) -> str:
-    """Text that Markdown shows and does not act on; no address, name or number becomes a link."""
-    unlinked = _LINKED.sub("\\1\u200b", clean(text))
-    return _MARKDOWN.sub(r"\\\1", html.escape(unlinked, quote=False))
 
 
 def _cell(row: dict[str, Any], name: str) -> str:

@@ -1,12 +1,13 @@
 """How speech fails, item by item: the kinds that a mean of scores hides."""
 
 import re
+import unicodedata
 
 import polars as pl
 
 SILENT_PEAK = 0.001
 """-60 dB full scale: nothing audible."""
-LOOP = re.compile(r"\b(\w+(?: \w+){0,4})(?: \1\b){2,}")
+LOOP = re.compile(r"(?<!\S)(\S+(?: \S+){0,4})(?: \1(?!\S)){2,}")
 """One to five words said at least three times in a row."""
 LOOP_COMPRESSION = 2.4
 """Whisper's own bound for text that repeats itself (Radford et al. 2022, section 4.5)."""
@@ -31,8 +32,27 @@ KINDS = {
 """Every kind, and when an item is of it."""
 
 
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"[a-z']+", text.lower()))
+class _Separators(dict[int, str | int]):
+    """For `str.translate`: letters, digits and their marks stay, all else parts words.
+
+    An apostrophe stays too, for it stands inside of words.
+    """
+
+    def __missing__(self, code: int) -> str | int:
+        is_inside = unicodedata.category(chr(code))[0] in "LMN" or chr(code) in "'’"
+        return self.setdefault(code, code if is_inside else " ")
+
+
+_SEPARATORS = _Separators()
+
+
+def plain_text(text: str) -> str:
+    """A text's words, in lower case, with a space between; "" for one without letters and digits.
+
+    Digits are words, for an ASR writes numbers so; so are the letters of every alphabet.
+    """
+    words = text.lower().translate(_SEPARATORS).split()
+    return " ".join(word for word in words if word.strip("'’"))
 
 
 def kinds(table: pl.DataFrame, shortest: pl.Series) -> pl.DataFrame:
@@ -40,7 +60,7 @@ def kinds(table: pl.DataFrame, shortest: pl.Series) -> pl.DataFrame:
 
     `shortest` is how many words each item's shortest reference has.
     """
-    text = pl.Series([_words(t or "") for t in table["transcript"]], dtype=pl.String)
+    text = pl.Series([plain_text(t or "") for t in table["transcript"]], dtype=pl.String)
     count = pl.Series([len(t.split()) for t in text], dtype=pl.Int64)
     transcribed = table["status"] == "ok"
     loops = pl.Series([bool(LOOP.search(t)) for t in text], dtype=pl.Boolean)

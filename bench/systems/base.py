@@ -6,7 +6,7 @@ asks which kind it has.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -215,6 +215,10 @@ class System(Strict, ABC):
         """Audio files of its own that it needs for the items, there or not."""
         return ()
 
+    def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
+        """Lines that say how its own files and the items asked for do not match."""
+        return ()
+
     def check(self) -> None:
         """Raises UserError for what would fail in every actor; may take seconds."""
 
@@ -275,6 +279,23 @@ def speech_file(item: Item, number: int) -> Path:
     if not path.is_file():
         raise SpeechError(f"{path.name}: no such file")
     return path
+
+
+def unmatched_names(
+    names: Collection[str], items: Sequence[Item], whole: Dataset, *, of: Path, entries: str
+) -> Iterable[str]:
+    """Lines that count the items that a file does not name, and the entries that name no item.
+
+    `entries` is what the file's entries are called.
+    """
+    lacking = [item.id for item in items if item.id not in names]
+    if lacking:
+        yield f"{len(lacking)} of {len(items)} items have no entry in {of}; first: {lacking[0]}"
+    known = {item.id for item in whole.items} | {name for name, _ in whole.unusable}
+    odd = [name for name in names if name not in known]
+    if odd:
+        total = len(names)
+        yield f"{len(odd)} of {total} {entries} of {of} name no item of the data; first: {odd[0]}"
 
 
 def no_file(path: Path, label: str, what: str) -> UserError:

@@ -1,5 +1,6 @@
 """Units that any system over an EnCodec has generated: a Parquet file."""
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -9,9 +10,18 @@ from bench.common.audio import SpeechError
 from bench.common.bounds import MAX_SPEECH_SECONDS, Bandwidth, Label, Note
 from bench.common.errors import UserError
 from bench.common.yamlfile import FilePath, WeightsName
-from bench.datasets.base import Item
+from bench.datasets.base import Dataset, Item
 from bench.store.rows import SpeechRow, packed
-from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant, no_file
+from bench.systems.base import (
+    Content,
+    EachItem,
+    Generator,
+    Lookup,
+    System,
+    Variant,
+    no_file,
+    unmatched_names,
+)
 from pixvox.digests import file_digest
 
 if TYPE_CHECKING:
@@ -44,6 +54,11 @@ class UnitsSystem(System):
         read_units(self)
         units = file_digest(self.file)[:16]
         return Content({"kind": "units", "units": units, "codec": codec}, codec=codec)
+
+    def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
+        """See System."""
+        names = dict.fromkeys(read_units(self)["item"])
+        return unmatched_names(names, items, whole, of=self.file, entries="rows")
 
     def described(self) -> list[str]:
         """See System."""

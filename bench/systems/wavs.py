@@ -1,8 +1,9 @@
 """Speech that any system has made: a folder of audio files, one an item."""
 
 import hashlib
+import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +14,19 @@ from bench.common.bounds import Label, Note
 from bench.common.errors import UserError
 from bench.common.filedigests import file_digests
 from bench.common.yamlfile import FilePath, WeightsName
-from bench.datasets.base import Item, inside
+from bench.datasets.base import Dataset, Item, inside
 from bench.datasets.csvfile import read_rows
 from bench.store.rows import SpeechRow, ToTranscribe
-from bench.systems.base import RATE, Content, EachItem, Generator, Lookup, System, Variant
+from bench.systems.base import (
+    RATE,
+    Content,
+    EachItem,
+    Generator,
+    Lookup,
+    System,
+    Variant,
+    unmatched_names,
+)
 
 
 class WavsSystem(System):
@@ -47,7 +57,10 @@ class WavsSystem(System):
         return WavsGenerator(self)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
+        """See System; raises UserError where `file` names one file for several items."""
+        shared = shared_files(wav_files(self, lookup.dataset.items))
+        if shared and not self.mapping:
+            raise UserError(f"{self.label}: {_shared_line(shared)}; {_remedy(self.file)}")
         return Content({"kind": "wavs", "files": wavs_digest(self, lookup.dataset.items)})
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
@@ -57,6 +70,15 @@ class WavsSystem(System):
     def files(self, items: Sequence[Item]) -> Sequence[Path]:
         """See System."""
         return [self.folder / name for name in wav_files(self, items).values()]
+
+    def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
+        """See System."""
+        if self.mapping is None:
+            return
+        names = _mapping(self.mapping)
+        yield from unmatched_names(names, items, whole, of=self.mapping, entries="lines")
+        if shared := shared_files(wav_files(self, whole.items)):
+            yield f"{self.mapping}: {_shared_line(shared)}"
 
 
 def wav_files(spec: WavsSystem, items: Iterable[Item]) -> dict[str, str]:
@@ -78,6 +100,28 @@ def wav_files(spec: WavsSystem, items: Iterable[Item]) -> dict[str, str]:
             raise UserError(f"{spec.mapping or spec.label}: {item.id}: {error}") from error
         names[item.id] = name
     return names
+
+
+def shared_files(names: Mapping[str, str]) -> dict[str, list[str]]:
+    """File → the items that it is named for, of every file of several; `names` as of wav_files."""
+    items: dict[str, list[str]] = {}
+    for item, name in names.items():
+        items.setdefault(posixpath.normpath(name), []).append(item)
+    return {name: sharing for name, sharing in items.items() if len(sharing) > 1}
+
+
+def _shared_line(shared: Mapping[str, Sequence[str]]) -> str:
+    name, items = next(iter(shared.items()))
+    more = f"; so are {len(shared) - 1} other files" if len(shared) > 1 else ""
+    such = ", such as" if len(items) > 2 else ":"
+    return f"{name} is the speech of {len(items)} items{such} {items[0]} and {items[1]}{more}"
+
+
+def _remedy(file: str) -> str:
+    if "{id}" in file:
+        return "name a file for each in a mapping"
+    named = file.replace("{stem}", "{id}") if "{stem}" in file else "{id}.wav"
+    return f"write file: '{named}' and name the files so, or give a mapping"
 
 
 def _named(spec: WavsSystem, item: Item) -> str:

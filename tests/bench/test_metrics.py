@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import random
 import signal
 import subprocess
 import tempfile
@@ -166,6 +167,8 @@ NASTY = (
     "\x00\x01\x04\x1a\x7f\x85\u2028\u2029\v\f\r\n\t "
     "\x1c\x1d\x1e\uffff\ufffe\ud800\U0001f600.,;:!?'\"-_&<>/\\|()[]*#@$%aZ0é漢"
 )
+_ENDS = ("plan b.", "Group A.", "in the U.S.", "etc.", "at 5 p.m.", "Mr.", "No.", "I", "a <b c='")
+_STARTS = ("A dog", "the dog", "Two dogs", "' > z", '" > z', "Smith runs.", "5 ft.", "", "...")
 
 
 @settings(
@@ -174,13 +177,28 @@ NASTY = (
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
 )
-@given(texts=st.lists(st.text(NASTY, max_size=8), min_size=150, max_size=300))
-def test_any_text_is_one_row_wherever_it_stands(texts: list[str]) -> None:
-    # SGML tags are the one thing that the tokeniser follows into the next text.
-    texts = [*(text.replace("<", " ") for text in texts), "Ltd.", "\u00a0"]
-    rows = tokenise(texts)
-    assert len(rows) == len(texts)
-    assert tokenise([texts[-1], *texts[:-1]]) == [rows[-1], *rows[:-1]]
+@given(
+    texts=st.lists(
+        st.text(NASTY, max_size=8) | st.sampled_from(_ENDS) | st.sampled_from(_STARTS),
+        min_size=150,
+        max_size=300,
+    ),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_tokens_of_a_text_depend_on_no_other(texts: list[str], order: random.Random) -> None:
+    alone = dict(zip(texts, tokenise(texts), strict=True))
+    others = order.sample(texts, k=len(texts) // 2)
+    others += ["An added text", "b."]
+    order.shuffle(others)
+    found = dict(zip(others, tokenise(others), strict=True))
+    assert {t: w for t, w in found.items() if t in alone} == {
+        t: w for t, w in alone.items() if t in found
+    }
+
+
+def test_a_stop_at_the_end_of_a_text_ends_a_sentence() -> None:
+    texts = ["He has plan b.", "two dogs", "He has plan b.", "A dog", "in the U.S."]
+    assert tokenise(texts) == ["he has plan b", "two dogs", "he has plan b", "a dog", "in the u.s."]
 
 
 def test_last_texts_in_which_nothing_is_said_are_empty_rows() -> None:

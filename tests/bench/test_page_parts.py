@@ -15,8 +15,11 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from bench.cli import main
+from bench.common.yamlfile import validate
+from bench.datasets.loading import load_dataset
+from bench.datasets.shipped import AnyDataset
 from bench.report.page.build import plain_json
-from bench.report.page.finished import read_finished
+from bench.report.page.finished import read_finished, scored_dataset
 from bench.report.page.sweeps import sweep
 from bench.report.page.words import differences
 
@@ -148,3 +151,26 @@ def test_pictures_that_cannot_be_read_are_counted(
     assert re.search(
         r"without \d+ pictures that could not be read, the first is that of test_", said
     )
+
+
+def test_only_the_data_that_were_scored_are_shown(tmp_path: Path) -> None:
+    manifest, picture = tmp_path / "m.jsonl", tmp_path / "a.png"
+    line = '{"image": "a.png", "captions": ["a dog runs", "a dog"]}'
+    manifest.write_text(line)
+    Image.new("RGB", (8, 8), "red").save(picture)
+    job = {"dataset": {"name": "folder", "manifest": str(manifest)}}
+    digest = load_dataset(validate(job["dataset"], AnyDataset, "job")).digest
+    dataset, lost = scored_dataset(job, digest)
+    assert dataset is not None
+    assert lost == ""
+    manifest.write_text(line.replace("runs", "sleeps"))
+    assert scored_dataset(job, digest)[0] is None
+    manifest.write_text(line)
+    Image.new("RGB", (8, 8), "blue").save(picture)
+    other, lost = scored_dataset(job, digest)
+    assert other is None
+    assert f"than when it was scored (digest {digest})" in lost
+    picture.unlink()
+    assert scored_dataset(job, digest)[0] is None
+    manifest.unlink()
+    assert "m.jsonl: no such file" in scored_dataset(job, digest)[1]

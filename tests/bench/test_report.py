@@ -8,7 +8,8 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from bench.report.files import csv, inert_markdown, markdown
+from bench.common.text import inert_markdown
+from bench.report.files import csv, markdown
 from bench.report.latex import latex
 from bench.report.text import notes
 from bench.tables.comparability import grade_published

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.cli import main
+from bench.cli import entry, main
 from bench.common import scratch
 from bench.common.processes import below, first_child, kill, marked, state
 from bench.common.scratch import MARK
@@ -265,6 +265,29 @@ def test_a_gate_that_cannot_begin_says_so_there_too(tmp_path: Path) -> None:
     assert main(["gate", "nowhere.yaml", "--out", str(tmp_path)]) == 2
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert [e.get("message") for e in suite.iter("error")] == ["nowhere.yaml: no such file"]
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), OSError(12, "no memory"), SystemExit(1)])
+def test_a_gate_that_is_ended_outside_of_its_work_is_no_regression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    def broken(*arguments: object) -> int:
+        raise fault
+
+    monkeypatch.setattr("bench.common.supervisor.supervise", broken)
+    assert entry(["gate", "nowhere.yaml", "--out", str(tmp_path)]) == 3
+    assert "Nothing was judged" in (tmp_path / "comment.md").read_text()
+    # Not even the parser can be imported, and the report cannot be written.
+    monkeypatch.setitem(sys.modules, "bench.gate.failure", None)
+    assert entry(["gate", "nowhere.yaml", "--out", str(tmp_path)]) == 3
+    monkeypatch.setitem(sys.modules, "bench.commands.parser", None)
+    assert entry(["gate", "nowhere.yaml"]) == 3
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_runs_where_its_streams_are_closed(tmp_path: Path, closed: str) -> None:
+    command = f"exec {sys.executable} -m bench.cli runs list --runs {tmp_path} {closed}"
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, check=False).returncode == 0
 
 
 PROGRAM = """

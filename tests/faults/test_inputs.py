@@ -1,5 +1,6 @@
 """Hostile images, speech, captions, manifests and YAML: a row or one reason, and never a crash."""
 
+import base64
 import io
 import json
 import random
@@ -20,6 +21,7 @@ from bench.common.yamlfile import parse
 from bench.datasets.flickr8k import read_csv, read_tokens
 from bench.datasets.scenes.load import load_scenes, read_scenes, shipped_folder
 from bench.jobs.spec import Job
+from bench.report.page.media import pictures
 from pixvox.codec.encodec import Codec
 from pixvox.images import ImageError, load_pixels
 
@@ -91,7 +93,7 @@ def _cut_jpeg() -> bytes:
         (b"", "not readable as an image: an empty file"),
         (b"hello", "not readable as an image: cannot identify image file"),
         (_bomb(9_000), "9000 x 9000 is too large"),
-        (_bomb(60_000), "exceeds limit"),
+        (_bomb(60_000), "more than 50,000,000 pixels, is too large"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing; convert it to PNG"),
         (b"\n<!DOCTYPE html><title>404</title>", "a web page, not a picture; download"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "run: git lfs pull"),
@@ -104,6 +106,26 @@ def test_what_is_no_picture_is_one_reason(tmp_path: Path, data: bytes, reason: s
     (tmp_path / "x.png").write_bytes(data)
     with pytest.raises(ImageError, match=f"x.png: .*{reason}"):
         load_pixels(tmp_path / "x.png", SIZE)
+
+
+def test_a_page_shows_pictures_as_a_model_sees_them(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    picture = Image.new("P", (64, 64), 1)
+    picture.putpalette([255, 0, 0, 0, 0, 255])
+    hidden = _saved(tmp_path, picture, "hidden.png", transparency=1)
+    deep = _saved(tmp_path, Image.fromarray(np.full((8, 8), 32768, np.uint16)), "deep.png")
+    (tmp_path / "huge.png").write_bytes(_bomb(12_000))
+    _saved(tmp_path, Image.new("F", (8, 8)), "float.tiff")
+    paths = [hidden, deep, tmp_path / "huge.png", tmp_path / "float.tiff", tmp_path / "none.png"]
+    shown = pictures(paths)
+    assert [medium is not None for medium in shown] == [True, True, False, False, False]
+    for path, medium in zip(paths[:2], shown[:2], strict=True):
+        assert medium is not None
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(medium.data))))
+        seen = load_pixels(path, SIZE).permute(1, 2, 0).numpy()
+        assert abs(int(pixels[4, 4, 0]) - int(seen[4, 4, 0])) <= 2
+    assert not recwarn.list
 
 
 def _spoilt(data: bytes, rng: random.Random) -> bytes:

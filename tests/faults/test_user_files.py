@@ -20,12 +20,12 @@ from bench.datasets.flickr8k import read_csv, read_tokens
 from bench.execution.actors import TranscriberActor
 from bench.jobs.cells import Cell
 from bench.jobs.expansion import expand
-from bench.jobs.preflight import missing_files
+from bench.jobs.preflight import missing_files, unmatched
 from bench.jobs.spec import Job
 from bench.metrics.counted import joined, statistics_of
 from bench.metrics.loading import metrics_of
 from bench.store.rows import SpeechRow, ToTranscribe
-from bench.systems.base import Variant
+from bench.systems.base import Lookup, Variant
 from bench.systems.noise import NoiseSystem
 from bench.systems.python import PythonGenerator, PythonSystem
 from bench.systems.silence import SilenceSystem
@@ -301,3 +301,55 @@ def test_options_that_a_class_does_not_take_are_one_line_before_anything_starts(
     with pytest.raises(UserError, match=r"asr\.backend: options: theirs\.Heard takes"):
         own.check()
     PythonGenerator(_python("theirs:Given", what="", device="cpu"), "cuda")
+
+
+def _two_of_one_name(tmp_path: Path) -> Dataset:
+    items = tuple(Item(f"{f}1", tmp_path / f / "1.png", (Caption("a dog"),)) for f in "ab")
+    return Dataset("d", "s", "none", items, "0")
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("{stem}.wav", r"write file: '\{id\}.wav' and name the files so"),
+        ("x/../{stem}.wav", r"write file: 'x/../\{id\}.wav' and name the files so"),
+        ("all.wav", r"write file: '\{id\}.wav' and name the files so"),
+    ],
+)
+def test_one_file_for_two_items_is_refused(tmp_path: Path, file: str, remedy: str) -> None:
+    data = _two_of_one_name(tmp_path)
+    spec = WavsSystem(kind="wavs", label="w", folder=tmp_path, file=file)
+    with pytest.raises(
+        UserError, match=rf"w: .*\.wav is the speech of 2 items: a1 and b1; {remedy}"
+    ):
+        spec.content(Lookup(data))
+    spec.model_copy(update={"file": "{id}.wav"}).content(Lookup(data))
+
+
+def test_a_mapping_that_does_not_fit_the_data_is_told(tmp_path: Path) -> None:
+    data = _two_of_one_name(tmp_path)
+    mapping = tmp_path / "map.csv"
+    spec = WavsSystem(kind="wavs", label="w", folder=tmp_path, mapping=mapping)
+    mapping.write_text("item,file\na1,1.wav\nB1,1.wav\nc1,1.wav\n")
+    assert list(spec.unmatched(data.items, data)) == [
+        f"1 of 2 items have no entry in {mapping}; first: b1",
+        f"2 of 3 lines of {mapping} name no item of the data; first: B1",
+    ]
+    # A mapping may name a file twice on purpose.
+    mapping.write_text("item,file\na1,1.wav\nb1,./1.wav\n")
+    spec.content(Lookup(data))
+    assert list(spec.unmatched(data.items, data)) == [
+        f"{mapping}: 1.wav is the speech of 2 items: a1 and b1"
+    ]
+    # What was left out by a limit is no excess.
+    assert len(list(spec.unmatched(data.items[:1], data))) == 1
+
+
+def test_a_recording_of_two_captions_is_told(tmp_path: Path) -> None:
+    said = [Caption(text, tmp_path / "1.wav") for text in ("a dog", "a dog", "two cats")]
+    items = tuple(Item(f"i{n}", tmp_path / f"{n}.png", (one,)) for n, one in enumerate(said))
+    assert list(unmatched(items[:2], Dataset("d", "s", "none", items), [])) == []
+    assert list(unmatched(items, Dataset("d", "s", "none", items), [])) == [
+        "1 of 1 recordings are named for captions of other words; first: 1.wav, for 'a dog' of i0 "
+        "and 'two cats' of i2"
+    ]

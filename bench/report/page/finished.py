@@ -24,9 +24,9 @@ _MOST_BYTES = 256 * 1024 * 1024
 class Finished:
     """One run. `cells` are those of `summary.json`, in the job's order; `rows` a row an item each.
 
-    `dataset` is None where it cannot be read any more, and `lost` then says why. `tables` are
-    frames by their file's name, those that the run has. `pace` is of the last time that anything
-    was generated or transcribed.
+    `dataset` is None where what was scored cannot be read any more, and `lost` then says why.
+    `tables` are frames by their file's name, those that the run has. `pace` is of the last time
+    that anything was generated or transcribed.
     """
 
     name: str
@@ -69,16 +69,20 @@ def _summary(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def _dataset(job: dict[str, Any]) -> tuple[Dataset | None, str]:
-    """The run's dataset, without its digest; or None, and why it cannot be read."""
-    from bench.datasets.loading import taken
+def scored_dataset(job: dict[str, Any], digest: str) -> tuple[Dataset | None, str]:
+    """The run's dataset; or None, and why it cannot be shown: other data are there now, or none."""
+    from bench.datasets.loading import load_dataset
 
     try:
-        spec = validate(job["dataset"], AnyDataset, "the run's dataset")
-        found = spec.read()
-        return (found if spec.items is None else taken(found, spec.items)), ""
+        found = load_dataset(validate(job["dataset"], AnyDataset, "the run's dataset"))
     except (UserError, ValidationError, OSError, KeyError) as error:
         return None, " ".join(str(error).split())
+    if found.digest != digest:
+        return None, (
+            f"{found.name} {found.split} has other content now (digest {found.digest}) than when "
+            f"it was scored (digest {digest})"
+        )
+    return found, ""
 
 
 def read_finished(folder: Path) -> Finished:
@@ -91,7 +95,8 @@ def read_finished(folder: Path) -> Finished:
     if manifest is None or lacking:
         raise UserError(f"{folder}: the run is not finished; run its job again to its end")
     summary = _summary(needed[0])
-    dataset, lost = _dataset(manifest.job)
+    protocol = Protocol(**summary["protocol"])
+    dataset, lost = scored_dataset(manifest.job, protocol.dataset_digest)
     tables = {
         path.stem: _frame(path)
         for path in sorted((folder / "tables").glob("*.parquet"))
@@ -101,7 +106,7 @@ def read_finished(folder: Path) -> Finished:
         name,
         folder,
         manifest.job,
-        Protocol(**summary["protocol"]),
+        protocol,
         summary["asr"],
         tuple(summary["cells"]),
         _frame(needed[1]),

@@ -1,0 +1,74 @@
+"""What a gate leaves that did not come to judge, written also where little else works any more.
+
+Nothing heavy is imported: a gate may have failed for want of memory.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from bench.common.errors import UserError
+from bench.common.text import clean, inert_markdown
+
+_FILES = ("junit.xml", "comment.md", "badge.json")
+
+
+def xml(suite: ElementTree.Element) -> str:
+    """An XML document."""
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def escaped(text: str, more: str = "") -> str:
+    """As GitHub's workflow commands want it: nothing in a message can begin another command."""
+    text = clean(text)
+    for char in "%\r\n" + more:
+        text = text.replace(char, f"%{ord(char):02X}")
+    return text
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder, and takes away what an earlier gate left there.
+
+    Raises UserError where it is a file.
+    """
+    if folder.is_file():
+        raise UserError(f"--out {folder}: is a file; name a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [*(folder / name for name in _FILES), *(folder / "audio").glob("*.wav")]:
+        old.unlink(missing_ok=True)
+
+
+def publish_failure(why: str, folder: Path | None) -> None:
+    """Tells GitHub and the folder that nothing was judged: an error in JUnit, not a failure.
+
+    Raises OSError where that cannot be written.
+    """
+    suite = ElementTree.Element("testsuite", name="pixvox gate", tests="1", errors="1")
+    case = ElementTree.SubElement(suite, "testcase", classname="gate", name="run")
+    ElementTree.SubElement(case, "error", message=clean(why))
+    text = f"## pixvox gate: FAILED\n\nNothing was judged: {inert_markdown(why)}\n"
+    facts = {"schemaVersion": 1, "label": "pixvox gate", "message": "failed", "color": "red"}
+    if folder is not None and not folder.is_file():
+        prepare(folder)
+        write(folder, xml(suite), text, json.dumps(facts) + "\n")
+    tell_github([f"::error title=pixvox gate::{escaped(why)}"], text)
+
+
+def write(folder: Path, *texts: str) -> None:
+    """Writes the texts of a gate's three files."""
+    for name, text in zip(_FILES, texts, strict=True):
+        # A CI reads them after the gate has ended, so no reader sees half of one.
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def tell_github(lines: Sequence[str], text: str) -> None:
+    """Under GitHub Actions: annotations, and the comment as the step's summary."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    print("\n".join(lines))
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as stream:
+            stream.write(text)

@@ -1,0 +1,291 @@
+"""Speech files: decoded to their end, compared with what container and codec promise."""
+
+import mmap
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from io import BytesIO
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixvox.containers import Part, mpeg_frame_bytes, parts_of
+from pixvox.errors import PixVoxError
+
+if TYPE_CHECKING:
+    import av
+
+Wave = npt.NDArray[np.float32]
+
+
+class SpeechError(PixVoxError, ValueError):
+    """Speech of one item that cannot be used; the message says why."""
+
+
+RATES = range(1_000, 655_351)
+"""Sample rates in Hz that speech may have, up to FLAC's highest; others are a damaged header."""
+LONGEST_SECONDS = 900
+LOUDEST = 100.0
+"""The largest sample that speech may have: 40 dB over full scale, which is 1.
+
+Floating-point mixes go over full scale by a few dB. What is far above are integers that were not
+scaled, or no sound at all, of which an ASR would make some transcript nevertheless.
+"""
+MOST_CHANNELS = 64
+TOLERANCE_SECONDS = 0.02
+"""By how much decoded sound may be shorter than promised, and two decoders may differ."""
+_PADDING_SECONDS = 0.06
+"""The same for lengths that containers round, or that hold what a decoder removes."""
+_BLOCK = 1 << 16
+"""Samples that are decoded at once where a file does not say how many it holds."""
+_STATED = ("mov", "matroska", "wv", "tta", "asf", "aiff", "caf")
+"""Containers whose header states how long the sound is; elsewhere FFmpeg estimates it."""
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+
+
+class _Undecodable(Exception):
+    """A decoder does not read a file; the message is the decoder's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sound:
+    """Decoded sound: mono pieces, each with its rate in Hz.
+
+    `promised` are the seconds that the container states, where a decoder knows them; `fault` says
+    why the decoder did not come to the end, "" where it did.
+    """
+
+    pieces: list[tuple[Wave, int]]
+    promised: float | None = None
+    fault: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return sum(len(wave) / rate for wave, rate in self.pieces)
+
+
+def unusable_samples(wave: "npt.NDArray[np.generic]") -> str:
+    """Why samples `[T, ...]` in -1..1 cannot be speech; "" where they can."""
+    if wave.size == 0:
+        return "holds no samples"
+    if not np.isfinite(wave).all():
+        return "holds samples that are not numbers"
+    loudest = float(np.abs(wave).max())
+    if loudest > LOUDEST:
+        return f"holds a sample of {loudest:g}, and full scale is 1; scale the samples to -1..1"
+    return ""
+
+
+def resample(wave: Wave, source: int, target: int) -> Wave:
+    """`[T]` from one rate in Hz to another (soxr, high quality)."""
+    if source == target:
+        return wave
+    import soxr
+
+    return np.asarray(soxr.resample(wave, source, target), dtype=np.float32)
+
+
+def read_speech(path: Path, rate: int) -> Wave:
+    """A speech file as mono float32 `[T]` at `rate` Hz.
+
+    Joined FLAC, Ogg and MP3 files are read one after the other. Raises SpeechError naming the
+    file and the reason, also where less sound is there than the file promises.
+    """
+    try:
+        pieces = _read(path)
+    except SpeechError as error:
+        raise SpeechError(f"{path.name}: {error}") from error
+    except (_Undecodable, OSError, ValueError) as error:
+        # The system's own message holds the whole path.
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SpeechError(f"{path.name}: not readable as speech ({why})") from error
+    reasons = [unusable_samples(wave) for wave, _ in pieces] or ["holds no samples"]
+    if reason := next(filter(None, reasons), ""):
+        raise SpeechError(f"{path.name}: {reason}")
+    speech = np.concatenate([resample(wave, source, rate) for wave, source in pieces])
+    if speech.size == 0:
+        wave, source = pieces[0]
+        raise SpeechError(f"{path.name}: too short, {len(wave)} samples at {source} Hz")
+    return speech
+
+
+def _read(path: Path) -> list[tuple[Wave, int]]:
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise SpeechError("holds no samples")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            parts = parts_of(data)
+            if len(parts) < 2:
+                return _decoded(path, parts[0] if parts else None)
+            pieces: list[tuple[Wave, int]] = []
+            for part in parts:
+                pieces += _decoded(BytesIO(data[part.start : part.end]), part)
+                _check_length(sum(len(wave) / rate for wave, rate in pieces))
+            return pieces
+
+
+def _decoded(source: Path | BytesIO, part: Part | None) -> list[tuple[Wave, int]]:
+    """All sound of a file that holds no other; raises SpeechError where it promises more."""
+    if part is not None and part.is_joined:
+        raise SpeechError(part.fault)
+    try:
+        sound = _by_libsndfile(source)
+    except _Undecodable:
+        if part is None:
+            raise
+        sound = _by_ffmpeg_alone(source, part)
+    else:
+        # Of a variable bit rate libsndfile estimates the length, and it believes a length of 0.
+        if part is not None and (part.container == "mp3" or sound.seconds == 0):
+            with suppress(_Undecodable):
+                sound = _longer(sound, _by_ffmpeg(source, part))
+    if part is not None:
+        _check(part, sound)
+    return sound.pieces
+
+
+def _by_ffmpeg_alone(source: Path | BytesIO, part: Part) -> _Sound:
+    try:
+        return _by_ffmpeg(source, part)
+    except _Undecodable as error:
+        if part.fault:
+            raise SpeechError(f"cut short or damaged: {part.fault}") from error
+        raise
+
+
+def _longer(usual: _Sound, other: _Sound) -> _Sound:
+    """What libsndfile decoded, unless FFmpeg comes to another length or does not end."""
+    alike = abs(usual.seconds - other.seconds) <= TOLERANCE_SECONDS
+    return replace(usual, promised=other.promised) if alike and not other.fault else other
+
+
+def _check(part: Part, sound: _Sound) -> None:
+    """Raises SpeechError where less was decoded than the container promises."""
+    seconds = sound.seconds
+    promised, tolerance = seconds / part.share if part.share else 0.0, TOLERANCE_SECONDS
+    if part.samples is not None:
+        if not sound.pieces:
+            raise SpeechError("cut short: its header promises sound, none is there")
+        promised = part.samples / sound.pieces[0][1]
+    elif sound.promised is not None and part.share == 1:
+        promised = sound.promised
+        tolerance = TOLERANCE_SECONDS if part.container == "mp3" else _PADDING_SECONDS
+    if seconds < promised - tolerance:
+        raise SpeechError(
+            f"cut short: its header promises {promised:.2f} s, {seconds:.2f} s are there"
+        )
+    if fault := part.fault or sound.fault:
+        raise SpeechError(f"cut short or damaged: {fault}, after {seconds:.2f} s")
+
+
+def _check_length(seconds: float) -> None:
+    if seconds > LONGEST_SECONDS:
+        raise SpeechError(f"longer than {LONGEST_SECONDS} s")
+
+
+def _check_form(rate: int, channels: int) -> None:
+    if rate not in RATES:
+        raise SpeechError(f"a sample rate of {rate} Hz")
+    if channels > MOST_CHANNELS:
+        raise SpeechError(f"{channels} channels; mono is wanted")
+
+
+def _by_libsndfile(source: Path | BytesIO) -> _Sound:
+    import soundfile
+
+    blocks: list[Wave] = []
+    try:
+        with soundfile.SoundFile(source) as file:
+            rate: int = file.samplerate
+            _check_form(rate, file.channels)
+            if not file.seekable():
+                raise _Undecodable("it cannot be sought in")
+            # At once where the length is stated, for a decoder that is moved rounds otherwise.
+            stated = file.frames if file.frames <= LONGEST_SECONDS * rate else 0
+            buffer = np.empty((stated or _BLOCK, file.channels), np.float32)
+            while len(block := file.read(out=buffer)):
+                blocks.append(block.mean(axis=1))
+                _check_length(sum(map(len, blocks)) / rate)
+    except SpeechError:
+        raise
+    except soundfile.LibsndfileError as error:
+        raise _Undecodable(error.error_string.rstrip(".") or "damaged") from error
+    except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:
+        raise _Undecodable(str(error)) from error
+    return _Sound(pieces=_joined((block, rate) for block in blocks))
+
+
+def _joined(blocks: Iterable[tuple[Wave, int]]) -> list[tuple[Wave, int]]:
+    """Blocks of one rate as one piece each."""
+    grouped = groupby(blocks, key=lambda block: block[1])
+    return [(np.concatenate([wave for wave, _ in group]), rate) for rate, group in grouped]
+
+
+def _by_ffmpeg(source: Path | BytesIO, part: Part) -> _Sound:
+    import av
+
+    # FFmpeg opens no file by a name, and guesses no format: some formats name files to fetch.
+    opened = source.open("rb") if isinstance(source, Path) else BytesIO(source.getvalue())
+    try:
+        with (
+            opened as file,
+            av.open(file, "r", part.container, metadata_errors="replace") as container,
+        ):
+            stream = next(iter(container.streams.audio), None)
+            if stream is None:
+                raise _Undecodable("it holds no sound")
+            stated = stream.duration and float(stream.duration * (stream.time_base or 0))
+            if stated is None and len(container.streams) == 1 and container.duration:
+                stated = container.duration / av.time_base
+            decoded = _decode(container.demux(stream), part)
+    except av.error.FFmpegError as error:
+        raise _Undecodable(error.strerror or str(error)) from error
+    if stated is None or part.container not in _STATED:
+        return decoded
+    return replace(decoded, promised=stated)
+
+
+def _decode(packets: "Iterable[av.Packet[av.AudioStream]]", part: Part) -> _Sound:
+    """What packets hold, up to the first that cannot be decoded."""
+    import av
+
+    blocks: list[tuple[Wave, int]] = []
+    seconds, frames, last, fault = 0.0, 0, b"", ""
+    for packet in packets:
+        data = bytes(packet)
+        try:
+            decoded = packet.decode()
+        except av.error.InvalidDataError:
+            if data.startswith(_TAGS) or not data.strip(b"\0"):
+                continue
+            fault = "a frame cannot be decoded"
+            break
+        frames += bool(data)
+        last = data or last
+        for frame in decoded:
+            _check_form(frame.sample_rate, frame.layout.nb_channels)
+            blocks.append((_mono(frame), frame.sample_rate))
+            seconds += frame.samples / frame.sample_rate
+            _check_length(seconds)
+    promised = None
+    if part.container == "mp3":
+        fault = fault or ("its last frame is cut" if len(last) < mpeg_frame_bytes(last) else "")
+        # Some encoders count the frame that holds the count.
+        if part.frames is not None and frames < part.frames - 1:
+            promised = seconds / max(1, frames) * part.frames
+    return _Sound(pieces=_joined(blocks), promised=promised, fault=fault)
+
+
+def _mono(frame: "av.AudioFrame") -> Wave:
+    samples: npt.NDArray[Any] = frame.to_ndarray()
+    # Planes are [channels, T]; others hold one row of [T * channels].
+    samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
+    if samples.dtype.kind == "u":
+        samples = (samples.astype(np.float32) - 128) / 128
+    elif samples.dtype.kind == "i":
+        samples = samples.astype(np.float32) / 2.0 ** (8 * samples.itemsize - 1)
+    return np.ascontiguousarray(samples, dtype=np.float32).mean(axis=1)

@@ -1,0 +1,175 @@
+"""Speech files of any encoder are read to their end, or fail with a reason that is true."""
+
+import io
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pixvox.speechfile import SpeechError, read_speech
+
+RATE = 16_000
+SECONDS = 1.3
+
+
+def _wave(rate: int = RATE, seconds: float = SECONDS) -> np.ndarray:
+    time = np.arange(int(rate * seconds)) / rate
+    # Loud and soft, so that a variable bit rate varies.
+    return (0.3 * np.sin(1400 * time) * (time > seconds / 2)).astype(np.float32)
+
+
+def _by_libsndfile(container: str, subtype: str, rate: int = RATE) -> bytes:
+    made = io.BytesIO()
+    soundfile.write(made, _wave(rate), rate, format=container, subtype=subtype)
+    return made.getvalue()
+
+
+def _by_ffmpeg(container: str, codec: str, rate: int = RATE, **options: str) -> bytes:
+    made = io.BytesIO()
+    with av.open(made, "w", format=container, options=options) as output:
+        stream = output.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = "mono"
+        if codec == "libmp3lame":
+            stream.codec_context.qscale = True
+            stream.codec_context.global_quality = 4 * 118
+        frame = av.AudioFrame.from_ndarray(_wave(rate)[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    return made.getvalue()
+
+
+MAKERS: dict[str, Callable[[], bytes]] = {
+    **{
+        f"{container} {subtype}": lambda c=container, s=subtype: _by_libsndfile(c, s)
+        for container, subtype in (
+            ("WAV", "PCM_16"),
+            ("WAV", "FLOAT"),
+            ("WAV", "ULAW"),
+            ("WAV", "MS_ADPCM"),
+            ("RF64", "PCM_16"),
+            ("AIFF", "PCM_24"),
+            ("W64", "PCM_16"),
+            ("CAF", "PCM_16"),
+            ("AU", "PCM_16"),
+            ("FLAC", "PCM_24"),
+            ("OGG", "VORBIS"),
+            ("OGG", "OPUS"),
+            ("MP3", "MPEG_LAYER_III"),
+        )
+    },
+    **{
+        f"{container} {codec}": lambda c=container, k=codec, r=rate: _by_ffmpeg(c, k, r)
+        for container, codec, rate in (
+            ("wav", "pcm_s16le", RATE),
+            ("flac", "flac", RATE),
+            ("ogg", "flac", RATE),
+            ("ogg", "libopus", 48_000),
+            ("webm", "libopus", 48_000),
+            ("mp3", "libmp3lame", RATE),
+            ("mp2", "mp2", RATE),
+            ("mp4", "alac", RATE),
+            ("mp4", "aac", RATE),
+            ("adts", "aac", RATE),
+        )
+    },
+}
+NO_PROMISE = ("mp3 libmp3lame without length", "adts aac", "mp2 mp2")
+MAKERS["mp3 libmp3lame without length"] = lambda: _by_ffmpeg("mp3", "libmp3lame", write_xing="0")
+WHOLE = {name: make() for name, make in MAKERS.items()}
+
+
+def _length(folder: Path, data: bytes) -> float:
+    (folder / "speech").write_bytes(data)
+    return len(read_speech(folder / "speech", RATE)) / RATE
+
+
+@pytest.mark.parametrize("name", list(WHOLE))
+def test_whole_files_are_read_whole_and_joined_ones_twice_or_not(tmp_path: Path, name: str) -> None:
+    whole = _length(tmp_path, WHOLE[name])
+    # Some codecs fill up their last frame, and do not say with how much.
+    assert SECONDS - 0.001 <= whole < SECONDS + 0.15
+    try:
+        both = _length(tmp_path, 2 * WHOLE[name])
+    except SpeechError as error:
+        both, reason = 0.0, str(error)
+    if not both:
+        assert reason.startswith("speech: another file begins behind it, at byte ")
+        return
+    # Between joined MP3 files stands what their encoder filled up.
+    assert 2 * SECONDS - 0.001 <= both < 2 * whole + (0.3 if "MP" in name.upper() else 0.02)
+
+
+@settings(
+    max_examples=80,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(name=st.sampled_from(sorted(WHOLE)), share=st.floats(0, 0.9), joined=st.booleans())
+def test_what_was_cut_is_never_taken_as_whole(
+    tmp_path: Path, name: str, share: float, joined: bool
+) -> None:
+    data = WHOLE[name]
+    cut = joined * data + data[: int(share * len(data))]
+    try:
+        seconds = _length(tmp_path, cut)
+    except SpeechError:
+        return
+    # What promises nothing may end anywhere between two frames. Of a file that has lost even its
+    # header nothing is known: what stands before it is whole.
+    headless = joined and share * len(data) < 300
+    assert name in NO_PROMISE or headless, (name, share, joined, seconds)
+
+
+@pytest.mark.parametrize("name", ["WAV PCM_16", "AIFF PCM_24", "MP3 MPEG_LAYER_III"])
+def test_the_reason_says_how_much_is_there(tmp_path: Path, name: str) -> None:
+    half = WHOLE[name][: len(WHOLE[name]) // 2]
+    with pytest.raises(SpeechError, match=r"its header promises 1\.\d\d s, 0\.\d\d s are there"):
+        _length(tmp_path, half)
+    with pytest.raises(SpeechError, match=r"its last page is (cut|missing)"):
+        _length(tmp_path, WHOLE["OGG OPUS"][:-200])
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_a_wav_that_went_through_a_pipe_is_read(tmp_path: Path, size: int) -> None:
+    data = bytearray(WHOLE["WAV PCM_16"])
+    data[4:8] = struct.pack("<I", min(size + 36, 0xFFFFFFFF))
+    data[40:44] = struct.pack("<I", size)
+    assert _length(tmp_path, bytes(data)) == pytest.approx(SECONDS, abs=1e-3)
+
+
+def test_a_flac_of_unknown_length_holds_the_same_samples(tmp_path: Path) -> None:
+    data = bytearray(WHOLE["FLAC PCM_24"])
+    (tmp_path / "known.flac").write_bytes(data)
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    (tmp_path / "unknown.flac").write_bytes(data)
+    known, unknown = (read_speech(tmp_path / f"{n}.flac", RATE) for n in ("known", "unknown"))
+    assert np.array_equal(known, unknown)
+
+
+def test_telephone_speech_is_read(tmp_path: Path) -> None:
+    assert _length(tmp_path, _by_libsndfile("WAV", "GSM610", 8000)) == pytest.approx(
+        SECONDS, abs=0.05
+    )
+
+
+def test_joined_files_of_two_rates_are_read(tmp_path: Path) -> None:
+    data = _by_libsndfile("FLAC", "PCM_16", 8000) + _by_libsndfile("FLAC", "PCM_16", 44_100)
+    assert _length(tmp_path, data) == pytest.approx(2 * SECONDS, abs=1e-3)
+
+
+def test_samples_are_those_that_libsndfile_gives(tmp_path: Path) -> None:
+    for suffix in ("wav", "ogg", "mp3"):
+        path = tmp_path / f"long.{suffix}"
+        soundfile.write(path, np.tile(_wave(), 8), RATE)
+        with soundfile.SoundFile(path) as file:
+            assert np.array_equal(read_speech(path, RATE), file.read(dtype="float32"))
