@@ -13,9 +13,10 @@ from bench.commands.parser import parser
 def _run(arguments: argparse.Namespace) -> int:
     from bench.commands.run import run_job
 
-    score_only = arguments.command == "rescore"
-    dry = not score_only and arguments.dry_run
-    return run_job(arguments.job, arguments.runs, arguments.limit, score_only, dry)
+    if arguments.command == "rescore":
+        return run_job(arguments.job, arguments.runs, arguments.limit, score_only=True)
+    how = {"dry": arguments.dry_run, "address": arguments.address}
+    return run_job(arguments.job, arguments.runs, arguments.limit, **how)
 
 
 def _speak(arguments: argparse.Namespace) -> int:
@@ -46,13 +47,15 @@ def _train(arguments: argparse.Namespace) -> int:
     from bench.common.yamlfile import parse
     from bench.training.pixvox import state_folder
     from bench.training.run import RUNNERS
-    from bench.training.spec import TrainingJob, seeded
+    from bench.training.spec import TrainingJob, at_address, seeded
     from bench.training.stop import kept
 
     job = parse(arguments.job, TrainingJob)
     if arguments.seed is not None:
         job = seeded(job, arguments.seed)
     quiet_libraries()
+    if arguments.address is not None:
+        job = at_address(job, arguments.address)
     folder = state_folder(job)
     with bad_input(), disk_errors(folder), locked(folder), stoppable() as stop:
         try:
@@ -105,6 +108,7 @@ def _narrate(arguments: argparse.Namespace) -> int:
         "items": None if arguments.items is None else str(arguments.items),
         "layout": arguments.layout,
         "workers": arguments.workers,
+        "address": arguments.address,
         "output": None if arguments.output is None else str(arguments.output),
     }
     return narrate(arguments.job, options)

@@ -14,6 +14,7 @@ from bench.common.errors import RunFailed, UserError
 from bench.common.links import refuse_links
 from bench.common.progress import progress
 from bench.common.text import clean, plural
+from bench.execution.cluster import refuse_submitted
 from bench.execution.prepare import Planned, Prepared, complete, opened, planned_job, with_rows
 from bench.execution.rates import read_rates
 from bench.execution.speech import restore
@@ -34,15 +35,19 @@ def run_job(
     path: Path,
     runs: Path,
     limit: int | None,
+    *,
     score_only: bool = False,
     dry: bool = False,
+    address: str | None = None,
 ) -> int:
     """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
 
     With `score_only` no model is loaded: what was transcribed is scored again. With `dry` nothing
-    is done but said. Raises UserError as `opened` does, and for rows that are not there to score.
+    is done but said. `address` is that of a Ray cluster, in place of the job's. Raises UserError as
+    `opened` does, and for rows that are not there to score.
     """
     started = time.monotonic()
+    refuse_submitted(runs, "--runs")
     if dry:
         with disk_errors(runs):
             _tell(planned_job(path, runs, limit), runs)
@@ -54,7 +59,7 @@ def run_job(
             raise UserError(
                 f"{path}: {missing} rows are not transcribed yet; run first: pixvox run {path}"
             )
-        pace = complete(ready, runs)
+        pace = complete(ready, runs, address)
         failed = _report(ready)
         where = clean(str(ready.folder))
         rows = plural(ready.total, "row")

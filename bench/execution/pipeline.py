@@ -4,22 +4,22 @@ Transcribers that have enough to do keep generators from being given more.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.asr.base import Asr
 from bench.common.progress import Progress
 from bench.execution.batches import Batch, batch_sizes
+from bench.execution.division import Division
 from bench.execution.marks import Marks
 from bench.execution.pool import Pool, wait
 from bench.execution.runstate import RunState
-from bench.execution.session import Sizes
 from bench.execution.stages import Stage, together
 from bench.jobs.cells import Cell
 from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow
+from bench.systems.base import System
 
 POLL_SECONDS = 0.5
 CLIPS = 8
@@ -29,18 +29,18 @@ CREDITS = 8
 """Batches that may wait for each transcriber before generators get no more work."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The two kinds of actor, how many of each, and how long a batch may take."""
+    """How actors of both kinds are started, how many there are, and how long a batch may take.
 
-    generator: Any
-    transcriber: Any
-    sizes: Sizes
+    `placed` is told which nodes the actors of each kind are on, once all have started.
+    """
+
+    generator: Callable[[int, System], Any]
+    transcriber: Callable[[int, Asr], Any]
+    division: Division
     deadline: float
-
-
-def _new(actor: Any, *arguments: Any) -> Any:
-    return actor.remote(*arguments)
+    placed: Callable[[Mapping[str, Sequence[str]]], None]
 
 
 class Pipeline:
@@ -68,8 +68,8 @@ class Pipeline:
         self.generated_by: list[Pool[Any]] = []
         self.pending: dict[str, list[SpeechRow]] = {cell.transcript_key: [] for cell in cells}
         self.transcribing: Pool[Any] = Pool(
-            partial(_new, plan.transcriber, asr, 1),
-            plan.sizes.transcribers,
+            lambda place: plan.transcriber(place, asr),
+            plan.division.transcribers,
             lambda batch: (batch.tag.system, batch.tag.part, batch.items),
             plan.deadline,
             # Chosen now: what is generated and transcribed meanwhile must not count as transcribed
@@ -99,6 +99,7 @@ class Pipeline:
             self.transcribing.hand_out()
             wait([self.transcribing], POLL_SECONDS)
             self._take_transcribed()
+            self._say_placed(None)
         self.transcribing.close()
         # Transcribers are there from the first batch to the last: that is the time of both.
         seconds = self.transcribing.life
@@ -122,13 +123,18 @@ class Pipeline:
             while generating.busy:
                 self._may_stop(generating)
                 self.transcribing.hand_out()
-                if self.transcribing.waiting < CREDITS * self.plan.sizes.transcribers:
+                if self.transcribing.waiting < CREDITS * self.plan.division.transcribers:
                     generating.hand_out()
-                if following is None and generating.draining and not self.plan.sizes.gpu:
+                if (
+                    following is None
+                    and generating.draining
+                    and not self.plan.division.generator_gpus
+                ):
                     following = self._generators(next(upcoming, None))
                 wait([generating, self.transcribing], POLL_SECONDS)
                 self._take_generated(generating)
                 self._take_transcribed()
+                self._say_placed(generating)
             generating.close()
             self.generated_by.append(generating)
             for key in cells:
@@ -143,15 +149,22 @@ class Pipeline:
         """Actors of the model of these cells, starting."""
         if cells is None:
             return None
-        count = self.plan.sizes.generators
+        count = self.plan.division.generators
+        system = next(iter(cells.values())).generator
         pool: Pool[Any] = Pool(
-            partial(_new, self.plan.generator, next(iter(cells.values())).generator, 1),
+            lambda place: self.plan.generator(place, system),
             count,
             lambda batch: batch.items,
             self.plan.deadline,
             self._to_generate(cells, count),
         )
         return pool, cells
+
+    def _say_placed(self, generating: Pool[Any] | None) -> None:
+        pools = {"generator": generating, "transcriber": self.transcribing}
+        nodes = {kind: pool.nodes for kind, pool in pools.items() if pool is not None}
+        if all(on is not None for on in nodes.values()):
+            self.plan.placed({kind: on for kind, on in nodes.items() if on is not None})
 
     def _may_stop(self, generating: Pool[Any] | None) -> None:
         if self.stop():

@@ -108,9 +108,10 @@ class System(Strict, ABC):
     `role` is what it is in a table. `has_speech` is False for a text, which no ASR
     transcribes.
     `says_caption` marks speech whose words are a caption's, so that word errors can be counted;
-    `continues` speech from where a prompt ends. `needs_images` marks what looks at
-    pictures. `loss` is set for a ceiling: what is lost up to it, and not yet in the one before.
-    What has the loss `clarity` is a measure for others, and no row of a table.
+    `continues` speech from where a prompt ends. `needs_images` marks what looks at pictures,
+    `uses_gpu` what computes on the device that its generator is given; others get no GPU. `loss` is
+    set for a ceiling: what is lost up to it, and not yet in the one before. What has the loss
+    `clarity` is a measure for others, and no row of a table.
     """
 
     kind: str
@@ -123,6 +124,7 @@ class System(Strict, ABC):
     says_caption: ClassVar[bool] = False
     continues: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
+    uses_gpu: ClassVar[bool] = False
     loss: ClassVar[Loss] = ""
 
     def __hash__(self) -> int:

@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 
 from bench.common.errors import RunFailed, UserError
 from bench.datasets.base import Report
+from bench.execution.actors import device
+from bench.execution.cluster import find_cluster, refuse_submitted
 from bench.execution.session import ray_session
-from bench.jobs.spec import ClusterSpec
 from bench.training.data import spoken_captions
 from bench.training.log import Log, draw, last_row
 from bench.training.pace import Pace
@@ -129,6 +130,8 @@ def _worker(config: dict[str, Any]) -> None:
     from ray.train.torch import get_device
 
     torch.set_num_threads(config["threads"])
+    # Ray Train would compute on the CPU where PyTorch cannot use the GPU that Ray assigned.
+    device()
     job = PixVoxJob.model_validate(config["job"])
     work(job, get_device(), ray.train.get_context().get_world_rank())
 
@@ -151,12 +154,14 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     Raises UserError for weights or data that cannot be used, RunFailed where training failed, and
     KeyboardInterrupt where it was stopped.
     """
+    refuse_submitted(job.output, "output")
     folder = state_folder(job)
     (folder / _STOP).unlink(missing_ok=True)
+    address = find_cluster(job.address)
     # In the driver first, so that bad input is one line and caches are written once.
     prepare(job, ending(report, stop))
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
-    with ray_session(ClusterSpec(address=job.address)):
+    with ray_session(address):
         import ray
 
         resources = ray.cluster_resources()

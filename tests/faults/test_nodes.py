@@ -106,8 +106,7 @@ def _listening(pids: set[int]) -> set[str]:
 
 SESSION = """
 from bench.execution.session import ray_session
-from bench.jobs.spec import ClusterSpec
-with ray_session(ClusterSpec()):
+with ray_session():
     print("ready", flush=True)
     input()
 """
