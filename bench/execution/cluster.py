@@ -197,6 +197,11 @@ class Machines:
         return f"{plural(self.nodes, 'node')}, {plural(self.cores, 'core')}, {gpus}"
 
 
+def print_ray(address: str | None, has: Machines) -> None:
+    """Prints which Ray a command uses, and what that has."""
+    print(f"Ray {f'at {address}' if address else 'on this machine'}: {has.described}")
+
+
 _KIND = "accelerator_type:"
 
 

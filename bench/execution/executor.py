@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from bench.asr.base import Asr
 from bench.common.errors import RunFailed
 from bench.common.progress import Progress
-from bench.execution.cluster import find_cluster, machines, most_gpus, names_of, placed
+from bench.execution.cluster import find_cluster, machines, most_gpus, names_of, placed, print_ray
 from bench.execution.division import GpuPlaces, divide, gpus_to_divide
 from bench.execution.pipeline import Pipeline, Plan
 from bench.execution.runstate import RunState
@@ -76,16 +78,17 @@ def _plan(run: RunState, actors: Actors, address: str | None) -> tuple[Plan, int
     import ray
 
     spec = run.job.cluster
-    nodes = ray.nodes()
-    has = machines(nodes)
-    print(f"Ray {f'at {address}' if address else 'on this machine'}: {has.described}")
+    has = machines(ray.nodes())
+    print_ray(address, has)
     generates_on_gpu = any(system.uses_gpu for system in _generating(run))
     gpus = gpus_to_divide(spec, has.gpu_count, most_gpus() if address else 0)
     parts = divide(spec, gpus, has.cores, generates_on_gpu=generates_on_gpu)
     places = GpuPlaces(parts)
     # One thread an actor: more would only fight over the same cores.
-    generator = ray.remote(num_cpus=0, num_gpus=0)(actors.generator)
-    transcriber = ray.remote(num_cpus=parts.cpu, num_gpus=0)(actors.transcriber)
+    kinds = (actors.generator, actors.transcriber)
+    generates, transcribes = [_here(kind) if address else kind for kind in kinds]
+    generator = ray.remote(num_cpus=0, num_gpus=0)(generates)
+    transcriber = ray.remote(num_cpus=parts.cpu, num_gpus=0)(transcribes)
 
     def generate(place: int, system: System) -> Any:
         gpus = parts.generator_gpus if system.uses_gpu else ()
@@ -112,6 +115,24 @@ def _plan(run: RunState, actors: Actors, address: str | None) -> tuple[Plan, int
     )
     # A container may have fewer cores than the machine, and a process fewer than either.
     return plan, 0 if address else min(max(1, has.cores), len(os.sched_getaffinity(0)))
+
+
+def _here(actor: Any) -> type:
+    """The class, with actors that start in the driver's folder where their node has it.
+
+    A cluster's actors are started in that of its raylet, where relative paths name other files.
+    """
+    folder = Path.cwd()
+
+    class Here(actor):
+        def __init__(self, *arguments: object) -> None:
+            with suppress(OSError):
+                os.chdir(folder)
+            super().__init__(*arguments)
+
+    # Ray names processes so, and those who look for them.
+    Here.__name__ = Here.__qualname__ = actor.__name__
+    return Here
 
 
 def _generating(run: RunState) -> list[System]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from bench.asr.base import Asr
 from bench.common.progress import Progress
@@ -19,7 +19,9 @@ from bench.execution.runstate import RunState
 from bench.execution.stages import Stage, together
 from bench.jobs.cells import Cell
 from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow
-from bench.systems.base import System
+from bench.systems.base import ABSENT, System, lacks_files
+
+Row = TypeVar("Row", SpeechRow, TranscriptRow)
 
 POLL_SECONDS = 0.5
 CLIPS = 8
@@ -62,6 +64,8 @@ class Pipeline:
         self.stop = stop
         # Whole batches of the ASR's: a short one is filled up, and what fills it is thrown away.
         self.clips = asr.batch * -(-CLIPS // asr.batch)
+        # Transcribers write speech where this folder is, and nowhere on nodes that have none.
+        run.speech.mkdir(parents=True, exist_ok=True)
         self.transcribed_as: dict[str, list[Cell]] = defaultdict(list)
         for cell in cells:
             self.transcribed_as[cell.speech_key].append(cell)
@@ -223,7 +227,7 @@ class Pipeline:
                     for variant in variants
                 ]
                 for key, row in made:
-                    rows[key].append(row)
+                    rows[key].append(self._settled(row, self.transcribed_as[key][0]))
         finally:
             # What came at one time is one part, so that many actors cost the disk little more than
             # one; and where the run ends here, what came before is kept.
@@ -256,18 +260,30 @@ class Pipeline:
         for start in range(0, len(good), self.clips):
             yield Batch(cell, good[start : start + self.clips])
 
+    def _settled(self, row: Row, cell: Cell) -> Row:
+        """A row for which files were absent where its actor is: no fault of the item's if they are
+        here."""
+        if row.cause != ABSENT:
+            return row
+        if lacks_files(cell.system, self.state.item(row.item, cell.system), cell.caption):
+            return replace(row, cause="")
+        reason = f"{row.reason} on its actor's node, although the driver has it"
+        return replace(row, cause="machine", reason=reason)
+
     def _keep(self, cell: Cell, item: str) -> Path | None:
         """Where speech is kept: the whole one, for people to listen to."""
-        return self.state.speech / cell.slug / f"{item}.wav" if cell.part == "whole" else None
+        kept = self.state.speech.absolute() / cell.slug / f"{item}.wav"
+        return kept if cell.part == "whole" else None
 
     def _take_transcribed(self) -> None:
         rows: dict[Cell, list[TranscriptRow]] = defaultdict(list)
         try:
             for done in self.transcribing.collect():
                 cause = "machine" if done.machine else ""
-                rows[done.tag] += done.result or [
+                transcribed: list[TranscriptRow] = done.result or [
                     TranscriptRow(e.row.item, "failed", done.failure, cause) for e in done.items
                 ]
+                rows[done.tag] += [self._settled(row, done.tag) for row in transcribed]
         finally:
             for cell, some in rows.items():
                 self.state.commit_transcripts(cell, some)

@@ -279,6 +279,25 @@ def speech_file(item: Item, number: int) -> Path:
     return path
 
 
+ABSENT = "absent"
+"""The cause of a row for which files are not on its actor's node, until the driver has looked."""
+
+
+def lacks_files(system: System, item: Item, caption: Choice) -> bool:
+    """Whether a file that the system needs of an item is not on this machine."""
+    try:
+        needed = list(system.files([item]))
+    except UserError:
+        return True
+    if system.needs_images:
+        needed.append(item.image)
+    if system.uses_caption() and system.has_speech:
+        for chosen in item.captions[item.chosen(caption) :][:1]:
+            needed += [path for path in (chosen.speech,) if path is not None]
+            needed += [chosen.units.file] if chosen.units is not None else []
+    return not all(path.is_file() for path in needed)
+
+
 def no_file(path: Path, label: str, what: str) -> UserError:
     """What is said of a file that a system needs and that is not there."""
     return UserError(f"{path}: no such file; {label} needs its {what}")

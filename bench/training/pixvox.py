@@ -14,7 +14,15 @@ from transformers import PreTrainedModel
 from bench.common.errors import RunFailed, UserError
 from bench.datasets.base import Report
 from bench.execution.actors import device
-from bench.execution.cluster import find_cluster, refuse_submitted
+from bench.execution.cluster import (
+    find_cluster,
+    machines,
+    most_gpus,
+    names_of,
+    placed,
+    print_ray,
+    refuse_submitted,
+)
 from bench.execution.session import ray_session
 from bench.training.data import spoken_captions
 from bench.training.log import Log, draw, last_row
@@ -164,8 +172,10 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     with ray_session(address):
         import ray
 
-        resources = ray.cluster_resources()
-        gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        has = machines(ray.nodes())
+        print_ray(address, has)
+        scaled = min(job.workers, most_gpus()) if address else 0
+        gpus, cores = max(has.gpu_count, scaled), has.cores
         available = gpus or cores
         if job.workers > available:
             what = "GPUs" if gpus else "cores"
@@ -175,10 +185,12 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
         thread = threading.Thread(
             target=_fit, args=(job, gpus > 0, threads, folder, failure), daemon=True
         )
+        where = _Where(job.workers, address)
         thread.start()
         try:
             while thread.is_alive():
                 thread.join(0.5)
+                where.print_once()
                 _report_last(folder, job.plan.steps, report)
                 if stop():
                     (folder / _STOP).touch()
@@ -192,6 +204,33 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     if failure:
         reason = " ".join(str(failure[0]).split())
         raise RunFailed(f"training failed; the same command resumes it: {reason}")
+
+
+class _Where:
+    """Prints which nodes the workers are on, once Ray Train has placed them.
+
+    It reserves their places as one placement group, with a bundle for each.
+    """
+
+    def __init__(self, workers: int, address: str | None) -> None:
+        from ray.util import placement_group_table
+
+        self._table = placement_group_table
+        self._workers, self._address = workers, address
+        self._others = set(self._table())
+
+    def print_once(self) -> None:
+        """Prints the line where the workers are placed, and has not been printed before."""
+        import ray
+
+        for name, group in self._table().items() if self._workers else ():
+            nodes = list(group["bundles_to_node_id"].values())
+            is_ours = name not in self._others and len(nodes) == self._workers
+            if is_ours and group["state"] == "CREATED":
+                names = names_of(ray.nodes()) if self._address else {}
+                print(f"workers: {placed({'worker': nodes}, names)}")
+                self._workers = 0
+                return
 
 
 def _fit(

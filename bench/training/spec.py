@@ -233,7 +233,8 @@ class PixVoxJob(Strict):
     workers: Workers = 1
     """How many processes share a batch, one GPU each where there are GPUs."""
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The address of a running Ray cluster; `null` starts Ray on this machine."""
+    """The address of a running Ray cluster, HOST:PORT or `auto`, where the command line gives none;
+    `null` takes that of RAY_ADDRESS or, as `local` does, starts Ray on this machine."""
     threads: Threads = 0
     """PyTorch's threads; 0 for as many as there are cores."""
     tracking: Literal["tensorboard"] | None = None
@@ -276,4 +277,4 @@ def at_address(job: TrainingJob, address: str) -> TrainingJob:
     """The job on another Ray cluster; raises UserError for one that trains in its own process."""
     if isinstance(job, PixVoxJob):
         return job.model_copy(update={"address": address})
-    raise UserError(f"--address: a training of kind {job.kind} does not use Ray; leave it out")
+    raise UserError(f"--address: {job.output.name} is trained without Ray; leave it out")

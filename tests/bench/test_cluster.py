@@ -1,17 +1,28 @@
 """Which Ray a command uses, and the one line for each way in which it cannot be joined."""
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
+from types import SimpleNamespace
 from typing import Any
 
+import polars as pl
 import pytest
+import torch
 
 from bench.commands.parser import parser
-from bench.common.errors import RunFailed, UserError
-from bench.execution import cluster
+from bench.commands.run import refuse_empty
+from bench.common.errors import ActorUnusable, RunFailed, UserError
+from bench.datasets.base import Item
+from bench.execution import actors, cluster
 from bench.execution.cluster import find_cluster, machines, names_of, placed, refuse_submitted
+from bench.execution.pipeline import Pipeline
 from bench.execution.session import mig_slices
+from bench.store.rows import SpeechRow
+from bench.systems.base import ABSENT, Variant
+from bench.systems.pixvoxgenerator import enough_memory
+from bench.systems.python import PythonSystem
 
 OURS = {"ray": version("ray"), "python": python_version()}
 JOINABLE = OURS | {"address": "10.0.0.1:6379"}
@@ -139,3 +150,56 @@ def test_mig_slices_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mig_slices() == 2
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert mig_slices() is None
+
+
+def test_an_assigned_gpu_that_cannot_be_used_is_not_replaced_by_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actors, "_assigned_gpus", lambda: ["0"])
+    with pytest.raises(
+        ActorUnusable, match=r"^node [\d.]+: PyTorch .* cannot use GPU 0, which Ray assigned: .*; "
+    ):
+        actors.device()
+    monkeypatch.setattr(actors, "_assigned_gpus", list)
+    assert actors.device() == "cpu"
+
+
+def test_too_many_slots_are_one_line_with_bytes() -> None:
+    with (
+        pytest.raises(ActorUnusable, match=r"^decoding.slots 512: .*\d{15} bytes.*; lower"),
+        enough_memory(512),
+    ):
+        torch.empty(10**15, dtype=torch.uint8)
+
+
+def test_a_file_that_only_the_driver_has_is_a_machine_s_failure(tmp_path: Path) -> None:
+    item = Item("a", tmp_path / "1.png", ())
+    system = PythonSystem(kind="python", label="mine", entry="theirs:Mine")
+    failed = SpeechRow("a", "failed", "1.png: no such image")
+    actor = actors.GeneratorActor.__new__(actors.GeneratorActor)
+    actor.device, actor.generator = "cpu", SimpleNamespace(generate=lambda asked: [("k", failed)])
+    [(_, row)] = actor.work([(item, (Variant("k", 0.0, system),))])
+    assert row.cause == ABSENT
+    pipeline: Any = Pipeline.__new__(Pipeline)
+    pipeline.state = SimpleNamespace(item=lambda name, system: item)
+    cell = SimpleNamespace(system=system, caption="rotating")
+    assert pipeline._settled(row, cell) == replace(failed, device="cpu")
+    item.image.touch()
+    settled = pipeline._settled(row, cell)
+    assert settled.cause == "machine"
+    assert settled.reason == f"{failed.reason} on its actor's node, although the driver has it"
+    # A picture that both have, and that is none, is the item's failure.
+    [(_, row)] = actor.work([(item, (Variant("k", 0.0, system),))])
+    assert row.cause == ""
+
+
+def test_a_system_without_a_good_row_is_one_line() -> None:
+    def rows(label: str, *reasons: str) -> tuple[Any, pl.DataFrame]:
+        status = ["failed" if reason else "ok" for reason in reasons]
+        table = pl.DataFrame({"status": status, "reason": reasons, "cause": [""] * len(status)})
+        return SimpleNamespace(label=label, source=None), table
+
+    refuse_empty("job", [rows("a", "", "torn"), rows("b", "")])
+    lost = [rows("a", ""), rows("b", "torn", "gone", "gone"), rows("c", "torn"), rows("c", "torn")]
+    with pytest.raises(RunFailed, match=r"^job: b has no good row, nor has 1 other: gone$"):
+        refuse_empty("job", lost)
