@@ -1,14 +1,17 @@
 """Asks a Ray cluster who it is, in a process of its own: `python -m bench.execution.probe ADDRESS`.
 
-Ray's C++ waits for minutes where nothing answers, and aborts for some of its reasons. Here a time
-limit and an exit status bound both, and what it prints on the way reaches nobody.
+Ray's C++ waits for minutes where nothing answers, and aborts for some of its reasons. Here an alarm
+and an exit status bound both, and what it prints on the way reaches nobody.
 """
 
 import json
+import signal
 import sys
 from typing import Any
 
 ANSWER_SECONDS = 8
+ALARM_SECONDS = 20
+"""How long asking may take once Ray is imported, which takes a busy machine as long again."""
 
 
 def ask(address: str) -> dict[str, Any]:
@@ -21,6 +24,8 @@ def ask(address: str) -> dict[str, Any]:
     from ray._raylet import GcsClient
     from ray.exceptions import AuthenticationError
 
+    # Ends the process, whatever Ray's C++ waits for.
+    signal.alarm(ALARM_SECONDS)
     try:
         resolved = services.canonicalize_bootstrap_address(address)
         if resolved is None:
