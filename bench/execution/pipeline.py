@@ -103,7 +103,8 @@ class Pipeline:
             self.transcribing.hand_out()
             wait([self.transcribing], POLL_SECONDS)
             self._take_transcribed()
-            self._say_placed(None)
+            if not self.generated_by:
+                self._say_placed(None)
         self.transcribing.close()
         # Transcribers are there from the first batch to the last: that is the time of both.
         seconds = self.transcribing.life
