@@ -45,6 +45,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from bench.common.lock import locked
     from bench.common.progress import progress, quiet_libraries
     from bench.common.yamlfile import parse
+    from bench.execution.cluster import refuse_submitted
     from bench.training.pixvox import state_folder
     from bench.training.run import RUNNERS
     from bench.training.spec import TrainingJob, at_address, seeded
@@ -54,6 +55,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.seed is not None:
         job = seeded(job, arguments.seed)
     quiet_libraries()
+    refuse_submitted(job.output, "output")
     if arguments.address is not None:
         job = at_address(job, arguments.address)
     folder = state_folder(job)

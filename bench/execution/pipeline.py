@@ -70,6 +70,7 @@ class Pipeline:
         for cell in cells:
             self.transcribed_as[cell.speech_key].append(cell)
         self.generated_by: list[Pool[Any]] = []
+        self.has_said_places = False
         self.pending: dict[str, list[SpeechRow]] = {cell.transcript_key: [] for cell in cells}
         self.transcribing: Pool[Any] = Pool(
             lambda place: plan.transcriber(place, asr),
@@ -103,8 +104,7 @@ class Pipeline:
             self.transcribing.hand_out()
             wait([self.transcribing], POLL_SECONDS)
             self._take_transcribed()
-            if not self.generated_by:
-                self._say_placed(None)
+            self._say_placed(None)
         self.transcribing.close()
         # Transcribers are there from the first batch to the last: that is the time of both.
         seconds = self.transcribing.life
@@ -166,9 +166,13 @@ class Pipeline:
         return pool, cells
 
     def _say_placed(self, generating: Pool[Any] | None) -> None:
+        """Tells the plan once where the first actors of each kind are."""
+        if self.has_said_places:
+            return
         pools = {"generator": generating, "transcriber": self.transcribing}
         nodes = {kind: pool.nodes for kind, pool in pools.items() if pool is not None}
         if all(on is not None for on in nodes.values()):
+            self.has_said_places = True
             self.plan.placed({kind: on for kind, on in nodes.items() if on is not None})
 
     def _may_stop(self, generating: Pool[Any] | None) -> None:

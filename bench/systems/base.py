@@ -291,7 +291,7 @@ def lacks_files(system: System, item: Item, caption: Choice) -> bool:
         return True
     if system.needs_images:
         needed.append(item.image)
-    if system.uses_caption() and system.has_speech:
+    if system.uses_caption() and system.has_speech and item.captions:
         for chosen in item.captions[item.chosen(caption) :][:1]:
             needed += [path for path in (chosen.speech,) if path is not None]
             needed += [chosen.units.file] if chosen.units is not None else []

@@ -21,7 +21,6 @@ from bench.execution.cluster import (
     names_of,
     placed,
     print_ray,
-    refuse_submitted,
 )
 from bench.execution.session import ray_session
 from bench.training.data import spoken_captions
@@ -162,7 +161,6 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     Raises UserError for weights or data that cannot be used, RunFailed where training failed, and
     KeyboardInterrupt where it was stopped.
     """
-    refuse_submitted(job.output, "output")
     folder = state_folder(job)
     (folder / _STOP).unlink(missing_ok=True)
     address = find_cluster(job.address)
