@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 def _run(arguments: "argparse.Namespace") -> int:
     from bench.commands.run import run_job
 
-    score_only = arguments.command == "rescore"
-    dry = not score_only and arguments.dry_run
-    return run_job(arguments.job, arguments.runs, arguments.limit, score_only, dry)
+    if arguments.command == "rescore":
+        return run_job(arguments.job, arguments.runs, arguments.limit, score_only=True)
+    how = {"dry": arguments.dry_run, "address": arguments.address}
+    return run_job(arguments.job, arguments.runs, arguments.limit, **how)
 
 
 def _speak(arguments: "argparse.Namespace") -> int:
@@ -48,15 +49,19 @@ def _train(arguments: "argparse.Namespace") -> int:
     from bench.common.lock import locked
     from bench.common.progress import progress, quiet_libraries
     from bench.common.yamlfile import parse
+    from bench.execution.cluster import refuse_submitted
     from bench.training.pixvox import state_folder
     from bench.training.run import RUNNERS
-    from bench.training.spec import TrainingJob, seeded
+    from bench.training.spec import TrainingJob, at_address, seeded
     from bench.training.stop import kept
 
     job = parse(arguments.job, TrainingJob)
     if arguments.seed is not None:
         job = seeded(job, arguments.seed)
     quiet_libraries()
+    refuse_submitted(job.output, "output")
+    if arguments.address is not None:
+        job = at_address(job, arguments.address)
     folder = state_folder(job)
     with bad_input(), disk_errors(folder), locked(folder), stoppable() as stop:
         try:
@@ -109,6 +114,7 @@ def _narrate(arguments: "argparse.Namespace") -> int:
         "items": None if arguments.items is None else str(arguments.items),
         "layout": arguments.layout,
         "workers": arguments.workers,
+        "address": arguments.address,
         "output": None if arguments.output is None else str(arguments.output),
     }
     return narrate(arguments.job, options)

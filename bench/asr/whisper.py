@@ -11,6 +11,7 @@ from bench.asr.window import WHOLE, doubtful, grouped
 from bench.common.audio import Wave
 from bench.common.errors import UserError
 from bench.common.kept import cache_folder
+from bench.common.lock import locked
 from bench.common.yamlfile import WeightsName
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Window = Literal[30, "adaptive"]
 WINDOWING = 2
 """What `adaptive` means; counted up when that gives other transcripts."""
+DOWNLOAD_SECONDS = 3600.0
+"""How long an actor waits for another one of its machine that downloads a model."""
 
 
 class WhisperAsr(WeightsAsr):
@@ -82,7 +85,9 @@ def _checkpoint(name: str) -> Path:
         )
     root = cache_folder()
     try:
-        whisper._download(whisper._MODELS[name], str(root), False)
+        # It writes to the file's own name, which others on this machine would read meanwhile.
+        with locked(root / "whisper-downloads", DOWNLOAD_SECONDS):
+            whisper._download(whisper._MODELS[name], str(root), False)
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"asr.model: {name!r} could not be downloaded ({error}); {offline_advice(name, 'file')}"

@@ -11,6 +11,7 @@ from bench.common.lock import locked
 from bench.common.progress import duration, progress
 from bench.common.text import clean, plural
 from bench.datasets.narrated import Narration
+from bench.execution.cluster import refuse_submitted
 from bench.execution.stages import Stage
 from bench.narration.folder import Folder
 from bench.narration.job import NarrationJob, read_job
@@ -28,6 +29,7 @@ def narrate(path: Path, options: Mapping[str, Any], narrator: type = Narrator) -
     UserError for input that cannot be used, RunFailed where processes died over captions.
     """
     job = read_job(path, options)
+    refuse_submitted(job.output, "output")
     with bad_input():
         plan = planned(job)
         narration = _narration(job, plan)

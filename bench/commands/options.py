@@ -70,6 +70,13 @@ def weights(text: str) -> str:
     return text
 
 
+def address(text: str) -> str:
+    """An argument that names a Ray cluster; what it says is checked before it is joined."""
+    if 0 < len(text) <= 200:
+        return text
+    raise argparse.ArgumentTypeError(f"{_short(text)}: HOST:PORT, auto or local is wanted")
+
+
 def name(text: str) -> str:
     """An argument that names a run or a split: a plain name that leads nowhere else."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", text):

@@ -3,7 +3,17 @@
 from argparse import BooleanOptionalAction
 from pathlib import Path
 
-from bench.commands.options import Parser, Version, each, name, number, path, weights, whole
+from bench.commands.options import (
+    Parser,
+    Version,
+    address,
+    each,
+    name,
+    number,
+    path,
+    weights,
+    whole,
+)
 
 RUNS = Path("results/runs")
 
@@ -25,6 +35,7 @@ def parser() -> Parser:
     run.add_argument("--limit", type=_ITEMS, help="take only the first N items")
     run.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     run.add_argument("--dry-run", action="store_true", help="only say what there is to do")
+    _address(run)
     rescore = commands.add_parser("rescore", help="score a run's transcripts again, without models")
     rescore.add_argument("job", type=path, help="its job file, with another scoring perhaps")
     rescore.add_argument("--limit", type=_ITEMS, help="take only the first N items")
@@ -33,6 +44,7 @@ def parser() -> Parser:
     train = commands.add_parser("train", help="run a training job, or resume it")
     train.add_argument("job", type=path, help="a job file, such as jobs/train/encodec-tiny.yaml")
     train.add_argument("--seed", type=_SEED, help="another than the job's; adds -seedN to output")
+    _address(train)
     doctor = commands.add_parser("doctor", help="push one item through every stage")
     doctor.add_argument("job", type=path, nargs="?", help="a job file; without one, the zoo")
     scenes = commands.add_parser("scenes", help="build a split of the scenes dataset")
@@ -80,6 +92,14 @@ def parser() -> Parser:
     _model_parser(commands.add_parser("model", help="look at weights"))
     _perf_parser(commands.add_parser("perf", help="measure speed, and what rounding changes"))
     return pixvox
+
+
+def _address(parser: Parser) -> None:
+    parser.add_argument(
+        "--address",
+        type=address,
+        help="join this Ray cluster: HOST:PORT or auto; local for none (the job's, RAY_ADDRESS)",
+    )
 
 
 def _speak_parser(parser: Parser) -> None:
@@ -146,6 +166,7 @@ def _narrate_parser(parser: Parser) -> None:
     )
     parser.add_argument("--layout", choices=("flickr", "manifest"), help="how speech is listed")
     parser.add_argument("--workers", type=whole(0, 1000), help="processes; 0 for one a core")
+    _address(parser)
     parser.add_argument("-o", "--output", type=path, help="the folder for speech and lists")
 
 

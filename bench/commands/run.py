@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import polars as pl
+
 from bench.commands.dry_run import show_plan
 from bench.commands.parser import RUNS
 from bench.common.atomic import disk_errors
@@ -14,10 +16,12 @@ from bench.common.errors import RunFailed, UserError
 from bench.common.links import refuse_links
 from bench.common.progress import progress
 from bench.common.text import clean, plural
+from bench.execution.cluster import refuse_submitted
 from bench.execution.prepare import Planned, Prepared, complete, opened, planned_job, with_rows
 from bench.execution.rates import read_rates
 from bench.execution.speech import restore
 from bench.execution.stages import Pace
+from bench.jobs.cells import Cell
 from bench.jobs.preflight import missing_files, unmatched
 from bench.jobs.spec import ScoringSpec
 from bench.report.results import ScoredReading, write_report, write_rows
@@ -34,15 +38,20 @@ def run_job(
     path: Path,
     runs: Path,
     limit: int | None,
+    *,
     score_only: bool = False,
     dry: bool = False,
+    address: str | None = None,
 ) -> int:
     """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
 
     With `score_only` no model is loaded: what was transcribed is scored again. With `dry` nothing
-    is done but said. Raises UserError as `opened` does, and for rows that are not there to score.
+    is done but said. `address` is that of a Ray cluster, in place of the job's. Raises UserError as
+    `opened` does, and for rows that are not there to score; and RunFailed, after all else is done,
+    where a system has no good row.
     """
     started = time.monotonic()
+    refuse_submitted(runs, "--runs")
     if dry:
         with disk_errors(runs):
             _tell(planned_job(path, runs, limit), runs)
@@ -54,8 +63,9 @@ def run_job(
             raise UserError(
                 f"{path}: {missing} rows are not transcribed yet; run first: pixvox run {path}"
             )
-        pace = complete(ready, runs)
-        failed = _report(ready)
+        pace = complete(ready, runs, address)
+        tables = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
+        failed = _report(ready, tables)
         where = clean(str(ready.folder))
         rows = plural(ready.total, "row")
         seconds = time.monotonic() - started
@@ -64,6 +74,8 @@ def run_job(
             print(f"  {clean(line)}")
         place = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
         print(clean(f"look and listen: pixvox report {ready.job.name}{place}"))
+        if not score_only:
+            refuse_empty(ready.job.name, tables)
     return 0
 
 
@@ -107,10 +119,27 @@ def _say_missing(ready: Prepared) -> None:
         print(clean(f"{name}: cannot be scored: {reason}"))
 
 
-def _report(ready: Prepared) -> int:
+def refuse_empty(name: str, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> None:
+    """Raises RunFailed where a system has no good row; names the first, and its usual reason."""
+    good = {cell.label for cell, table in tables if "ok" in table["status"]}
+    lost = [
+        (cell.label, table)
+        for cell, table in tables
+        if cell.source is None and cell.label not in good
+    ]
+    if not lost:
+        return
+    label, table = lost[0]
+    reason = table["reason"].mode().sort()[0]
+    others = len({label for label, _ in lost}) - 1
+    more = f", nor {'has' if others == 1 else 'have'} {plural(others, 'other')}" if others else ""
+    tried = "; the same command tries again" if "machine" in table["cause"] else ""
+    raise RunFailed(f"{name}: {label} has no good row{more}: {reason}{tried}")
+
+
+def _report(ready: Prepared, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> int:
     """Scores and writes everything; gives how many rows failed."""
     job, dataset = ready.job, ready.dataset
-    tables = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
     with progress() as report:
         made = restore(ready.state, {cell.name: t for cell, t in tables}, report)
     if made:

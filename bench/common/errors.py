@@ -14,6 +14,13 @@ class RunFailed(PixVoxError):
     """A run that could not be finished through no fault of its input; says what to do next."""
 
 
+class ActorUnusable(RunFailed):
+    """What keeps one actor from any work, whatever it is given: its GPU, its memory, its node.
+
+    The run continues with the others, and fails with this message where there are none.
+    """
+
+
 @contextmanager
 def bad_input() -> Iterator[None]:
     """Tells what weights, files or options were refused for in one line, as a UserError.

@@ -13,11 +13,16 @@ def device_lost(said: str) -> bool:
     return any(sign in said for sign in _DEVICE_LOST)
 
 
+def is_out_of_memory(said: str) -> bool:
+    """Whether an error's text says that a GPU's or the machine's memory ran out."""
+    return any(words in said.lower() for words in _NO_MEMORY)
+
+
 def is_machines(error: BaseException, said: str) -> bool:
     """Whether memory, a disk or a device failed, by an error and its text."""
     return (
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno in _OF_DISK)
-        or any(words in said.lower() for words in _NO_MEMORY)
+        or is_out_of_memory(said)
         or device_lost(said)
     )

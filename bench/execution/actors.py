@@ -1,29 +1,79 @@
 """The two kinds of actor: generators hold a model, transcribers hold a codec and an ASR model."""
 
+import re
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from bench.asr.base import MAX_SECONDS, SAMPLE_RATE, Asr
 from bench.common.audio import SpeechError, Wave, resample, write_wav
+from bench.common.errors import ActorUnusable
+from bench.common.text import reason_of, short
+from bench.datasets.base import Item
 from bench.execution.worktime import Clocked
-from bench.store.rows import ToTranscribe, TranscriptRow
-from bench.systems.base import Asked, Made, System
+from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow
+from bench.systems.base import ABSENT, Asked, Made, System, Variant, lacks_files
 from bench.systems.voice import Voice, continuation
 from pixvox.errors import UnitsError
 
 
 def device() -> str:
-    """Where models compute: on a GPU where there is one."""
+    """Where models compute: in an actor on the GPU that Ray assigned, elsewhere on any there is.
+
+    Raises ActorUnusable where PyTorch cannot use the assigned GPU.
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    assigned = _assigned_gpus()
+    if assigned is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not assigned:
+        return "cpu"
+    try:
+        torch.zeros(1, device="cuda")
+    except (RuntimeError, AssertionError) as error:
+        raise ActorUnusable(_unusable_gpu(assigned, reason_of(error))) from error
+    return "cuda"
 
 
-def _device_name() -> str:
+def _assigned_gpus() -> list[str] | None:
+    """What Ray assigned to the actor that this is; None in any other process."""
+    if "ray" not in sys.modules:
+        return None
+    import ray
+
+    if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
+        return None
+    return list(ray.get_runtime_context().get_accelerator_ids()["GPU"])
+
+
+def _unusable_gpu(assigned: Sequence[str], reason: str) -> str:
+    """What is said of an assigned GPU that PyTorch cannot use: node, driver, build, and the fix."""
+    import ray
     import torch
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    try:
+        driver = Path("/proc/driver/nvidia/version").read_text()
+        found = re.search(r"\d+\.\d+(\.\d+)?", driver)
+        driver = f"NVIDIA driver {found[0]}" if found else "an unknown NVIDIA driver"
+    except OSError:
+        driver = "no NVIDIA driver"
+    cuda = torch.version.cuda
+    build = f"built for CUDA {cuda}" if cuda else "built without CUDA"
+    fix = "update the driver" if cuda else "install a CUDA build of PyTorch"
+    return (
+        f"node {ray.util.get_node_ip_address()}: PyTorch {torch.__version__} ({build}; {driver}) "
+        f"cannot use GPU {', '.join(assigned)}, which Ray assigned: {short(reason)}; {fix} there, "
+        "or hide its GPUs: CUDA_VISIBLE_DEVICES= or ray start --num-gpus=0"
+    )
+
+
+def _device_name(kind: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if kind == "cuda" else "cpu"
 
 
 class GeneratorActor(Clocked):
@@ -33,14 +83,24 @@ class GeneratorActor(Clocked):
         import torch
 
         torch.set_num_threads(threads)
-        self.generator = system.generator(device())
-        self.device = _device_name()
-        self.start_clock(device())
+        kind = device()
+        self.generator = system.generator(kind)
+        self.device = _device_name(kind)
+        self.start_clock(kind)
 
     def work(self, asked: Asked) -> Made:
         """One row for every item and variant asked."""
         made = self.generator.generate(asked)
-        return [(key, replace(row, device=self.device)) for key, row in made]
+        each = [(item, variant) for item, variants in asked for variant in variants]
+        return [
+            (key, replace(row, device=self.device, cause=_cause(row, item, variant)))
+            for (key, row), (item, variant) in zip(made, each, strict=True)
+        ]
+
+
+def _cause(row: SpeechRow, item: Item, variant: Variant) -> str:
+    absent = row.status != "ok" and lacks_files(variant.system, item, variant.caption)
+    return ABSENT if absent else row.cause
 
 
 class TranscriberActor(Clocked):
@@ -50,11 +110,12 @@ class TranscriberActor(Clocked):
         import torch
 
         torch.set_num_threads(threads)
+        kind = device()
         self.batch = asr.batch
-        self.asr = asr.transcriber(device(), threads)
+        self.asr = asr.transcriber(kind, threads)
         self.voice = Voice()
-        self.device = _device_name()
-        self.start_clock(device())
+        self.device = _device_name(kind)
+        self.start_clock(kind)
 
     def work(self, work: tuple[System, str, Sequence[ToTranscribe]]) -> list[TranscriptRow]:
         """One row for every row given, in order."""
@@ -73,9 +134,11 @@ class TranscriberActor(Clocked):
                         f"{len(wave) / rate:.1f} s; the ASR transcribes {MAX_SECONDS:.0f} s"
                     )
             except (SpeechError, UnitsError) as error:
-                done[name] = TranscriptRow(name, "failed", str(error))
+                held = entry.row.units or entry.row.audio
+                absent = not held and lacks_files(system, entry.item, entry.row.caption)
+                done[name] = TranscriptRow(name, "failed", str(error), ABSENT if absent else "")
                 continue
-            if entry.keep is not None:
+            if entry.keep is not None and entry.keep.parent.parent.is_dir():
                 # For people only; what a full disk or another machine's keeps from being written
                 # the driver makes again from the ledger.
                 with suppress(OSError):

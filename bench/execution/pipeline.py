@@ -4,22 +4,24 @@ Transcribers that have enough to do keep generators from being given more.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from bench.asr.base import Asr
 from bench.common.progress import Progress
 from bench.execution.batches import Batch, batch_sizes
+from bench.execution.division import Division
 from bench.execution.marks import Marks
 from bench.execution.pool import Pool, wait
 from bench.execution.runstate import RunState
-from bench.execution.session import Sizes
 from bench.execution.stages import Stage, together
 from bench.jobs.cells import Cell
 from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow
+from bench.systems.base import ABSENT, System, lacks_files
+
+Row = TypeVar("Row", SpeechRow, TranscriptRow)
 
 POLL_SECONDS = 0.5
 CLIPS = 8
@@ -29,18 +31,18 @@ CREDITS = 8
 """Batches that may wait for each transcriber before generators get no more work."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The two kinds of actor, how many of each, and how long a batch may take."""
+    """How actors of both kinds are started, how many there are, and how long a batch may take.
 
-    generator: Any
-    transcriber: Any
-    sizes: Sizes
+    `placed` is told which nodes the actors of each kind are on, once all have started.
+    """
+
+    generator: Callable[[int, System], Any]
+    transcriber: Callable[[int, Asr], Any]
+    division: Division
     deadline: float
-
-
-def _new(actor: Any, *arguments: Any) -> Any:
-    return actor.remote(*arguments)
+    placed: Callable[[Mapping[str, Sequence[str]]], None]
 
 
 class Pipeline:
@@ -62,14 +64,17 @@ class Pipeline:
         self.stop = stop
         # Whole batches of the ASR's: a short one is filled up, and what fills it is thrown away.
         self.clips = asr.batch * -(-CLIPS // asr.batch)
+        # Transcribers write speech where this folder is, and nowhere on nodes that have none.
+        run.speech.mkdir(parents=True, exist_ok=True)
         self.transcribed_as: dict[str, list[Cell]] = defaultdict(list)
         for cell in cells:
             self.transcribed_as[cell.speech_key].append(cell)
         self.generated_by: list[Pool[Any]] = []
+        self.has_said_places = False
         self.pending: dict[str, list[SpeechRow]] = {cell.transcript_key: [] for cell in cells}
         self.transcribing: Pool[Any] = Pool(
-            partial(_new, plan.transcriber, asr, 1),
-            plan.sizes.transcribers,
+            lambda place: plan.transcriber(place, asr),
+            plan.division.transcribers,
             lambda batch: (batch.tag.system, batch.tag.part, batch.items),
             plan.deadline,
             # Chosen now: what is generated and transcribed meanwhile must not count as transcribed
@@ -99,6 +104,7 @@ class Pipeline:
             self.transcribing.hand_out()
             wait([self.transcribing], POLL_SECONDS)
             self._take_transcribed()
+            self._say_placed(None)
         self.transcribing.close()
         # Transcribers are there from the first batch to the last: that is the time of both.
         seconds = self.transcribing.life
@@ -122,13 +128,18 @@ class Pipeline:
             while generating.busy:
                 self._may_stop(generating)
                 self.transcribing.hand_out()
-                if self.transcribing.waiting < CREDITS * self.plan.sizes.transcribers:
+                if self.transcribing.waiting < CREDITS * self.plan.division.transcribers:
                     generating.hand_out()
-                if following is None and generating.draining and not self.plan.sizes.gpu:
+                if (
+                    following is None
+                    and generating.draining
+                    and not self.plan.division.generator_gpus
+                ):
                     following = self._generators(next(upcoming, None))
                 wait([generating, self.transcribing], POLL_SECONDS)
                 self._take_generated(generating)
                 self._take_transcribed()
+                self._say_placed(generating)
             generating.close()
             self.generated_by.append(generating)
             for key in cells:
@@ -143,15 +154,26 @@ class Pipeline:
         """Actors of the model of these cells, starting."""
         if cells is None:
             return None
-        count = self.plan.sizes.generators
+        count = self.plan.division.generators
+        system = next(iter(cells.values())).generator
         pool: Pool[Any] = Pool(
-            partial(_new, self.plan.generator, next(iter(cells.values())).generator, 1),
+            lambda place: self.plan.generator(place, system),
             count,
             lambda batch: batch.items,
             self.plan.deadline,
             self._to_generate(cells, count),
         )
         return pool, cells
+
+    def _say_placed(self, generating: Pool[Any] | None) -> None:
+        """Tells the plan once where the first actors of each kind are."""
+        if self.has_said_places:
+            return
+        pools = {"generator": generating, "transcriber": self.transcribing}
+        nodes = {kind: pool.nodes for kind, pool in pools.items() if pool is not None}
+        if all(on is not None for on in nodes.values()):
+            self.has_said_places = True
+            self.plan.placed({kind: on for kind, on in nodes.items() if on is not None})
 
     def _may_stop(self, generating: Pool[Any] | None) -> None:
         if self.stop():
@@ -210,7 +232,7 @@ class Pipeline:
                     for variant in variants
                 ]
                 for key, row in made:
-                    rows[key].append(row)
+                    rows[key].append(self._settled(row, self.transcribed_as[key][0]))
         finally:
             # What came at one time is one part, so that many actors cost the disk little more than
             # one; and where the run ends here, what came before is kept.
@@ -243,18 +265,30 @@ class Pipeline:
         for start in range(0, len(good), self.clips):
             yield Batch(cell, good[start : start + self.clips])
 
+    def _settled(self, row: Row, cell: Cell) -> Row:
+        """A row for which files were absent where its actor is: no fault of the item's if they are
+        here."""
+        if row.cause != ABSENT:
+            return row
+        if lacks_files(cell.system, self.state.item(row.item, cell.system), cell.caption):
+            return replace(row, cause="")
+        reason = f"{row.reason} on its actor's node, although the driver has it"
+        return replace(row, cause="machine", reason=reason)
+
     def _keep(self, cell: Cell, item: str) -> Path | None:
         """Where speech is kept: the whole one, for people to listen to."""
-        return self.state.speech / cell.slug / f"{item}.wav" if cell.part == "whole" else None
+        kept = self.state.speech.absolute() / cell.slug / f"{item}.wav"
+        return kept if cell.part == "whole" else None
 
     def _take_transcribed(self) -> None:
         rows: dict[Cell, list[TranscriptRow]] = defaultdict(list)
         try:
             for done in self.transcribing.collect():
                 cause = "machine" if done.machine else ""
-                rows[done.tag] += done.result or [
+                transcribed: list[TranscriptRow] = done.result or [
                     TranscriptRow(e.row.item, "failed", done.failure, cause) for e in done.items
                 ]
+                rows[done.tag] += [self._settled(row, done.tag) for row in transcribed]
         finally:
             for cell, some in rows.items():
                 self.state.commit_transcripts(cell, some)

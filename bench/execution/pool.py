@@ -4,18 +4,20 @@ Two batches are in flight on each actor, so none waits for the driver. A batch w
 tried again on a new one, alone: of two in flight, the one that was done may not have been
 transcribed of yet. A batch that killed two, or raised, is halved until the one bad item is found,
 which is given back as failed. A batch past its deadline has its actor replaced. While an actor is
-being replaced the others continue.
+being replaced the others continue, and so they do where one does not start or says that it cannot
+work: its place is given up.
 """
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from bench.common.errors import RunFailed, UserError
+from bench.common.errors import ActorUnusable, RunFailed, UserError
 from bench.common.machinefaults import device_lost, is_machines
-from bench.common.text import reason_of
+from bench.common.text import clean, reason_of
 from bench.execution.batches import Batch, Done
 from bench.execution.stages import Stage
 from bench.execution.worktime import spent
@@ -34,19 +36,42 @@ STARTS = 3
 
 @dataclass
 class _Worker(Generic[T]):
-    """An actor, what it has been given, and, while it starts, the reference that says so."""
+    """An actor, what it has been given, and, while it starts, the reference that says so.
 
+    `place` is its number in the pool, which its replacements keep, and `node` the id of its node.
+    """
+
+    place: int
     handle: Any
     ready: Any
     since: float
     queue: deque[tuple[Any, Batch[T]]] = field(default_factory=deque)
     failed_starts: int = 0
+    node: str = ""
 
 
 def _is_machines(error: Exception) -> bool:
     """Whether a batch failed for want of memory or disk, which another time may be there."""
     cause = getattr(error, "cause", None)
     return isinstance(cause, OSError | MemoryError) or is_machines(error, str(error))
+
+
+_UNUSABLE = f"{ActorUnusable.__name__}: "
+
+
+def _start_fault(error: Exception) -> str:
+    """Why an actor did not start, and what to do; what it raised on purpose says both itself."""
+    # What is raised while an actor is made comes as a traceback, not as an exception.
+    reason = reason_of(error)
+    _, known, message = reason.partition(_UNUSABLE)
+    return message if known else f"an actor did not start: {reason}; run: pixvox doctor JOB"
+
+
+def _where(actor: object) -> str:
+    """The id of the node that the actor runs on; called in the actor, once it has started."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def wait(pools: Iterable["Pool[Any]"], seconds: float) -> None:
@@ -61,15 +86,16 @@ def wait(pools: Iterable["Pool[Any]"], seconds: float) -> None:
 
 
 class Pool(Generic[T]):
-    """`start` makes one actor; `message` turns a batch into the argument of its `work`.
+    """`start` makes the actor of a place; `message` turns a batch into the argument of its `work`.
 
-    Batches come from `submit` and, when none of those waits, from `source`. Actors start beside
-    each other and beside whatever else there is; each is given work as soon as it has started.
+    Places are numbered from 0. Batches come from `submit` and, when none of those waits, from
+    `source`. Actors start beside each other and beside whatever else there is; each is given work
+    as soon as it has started.
     """
 
     def __init__(
         self,
-        start: Callable[[], Any],
+        start: Callable[[int], Any],
         size: int,
         message: Callable[[Batch[T]], Any],
         deadline: float,
@@ -81,14 +107,26 @@ class Pool(Generic[T]):
         self._waiting: deque[Batch[T]] = deque()
         self._suspects: deque[Batch[T]] = deque()
         self._source = source
-        self._workers = [self._starting() for _ in range(size)]
+        self._workers = [self._starting(place) for place in range(size)]
+        self._failed: list[_Worker[T]] = []
         self._size, self._since, self._until = size, 0.0, 0.0
         self._busy, self._cpu, self._items = 0.0, 0.0, 0
         self._replaced = False
 
-    def _starting(self) -> _Worker[T]:
-        handle = self._start()
-        return _Worker(handle, handle.__ray_ready__.remote(), time.monotonic())
+    def _starting(self, place: int) -> _Worker[T]:
+        handle = self._start(place)
+        return _Worker(place, handle, handle.__ray_call__.remote(_where), time.monotonic())
+
+    def _restart(self, worker: _Worker[T]) -> None:
+        fresh = self._starting(worker.place)
+        worker.handle, worker.ready, worker.since = fresh.handle, fresh.ready, fresh.since
+
+    @property
+    def nodes(self) -> list[str] | None:
+        """The id of each actor's node; None while one is starting."""
+        if any(worker.ready is not None for worker in self._workers):
+            return None
+        return [worker.node for worker in self._workers]
 
     def submit(self, batch: Batch[T]) -> None:
         """Queues a batch."""
@@ -218,37 +256,52 @@ class Pool(Generic[T]):
         return self._waiting.popleft() if self._waiting else None
 
     def _take_start(self, worker: _Worker[T]) -> None:
-        """An actor has started, or not.
+        """An actor has started, or not; raises RunFailed where none does.
 
-        Raises RunFailed where none has before, or UserError where the actor did: what keeps it from
-        starting is no item's fault. Later a place is given up after several failures.
+        What keeps all from starting is the same for each, so before one has started each is tried
+        once; after that, several times, and then its place is given up. Raises UserError where an
+        actor did before any has started: what it was given is not usable anywhere.
         """
         import ray
         from ray.exceptions import RayError
 
         try:
-            ray.get(worker.ready)
+            worker.node = ray.get(worker.ready)
         except RayError as error:
             reason = reason_of(error)
-            if not self._since:
-                if reason.startswith(_USERS):
-                    raise UserError(reason.removeprefix(_USERS)) from error
-                raise RunFailed(
-                    f"an actor did not start: {reason}; run: pixvox doctor JOB"
-                ) from error
+            if not self._since and reason.startswith(_USERS):
+                raise UserError(reason.removeprefix(_USERS)) from error
             worker.failed_starts += 1
-            if worker.failed_starts < STARTS:
-                worker.handle, worker.since = self._start(), time.monotonic()
-                worker.ready = worker.handle.__ray_ready__.remote()
-                return
-            self._workers.remove(worker)
-            if not self._workers:
-                raise RunFailed(
-                    f"no actor starts any more: {reason}; run: pixvox doctor JOB"
-                ) from error
+            if self._since and worker.failed_starts < STARTS:
+                self._restart(worker)
+            else:
+                self._give_up(worker, _start_fault(error))
             return
         worker.ready, worker.failed_starts = None, 0
-        self._since = self._since or time.monotonic()
+        if not self._since:
+            self._since = time.monotonic()
+            for failed in self._failed:
+                self._restart(failed)
+                self._workers.append(failed)
+            self._failed.clear()
+
+    def _give_up(self, worker: _Worker[T], reason: str) -> None:
+        """Ends an actor for good; raises RunFailed where it was the last."""
+        import ray
+
+        ray.kill(worker.handle)
+        self._workers.remove(worker)
+        for _, batch in reversed(worker.queue):
+            self._waiting.appendleft(batch)
+        worker.queue.clear()
+        if not self._workers:
+            raise RunFailed(reason)
+        if not self._since:
+            self._failed.append(worker)
+            return
+        self._replaced = True
+        left = f"the run continues with {len(self._workers)} of {self._size} such actors"
+        print(clean(f"{reason}; {left}"), file=sys.stderr, flush=True)
 
     def _collect(self, worker: _Worker[T]) -> Iterator[Done[T]]:
         import ray
@@ -262,6 +315,10 @@ class Pool(Generic[T]):
             yield from self._replace(worker, "its actor died")
             return
         except RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, ActorUnusable):
+                self._give_up(worker, str(cause))
+                return
             if device_lost(str(error)):
                 # The device's context is lost with it: every later batch there would fail too.
                 yield from self._replace(worker, reason_of(error))
@@ -284,8 +341,7 @@ class Pool(Generic[T]):
         ray.kill(worker.handle)
         (_, suspect), *others = list(worker.queue)
         worker.queue.clear()
-        worker.handle, worker.since = self._start(), time.monotonic()
-        worker.ready = worker.handle.__ray_ready__.remote()
+        self._restart(worker)
         for _, batch in reversed(others):
             self._waiting.appendleft(batch)
         self._replaced = True

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from bench.common.atomic import disk_errors, sweep_partials
 from bench.common.errors import UserError
 from bench.common.interrupt import stoppable
 from bench.common.links import refuse_links
-from bench.common.progress import Progress, progress
+from bench.common.progress import progress
 from bench.common.text import clean, plural
 from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset, no_items
@@ -133,28 +133,11 @@ def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
             yield ready
 
 
-def _prepare_systems(state: RunState, report: Progress, stop: Callable[[], bool]) -> None:
-    """Has every system that is to generate compute what its generators share.
+def complete(ready: Prepared, runs: Path, address: str | None = None) -> Pace | None:
+    """Generates and transcribes what the ledger lacks; what that took, where it was anything.
 
-    Raises KeyboardInterrupt where it is stopped; what was computed is kept.
+    `address` is that of a Ray cluster, in place of the job's.
     """
-
-    def watched(what: str, done: int, total: int) -> None:
-        report(what, done, total)
-        if stop():
-            raise KeyboardInterrupt
-
-    lacking = [
-        cell.system
-        for cell in state.cells
-        if cell.asr and cell.source is None and not state.generated[cell.speech_key].full
-    ]
-    for system in dict.fromkeys(lacking):
-        system.prepare(watched)
-
-
-def complete(ready: Prepared, runs: Path) -> Pace | None:
-    """Generates and transcribes what the ledger lacks; what that took, where it was anything."""
     job, dataset, state = ready.job, ready.dataset, ready.state
     _remember(job, ready.cells, ready.folder)
     missing = state.missing
@@ -177,8 +160,7 @@ def complete(ready: Prepared, runs: Path) -> Pace | None:
                 first = time.monotonic() - started
             report(what, done, total)
 
-        _prepare_systems(state, report, stop)
-        stages = execute(state, watched, stop=stop)
+        stages = execute(state, watched, stop=stop, address=address)
     seconds = time.monotonic() - started
     keep_rate(runs, job.name, ready.cells, missing, seconds)
     if stages:

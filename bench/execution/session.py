@@ -1,7 +1,6 @@
-"""A Ray session: local unless an address is given, quiet, and bound to this machine."""
+"""A Ray session: of a cluster, or local, quiet, and bound to this machine."""
 
 import logging
-import math
 import os
 import secrets
 import shlex
@@ -10,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,13 +17,11 @@ from bench.common.errors import RunFailed
 from bench.common.processes import below, kill, state
 from bench.common.scratch import short_folder
 from bench.common.text import reason_of
-from bench.jobs.spec import ClusterSpec
+from bench.execution.cluster import token_source
 from pixvox.cache import is_writable
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Rows are small (units, never audio), so a quarter of a gigabyte is ample."""
-GENERATOR_CORES = 4
-"""Cores for whose transcribers one generator is enough."""
 _TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 _SERVERS = ("gcs_server", "raylet")
 _LOOK_SECONDS = 0.25
@@ -34,35 +30,45 @@ _LEAVING_SECONDS = 15.0
 
 
 @contextmanager
-def ray_session(spec: ClusterSpec) -> Iterator[None]:
-    """Starts or joins Ray, and leaves it."""
+def ray_session(address: str | None = None) -> Iterator[None]:
+    """Joins the cluster at an address that `find_cluster` gave, or starts Ray; and leaves it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Otherwise Ray rebuilds the driver's uv environment in every worker.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     # Actors that ask for no GPU must not see them.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    if not spec.address:
-        # Despite its name this is what has Ray take the loopback address, on Linux too; a node
-        # address of 127.0.0.1 it would replace by one that others can reach.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        # While Ray starts it may hold the interpreter, and then only Ray can notice that its
-        # gcs_server died; a minute is its default.
-        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
+    with _local() if address is None else _joined(address):
+        yield
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    import ray
+
+    with _starting():
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _local() -> Iterator[None]:
+    token_source()
+    # Despite its name this is what has Ray take the loopback address, on Linux too; a node
+    # address of 127.0.0.1 it would replace by one that others can reach.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    # While Ray starts it may hold the interpreter, and then only Ray can notice that its
+    # gcs_server died; a minute is its default.
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
     import ray
 
     # Where a worker has an environment of its own, as in Ray Train, Ray hands the interpreter to a
     # shell unquoted: under a path with a space it would not start.
     python = shlex.quote(sys.executable)
     environment = {"py_executable": python} if python != sys.executable else None
-    if spec.address:
-        with _starting():
-            ray.init(address=spec.address, log_to_driver=False, logging_level=logging.ERROR)
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
     with short_folder() as folder, _token(folder):
         watch = _Watch()
         watch.start()
@@ -74,6 +80,7 @@ def ray_session(spec: ClusterSpec) -> Iterator[None]:
             with _starting():
                 ray.init(
                     address="local",
+                    num_gpus=mig_slices(),
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
@@ -117,6 +124,15 @@ def _token(folder: Path) -> Iterator[None]:
         del os.environ[_TOKEN_PATH]
 
 
+def mig_slices() -> int | None:
+    """How many MIG slices CUDA_VISIBLE_DEVICES names, where it names nothing else.
+
+    Ray counts the GPUs that they are of, so that one cut into seven would serve one actor.
+    """
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return len(visible) if all(name.startswith("MIG-") for name in visible) else None
+
+
 @contextmanager
 def _starting() -> Iterator[None]:
     """One line where Ray does not start; and no handler of Ray's for SIGTERM.
@@ -127,7 +143,7 @@ def _starting() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Ray has no class for it: where the machine is busy it raises Exception itself.
+        # On a busy machine Ray raises a plain Exception.
         raise RunFailed(f"Ray did not start: {reason_of(error)}; try again") from error
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -176,31 +192,3 @@ class _Watch(threading.Thread):
         """They are ended."""
         self._ended.set()
         self.join()
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How many actors of each kind, and the share of a GPU or core that each asks Ray for."""
-
-    generators: int
-    transcribers: int
-    gpu: float
-    cpu: float
-
-
-def _share(actors: int, units: int) -> float:
-    """A whole unit each where there are enough, else an equal part: Ray splits none over two."""
-    return 1 / math.ceil(actors / units) if units else 0.0
-
-
-def sizes(spec: ClusterSpec, gpus: int, cpus: int) -> Sizes:
-    """0 in the job means as the machine has; whatever is asked for, every actor can be placed.
-
-    GPUs are divided between generators and transcribers. Without any there is a transcriber a core
-    and a generator for every four, because on CPU transcribing costs several times what generating
-    does.
-    """
-    generators = spec.generators or max(1, gpus // 2 if gpus else cpus // GENERATOR_CORES)
-    transcribers = spec.transcribers or (max(1, gpus - generators) if gpus else max(1, cpus))
-    gpu = _share(generators + transcribers, gpus)
-    return Sizes(generators, transcribers, gpu, 0.0 if gpus else _share(transcribers, cpus))

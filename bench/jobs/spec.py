@@ -83,7 +83,8 @@ class ClusterSpec(Strict):
     """How many actors of each kind (0: as the machine has), and how long a batch may take."""
 
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The address of a running Ray cluster; `null` starts Ray on this machine."""
+    """The address of a running Ray cluster, HOST:PORT or `auto`, where the command line gives none;
+    `null` takes that of RAY_ADDRESS or, as `local` does, starts Ray on this machine."""
     generators: Actors = 0
     """How many actors generate; 0 for as many as the machine has room for."""
     transcribers: Actors = 0

@@ -47,7 +47,8 @@ class NarrationJob(Strict):
     workers: Actors = 0
     """How many processes read, with one thread each; 0 for one a core."""
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The address of a running Ray cluster; `null` starts Ray on this machine."""
+    """The address of a running Ray cluster, HOST:PORT or `auto`, where the command line gives none;
+    `null` takes that of RAY_ADDRESS or, as `local` does, starts Ray on this machine."""
 
     @model_validator(mode="after")
     def _check_units(self) -> "NarrationJob":

@@ -11,6 +11,7 @@ from bench.common.audio import SpeechError, Wave, resample, unusable_samples, wa
 from bench.common.progress import Progress
 from bench.datasets.storedunits import Units
 from bench.execution.batches import Batch
+from bench.execution.cluster import find_cluster
 from bench.execution.pool import Pool, wait
 from bench.execution.session import ray_session
 from bench.execution.stages import Stage
@@ -137,19 +138,19 @@ def read_aloud(
     Where `stop` says so nothing new is begun; what is in flight is kept, and KeyboardInterrupt
     raised.
     """
-    cluster = ClusterSpec(address=workers.address)
-    with ray_session(cluster):
+    address = find_cluster(workers.address)
+    with ray_session(address):
         import ray
 
         cpus = int(ray.cluster_resources().get("CPU", 1))
-        cores = cpus if workers.address else min(cpus, len(os.sched_getaffinity(0)))
+        cores = cpus if address else min(cpus, len(os.sched_getaffinity(0)))
         count = workers.count or max(1, min(cores, len(utterances)))
         actor = ray.remote(num_cpus=min(1.0, cpus / count))(workers.narrator)
         pool: Pool[Utterance] = Pool(
-            lambda: actor.remote(workers.voice, workers.wanted),
+            lambda place: actor.remote(workers.voice, workers.wanted),
             count,
             lambda batch: [one.text for one in batch.items],
-            cluster.deadline_seconds,
+            ClusterSpec().deadline_seconds,
             batches(utterances, count),
         )
         done = 0
@@ -164,7 +165,7 @@ def read_aloud(
         pool.close()
         if stop():
             raise KeyboardInterrupt
-        return replace(pool.stage("narrators", pool.life), cores=0 if workers.address else cores)
+        return replace(pool.stage("narrators", pool.life), cores=0 if address else cores)
 
 
 def _collected(pool: Pool[Any]) -> Iterator[Said]:

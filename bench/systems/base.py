@@ -108,9 +108,10 @@ class System(Strict, ABC):
     `role` is what it is in a table. `has_speech` is False for a text, which no ASR
     transcribes.
     `says_caption` marks speech whose words are a caption's, so that word errors can be counted;
-    `continues` speech from where a prompt ends. `needs_images` marks what looks at
-    pictures. `loss` is set for a ceiling: what is lost up to it, and not yet in the one before.
-    What has the loss `clarity` is a measure for others, and no row of a table.
+    `continues` speech from where a prompt ends. `needs_images` marks what looks at pictures,
+    `uses_gpu` what computes on the device that its generator is given; others get no GPU. `loss` is
+    set for a ceiling: what is lost up to it, and not yet in the one before. What has the loss
+    `clarity` is a measure for others, and no row of a table.
     """
 
     kind: str
@@ -123,6 +124,7 @@ class System(Strict, ABC):
     says_caption: ClassVar[bool] = False
     continues: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
+    uses_gpu: ClassVar[bool] = False
     loss: ClassVar[Loss] = ""
 
     def __hash__(self) -> int:
@@ -296,6 +298,25 @@ def unmatched_names(
     if odd:
         total = len(names)
         yield f"{len(odd)} of {total} {entries} of {of} name no item of the data; first: {odd[0]}"
+
+
+ABSENT = "absent"
+"""The cause of a row for which files are not on its actor's node, until the driver has looked."""
+
+
+def lacks_files(system: System, item: Item, caption: Choice) -> bool:
+    """Whether a file that the system needs of an item is not on this machine."""
+    try:
+        needed = list(system.files([item]))
+    except UserError:
+        return True
+    if system.needs_images:
+        needed.append(item.image)
+    if system.uses_caption() and system.has_speech and item.captions:
+        for chosen in item.captions[item.chosen(caption) :][:1]:
+            needed += [path for path in (chosen.speech,) if path is not None]
+            needed += [chosen.units.file] if chosen.units is not None else []
+    return not all(path.is_file() for path in needed)
 
 
 def no_file(path: Path, label: str, what: str) -> UserError:

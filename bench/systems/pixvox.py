@@ -38,6 +38,7 @@ class PixVoxSystem(System):
 
     continues: ClassVar[bool] = True
     needs_images: ClassVar[bool] = True
+    uses_gpu: ClassVar[bool] = True
 
     def generator(self, device: str) -> Generator:
         """See System."""

@@ -1,9 +1,13 @@
 """The generator of PixVoxLM: weights on a device, and the engines that decode with them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 from bench.common.audio import SpeechError
+from bench.common.errors import ActorUnusable
+from bench.common.machinefaults import is_out_of_memory
+from bench.common.text import reason_of
 from bench.datasets.base import Choice, Item
 from bench.store.rows import SpeechRow, packed
 from bench.systems.base import Asked, Made, Variant, caption_of
@@ -25,6 +29,18 @@ class Decodes(Protocol):
 
 def _decoding(variant: Variant) -> DecodingSpec:
     return cast(Decodes, variant.system).decoding
+
+
+@contextmanager
+def enough_memory(slots: int) -> Iterator[None]:
+    """Raises ActorUnusable where memory runs out: one item's buffers are those of all the slots."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        reason = reason_of(error)
+        if not is_out_of_memory(reason):
+            raise
+        raise ActorUnusable(f"decoding.slots {slots}: {reason}; lower decoding.slots") from error
 
 
 class PixVoxGenerator:
@@ -131,7 +147,8 @@ class PixVoxGenerator:
         states = self._encode(images) if wanted else None
         for decoding, pairs in wanted.items():
             assert states is not None
-            made = self._engine(decoding).generate(states, [request for request, _ in pairs])
+            with enough_memory(decoding.slots):
+                made = self._engine(decoding).generate(states, [request for request, _ in pairs])
             for (request, variant), speech in zip(pairs, made, strict=True):
                 at = (request.item, variant.key)
                 done[at] = self._row(request, said[at], speech)

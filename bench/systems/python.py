@@ -40,6 +40,7 @@ class PythonSystem(System):
     """What tables say of its training, such as `single model`."""
 
     needs_images: ClassVar[bool] = True
+    uses_gpu: ClassVar[bool] = True
 
     def generator(self, device: str) -> Generator:
         """See System."""

@@ -5,7 +5,7 @@ units: the codec's loss is then theirs too.
 """
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from pydantic import model_validator
 
@@ -40,6 +40,8 @@ class ReadAloud(System):
     """The codec that the speech goes through, or `null` for none."""
     bandwidth: Bandwidth | None = None
     """The codec's bandwidth in kbps."""
+
+    uses_gpu: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _both(self) -> Self:

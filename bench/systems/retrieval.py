@@ -88,6 +88,7 @@ class RetrievalSystem(System):
     """Which caption `nearest` draws."""
 
     needs_images: ClassVar[bool] = True
+    uses_gpu: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _fits_the_choice(self) -> Self:

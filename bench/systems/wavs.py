@@ -157,7 +157,11 @@ class WavsGenerator(EachItem):
 
     def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row with the file's name."""
-        name = wav_files(self.spec, [item]).get(item.id)
+        try:
+            name = wav_files(self.spec, [item]).get(item.id)
+        except UserError as error:
+            # The driver has seen the folder; this machine has not.
+            raise SpeechError(str(error)) from error
         if name is None:
             raise SpeechError("the mapping has no line for it")
         if not (self.spec.folder / name).is_file():

@@ -13,8 +13,16 @@ from transformers import PreTrainedModel
 
 from bench.common.errors import RunFailed, UserError
 from bench.datasets.base import Report
+from bench.execution.actors import device
+from bench.execution.cluster import (
+    find_cluster,
+    machines,
+    most_gpus,
+    names_of,
+    placed,
+    print_ray,
+)
 from bench.execution.session import ray_session
-from bench.jobs.spec import ClusterSpec
 from bench.training.data import spoken_captions
 from bench.training.log import Log, draw, last_row
 from bench.training.pace import Pace
@@ -129,6 +137,8 @@ def _worker(config: dict[str, Any]) -> None:
     from ray.train.torch import get_device
 
     torch.set_num_threads(config["threads"])
+    # Ray Train would compute on the CPU where PyTorch cannot use the GPU that Ray assigned.
+    device()
     job = PixVoxJob.model_validate(config["job"])
     work(job, get_device(), ray.train.get_context().get_world_rank())
 
@@ -154,16 +164,19 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     job = _placed(job)
     folder = state_folder(job)
     (folder / _STOP).unlink(missing_ok=True)
+    address = find_cluster(job.address)
     # In the driver first, so that bad input is one line and caches are written once.
     model, data, _ = prepare(job, ending(report, stop))
     check_resumable(model, data, job.plan, folder=folder, origin=origin(job))
     del model, data
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
-    with ray_session(ClusterSpec(address=job.address)):
+    with ray_session(address):
         import ray
 
-        resources = ray.cluster_resources()
-        gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        has = machines(ray.nodes())
+        print_ray(address, has)
+        scaled = min(job.workers, most_gpus()) if address else 0
+        gpus, cores = max(has.gpu_count, scaled), has.cores
         available = gpus or cores
         if job.workers > available:
             what = "GPUs" if gpus else "cores"
@@ -173,10 +186,12 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
         thread = threading.Thread(
             target=_fit, args=(job, gpus > 0, threads, folder, failure), daemon=True
         )
+        where = _Where(job.workers, address)
         thread.start()
         try:
             while thread.is_alive():
                 thread.join(0.5)
+                where.print_once()
                 _report_last(folder, job.plan.steps, report)
                 if stop():
                     (folder / _STOP).touch()
@@ -190,6 +205,33 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     if failure:
         reason = " ".join(str(failure[0]).split())
         raise RunFailed(f"training failed; the same command resumes it: {reason}")
+
+
+class _Where:
+    """Prints which nodes the workers are on, once Ray Train has placed them.
+
+    It reserves their places as one placement group, with a bundle for each.
+    """
+
+    def __init__(self, workers: int, address: str | None) -> None:
+        from ray.util import placement_group_table
+
+        self._table = placement_group_table
+        self._workers, self._address = workers, address
+        self._others = set(self._table())
+
+    def print_once(self) -> None:
+        """Prints the line where the workers are placed, and has not been printed before."""
+        import ray
+
+        for name, group in self._table().items() if self._workers else ():
+            nodes = list(group["bundles_to_node_id"].values())
+            is_ours = name not in self._others and len(nodes) == self._workers
+            if is_ours and group["state"] == "CREATED":
+                names = names_of(ray.nodes()) if self._address else {}
+                print(f"workers: {placed({'worker': nodes}, names)}")
+                self._workers = 0
+                return
 
 
 def _fit(

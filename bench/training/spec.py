@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bench.asr.shipped import DEFAULT, AnyAsr
 from bench.common.bounds import Bandwidth, Seed, Threads, Workers
+from bench.common.errors import UserError
 from bench.common.validation import keys_error
 from bench.common.yamlfile import FilePath, Strict, WeightsName
 from bench.datasets.base import to_train, to_train_on_captions
@@ -232,7 +233,8 @@ class PixVoxJob(Strict):
     workers: Workers = 1
     """How many processes share a batch, one GPU each where there are GPUs."""
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The address of a running Ray cluster; `null` starts Ray on this machine."""
+    """The address of a running Ray cluster, HOST:PORT or `auto`, where the command line gives none;
+    `null` takes that of RAY_ADDRESS or, as `local` does, starts Ray on this machine."""
     threads: Threads = 0
     """PyTorch's threads; 0 for as many as there are cores."""
     tracking: Literal["tensorboard"] | None = None
@@ -269,3 +271,10 @@ def seeded(job: TrainingJob, seed: int) -> TrainingJob:
     """The job with another seed of its plan; what it makes lies beside what the job makes."""
     output = job.output.with_name(f"{job.output.name}-seed{seed}")
     return job.model_copy(update={"output": output, "plan": replace(job.plan, seed=seed)})
+
+
+def at_address(job: TrainingJob, address: str) -> TrainingJob:
+    """The job on another Ray cluster; raises UserError for one that trains in its own process."""
+    if isinstance(job, PixVoxJob):
+        return job.model_copy(update={"address": address})
+    raise UserError(f"--address: {job.output.name} is trained without Ray; leave it out")

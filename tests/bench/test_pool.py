@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from bench.common.errors import RunFailed
+from bench.common.errors import ActorUnusable, RunFailed
 from bench.execution.batches import Batch, Done, batch_sizes
+from bench.execution.division import divide, divide_gpus, gpus_to_divide
 from bench.execution.pool import Pool, wait
-from bench.execution.session import ray_session, sizes
+from bench.execution.session import ray_session
 from bench.execution.stages import Pace, Stage, together
 from bench.execution.worktime import Clocked, spent
 from bench.jobs.spec import ClusterSpec
@@ -23,15 +25,18 @@ def _doubler() -> type:
     # Made inside a function, so that Ray ships the class itself and not its module's name.
     class Doubler:
         """Doubles numbers; dies of 13, exits on 17, loses its GPU over 21, raises on 7, and never
-        answers 99."""
+        answers 99. Where it is not `able` it cannot work at all."""
 
-        def __init__(self, start: bool = True, gate: Path | None = None) -> None:
+        def __init__(self, start: bool = True, gate: Path | None = None, able: bool = True) -> None:
             if not start:
                 raise ValueError("no weights here")
+            self.able = able
             while gate is not None and not gate.exists():
                 time.sleep(0.01)
 
         def work(self, numbers: list[int]) -> list[int]:
+            if not self.able:
+                raise ActorUnusable("decoding.slots 512: out of memory")
             if 13 in numbers:
                 os._exit(1)
             if 17 in numbers:
@@ -49,7 +54,7 @@ def _doubler() -> type:
 
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
-    with ray_session(ClusterSpec()):
+    with ray_session():
         yield
 
 
@@ -57,9 +62,14 @@ def _drain(numbers: list[int], size: int, deadline: float) -> dict[int, Done[int
     import ray
 
     actor = ray.remote(num_cpus=0)(_doubler())
-    pool: Pool[int] = Pool(actor.remote, 2, lambda batch: list(batch.items), deadline)
+    pool: Pool[int] = Pool(lambda _: actor.remote(), 2, lambda batch: list(batch.items), deadline)
     for start in range(0, len(numbers), size):
         pool.submit(Batch("tag", numbers[start : start + size]))
+    return _worked(pool)
+
+
+def _worked(pool: Pool[int]) -> dict[int, Done[int]]:
+    """What came of each number, once the pool is through."""
     found: dict[int, Done[int]] = {}
     while pool.busy:
         pool.hand_out()
@@ -98,12 +108,41 @@ def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
     import ray
 
     actor = ray.remote(num_cpus=0)(_doubler())
-    pool: Pool[int] = Pool(lambda: actor.remote(start=False), 1, list, deadline=60)
+    pool: Pool[int] = Pool(lambda _: actor.remote(start=False), 1, list, deadline=60)
     pool.submit(Batch("tag", [1]))
     pool.hand_out()
     wait([pool], 60)
     with pytest.raises(RunFailed, match=r"did not start: .*no weights here"):
         list(pool.collect())
+
+
+@pytest.mark.parametrize("fault", ["start", "able"])
+def test_an_actor_that_cannot_work_costs_its_place_alone(
+    fault: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+
+    actor = ray.remote(num_cpus=0)(_doubler())
+
+    def pool(faulty: tuple[int, ...]) -> Pool[int]:
+        made: Pool[int] = Pool(
+            lambda place: actor.remote(**{fault: place not in faulty}),
+            2,
+            lambda batch: list(batch.items),
+            deadline=60,
+        )
+        for number in range(6):
+            made.submit(Batch("tag", [number]))
+        return made
+
+    assert sorted(_worked(pool((1,)))) == list(range(6))
+    capfd.readouterr()
+    with pytest.raises(RunFailed, match=r"no weights here|slots 512: out of memory$"):
+        _worked(pool((0, 1)))
+    if fault == "able":
+        assert capfd.readouterr().err == (
+            "decoding.slots 512: out of memory; the run continues with 1 of 2 such actors\n"
+        )
 
 
 def test_actors_tell_how_long_they_computed() -> None:
@@ -129,9 +168,8 @@ def test_who_has_started_works_while_others_are_still_starting(tmp_path: Path) -
     actor = ray.remote(num_cpus=0)(_doubler())
     gates = [tmp_path / "open", tmp_path / "shut"]
     gates[0].touch()
-    places = iter(gates)
     pool: Pool[int] = Pool(
-        lambda: actor.remote(gate=next(places)), 2, lambda batch: list(batch.items), 60
+        lambda place: actor.remote(gate=gates[place]), 2, lambda batch: list(batch.items), 60
     )
     for number in range(6):
         pool.submit(Batch("tag", [number]))
@@ -145,18 +183,38 @@ def test_who_has_started_works_while_others_are_still_starting(tmp_path: Path) -
     pool.close()
 
 
-@pytest.mark.parametrize("gpus", [0, 1, 2, 3, 8])
-@pytest.mark.parametrize(("generators", "transcribers"), [(0, 0), (1, 0), (2, 5)])
-def test_every_actor_can_be_placed(gpus: int, generators: int, transcribers: int) -> None:
-    plan = sizes(ClusterSpec(generators=generators, transcribers=transcribers), gpus, cpus=2)
-    actors = plan.generators + plan.transcribers
-    if gpus:
-        assert actors <= gpus * int(1 / plan.gpu)
-    else:
-        assert plan.gpu == 0
-        # On many cores one generator would keep most transcribers waiting.
-        assert sizes(ClusterSpec(), 0, cpus=32).generators == 8
-        assert plan.transcribers <= 2 * int(1 / plan.cpu)
+@pytest.mark.parametrize("gpus", [1, 2, 3, 8])
+@pytest.mark.parametrize("counts", [(1, 1), (1, 8), (2, 7), (4, 4), (8, 1)])
+def test_every_gpu_is_used_and_shared_only_by_the_surplus(
+    gpus: int, counts: tuple[int, int]
+) -> None:
+    generators, transcribers = counts
+    spec = ClusterSpec(generators=generators, transcribers=transcribers)
+    parts = divide(spec, gpus, cpus=2, generates_on_gpu=True)
+    assert (len(parts.generator_gpus), len(parts.transcriber_gpus)) == counts
+    users = Counter((*parts.generator_gpus, *parts.transcriber_gpus))
+    assert len(users) == min(gpus, sum(counts))
+    assert max(users.values()) - min(users.values()) <= 1
+    assert all(count * parts.share(gpu) <= 1 for gpu, count in users.items())
+    # Without GPUs, and where nothing generates on them, generators hold none.
+    assert divide(spec, 0, 2, generates_on_gpu=True).transcriber_gpus == ()
+    alone = divide(spec, gpus, 2, generates_on_gpu=False)
+    assert (alone.generator_gpus, alone.transcriber_gpus) == ((), divide_gpus(transcribers, gpus))
+
+
+def test_what_the_job_leaves_open_is_as_the_machine_has() -> None:
+    def counts(gpus: int, cpus: int, generates_on_gpu: bool = True) -> tuple[int, int, float]:
+        parts = divide(ClusterSpec(), gpus, cpus, generates_on_gpu=generates_on_gpu)
+        return parts.generators, parts.transcribers, parts.cpu
+
+    # On many cores one generator would keep most transcribers waiting.
+    assert counts(0, 32) == (8, 32, 1.0)
+    assert counts(8, 32) == (4, 4, 0.0)
+    assert counts(8, 32, generates_on_gpu=False) == (8, 8, 0.0)
+    # A cluster that scales from no GPU is asked for one an actor.
+    assert gpus_to_divide(ClusterSpec(), here=0, most=100) == 2
+    assert gpus_to_divide(ClusterSpec(generators=4, transcribers=9), here=2, most=8) == 8
+    assert gpus_to_divide(ClusterSpec(generators=4, transcribers=9), here=2, most=0) == 2
 
 
 def test_what_others_wait_for_is_the_bottleneck() -> None:

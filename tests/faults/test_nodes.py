@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import pytest
 
 from bench.common.processes import below
 from bench.datasets.base import Dataset
+from bench.execution.division import GpuPlaces, divide
+from bench.execution.session import ray_session
+from bench.jobs.spec import ClusterSpec
 from bench.selfcheck.chaos.attempt import finish
 from bench.selfcheck.stub import PAUSE, stub_dataset, stub_run
 
@@ -85,6 +89,39 @@ def test_a_node_leaves_and_another_joins_in_the_middle(
     assert (tmp_path / "rows.parquet").read_bytes() == plain
 
 
+@pytest.mark.parametrize("counts", [(1, 8), (4, 4)])
+def test_actors_share_gpus_as_they_are_divided(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, counts: tuple[int, int]
+) -> None:
+    import ray
+
+    # Ray pretends no GPU beside CUDA_VISIBLE_DEVICES.
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    cluster.add_node(num_cpus=1, num_gpus=3)
+    cluster.wait_for_nodes()
+    spec = ClusterSpec(generators=counts[0], transcribers=counts[1])
+    parts = divide(spec, 3, 2, generates_on_gpu=True)
+
+    class Idle:
+        pass
+
+    def gpu(actor: Idle) -> str:
+        return str(ray.get_runtime_context().get_accelerator_ids()["GPU"])
+
+    with ray_session(cluster.address):
+        places = GpuPlaces(parts)
+        idle = ray.remote(num_cpus=0)(Idle)
+        # In whatever order they start.
+        actors = [
+            idle.options(**places.options(gpus, place)).remote()
+            for gpus in (parts.transcriber_gpus, parts.generator_gpus)
+            for place in range(len(gpus))
+        ]
+        found = Counter(ray.get([actor.__ray_call__.remote(gpu) for actor in actors]))
+    numbers = Counter((*parts.generator_gpus, *parts.transcriber_gpus))
+    assert sorted(found.values()) == sorted(numbers.values())
+
+
 def _listening(pids: set[int]) -> set[str]:
     """Local addresses, in hexadecimal, of the transcribing TCP sockets that processes hold."""
     inodes = set()
@@ -106,8 +143,7 @@ def _listening(pids: set[int]) -> set[str]:
 
 SESSION = """
 from bench.execution.session import ray_session
-from bench.jobs.spec import ClusterSpec
-with ray_session(ClusterSpec()):
+with ray_session():
     print("ready", flush=True)
     input()
 """

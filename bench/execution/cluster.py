@@ -1,0 +1,254 @@
+"""The Ray that a command uses: which address counts, whether it can be joined, and what it has."""
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench.common.errors import RunFailed, UserError
+from bench.common.text import clean, plural
+from bench.execution.probe import ANSWER_SECONDS
+
+LOCAL = "local"
+CONNECT_SECONDS = 5.0
+_SET = "--address, the job's address or RAY_ADDRESS"
+_SUBMITTED = ("runtime_resources", "working_dir_files")
+"""Folders of Ray's below which `ray job submit --working-dir` unpacks what it sends."""
+_NAMED = 4
+"""Nodes that a line names before it counts the others."""
+
+
+def find_cluster(address: str | None) -> str | None:
+    """The HOST:PORT of the cluster at an address or, without one, at RAY_ADDRESS.
+
+    None, also for the address `local`, stands for a Ray of the command's own. The answer, or the
+    error, comes within 30 s. Where the cluster wants a token and there is one, Ray is told to send
+    it. Raises UserError for what the user can set, RunFailed where nothing answers.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    if address == LOCAL:
+        return None
+    if address != "auto":
+        _check_port(address)
+    source, mode = token_source(), os.environ.get("RAY_AUTH_MODE")
+    if mode == "token" and not source:
+        raise UserError(_without_token("RAY_AUTH_MODE: token"))
+    answer = _answer(address, mode)
+    if answer.get("fault") == "token" and mode is None and source:
+        # Ray sends a token only where it is told to. It is not told always: a driver that does
+        # refuses the workers of a cluster without tokens.
+        answer = _answer(address, "token")
+        if "address" in answer:
+            _send_token()
+    _check_answer(address, answer, source)
+    return str(answer["address"])
+
+
+def refuse_submitted(folder: Path, option: str) -> None:
+    """Raises UserError for results in the folder that `ray job submit` unpacks a job into.
+
+    It is another one at every submission, so nothing in it could be resumed.
+    """
+    parts = folder.absolute().parts
+    if all(name in parts for name in _SUBMITTED):
+        raise UserError(
+            f"{folder}: is in the temporary folder of ray job submit, where no later submission "
+            f"finds it; give an absolute {option} on a disk that stays"
+        )
+
+
+def token_source() -> str:
+    """Where this user's Ray token is: a variable or a file; "" where there is none.
+
+    Raises UserError for RAY_AUTH_TOKEN_PATH without a token, over which Ray ends every session.
+    """
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return "RAY_AUTH_TOKEN"
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    try:
+        if path.read_text().strip():
+            return str(path)
+    except (OSError, UnicodeDecodeError):
+        pass
+    if named and os.environ.get("RAY_AUTH_MODE") != "disabled":
+        raise UserError(f"RAY_AUTH_TOKEN_PATH: {named}: no token there; correct or unset it")
+    return ""
+
+
+def _check_port(address: str) -> None:
+    """Raises UserError for what is no HOST:PORT, RunFailed where nothing listens there."""
+    if "://" in address:
+        raise UserError(
+            f"{address}: Ray Client is not supported; run the driver on a node of the cluster "
+            "(ray job submit), with the address HOST:PORT that ray start --head prints"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise UserError(f"{address}: not an address; write HOST:PORT, auto or local ({_SET})")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, UnicodeError) as error:
+        raise RunFailed(
+            f"no Ray cluster at {address} ({error}); start it, or correct {_SET}"
+        ) from error
+
+
+def _answer(address: str, mode: str | None) -> Mapping[str, Any]:
+    """What bench.execution.probe learns of a cluster, with Ray's authentication in this mode."""
+    limit = {"RAY_gcs_server_request_timeout_seconds": str(ANSWER_SECONDS)}
+    environment = os.environ | limit | ({"RAY_AUTH_MODE": mode} if mode else {})
+    command = [sys.executable, "-m", "bench.execution.probe", address]
+    try:
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, json.JSONDecodeError):
+        return {"fault": "other", "said": ""}
+    return answer
+
+
+def _check_answer(address: str, answer: Mapping[str, Any], source: str) -> None:
+    """Raises UserError or RunFailed for a cluster that cannot be joined, with what to set."""
+    fault, said = answer.get("fault", ""), clean(" ".join(str(answer.get("said", "")).split()))
+    if fault == "none":
+        raise RunFailed(f"no Ray cluster runs on this machine; start it, or correct {_SET}")
+    if fault == "token":
+        if os.environ.get("RAY_AUTH_MODE") == "disabled":
+            raise UserError(f"{address}: asks for a token; unset RAY_AUTH_MODE, now disabled")
+        if not source:
+            raise UserError(_without_token(f"{address}: asks for a token"))
+        raise UserError(
+            f"{address}: refuses the token of {source}; put the cluster's own there, which ray "
+            "get-auth-token prints on its head node"
+        )
+    if fault == "other":
+        reason = f" ({said[:200]})" if said else ""
+        raise RunFailed(
+            f"{address}: does not answer as a Ray cluster{reason}; give the address that ray start "
+            "--head prints, whose port is 6379 where none was chosen"
+        )
+    theirs = (answer["ray"], answer["python"])
+    ours = (version("ray"), platform.python_version())
+    if all(theirs) and theirs != ours:
+        raise UserError(
+            f"{address}: runs Ray {theirs[0]} on Python {theirs[1]}, and this environment has "
+            f"Ray {ours[0]} on Python {ours[1]}; install the same versions on both"
+        )
+    if fault == "outside":
+        raise UserError(
+            f"{address}: this machine is no node of that cluster; run the command on one, by ray "
+            f"job submit, or make it one: ray start --address={address} --num-cpus=0"
+        )
+
+
+def _without_token(what: str) -> str:
+    return (
+        f"{what}, and there is none here; set RAY_AUTH_TOKEN to what ray get-auth-token prints on "
+        "the cluster's head node, or put it into ~/.ray/auth_token"
+    )
+
+
+def _send_token() -> None:
+    """Has Ray send the token, in this process and those below it."""
+    os.environ["RAY_AUTH_MODE"] = "token"
+    if "ray" in sys.modules:
+        # Ray has read the variable when it was imported.
+        from ray._raylet import Config
+
+        Config.initialize("")
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What a Ray has: living nodes, cores, and GPUs by their kind ("GPU" where Ray names none)."""
+
+    nodes: int
+    cores: int
+    gpus: Mapping[str, int]
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs of all kinds."""
+        return sum(self.gpus.values())
+
+    @property
+    def described(self) -> str:
+        """As in `2 nodes, 48 cores, 8 GPUs (4 A100, 4 T4)`."""
+        total = self.gpu_count
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.gpus.items()))
+        named = f" ({kinds})" if total and set(self.gpus) != {"GPU"} else ""
+        gpus = f"{plural(total, 'GPU')}{named}" if total else "no GPU"
+        return f"{plural(self.nodes, 'node')}, {plural(self.cores, 'core')}, {gpus}"
+
+
+def print_ray(address: str | None, has: Machines) -> None:
+    """Prints which Ray a command uses, and what that has."""
+    print(f"Ray {f'at {address}' if address else 'on this machine'}: {has.described}")
+
+
+_KIND = "accelerator_type:"
+
+
+def machines(nodes: Iterable[Mapping[str, Any]]) -> Machines:
+    """What the living nodes of `ray.nodes()` have together."""
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    gpus: Counter[str] = Counter()
+    for resources in alive:
+        if count := int(resources.get("GPU", 0)):
+            kinds = [name.removeprefix(_KIND) for name in resources if name.startswith(_KIND)]
+            gpus["/".join(sorted(kinds)) or "GPU"] += count
+    return Machines(len(alive), sum(int(one.get("CPU", 0)) for one in alive), dict(gpus))
+
+
+def most_gpus() -> int:
+    """How many GPUs the joined cluster can scale to, as its autoscaler says; 0 without one."""
+    from ray._private.state import state
+
+    return int((state.get_max_resources_from_cluster_config() or {}).get("GPU", 0))
+
+
+def names_of(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Node id → the node's IP address; with the start of its id where several have one address."""
+    addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}
+    shared = Counter(addresses.values())
+    return {
+        node: address if shared[address] == 1 else f"{address} ({node[:6]})"
+        for node, address in addresses.items()
+    }
+
+
+def placed(kinds: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> str:
+    """How many actors of each kind run where, from the id of each actor's node and nodes' names.
+
+    As in `1 generator, 3 transcribers on each of 10.0.0.1, 10.0.0.2`; a node without a name is this
+    machine.
+    """
+    on: dict[str, list[str]] = {}
+    for kind, nodes in kinds.items():
+        for node, count in Counter(nodes).items():
+            on.setdefault(names.get(node, "this machine"), []).append(plural(count, kind))
+    alike: dict[str, list[str]] = {}
+    for node, actors in sorted(on.items()):
+        alike.setdefault(", ".join(actors), []).append(node)
+    return "; ".join(f"{actors} on {_listed(nodes)}" for actors, nodes in alike.items())
+
+
+def _listed(nodes: Sequence[str]) -> str:
+    if len(nodes) == 1:
+        return nodes[0]
+    more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+    return f"each of {', '.join(nodes[:_NAMED])}{more}"

@@ -1,0 +1,205 @@
+"""Which Ray a command uses, and the one line for each way in which it cannot be joined."""
+
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from bench.commands.parser import parser
+from bench.commands.run import refuse_empty
+from bench.common.errors import ActorUnusable, RunFailed, UserError
+from bench.datasets.base import Item
+from bench.execution import actors, cluster
+from bench.execution.cluster import find_cluster, machines, names_of, placed, refuse_submitted
+from bench.execution.pipeline import Pipeline
+from bench.execution.session import mig_slices
+from bench.store.rows import SpeechRow
+from bench.systems.base import ABSENT, Variant
+from bench.systems.pixvoxgenerator import enough_memory
+from bench.systems.python import PythonSystem
+
+OURS = {"ray": version("ray"), "python": python_version()}
+JOINABLE = OURS | {"address": "10.0.0.1:6379"}
+WITHOUT_TOKEN = {"fault": "token", "said": ""}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("ADDRESS", "AUTH_MODE", "AUTH_TOKEN", "AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(f"RAY_{name}", raising=False)
+
+
+def _answering(monkeypatch: pytest.MonkeyPatch, **answers: dict[str, Any]) -> list[str]:
+    """Has clusters answer, by the mode of Ray's authentication ("none" without); whom was asked."""
+    asked = []
+
+    def answer(address: str, mode: str | None) -> dict[str, Any]:
+        asked.append(f"{address} {mode}")
+        return answers[mode or "none"]
+
+    monkeypatch.setattr(cluster, "_check_port", lambda address: None)
+    monkeypatch.setattr(cluster, "_answer", answer)
+    monkeypatch.setattr(cluster, "_send_token", lambda: asked.append("sent"))
+    return asked
+
+
+def test_an_address_given_counts_before_the_environment_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _answering(monkeypatch, none=JOINABLE)
+    assert find_cluster(None) is None
+    monkeypatch.setenv("RAY_ADDRESS", "elsewhere:1")
+    assert find_cluster("local") is None
+    assert asked == []
+    assert find_cluster("here:1") == find_cluster(None) == "10.0.0.1:6379"
+    assert asked == ["here:1 None", "elsewhere:1 None"]
+    for line in (["run", "j.yaml"], ["train", "j.yaml"], ["narrate", "j.yaml"]):
+        assert parser().parse_args([*line, "--address", "here:1"]).address == "here:1"
+
+
+def test_a_token_is_sent_to_a_cluster_that_asks_for_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = _answering(monkeypatch, none=WITHOUT_TOKEN, token=JOINABLE)
+    with pytest.raises(UserError, match=r"a:1: asks for a token, and there is none here; set RAY_"):
+        find_cluster("a:1")
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("secret")
+    assert find_cluster("a:1") == "10.0.0.1:6379"
+    assert asked[1:] == ["a:1 None", "a:1 token", "sent"]
+    _answering(monkeypatch, none=WITHOUT_TOKEN, token=WITHOUT_TOKEN)
+    with pytest.raises(UserError, match=r"a:1: refuses the token of .*auth_token; put") as refused:
+        find_cluster("a:1")
+    assert "secret" not in str(refused.value)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "gone")
+    with pytest.raises(UserError, match=r"^RAY_AUTH_TOKEN_PATH: gone: no token there; correct"):
+        find_cluster("a:1")
+
+
+@pytest.mark.parametrize(
+    ("address", "answer", "kind", "message"),
+    [
+        ("ray://a:1", {}, UserError, "Ray Client is not supported; run the driver on a node"),
+        ("a", {}, UserError, "a: not an address; write HOST:PORT, auto or local"),
+        ("127.0.0.1:1", {}, RunFailed, r"no Ray cluster at 127.0.0.1:1 \(.*refused\); start it"),
+        ("auto", {"fault": "none"}, RunFailed, "no Ray cluster runs on this machine; start it"),
+        ("auto", {"fault": "other"}, RunFailed, "does not answer as a Ray cluster; give the addr"),
+        ("auto", OURS | {"fault": "outside"}, UserError, "this machine is no node of that cluster"),
+        ("auto", JOINABLE | {"ray": "2.9.1"}, UserError, "auto: runs Ray 2.9.1 on Python 3.* same"),
+    ],
+)  # fmt: skip
+def test_a_cluster_that_cannot_be_joined_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    answer: dict[str, Any],
+    kind: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.setattr(cluster, "_answer", lambda address, mode: answer)
+    with pytest.raises(kind, match=message):
+        find_cluster(address)
+
+
+def test_a_cluster_is_asked_in_a_process_that_may_die(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asking = tmp_path / "python"
+    monkeypatch.setattr(cluster.sys, "executable", str(asking))
+    asking.write_text("#!/bin/sh\necho noise >&2\nkill -ABRT $$\n")
+    asking.chmod(0o755)
+    assert cluster._answer("a:1", None) == {"fault": "other", "said": ""}
+    asking.write_text('#!/bin/sh\necho "{\\"said\\": \\"$* $RAY_AUTH_MODE\\"}"\n')
+    said = {"said": "-m bench.execution.probe a:1 token"}
+    assert cluster._answer("a:1", "token") == said
+
+
+def test_results_do_not_land_where_ray_unpacks_a_submitted_job(tmp_path: Path) -> None:
+    unpacked = tmp_path / "session_1/runtime_resources/working_dir_files/_ray_pkg_1"
+    with pytest.raises(UserError, match="give an absolute --runs on a disk that stays"):
+        refuse_submitted(unpacked / "results/runs", "--runs")
+    refuse_submitted(tmp_path / "results", "--runs")
+
+
+def test_what_a_cluster_has_and_where_its_actors_are() -> None:
+    def node(letter: str, address: str, **resources: float) -> dict[str, Any]:
+        known = {"NodeID": 8 * letter, "NodeManagerAddress": address, "Alive": True}
+        return known | {"Resources": resources}
+
+    nodes = [
+        node("a", "10.0.0.1", CPU=8.0, GPU=4.0, **{"accelerator_type:A100": 1.0}),
+        node("b", "10.0.0.2", CPU=8.0, GPU=4.0, **{"accelerator_type:T4": 1.0}),
+        node("c", "10.0.0.2", CPU=4.0),
+    ]
+    assert machines(nodes).described == "3 nodes, 20 cores, 8 GPUs (4 A100, 4 T4)"
+    assert machines(nodes[2:]).described == "1 node, 4 cores, no GPU"
+    kinds = {"generator": ["a" * 8], "transcriber": ["a" * 8] + ["b" * 8, "c" * 8] * 4}
+    assert placed(kinds, names_of(nodes)) == (
+        "1 generator, 1 transcriber on 10.0.0.1; "
+        "4 transcribers on each of 10.0.0.2 (bbbbbb), 10.0.0.2 (cccccc)"
+    )
+    assert placed({"transcriber": ["a", "a"]}, {}) == "2 transcribers on this machine"
+
+
+def test_mig_slices_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1a, MIG-2b")
+    assert mig_slices() == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert mig_slices() is None
+
+
+def test_an_assigned_gpu_that_cannot_be_used_is_not_replaced_by_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actors, "_assigned_gpus", lambda: ["0"])
+    with pytest.raises(
+        ActorUnusable, match=r"^node [\d.]+: PyTorch .* cannot use GPU 0, which Ray assigned: .*; "
+    ):
+        actors.device()
+    monkeypatch.setattr(actors, "_assigned_gpus", list)
+    assert actors.device() == "cpu"
+
+
+def test_too_many_slots_are_one_line_with_bytes() -> None:
+    with (
+        pytest.raises(ActorUnusable, match=r"^decoding.slots 512: .*\d{15} bytes.*; lower"),
+        enough_memory(512),
+    ):
+        torch.empty(10**15, dtype=torch.uint8)
+
+
+def test_a_file_that_only_the_driver_has_is_a_machine_s_failure(tmp_path: Path) -> None:
+    item = Item("a", tmp_path / "1.png", ())
+    system = PythonSystem(kind="python", label="mine", entry="theirs:Mine")
+    failed = SpeechRow("a", "failed", "1.png: no such image")
+    actor = actors.GeneratorActor.__new__(actors.GeneratorActor)
+    actor.device, actor.generator = "cpu", SimpleNamespace(generate=lambda asked: [("k", failed)])
+    [(_, row)] = actor.work([(item, (Variant("k", 0.0, system),))])
+    assert row.cause == ABSENT
+    pipeline: Any = Pipeline.__new__(Pipeline)
+    pipeline.state = SimpleNamespace(item=lambda name, system: item)
+    cell = SimpleNamespace(system=system, caption="rotating")
+    assert pipeline._settled(row, cell) == replace(failed, device="cpu")
+    item.image.touch()
+    settled = pipeline._settled(row, cell)
+    assert settled.cause == "machine"
+    assert settled.reason == f"{failed.reason} on its actor's node, although the driver has it"
+    # A picture that both have, and that is none, is the item's failure.
+    [(_, row)] = actor.work([(item, (Variant("k", 0.0, system),))])
+    assert row.cause == ""
+
+
+def test_a_system_without_a_good_row_is_one_line() -> None:
+    def rows(label: str, *reasons: str) -> tuple[Any, pl.DataFrame]:
+        status = ["failed" if reason else "ok" for reason in reasons]
+        table = pl.DataFrame({"status": status, "reason": reasons, "cause": [""] * len(status)})
+        return SimpleNamespace(label=label, source=None), table
+
+    refuse_empty("job", [rows("a", "", "torn"), rows("b", "")])
+    lost = [rows("a", ""), rows("b", "torn", "gone", "gone"), rows("c", "torn"), rows("c", "torn")]
+    with pytest.raises(RunFailed, match=r"^job: b has no good row, nor has 1 other: gone$"):
+        refuse_empty("job", lost)
