@@ -5,7 +5,8 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.commands.parser import parser
@@ -234,6 +235,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry(argv: Sequence[str] | None = None) -> int:
     """The command: what is more than looking at files is done in a child, under supervision."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        lines = sys.stdout.line_buffering
+        sys.stdout = Output(sys.stdout.buffer, sys.stdout.encoding, line_buffering=lines)
     _replace_unprintable()
     arguments = parser().parse_args(argv)
     if arguments.command in _LIGHT:
@@ -250,6 +254,27 @@ def entry(argv: Sequence[str] | None = None) -> int:
         lambda why: _gate_failed(arguments, why),
         (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if training else (signal.SIGINT,),
     )
+
+
+class Output(io.TextIOWrapper):
+    """Standard output, whose errors say that they are its own."""
+
+    def write(self, text: str) -> int:
+        with _naming_output():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _naming_output():
+            super().flush()
+
+
+@contextmanager
+def _naming_output() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def _replace_unprintable() -> None:
