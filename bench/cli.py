@@ -3,7 +3,6 @@
 `entry` imports all else itself: Python ends with 1 where an import fails, and 1 is REGRESSED.
 """
 
-import io
 import os
 import sys
 from pathlib import Path
@@ -238,8 +237,9 @@ _LIGHT = ("report", "listen", "runs", "leaderboard", "trend", "model")
 def main(argv: "Sequence[str] | None" = None) -> int:
     """Does a command's work in this process; the exit code, as docs/cluster.md lists them."""
     from bench.commands.parser import parser
+    from bench.common.streams import replace_unprintable
 
-    _replace_unprintable()
+    replace_unprintable()
     return _work(parser().parse_args(argv), _again(argv))
 
 
@@ -247,8 +247,9 @@ def entry(argv: "Sequence[str] | None" = None) -> int:
     """The command; its exit code is 1 only where a gate's verdict is REGRESSED."""
     arguments: argparse.Namespace | None = None
     try:
-        _open_streams()
-        _replace_unprintable()
+        from bench.common.streams import prepare
+
+        prepare()
         from bench.commands.parser import parser
 
         arguments = parser().parse_args(argv)
@@ -262,14 +263,6 @@ def entry(argv: "Sequence[str] | None" = None) -> int:
         return _failed(error, arguments)
     except BaseException as error:
         return _failed(error, arguments)
-
-
-def _open_streams() -> None:
-    """Throws away what is written to streams that whoever started this command had closed."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            # It takes the lowest free number, the stream's own, which no other file gets then.
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _failed(error: BaseException, arguments: "argparse.Namespace | None") -> int:
@@ -301,13 +294,6 @@ def _supervised(arguments: "argparse.Namespace", argv: "Sequence[str] | None") -
         lambda why: _gate_failed(arguments, why),
         (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if training else (signal.SIGINT,),
     )
-
-
-def _replace_unprintable() -> None:
-    """Has what the terminal's encoding lacks printed as `?`; files are UTF-8 whatever it is."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def _check_current_folder() -> None:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -151,21 +150,12 @@ def disk_errors(place: Path) -> Iterator[None]:
 def refusal(error: OSError, place: Path | None = None) -> str:
     """What the disk's own state kept from being read or written, and advice; "" for other errors.
 
-    `place` is named where neither the error names a file nor standard output is at fault.
+    `place` is named where the error names no file.
     """
     if error.errno not in _REFUSED:
         return ""
-    name = error.filename or ("standard output" if _stdout_fails() else place or "a disk")
+    name = error.filename or place or "a disk"
     advice = _REFUSED[error.errno]
     if Path(str(name)).is_relative_to(cache_folder()):
         advice += ", or set XDG_CACHE_HOME to another folder"
     return f"{name}: {advice}, then run the same command again"
-
-
-def _stdout_fails() -> bool:
-    """Whether what was printed cannot be written: it is kept, and tried again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False

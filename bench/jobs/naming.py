@@ -4,6 +4,7 @@ Tables, audits, pages and lists name cells here, so that one cell has one name i
 golden's names have to last and hold all axes (see bench.gate.golden).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,11 +30,10 @@ def _exact(value: Any) -> str:
 def told_apart(cells: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     """A name for each cell, of its label and words: those that another one of the label lacks."""
     named = list(cells)
-    alike: dict[str, list[set[str]]] = {}
-    for label, words in named:
-        alike.setdefault(label, []).append(set(words))
+    cells_of = Counter(label for label, _ in named)
+    uses = Counter((label, word) for label, words in named for word in set(words))
     return [
-        ", ".join([label, *(w for w in words if w and any(w not in o for o in alike[label]))])
+        ", ".join([label, *(w for w in words if w and uses[label, w] < cells_of[label])])
         for label, words in named
     ]
 

@@ -51,7 +51,7 @@ class Training:
     image_dropout: float = 0.0
     """The share of captions trained on the null image, which guidance needs."""
     mirror: bool = False
-    """Whether every other picture that a step sees, drawn anew, is mirrored left to right."""
+    """Whether every other picture of a step, chosen for each step, is mirrored left to right."""
     codebook_weights: tuple[float, ...] = ()
     """Weights of the codebooks' losses, one a codebook; without any, all alike."""
     average: float = 0.0

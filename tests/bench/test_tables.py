@@ -162,6 +162,26 @@ def test_columns_go_in_order_and_are_named() -> None:
     assert not any("bootstrap" in line for line in notes(frame, PROTOCOL, halves=False))
 
 
+def test_the_only_star_is_given_up_last_and_what_all_have_is_no_mark() -> None:
+    frame = _frame(_rows(_scores("one"), _scores("two")))
+    assert all(row.is_empty() for row in frame.filter(block="measured")["best"])
+    assert f"{ITEMS} images cannot tell these systems apart: B1" in " ".join(notes(frame, PROTOCOL))
+    starred = frame.with_columns(significant=pl.lit(["B1", "B2"], pl.List(pl.String)))
+    assert terminal._order(starred)[-1] == ("B1",)
+    assert ("B2", "B3") in terminal._order(starred)
+    # A column that is never given up has a star, too.
+    always = frame.with_columns(significant=pl.lit(["B1", "C"], pl.List(pl.String)))
+    assert terminal._order(always) == terminal._order(frame)
+
+
+def test_intervals_stay_within_the_bounds_of_scores() -> None:
+    counted = statistics_of(said(2, np.random.default_rng(0), 0.97))
+    found = intervals(counted, 400, 0.95, 0)
+    for score in counted.scores:
+        assert found[score.name].score <= found[score.name].high <= score.most
+    assert max(score.most for score in counted.scores) == float("inf")
+
+
 def test_the_committed_tables_keep_their_columns_at_their_widths() -> None:
     folder = Path(__file__).parents[2] / "results" / "scenes"
     names = [(table.name, reading) for table in TABLES for reading in ("", "-all")]

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from bench.cli import main
+from bench.cli import Output, main
 from bench.common.atomic import (
     disk_errors,
     naming,
@@ -74,8 +74,8 @@ def test_the_place_at_fault_is_named(
     with pytest.raises(RunFailed, match=reason), disk_errors(Path("runs")), naming(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied", partial)
     command = [*_job(tmp_path), "--dry-run"]
-    with open("/dev/full", "w") as full, monkeypatch.context() as patch:  # noqa: PTH123
-        patch.setattr("sys.stdout", full)
+    with open("/dev/full", "wb") as full, monkeypatch.context() as patch:  # noqa: PTH123
+        patch.setattr("sys.stdout", Output(full, "utf-8", line_buffering=True))
         assert main(command) == 3
     assert "pixvox: standard output: disk full; make room" in capsys.readouterr().err
     gone = tmp_path / "gone"
