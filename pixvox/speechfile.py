@@ -40,6 +40,8 @@ TOLERANCE_SECONDS = 0.02
 """By how much decoded sound may be shorter than promised, and two decoders may differ."""
 _PADDING_SECONDS = 0.06
 """The same for lengths that containers round, or that hold what a decoder removes."""
+_FILLED_SECONDS = 0.1
+"""How much an MP3 encoder may add at the end: about 1400 samples."""
 _BLOCK = 1 << 16
 """Samples that are decoded at once where a file does not say how many it holds."""
 _STATED = ("mov", "matroska", "wv", "tta", "asf", "aiff", "caf")
@@ -116,7 +118,7 @@ def read_speech(path: Path, rate: int) -> Wave:
 def _read(path: Path) -> list[tuple[Wave, int]]:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
-            raise SpeechError("holds no samples")
+            raise _Undecodable("the file is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             parts = parts_of(data)
             if len(parts) < 2:
@@ -142,7 +144,7 @@ def _decoded(source: Path | BytesIO, part: Part | None) -> list[tuple[Wave, int]
         # Of a variable bit rate libsndfile estimates the length, and it believes a length of 0.
         if part is not None and (part.container == "mp3" or sound.seconds == 0):
             with suppress(_Undecodable):
-                sound = _longer(sound, _by_ffmpeg(source, part))
+                sound = _longer(part, sound, _by_ffmpeg(source, part))
     if part is not None:
         _check(part, sound)
     return sound.pieces
@@ -157,9 +159,11 @@ def _by_ffmpeg_alone(source: Path | BytesIO, part: Part) -> _Sound:
         raise
 
 
-def _longer(usual: _Sound, other: _Sound) -> _Sound:
+def _longer(part: Part, usual: _Sound, other: _Sound) -> _Sound:
     """What libsndfile decoded, unless FFmpeg comes to another length or does not end."""
-    alike = abs(usual.seconds - other.seconds) <= TOLERANCE_SECONDS
+    # Before some tags FFmpeg keeps what the encoder filled the last frame with.
+    tolerance = TOLERANCE_SECONDS if part.frames is None else _FILLED_SECONDS
+    alike = abs(usual.seconds - other.seconds) <= tolerance
     return replace(usual, promised=other.promised) if alike and not other.fault else other
 
 

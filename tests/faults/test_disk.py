@@ -15,7 +15,8 @@ import pytest
 import torch
 import yaml
 
-from bench.cli import Output, main
+from bench.cli import main
+from bench.common.streams import Output
 from bench.common.atomic import (
     disk_errors,
     naming,

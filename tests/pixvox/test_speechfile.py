@@ -173,3 +173,13 @@ def test_samples_are_those_that_libsndfile_gives(tmp_path: Path) -> None:
         soundfile.write(path, np.tile(_wave(), 8), RATE)
         with soundfile.SoundFile(path) as file:
             assert np.array_equal(read_speech(path, RATE), file.read(dtype="float32"))
+
+
+def test_tags_are_no_sound(tmp_path: Path) -> None:
+    whole = WHOLE["MP3 MPEG_LAYER_III"]
+    ape = b"APETAGEX" + struct.pack("<IIII8x", 2000, 32, 0, 0)
+    tags = (b"ID3\3\0\0\0\0\1\0" + bytes(128), ape + b"TAG" + b"x" * 125)
+    (tmp_path / "plain.mp3").write_bytes(whole)
+    (tmp_path / "tagged.mp3").write_bytes(tags[0] + whole + tags[1])
+    plain, tagged = (read_speech(tmp_path / f"{name}.mp3", RATE) for name in ("plain", "tagged"))
+    assert np.array_equal(plain, tagged)
