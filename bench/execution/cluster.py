@@ -167,9 +167,9 @@ def _send_token() -> None:
     os.environ["RAY_AUTH_MODE"] = "token"
     if "ray" in sys.modules:
         # Ray has read the variable when it was imported.
-        from ray._raylet import Config
+        import ray
 
-        Config.initialize("")
+        ray._raylet.Config.initialize("")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ def ask(address: str) -> dict[str, Any]:
     node of it) or `other`.
     """
     from ray._private import ray_constants, services
-    from ray._raylet import GcsClient
     from ray.exceptions import AuthenticationError
 
     # Ends the process, whatever Ray's C++ waits for.
@@ -30,7 +29,7 @@ def ask(address: str) -> dict[str, Any]:
         resolved = services.canonicalize_bootstrap_address(address)
         if resolved is None:
             return {"fault": "none", "said": ""}
-        client = GcsClient(address=resolved)
+        client = services.GcsClient(address=resolved)
         held = client.internal_kv_get(
             b"CLUSTER_METADATA",
             namespace=ray_constants.KV_NAMESPACE_CLUSTER,
