@@ -16,7 +16,6 @@ import torch
 import yaml
 
 from bench.cli import main
-from bench.common.streams import Output
 from bench.common.atomic import (
     disk_errors,
     naming,
@@ -25,6 +24,7 @@ from bench.common.atomic import (
     write_bytes,
 )
 from bench.common.errors import RunFailed, UserError
+from bench.common.streams import Output
 from pixvox.cache import cache_folder
 from pixvox.training.checkpoint import save_state
 
