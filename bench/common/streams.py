@@ -6,9 +6,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_STDOUT = 1
+
 
 class Output(io.TextIOWrapper):
     """Standard output, whose errors say that they are its own."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        """Takes the place of a stream, on its buffer."""
+        lines = stream.line_buffering
+        super().__init__(stream.buffer, stream.encoding, line_buffering=lines)
+        # A stream that nobody refers to closes its buffer.
+        self._stream = stream
 
     def write(self, text: str) -> int:
         """See TextIOWrapper."""
@@ -33,9 +42,9 @@ def _naming_output() -> Iterator[None]:
 def prepare() -> None:
     """Makes the streams of this process what a command expects of them."""
     _open_closed()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        lines = sys.stdout.line_buffering
-        sys.stdout = Output(sys.stdout.buffer, sys.stdout.encoding, line_buffering=lines)
+    # Not what a caller of `entry` put in its place.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.fileno() == _STDOUT:
+        sys.stdout = Output(sys.stdout)
     replace_unprintable()
 
 

@@ -75,8 +75,8 @@ def test_the_place_at_fault_is_named(
     with pytest.raises(RunFailed, match=reason), disk_errors(Path("runs")), naming(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied", partial)
     command = [*_job(tmp_path), "--dry-run"]
-    with open("/dev/full", "wb") as full, monkeypatch.context() as patch:  # noqa: PTH123
-        patch.setattr("sys.stdout", Output(full, "utf-8", line_buffering=True))
+    with open("/dev/full", "w", buffering=1) as full, monkeypatch.context() as patch:  # noqa: PTH123
+        patch.setattr("sys.stdout", Output(full))
         assert main(command) == 3
     assert "pixvox: standard output: disk full; make room" in capsys.readouterr().err
     gone = tmp_path / "gone"
