@@ -4,6 +4,7 @@ import fcntl
 import os
 import random
 import shutil
+import shlex
 import signal
 import subprocess
 import sys
@@ -286,7 +287,8 @@ def test_a_gate_that_is_ended_outside_of_its_work_is_no_regression(
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_command_runs_where_its_streams_are_closed(tmp_path: Path, closed: str) -> None:
-    command = f"exec {sys.executable} -m bench.cli runs list --runs {tmp_path} {closed}"
+    words = [sys.executable, "-m", "bench.cli", "runs", "list", "--runs", str(tmp_path)]
+    command = f"exec {shlex.join(words)} {closed}"
     assert subprocess.run(["sh", "-c", command], cwd=ROOT, check=False).returncode == 0
 
 
