@@ -3,8 +3,8 @@
 import fcntl
 import os
 import random
-import shutil
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
