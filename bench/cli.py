@@ -372,7 +372,6 @@ def _work(arguments: "argparse.Namespace", again: str) -> int:
 
 def _machines_fault(error: BaseException) -> str:
     """What an error means that is neither ours nor the input's; "" for every other."""
-
     # Rich ends the process with 1 where nobody reads what it prints.
     cause = error.__context__ if isinstance(error, SystemExit) else error
     if isinstance(cause, BrokenPipeError):

@@ -22,7 +22,7 @@ from pixvox.modeling import PixVoxLM
 from pixvox.training.average import Average
 from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import STATE, last_state, load_state, save_state
-from pixvox.training.optimisers import optimisers
+from pixvox.training.optimisers import optimisers_of
 from pixvox.training.precision import attention, precision
 from pixvox.training.recipe import Training, batches, identity
 from pixvox.training.schedule import cosine
@@ -146,7 +146,7 @@ class _Run:
         self.weights = torch.tensor(weights, device=self.device) / sum(weights)
         if plan.image_dropout:
             model.null_states()
-        self.optimisers = optimisers(model, plan)
+        self.optimisers = optimisers_of(model, plan)
         self.average = Average(model, plan.average) if plan.average else None
         self.identity = identity(model.config.to_json_string(), origin, data.units, plan)
         self.step, self.best, self.worse = 0, float("-inf"), 0

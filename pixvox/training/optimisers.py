@@ -7,7 +7,7 @@ from pixvox.modeling import PixVoxLM
 from pixvox.training.recipe import Training
 
 
-def optimisers(model: PixVoxLM, plan: Training) -> list[torch.optim.Optimizer]:
+def optimisers_of(model: PixVoxLM, plan: Training) -> list[torch.optim.Optimizer]:
     """What takes the steps of the parameters that are trained: AdamW, and Muon if the plan says so.
 
     Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") is for the
@@ -21,11 +21,11 @@ def optimisers(model: PixVoxLM, plan: Training) -> list[torch.optim.Optimizer]:
             is_hidden = plan.optimiser == "muon" and name.startswith("layers.")
             (hidden if is_hidden and parameter.ndim == 2 else rest).append(parameter)
     rate, decay = plan.learning_rate, plan.weight_decay
-    made: list[torch.optim.Optimizer] = [
+    optimisers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=decay)
     ]
     if hidden:
-        made.append(
+        optimisers.append(
             torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
         )
-    return made
+    return optimisers

@@ -103,8 +103,4 @@ def course_digest(plan: Any, *content: str | npt.NDArray[Any]) -> str:
 
 def identity(config: str, origin: str, units: Sequence[Tensor], plan: Training) -> str:
     """What a checkpoint is of: the model's `config` and `origin`, the course, the data's units."""
-    course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
-    state = hashlib.sha256(repr((config, origin, sorted(course.items()))).encode())
-    for one in units:
-        state.update(one.to(torch.int16).numpy().tobytes())
-    return state.hexdigest()[:16]
+    return course_digest(plan, config, origin, *(one.to(torch.int16).numpy() for one in units))
