@@ -84,10 +84,14 @@ def _checkpoint(name: str) -> Path:
             f"choose one of {', '.join(whisper.available_models())}"
         )
     root = cache_folder()
+    waiting = root / "whisper-downloads"
     try:
         # It writes to the file's own name, which others on this machine would read meanwhile.
-        with locked(root / "whisper-downloads", DOWNLOAD_SECONDS):
-            whisper._download(whisper._MODELS[name], str(root), False)
+        with locked(waiting, DOWNLOAD_SECONDS):
+            try:
+                whisper._download(whisper._MODELS[name], str(root), False)
+            finally:
+                waiting.rmdir()
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"asr.model: {name!r} could not be downloaded ({error}); {offline_advice(name, 'file')}"

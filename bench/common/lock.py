@@ -56,10 +56,14 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[Lock]:
 
     Raises UserError where another process has it, and still has it after `patience` seconds.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + patience
     while True:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        # In the loop: who had it before may have removed it.
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
         try:
             if _taken(descriptor, folder, time.monotonic() < until):
                 yield Lock(folder, descriptor)
