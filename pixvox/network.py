@@ -179,19 +179,27 @@ class PixVoxNetwork(PreTrainedModel):
         lengths: Tensor,
         pixel_values: Tensor | None = None,
         image_states: Tensor | None = None,
+        *,
+        unit_dropout: float = 0.0,
     ) -> PixVoxOutput:
         """The training loss of spoken captions.
 
         `units` `[B, K, N]` padded anyhow after `lengths` `[B]` frames; give the images either as
         `pixel_values` `[B, 3, H, W]` or, encoded, as `image_states` `[B, P, M_vision]`.
-        The frame after the last is "no unit" in all codebooks: the end of speech. Raises ValueError
-        where neither is given, and where speech needs more steps than the model has positions.
+        The frame after the last is "no unit" in all codebooks: the end of speech. A share of
+        `unit_dropout` of the input steps is replaced by "no unit" in all codebooks; no target
+        changes (word dropout: Bowman et al. 2016, "Generating Sentences from a Continuous Space",
+        section 3.1). Raises ValueError where neither is given, and where speech needs more steps
+        than the model has positions.
         """
         if image_states is None:
             if pixel_values is None:
                 raise ValueError("give pixel_values or image_states")
             image_states = self.encode_images(pixel_values)
         sequence, targets = self.sequences(units, lengths)
+        if unit_dropout:
+            steps = torch.rand(len(sequence), 1, sequence.shape[-1], device=sequence.device)
+            sequence = sequence.masked_fill(steps < unit_dropout, self.config.empty)
         logits = self.step(sequence, self.remember(image_states), None)
         losses = torch.stack(
             [

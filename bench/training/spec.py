@@ -39,6 +39,7 @@ PLAN_BOUNDS = {
     "seed": (0, 2**32 - 1),
     "dropout": (0, 0.99),
     "image_dropout": (0, 0.99),
+    "unit_dropout": (0, 0.99),
     "average": (0, 0.999999),
     "patience": (0, _STEPS),
     "validate_every": (1, _STEPS),

@@ -72,7 +72,12 @@ class _Drawn:
 
 
 def _losses(
-    model: PixVoxLM, data: SpokenCaptions, rows: Sequence[int], drawn: _Drawn = _Drawn()
+    model: PixVoxLM,
+    data: SpokenCaptions,
+    rows: Sequence[int],
+    drawn: _Drawn = _Drawn(),
+    *,
+    unit_dropout: float = 0.0,
 ) -> Tensor:
     """The mean loss of each codebook over the rows, `[K]`."""
     device, blind = next(model.parameters()).device, drawn.blind
@@ -84,7 +89,9 @@ def _losses(
     if any(blind):
         hidden = torch.tensor(blind, device=device)[:, None, None]
         states = torch.where(hidden, model.null_states().to(states.dtype), states)
-    return model(units, lengths, image_states=states).codebook_losses
+    output = model(units, lengths, image_states=states, unit_dropout=unit_dropout)
+    losses: Tensor = output.codebook_losses
+    return losses
 
 
 @torch.no_grad()
@@ -200,9 +207,8 @@ class _Run:
         for start in range(0, len(mine), micro):
             rows = mine[start : start + micro]
             with attention(device), precision(plan.precision, device):
-                losses = _losses(
-                    self.model, self.data, rows, drawn.part(slice(start, start + micro))
-                )
+                part = drawn.part(slice(start, start + micro))
+                losses = _losses(self.model, self.data, rows, part, unit_dropout=plan.unit_dropout)
                 losses = losses * (self.data.targets(rows) / total)
             (losses * self.weights).sum().backward()
             seen += losses.detach()

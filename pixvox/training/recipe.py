@@ -50,6 +50,8 @@ class Training:
     """Whether the image encoder is trained too."""
     image_dropout: float = 0.0
     """The share of captions trained on the null image, which guidance needs."""
+    unit_dropout: float = 0.0
+    """The share of input steps whose units are hidden from the decoder, all codebooks together."""
     mirror: bool = False
     """Whether every other picture of a step, chosen for each step, is mirrored left to right."""
     codebook_weights: tuple[float, ...] = ()
@@ -70,8 +72,10 @@ class Training:
             raise ValueError("steps, batch, validate_every and checkpoint_every start at 1")
         if self.micro_batch < 0:
             raise ValueError("micro_batch is 0 (a worker's whole share) or more")
-        if not 0 <= self.image_dropout < 1 or not 0 <= self.average < 1:
-            raise ValueError("image_dropout and average are at least 0 and below 1")
+        if any(
+            not 0 <= share < 1 for share in (self.image_dropout, self.unit_dropout, self.average)
+        ):
+            raise ValueError("image_dropout, unit_dropout and average are at least 0 and below 1")
         if any(not 0 <= w <= 1e6 for w in self.codebook_weights) or (
             self.codebook_weights and not sum(self.codebook_weights)
         ):

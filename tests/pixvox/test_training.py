@@ -11,7 +11,7 @@ import torch
 from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
-from pixvox.training.loop import check_resumable, train
+from pixvox.training.loop import check_resumable, train, validate
 from pixvox.training.recipe import Training, batches
 from pixvox.training.vision import VisionTraining, pretrain
 
@@ -189,6 +189,26 @@ def test_a_mirrored_picture_is_the_flipped_one_and_is_seen_half_the_time(
     same = replace(whole, images=np.concatenate([whole.images] * 2), mirrored=True)
     plain = _losses(small_model("delay"), replace(plan, mirror=False), tmp_path / "b", data=whole)
     assert _losses(small_model("delay"), plan, tmp_path / "c", data=same) == plain != once
+
+
+def test_hidden_units_are_inputs_of_training_steps_alone(small_model: Make, tmp_path: Path) -> None:
+    model, data = small_model("delay").eval(), _data()
+    units, lengths, states = data.batch(range(12))
+    inputs: list[torch.Tensor] = []
+    model.embeddings.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    for share in (0.0, 0.5, 0.5):
+        model(units, lengths, image_states=states.float(), unit_dropout=share)
+    whole, first, second = inputs
+    hidden = (first == model.config.empty).all(1) & (whole != model.config.empty).any(1)
+    assert torch.equal(first, whole.masked_fill(hidden[:, None], model.config.empty))
+    assert 0.3 < hidden.float().mean() < 0.6
+    assert not torch.equal(first, second)
+    # Unit dropout is part of the course, and of training steps alone.
+    plan = replace(PLAN, unit_dropout=0.5, validate_every=6)
+    steps = list(train(small_model("delay"), data, data, plan, tmp_path))
+    trained = small_model("delay")
+    trained.load_state_dict(torch.load(tmp_path / "best.pt")["model"])
+    assert steps[-1].validation == validate(trained, data, PLAN)
 
 
 def test_the_average_is_what_is_validated_and_kept_and_a_resumed_run_has_the_same(
