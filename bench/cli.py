@@ -32,6 +32,7 @@ def _speak(arguments: "argparse.Namespace") -> int:
         "top_k": arguments.top_k,
         "top_p": arguments.top_p,
         "guidance": arguments.guidance,
+        "longest_run": arguments.longest_run,
         "candidates": arguments.candidates,
         "seed": arguments.seed,
         "max_seconds": arguments.max_seconds,

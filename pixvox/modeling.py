@@ -64,6 +64,7 @@ class PixVoxLM(PixVoxNetwork):
         top_k: int | Sequence[int] | None = None,
         top_p: Numbers | None = None,
         guidance: Numbers | None = None,
+        longest_run: int | None = None,
         candidates: int = 1,
         seed: int | None = None,
         generator: torch.Generator | None = None,
@@ -75,8 +76,9 @@ class PixVoxLM(PixVoxNetwork):
 
         Greedy unless `do_sample` or a `temperature` asks for draws. `guidance` is the scale of
         classifier-free guidance, for models with a null image; it, `temperature`, `top_k` and
-        `top_p` may be one number, or one for each codebook. Of `candidates` draws the best is kept
-        (pixvox.decoding.candidates). `max_new_tokens` counts frames
+        `top_p` may be one number, or one for each codebook. At most `longest_run` frames in a row
+        have the same unit in the first codebook, any number of them where it is 0 or None. Of
+        `candidates` draws the best is kept (pixvox.decoding.candidates). `max_new_tokens` counts frames
         after the prompt, one unit of every codebook each; `max_seconds` (6 where neither is given)
         bounds the speech, prompt included. `prompt` is units `[K, P]` for all, or `[K, P_i]` (or
         None) for each image. Each row draws from noise of its own, which `seed` (or one number of
@@ -90,7 +92,7 @@ class PixVoxLM(PixVoxNetwork):
             raise TypeError(
                 f"generate() does not take {', '.join(sorted(unknown))}; it takes pixel_values, "
                 "prompt, max_new_tokens or max_seconds, do_sample, temperature, top_k, top_p, "
-                "guidance, candidates, seed or generator, items and slots"
+                "guidance, longest_run, candidates, seed or generator, items and slots"
             )
         config, pixels = self.config, self._pixels(pixel_values)
         names = [str(row) for row in range(len(pixels))] if items is None else list(items)
@@ -106,6 +108,7 @@ class PixVoxLM(PixVoxNetwork):
             top_k,
             top_p,
             guidance,
+            longest_run,
             candidates,
             seed,
             generator,

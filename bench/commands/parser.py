@@ -139,6 +139,12 @@ def _speak_parser(parser: Parser) -> None:
         help="draw from the likeliest units that reach this probability (%(default)s)",
     )
     parser.add_argument(
+        "--longest-run",
+        type=whole(0, 1000),
+        default=0,
+        help="the most frames in a row of one first-codebook unit, 0 for any (%(default)s)",
+    )
+    parser.add_argument(
         "--candidates",
         type=whole(1, 1000),
         default=1,

@@ -18,6 +18,7 @@ Share = Annotated[float, Field(ge=0, lt=1, description="a share of the speech, a
 SomeShare = Annotated[float, Field(gt=0, lt=1, description="a share of the speech, as in 0.25")]
 Slots = Annotated[int, Field(ge=1, le=4096, description="each takes memory for one sequence")]
 Scale = Annotated[float, Field(ge=0, le=100, description="a scale of guidance; 1 is none")]
+Run = Annotated[int, Field(ge=0, le=1000, description="frames; 0 for no bound")]
 Candidates = Annotated[int, Field(ge=1, le=1000, description="all of them are generated")]
 TopP = Annotated[float, Field(gt=0, le=1, description="a probability")]
 SpeechSeconds = Annotated[float, Field(ge=0.1, le=MAX_SPEECH_SECONDS, description=_WINDOW)]

@@ -13,6 +13,7 @@ from bench.common.bounds import (
     Decibels,
     Guidance,
     Numbers,
+    Run,
     Seed,
     Share,
     Temperatures,
@@ -39,6 +40,8 @@ class Point(Strict):
     """A `top_p` of decoding."""
     guidance: Guidance | None = None
     """A scale of guidance of decoding."""
+    longest_run: Run | None = None
+    """The longest run of one unit in the first codebook."""
     candidates: Candidates | None = None
     """How many candidates decoding draws."""
     bandwidth: Bandwidth | None = None
@@ -69,6 +72,8 @@ class Grid(Strict):
     """Values of `top_p` of PixVoxLM's decoding."""
     guidance: tuple[Guidance, ...] = ()
     """Scales of guidance of PixVoxLM's decoding."""
+    longest_run: tuple[Run, ...] = ()
+    """Longest runs of one unit in the first codebook, in PixVoxLM's decoding."""
     candidates: tuple[Candidates, ...] = ()
     """Numbers of candidates of PixVoxLM's decoding."""
     bandwidth: tuple[Bandwidth, ...] = ()

@@ -9,6 +9,7 @@ from bench.common.bounds import (
     Candidates,
     Guidance,
     Numbers,
+    Run,
     Seed,
     Slots,
     SpeechSeconds,
@@ -18,7 +19,7 @@ from bench.common.bounds import (
 from bench.common.validation import keys_error
 from bench.common.yamlfile import Strict
 
-AXES = ("seed", "temperature", "top_k", "top_p", "guidance", "candidates")
+AXES = ("seed", "temperature", "top_k", "top_p", "guidance", "longest_run", "candidates")
 """Axes of decoding that a grid may vary."""
 
 
@@ -35,6 +36,9 @@ class DecodingSpec(Strict):
     guidance: Guidance = 1.0
     """The scale of classifier-free guidance: how far scores are moved away from those without the
     picture. 1 is none; else the weights need a null image."""
+    longest_run: Run = 0
+    """How many frames in a row may have the same unit in the first codebook; 0 for any number.
+    Without a bound, greedy speech of some models falls silent and never ends."""
     candidates: Candidates = 1
     """How many speeches are drawn for an item, of which the best is kept: the one that the model is
     surest of and, with a similarity head, that fits the picture best. More than 1 need a
@@ -76,8 +80,11 @@ class DecodingSpec(Strict):
 
     def depends(self) -> dict[str, Any]:
         """What keys of its speech hold; what is new and not used is not among it."""
-        unused = {axis for axis in ("guidance", "candidates") if getattr(self, axis) == 1}
-        return self.model_dump(exclude=unused)
+        usual = DecodingSpec()
+        newer = ("guidance", "candidates", "longest_run")
+        return self.model_dump(
+            exclude={axis for axis in newer if getattr(self, axis) == getattr(usual, axis)}
+        )
 
     def unfit(self, codebooks: int, null_image: bool) -> str:
         """What keeps a model from decoding so, in words; empty where nothing does."""

@@ -24,6 +24,7 @@ AXES = (
     "top_k",
     "top_p",
     "guidance",
+    "longest_run",
     "candidates",
     "per_codebook",
     "bandwidth",
@@ -31,7 +32,7 @@ AXES = (
     "asr",
 )
 NUMERIC = (
-    *("prompt", "temperature", "top_k", "top_p", "guidance", "candidates"),
+    *("prompt", "temperature", "top_k", "top_p", "guidance", "longest_run", "candidates"),
     *("bandwidth", "snr", "seed"),
 )
 COLUMNS: Columns = (
@@ -45,6 +46,7 @@ COLUMNS: Columns = (
     Column("top_k", pl.Int64, "From how many of the likeliest units is drawn; 0 for all."),
     Column("top_p", pl.Float64, "The probability that the units drawn from reach together."),
     Column("guidance", pl.Float64, "The scale of guidance; 1 is none."),
+    Column("longest_run", pl.Int64, "How many frames in a row may have one unit; 0 for any."),
     Column("candidates", pl.Int64, "How many speeches were drawn, of which one was kept."),
     Column(
         "per_codebook",

@@ -90,6 +90,8 @@ class Engine:
         self.broken = torch.zeros(slots, dtype=torch.bool, device=device)
         # Of the first codebook's units that were chosen: their log-probabilities, and how many.
         self.surety = torch.zeros(slots, 2, device=device)
+        # The first codebook's last unit, and how many frames in a row have it.
+        self.last_unit, self.run_length = integers(slots), integers(slots)
         self.noise = torch.zeros(slots, steps, self.codebooks, device=device)
         self.finish = self._finishing_steps().to(device)
         self.rows = torch.arange(slots, device=device)
@@ -195,6 +197,7 @@ class Engine:
         self.busy[slot] = True
         self.broken[slot] = False
         self.surety[slot] = 0
+        self.run_length[slot] = 0
         if self.decoding.draws:
             steps = len(self.plan.steps)
             seed = self.decoding.seed if request.seed is None else request.seed
@@ -235,7 +238,8 @@ class Engine:
     def _replay(self, window: int) -> None:
         """The step as one CUDA graph, one for each window."""
         if window not in self.graphs:
-            state = (self.sequence, self.position, self.ends, self.broken, self.surety)
+            state = [self.sequence, self.position, self.ends, self.broken, self.surety]
+            state += [self.last_unit, self.run_length]
             kept = [tensor.clone() for tensor in state]
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
@@ -268,6 +272,8 @@ class Engine:
         bad &= self.busy
         # Only the first codebook may end the speech; the others follow it.
         logits[:, 1:, self.empty] = -torch.inf
+        if self.decoding.longest_run:
+            self._forbid_longer_runs(logits[:, 0])
         chosen = self.chooser.choose(logits, self.noise[self.rows, last])
         frame = self.table.gather(-1, index)[..., 0]
         given = self.given.gather(-1, frame.clamp_min(0)[..., None])[..., 0]
@@ -278,6 +284,8 @@ class Engine:
             sure = chances.gather(-1, chosen[:, :1])[:, 0]
             counted = inside[:, 0] & (given[:, 0] < 0) & self.busy
             self.surety += torch.stack([torch.where(counted, sure, 0.0), counted.float()], -1)
+        if self.decoding.longest_run:
+            self._count_runs(chosen[:, 0], inside[:, 0])
         stopped = (chosen[:, 0] == self.empty) & inside[:, 0]
         self.ends.copy_(torch.where(stopped, frame[:, 0], self.ends))
         # Of the frame that ends the speech no codebook has a unit, those of this step included.
@@ -286,6 +294,19 @@ class Engine:
         self.ends.masked_fill_(bad, 0)
         self.sequence.scatter_(-1, index + 1, chosen[..., None])
         self.position.add_(self.busy)
+
+    def _forbid_longer_runs(self, logits: Tensor) -> None:
+        """Masks the last unit of rows whose run is as long as allowed, in `[B, C + 1]`."""
+        is_longest = self.run_length >= self.decoding.longest_run
+        last = self.last_unit[:, None]
+        kept = logits.gather(-1, last)
+        logits.scatter_(-1, last, kept.masked_fill(is_longest[:, None], -torch.inf))
+
+    def _count_runs(self, units: Tensor, inside: Tensor) -> None:
+        """Takes the first codebook's units `[B]` of this step, where they are of a frame."""
+        length = torch.where(units == self.last_unit, self.run_length + 1, 1)
+        self.run_length.copy_(torch.where(inside, length, self.run_length))
+        self.last_unit.copy_(torch.where(inside, units, self.last_unit))
 
 
 def _nothing(request: Request) -> Generation:

@@ -32,7 +32,9 @@ class Decoding:
     """How units are chosen; the first four may be one number, or one for each codebook.
 
     `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep everything. `guidance` is the scale of
-    classifier-free guidance against the model's null image, 1 for none. `max_seconds` bounds the
+    classifier-free guidance against the model's null image, 1 for none. `longest_run` bounds how
+    many frames in a row have the same unit in the first codebook, 0 for no bound: greedy decoding
+    of speech otherwise repeats the unit of silence without end. `max_seconds` bounds the
     speech, the prompt included; what reaches it is recorded as not ended. Of `candidates` speeches,
     drawn independently, the best is kept (pixvox.decoding.candidates). `slots` sequences are
     decoded at once; each `lanes` neighbours share one image's keys and values. `arithmetic`
@@ -44,6 +46,7 @@ class Decoding:
     top_k: "Each[int]" = 0
     top_p: "Each[float]" = 1.0
     guidance: "Each[float]" = 1.0
+    longest_run: int = 0
     seed: int = 0
     candidates: int = 1
     max_seconds: float = 6.0
@@ -60,6 +63,8 @@ class Decoding:
             raise ValueError("need 0 < top_p <= 1")
         if any(not 0 <= scale <= 100 for scale in _values(self.guidance)):
             raise ValueError("need guidance from 0 to 100")
+        if self.longest_run < 0:
+            raise ValueError("need longest_run >= 0 frames")
         if self.max_seconds <= 0 or self.slots < 1:
             raise ValueError("need max_seconds > 0 and slots >= 1")
         if self.candidates < 1 or (self.candidates > 1 and not self.draws):

@@ -65,6 +65,10 @@ def _uncached(model: PixVoxLM, states: Tensor, request: Request, decoding: Decod
         if null:
             logits = torch.where(scales == 1, logits, null[0] + scales * (logits - null[0]))
         logits[1:, empty] = -torch.inf
+        for t in (t for t, q in plan.steps[step] if q == 0):
+            run = units[0, max(t - decoding.longest_run, 0) : t]
+            if 0 < decoding.longest_run == len(run) and (run == run[0]).all():
+                logits[0, run[0]] = -torch.inf
         column = torch.full((1, codebooks, 1), empty)
         for t, q in sorted(plan.steps[step], key=lambda slot: slot[1]):
             if t >= end:
@@ -160,6 +164,7 @@ def _decoding(draw: random.Random, codebooks: int) -> Decoding:
         top_k=drawn([0, 0, 3, 8]),
         top_p=drawn([1, 1, 0.9, 0.5]),
         guidance=drawn([1, 1, 2, 0.5, 3]),
+        longest_run=draw.choice([0, 0, 1, 2]),
         seed=draw.randrange(100),
         max_seconds=FRAMES / 10,
         slots=lanes * draw.randint(1, 3),
