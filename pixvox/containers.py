@@ -6,7 +6,7 @@ was cut in half, an Ogg file without its last page, the second of two joined fil
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from mmap import mmap
 
@@ -40,75 +40,136 @@ def _whole(container: str) -> Callable[[Bytes, int, int], Part]:
     return lambda _, start, end: Part(container=container, start=start, end=end)
 
 
-def _chunked(container: str, chunks: Iterator[tuple[bytes, int, int]], end: int) -> Part:
-    """A file of chunks `(id, start of its content, promised bytes)`, one of which is the sound."""
-    for name, start, promised in chunks:
-        if name in (b"data", b"SSND") and promised > 0 and start < end:
-            share = min(1.0, (end - start) / promised)
-            return Part(container=container, start=0, end=end, share=share)
-    return Part(container=container, start=0, end=end)
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A chunk of a file: its name, and where its content begins and is promised to end.
+
+    `end` is None where the size is not known.
+    """
+
+    name: bytes
+    start: int
+    end: int | None
 
 
-def _known(size: int) -> int:
-    return 0 if size >= UNKNOWN_BYTES else size
+def _chunks(data: Bytes, at: int, head: struct.Struct, align: int) -> Iterator[_Chunk]:
+    """The chunks from byte `at` on, each of a `head` of name and size, up to an unknown size."""
+    while at + head.size <= len(data):
+        name, size = head.unpack_from(data, at)
+        if head is _W64_CHUNK:
+            # The size of the head is counted.
+            size = max(0, size - head.size)
+        start = at + head.size
+        end = start + size if 0 <= size < UNKNOWN_BYTES else None
+        yield _Chunk(name[:4], start, end)
+        if end is None:
+            return
+        at = end + -end % align
+
+
+def _chunked(container: str, size: int, chunks: Iterable[_Chunk], *, in_blocks: bool) -> Part:
+    """A file of `size` bytes and these chunks, one of which is the sound.
+
+    Of sound `in_blocks` any missing byte may be that of a block, which is lost as a whole.
+    """
+    for chunk in chunks:
+        if chunk.name not in (b"data", b"SSND"):
+            continue
+        if chunk.end is None or chunk.end <= chunk.start or chunk.start >= size:
+            break
+        share = min(1.0, (size - chunk.start) / (chunk.end - chunk.start))
+        fault = _CUT if share < 1 and in_blocks else ""
+        end = min(size, chunk.end)
+        return Part(container=container, start=0, end=end, share=share, fault=fault)
+    return Part(container=container, start=0, end=size)
+
+
+_CUT = "its end is missing"
+_RIFF_CHUNK, _BIG_CHUNK = struct.Struct("<4sI"), struct.Struct(">4sI")
+_W64_CHUNK, _CAF_CHUNK = struct.Struct("<16sQ"), struct.Struct(">4sq")
+_BY_SAMPLE = (b"\x01\0", b"\x03\0", b"\x06\0", b"\x07\0", b"\xfe\xff")
+"""Formats of a WAV file whose samples stand alone: PCM, A-law, mu-law, and those with a GUID."""
+
+
+def _is_in_blocks(data: Bytes, chunks: Iterable[_Chunk], order: str = "<") -> bool:
+    """Whether a WAV or W64 file holds sound that is coded in blocks."""
+    start = next((chunk.start for chunk in chunks if chunk.name == b"fmt "), len(data))
+    kind = data[start : start + 2]
+    return (kind if order == "<" else kind[::-1]) not in (b"", *_BY_SAMPLE)
 
 
 def _wav(data: Bytes, _: int, end: int) -> Part:
     order = ">" if data[:4] == b"RIFX" else "<"
+    head = _BIG_CHUNK if order == ">" else _RIFF_CHUNK
 
-    def chunks() -> Iterator[tuple[bytes, int, int]]:
-        at, long_size = 12, 0
-        while at + 8 <= end:
-            name, (size,) = data[at : at + 4], struct.unpack(f"{order}I", data[at + 4 : at + 8])
-            if name == b"ds64" and at + 24 <= end:
-                (long_size,) = struct.unpack("<Q", data[at + 16 : at + 24])
-            if name == b"data":
-                is_long = size == 0xFFFFFFFF and long_size
-                yield name, at + 8, long_size if is_long else _known(size)
-                return
-            at += 8 + size + size % 2
+    def chunks() -> Iterator[_Chunk]:
+        long_size = 0
+        for chunk in _chunks(data, 12, head, 2):
+            if chunk.name == b"ds64" and chunk.start + 16 <= end:
+                (long_size,) = struct.unpack_from("<Q", data, chunk.start + 8)
+            is_long = chunk.name == b"data" and chunk.end is None and long_size
+            yield replace(chunk, end=chunk.start + long_size) if is_long else chunk
 
-    return _chunked("wav", chunks(), end)
+    return _chunked("wav", end, chunks(), in_blocks=_is_in_blocks(data, chunks(), order))
 
 
 def _aiff(data: Bytes, _: int, end: int) -> Part:
-    def chunks() -> Iterator[tuple[bytes, int, int]]:
-        at = 12
-        while at + 8 <= end:
-            (size,) = struct.unpack(">I", data[at + 4 : at + 8])
-            yield data[at : at + 4], at + 8, _known(size)
-            at += 8 + size + size % 2
-
-    return _chunked("aiff", chunks(), end)
+    return _chunked("aiff", end, _chunks(data, 12, _BIG_CHUNK, 2), in_blocks=False)
 
 
 def _w64(data: Bytes, _: int, end: int) -> Part:
-    def chunks() -> Iterator[tuple[bytes, int, int]]:
-        at = 40
-        while at + 24 <= end:
-            (size,) = struct.unpack("<Q", data[at + 16 : at + 24])
-            yield data[at : at + 4], at + 24, 0 if size >= 1 << 62 else size - 24
-            at += max(24, size + -size % 8)
-
-    return _chunked("w64", chunks(), end)
+    in_blocks = _is_in_blocks(data, _chunks(data, 40, _W64_CHUNK, 8))
+    return _chunked("w64", end, _chunks(data, 40, _W64_CHUNK, 8), in_blocks=in_blocks)
 
 
 def _caf(data: Bytes, _: int, end: int) -> Part:
-    def chunks() -> Iterator[tuple[bytes, int, int]]:
-        at = 8
-        while at + 12 <= end:
-            (size,) = struct.unpack(">q", data[at + 4 : at + 12])
-            yield data[at : at + 4], at + 12, size
-            if size < 0:
-                return
-            at += 12 + size
-
-    return _chunked("caf", chunks(), end)
+    chunks = list(_chunks(data, 8, _CAF_CHUNK, 1))
+    # Packets of no stated size have a table of their sizes, which may stand behind them.
+    is_packed = data[8 + 12 + 16 : 8 + 12 + 20] == bytes(4)
+    part = _chunked("caf", end, chunks, in_blocks=is_packed)
+    has_table = any(chunk.name == b"pakt" and (chunk.end or 0) <= end for chunk in chunks)
+    return part if has_table or not is_packed else replace(part, fault=_CUT)
 
 
 def _au(data: Bytes, _: int, end: int) -> Part:
     start, size = struct.unpack(">II", data[4:12].ljust(8, b"\0"))
-    return _chunked("au", iter([(b"data", start, _known(size))]), end)
+    chunk = _Chunk(b"data", start, start + size if size < UNKNOWN_BYTES else None)
+    return _chunked("au", end, [chunk], in_blocks=False)
+
+
+def _nist(data: Bytes, _: int, end: int) -> Part:
+    count = re.search(rb"\nsample_count -i (\d+)", data[:4096])
+    samples = int(count[1]) if count else None
+    return Part(container="nistsphere", start=0, end=end, samples=samples)
+
+
+def _asf(data: Bytes, _: int, end: int) -> Part:
+    properties = data.find(_ASF_PROPERTIES, 30, 1 << 16)
+    (size,) = struct.unpack("<Q", data[properties + 40 : properties + 48].ljust(8, b"\0"))
+    if properties < 0 or not size:
+        return Part(container="asf", start=0, end=end)
+    return Part(container="asf", start=0, end=min(size, end), fault=_CUT if end < size else "")
+
+
+_SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+
+
+def _matroska(data: Bytes, start: int, end: int) -> Part:
+    at, fault = start, ""
+    # What fills a file up begins with 0, as no element does.
+    while at < end and data[at] and not fault:
+        width = 9 - data[at].bit_length()
+        name, size_at = data[at : at + width], at + width
+        width = 9 - data[size_at].bit_length() if size_at < end else 9
+        most = (1 << 7 * width) - 1
+        size = int.from_bytes(data[size_at : size_at + width]) & most
+        at = size_at + width
+        # Of what was sent while it was recorded the size is not known.
+        if size == most and name in (_SEGMENT, _CLUSTER):
+            continue
+        at += size
+        fault = _CUT if at > end else ""
+    return Part(container="matroska", start=start, end=min(at, end), fault=fault)
 
 
 def _flac(data: Bytes, start: int, end: int) -> Part:
@@ -138,22 +199,25 @@ def _ogg(data: Bytes, start: int, end: int) -> Part:
             closed.add(serial)
     if opened - closed:
         fault = fault or "its last page is missing"
-    return Part(container="ogg", start=start, end=end, fault=fault)
+    return Part(container="ogg", start=start, end=min(at, end), fault=fault)
 
 
 def _boxes(data: Bytes, _: int, end: int) -> Part:
     at = 0
-    while at + 16 <= end:
+    while at + 8 <= end:
         (size,) = struct.unpack(">I", data[at : at + 4])
         if size == 1:
-            (size,) = struct.unpack(">Q", data[at + 8 : at + 16])
+            (size,) = struct.unpack(">Q", data[at + 8 : at + 16].ljust(8, b"\xff"))
         at += max(8, size) if size else end - at
-    return Part(container="mov", start=0, end=end, fault="its end is missing" if at > end else "")
+    return Part(container="mov", start=0, end=end, fault=_CUT if at != end else "")
 
 
 _VBR_HEADER = re.compile(
-    rb"\xff[\xe2-\xff][\s\S]{2}[\s\S]{9,34}?(?:Xing|Info)\x00\x00\x00[\x01-\x0f]"
+    rb"\xff[\xe2-\xff][\s\S]{2}(?:"
+    rb"[\s\S]{9,34}?(?:Xing|Info)\x00\x00\x00[\x01\x03\x05\x07\x09\x0b\x0d\x0f]"
+    rb"|[\s\S]{32}VBRI\x00\x01[\s\S]{8})"
 )
+"""The first frame of an MP3 file that says how many there are, up to that number."""
 
 
 def _mpeg(data: Bytes, start: int, end: int) -> Part:
@@ -183,8 +247,18 @@ def mpeg_frame_bytes(header: bytes) -> int:
     return samples // 8 * 1000 * table[bitrate - 1] // hertz + padding
 
 
+def _adts(data: Bytes, start: int, end: int) -> Part:
+    at = start
+    while at + 6 <= end and data[at] == 0xFF and data[at + 1] & 0xF6 == 0xF0:
+        size = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
+        at += max(6, size)
+    is_cut = at > end or (0 < end - at < 6 and data[at] == 0xFF)
+    return Part(container="aac", start=start, end=min(at, end), fault=_CUT if is_cut else "")
+
+
 _W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0"
-_matroska, _tta, _asf = _whole("matroska"), _whole("tta"), _whole("asf")
+_ASF_PROPERTIES = b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\0\xc0\x0c\x20\x53\x65"
+_tta, _amr = _whole("tta"), _whole("amr")
 _KINDS: tuple[tuple[bytes, Callable[[Bytes, int, int], Part]], ...] = (
     (rb"(?:RIFF|RIFX|RF64|BW64)[\s\S]{4}WAVE", _wav),
     (rb"FORM[\s\S]{4}AIF[FC]", _aiff),
@@ -195,16 +269,17 @@ _KINDS: tuple[tuple[bytes, Callable[[Bytes, int, int], Part]], ...] = (
     (rb"OggS\x00\x02", _ogg),
     (rb"\x00\x00\x00[\x08-\xff]ftyp", _boxes),
     (rb"\x1aE\xdf\xa3[\s\S]{1,60}?\x42\x82.(?:matroska|webm)", _matroska),
-    (rb"#!AMR", _whole("amr")),
+    (rb"NIST_1A\n +\d+\n", _nist),
+    (rb"#!AMR(?:-WB)?\n", _amr),
     (rb"wvpk[\s\S]{4}[\x00-\x20]\x04", _whole("wv")),
     (rb"TTA1\x01\x00", _tta),
     (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _asf),
-    (rb"\xff[\xf0\xf1\xf8\xf9]", _whole("aac")),
+    (rb"\xff[\xf0\xf1\xf8\xf9]", _adts),
     (rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]", _mpeg),
 )
 """How a file of a kind begins, and what reads its promises; the first that fits is taken."""
 _DIVISIBLE = (_flac, _ogg, _matroska)
-_MARKED = (_wav, _aiff, _w64, _caf, _au, _boxes, _tta, _asf)
+_MARKED = (_wav, _aiff, _w64, _caf, _au, _nist, _boxes, _tta, _amr, _asf)
 """Kinds whose beginning cannot stand inside of a file of that kind by chance."""
 
 
@@ -230,6 +305,27 @@ def _link_starts(data: Bytes, starts: list[int]) -> list[int]:
     return links
 
 
+_ID3 = rb"ID3[\x02-\x04]\x00"
+_SEARCHED = 4096
+"""Before how many bytes the first frame of an MPEG stream begins."""
+_PADDING = 8
+"""So many bytes at most stand between the end of a file's sound and what follows."""
+
+
+def _behind(data: Bytes, part: Part) -> int | None:
+    """Where another file begins right behind the sound of a part; None where none does."""
+    if part.end == len(data):
+        return None
+    places = range(part.end, min(part.end + _PADDING, len(data)))
+    signatures = [re.compile(pattern) for pattern in (_ID3, *(pattern for pattern, _ in _KINDS))]
+    return next((at for at in places if any(one.match(data, at) for one in signatures)), None)
+
+
+def _joined(part: Part, other: int) -> Part:
+    fault = f"another file begins behind it, at byte {other:,}; split them"
+    return replace(part, fault=fault, is_joined=True)
+
+
 def parts_of(data: Bytes) -> list[Part]:
     """The files that stand one behind the other in an audio file; [] for an unknown format."""
     begin = _after_tag(data)
@@ -242,13 +338,26 @@ def parts_of(data: Bytes) -> list[Part]:
             starts += [found.start() for found in signature.finditer(data, begin + 1)]
         if read is _ogg:
             starts = _link_starts(data, starts)
-        if read in _DIVISIBLE:
-            ends = [*starts[1:], len(data)]
-            return [read(data, *bounds) for bounds in zip(starts, ends, strict=True)]
-        part = read(data, begin, len(data))
-        if len(starts) > 1:
-            fault = f"another file begins behind it, at byte {starts[1]:,}; split them"
-            return [replace(part, fault=fault, is_joined=True)]
-        return [part]
-    # After an ID3 tag, players look for the first frame.
-    return [_mpeg(data, begin, len(data))] if begin else []
+        if read not in _DIVISIBLE:
+            part = read(data, begin, len(data))
+            return [_joined(part, starts[1])] if len(starts) > 1 else [_checked(data, part)]
+        ends = [*starts[1:], len(data)]
+        *others, last = [read(data, *bounds) for bounds in zip(starts, ends, strict=True)]
+        return [*others, _checked(data, last)]
+    # Players look for the first frame.
+    return [_mpeg(data, begin, len(data))] if begin or _has_frames(data) else []
+
+
+def _has_frames(data: Bytes) -> bool:
+    """Whether an MPEG stream begins in the first bytes: a frame that a like one follows."""
+    for at in range(min(len(data), _SEARCHED)):
+        size = mpeg_frame_bytes(data[at : at + 4])
+        follows = data[at + size : at + size + 4]
+        if size and follows[1:2] == data[at + 1 : at + 2] and mpeg_frame_bytes(follows):
+            return True
+    return False
+
+
+def _checked(data: Bytes, part: Part) -> Part:
+    other = _behind(data, part)
+    return part if other is None else _joined(part, other)

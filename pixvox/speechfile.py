@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from io import BytesIO
+from io import BytesIO, FileIO
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +44,11 @@ _FILLED_SECONDS = 0.1
 """How much an MP3 encoder may add at the end: about 1400 samples."""
 _BLOCK = 1 << 16
 """Samples that are decoded at once where a file does not say how many it holds."""
-_STATED = ("mov", "matroska", "wv", "tta", "asf", "aiff", "caf")
-"""Containers whose header states how long the sound is; elsewhere FFmpeg estimates it."""
+_STATED = ("mov", "wv", "tta")
+"""Containers whose header states how long the sound is; elsewhere FFmpeg estimates it, or counts
+what a decoder removes."""
+_ENDLESS = ("w64", "au")
+"""Containers that decoders read on in behind the end of the sound."""
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 
 
@@ -121,8 +124,12 @@ def _read(path: Path) -> list[tuple[Wave, int]]:
             raise _Undecodable("the file is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             parts = parts_of(data)
-            if len(parts) < 2:
-                return _decoded(path, parts[0] if parts else None)
+            if not parts:
+                raise _Undecodable("format not recognised; convert it to WAV or FLAC")
+            if len(parts) == 1 and (
+                parts[0].end == len(data) or parts[0].container not in _ENDLESS
+            ):
+                return _decoded(path, parts[0])
             pieces: list[tuple[Wave, int]] = []
             for part in parts:
                 pieces += _decoded(BytesIO(data[part.start : part.end]), part)
@@ -130,23 +137,20 @@ def _read(path: Path) -> list[tuple[Wave, int]]:
             return pieces
 
 
-def _decoded(source: Path | BytesIO, part: Part | None) -> list[tuple[Wave, int]]:
+def _decoded(source: Path | BytesIO, part: Part) -> list[tuple[Wave, int]]:
     """All sound of a file that holds no other; raises SpeechError where it promises more."""
-    if part is not None and part.is_joined:
+    if part.is_joined:
         raise SpeechError(part.fault)
     try:
         sound = _by_libsndfile(source)
     except _Undecodable:
-        if part is None:
-            raise
         sound = _by_ffmpeg_alone(source, part)
     else:
         # Of a variable bit rate libsndfile estimates the length, and it believes a length of 0.
-        if part is not None and (part.container == "mp3" or sound.seconds == 0):
+        if part.container == "mp3" or sound.seconds == 0:
             with suppress(_Undecodable):
                 sound = _longer(part, sound, _by_ffmpeg(source, part))
-    if part is not None:
-        _check(part, sound)
+    _check(part, sound)
     return sound.pieces
 
 
@@ -168,7 +172,7 @@ def _longer(part: Part, usual: _Sound, other: _Sound) -> _Sound:
 
 
 def _check(part: Part, sound: _Sound) -> None:
-    """Raises SpeechError where less was decoded than the container promises."""
+    """Raises SpeechError where another length was decoded than the container promises."""
     seconds = sound.seconds
     promised, tolerance = seconds / part.share if part.share else 0.0, TOLERANCE_SECONDS
     if part.samples is not None:
@@ -181,6 +185,10 @@ def _check(part: Part, sound: _Sound) -> None:
     if seconds < promised - tolerance:
         raise SpeechError(
             f"cut short: its header promises {promised:.2f} s, {seconds:.2f} s are there"
+        )
+    if part.samples is not None and seconds > promised + tolerance:
+        raise SpeechError(
+            f"damaged: its header promises {promised:.2f} s, {seconds:.2f} s are there"
         )
     if fault := part.fault or sound.fault:
         raise SpeechError(f"cut short or damaged: {fault}, after {seconds:.2f} s")
@@ -212,7 +220,8 @@ def _by_libsndfile(source: Path | BytesIO) -> _Sound:
             stated = file.frames if file.frames <= LONGEST_SECONDS * rate else 0
             buffer = np.empty((stated or _BLOCK, file.channels), np.float32)
             while len(block := file.read(out=buffer)):
-                blocks.append(block.mean(axis=1))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    blocks.append(block.mean(axis=1))
                 _check_length(sum(map(len, blocks)) / rate)
     except SpeechError:
         raise
@@ -229,11 +238,25 @@ def _joined(blocks: Iterable[tuple[Wave, int]]) -> list[tuple[Wave, int]]:
     return [(np.concatenate([wave for wave, _ in group]), rate) for rate, group in grouped]
 
 
+class _Bounded(FileIO):
+    """A file to read; to seek before its beginning, as FFmpeg does in damaged files, is no error.
+
+    PyAV would print such an error with its traceback.
+    """
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """The new position; a negative number, FFmpeg's own for it, where there is none."""
+        try:
+            return super().seek(offset, whence)
+        except OSError as error:
+            return -(error.errno or 1)
+
+
 def _by_ffmpeg(source: Path | BytesIO, part: Part) -> _Sound:
     import av
 
     # FFmpeg opens no file by a name, and guesses no format: some formats name files to fetch.
-    opened = source.open("rb") if isinstance(source, Path) else BytesIO(source.getvalue())
+    opened = _Bounded(source) if isinstance(source, Path) else BytesIO(source.getvalue())
     try:
         with (
             opened as file,
@@ -292,4 +315,6 @@ def _mono(frame: "av.AudioFrame") -> Wave:
         samples = (samples.astype(np.float32) - 128) / 128
     elif samples.dtype.kind == "i":
         samples = samples.astype(np.float32) / 2.0 ** (8 * samples.itemsize - 1)
-    return np.ascontiguousarray(samples, dtype=np.float32).mean(axis=1)
+    # What has no place in float32 is infinite then, which is refused.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(samples, dtype=np.float32).mean(axis=1)

@@ -58,6 +58,8 @@ MAKERS: dict[str, Callable[[], bytes]] = {
             ("AIFF", "PCM_24"),
             ("W64", "PCM_16"),
             ("CAF", "PCM_16"),
+            ("CAF", "ALAC_16"),
+            ("NIST", "PCM_16"),
             ("AU", "PCM_16"),
             ("FLAC", "PCM_24"),
             ("OGG", "VORBIS"),
@@ -73,15 +75,28 @@ MAKERS: dict[str, Callable[[], bytes]] = {
             ("ogg", "flac", RATE),
             ("ogg", "libopus", 48_000),
             ("webm", "libopus", 48_000),
+            ("matroska", "libmp3lame", RATE),
+            ("asf", "mp2", RATE),
+            ("amr", "libopencore_amrnb", 8000),
+            ("wav", "adpcm_ms", RATE),
+            ("w64", "adpcm_ms", RATE),
             ("mp3", "libmp3lame", RATE),
             ("mp2", "mp2", RATE),
             ("mp4", "alac", RATE),
+            ("caf", "alac", RATE),
             ("mp4", "aac", RATE),
             ("adts", "aac", RATE),
         )
     },
 }
-NO_PROMISE = ("mp3 libmp3lame without length", "adts aac", "mp2 mp2")
+NO_PROMISE = (
+    "mp3 libmp3lame without length",
+    "adts aac",
+    "mp2 mp2",
+    "amr libopencore_amrnb",
+    "webm libopus live",
+)
+MAKERS["webm libopus live"] = lambda: _by_ffmpeg("webm", "libopus", 48_000, live="1")
 MAKERS["mp3 libmp3lame without length"] = lambda: _by_ffmpeg("mp3", "libmp3lame", write_xing="0")
 WHOLE = {name: make() for name, make in MAKERS.items()}
 
@@ -127,6 +142,44 @@ def test_what_was_cut_is_never_taken_as_whole(
     # header nothing is known: what stands before it is whole.
     headless = joined and share * len(data) < 300
     assert name in NO_PROMISE or headless, (name, share, joined, seconds)
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if name not in NO_PROMISE])
+def test_a_file_of_which_little_is_missing_does_not_lose_a_block(tmp_path: Path, name: str) -> None:
+    for lost in (1, 100):
+        try:
+            seconds = _length(tmp_path, WHOLE[name][:-lost])
+        except SpeechError:
+            continue
+        assert seconds > _length(tmp_path, WHOLE[name]) - 0.02, lost
+
+
+@pytest.mark.parametrize("name", ["WAV PCM_16", "W64 PCM_16", "OGG OPUS", "asf mp2"])
+def test_a_file_of_another_kind_behind_the_sound_is_named(tmp_path: Path, name: str) -> None:
+    for other in ("FLAC PCM_24", "mp3 libmp3lame"):
+        with pytest.raises(SpeechError, match=r"another file begins behind it, at byte \d"):
+            _length(tmp_path, WHOLE[name] + WHOLE[other])
+
+
+def test_a_format_that_promises_nothing_known_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpeechError, match=r"format not recognised; convert it to WAV or FLAC"):
+        _length(tmp_path, _by_libsndfile("VOC", "PCM_16"))
+
+
+def test_an_mp3_is_counted_by_the_flags_of_its_header(tmp_path: Path) -> None:
+    data = bytearray(WHOLE["mp3 libmp3lame"])
+    flags = data.index(b"Info") + 7 if b"Info" in data else data.index(b"Xing") + 7
+    del data[flags + 1 : flags + 5]
+    data[flags] &= 0xFE
+    (tmp_path / "speech.mp3").write_bytes(data)
+    # Its first number is one of bytes, not of frames.
+    assert len(read_speech(tmp_path / "speech.mp3", RATE)) > RATE * (SECONDS - 0.01)
+
+
+def test_a_damaged_file_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SpeechError):
+        _length(tmp_path, WHOLE["caf alac"][:3000])
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["WAV PCM_16", "AIFF PCM_24", "MP3 MPEG_LAYER_III"])
