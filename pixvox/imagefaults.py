@@ -42,6 +42,8 @@ def _by_beginning(path: Path) -> str:
     if begin[4:8] == b"ftyp" and (kind := _BRANDS.get(begin[8:12])):
         return f"{kind}, which is not read here; convert it to JPEG or PNG"
     text = begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"<?xml") and b"<svg" in text:
+        text = text[text.index(b"<svg") :]
     return next((what for start, what in _BEGINNINGS if text.startswith(start)), "")
 
 

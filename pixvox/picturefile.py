@@ -70,7 +70,8 @@ def _rgb(picture: "Image.Image", name: str) -> "Image.Image":
 
     if picture.mode.startswith("I"):
         # Pillow cuts 16 bits off at 255, which turns such a picture white.
-        levels = np.asarray(picture).astype(np.int64).clip(0, 65535) // 257
+        values = np.asarray(picture).astype(np.int64).clip(0, 65535)
+        levels = np.where(values == picture.info.get("transparency"), 255, values // 257)
         return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
     if picture.mode == "F":
         raise ImageError(f"{name}: has floating-point pixels; save it with 8 or 16 bits")

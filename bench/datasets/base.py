@@ -222,7 +222,7 @@ def unusable_name(name: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         return "holds a control character"
     if len(name.encode()) > MAX_FILE_NAME:
-        return f"{len(name.encode())} bytes long; a name has at most {MAX_FILE_NAME}"
+        return f"is {len(name.encode())} bytes long; a name has at most {MAX_FILE_NAME}"
     return ""
 
 

@@ -24,6 +24,7 @@ from bench.jobs.spec import Job
 from bench.report.page.media import pictures
 from pixvox.codec.encodec import Codec
 from pixvox.images import ImageError, load_pixels
+from pixvox.picturefile import load_picture
 
 SIZE = 32
 
@@ -95,6 +96,7 @@ def _cut_jpeg() -> bytes:
         (_bomb(9_000), "9000 x 9000 is too large"),
         (_bomb(60_000), "more than 50,000,000 pixels, is too large"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing; convert it to PNG"),
+        (b"<?xml version='1.0'?>\n<svg/>", "an SVG drawing; convert it to PNG"),
         (b"\n<!DOCTYPE html><title>404</title>", "a web page, not a picture; download"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "run: git lfs pull"),
         (b"/annex/objects/SHA256E-s1--0.png\n", "run: git annex get"),
@@ -106,6 +108,12 @@ def test_what_is_no_picture_is_one_reason(tmp_path: Path, data: bytes, reason: s
     (tmp_path / "x.png").write_bytes(data)
     with pytest.raises(ImageError, match=f"x.png: .*{reason}"):
         load_pixels(tmp_path / "x.png", SIZE)
+
+
+def test_what_is_transparent_in_16_bits_is_white(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.full((8, 8), 1000, np.uint16))
+    clear = _saved(tmp_path, grey, "clear.png", transparency=1000)
+    assert load_picture(clear).getpixel((4, 4)) == (255, 255, 255)
 
 
 def test_a_page_shows_pictures_as_a_model_sees_them(
