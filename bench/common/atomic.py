@@ -141,10 +141,13 @@ def disk_errors(place: Path) -> Iterator[None]:
         if error.filename is None:
             # Of a connection or a process, not of a file.
             raise
-        advice = "move it away, or make it usable"
+        name, advice = Path(str(error.filename)), "move it away, or make it usable"
         if error.errno == errno.ENOENT:
             advice = "it may have been removed meanwhile; run the same command again"
-        raise UserError(f"{error.filename}: {error.strerror}; {advice}") from error
+        if error.errno == errno.ENOTDIR:
+            # Not the file that was wanted, but what stands in a folder's place above it.
+            name = next((one for one in reversed(name.parents) if one.is_file()), name)
+        raise UserError(f"{name}: {error.strerror}; {advice}") from error
 
 
 def refusal(error: OSError, place: Path | None = None) -> str:

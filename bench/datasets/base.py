@@ -309,11 +309,12 @@ def digest_of(items: Iterable[Item]) -> str:
     return state.hexdigest()[:16]
 
 
-def speech_kind(items: Iterable[Item]) -> str:
+def speech_kind(items: Sequence[Item]) -> str:
     """What is known of a dataset's recordings, in words."""
     spoken = [c.speaker for item in items for c in item.captions if c.speech is not None]
     if not spoken:
-        return "none"
+        has_units = any(c.units is not None for item in items for c in item.captions)
+        return "units of an unknown voice" if has_units else "none"
     speakers = set(spoken) - {""}
     several = f", {len(speakers)} speakers" if len(speakers) != 1 else ", one speaker"
     return f"recorded{several if speakers else ''}"

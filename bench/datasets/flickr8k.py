@@ -66,6 +66,11 @@ def read_csv(path: Path) -> dict[str, list[str]]:
 def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
     """(image name, caption number) → the file of its speech, from `wav2capt.txt`."""
     path = folder / "wav2capt.txt"
+    if not path.exists():
+        raise UserError(
+            f"{path}: no such file; name the folder of the Flickr Audio Caption Corpus, or have "
+            "the captions read aloud: pixvox narrate"
+        )
     found = {}
     for number, line in enumerate(text_lines(path), 1):
         match = _SPEECH_LINE.fullmatch(line.strip())

@@ -156,5 +156,7 @@ def _prepare_systems(run: RunState, report: Progress, stop: Callable[[], bool]) 
         if stop():
             raise KeyboardInterrupt
 
-    for system in _generating(run):
+    # What generators share does not depend on a seed.
+    systems = (system.at(system.point() | {"seed": 0}) for system in _generating(run))
+    for system in dict.fromkeys(systems):
         system.prepare(watched)

@@ -4,13 +4,14 @@ A folder's name begins with a label for people and ends with the key that it is 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 import polars as pl
 
 from bench.common.audio import SpeechError, write_wav
 from bench.common.progress import Progress
+from bench.common.threads import one_thread
 from bench.execution.runstate import RunState
 from bench.jobs.cells import Cell
 from bench.store.rows import GENERATED_SCHEMA, SpeechRow, ToTranscribe
@@ -37,7 +38,7 @@ def restore(run: RunState, tables: Mapping[str, pl.DataFrame], report: Progress)
         if (lacking := items - _there(run.speech / slug))
     ]
     total, made = sum(len(items) for _, items in missing), 0
-    with _one_thread(bool(missing)):
+    with one_thread() if missing else nullcontext():
         for cell, lacking in missing:
             for _ in _made(run, cell, lacking):
                 made += 1
@@ -81,19 +82,3 @@ def _made(run: RunState, cell: Cell, lacking: set[str]) -> Iterator[str]:
                 continue
             write_wav(run.speech / cell.slug / f"{row.item}.wav", wave, rate)
             yield row.item
-
-
-@contextmanager
-def _one_thread(needed: bool) -> Iterator[None]:
-    """As in the transcriber: sums over two threads may round otherwise."""
-    if not needed:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pixvox.vision import ImageScaling
 
 States = npt.NDArray[np.float32]
+_CODE = 1
+"""Raised when the code gives other states of the same image by the same weights."""
 _SAVE_EVERY = 500
 """Images between two writes of the cache."""
 
@@ -126,9 +128,12 @@ def mean_states(
 
 
 def _read(file: Path) -> dict[str, States]:
-    """The states in a cache, by content key; empty where it is not there, or damaged."""
+    """The states in a cache, by content key; empty without one of this code that can be read."""
     try:
         with np.load(file, allow_pickle=False) as archive:
+            # The first caches do not say by which code they were made.
+            if (int(archive["code"]) if "code" in archive else 1) != _CODE:
+                return {}
             keys, states = archive["keys"], archive["states"]
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return {}
@@ -137,5 +142,6 @@ def _read(file: Path) -> dict[str, States]:
 
 def _write(file: Path, known: dict[str, States]) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, keys=np.array(list(known)), states=np.stack(list(known.values())))
+    states = np.stack(list(known.values()))
+    np.savez(buffer, keys=np.array(list(known)), states=states, code=np.array(_CODE))
     write_bytes(file, buffer.getvalue())

@@ -1,8 +1,7 @@
 """The recorded caption of a training image that looks alike: what replaying the data reaches."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -14,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from bench.common.audio import SpeechError, Wave, read_speech
 from bench.common.bounds import Bandwidth, Label, Seed
 from bench.common.progress import Progress, progress
+from bench.common.threads import one_thread
 from bench.common.validation import keys_error
 from bench.common.yamlfile import WeightsName
 from bench.datasets.base import DatasetSpec, Item, to_train
@@ -137,7 +137,7 @@ class RetrievalSystem(System):
 
     def prepare(self, report: Progress) -> None:
         """See System; the training images' mean states and, where they are compared, units."""
-        with _one_thread():
+        with one_thread():
             library = Library(self, _device(), report)
             library.read_means(report)
             codec = self.codec_of()
@@ -193,19 +193,6 @@ def _loaded(codec: str, bandwidth: float) -> "Codec":
     from pixvox.codec.encodec import Codec
 
     return Codec.load(codec, bandwidth)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """As in actors: sums over several threads may round otherwise, and nearest images differ."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _device() -> str:

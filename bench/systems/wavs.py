@@ -12,7 +12,7 @@ from pydantic import field_validator
 from bench.common.audio import SpeechError, Wave, read_speech
 from bench.common.bounds import Label, Note
 from bench.common.errors import UserError
-from bench.common.filedigests import file_digests
+from bench.common.filedigests import MISSING, file_digests
 from bench.common.yamlfile import FilePath, WeightsName
 from bench.datasets.base import Dataset, Item, inside
 from bench.datasets.csvfile import read_rows
@@ -73,12 +73,13 @@ class WavsSystem(System):
 
     def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
         """See System."""
-        if self.mapping is None:
-            return
-        names = _mapping(self.mapping)
-        yield from unmatched_names(names, items, whole, of=self.mapping, entries="lines")
-        if shared := shared_files(wav_files(self, whole.items)):
-            yield f"{self.mapping}: {_shared_line(shared)}"
+        files = wav_files(self, whole.items)
+        if self.mapping is not None:
+            names = _mapping(self.mapping)
+            yield from unmatched_names(names, items, whole, of=self.mapping, entries="lines")
+            if shared := shared_files(files):
+                yield f"{self.mapping}: {_shared_line(shared)}"
+        yield from _copies_line(self.folder, set(files.values()))
 
 
 def wav_files(spec: WavsSystem, items: Iterable[Item]) -> dict[str, str]:
@@ -115,6 +116,20 @@ def _shared_line(shared: Mapping[str, Sequence[str]]) -> str:
     more = f"; so are {len(shared) - 1} other files" if len(shared) > 1 else ""
     such = ", such as" if len(items) > 2 else ":"
     return f"{name} is the speech of {len(items)} items{such} {items[0]} and {items[1]}{more}"
+
+
+def _copies_line(folder: Path, names: Iterable[str]) -> Iterable[str]:
+    """A line where files of several names hold the same bytes, links to one file included."""
+    paths = {folder / posixpath.normpath(name) for name in names}
+    alike: dict[bytes, list[str]] = {}
+    for path, digest in sorted(file_digests(paths).items()):
+        if digest != MISSING:
+            alike.setdefault(digest, []).append(path.name)
+    if copies := [group for group in alike.values() if len(group) > 1]:
+        first, second = copies[0][:2]
+        count = sum(map(len, copies))
+        line = f"{count} of {len(paths)} audio files have the content of another"
+        yield f"{folder}: {line}; first: {first} and {second}"
 
 
 def _remedy(file: str) -> str:

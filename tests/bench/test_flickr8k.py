@@ -7,9 +7,10 @@ from typing import Literal
 import pytest
 
 from bench.common.errors import UserError
-from bench.datasets.base import Dataset, no_items
+from bench.datasets.base import Dataset, no_items, speech_kind
 from bench.datasets.flickr8k import Flickr8kSpec, read_csv, read_tokens
 from bench.datasets.loading import load_dataset
+from bench.datasets.storedunits import UnitsEntry
 
 
 def load_flickr8k(root: Path, split: Literal["test"], audio: Path | None = None) -> Dataset:
@@ -57,6 +58,19 @@ def test_damage_is_named_by_file_and_line(
     (flickr8k / file).write_text(text)
     with pytest.raises(UserError, match=message):
         load_flickr8k(flickr8k, "test", flickr8k / "flickr_audio")
+
+
+def test_a_folder_without_recordings_says_how_to_get_them(flickr8k: Path) -> None:
+    with pytest.raises(UserError, match=r"wav2capt\.txt: no such file; .*: pixvox narrate$"):
+        load_flickr8k(flickr8k, "test", flickr8k)
+
+
+def test_units_without_a_description_are_no_lack_of_recordings(flickr8k: Path) -> None:
+    items = load_flickr8k(flickr8k, "test").items
+    assert speech_kind(items) == "none"
+    caption = replace(items[0].captions[0], units=UnitsEntry(flickr8k / "units.npz", "a"))
+    spoken = replace(items[0], captions=(caption,))
+    assert speech_kind([spoken]) == "units of an unknown voice"
 
 
 def test_entries_that_cannot_be_scored_are_kept_with_their_reason(flickr8k: Path) -> None:

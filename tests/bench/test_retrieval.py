@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from bench.common.audio import read_speech
 from bench.common.errors import UserError
 from bench.datasets.base import Dataset
 from bench.datasets.storedunits import write_packed
+from bench.execution import executor
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import Lookup, Variant
 from bench.systems.consensus import (
@@ -114,7 +116,9 @@ def test_edit_distances_are_the_textbook_s() -> None:
     assert found.tolist() == [[_edit_distance(a, b, costs) for b in units] for a in units]
 
 
-def test_only_missing_states_are_computed_and_they_are_known_by_content(tmp_path: Path) -> None:
+def test_only_missing_states_are_computed_and_they_are_known_by_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoded: list[str] = []
 
     class Encoder:
@@ -137,8 +141,24 @@ def test_only_missing_states_are_computed_and_they_are_known_by_content(tmp_path
     # A damaged cache is computed again.
     (tmp_path / "means-e.npz").write_bytes(b"PK\3\4")
     assert states("b") == [2]
+    # So is one of older code.
+    monkeypatch.setattr("bench.systems.imagestates._CODE", 0)
+    assert states("b") == [2]
+    assert encoded == ["a", "b", "d", "b", "b"]
     with pytest.raises(UserError, match="nowhere: no such file"):
         states("nowhere")
+
+
+def test_what_generators_share_is_prepared_once_for_all_seeds(
+    training: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[RetrievalSystem] = []
+    monkeypatch.setattr(RetrievalSystem, "prepare", lambda system, _: prepared.append(system))
+    systems = [_system(training, choice) for choice in CHOICES]
+    seeds = [systems[0].at({"seed": seed}) for seed in range(3)]
+    monkeypatch.setattr(executor, "_generating", lambda _: [*seeds, *systems[1:]])
+    executor._prepare_systems(Mock(), lambda *_: None, lambda: False)
+    assert prepared == systems
 
 
 def test_the_nearest_image_s_recording_is_played(training: Path, scenes: Dataset) -> None:

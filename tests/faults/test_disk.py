@@ -87,6 +87,15 @@ def test_the_place_at_fault_is_named(
     assert "the current folder was removed; change to one" in capsys.readouterr().err
 
 
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    with (
+        pytest.raises(UserError, match=r"/results: Not a directory; move it away"),
+        disk_errors(tmp_path),
+    ):
+        write_bytes(tmp_path / "results" / "runs" / "case" / "run.json", b"x")
+
+
 def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
     left, held, theirs = (tmp_path / "a" / name for name in (f".{16 * '0'}.1.part", "b", "c.part"))
     held = partial_of(held)

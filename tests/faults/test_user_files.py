@@ -340,6 +340,13 @@ def test_a_mapping_that_does_not_fit_the_data_is_told(tmp_path: Path) -> None:
     assert list(spec.unmatched(data.items, data)) == [
         f"{mapping}: 1.wav is the speech of 2 items: a1 and b1"
     ]
+    (tmp_path / "1.wav").write_bytes(b"speech")
+    (tmp_path / "2.wav").symlink_to(tmp_path / "1.wav")
+    mapping.write_text("item,file\na1,1.wav\nb1,2.wav\n")
+    assert list(spec.unmatched(data.items, data)) == [
+        f"{tmp_path}: 2 of 2 audio files have the content of another; first: 1.wav and 2.wav"
+    ]
+    mapping.write_text("item,file\na1,1.wav\nb1,./1.wav\n")
     # What was left out by a limit is no excess.
     assert len(list(spec.unmatched(data.items[:1], data))) == 1
 
