@@ -87,9 +87,13 @@ def token_source() -> str:
 def _check_port(address: str) -> None:
     """Raises UserError for what is no HOST:PORT, RunFailed where nothing listens there."""
     if "://" in address:
+        what = "Ray Client is not supported"
+        if not address.startswith("ray://"):
+            # ray job submit takes it from RAY_ADDRESS too.
+            what = "is for ray job submit, not the cluster's own address"
         raise UserError(
-            f"{address}: Ray Client is not supported; run the driver on a node of the cluster "
-            "(ray job submit), with the address HOST:PORT that ray start --head prints"
+            f"{address}: {what}; run the driver on a node of the cluster (ray job submit), with "
+            "the address HOST:PORT that ray start --head prints"
         )
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:

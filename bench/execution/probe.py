@@ -38,7 +38,7 @@ def ask(address: str) -> dict[str, Any]:
     except AuthenticationError as error:
         return {"fault": "token", "said": error.message}
     except ConnectionError as error:
-        return {"fault": "none", "said": str(error)}
+        return {"fault": "none" if address == "auto" else "other", "said": str(error)}
     except Exception as error:
         return {"fault": "other", "said": str(error)}
     versions = json.loads(held) if held else {}

@@ -85,6 +85,7 @@ def test_a_token_is_sent_to_a_cluster_that_asks_for_one(
     ("address", "answer", "kind", "message"),
     [
         ("ray://a:1", {}, UserError, "Ray Client is not supported; run the driver on a node"),
+        ("http://a:8265", {}, UserError, "http://a:8265: is for ray job submit, not the cluster"),
         ("a", {}, UserError, "a: not an address; write HOST:PORT, auto or local"),
         ("127.0.0.1:1", {}, RunFailed, r"no Ray cluster at 127.0.0.1:1 \(.*refused\); start it"),
         ("auto", {"fault": "none"}, RunFailed, "no Ray cluster runs on this machine; start it"),
