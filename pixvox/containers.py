@@ -67,21 +67,34 @@ def _chunks(data: Bytes, at: int, head: struct.Struct, align: int) -> Iterator[_
         at = end + -end % align
 
 
-def _chunked(container: str, size: int, chunks: Iterable[_Chunk], *, in_blocks: bool) -> Part:
-    """A file of `size` bytes and these chunks, one of which is the sound.
+def _chunked(container: str, data: Bytes, chunks: Iterable[_Chunk], *, in_blocks: bool) -> Part:
+    """A file of these chunks, one of which is the sound.
 
     Of sound `in_blocks` any missing byte may be that of a block, which is lost as a whole.
     """
-    for chunk in chunks:
+    size, rest = len(data), iter(chunks)
+    for chunk in rest:
         if chunk.name not in (b"data", b"SSND"):
             continue
         if chunk.end is None or chunk.end <= chunk.start or chunk.start >= size:
             break
         share = min(1.0, (size - chunk.start) / (chunk.end - chunk.start))
         fault = _CUT if share < 1 and in_blocks else ""
+        following = next(rest, None)
+        if following is not None and not _CHUNK_NAME.match(following.name):
+            fault = _ends_early(data, chunk.end)
         end = min(size, chunk.end)
         return Part(container=container, start=0, end=end, share=share, fault=fault)
     return Part(container=container, start=0, end=size)
+
+
+_CHUNK_NAME = re.compile(rb"[ -~]{4}")
+
+
+def _ends_early(data: Bytes, end: int) -> str:
+    """A fault where something stands behind the sound that is no chunk: more sound, perhaps."""
+    is_filled = not data[end:].strip(b"\0")
+    return "" if is_filled else f"its header ends the sound at byte {end:,}, and more follows"
 
 
 _CUT = "its end is missing"
@@ -110,23 +123,23 @@ def _wav(data: Bytes, _: int, end: int) -> Part:
             is_long = chunk.name == b"data" and chunk.end is None and long_size
             yield replace(chunk, end=chunk.start + long_size) if is_long else chunk
 
-    return _chunked("wav", end, chunks(), in_blocks=_is_in_blocks(data, chunks(), order))
+    return _chunked("wav", data, chunks(), in_blocks=_is_in_blocks(data, chunks(), order))
 
 
 def _aiff(data: Bytes, _: int, end: int) -> Part:
-    return _chunked("aiff", end, _chunks(data, 12, _BIG_CHUNK, 2), in_blocks=False)
+    return _chunked("aiff", data, _chunks(data, 12, _BIG_CHUNK, 2), in_blocks=False)
 
 
 def _w64(data: Bytes, _: int, end: int) -> Part:
     in_blocks = _is_in_blocks(data, _chunks(data, 40, _W64_CHUNK, 8))
-    return _chunked("w64", end, _chunks(data, 40, _W64_CHUNK, 8), in_blocks=in_blocks)
+    return _chunked("w64", data, _chunks(data, 40, _W64_CHUNK, 8), in_blocks=in_blocks)
 
 
 def _caf(data: Bytes, _: int, end: int) -> Part:
     chunks = list(_chunks(data, 8, _CAF_CHUNK, 1))
     # Packets of no stated size have a table of their sizes, which may stand behind them.
     is_packed = data[8 + 12 + 16 : 8 + 12 + 20] == bytes(4)
-    part = _chunked("caf", end, chunks, in_blocks=is_packed)
+    part = _chunked("caf", data, chunks, in_blocks=is_packed)
     has_table = any(chunk.name == b"pakt" and (chunk.end or 0) <= end for chunk in chunks)
     return part if has_table or not is_packed else replace(part, fault=_CUT)
 
@@ -134,7 +147,8 @@ def _caf(data: Bytes, _: int, end: int) -> Part:
 def _au(data: Bytes, _: int, end: int) -> Part:
     start, size = struct.unpack(">II", data[4:12].ljust(8, b"\0"))
     chunk = _Chunk(b"data", start, start + size if size < UNKNOWN_BYTES else None)
-    return _chunked("au", end, [chunk], in_blocks=False)
+    part = _chunked("au", data, [chunk], in_blocks=False)
+    return replace(part, fault=_ends_early(data, part.end))
 
 
 def _nist(data: Bytes, _: int, end: int) -> Part:

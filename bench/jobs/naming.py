@@ -24,7 +24,8 @@ def words_of(cell: Cell, seeds: bool = True) -> tuple[str, ...]:
 
 def _exact(value: Any) -> str:
     several = value if isinstance(value, tuple) else (value,)
-    return "/".join(str(one).removesuffix(".0") for one in several)
+    texts = ("none" if one is None else str(one).removesuffix(".0") for one in several)
+    return "/".join(texts)
 
 
 def told_apart(cells: Iterable[tuple[str, Sequence[str]]]) -> list[str]:

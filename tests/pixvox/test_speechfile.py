@@ -161,6 +161,17 @@ def test_a_file_of_another_kind_behind_the_sound_is_named(tmp_path: Path, name: 
             _length(tmp_path, WHOLE[name] + WHOLE[other])
 
 
+def test_sound_behind_the_end_that_a_header_states_is_no_whole_file(tmp_path: Path) -> None:
+    # As a recorder leaves it that writes its sizes from time to time, and dies.
+    data = bytearray(WHOLE["WAV PCM_16"])
+    data[40:44] = struct.pack("<I", 20_000)
+    with pytest.raises(SpeechError, match=r"ends the sound at byte 20,044, and more follows"):
+        _length(tmp_path, bytes(data))
+    chunk = b"LIST" + struct.pack("<I", 4) + b"INFO"
+    for tail in (chunk, bytes(100), b"TAG" + b"x" * 125):
+        assert _length(tmp_path, WHOLE["WAV PCM_16"] + tail) == SECONDS
+
+
 def test_a_format_that_promises_nothing_known_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpeechError, match=r"format not recognised; convert it to WAV or FLAC"):
         _length(tmp_path, _by_libsndfile("VOC", "PCM_16"))
