@@ -78,12 +78,14 @@ def scores_kept(
     findings = []
     for group, (before, after) in runs.items():
         was, now = before.corpus(), after.corpus()
+        errors = {score.name for score in before.scores if score.lower_is_better}
         told, verdict = [], Verdict.PASS
         for name in was:
             allowed = margins[group].get(name)
             margin = "no margin" if allowed is None else f"margin {allowed:.2f}"
             told.append(f"{name} {was[name]:.2f} → {now[name]:.2f} ({margin}")
-            if now[name] < was[name] and p[group, name] < SIGNIFICANT:
+            lost = now[name] - was[name] if name in errors else was[name] - now[name]
+            if lost > 0 and p[group, name] < SIGNIFICANT:
                 told[-1] += f"; significantly worse, adjusted p {p[group, name]:.3f}"
                 verdict = Verdict.INCONCLUSIVE
             told[-1] += ")"

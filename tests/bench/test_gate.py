@@ -23,7 +23,9 @@ from bench.gate.speed import checkout, judge_speed
 from bench.gate.turns import Replicate, order
 from bench.gate.verdicts import Finding, Rule, Verdict, overall
 from bench.gate.worst import Worst, worst_items
+from bench.metrics.counted import Counted
 from bench.metrics.shipped import METRICS
+from bench.metrics.wer import Wer
 from bench.scoring.signature import Signature, differing
 from bench.selfcheck.rates import Said, damaged, losses, said, statistics_of
 from bench.systems.decoding import DecodingSpec
@@ -127,6 +129,17 @@ def test_no_score_is_significantly_worse_under_a_plain_pass() -> None:
     (same,) = scores_kept({CELL: (before, before)}, margins)
     (line,) = shortened([same, Finding(CELL, "composite", Verdict.PASS, "")])
     assert (line.what, line.verdict, line.detail) == ("2 of 2 checks", Verdict.PASS, same.detail)
+
+
+def test_more_errors_are_worse_and_fewer_are_not() -> None:
+    errors = np.stack([np.full(ITEMS, 2.0), np.full(ITEMS, 10.0)], axis=1)
+    few, many = (Counted((Wer(),), errors * np.array([share, 1])) for share in (1, 3))
+    found = [
+        scores_kept({CELL: (few, many)}, {CELL: {}})[0],
+        scores_kept({CELL: (many, few)}, {CELL: {}})[0],
+    ]
+    assert [one.verdict for one in found] == [Verdict.INCONCLUSIVE, Verdict.PASS]
+    assert "significantly worse" in found[0].detail
 
 
 def test_outputs_of_another_cell_are_stale(golden: Golden) -> None:
