@@ -78,12 +78,12 @@ class PixVoxLM(PixVoxNetwork):
         classifier-free guidance, for models with a null image; it, `temperature`, `top_k` and
         `top_p` may be one number, or one for each codebook. At most `longest_run` frames in a row
         have the same unit in the first codebook, any number of them where it is 0 or None. Of
-        `candidates` draws the best is kept (pixvox.decoding.candidates). `max_new_tokens` counts frames
-        after the prompt, one unit of every codebook each; `max_seconds` (6 where neither is given)
-        bounds the speech, prompt included. `prompt` is units `[K, P]` for all, or `[K, P_i]` (or
-        None) for each image. Each row draws from noise of its own, which `seed` (or one number of
-        the `generator`) and its name in `items` (its index where there are none) decide, whatever
-        else is in the batch; `slots` rows are decoded at once.
+        `candidates` draws the best is kept (pixvox.decoding.candidates). `max_new_tokens` counts
+        frames after the prompt, one unit of every codebook each; `max_seconds` (6 if neither is
+        given) bounds the speech, prompt included. `prompt` is units `[K, P]` for all, or `[K, P_i]`
+        (or None) for each image. Each row draws from noise of its own, which `seed` (or one number
+        of the `generator`) and its name in `items` (its index where there are none) decide,
+        whatever else is in the batch; `slots` rows are decoded at once.
 
         Raises TypeError for an argument that it does not have, ValueError for one that does not
         fit; both say what to give instead.
