@@ -1,12 +1,15 @@
 """A change that shifts scores bumps the version, which every signature holds (STYLE, section 6)."""
 
 import hashlib
+import io
 import json
 import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import soundfile
 
 from bench.metrics.loading import metrics_text
 from bench.metrics.normalise import normaliser
@@ -14,10 +17,11 @@ from bench.metrics.shipped import METRICS
 from bench.metrics.tokens import tokenise
 from bench.scoring.signature import POLICIES, TOKENISER
 from bench.scoring.taxonomy import kinds
+from pixvox.speechfile import SpeechError, read_speech
 
 ROOT = Path(__file__).parents[2]
-FROZEN = ("0.2.0", "c4880e9db9a72f2a")
-"""The version, and the digest of what this version makes of the texts below."""
+FROZEN = ("0.2.0", "696359b8e2a90e18")
+"""The version, and the digest of what this version makes of a few texts and files."""
 TEXTS = {
     "a": ("Two dogs run, on plan b.", "two dogs run on plan b", "Dogs are running."),
     "b": ("1, 2, 3; it's 10 p.m.", "one two three", "it is ten at night in the U.S."),
@@ -27,7 +31,22 @@ TEXTS = {
 """Item → its transcript and two references."""
 
 
-def _content() -> dict[str, object]:
+def _heard(folder: Path) -> list[int | None]:
+    """How many samples are read of a whole, a cut, a joined and an unknown file; None for none."""
+    data = io.BytesIO()
+    soundfile.write(data, np.full(800, 0.5, np.float32), 8000, format="WAV", subtype="PCM_16")
+    whole, path = data.getvalue(), folder / "speech.wav"
+    found: list[int | None] = []
+    for content in (whole, whole[:-800], whole + whole, whole[8:]):
+        path.write_bytes(content)
+        try:
+            found.append(len(read_speech(path, 16_000)))
+        except SpeechError:
+            found.append(None)
+    return found
+
+
+def _content(folder: Path) -> dict[str, object]:
     """What scores and signatures are made of, for the texts; METEOR's scores are its program's."""
     texts = [text for row in TEXTS.values() for text in row]
     words = iter(tokenise(texts))
@@ -58,13 +77,16 @@ def _content() -> dict[str, object]:
             [round(float(x), 6) for x in m.score(m.statistics(hypotheses, references).sum(axis=0))]
             for m in scored
         ],
+        "speech": _heard(folder),
         "failures": failures.to_dict(as_series=False),
     }
 
 
-def test_what_makes_scores_is_that_of_this_version() -> None:
+def test_what_makes_scores_is_that_of_this_version(tmp_path: Path) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    digest = hashlib.sha256(json.dumps(_content(), sort_keys=True).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(_content(tmp_path), sort_keys=True).encode()).hexdigest()[
+        :16
+    ]
     assert (version, digest) == FROZEN, (
         "scores or signatures changed: bump the version in pyproject.toml, open a dated section in "
         'CHANGELOG.md with "Scores shift: which, from, to, why", and freeze the pair here'
