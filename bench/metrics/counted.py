@@ -94,6 +94,10 @@ def statistics_of(
     with _one_line(metric, "statistics"):
         values = np.asarray(count(hypotheses, references), dtype=np.float64)
         _check(values, "transcripts by columns", (len(hypotheses), len(metric.columns)))
+        odd = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if odd.size:
+            # One of them would make every sum, interval and test of the score another.
+            raise ValueError(f"gave no finite number for {list(hypotheses)[odd[0]]}")
     return values
 
 

@@ -260,6 +260,7 @@ class Words(Metric):
         ("rows", "sums", ""),
         ("rows[:1]", "sums", r"statistics: .*\[1, 1\], not \[2, 1\], transcripts by columns"),
         ("rows[:, 0]", "sums", r"statistics: .*\[2\], not \[2, 1\]"),
+        ('rows + float("inf")', "sums", "statistics: .*gave no finite number for a; fix it"),
         ("{}[0]", "sums", "statistics: KeyError: 0; fix it"),
         ("rows", "sums.sum()", r"score: .*an array \[\], not \[1\], scores of sums \[1\]"),
         ("rows", "[[]]", r"score: .*not \[1\]"),
