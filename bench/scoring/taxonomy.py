@@ -44,6 +44,8 @@ class _Separators(dict[int, str | int]):
 
 
 _SEPARATORS = _Separators()
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+"""Commas within a number, as in 1,000,000,000, which is no loop."""
 
 
 def plain_text(text: str) -> str:
@@ -51,7 +53,7 @@ def plain_text(text: str) -> str:
 
     Digits are words, for an ASR writes numbers so; so are the letters of every alphabet.
     """
-    words = text.lower().translate(_SEPARATORS).split()
+    words = _THOUSANDS.sub("", text.lower()).translate(_SEPARATORS).split()
     return " ".join(word for word in words if word.strip("'’"))
 
 
