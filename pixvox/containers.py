@@ -53,7 +53,11 @@ class _Chunk:
 
 
 def _chunks(data: Bytes, at: int, head: struct.Struct, align: int) -> Iterator[_Chunk]:
-    """The chunks from byte `at` on, each of a `head` of name and size, up to an unknown size."""
+    """The chunks from byte `at` on, each of a `head` of name and size, up to an unknown size.
+
+    They begin at multiples of `align` bytes from there.
+    """
+    first = at
     while at + head.size <= len(data):
         name, size = head.unpack_from(data, at)
         if head is _W64_CHUNK:
@@ -64,10 +68,12 @@ def _chunks(data: Bytes, at: int, head: struct.Struct, align: int) -> Iterator[_
         yield _Chunk(name[:4], start, end)
         if end is None:
             return
-        at = end + -end % align
+        at = end + (first - end) % align
 
 
-def _chunked(container: str, data: Bytes, chunks: Iterable[_Chunk], *, in_blocks: bool) -> Part:
+def _chunked(
+    whole: Part, data: Bytes, chunks: Iterable[_Chunk], *, in_blocks: bool = False
+) -> Part:
     """A file of these chunks, one of which is the sound.
 
     Of sound `in_blocks` any missing byte may be that of a block, which is lost as a whole.
@@ -83,9 +89,8 @@ def _chunked(container: str, data: Bytes, chunks: Iterable[_Chunk], *, in_blocks
         following = next(rest, None)
         if following is not None and not _CHUNK_NAME.match(following.name):
             fault = _ends_early(data, chunk.end)
-        end = min(size, chunk.end)
-        return Part(container=container, start=0, end=end, share=share, fault=fault)
-    return Part(container=container, start=0, end=size)
+        return replace(whole, end=min(size, chunk.end), share=share, fault=fault)
+    return whole
 
 
 _CHUNK_NAME = re.compile(rb"[ -~]{4}")
@@ -111,58 +116,65 @@ def _is_in_blocks(data: Bytes, chunks: Iterable[_Chunk], order: str = "<") -> bo
     return (kind if order == "<" else kind[::-1]) not in (b"", *_BY_SAMPLE)
 
 
-def _wav(data: Bytes, _: int, end: int) -> Part:
-    order = ">" if data[:4] == b"RIFX" else "<"
+def _wav(data: Bytes, start: int, end: int) -> Part:
+    order = ">" if data[start : start + 4] == b"RIFX" else "<"
     head = _BIG_CHUNK if order == ">" else _RIFF_CHUNK
 
     def chunks() -> Iterator[_Chunk]:
         long_size = 0
-        for chunk in _chunks(data, 12, head, 2):
+        for chunk in _chunks(data, start + 12, head, 2):
             if chunk.name == b"ds64" and chunk.start + 16 <= end:
                 (long_size,) = struct.unpack_from("<Q", data, chunk.start + 8)
             is_long = chunk.name == b"data" and chunk.end is None and long_size
             yield replace(chunk, end=chunk.start + long_size) if is_long else chunk
 
-    return _chunked("wav", data, chunks(), in_blocks=_is_in_blocks(data, chunks(), order))
+    whole = Part(container="wav", start=start, end=end)
+    return _chunked(whole, data, chunks(), in_blocks=_is_in_blocks(data, chunks(), order))
 
 
-def _aiff(data: Bytes, _: int, end: int) -> Part:
-    return _chunked("aiff", data, _chunks(data, 12, _BIG_CHUNK, 2), in_blocks=False)
+def _aiff(data: Bytes, start: int, end: int) -> Part:
+    whole = Part(container="aiff", start=start, end=end)
+    return _chunked(whole, data, _chunks(data, start + 12, _BIG_CHUNK, 2))
 
 
-def _w64(data: Bytes, _: int, end: int) -> Part:
-    in_blocks = _is_in_blocks(data, _chunks(data, 40, _W64_CHUNK, 8))
-    return _chunked("w64", data, _chunks(data, 40, _W64_CHUNK, 8), in_blocks=in_blocks)
+def _w64(data: Bytes, start: int, end: int) -> Part:
+    whole = Part(container="w64", start=start, end=end)
+    chunks = list(_chunks(data, start + 40, _W64_CHUNK, 8))
+    return _chunked(whole, data, chunks, in_blocks=_is_in_blocks(data, chunks))
 
 
-def _caf(data: Bytes, _: int, end: int) -> Part:
-    chunks = list(_chunks(data, 8, _CAF_CHUNK, 1))
+def _caf(data: Bytes, start: int, end: int) -> Part:
+    chunks = list(_chunks(data, start + 8, _CAF_CHUNK, 1))
     # Packets of no stated size have a table of their sizes, which may stand behind them.
-    is_packed = data[8 + 12 + 16 : 8 + 12 + 20] == bytes(4)
-    part = _chunked("caf", data, chunks, in_blocks=is_packed)
+    described = start + 8 + _CAF_CHUNK.size
+    is_packed = data[described + 16 : described + 20] == bytes(4)
+    whole = Part(container="caf", start=start, end=end)
+    part = _chunked(whole, data, chunks, in_blocks=is_packed)
     has_table = any(chunk.name == b"pakt" and (chunk.end or 0) <= end for chunk in chunks)
     return part if has_table or not is_packed else replace(part, fault=_CUT)
 
 
-def _au(data: Bytes, _: int, end: int) -> Part:
-    start, size = struct.unpack(">II", data[4:12].ljust(8, b"\0"))
-    chunk = _Chunk(b"data", start, start + size if size < UNKNOWN_BYTES else None)
-    part = _chunked("au", data, [chunk], in_blocks=False)
+def _au(data: Bytes, start: int, end: int) -> Part:
+    sound, size = struct.unpack(">II", data[start + 4 : start + 12].ljust(8, b"\0"))
+    sound += start
+    chunk = _Chunk(b"data", sound, sound + size if size < UNKNOWN_BYTES else None)
+    part = _chunked(Part(container="au", start=start, end=end), data, [chunk])
     return replace(part, fault=_ends_early(data, part.end))
 
 
-def _nist(data: Bytes, _: int, end: int) -> Part:
-    count = re.search(rb"\nsample_count -i (\d+)", data[:4096])
+def _nist(data: Bytes, start: int, end: int) -> Part:
+    count = re.search(rb"\nsample_count -i (\d+)", data[start : start + 4096])
     samples = int(count[1]) if count else None
-    return Part(container="nistsphere", start=0, end=end, samples=samples)
+    return Part(container="nistsphere", start=start, end=end, samples=samples)
 
 
-def _asf(data: Bytes, _: int, end: int) -> Part:
-    properties = data.find(_ASF_PROPERTIES, 30, 1 << 16)
+def _asf(data: Bytes, start: int, end: int) -> Part:
+    whole = Part(container="asf", start=start, end=end)
+    properties = data.find(_ASF_PROPERTIES, start, start + (1 << 16))
     (size,) = struct.unpack("<Q", data[properties + 40 : properties + 48].ljust(8, b"\0"))
     if properties < 0 or not size:
-        return Part(container="asf", start=0, end=end)
-    return Part(container="asf", start=0, end=min(size, end), fault=_CUT if end < size else "")
+        return whole
+    return replace(whole, end=min(start + size, end), fault=_CUT if end < start + size else "")
 
 
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
@@ -216,14 +228,15 @@ def _ogg(data: Bytes, start: int, end: int) -> Part:
     return Part(container="ogg", start=start, end=min(at, end), fault=fault)
 
 
-def _boxes(data: Bytes, _: int, end: int) -> Part:
-    at = 0
+def _boxes(data: Bytes, start: int, end: int) -> Part:
+    at = start
     while at + 8 <= end:
         (size,) = struct.unpack(">I", data[at : at + 4])
         if size == 1:
             (size,) = struct.unpack(">Q", data[at + 8 : at + 16].ljust(8, b"\xff"))
         at += max(8, size) if size else end - at
-    return Part(container="mov", start=0, end=end, fault=_CUT if at != end else "")
+    is_cut = at > end or bool(data[at:end].strip(b"\0"))
+    return Part(container="mov", start=start, end=end, fault=_CUT if is_cut else "")
 
 
 _VBR_HEADER = re.compile(

@@ -49,6 +49,8 @@ _STATED = ("mov", "wv", "tta")
 what a decoder removes."""
 _ENDLESS = ("w64", "au")
 """Containers that decoders read on in behind the end of the sound."""
+_TAGGED = ("mp3", "aac")
+"""Containers that may begin with an ID3 tag; decoders do not expect one before others."""
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 
 
@@ -126,15 +128,19 @@ def _read(path: Path) -> list[tuple[Wave, int]]:
             parts = parts_of(data)
             if not parts:
                 raise _Undecodable("format not recognised; convert it to WAV or FLAC")
-            if len(parts) == 1 and (
-                parts[0].end == len(data) or parts[0].container not in _ENDLESS
-            ):
+            if len(parts) == 1 and _is_all(parts[0], len(data)):
                 return _decoded(path, parts[0])
             pieces: list[tuple[Wave, int]] = []
             for part in parts:
                 pieces += _decoded(BytesIO(data[part.start : part.end]), part)
                 _check_length(sum(len(wave) / rate for wave, rate in pieces))
             return pieces
+
+
+def _is_all(part: Part, size: int) -> bool:
+    """Whether a decoder may be given the whole file of so many bytes for the part."""
+    begins = part.start == 0 or part.container in _TAGGED
+    return begins and (part.end == size or part.container not in _ENDLESS)
 
 
 def _decoded(source: Path | BytesIO, part: Part) -> list[tuple[Wave, int]]:

@@ -239,6 +239,14 @@ def test_samples_are_those_that_libsndfile_gives(tmp_path: Path) -> None:
             assert np.array_equal(read_speech(path, RATE), file.read(dtype="float32"))
 
 
+@pytest.mark.parametrize("name", ["WAV PCM_16", "AU PCM_16", "mp4 aac", "NIST PCM_16"])
+def test_a_tag_before_a_file_hides_no_promise(tmp_path: Path, name: str) -> None:
+    tag = b"ID3\3\0\0\0\0\0\5" + bytes(5)
+    assert _length(tmp_path, tag + WHOLE[name]) == _length(tmp_path, WHOLE[name])
+    with pytest.raises(SpeechError, match=r"cut short"):
+        _length(tmp_path, tag + WHOLE[name][: len(WHOLE[name]) // 2])
+
+
 def test_tags_are_no_sound(tmp_path: Path) -> None:
     whole = WHOLE["MP3 MPEG_LAYER_III"]
     ape = b"APETAGEX" + struct.pack("<IIII8x", 2000, 32, 0, 0)
