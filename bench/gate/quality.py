@@ -84,8 +84,8 @@ def scores_kept(
             allowed = margins[group].get(name)
             margin = "no margin" if allowed is None else f"margin {allowed:.2f}"
             told.append(f"{name} {was[name]:.2f} → {now[name]:.2f} ({margin}")
-            lost = now[name] - was[name] if name in errors else was[name] - now[name]
-            if lost > 0 and p[group, name] < SIGNIFICANT:
+            loss = now[name] - was[name] if name in errors else was[name] - now[name]
+            if loss > 0 and p[group, name] < SIGNIFICANT:
                 told[-1] += f"; significantly worse, adjusted p {p[group, name]:.3f}"
                 verdict = Verdict.INCONCLUSIVE
             told[-1] += ")"
