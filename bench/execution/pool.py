@@ -201,11 +201,9 @@ class Pool(Generic[T]):
         self._check_starts(now)
 
     def _check_starts(self, now: float) -> None:
-        """Raises RunFailed where no actor has started for too long.
-
-        The first may take a minute at least, however short a batch's deadline is.
-        """
-        limit = self._deadline if self._since else max(self._deadline, START_SECONDS)
+        """Raises RunFailed where no actor has started for too long: a minute at least, however
+        short a batch's deadline is."""
+        limit = max(self._deadline, START_SECONDS)
         if any(w.ready is None or now - w.since <= limit for w in self._workers):
             return
         if not self._since:

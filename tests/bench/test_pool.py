@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from bench.common.errors import ActorUnusable, RunFailed
 from bench.execution.batches import Batch, Done, batch_sizes
 from bench.execution.division import divide, divide_gpus, gpus_to_divide
-from bench.execution.pool import Pool, wait
+from bench.execution.pool import START_SECONDS, Pool, _Worker, wait
 from bench.execution.session import ray_session
 from bench.execution.stages import Pace, Stage, together
 from bench.execution.worktime import Clocked, spent
@@ -102,6 +103,18 @@ def test_a_stuck_batch_meets_its_deadline() -> None:
     found = _drain([1, 99, 2], 1, deadline=4)
     assert {n for n, done in found.items() if done.failure} == {99}
     assert "no result within 4 s" in found[99].failure
+
+
+def test_an_actor_that_is_replaced_may_take_longer_to_start_than_a_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Pool, "_starting", lambda _, place: _Worker(place, None, object(), 0.0))
+    pool: Pool[int] = Pool(Mock(), 1, list, deadline=4)
+    for started in (0.0, 1.0):
+        pool._since = started
+        pool._check_starts(START_SECONDS)
+        with pytest.raises(RunFailed, match=r"within 60 s"):
+            pool._check_starts(START_SECONDS + 1)
 
 
 def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
