@@ -39,7 +39,8 @@ class Score:
     column: below 0 it goes before the intervals do, else after; from SHORT on a score is also in
     short tables, plots and the gate; at ALWAYS it is shown everywhere. Boards are sorted by the
     score that is `leading`, and the worst items are found by it. `hub` is the metric's type on the
-    Hugging Face hub. No interval goes beyond `most`, the highest score that there is.
+    Hugging Face hub. No interval goes beyond `most`, the highest score that there is. A score that
+    counts errors says `lower_is_better`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Score:
     leading: bool = False
     hub: str = ""
     most: float = math.inf
+    lower_is_better: bool = False
 
 
 class Metric(ABC):

@@ -11,7 +11,7 @@ class Wer(Metric):
 
     name = "WER"
     columns = ("edits", "words")
-    scores = (Score("WER", "WER", kept=2, hub="wer"),)
+    scores = (Score("WER", "WER", kept=2, hub="wer", lower_is_better=True),)
     against = "caption"
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:

@@ -20,6 +20,7 @@ from bench.metrics.base import ALWAYS, Metric
 from bench.metrics.shipped import scores_of
 from bench.report import files, hub, terminal
 from bench.report.fit import full_width
+from bench.report.notes import Note
 from bench.scoring.scorer import CellScores
 from bench.scoring.taxonomy import KINDS
 from bench.store.columns import Column, Columns, declared, schema
@@ -186,23 +187,24 @@ def _short(frame: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A table: what prints it on a console, and its full width."""
+    """A table: what prints it on a console below notes that are there already; its full width."""
 
-    show: Callable[[Console], None]
+    show: Callable[[Console, list[Note]], None]
     width: int
 
 
 def _small(frame: pl.DataFrame, title: str) -> _Shown:
     width = full_width(terminal.frame_columns(frame))
-    return _Shown(partial(terminal.show_frame, frame, title), width)
+    return _Shown(lambda console, _: terminal.show_frame(frame, title, console), width)
 
 
 def _print(tables: Sequence[_Shown], title: str, path: Path) -> None:
     """Prints tables as the terminal has room, and saves a picture of all that they have."""
     picture = terminal.make_picture(max([terminal.PIPED, *(table.width for table in tables)]))
     for console in (terminal.make_console(), picture):
+        printed: list[Note] = []
         for table in tables:
-            table.show(console)
+            table.show(console, printed)
         if not tables:
             terminal.say(console, "No system of this job belongs to the tables that it asks for.")
     terminal.save_picture(picture, title, path)
@@ -263,8 +265,9 @@ def write_report(
         stands = _survival(job, scores, tests, names)
         title = "What stands by another ASR: every system against the first of its prompt"
         files.write_frame(stands, "audit-tests", title, tables)
-        told = f"{stands['survives'].sum()} of {stands.height} comparisons come out alike"
-        shown.append(_Shown(partial(terminal.say, line=f"{title}: {told}."), 0))
+        alike = f"{stands['survives'].sum()} of {stands.height} comparisons come out alike"
+        line = f"{title}: {alike}."
+        shown.append(_Shown(lambda console, _: terminal.say(console, line), 0))
     if len(job.asrs) > 1 or others:
         usual = (asr, job.scoring.normalisers[0])
         title = f"What depends on the ASR: beside {usual[0]}, normaliser {usual[1]}"

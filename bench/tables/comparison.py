@@ -48,9 +48,9 @@ _RIGHT: Columns = (
     ),
     Column("significant", pl.List(pl.String), "The scores that differ from those of `base`."),
     Column("base", pl.String, "The row that it is tested against: the first of its prompt share."),
-    Column("reason", pl.String, "Why the grade is not ✓."),
+    Column("reason", pl.String, "Why the grade is not ✓; a sentence a line."),
     Column("source", pl.String, "The publication, or the run."),
-    Column("note", pl.String, "Why items failed, how speech failed, and what else was remarked."),
+    Column("note", pl.String, "What else the notes say of the row; a sentence a line."),
     Column("signature", pl.String, "All that the scores stand on; `*` stands for the metric."),
 )
 _ENDS = {
@@ -132,27 +132,42 @@ def _implied(row: PublishedRow, noise: Noise) -> dict[str, float]:
 
 
 def _remarks(row: Row) -> list[str]:
-    """Why items failed, and how, for the note under the table; over all seeds."""
+    """What the notes under a table say of a row alone, over all seeds: a sentence each."""
     items = row.items
     source = row.cell.source
-    remarks = [f"transcripts of {source.label} for other images"] if source else []
-    remarks += taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
-    unended = items.filter(~pl.col("ended")).height
-    if unended:
-        remarks.append(f"{unended} of {row.asked} reached the length limit")
-    for name in taxonomy.KINDS:
-        share = sum(found.kinds[name] * found.n for found in row.cells) / max(row.asked, 1)
-        if share and name not in ("failed", "no end of speech"):
-            remarks.append(f"{name}: {share:.1%}")
+    remarks = [f"It says the transcripts of {source.label} for other images."] if source else []
+    failed = taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
+    remarks += [f"Failed items: {reason}." for reason in failed]
+    kinds = _kinds(row)
+    remarks += [f"Of {row.asked} items, {kinds}."] if kinds else []
     score = leading(row.counted.scores).name
     spread = row.seed_spread(score)
     if spread is not None:
-        remarks.append(f"{score}'s standard deviation over seeds {spread:.2f}")
-    for column in ("device", "generated_on"):
+        remarks.append(f"The standard deviation of {score} over seeds is {spread:.2f}.")
+    for column, made in (("device", "transcribed"), ("generated_on", "generated")):
         devices = items.filter(pl.col(column) != "")[column].unique().sort().to_list()
         if len(devices) > 1:
-            remarks.append(f"rows were made on different devices: {', '.join(devices)}")
+            remarks.append(f"Items were {made} on different devices: {', '.join(devices)}.")
     return remarks
+
+
+_VERBS = {
+    "no end of speech": "reached the length limit",
+    "empty transcript": "have an empty transcript",
+}
+
+
+def _kinds(row: Row) -> str:
+    """The shares of items of each kind of failure that the table does not show otherwise."""
+    asked = max(row.asked, 1)
+    shares = {
+        name: sum(found.kinds[name] * found.n for found in row.cells) / asked
+        for name in taxonomy.KINDS
+        if name != "failed"
+    }
+    shares["no end of speech"] = row.items.filter(~pl.col("ended")).height / asked
+    words = (f"{share:.1%} {_VERBS.get(n, f'are {n}')}" for n, share in shares.items() if share)
+    return ", ".join(words)
 
 
 def _scores(row: Row) -> dict[str, float | None]:
@@ -209,7 +224,7 @@ def measured_frame(
             "significant": _heads(row, [n for n, p in different.items() if p < SIGNIFICANT]),
             "base": base.label if base is not None and base is not row and different else "",
             "source": f"pixvox run {run}",
-            "note": "; ".join(_remarks(row)),
+            "note": "\n".join(_remarks(row)),
             "signature": row.signature.text("*"),
         }
         made.append(found)

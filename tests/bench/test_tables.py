@@ -24,7 +24,7 @@ from bench.jobs.tables import TABLES
 from bench.metrics.counted import leading
 from bench.report import terminal
 from bench.report.fit import wrapped
-from bench.report.text import notes
+from bench.report.notes import LONGEST, Note, notes
 from bench.scoring.inference import intervals
 from bench.scoring.scorer import CellScores, taxonomy
 from bench.scoring.signature import Signature
@@ -108,6 +108,10 @@ def _frame(rows: Sequence[Row], table: str = "table1") -> pl.DataFrame:
     return comparison(rows, table, PROTOCOL, "tiny.en", "trial", 100)
 
 
+def _said(frame: pl.DataFrame, left_out: Sequence[str] = ()) -> list[str]:
+    return [note.text for note in notes(frame, "table1", PROTOCOL, left_out)]
+
+
 def _printed(width: int, frame: pl.DataFrame, table: str = "table1") -> list[str]:
     console = Console(width=width, file=io.StringIO(), highlight=False, emoji=False)
     terminal.show(frame, table, PROTOCOL, console)
@@ -159,19 +163,52 @@ def test_columns_go_in_order_and_are_named() -> None:
         gone = names  # a narrower table gives up no less
     assert gone == ["training", "B2", "B3", "B1", "±", "failed", "R", "M"][: len(gone)]
     assert gone[-1] in ("WER", "R", "M")
-    assert not any("bootstrap" in line for line in notes(frame, PROTOCOL, halves=False))
+    assert not any("bootstrap" in text for text in _said(frame, ("±",)))
 
 
 def test_the_only_star_is_given_up_last_and_what_all_have_is_no_mark() -> None:
     frame = _frame(_rows(_scores("one"), _scores("two")))
     assert all(row.is_empty() for row in frame.filter(block="measured")["best"])
-    assert f"{ITEMS} images cannot tell these systems apart: B1" in " ".join(notes(frame, PROTOCOL))
+    assert f"{ITEMS} images cannot tell these systems apart: B1" in " ".join(_said(frame))
     starred = frame.with_columns(significant=pl.lit(["B1", "B2"], pl.List(pl.String)))
     assert terminal._order(starred)[-1] == ("B1",)
     assert ("B2", "B3") in terminal._order(starred)
     # A column that is never given up has a star, too.
     always = frame.with_columns(significant=pl.lit(["B1", "C"], pl.List(pl.String)))
     assert terminal._order(always) == terminal._order(frame)
+
+
+def test_a_fact_is_said_once_and_briefly() -> None:
+    """Of all rows of a block once, and of some rows with their names; none in over two lines."""
+    rows = _rows(*(_scores(name, min(n, 3), seed=n) for n, name in enumerate(NAMES)))
+    said = _said(_frame(rows))
+    assert max(map(len, said)) <= LONGEST
+    facts = [text.split(": ", 1)[-1] for text in said]
+    assert len(set(facts)) == len(facts)
+    assert "Published rows use all 80 test images; yours uses 40." not in said
+    assert said.count("The images are those of flickr8k, not of scenes.") == 1
+    assert any(
+        text.endswith("; short: Failed items: 3 × no such file (first: i0.wav).") for text in said
+    )
+
+
+def test_a_later_table_prints_what_is_new() -> None:
+    frame = _frame(_rows(_scores("one"), _scores("two", seed=1)))
+    console = Console(width=200, file=io.StringIO(), highlight=False)
+    printed: list[Note] = []
+    for protocol in (PROTOCOL, replace(PROTOCOL, references="others")):
+        terminal.show(frame, "table1", protocol, console, printed)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    first, second = file.getvalue().split("Table I:")[1:]
+    assert "1. B1 is BLEU-1" in first
+    numbered = re.findall(r"^ *(\d+)\. (.*)", second, re.MULTILINE)
+    assert [text for _, text in numbered] == [printed[-1].text]
+    # All but the note of the other references; the last is new.
+    other = next(n for n, note in enumerate(printed, 1) if "so copying it scores" in note.text)
+    kept = terminal.ranges([n for n in range(1, len(printed)) if n != other])
+    assert f"Notes {kept} above hold here too." in second
+    assert terminal.ranges([1, 2, 3, 5, 7, 8, 9]) == "1 to 3, 5 and 7 to 9"
 
 
 def test_intervals_stay_within_the_bounds_of_scores() -> None:
@@ -213,10 +250,10 @@ def test_nothing_transcribed_is_no_measurement() -> None:
     assert (frame["C"][0], frame["C_low"][0]) == (None, None)
     assert frame["best"][0].to_list() == []
     assert frame["significant"][0].to_list() == []
-    assert f"nothing was transcribed, {ITEMS} of {ITEMS} items failed" in frame["reason"][0]
+    assert f"Nothing was transcribed: {ITEMS} of {ITEMS} items failed." in frame["reason"][0]
     # The other rows are graded against the first that measured anything.
-    said = " ".join(notes(_frame(rows), PROTOCOL))
-    assert "No grade for dead: nothing was transcribed" in said
+    said = " ".join(_said(_frame(rows)))
+    assert "dead: Nothing was transcribed" in said
     assert f"{ITEMS} × no such file (first: i0.wav)" in said
 
 
@@ -232,7 +269,7 @@ def test_a_floor_needs_every_item_and_a_system_one() -> None:
         )
     ).filter(block="measured")
     assert frame["grade"].to_list() == ["-", "✓", "✓", "≈", "✓"]
-    assert "1 of 40 items lost to processes that died" in frame["reason"][3]
+    assert "1 of 40 items were lost to processes that died" in frame["reason"][3]
     assert frame["best"][3].to_list() == []
 
 
@@ -248,7 +285,7 @@ def test_scores_of_what_follows_a_prompt_are_explained() -> None:
     whole = _scores("ours")
     rest = replace(whole, cell=replace(whole.cell, part="continuation", transcript_key="rest"))
     explained = [
-        any(line.startswith("Continuation only: ") for line in notes(_frame(rows), PROTOCOL))
+        any(text.startswith("Rows called continuation only ") for text in _said(_frame(rows)))
         for rows in (_rows(whole), _rows(whole, rest))
     ]
     assert explained == [False, True]

@@ -11,6 +11,7 @@ import polars as pl
 from bench.common.progress import duration
 from bench.common.text import plural
 from bench.jobs.tables import TABLES
+from bench.report.notes import grouped, notes
 from bench.report.page.finished import Finished
 from bench.report.page.words import visible
 from bench.report.text import (
@@ -20,7 +21,6 @@ from bench.report.text import (
     columns,
     heading,
     is_score,
-    notes,
     plain,
     score,
 )
@@ -51,7 +51,8 @@ class TableCell:
 def _cell(row: Plain, name: str) -> TableCell:
     if name == "grade":
         means = GRADES.get(row["grade"], "")
-        return TableCell(row["grade"], f"{means}: {row['reason']}" if row["reason"] else means)
+        reason = visible(" ".join((row["reason"] or "").split("\n")))
+        return TableCell(row["grade"], f"{means}. {reason}" if reason else means)
     if not is_score(row, name):
         return TableCell(visible(plain(row, name)), left=name in LEFT)
     text, spread = score(row, name)
@@ -84,7 +85,10 @@ def _table(frame: pl.DataFrame, kind: str, run: Finished, title: str) -> Plain:
         "title": title,
         "heads": heads,
         "blocks": blocks,
-        "notes": [visible(line) for line in notes(frame, run.protocol)],
+        "notes": [
+            {"group": group, "first": texts[0][0], "texts": [visible(text) for _, text in texts]}
+            for group, texts in grouped(notes(frame, kind, run.protocol))
+        ],
     }
 
 
