@@ -191,6 +191,14 @@ def say_notes(console: Console, said: Sequence[Note], printed: list[Note] | None
     known += fresh
 
 
+def say_lines(console: Console, lines: Sequence[str]) -> None:
+    """Prints sentences, each wrapped at the width of notes, and a blank line behind them."""
+    for line in lines:
+        for part in wrapped(clean(line), min(console.width, NOTES)):
+            console.print(Text(part))
+    console.print()
+
+
 def ranges(numbers: Sequence[int]) -> str:
     """Rising numbers in words: `1 to 3, 5 and 6`."""
     runs: list[list[int]] = []

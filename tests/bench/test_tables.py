@@ -18,11 +18,13 @@ from rich.console import Console
 
 from bench.asr.shipped import DEFAULT
 from bench.common.errors import UserError
+from bench.common.figures import save_figure
 from bench.jobs.cells import Cell
 from bench.jobs.naming import names_without_seed
 from bench.jobs.tables import TABLES
 from bench.metrics.counted import leading
 from bench.report import terminal
+from bench.report.figures import sweep_figure
 from bench.report.fit import wrapped
 from bench.report.notes import LONGEST, Note, notes
 from bench.scoring.inference import intervals
@@ -30,14 +32,17 @@ from bench.scoring.scorer import CellScores, taxonomy
 from bench.scoring.signature import Signature
 from bench.selfcheck.rates import said, statistics_of
 from bench.systems.base import System
+from bench.systems.decoding import DecodingSpec
 from bench.systems.pixvox import PixVoxSystem
 from bench.systems.silence import SilenceSystem
 from bench.systems.wavs import WavsSystem
 from bench.tables.audit import audited, summary
 from bench.tables.comparison import comparison
+from bench.tables.points import choices, points
 from bench.tables.pooling import Row, base_of, pooled, ranked
 from bench.tables.protocol import Protocol
-from bench.tables.sweep import pivot, plot, sensitivity, tidy
+from bench.tables.sweep import pivot, sensitivity, tidy
+from bench.tables.testing import marked
 
 ITEMS = 40
 PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", ITEMS, 2 * ITEMS, "tiny.en", "all")
@@ -311,12 +316,28 @@ def test_reasons_are_counted_by_what_they_say() -> None:
 
 def test_a_plot_is_the_same_bytes_whatever_a_label_holds(tmp_path: Path) -> None:
     label = "_50% of $x\x1b[2J and $\\frac{"
-    points = [_scores(label, prompt=prompt, seed=n) for n, prompt in enumerate((0.0, 0.25, 0.5))]
-    for name in ("a.svg", "b.svg"):
-        assert plot(tidy(points), tmp_path / name)
+    speaker = {"kind": "pixvox", "label": label, "weights": "zoo:pixvox-tiny-delay"}
+    scores = []
+    for number, guidance in enumerate((1, 1.5, 2)):
+        system = PixVoxSystem.model_construct(**speaker, decoding=DecodingSpec(guidance=guidance))
+        found = _scores(label, system=system, seed=number)
+        cell = replace(found.cell, speech_key=f"s{number}", transcript_key=f"h{number}")
+        scores.append(replace(found, cell=cell))
+    rows = _rows(*scores)
+    found = points(rows, marked(rows, rows[0], 100))
+    assert choices(found) == ["guidance"]
+    # One point of each score is the best, and it is like itself.
+    assert found.filter("best")["metric"].to_list() == [s.name for s in rows[0].counted.scores]
+    assert found.filter("best")["alike"].all()
+    for name in ("a.svg", "b.svg", "a.docx"):
+        figure = sweep_figure(found)
+        assert figure is not None
+        if name == "a.docx":
+            with pytest.raises(UserError, match="not a format of figures"):
+                save_figure(figure, tmp_path / name)
+        else:
+            save_figure(figure, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    with pytest.raises(UserError, match="not a format of figures"):
-        plot(tidy(points), tmp_path / "a.docx")
 
 
 def test_a_value_for_each_codebook_is_another_point_of_a_sweep() -> None:
