@@ -30,6 +30,7 @@ from bench.store.columns import Column, Columns, declared, schema
 from bench.store.rows import JOINED, TRANSCRIBED
 from bench.tables.audit import audited, summary, survival
 from bench.tables.comparison import comparison
+from bench.tables.looking import Looks
 from bench.tables.points import choices, points
 from bench.tables.pooling import Row, base_of, differences, pooled, ranked
 from bench.tables.protocol import Protocol
@@ -97,12 +98,16 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
 
 @dataclass(frozen=True)
 class ScoredReading:
-    """A job scored under one reading of the references: its cells, and what tables have of them."""
+    """A job scored under one reading of the references: its cells, and what tables have of them.
+
+    `seen` says of systems that were trained on other data whether they look (tables.looking).
+    """
 
     protocol: Protocol
     scores: Sequence[CellScores]
     rows: Sequence[Row]
     falls: Sequence[Waterfall]
+    seen: Looks
 
 
 def _summary(job: Job, own: ScoredReading) -> dict[str, Any]:
@@ -237,7 +242,13 @@ def _write_tables(job: Job, readings: Sequence[ScoredReading], folder: Path) -> 
         ending = "" if reading is readings[0] else f"-{protocol.references}"
         for table in job.tables:
             frame = comparison(
-                reading.rows, table, protocol, job.asrs[0].label, job.name, job.scoring.replicates
+                reading.rows,
+                table,
+                protocol,
+                asr=job.asrs[0].label,
+                run=job.name,
+                replicates=job.scoring.replicates,
+                seen=reading.seen,
             )
             if frame.is_empty():
                 files.remove(table + ending, folder)

@@ -14,7 +14,8 @@ from bench.scoring import taxonomy
 from bench.scoring.signature import NONE
 from bench.store.columns import Column, Columns, schema
 from bench.tables.comparability import grade_published
-from bench.tables.pooling import Row, base_of, grade_of, ranked, role
+from bench.tables.looking import Looks
+from bench.tables.pooling import Row, base_of, elsewhere, grade_of, ranked, role
 from bench.tables.protocol import Protocol
 from bench.tables.published import (
     Noise,
@@ -131,11 +132,17 @@ def _implied(row: PublishedRow, noise: Noise) -> dict[str, float]:
     return found
 
 
-def _remarks(row: Row) -> list[str]:
+def _remarks(row: Row, protocol: Protocol, seen: Looks) -> list[str]:
     """What the notes under a table say of a row alone, over all seeds: a sentence each."""
     items = row.items
     source = row.cell.source
-    remarks = [f"It says the transcripts of {source.label} for other images."] if source else []
+    remarks = []
+    if elsewhere(row.cell, protocol.dataset):
+        learnt = " and ".join(row.cell.trained_on)
+        remarks.append(f"It was trained on {learnt}, not on {protocol.dataset}.")
+    if row.cell.name in seen:
+        remarks.append(_looking(seen[row.cell.name]))
+    remarks += [f"It says the transcripts of {source.label} for other images."] if source else []
     failed = taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
     remarks += [f"Failed items: {reason}." for reason in failed]
     kinds = _kinds(row)
@@ -149,6 +156,14 @@ def _remarks(row: Row) -> list[str]:
         if len(devices) > 1:
             remarks.append(f"Items were {made} on different devices: {', '.join(devices)}.")
     return remarks
+
+
+def _looking(scores: Sequence[str]) -> str:
+    """Whether a row is better than its own transcripts of other images."""
+    others = "its own transcripts given to other images"
+    if not scores:
+        return f"No score is better than that of {others}: nothing shows that it looks."
+    return f"It is better than {others} in {', '.join(scores)} (5%, permutation tests)."
 
 
 _VERBS = {
@@ -187,9 +202,15 @@ def _all_scores(rows: Sequence[Row]) -> tuple[Score, ...]:
 
 
 def measured_frame(
-    rows: Sequence[Row], table: str, protocol: Protocol, run: str, replicates: int
+    rows: Sequence[Row],
+    table: str,
+    protocol: Protocol,
+    *,
+    run: str,
+    replicates: int,
+    seen: Looks,
 ) -> pl.DataFrame:
-    """A table's measured rows, in the job's order.
+    """A table's measured rows, in the job's order; `seen` says which of them look at pictures.
 
     Only rows of the first one's protocol are ranked. `significant` names the scores in which a
     row differs from `base`, the first ranked row of its prompt (see bench.tables.testing).
@@ -212,7 +233,7 @@ def measured_frame(
             "reason": grade.reason,
             "system": row.label,
             "dataset": protocol.data,
-            "training": role(row.cell),
+            "training": role(row.cell, protocol.dataset),
             "prompt": row.cell.prompt,
             "asr": protocol.asr if row.cell.asr else "none",
             **_scores(row),
@@ -224,7 +245,7 @@ def measured_frame(
             "significant": _heads(row, [n for n, p in different.items() if p < SIGNIFICANT]),
             "base": base.label if base is not None and base is not row and different else "",
             "source": f"pixvox run {run}",
-            "note": "\n".join(_remarks(row)),
+            "note": "\n".join(_remarks(row, protocol, seen)),
             "signature": row.signature.text("*"),
         }
         made.append(found)
@@ -237,13 +258,25 @@ def _heads(row: Row, names: Sequence[str]) -> list[str]:
 
 
 def comparison(
-    rows: Sequence[Row], table: str, protocol: Protocol, asr: str, run: str, replicates: int
+    rows: Sequence[Row],
+    table: str,
+    protocol: Protocol,
+    *,
+    asr: str,
+    run: str,
+    replicates: int,
+    seen: Looks | None = None,
 ) -> pl.DataFrame:
-    """A whole table: the published block, then the measured one; empty where it says nothing."""
+    """A whole table: the published block, then the measured one; empty where it says nothing.
+
+    `seen` are the rows that were tested for whether they look at pictures (bench.tables.looking).
+    """
     kind = table_of(table)
     if not kind.worthwhile([row.cell for row in rows if kind.belongs(row.cell)]):
         return pl.DataFrame(schema=_schema(()))
     scores = _all_scores(rows)
     published = published_frame(load_published(), table, protocol, asr, scores)
-    measured = measured_frame(rows, table, protocol, run, replicates)
+    measured = measured_frame(
+        rows, table, protocol, run=run, replicates=replicates, seen=seen or {}
+    )
     return pl.concat([published, measured])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -21,14 +21,15 @@ from bench.common.errors import UserError
 from bench.common.figures import save_figure
 from bench.jobs.cells import Cell
 from bench.jobs.naming import names_without_seed
+from bench.jobs.spec import ScoringSpec
 from bench.jobs.tables import TABLES
-from bench.metrics.counted import leading
+from bench.metrics.counted import Counted, leading
 from bench.report import terminal
 from bench.report.figures import sweep_figure
 from bench.report.fit import wrapped
 from bench.report.notes import LONGEST, Note, notes
 from bench.scoring.inference import intervals
-from bench.scoring.scorer import CellScores, taxonomy
+from bench.scoring.scorer import CellScores, Scorer, taxonomy
 from bench.scoring.signature import Signature
 from bench.selfcheck.rates import said, statistics_of
 from bench.systems.base import System
@@ -38,6 +39,7 @@ from bench.systems.silence import SilenceSystem
 from bench.systems.wavs import WavsSystem
 from bench.tables.audit import audited, summary
 from bench.tables.comparison import comparison
+from bench.tables.looking import looks
 from bench.tables.points import choices, points
 from bench.tables.pooling import Row, base_of, pooled, ranked
 from bench.tables.protocol import Protocol
@@ -110,7 +112,7 @@ def _rows(*scores: CellScores) -> list[Row]:
 
 
 def _frame(rows: Sequence[Row], table: str = "table1") -> pl.DataFrame:
-    return comparison(rows, table, PROTOCOL, "tiny.en", "trial", 100)
+    return comparison(rows, table, PROTOCOL, asr="tiny.en", run="trial", replicates=100)
 
 
 def _said(frame: pl.DataFrame, left_out: Sequence[str] = ()) -> list[str]:
@@ -294,6 +296,46 @@ def test_scores_of_what_follows_a_prompt_are_explained() -> None:
         for rows in (_rows(whole), _rows(whole, rest))
     ]
     assert explained == [False, True]
+
+
+class _Counting:
+    """Counts as a scorer does: an item's own words as they are, another's as worth half."""
+
+    def __init__(self, like: CellScores, blind: bool) -> None:
+        self.like, self.blind = like, blind
+        self.spec = ScoringSpec(replicates=200)
+
+    def counted(self, hypotheses: dict[str, str]) -> Counted:
+        counted = self.like.counted
+        own = np.array([self.blind or said == f"words of {n}" for n, said in hypotheses.items()])
+        points = np.array([name.endswith(": score") for name in counted.columns])
+        less = np.where(points, 0.5 * counted.values, counted.values)
+        return counted.with_values(np.where(own[:, None], counted.values, less))
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_a_system_of_other_data_is_marked_and_tested(blind: bool) -> None:
+    scores = []
+    for label, learnt in (("ours", ("scenes",)), ("theirs", ("coco", "flickr8k"))):
+        found = _scores(label)
+        tokens = pl.Series("tokens", [f"words of {n}" for n in found.items["item"]])
+        cell = replace(found.cell, trained_on=learnt)
+        scores.append(replace(found, cell=cell, items=found.items.with_columns(tokens)))
+    rows = _rows(*scores)
+    seen = looks(rows, "scenes", cast(Scorer, _Counting(scores[1], blind)))
+    assert list(seen) == [scores[1].cell.name]
+    options = {"asr": "tiny.en", "run": "trial", "replicates": 100, "seen": seen}
+    ours, theirs = comparison(rows, "table1", PROTOCOL, **options)[-2:].to_dicts()
+    assert ours["training"] == "unknown"
+    assert theirs["training"] == "unknown, trained on coco and flickr8k"
+    learnt, looking = theirs["note"].split("\n")
+    assert learnt == "It was trained on coco and flickr8k, not on scenes."
+    if blind:
+        assert looking.startswith("No score is better than that of its own transcripts given to")
+    else:
+        assert looking.startswith("It is better than its own transcripts given to other images in")
+        assert "CIDEr" in looking
+    assert ours["note"] == ""
 
 
 def test_a_table_without_measured_rows_is_none() -> None:

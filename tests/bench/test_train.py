@@ -107,7 +107,9 @@ def test_two_workers_killed_and_resumed_take_the_same_steps_as_one(folder: Path)
     assert (folder / "killed" / "model.safetensors").exists()
     assert "A PixVoxLM" in (folder / "killed" / "README.md").read_text()
     # A model is the same wherever it was made: none of its files names a folder of this machine.
-    assert str(folder) not in (folder / "killed" / "config.json").read_text()
+    stated = (folder / "killed" / "config.json").read_text()
+    assert str(folder) not in stated
+    assert json.loads(stated)["trained_on"] == ["scenes"]
     assert "<svg" in (folder / "killed.training" / "loss.svg").read_text()
 
 
@@ -159,7 +161,7 @@ def test_a_changed_recipe_is_one_line_before_ray_is_started(
     monkeypatch.setattr("bench.training.pixvox.ray_session", None)
     job = _job(tmp_path, "begun")
     plan = parse(job, TrainingJob).plan
-    course = identity(prepared[0].config.to_json_string(), "", [], plan)
+    course = identity(prepared[0].config.computed(), "", [], plan)
     state = tmp_path / "begun.training" / "state.pt"
     save_state(state, {"step": 1, "identity": course})
     for change in ({"learning_rate": 5e-4}, {"steps": 20}):
