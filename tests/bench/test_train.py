@@ -107,9 +107,7 @@ def test_two_workers_killed_and_resumed_take_the_same_steps_as_one(folder: Path)
     assert (folder / "killed" / "model.safetensors").exists()
     assert "A PixVoxLM" in (folder / "killed" / "README.md").read_text()
     # A model is the same wherever it was made: none of its files names a folder of this machine.
-    stated = (folder / "killed" / "config.json").read_text()
-    assert str(folder) not in stated
-    assert json.loads(stated)["trained_on"] == ["scenes"]
+    assert str(folder) not in (folder / "killed" / "config.json").read_text()
     assert "<svg" in (folder / "killed.training" / "loss.svg").read_text()
 
 
@@ -312,6 +310,11 @@ def test_units_without_sound_train_a_model_and_its_head(
     head.write_text(yaml.safe_dump(keys))
     assert main(["train", str(head)]) == 0, capsys.readouterr().err
     assert read_log(folder / "head-of-units.training" / "log.jsonl")[-1]["step"] == 1
+    # The model says what it was trained on, and its head keeps that.
+    for made in ("of-units", "head-of-units"):
+        stated = json.loads((folder / made / "config.json").read_text())
+        assert stated["trained_on"] == ["scenes", "folder"]
+    assert "| trained on | scenes, folder |" in (folder / "of-units" / "README.md").read_text()
 
 
 def test_another_seed_is_another_training_beside_it(folder: Path) -> None:
