@@ -82,7 +82,7 @@ def _draw_heat(panel: Any, heat: HeatMap) -> None:
     panel.imshow(values, cmap="Blues", aspect="auto", alpha=0.6)
     for (x, y), cell in heat.cells.items():
         panel.text(x, y, f"{cell.text}\n{cell.spread}", ha="center", va="center", fontsize=5.5)
-        if cell.alike:
+        if cell.best or cell.alike:
             edge = {"lw": 1.8} if cell.best else {"lw": 1.0, "ls": "--"}
             panel.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fill=False, **edge))
     panel.set_xticks(range(len(heat.columns)), [label(name) for name in heat.columns], fontsize=6)

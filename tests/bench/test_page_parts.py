@@ -88,6 +88,15 @@ def test_a_sweep_shows_every_axis_with_intervals_and_the_best(runs: Path) -> Non
         "CIDEr is the best at temperature 0.5, guidance 2 (40.00 ±4.0); not told apart from it at "
         "5%: temperature 1, guidance 2."
     ]
+    # What no point is told apart by has one frame, and a run of before an axis was there is drawn.
+    alike = _points(GRID).with_columns(alike=pl.lit(True)).drop("candidates")
+    found = sweep(replace(run, tables={"points": alike}))
+    assert found is not None
+    assert [found["heats"][0]["svg"].count(f"frame {kind}") for kind in ("best", "alike")] == [1, 0]
+    assert found["bests"] == [
+        "CIDEr: 8 items cannot tell the points apart; the best is temperature 0.5, guidance 2 "
+        "(40.00 ±4.0)."
+    ]
     # Two systems of one place each vary along nothing.
     apart = _points(GRID[::3]).with_columns(system=pl.Series(["x", "y"]))
     assert sweep(replace(run, tables={"points": apart})) is None
@@ -117,11 +126,17 @@ def test_readings_and_small_tables_are_on_the_page(runs: Path) -> None:
     assert small_table(replace(run, tables={}), "audit") is None
 
 
-def test_one_cell_has_nothing_beside_it() -> None:
-    for cells, there in ((1, False), (2, True)):
-        run = drawn_run(2, cells, 0)
+def test_one_cell_has_nothing_beside_it(tmp_path: Path, show: Opened) -> None:
+    for cells in (1, 2):
+        run, file = drawn_run(2, cells, 0), tmp_path / f"{cells}.html"
         page = build([run], read_content([run]), "single-file", "drawn", "")
-        assert ("#/compare" in page.html.split("<script")[0]) == there
+        file.write_text(page.html)
+        opened = show(file, "#/compare")
+        links = opened.locator("nav a").all_inner_texts()
+        assert ("Side by side" in links) == opened.locator("#compare").is_visible() == (cells > 1)
+        opened.goto(f"{file.as_uri()}#/items")
+        assert opened.get_by_label("System B").count() == cells - 1
+        assert ("B − A" in opened.locator("#items").inner_text()) == (cells > 1)
 
 
 def test_published_rows_stand_behind_curves_of_their_own_data_only(runs: Path) -> None:

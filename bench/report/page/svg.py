@@ -128,7 +128,7 @@ def _heat_cell(left: float, top: float, cell: HeatCell, strength: float) -> list
         _text(left + _WIDE / 2, top + 18, cell.text, "value"),
         _text(left + _WIDE / 2, top + 32, cell.spread, "half"),
     ]
-    if cell.alike:
+    if cell.best or cell.alike:
         body.append(rect("frame best" if cell.best else "frame alike", 2.5, 0))
     return body
 
