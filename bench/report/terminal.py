@@ -179,7 +179,8 @@ def say_notes(console: Console, said: Sequence[Note], printed: list[Note] | None
     known = [] if printed is None else printed
     again = [number for number, note in enumerate(known, 1) if note in said]
     if again:
-        say(console, f"Notes {ranges(again)} above hold here too.", "dim")
+        holds = "Note {} above holds" if len(again) == 1 else "Notes {} above hold"
+        say(console, f"{holds.format(ranges(again))} here too.", "dim")
     fresh = [note for note in said if note not in known]
     for group, members in grouped(fresh, len(known) + 1):
         say(console, group, "dim bold")
