@@ -33,8 +33,10 @@ def looks(rows: Sequence[Row], dataset: str, scorer: Scorer) -> Looks:
         compared = permuted_differences(_unseeing(row, scorer), own, scorer.spec.replicates)
         tested |= {(row.cell.name, name): one for name, one in compared.items()}
     p = adjusted(tested)
+    errors = {s.name for row in rows for s in row.counted.scores if s.lower_is_better}
     for (name, score), one in tested.items():
-        if one.seen > 0 and p[name, score] < SIGNIFICANT:
+        better = one.seen < 0 if score in errors else one.seen > 0
+        if better and p[name, score] < SIGNIFICANT:
             found[name] += (score,)
     return found
 
