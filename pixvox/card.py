@@ -50,6 +50,7 @@ def write_card(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
         ("image encoder", f"{config.vision_type}, {states} for each picture"),
         ("pictures", f"{config.image_size} px"),
         *([("similarity", f"vectors of {size}")] if (size := config.similarity_size) else []),
+        *([("trained on", ", ".join(config.trained_on))] if config.trained_on else []),
         ("parameters", f"{counts.total:,}, of which {counts.vision:,} in the image encoder"),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
@@ -77,8 +78,8 @@ model.speak("dog.jpg", temperature=0.5).save("dog.wav")
 
 After `import pixvox`, transformers' `AutoModel`, `AutoConfig` and `AutoProcessor` load it too.
 
-Its units mean something to the codec named above only. Add here what it was trained on, how it
-scores (`pixvox run`), and what it should not be used for.
+Its units mean something to the codec named above only. Add here how it scores (`pixvox run`), and
+what it should not be used for.
 """,
         encoding="utf-8",
     )

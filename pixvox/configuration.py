@@ -1,5 +1,6 @@
 """PixVoxConfig: every size of PixVoxLM is a configuration of one code path."""
 
+import json
 from typing import Any, ClassVar
 
 from transformers import AutoConfig, BlipVisionConfig, PreTrainedConfig
@@ -37,6 +38,8 @@ class PixVoxConfig(PreTrainedConfig):
     each, before the layers attend to them.
     With a `similarity_size` it can tell how well speech fits an image, in vectors of that size
     (pixvox.similarity); 0 is without.
+    `trained_on` names the datasets that it has learnt to speak of, first to last, as far as is
+    known; it is no part of the weights' digest.
     """
 
     model_type = "pixvox"
@@ -66,6 +69,7 @@ class PixVoxConfig(PreTrainedConfig):
     head_transform: bool = False
     image_projection: bool = False
     similarity_size: int = 0
+    trained_on: list[str] | tuple[str, ...] = ()
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.vision_config = vision_config_of(self.vision_config)
@@ -90,7 +94,17 @@ class PixVoxConfig(PreTrainedConfig):
                 f"similarity_size {str(size)[:40]}: give a multiple of {QUERIES} from 0 to 4096, "
                 "and a null_image, over which speech is encoded"
             )
+        names = self.trained_on
+        if not isinstance(names, list | tuple) or not all(isinstance(one, str) for one in names):
+            raise WeightsError(f"trained_on {str(names)[:40]}: give a list of datasets' names")
+        self.trained_on = tuple(names)
         super().__post_init__(**kwargs)
+
+    def computed(self) -> str:
+        """What the model computes, as JSON: all but what it was trained on."""
+        stated = json.loads(self.to_json_string())
+        del stated["trained_on"]
+        return json.dumps(stated, indent=2, sort_keys=True) + "\n"
 
     @property
     def empty(self) -> int:

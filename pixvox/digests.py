@@ -24,9 +24,9 @@ class WeightsError(PixVoxError, ValueError):
     """Weights that cannot be had or must not be used; the message says how to fix it."""
 
 
-_SAVING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "codec")
-"""What a configuration says of how and where it was saved. A PixVoxLM's codec is named by its
-digest in the field beside it."""
+_SAVING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "codec", "trained_on")
+"""What a configuration says of how and where it was saved, and of what it was trained on. A
+PixVoxLM's codec is named by its digest in the field beside it."""
 
 
 def file_digest(path: Path) -> str:

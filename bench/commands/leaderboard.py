@@ -12,6 +12,7 @@ from bench.metrics.base import ALWAYS, SHORT
 from bench.report.fit import Column, first_fit, numbers, texts
 from bench.report.page.board import board_page
 from bench.report.terminal import draw, make_console, say
+from bench.report.text import score as score_text
 from bench.tables.leaderboard import SHOWN, SIGNED, Entry, read_board
 from bench.tables.ranking import Ranked, ranked
 
@@ -28,8 +29,8 @@ _ORDER = (
 def _columns(ranking: Sequence[Ranked], left_out: Sequence[str]) -> list[Column]:
     def score(entry: Entry, name: str) -> str:
         found = entry.scores[name]
-        half = "" if "±" in left_out else f"±{(found.high - found.low) / 2:.1f}"
-        return f"{found.score:.2f}{half}"
+        text, spread = score_text({"x": found.score, "x_low": found.low, "x_high": found.high}, "x")
+        return text if "±" in left_out else f"{text}{spread}"
 
     shown = [one.entry for one in ranking]
     made = [

@@ -62,6 +62,8 @@ def info(name: str) -> int:
         f"parameters: {_millions(counts.total)}; trained {_millions(counts.decoder)} with the "
         f"image encoder frozen ({_millions(counts.vision)}), all of them without"
     )
+    if config.trained_on:
+        console.print(f"trained on: {', '.join(config.trained_on)}", markup=False)
     if config.hidden_size == 768 and config.num_hidden_layers == 12:
         table = Table(title="K against the published 125M trained of 211M")
         for column in ("K", "trained", "total", "distance"):

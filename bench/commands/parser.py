@@ -84,9 +84,20 @@ def parser() -> Parser:
     trend.add_argument("--only", default="", help="figures that have this in their name")
     trend.add_argument("--plot", type=path, help="draw them: an .svg or .png")
     board = commands.add_parser("leaderboard", help="keep scores of one protocol, best first")
-    board.add_argument("what", choices=("add", "show", "verify", "page"))
+    board.add_argument(
+        "what",
+        choices=("add", "show", "verify", "page"),
+        help="add a run's systems, print the ranking, check that no entry was changed, or write "
+        "the ranking as an HTML file",
+    )
     board.add_argument("run", type=name, nargs="?", help="the run's name, to add it")
-    board.add_argument("--board", type=path, default=Path("results/leaderboard.jsonl"))
+    board.add_argument(
+        "--board",
+        type=path,
+        default=Path("results/leaderboard.jsonl"),
+        help="the board's file, which the first `add` makes and whose protocol that run sets; name "
+        "another file for another protocol (default: %(default)s)",
+    )
     board.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     board.add_argument("-o", "--out", type=path, help="the page's HTML file; beside the board")
     _model_parser(commands.add_parser("model", help="look at weights"))

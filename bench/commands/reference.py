@@ -23,7 +23,7 @@ from bench.narration.job import NarrationJob
 from bench.report.results import TESTS, row_columns
 from bench.store.columns import Column, Columns, without
 from bench.store.rows import GENERATED, TRANSCRIBED
-from bench.tables import audit, sweep, waterfall
+from bench.tables import audit, points, sweep, waterfall
 from bench.tables.comparison import table_columns
 from bench.training.spec import PLAN_BOUNDS, TrainingJob
 
@@ -57,6 +57,10 @@ FILES: Mapping[str, tuple[str, Columns]] = {
         "those that short tables have. Fact F1 is there where a dataset knows the facts; all "
         "scores stand in `scores.parquet`.",
         sweep.pivot_columns([axis for axis in sweep.AXES if axis != "seed"], _SWEPT),
+    ),
+    "tables/points.*": (
+        "Of a job that varies an axis within a system: a row a point and score, all seeds pooled.",
+        points.COLUMNS,
     ),
     "results/golden/*.parquet": ("A golden: a row an item and cell.", golden.COLUMNS),
 }

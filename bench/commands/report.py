@@ -65,5 +65,7 @@ def report(
     if figures is not None:
         with disk_errors(figures):
             files = [path for run in found for path in write_figures(run, figures)]
-        print(clean(f"{figures}: {plural(len(files), 'file')} of figures"))
+        nothing = "no figures: no prompt share, axis or ceiling of the job gives a chart"
+        several = f"{plural(len(files), 'file')} of figures" if files else nothing
+        print(clean(f"{figures}: {several}"))
     return 0

@@ -27,6 +27,7 @@ from bench.jobs.spec import ScoringSpec
 from bench.report.results import ScoredReading, write_report, write_rows
 from bench.scoring.scorer import CellScores, Scorer
 from bench.store.ledger import Ledger
+from bench.tables.looking import looks
 from bench.tables.pooling import pooled
 from bench.tables.protocol import Protocol
 from bench.tables.waterfall import waterfalls
@@ -188,4 +189,4 @@ def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> S
     spec = job.scoring
     rows = pooled(own, spec.replicates, spec.confidence, spec.seed)
     falls = waterfalls(rows, scorer) if scorer.spec.readings[0] == "others" else []
-    return ScoredReading(protocol, scores, rows, falls)
+    return ScoredReading(protocol, scores, rows, falls, looks(rows, dataset.name, scorer))

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 from bench.common.text import clean, inert_markdown
 from bench.gate.failure import escaped, tell_github, write, xml
-from bench.gate.verdicts import SCORES, Finding, Verdict, overall
+from bench.gate.verdicts import SCORES, Change, Finding, Verdict, overall
 from bench.gate.worst import Worst
 
 _COLOURS = {Verdict.PASS: "brightgreen", Verdict.INCONCLUSIVE: "yellow", Verdict.REGRESSED: "red"}
+LINE = 100
+"""Characters of a printed line at most, where the terminal is not narrower."""
+_VERDICT = max(len(verdict.name) for verdict in Verdict) + 2
 _LEVELS = {Verdict.INCONCLUSIVE: "warning", Verdict.REGRESSED: "error"}
 
 
@@ -46,16 +49,18 @@ def annotations(findings: Sequence[Finding]) -> list[str]:
 
 
 def shortened(findings: Sequence[Finding]) -> list[Finding]:
-    """What did not pass, worst first, and a line for all that did of every cell."""
+    """What did not pass, worst first, and a line for all that did of every cell.
+
+    A cell's scores are with the first of its lines.
+    """
     rows = sorted((f for f in findings if f.verdict != Verdict.PASS), key=lambda f: -f.verdict)
     for cell in dict.fromkeys(found.cell for found in findings):
         checks = [found for found in findings if found.cell == cell]
         passed = sum(found.verdict == Verdict.PASS for found in checks)
         if passed:
-            kept = (f.detail for f in checks if f.what == SCORES and f.verdict == Verdict.PASS)
-            what = f"{passed} of {len(checks)} checks"
-            rows.append(Finding(cell, what, Verdict.PASS, next(kept, "")))
-    return rows
+            rows.append(Finding(cell, f"{passed} of {len(checks)} checks", Verdict.PASS, ""))
+    changes = {found.cell: found.changes for found in findings if found.what == SCORES}
+    return [replace(found, changes=changes.pop(found.cell, ())) for found in rows]
 
 
 def _transcribed(text: str, name: str, links: str) -> str:
@@ -83,6 +88,11 @@ def comment(findings: Sequence[Finding], items: Shown, note: str) -> str:
         cells = (found.verdict.name, found.cell, found.what, found.detail)
         lines.append(f"| {' | '.join(inert_markdown(cell) for cell in cells)} |")
     lines.append("")
+    for found in (found for found in shortened(findings) if found.changes):
+        lines += [f"**{inert_markdown(found.cell)}**", ""]
+        lines += ["| score | before | now | margin | |", "|:--|--:|--:|--:|:--|"]
+        lines += [f"| {' | '.join(_change_cells(one))} |" for one in found.changes]
+        lines.append("")
     if items.worst:
         lines += ["| worst items | before | now |", "|:--|:--|:--|"]
         for one, (before, now) in zip(items.worst, items.speech, strict=True):
@@ -93,6 +103,13 @@ def comment(findings: Sequence[Finding], items: Shown, note: str) -> str:
             )
             lines.append(f"| {name} | {then} | {transcribed} |")
     return "\n".join(lines) + "\n"
+
+
+def _change_cells(change: Change) -> list[str]:
+    margin = "-" if change.margin is None else f"{change.margin:.2f}"
+    worse = "" if change.p is None else f"significantly worse, adjusted p {change.p:.3f}"
+    numbers = (f"{change.before:.2f}", f"{change.now:.2f}", margin)
+    return [inert_markdown(change.score), *numbers, worse]
 
 
 def badge(verdict: Verdict) -> str:
@@ -111,10 +128,24 @@ def publish(findings: Sequence[Finding], items: Shown, note: str, folder: Path |
 
 
 def _tell(findings: Sequence[Finding]) -> None:
-    """Prints findings as a table."""
-    from bench.report.terminal import Listing
+    """Prints a verdict a line, and below it each score before and now."""
+    from rich.text import Text
 
-    table = Listing(("", "cell", "what", "found"), ("cell", "what", "found"))
+    from bench.report.fit import wrapped
+    from bench.report.terminal import make_console
+
+    console = make_console()
+    width = min(console.width, LINE)
     for found in shortened(findings):
-        table.add_row(found.verdict.name, found.cell, found.what, found.detail)
-    table.print()
+        detail = f": {found.detail}" if found.detail else ""
+        text = clean(f"{found.cell}: {found.what}{detail}")
+        name = f"{found.verdict.name:{_VERDICT}}"
+        for line in wrapped(text, width - _VERDICT):
+            console.print(Text(name + line))
+            name = " " * _VERDICT
+        widest = max((len(change.score) for change in found.changes), default=0)
+        for change in found.changes:
+            start = f"{' ' * (_VERDICT + 2)}{change.score:{widest}}  "
+            first, *rest = wrapped(change.words, max(width - len(start), _VERDICT))
+            for line in (start + first, *(" " * len(start) + more for more in rest)):
+                console.print(Text(line))

@@ -105,12 +105,12 @@ def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
     """Why nothing can be judged, known before anything is run; "" where it can."""
     if golden is None:
         make = f"make one: pixvox gate {options.job} --accept"
-        return f"{options.baseline}: no golden of {job.name} to judge by; {make}"
+        return f"{options.baseline}: There is no golden of {job.name}; {make}"
     if golden.job != job.name:
-        return f"{options.baseline}: a golden of {golden.job}, not of {job.name}"
+        return f"{options.baseline}: The golden is of the job {golden.job}, not of {job.name}."
     here = fingerprint()
     if golden.machine != here and (options.exact or not options.any_machine):
-        return f"made on {golden.machine}, this is {here}"
+        return f"The golden was made on {golden.machine}; this machine is {here}."
     return ""
 
 

@@ -7,8 +7,10 @@ from difflib import get_close_matches
 
 from bench.gate.golden import Golden
 from bench.scoring.signature import POLICIES, Signature, differing
+from bench.systems.decoding import usual_value
 
 _SEED = re.compile(r", seed \d+")
+_NEXT_PART = re.compile(r", (?![-\d.]+(?:,|$))")
 
 
 def groups(cells: Sequence[str]) -> dict[str, list[str]]:
@@ -30,12 +32,44 @@ def _other_cells(golden: Sequence[str], here: Sequence[str]) -> str:
     for name in (name for name in here if name not in golden):
         near = get_close_matches(name, lacking, 1, 0.6)
         if not near:
-            return f"your job has a cell that the golden has not: {name}"
-        mine, theirs = name.split(", "), near[0].split(", ")
-        ours = ", ".join(part for part in mine if part not in theirs)
-        other = ", ".join(part for part in theirs if part not in mine)
-        return f"{mine[0]}: {ours or 'less'} in your job, {other or 'less'} in the golden"
-    return f"the golden has a cell that your job has not: {lacking[0]}"
+            return f"The golden has no cell called {name}, which this job has."
+        mine, theirs = _parts(name), _parts(near[0])
+        ours = [part for part in mine if part not in theirs]
+        other = [part for part in theirs if part not in mine]
+        return f"{mine[0]}: {_differs(ours, other)}"
+    return f"This job has no cell called {lacking[0]}, which the golden has."
+
+
+def _parts(name: str) -> list[str]:
+    """A cell's name, part by part; the numbers of one axis, `guidance 2, 1, 1`, are one part."""
+    return _NEXT_PART.split(name)
+
+
+def _differs(ours: Sequence[str], other: Sequence[str]) -> str:
+    """Says what a job has and its golden has not, and the reverse, of parts such as `guidance 2`.
+
+    What one of them does not name is as usual there.
+    """
+    known = {axis_of(part): part for part in (*ours, *other) if usual_value(axis_of(part))}
+    if not known or len(known) < len({axis_of(part) for part in (*ours, *other)}):
+        said = [f"{' and '.join(parts)}" if parts else "nothing" for parts in (ours, other)]
+        return f"This job has {said[0]} where the golden has {said[1]}."
+    sides = []
+    for parts in (ours, other):
+        has = {axis_of(part): part for part in parts}
+        sides.append(" and ".join(has.get(axis, f"{axis} {usual_value(axis)}") for axis in known))
+    return f"This job decodes with {sides[0]}; the golden was recorded with {sides[1]}."
+
+
+def axis_of(part: str) -> str:
+    """The axis of a part of a cell's name: `guidance` of `guidance 2`."""
+    return re.sub(r" [-\d.][^a-z]*$", "", part)
+
+
+def _decoding(signed: str) -> list[str]:
+    """How a signature says that units are decoded, as parts of a cell's name."""
+    pairs = (part.split("=", 1) for part in signed.split(",") if part)
+    return [f"{axis.replace('_', ' ')} {value}" for axis, value in pairs]
 
 
 def other_protocol(golden: Mapping[str, Signature], here: Mapping[str, Signature]) -> str:
@@ -48,10 +82,14 @@ def other_protocol(golden: Mapping[str, Signature], here: Mapping[str, Signature
         ours, theirs = asdict(one), asdict(golden[name])
         field = differing(ours, theirs, "gate")
         if field is not None:
-            return (
-                f"{name}: {POLICIES[field].meaning}: {ours[field] or '-'} in your job, "
-                f"{theirs[field] or '-'} in the golden; accept a new one if that is meant"
-            )
+            said = POLICIES[field].sentence(ours[field], theirs[field], "the golden")
+            if field == "decoding":
+                mine, other = _decoding(ours[field]), _decoding(theirs[field])
+                said = _differs(
+                    [part for part in mine if part not in other],
+                    [part for part in other if part not in mine],
+                )
+            return f"{name}: {said} If that is meant, accept a new golden."
     return ""
 
 
@@ -60,5 +98,5 @@ def incomparable(golden: Golden, head: Golden) -> str:
     reason = other_protocol(golden.signatures, head.signatures)
     for name in head.signatures if not reason else ():
         if head.columns[name] != golden.columns[name]:
-            return f"{name}: counted by other metrics than the golden's"
+            return f"{name}: The golden was counted by other metrics."
     return reason

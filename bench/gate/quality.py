@@ -17,7 +17,7 @@ from bench.gate.golden import Golden
 from bench.gate.guards import fresh, guards
 from bench.gate.power import FEWEST, LUCK, Measured, in_points, measured, stacked
 from bench.gate.protocol import groups
-from bench.gate.verdicts import ALARM, GUARDED, SCORES, Finding, Rule, Verdict
+from bench.gate.verdicts import ALARM, GUARDED, SCORES, Change, Finding, Rule, Verdict
 from bench.metrics.base import Metric
 from bench.metrics.counted import Counted
 from bench.scoring.families import adjusted
@@ -79,17 +79,22 @@ def scores_kept(
     for group, (before, after) in runs.items():
         was, now = before.corpus(), after.corpus()
         errors = {score.name for score in before.scores if score.lower_is_better}
-        told, verdict = [], Verdict.PASS
+        changes = []
         for name in was:
-            allowed = margins[group].get(name)
-            margin = "no margin" if allowed is None else f"margin {allowed:.2f}"
-            told.append(f"{name} {was[name]:.2f} → {now[name]:.2f} ({margin}")
             loss = now[name] - was[name] if name in errors else was[name] - now[name]
-            if loss > 0 and p[group, name] < SIGNIFICANT:
-                told[-1] += f"; significantly worse, adjusted p {p[group, name]:.3f}"
-                verdict = Verdict.INCONCLUSIVE
-            told[-1] += ")"
-        findings.append(Finding(group, SCORES, verdict, ", ".join(told)))
+            worse = bool(loss > 0) and p[group, name] < SIGNIFICANT
+            change = Change(
+                score=name,
+                before=float(was[name]),
+                now=float(now[name]),
+                margin=margins[group].get(name),
+                p=p[group, name] if worse else None,
+            )
+            changes.append(change)
+        fallen = [change.score for change in changes if change.p is not None]
+        verdict = Verdict.INCONCLUSIVE if fallen else Verdict.PASS
+        detail = f"significantly worse: {', '.join(fallen)}" if fallen else ""
+        findings.append(Finding(group, SCORES, verdict, detail, tuple(changes)))
     return findings
 
 

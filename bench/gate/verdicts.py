@@ -22,14 +22,37 @@ class Verdict(IntEnum):
     REGRESSED = 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A score in percent before and now.
+
+    `margin` is the loss in points that is allowed, None where the score is not gated, and `p` the
+    adjusted p-value of a loss that is significant.
+    """
+
+    score: str
+    before: float
+    now: float
+    margin: float | None
+    p: float | None = None
+
+    @property
+    def words(self) -> str:
+        """The change as a line of a table says it."""
+        margin = "not gated" if self.margin is None else f"margin {self.margin:.2f}"
+        worse = "" if self.p is None else f", significantly worse (adjusted p {self.p:.3f})"
+        return f"{self.before:.2f} → {self.now:.2f}, {margin}{worse}"
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at, and what it came to."""
+    """One thing that was looked at, and what it came to; `changes` are of every score, if it is."""
 
     cell: str
     what: str
     verdict: Verdict
     detail: str
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)

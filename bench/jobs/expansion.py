@@ -100,7 +100,8 @@ def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, An
                 keys = (speech_key, key_of(stands_on))
                 at = (prompt, asr, part, *keys, job.caption)
                 made = (system.label, system, content.pattern, *at)
-                cells.append(Cell(*made, content.weights, content.codec))
+                made_of = (content.weights, content.codec, None, content.trained_on)
+                cells.append(Cell(*made, *made_of))
     if not cells:
         raise UserError(f"{job.name}: the grid leaves no cell; exclude less")
     recorded = any(caption.speech for item in dataset.items for caption in item.captions)

@@ -8,6 +8,7 @@ import polars as pl
 from bench.common.atomic import parquet, write_bytes, write_text
 from bench.common.text import clean, inert_markdown
 from bench.report.latex import latex
+from bench.report.notes import grouped, notes
 from bench.report.text import (
     HEADINGS,
     LEFT,
@@ -15,7 +16,6 @@ from bench.report.text import (
     columns,
     heading,
     is_score,
-    notes,
     plain,
     score,
 )
@@ -49,8 +49,10 @@ def markdown(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
         for row in part.iter_rows(named=True):
             lines.append(f"| {' | '.join(_cell(row, name) for name in names)} |")
         lines.append("")
-    lines += [f"- {inert_markdown(line)}" for line in notes(frame, protocol)]
-    return "\n".join(lines) + "\n"
+    for group, texts in grouped(notes(frame, table, protocol)):
+        lines += [f"**{group}**", ""]
+        lines += [*(f"{number}. {inert_markdown(text)}" for number, text in texts), ""]
+    return "\n".join(lines[:-1]) + "\n"
 
 
 def plain_markdown(frame: pl.DataFrame, title: str) -> str:

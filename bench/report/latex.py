@@ -7,13 +7,13 @@ import polars as pl
 from bench.common.text import clean
 from bench.jobs.tables import table_of
 from bench.metrics.shipped import METRICS, scores_of
+from bench.report.notes import MEASURED, READING, grouped, notes
 from bench.report.text import (
     LEFT,
     block_title,
     columns,
     heading,
     is_score,
-    notes,
     plain,
     score,
 )
@@ -80,8 +80,10 @@ def latex(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
     names = _columns(frame, table)
     aligned = "".join("l" if name in LEFT else "r" for name in names)
     heads = " & ".join("" if name == "grade" else inert(name) for name in names)
-    said = notes(frame, protocol)
-    caption = " ".join(inert(line) for line in (f"{heading(table, protocol)}.", *said[:3]))
+    left_out = set(columns(frame, table)) - set(names)
+    said = list(grouped(notes(frame, table, protocol, left_out)))
+    general = [text for group, texts in said if group in (READING, MEASURED) for _, text in texts]
+    caption = " ".join(inert(line) for line in (f"{heading(table, protocol)}.", *general))
     lines = [
         "% " + r"\usepackage{booktabs,amssymb}",
         r"\begin{table*}",
@@ -104,5 +106,8 @@ def latex(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
             for row in part.iter_rows(named=True)
         ]
     lines += [r"\bottomrule", r"\end{tabular}", r"\par\smallskip\raggedright\scriptsize"]
-    lines += [inert(line) + r"\par" for line in said[3:]]
+    for group, texts in said:
+        if group not in (READING, MEASURED):
+            each = (rf"{number}.~{inert(text)}\par" for number, text in texts)
+            lines += [rf"\emph{{{group}}}\par", *each]
     return "\n".join([*lines, r"\end{table*}", ""])

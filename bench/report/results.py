@@ -12,6 +12,7 @@ from rich.console import Console
 
 from bench.asr.base import Asr, names_of
 from bench.common.atomic import parquet, write_bytes, write_text
+from bench.common.figures import save_figure
 from bench.common.text import as_reason
 from bench.datasets.base import Dataset
 from bench.jobs.spec import Job, Reading
@@ -19,17 +20,22 @@ from bench.jobs.tables import TABLES
 from bench.metrics.base import ALWAYS, Metric
 from bench.metrics.shipped import scores_of
 from bench.report import files, hub, terminal
+from bench.report.figures import heat_figure, sweep_figure
 from bench.report.fit import full_width
+from bench.report.notes import Note
+from bench.report.sweeps import bests
 from bench.scoring.scorer import CellScores
 from bench.scoring.taxonomy import KINDS
 from bench.store.columns import Column, Columns, declared, schema
 from bench.store.rows import JOINED, TRANSCRIBED
 from bench.tables.audit import audited, summary, survival
 from bench.tables.comparison import comparison
+from bench.tables.looking import Looks
+from bench.tables.points import choices, points
 from bench.tables.pooling import Row, base_of, differences, pooled, ranked
 from bench.tables.protocol import Protocol
-from bench.tables.sweep import SHORT_TABLES, pivot, plot, sensitivity, tidy, varied
-from bench.tables.testing import SIGNIFICANT, marked
+from bench.tables.sweep import SHORT_TABLES, pivot, sensitivity, tidy, varied
+from bench.tables.testing import SIGNIFICANT, Marked, marked
 from bench.tables.waterfall import STEPS, Waterfall, waterfall_frame
 
 TESTS: Columns = (
@@ -92,12 +98,16 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
 
 @dataclass(frozen=True)
 class ScoredReading:
-    """A job scored under one reading of the references: its cells, and what tables have of them."""
+    """A job scored under one reading of the references: its cells, and what tables have of them.
+
+    `seen` says of systems that were trained on other data whether they look (tables.looking).
+    """
 
     protocol: Protocol
     scores: Sequence[CellScores]
     rows: Sequence[Row]
     falls: Sequence[Waterfall]
+    seen: Looks
 
 
 def _summary(job: Job, own: ScoredReading) -> dict[str, Any]:
@@ -142,18 +152,29 @@ def _summary(job: Job, own: ScoredReading) -> dict[str, Any]:
     }
 
 
-def _tests(rows: Sequence[Row], replicates: int, confidence: float) -> pl.DataFrame:
-    """Every system against the first of its prompt: differences, intervals, p, what can be seen."""
+@dataclass(frozen=True)
+class _Tested:
+    """Rows that compete, and which of them differ."""
+
+    competing: Sequence[Row]
+    marks: Marked
+
+
+def _tested(rows: Sequence[Row], replicates: int) -> _Tested:
     competing = [row for row in rows if ranked(row)]
-    marks = marked(competing, next(iter(competing), None), replicates)
+    return _Tested(competing, marked(competing, next(iter(competing), None), replicates))
+
+
+def _tests(tested: _Tested, replicates: int, confidence: float) -> pl.DataFrame:
+    """Every system against the first of its prompt: differences, intervals, p, what can be seen."""
     made = []
-    for place, row in enumerate(competing):
-        base = base_of(row, competing)
+    for place, row in enumerate(tested.competing):
+        base = base_of(row, tested.competing)
         if base is None or base is row:
             continue
         names = {"system": row.label, "against": base.label, "prompt": row.cell.prompt}
         found = differences(base, row, replicates, confidence)
-        for metric, p in marks.different[place].items():
+        for metric, p in tested.marks.different[place].items():
             facts = {"metric": metric, "p_adjusted": p}
             made.append(names | facts | asdict(found[metric]))
     return pl.DataFrame(made, schema=schema(TESTS))
@@ -167,7 +188,8 @@ def _survival(
     for other in job.asrs[1:]:
         some = [one for one in scores if one.cell.asr == other]
         rows = pooled(some, spec.replicates, spec.confidence, spec.seed)
-        others.append((names[other], _tests(rows, spec.replicates, spec.confidence)))
+        tested = _tested(rows, spec.replicates)
+        others.append((names[other], _tests(tested, spec.replicates, spec.confidence)))
     return survival(tests, others, names[job.asrs[0]], SIGNIFICANT)
 
 
@@ -186,23 +208,24 @@ def _short(frame: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A table: what prints it on a console, and its full width."""
+    """A table: what prints it on a console below notes that are there already; its full width."""
 
-    show: Callable[[Console], None]
+    show: Callable[[Console, list[Note]], None]
     width: int
 
 
 def _small(frame: pl.DataFrame, title: str) -> _Shown:
     width = full_width(terminal.frame_columns(frame))
-    return _Shown(partial(terminal.show_frame, frame, title), width)
+    return _Shown(lambda console, _: terminal.show_frame(frame, title, console), width)
 
 
 def _print(tables: Sequence[_Shown], title: str, path: Path) -> None:
     """Prints tables as the terminal has room, and saves a picture of all that they have."""
     picture = terminal.make_picture(max([terminal.PIPED, *(table.width for table in tables)]))
     for console in (terminal.make_console(), picture):
+        printed: list[Note] = []
         for table in tables:
-            table.show(console)
+            table.show(console, printed)
         if not tables:
             terminal.say(console, "No system of this job belongs to the tables that it asks for.")
     terminal.save_picture(picture, title, path)
@@ -219,7 +242,13 @@ def _write_tables(job: Job, readings: Sequence[ScoredReading], folder: Path) -> 
         ending = "" if reading is readings[0] else f"-{protocol.references}"
         for table in job.tables:
             frame = comparison(
-                reading.rows, table, protocol, job.asrs[0].label, job.name, job.scoring.replicates
+                reading.rows,
+                table,
+                protocol,
+                asr=job.asrs[0].label,
+                run=job.name,
+                replicates=job.scoring.replicates,
+                seen=reading.seen,
             )
             if frame.is_empty():
                 files.remove(table + ending, folder)
@@ -227,6 +256,22 @@ def _write_tables(job: Job, readings: Sequence[ScoredReading], folder: Path) -> 
             files.write(frame, table, protocol, folder, ending)
             show = partial(terminal.show, frame, table, protocol)
             yield _Shown(show, terminal.widest(frame, table))
+
+
+def _write_points(found: pl.DataFrame, folder: Path) -> Iterator[_Shown]:
+    """Writes the points of a sweep and their figures, and prints which are the best."""
+    names = [f"{name}.svg" for name in ("sweep", "sweep-heat")]
+    for name in (*names, *(f"points.{suffix}" for suffix in ("md", "csv", "parquet"))):
+        (folder / name).unlink(missing_ok=True)
+    if not set(choices(found)) - {"prompt"}:
+        return
+    title = "The sweep's points: all seeds pooled, as in the tables"
+    files.write_frame(found, "points", title, folder)
+    for name, figure in zip(names, (sweep_figure(found), heat_figure(found)), strict=True):
+        if figure is not None:
+            save_figure(figure, folder / name)
+    said = [best.sentence for best in bests(found)]
+    yield _Shown(lambda console, _: terminal.say_lines(console, said), 0)
 
 
 def write_report(
@@ -248,7 +293,8 @@ def write_report(
         title = "Where points are lost, from a caption as text to the model; below 0 they are won"
         shown.append(_small(_short(falls), title))
         files.write_frame(falls.drop("kept"), "waterfall", title, tables)
-    tests = _tests(rows, job.scoring.replicates, job.scoring.confidence)
+    tested = _tested(rows, job.scoring.replicates)
+    tests = _tests(tested, job.scoring.replicates, job.scoring.confidence)
     if not tests.is_empty():
         files.write_frame(tests, "tests", "Every system against the first of its prompt", tables)
     sweep = tidy(scores)
@@ -263,8 +309,9 @@ def write_report(
         stands = _survival(job, scores, tests, names)
         title = "What stands by another ASR: every system against the first of its prompt"
         files.write_frame(stands, "audit-tests", title, tables)
-        told = f"{stands['survives'].sum()} of {stands.height} comparisons come out alike"
-        shown.append(_Shown(partial(terminal.say, line=f"{title}: {told}."), 0))
+        alike = f"{stands['survives'].sum()} of {stands.height} comparisons come out alike"
+        line = f"{title}: {alike}."
+        shown.append(_Shown(lambda console, _: terminal.say(console, line), 0))
     if len(job.asrs) > 1 or others:
         usual = (asr, job.scoring.normalisers[0])
         title = f"What depends on the ASR: beside {usual[0]}, normaliser {usual[1]}"
@@ -277,7 +324,7 @@ def write_report(
         title = "The sweep: means of the seeds' own scores (the tables pool their items)"
         shown.append(_small(pivot(sweep), title))
         files.write_frame(pivot(sweep), "sweep", title, tables)
-        plot(sweep, tables / "sweep.svg")
+    shown += _write_points(points(tested.competing, tested.marks), tables)
     _print(shown, f"pixvox run {job.name}", tables / "tables.svg")
     write_text(tables / "model-index.yaml", hub.model_index(rows, protocol))
     text = json.dumps(_summary(job, own), indent=1)

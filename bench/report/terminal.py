@@ -16,8 +16,19 @@ from bench.common.atomic import write_text
 from bench.common.text import clean
 from bench.metrics.base import ALWAYS, SHORT
 from bench.metrics.shipped import METRICS, scores_of
-from bench.report.fit import GAP, Column, first_fit, full_width, numbers, pieces, rich_table, texts
-from bench.report.text import HEADINGS, LEFT, block_title, columns, heading, is_score, notes, plain
+from bench.report.fit import (
+    GAP,
+    Column,
+    first_fit,
+    full_width,
+    numbers,
+    pieces,
+    rich_table,
+    texts,
+    wrapped,
+)
+from bench.report.notes import Note, grouped, notes
+from bench.report.text import HEADINGS, LEFT, block_title, columns, heading, is_score, plain
 from bench.report.text import score as score_text
 from bench.tables.comparison import heads
 from bench.tables.protocol import Protocol
@@ -27,6 +38,8 @@ PIPED = 144
 UNCUT = 10_000
 """Characters of a line where neither a terminal nor COLUMNS says how many there are: nothing is
 left out or wrapped in a file or pipe."""
+NOTES = 105
+"""The most characters of a line of notes, its number included."""
 NARROWEST = 40
 """Fewer than these, and text is as if there were so many."""
 
@@ -128,10 +141,18 @@ def widest(frame: pl.DataFrame, table: str) -> int:
     return full_width(_build(frame, columns(frame, table), ()))
 
 
-def show(frame: pl.DataFrame, table: str, protocol: Protocol, console: Console) -> None:
+def show(
+    frame: pl.DataFrame,
+    table: str,
+    protocol: Protocol,
+    console: Console,
+    printed: list[Note] | None = None,
+) -> None:
     """Prints a table, its blocks apart, and its notes.
 
     What the width has no room for is given up and named; the mark, the system's name and n stay.
+    Of the notes in `printed`, under an earlier table, only the numbers are printed; new notes are
+    added to them.
     """
     say(console, heading(table, protocol), "bold")
     names = columns(frame, table)
@@ -149,9 +170,50 @@ def show(frame: pl.DataFrame, table: str, protocol: Protocol, console: Console) 
         where = f"all columns are in tables/{table}.csv"
         out = ", ".join(left_out)
         say(console, f"Left out to fit {console.width} characters: {out}; {where}.", "dim")
-    for line in notes(frame, protocol, halves="±" not in left_out):
-        say(console, line, "dim")
+    say_notes(console, notes(frame, table, protocol, left_out), printed)
     console.print()
+
+
+def say_notes(console: Console, said: Sequence[Note], printed: list[Note] | None = None) -> None:
+    """Prints notes below their groups' names, numbered on from those of `printed`."""
+    known = [] if printed is None else printed
+    again = [number for number, note in enumerate(known, 1) if note in said]
+    if again:
+        holds = "Note {} above holds" if len(again) == 1 else "Notes {} above hold"
+        say(console, f"{holds.format(ranges(again))} here too.", "dim")
+    fresh = [note for note in said if note not in known]
+    for group, members in grouped(fresh, len(known) + 1):
+        say(console, group, "dim bold")
+        for number, text in members:
+            first, *rest = wrapped(text, min(console.width, NOTES) - 5)
+            say(console, f"{number:3}. {first}", "dim")
+            for line in rest:
+                console.print(Text(f"     {line}", style="dim"))
+    known += fresh
+
+
+def say_lines(console: Console, lines: Sequence[str]) -> None:
+    """Prints sentences, each wrapped at the width of notes, and a blank line behind them."""
+    for line in lines:
+        for part in wrapped(clean(line), min(console.width, NOTES)):
+            console.print(Text(part))
+    console.print()
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers in words: `1 to 3, 5 and 6`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = [
+        word
+        for run in runs
+        for word in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run))
+    ]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 class Listing:

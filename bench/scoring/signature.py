@@ -25,29 +25,37 @@ TOKENISER = "ptb-3.4.1"
 class Policy:
     """What follows where two signatures differ in a field.
 
-    `meaning` says so in words. `mark` is the grade of a row beside one that differs, "" where it
-    stays ✓. A leaderboard refuses an entry where `board`, a golden cannot judge a run where
-    `gate`, a trend begins a new stretch where `stretch`.
+    `noun` is what the field is called in a sentence. `mark` is the grade of a row beside one that
+    differs, "" where it stays ✓. A leaderboard refuses an entry where `board`, a golden cannot
+    judge a run where `gate`, a trend begins a new stretch where `stretch`.
     """
 
-    meaning: str
+    noun: str
     mark: str = ""
     board: bool = False
     gate: bool = False
     stretch: bool = False
 
+    def sentence(self, here: object, there: object, whose: str) -> str:
+        """Says what the field is here and what that of another is, such as `the golden`."""
+        if here in ("", "none"):
+            return f"There is no {self.noun}; that of {whose} is {there}."
+        if there in ("", "none"):
+            return f"The {self.noun} is {here}; {whose} has none."
+        return f"The {self.noun} is {here}; that of {whose} is {there}."
 
-def _decides(meaning: str) -> Policy:
-    return Policy(meaning, OTHER, board=True, gate=True, stretch=True)
+
+def _decides(noun: str) -> Policy:
+    return Policy(noun, OTHER, board=True, gate=True, stretch=True)
 
 
-def _nearly(meaning: str) -> Policy:
-    return Policy(meaning, NEAR, board=True, gate=True, stretch=True)
+def _nearly(noun: str) -> Policy:
+    return Policy(noun, NEAR, board=True, gate=True, stretch=True)
 
 
-def _compared(meaning: str) -> Policy:
+def _compared(noun: str) -> Policy:
     """Of a field that may differ: it is what is compared, or what came of it."""
-    return Policy(meaning)
+    return Policy(noun)
 
 
 @dataclass(frozen=True)
@@ -57,25 +65,25 @@ class Signature:
     What follows where two of them differ stands beside each field, for all who ask.
     """
 
-    data: Annotated[str, _decides("another dataset")]
-    references: Annotated[str, _decides("other references")]
-    left_out: Annotated[str, _decides("another caption left out of the references")]
-    per_image: Annotated[str, _decides("another number of references an image")]
-    normaliser: Annotated[str, _nearly("another normaliser")]
-    tokeniser: Annotated[str, _decides("another tokeniser")]
-    metrics: Annotated[str, _decides("another metric version")]
-    idf: Annotated[str, _decides("other document frequencies")]
-    asr: Annotated[str, _nearly("another ASR")]
-    part: Annotated[str, _decides("another part of the speech was transcribed")]
-    codec: Annotated[str, _compared("another codec")]
-    weights: Annotated[str, _compared("other weights")]
-    seeds: Annotated[str, _compared("other seeds")]
+    data: Annotated[str, _decides("dataset")]
+    references: Annotated[str, _decides("reading of the references")]
+    left_out: Annotated[str, _decides("caption that the references leave out")]
+    per_image: Annotated[str, _decides("number of references an image")]
+    normaliser: Annotated[str, _nearly("normaliser")]
+    tokeniser: Annotated[str, _decides("tokeniser")]
+    metrics: Annotated[str, _decides("version of the metrics")]
+    idf: Annotated[str, _decides("digest of the document frequencies")]
+    asr: Annotated[str, _nearly("ASR")]
+    part: Annotated[str, _decides("transcribed part of the speech")]
+    codec: Annotated[str, _compared("codec")]
+    weights: Annotated[str, _compared("digest of the weights")]
+    seeds: Annotated[str, _compared("list of seeds")]
     # A gate looks at fewer items than its golden has, the same ones.
-    n: Annotated[int, Policy("another number of items", OTHER, board=True, stretch=True)]
-    failed: Annotated[int, _compared("another number of failed items")]
-    version: Annotated[str, Policy("another version of the suite", NEAR)]
+    n: Annotated[int, Policy("number of items", OTHER, board=True, stretch=True)]
+    failed: Annotated[int, _compared("number of failed items")]
+    version: Annotated[str, Policy("version of the suite", NEAR)]
     # What is compared, so that tables and boards take any; but no golden can judge another.
-    decoding: Annotated[str, Policy("another decoding", gate=True)] = ""
+    decoding: Annotated[str, Policy("decoding", gate=True)] = ""
 
     def text(self, metric: str) -> str:
         """One line for one score."""

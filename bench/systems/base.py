@@ -47,13 +47,15 @@ class Role(StrEnum):
 class Content:
     """All that a system's speech depends on, digests for names; `weights` and `codec` are digests.
 
-    `pattern` is that of its codebooks, for tables.
+    `pattern` is that of its codebooks, and `trained_on` the datasets that its weights say they have
+    learnt to speak of, both for tables.
     """
 
     depends: Mapping[str, Any]
     pattern: str = ""
     weights: str = ""
     codec: str = ""
+    trained_on: tuple[str, ...] = ()
 
 
 @dataclass

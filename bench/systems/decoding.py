@@ -119,6 +119,12 @@ class DecodingSpec(Strict):
         ]
 
 
+def usual_value(axis: str) -> str:
+    """The value that decoding has where nothing is said of an axis; "" for another axis."""
+    field = DecodingSpec.model_fields.get(axis.replace(" ", "_"))
+    return "" if field is None else _exactly(field.default)
+
+
 def _words(value: Any) -> str:
     return ", ".join(f"{one:g}" for one in (value if isinstance(value, tuple) else (value,)))
 

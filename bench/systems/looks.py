@@ -1,6 +1,6 @@
 """Looks at weights that are kept by content: what looks imports PyTorch and transformers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ class Make:
     frame_rate: int
     max_position_embeddings: int
     null_image: bool
+    trained_on: Sequence[str]
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ class PixVoxSystem(System):
         depends |= {"weights": found.digest, "codec": found.facts.digest}
         if ends := end_protocol(config.pattern, config.num_codebooks):
             depends["end_protocol"] = ends
-        return Content(depends, config.pattern, found.digest, found.facts.digest)
+        learnt = tuple(config.trained_on)
+        return Content(depends, config.pattern, found.digest, found.facts.digest, learnt)
 
     def axes(self) -> Mapping[str, tuple[Any, ...]]:
         """See System."""

@@ -6,6 +6,7 @@ A row that measured nothing has no grade at all, which is `-`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bench.datasets.base import SUBSET
 from bench.scoring.signature import NEAR, NONE, OTHER, POLICIES, SAME, Signature
 from bench.tables.protocol import Protocol
 from bench.tables.published import PublishedRow
@@ -13,7 +14,7 @@ from bench.tables.published import PublishedRow
 
 @dataclass(frozen=True)
 class Grade:
-    """How far a row compares with a table's protocol, and why not further."""
+    """How far a row compares with a table's protocol, and why not further: a sentence a line."""
 
     mark: str
     reason: str = ""
@@ -26,30 +27,36 @@ def _doubts(row: PublishedRow, protocol: Protocol, asr: str) -> Iterator[Grade]:
     with, was trained on and was transcribed by is part of what it reports (≈, with the reason).
     """
     if row.dataset != protocol.dataset:
-        yield Grade(OTHER, f"on {row.dataset}, not {protocol.dataset}")
+        yield Grade(OTHER, f"The images are those of {row.dataset}, not of {protocol.dataset}.")
         return
     if protocol.partly:
-        yield Grade(OTHER, f"on the whole test split, not on {protocol.partly}")
+        yield Grade(OTHER, _other_images(protocol))
     if protocol.references != "all":
         # No paper says that it leaves one out, and five references score more than four.
-        yield Grade(OTHER, "scored against all references as far as is known, here without one")
+        yield Grade(OTHER, "As far as is known, all references are used; yours leave one out.")
     if row.asr_adapted:
-        yield Grade(NEAR, f"transcribed by an ASR {row.asr}")
+        yield Grade(NEAR, f"The ASR was {row.asr}.")
     natural = {"natural": True, "synthetic": False}.get(protocol.speech.split(",")[0])
-    if row.speech is None:
-        yield Grade(NEAR, "natural or synthesised speech: not stated")
-    elif natural is not None and natural != (row.speech == "natural"):
-        yield Grade(NEAR, f"on {row.speech} speech, the dataset's is {protocol.speech}")
+    if natural is not None and row.speech and natural != (row.speech == "natural"):
+        yield Grade(NEAR, f"The training speech is {row.speech}; yours is {protocol.speech}.")
     further = [name for name in row.training_data or () if name != row.dataset]
     if further:
-        yield Grade(NEAR, f"trained on {', '.join(further)} too")
+        yield Grade(NEAR, f"The training also used {', '.join(further)}.")
+    if row.asr is not None and row.asr != asr and not row.asr_adapted:
+        yield Grade(NEAR, f"The ASR is {row.asr}; yours is {asr}.")
+    if row.speech is None:
+        yield Grade(NEAR, "The source does not state whether speech is natural or synthesised.")
     if row.asr is None:
-        yield Grade(NEAR, "ASR: not stated")
-    elif row.asr != asr and not row.asr_adapted:
-        yield Grade(NEAR, f"ASR: {row.asr}")
-    facts = {"n": row.n, "seeds": row.seeds, "normaliser": None, "tokeniser": None}
+        yield Grade(NEAR, "The source does not state the ASR.")
+    facts = {"n": row.n, "the seeds": row.seeds, "the normaliser": None, "the tokeniser": None}
     unknown = [name for name, value in facts.items() if value is None]
-    yield Grade(NEAR, f"{', '.join(unknown)}: not stated")
+    yield Grade(NEAR, f"The source does not state {', '.join(unknown[:-1])} and {unknown[-1]}.")
+
+
+def _other_images(protocol: Protocol) -> str:
+    if protocol.split == "test" and not set(protocol.standing) - {SUBSET}:
+        return f"Published rows use all {protocol.of} test images; yours uses {protocol.items}."
+    return f"Published rows use the whole test split; yours uses {protocol.images}."
 
 
 def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
@@ -60,7 +67,7 @@ def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
     """
     doubts = list(_doubts(row, protocol, asr))
     mark = OTHER if any(doubt.mark == OTHER for doubt in doubts) else NEAR
-    return Grade(mark, "; ".join(doubt.reason for doubt in doubts if doubt.mark == mark))
+    return Grade(mark, "\n".join(doubt.reason for doubt in doubts if doubt.mark == mark))
 
 
 def grade_measured(one: Signature, other: Signature) -> Grade:
@@ -69,7 +76,7 @@ def grade_measured(one: Signature, other: Signature) -> Grade:
         for name, policy in POLICIES.items():
             here, there = getattr(one, name), getattr(other, name)
             if policy.mark == mark and here != there:
-                return Grade(mark, f"{policy.meaning}: {here}, not {there}")
+                return Grade(mark, policy.sentence(here, there, "the first system"))
     return Grade(SAME)
 
 
@@ -81,9 +88,10 @@ def grade_outcome(asked: int, failed: int, lost: int, bound: bool) -> Grade:
     that are the machine's.
     """
     if failed >= asked:
-        return Grade(NONE, f"nothing was transcribed, {failed} of {asked} items failed")
+        return Grade(NONE, f"Nothing was transcribed: {failed} of {asked} items failed.")
     if failed and bound:
-        return Grade(NONE, f"a ceiling or floor needs every item, {failed} of {asked} failed")
+        return Grade(NONE, f"A ceiling or floor needs every item, and {failed} of {asked} failed.")
     if lost:
-        return Grade(NEAR, f"{lost} of {asked} items lost to processes that died; run it again")
+        reason = f"{lost} of {asked} items were lost to processes that died; run the job again."
+        return Grade(NEAR, reason)
     return Grade(SAME)

@@ -14,7 +14,8 @@ from bench.scoring import taxonomy
 from bench.scoring.signature import NONE
 from bench.store.columns import Column, Columns, schema
 from bench.tables.comparability import grade_published
-from bench.tables.pooling import Row, base_of, grade_of, ranked, role
+from bench.tables.looking import Looks
+from bench.tables.pooling import Row, base_of, elsewhere, grade_of, ranked, role
 from bench.tables.protocol import Protocol
 from bench.tables.published import (
     Noise,
@@ -48,9 +49,9 @@ _RIGHT: Columns = (
     ),
     Column("significant", pl.List(pl.String), "The scores that differ from those of `base`."),
     Column("base", pl.String, "The row that it is tested against: the first of its prompt share."),
-    Column("reason", pl.String, "Why the grade is not ✓."),
+    Column("reason", pl.String, "Why the grade is not ✓; a sentence a line."),
     Column("source", pl.String, "The publication, or the run."),
-    Column("note", pl.String, "Why items failed, how speech failed, and what else was remarked."),
+    Column("note", pl.String, "What else the notes say of the row; a sentence a line."),
     Column("signature", pl.String, "All that the scores stand on; `*` stands for the metric."),
 )
 _ENDS = {
@@ -131,28 +132,57 @@ def _implied(row: PublishedRow, noise: Noise) -> dict[str, float]:
     return found
 
 
-def _remarks(row: Row) -> list[str]:
-    """Why items failed, and how, for the note under the table; over all seeds."""
+def _remarks(row: Row, protocol: Protocol, seen: Looks) -> list[str]:
+    """What the notes under a table say of a row alone, over all seeds: a sentence each."""
     items = row.items
     source = row.cell.source
-    remarks = [f"transcripts of {source.label} for other images"] if source else []
-    remarks += taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
-    unended = items.filter(~pl.col("ended")).height
-    if unended:
-        remarks.append(f"{unended} of {row.asked} reached the length limit")
-    for name in taxonomy.KINDS:
-        share = sum(found.kinds[name] * found.n for found in row.cells) / max(row.asked, 1)
-        if share and name not in ("failed", "no end of speech"):
-            remarks.append(f"{name}: {share:.1%}")
+    remarks = []
+    if elsewhere(row.cell, protocol.dataset):
+        learnt = " and ".join(row.cell.trained_on)
+        remarks.append(f"It was trained on {learnt}, not on {protocol.dataset}.")
+    if row.cell.name in seen:
+        remarks.append(_looking(seen[row.cell.name]))
+    remarks += [f"It says the transcripts of {source.label} for other images."] if source else []
+    failed = taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
+    remarks += [f"Failed items: {reason}." for reason in failed]
+    kinds = _kinds(row)
+    remarks += [f"Of {row.asked} items, {kinds}."] if kinds else []
     score = leading(row.counted.scores).name
     spread = row.seed_spread(score)
     if spread is not None:
-        remarks.append(f"{score}'s standard deviation over seeds {spread:.2f}")
-    for column in ("device", "generated_on"):
+        remarks.append(f"The standard deviation of {score} over seeds is {spread:.2f}.")
+    for column, made in (("device", "transcribed"), ("generated_on", "generated")):
         devices = items.filter(pl.col(column) != "")[column].unique().sort().to_list()
         if len(devices) > 1:
-            remarks.append(f"rows were made on different devices: {', '.join(devices)}")
+            remarks.append(f"Items were {made} on different devices: {', '.join(devices)}.")
     return remarks
+
+
+def _looking(scores: Sequence[str]) -> str:
+    """Whether a row is better than its own transcripts of other images."""
+    others = "its own transcripts given to other images"
+    if not scores:
+        return f"No score is better than that of {others}: nothing shows that it looks."
+    return f"It is better than {others} in {', '.join(scores)} (5%, permutation tests)."
+
+
+_VERBS = {
+    "no end of speech": "reached the length limit",
+    "empty transcript": "have an empty transcript",
+}
+
+
+def _kinds(row: Row) -> str:
+    """The shares of items of each kind of failure that the table does not show otherwise."""
+    asked = max(row.asked, 1)
+    shares = {
+        name: sum(found.kinds[name] * found.n for found in row.cells) / asked
+        for name in taxonomy.KINDS
+        if name != "failed"
+    }
+    shares["no end of speech"] = row.items.filter(~pl.col("ended")).height / asked
+    words = (f"{share:.1%} {_VERBS.get(n, f'are {n}')}" for n, share in shares.items() if share)
+    return ", ".join(words)
 
 
 def _scores(row: Row) -> dict[str, float | None]:
@@ -172,9 +202,15 @@ def _all_scores(rows: Sequence[Row]) -> tuple[Score, ...]:
 
 
 def measured_frame(
-    rows: Sequence[Row], table: str, protocol: Protocol, run: str, replicates: int
+    rows: Sequence[Row],
+    table: str,
+    protocol: Protocol,
+    *,
+    run: str,
+    replicates: int,
+    seen: Looks,
 ) -> pl.DataFrame:
-    """A table's measured rows, in the job's order.
+    """A table's measured rows, in the job's order; `seen` says which of them look at pictures.
 
     Only rows of the first one's protocol are ranked. `significant` names the scores in which a
     row differs from `base`, the first ranked row of its prompt (see bench.tables.testing).
@@ -197,7 +233,7 @@ def measured_frame(
             "reason": grade.reason,
             "system": row.label,
             "dataset": protocol.data,
-            "training": role(row.cell),
+            "training": role(row.cell, protocol.dataset),
             "prompt": row.cell.prompt,
             "asr": protocol.asr if row.cell.asr else "none",
             **_scores(row),
@@ -209,7 +245,7 @@ def measured_frame(
             "significant": _heads(row, [n for n, p in different.items() if p < SIGNIFICANT]),
             "base": base.label if base is not None and base is not row and different else "",
             "source": f"pixvox run {run}",
-            "note": "; ".join(_remarks(row)),
+            "note": "\n".join(_remarks(row, protocol, seen)),
             "signature": row.signature.text("*"),
         }
         made.append(found)
@@ -222,13 +258,25 @@ def _heads(row: Row, names: Sequence[str]) -> list[str]:
 
 
 def comparison(
-    rows: Sequence[Row], table: str, protocol: Protocol, asr: str, run: str, replicates: int
+    rows: Sequence[Row],
+    table: str,
+    protocol: Protocol,
+    *,
+    asr: str,
+    run: str,
+    replicates: int,
+    seen: Looks | None = None,
 ) -> pl.DataFrame:
-    """A whole table: the published block, then the measured one; empty where it says nothing."""
+    """A whole table: the published block, then the measured one; empty where it says nothing.
+
+    `seen` are the rows that were tested for whether they look at pictures (bench.tables.looking).
+    """
     kind = table_of(table)
     if not kind.worthwhile([row.cell for row in rows if kind.belongs(row.cell)]):
         return pl.DataFrame(schema=_schema(()))
     scores = _all_scores(rows)
     published = published_frame(load_published(), table, protocol, asr, scores)
-    measured = measured_frame(rows, table, protocol, run, replicates)
+    measured = measured_frame(
+        rows, table, protocol, run=run, replicates=replicates, seen=seen or {}
+    )
     return pl.concat([published, measured])

@@ -113,9 +113,16 @@ def pooled(
     return [replace(row, name=names[row.cell.name]) for row in rows]
 
 
-def role(cell: Cell) -> str:
-    """What stands in the column `training`."""
+def role(cell: Cell, dataset: str) -> str:
+    """What stands in the column `training`, with the data where a system was trained on others."""
+    if elsewhere(cell, dataset):
+        return f"{cell.system.in_training()}, trained on {' and '.join(cell.trained_on)}"
     return cell.system.in_training()
+
+
+def elsewhere(cell: Cell, dataset: str) -> bool:
+    """Whether a system's weights say that they were trained on other data than a dataset."""
+    return bool(cell.trained_on) and dataset not in cell.trained_on
 
 
 def ranked(row: Row) -> bool:

@@ -1,13 +1,11 @@
-"""A sweep's result as a tidy frame, its pivots, and small-multiple plots."""
+"""A sweep's result as a tidy frame, and its pivots."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from bench.asr.base import names_of
-from bench.common.figures import label, save_figure
 from bench.jobs.cells import Cell
 from bench.jobs.naming import names_without_seed
 from bench.metrics.base import SHORT
@@ -70,10 +68,11 @@ COLUMNS: Columns = (
 )
 """Of the tidy frame, `scores.parquet`."""
 _TRANSCRIBER = ("asr", "normaliser")
-_NAMED = {column.name: column for column in COLUMNS}
+NAMED = {column.name: column for column in COLUMNS}
+"""The tidy frame's columns by name."""
 SENSITIVITY: Columns = (
     Column("system", pl.String, "The system's label, and where its cells differ, seeds aside."),
-    *(_NAMED[n] for n in ("prompt", "metric", "kept", "asr", "normaliser")),
+    *(NAMED[n] for n in ("prompt", "metric", "kept", "asr", "normaliser")),
     Column("score", pl.Float64, "The score by that ASR and normaliser, mean over seeds."),
     Column("change", pl.Float64, "How much it is above the score by the job's own."),
     Column("rank", pl.Int64, "The system's rank within its prompt share."),
@@ -85,7 +84,7 @@ SEEDS = Column("seeds", pl.UInt32, "How many cells the means are of.")
 def pivot_columns(axes: Sequence[str], metrics: Sequence[str]) -> Columns:
     """Of the sweep's pivot: axes, a column a metric, and the number of seeds."""
     means = (Column(name, pl.Float64, f"{name} in percent, mean over seeds.") for name in metrics)
-    return (*(_NAMED[axis] for axis in axes), *means, SEEDS)
+    return (*(NAMED[axis] for axis in axes), *means, SEEDS)
 
 
 SHORT_TABLES = pl.col("kept") >= SHORT
@@ -153,43 +152,6 @@ def pivot(frame: pl.DataFrame) -> pl.DataFrame:
     seeds = frame.group_by(axes, maintain_order=True).agg(seeds=pl.col("cell").n_unique())
     found = wide.join(seeds, on=axes, how="left", nulls_equal=True)
     return declared(found, pivot_columns(axes, wide.columns[len(axes) :]))
-
-
-def plot(frame: pl.DataFrame, path: Path) -> bool:
-    """Small multiples: a panel a metric and ASR, a line a system; whether there was an axis."""
-    along = next((axis for axis in NUMERIC if axis in varied(frame)), None)
-    if along is None:
-        return False
-    from matplotlib.figure import Figure
-
-    shown = frame.filter(SHORT_TABLES & pl.col(along).is_not_null())
-    metrics = shown["metric"].unique(maintain_order=True).to_list()
-    asrs = shown["asr"].drop_nulls().unique(maintain_order=True).to_list()
-    lines = [axis for axis in varied(shown) if axis not in (along, "asr", "seed", "pattern")]
-    figure = Figure(figsize=(3.2 * len(metrics), 2.6 * len(asrs)), layout="constrained")
-    panels = figure.subplots(len(asrs), len(metrics), squeeze=False, sharex=True, sharey="col")
-    for down, asr in enumerate(asrs):
-        for across, metric in enumerate(metrics):
-            panel = panels[down][across]
-            some = shown.filter(asr=asr, metric=metric)
-            for key, line in some.group_by(lines or ["system"], maintain_order=True):
-                points = line.group_by(along).agg(pl.col("score", "low", "high").mean())
-                points = points.sort(along)
-                name = label(", ".join(str(value) for value in key if value is not None))
-                (drawn,) = panel.plot(points[along], points["score"], marker="o", ms=3, label=name)
-                colour = drawn.get_color()
-                panel.fill_between(
-                    points[along], points["low"], points["high"], alpha=0.15, color=colour
-                )
-            panel.set_title(metric if down == 0 else "", fontsize=9)
-            panel.set_xlabel(along if down == len(asrs) - 1 else "", fontsize=8)
-            panel.set_ylabel(label(asr) if across == 0 else "", fontsize=8)
-            panel.tick_params(labelsize=7)
-            panel.grid(alpha=0.3)
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    save_figure(figure, path)
-    return True
 
 
 def sensitivity(

@@ -23,11 +23,15 @@ class Marked:
 
     `best` are the scores in which a row is the best of its prompt share, or not told apart from the
     best; none where no row is told apart. `different` are those in which it differs from the first
-    row of its prompt share, each with its adjusted p-value.
+    row of its prompt share, each with its adjusted p-value. `tops` are each score's best rows,
+    one of every prompt share, and `alike` those that are not told apart from theirs, all of
+    them if need be.
     """
 
     best: Marks
     different: dict[int, dict[str, float]]
+    tops: dict[str, set[int]]
+    alike: dict[str, set[int]]
 
 
 def shared_scores(rows: Sequence[Row]) -> list[Score]:
@@ -64,16 +68,21 @@ def marked(competing: Sequence[Row], first: Row | None, replicates: int) -> Mark
             found = _tested(competing[a], competing[b], scores, replicates)
             pairs |= {(a, b, name): one for name, one in found.items()}
     p = adjusted(pairs)
+    tops: dict[str, set[int]] = {}
+    not_apart: dict[str, set[int]] = {}
     for places in groups:
         for score in shared_scores([competing[place] for place in places]):
             values = {place: competing[place].scores[score.name].score for place in places}
-            top = max(places, key=lambda place: values[place])
+            sign = -1 if score.lower_is_better else 1
+            top = max(places, key=lambda place: sign * values[place])
             alike = [
                 place
                 for place in places
                 if values[place] == values[top]
                 or p[min(place, top), max(place, top), score.name] >= SIGNIFICANT
             ]
+            tops.setdefault(score.name, set()).add(top)
+            not_apart.setdefault(score.name, set()).update(alike)
             # What all have tells none of them apart, and is no mark.
             for place in alike if len(alike) < len(places) else ():
                 best.setdefault(place, []).append(score.name)
@@ -86,4 +95,4 @@ def marked(competing: Sequence[Row], first: Row | None, replicates: int) -> Mark
     different: dict[int, dict[str, float]] = {}
     for (place, name), value in adjusted(against).items():
         different.setdefault(place, {})[name] = value
-    return Marked(best, different)
+    return Marked(best, different, tops, not_apart)

@@ -27,7 +27,7 @@ from bench.training.data import spoken_captions
 from bench.training.log import Log, draw, last_row
 from bench.training.pace import Pace
 from bench.training.spec import PixVoxJob, TrainingJob
-from bench.training.start import new_model, origin
+from bench.training.start import new_model, origin, trained_on
 from bench.training.stop import Stop, ending
 from pixvox.codec.encodec import Codec
 from pixvox.images import normalise
@@ -111,6 +111,7 @@ def work(job: PixVoxJob, device: torch.device, rank: int) -> None:
             if track:
                 track(row)
     if rank == 0 and ended:
+        model.config.trained_on = trained_on(job)
         export(model.cpu(), job.output)
 
 

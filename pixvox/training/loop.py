@@ -155,7 +155,7 @@ class _Run:
             model.null_states()
         self.optimisers = optimisers_of(model, plan)
         self.average = Average(model, plan.average) if plan.average else None
-        self.identity = identity(model.config.to_json_string(), origin, data.units, plan)
+        self.identity = identity(model.config.computed(), origin, data.units, plan)
         self.step, self.best, self.worse = 0, float("-inf"), 0
         self._epoch, self._order = -1, list[list[int]]()
 
@@ -261,7 +261,7 @@ def check_resumable(
     model: PixVoxLM, data: SpokenCaptions, plan: Training, *, folder: Path, origin: str
 ) -> None:
     """Raises WeightsError where `train` would, for the checkpoint of another training."""
-    course = identity(model.config.to_json_string(), origin, data.units, plan)
+    course = identity(model.config.computed(), origin, data.units, plan)
     last_state(folder, course, mapped=True)
 
 

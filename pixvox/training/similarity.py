@@ -170,7 +170,7 @@ def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining | 
 
     The frozen weights, the recipe's course, and the data's units.
     """
-    state = hashlib.sha256(model.config.to_json_string().encode())
+    state = hashlib.sha256(model.config.computed().encode())
     course = {k: v for k, v in asdict(plan).items() if k not in _FREE} if plan else {}
     state.update(repr(sorted(course.items())).encode())
     for name, value in sorted(model.state_dict().items()):

@@ -70,10 +70,11 @@ def _said(captions: list[str], cell: int, number: int) -> str:
     return " ".join([*kept, *(["really"] if number % 3 == 0 else [])])
 
 
-def finished_run(runs: Path, name: str, shift: int = 0) -> Path:
+def finished_run(runs: Path, name: str, shift: int = 0, **changes: Any) -> Path:
     """A finished run of ITEMS scenes, seven systems and two ASRs; its folder.
 
-    With another `shift` every cell says something else of each second item.
+    With another `shift` every cell says something else of each second item; `changes` are keys of
+    the job.
     """
     job = runs / f"{name}.yaml"
     runs.mkdir(exist_ok=True)
@@ -84,6 +85,7 @@ def finished_run(runs: Path, name: str, shift: int = 0) -> Path:
         "systems": SYSTEMS,
         "asr": _ASRS,
         "scoring": {"replicates": 100},
+        **changes,
     }
     job.write_text(yaml.safe_dump(content))
     with opened(job, runs, None) as ready:

@@ -14,14 +14,14 @@ import pytest
 from bench.cli import main
 from bench.common.errors import UserError
 from bench.gate.bitwise import exact
-from bench.gate.ci import Shown, annotations, comment, junit, shortened
+from bench.gate.ci import Shown, annotations, comment, junit, publish, shortened
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.looks import seconds
 from bench.gate.protocol import incomparable, other_protocol
 from bench.gate.quality import judge, scores_kept
 from bench.gate.speed import checkout, judge_speed
 from bench.gate.turns import Replicate, order
-from bench.gate.verdicts import Finding, Rule, Verdict, overall
+from bench.gate.verdicts import Change, Finding, Rule, Verdict, overall
 from bench.gate.worst import Worst, worst_items
 from bench.metrics.counted import Counted
 from bench.metrics.shipped import METRICS
@@ -121,14 +121,32 @@ def test_no_score_is_significantly_worse_under_a_plain_pass() -> None:
     assert found.verdict == Verdict.INCONCLUSIVE
     was = {name: float(score) for name, score in before.corpus().items()}
     rouge, bleu = was["ROUGE-L"], was["BLEU-4"]
-    worse = (
-        f"ROUGE-L {rouge:.2f} → {0.9 * rouge:.2f} (no margin; significantly worse, adjusted p 0.0"
+    changes = {change.score: change for change in found.changes}
+    assert changes["ROUGE-L"].words.startswith(
+        f"{rouge:.2f} → {0.9 * rouge:.2f}, not gated, significantly worse (adjusted p 0.0"
     )
-    assert worse in found.detail
-    assert f"BLEU-4 {bleu:.2f} → {bleu:.2f} (margin 2.00)" in found.detail
+    assert changes["BLEU-4"].words == f"{bleu:.2f} → {bleu:.2f}, margin 2.00"
+    assert found.detail == "significantly worse: ROUGE-L"
     (same,) = scores_kept({CELL: (before, before)}, margins)
     (line,) = shortened([same, Finding(CELL, "composite", Verdict.PASS, "")])
-    assert (line.what, line.verdict, line.detail) == ("2 of 2 checks", Verdict.PASS, same.detail)
+    assert (line.what, line.verdict, line.changes) == ("2 of 2 checks", Verdict.PASS, same.changes)
+
+
+@pytest.mark.parametrize("columns", ["", "40", "72", "200"])
+def test_verdicts_can_be_read_at_any_width(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    change = Change(score="BLEU-4", before=36.62, now=35.0, margin=2.0)
+    scores = Finding(CELL, "scores", Verdict.PASS, "", (change,))
+    worse = Finding(CELL, "silent", Verdict.REGRESSED, "20 of 48, was 0 of 48, may rise by 1%")
+    publish([scores, worse], Shown(), "", None)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= min(int(columns or 100), 100) for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert text.startswith(f"REGRESSED {CELL}: silent: 20 of 48")
+    assert text.count("BLEU-4 36.62 → 35.00, margin 2.00") == 1
+    assert f"PASS {CELL}: 1 of 2 checks" in text
 
 
 def test_more_errors_are_worse_and_fewer_are_not() -> None:
@@ -184,12 +202,37 @@ def test_what_cannot_be_compared_is_said(golden: Golden) -> None:
     assert incomparable(golden, golden) == ""
     other = {n: replace(s, asr="base.en") for n, s in golden.signatures.items()}
     said = incomparable(golden, replace(golden, signatures=other))
-    assert "another ASR: base.en in your job, " in said
+    assert "The ASR is base.en; that of the golden is tiny.en." in said
     (name,) = golden.signatures
-    assert incomparable(golden, replace(golden, signatures={})).endswith(f"has not: {name}")
-    at = [{f"Delay at 0%, seed 0, temperature {t:g}, whole": SIGNATURE} for t in (0.5, 1)]
-    assert other_protocol(*at) == (
-        "Delay at 0%: temperature 1 in your job, temperature 0.5 in the golden"
+    assert incomparable(golden, replace(golden, signatures={})) == (
+        f"This job has no cell called {name}, which the golden has."
+    )
+
+
+@pytest.mark.parametrize(
+    ("golden_at", "at", "difference"),
+    [
+        ("temperature 0.5", "temperature 1", ("temperature 1", "temperature 0.5")),
+        ("temperature 0, guidance 2", "temperature 0", ("guidance 1", "guidance 2")),
+        ("temperature 1", "temperature 1, candidates 4", ("candidates 4", "candidates 1")),
+        (
+            "temperature 0.3, 1, 1, 1, guidance 2",
+            "temperature 0",
+            ("temperature 0 and guidance 1", "temperature 0.3, 1, 1, 1 and guidance 2"),
+        ),
+    ],
+)
+def test_other_decodings_are_told_in_a_sentence(
+    golden_at: str, at: str, difference: tuple[str, str]
+) -> None:
+    cells = [{f"Delay at 0%, seed 0, {one}, whole": SIGNATURE} for one in (golden_at, at)]
+    assert other_protocol(*cells) == (
+        f"Delay at 0%: This job decodes with {difference[0]}; "
+        f"the golden was recorded with {difference[1]}."
+    )
+    longer = [{CELL: replace(SIGNATURE, decoding=f"max_seconds={n}")} for n in (6, 3)]
+    assert "decodes with max seconds 3; the golden was recorded with max seconds 6." in (
+        other_protocol(*longer)
     )
 
 
@@ -213,7 +256,7 @@ def test_no_golden_of_this_machine_never_passes(
     assert "no golden of demo" in " ".join(capsys.readouterr().out.split())
     write_golden(replace(golden, job="demo", machine="another"), tmp_path)
     assert main(["gate", str(job), "--baseline", str(tmp_path)]) == 4
-    assert "made on another, this is" in capsys.readouterr().out
+    assert "made on another; this machine is" in capsys.readouterr().out
     out = tmp_path / "out"
     command = ["gate", str(job), "--baseline", str(tmp_path), "--allow-inconclusive"]
     assert main([*command, "--out", str(out)]) == 4

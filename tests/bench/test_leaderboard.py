@@ -150,6 +150,22 @@ def test_a_board_fits(
     assert ("±" in row) == (columns == "200")
 
 
+def test_an_interval_is_printed_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    _run(tmp_path / "runs", "one", 200.0)
+    path = tmp_path / "runs" / "one" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["rows"][0]["scores"]["CIDEr"] = {"score": 50.0, "low": 33.3, "high": 333.3}
+    path.write_text(json.dumps(summary))
+    assert _board(tmp_path, "add", "one") == 0
+    assert _board(tmp_path, "show") == 0
+    shown = capsys.readouterr().out
+    assert "50.00[33.3, 333.3]" in shown
+    assert "200.00±1.0" in shown
+
+
 def _two(tmp_path: Path) -> Path:
     _run(tmp_path / "runs", "first", 20.0)
     _run(tmp_path / "runs", "better", 25.0)

@@ -324,8 +324,8 @@ def test_a_subset_is_called_one_wherever_it_is_printed(
     label = "flickr8k test images (a subset, own captions)"
     assert f"1 cell × 2 of 1000 {label}" in capsys.readouterr().out
     table = (tmp_path / "few" / "tables" / "table1.md").read_text().replace("\\", "")
-    assert f"on the whole test split, not on 2 of 1000 {label}" in table
-    assert f"Measured: 2 of 1000 {label}, data " in table
+    assert f"Published rows use the whole test split; yours uses 2 of 1000 {label}." in table
+    assert f"The rows score 2 of 1000 {label}, data digest " in table
     assert "measured, on flickr8k (a subset, own captions)" in table
     summary = json.loads((tmp_path / "few" / "summary.json").read_text())
     data = summary["cells"][0]["signature"]["data"]

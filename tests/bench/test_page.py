@@ -63,6 +63,7 @@ def test_the_overview_says_what_the_tables_say(runs: Path, single: Path, show: O
     rows = page.locator("#overview .scroll").first.locator("tbody tr:not(.block)")
     assert rows.count() == frame.height
     shown = [row.locator("th").inner_text() for row in rows.all()]
+    shown = [name.split("\n")[0] for name in shown]
     assert shown == frame["system"].to_list()
     delay = rows.nth(shown.index("delay"))
     score = frame.filter(system="delay")["C"].item()
@@ -70,7 +71,7 @@ def test_the_overview_says_what_the_tables_say(runs: Path, single: Path, show: O
     # A grade says why, on hover and on focus.
     grade = page.locator(".published .tip").first
     grade.hover()
-    assert "on flickr8k, not scenes" in page.locator("#tip").inner_text()
+    assert "those of flickr8k, not of scenes" in page.locator("#tip").inner_text()
     page.mouse.move(0, 0)
     grade.focus()
     assert page.locator("#tip").is_visible()
@@ -272,9 +273,68 @@ def test_an_address_leads_to_the_same_place_and_back(single: Path, show: Opened)
     assert "no item no/such<item>" in unknown.locator("#item").inner_text()
 
 
+def test_every_table_is_sorted_and_downloaded(runs: Path, single: Path, show: Opened) -> None:
+    page = show(single)
+    frame = pl.read_parquet(runs / "one" / "tables" / "table1.parquet")
+    table = page.locator("#overview table").first
+    measured = table.locator("tbody").nth(1).locator("tr:not(.block) > th")
+
+    def order() -> list[str]:
+        return [name.split("\n")[0] for name in measured.all_inner_texts()]
+
+    own = frame.filter(block="measured")
+    button = table.locator(".sort").get_by_text("B1", exact=True)
+    for descending in (True, False, None):
+        button.click()
+        wanted = own if descending is None else own.sort("B1", descending=descending)
+        assert order() == wanted["system"].to_list()
+    expect(page.locator("#said")).to_have_text("In the table's own order.")
+    # What has no score stays last, and the two blocks stay apart.
+    table.locator(".sort").get_by_text("WER", exact=True).press("Enter")
+    assert set(order()[:2]) == {"recorded speech", "resynthesis"}
+    assert table.locator("[aria-sort='descending']").inner_text().startswith("WER")
+    assert table.locator("tbody").first.locator("tr").first.inner_text() == "published, on flickr8k"
+    downloads = page.locator("[data-csv]")
+    assert downloads.count() == page.locator("#overview table").count() == 6
+    for number, name in enumerate(("table1", "table2", "audit", "audit-tests")):
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        with page.expect_download() as found:
+            downloads.nth(number).click()
+        assert found.value.suggested_filename == f"one-{name}.csv"
+        # The same bytes as the run's own file.
+        assert found.value.path().read_bytes() == (
+            (runs / "one" / "tables" / f"{name}.csv").read_bytes()
+        )
+
+
+def test_names_stay_and_scores_are_seen_at_any_width(single: Path, show: Opened) -> None:
+    page = show(single, "", 390)
+    scroll = page.locator("#overview .scroll").first
+    name, score = (scroll.locator("tr:not(.block)").nth(5).locator(tag) for tag in ("th", "td"))
+    box = scroll.bounding_box()
+    assert box is not None
+
+    def left(shown: Any) -> tuple[float, float]:
+        found = shown.bounding_box()
+        assert found is not None
+        return found["x"] - box["x"], found["x"] + found["width"] - box["x"]
+
+    # Two scores beside the name, without a swipe.
+    assert left(score.nth(3))[1] <= box["width"]
+    scroll.evaluate("one => one.scrollBy({ left: 300, behavior: 'instant' })")
+    assert left(name)[0] == pytest.approx(0, abs=2)
+    assert left(name)[1] < box["width"] / 2
+    wide = show(single, "", 1280)
+    wide.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    cut = wide.locator("#overview .scroll").evaluate_all(
+        "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).length"
+    )
+    assert cut == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(single: Path, show: Opened, scheme: str) -> None:
-    for width in (360, 1280):
+    for width in (390, 1280):
         page = show(single, "", width, scheme)
         for place in VIEWS:
             page.goto(f"{single.as_uri()}{place}")

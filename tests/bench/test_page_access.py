@@ -138,12 +138,16 @@ def test_a_vote_is_meant_and_can_be_taken_back(single: Path, show: Opened) -> No
     assert '["tie"]' in stored
 
 
-def test_a_table_is_one_stop_and_its_tips_stay(single: Path, show: Opened) -> None:
+def test_a_table_is_two_stops_and_its_tips_stay(single: Path, show: Opened) -> None:
     page = show(single)
     table, tip = page.locator("#overview table").first, page.locator("#tip")
     tips = table.locator(".tip")
     assert tips.count() > 3
-    assert table.locator(".tip[tabindex='0']").count() == 1
+    for kind in (".tip", ".sort"):
+        assert table.locator(f"{kind}[tabindex='0']").count() == 1
+    table.locator(".sort").first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(table.locator(".sort").nth(1)).to_be_focused()
     tips.first.focus()
     page.keyboard.press("ArrowRight")
     expect(tips.nth(1)).to_be_focused()

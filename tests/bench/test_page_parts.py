@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,17 @@ from bench.cli import main
 from bench.common.yamlfile import validate
 from bench.datasets.loading import load_dataset
 from bench.datasets.shipped import AnyDataset
-from bench.report.page.build import plain_json
+from bench.perf.page import drawn_run
+from bench.report.page.build import build, plain_json
+from bench.report.page.charts import prompt_curves
+from bench.report.page.content import read_content
 from bench.report.page.finished import read_finished, scored_dataset
+from bench.report.page.overview import small_table, tables
 from bench.report.page.sweeps import sweep
 from bench.report.page.words import differences
+from bench.report.sweeps import axis_charts
+from bench.store.columns import schema
+from bench.tables.points import COLUMNS
 
 
 def test_hostile_text_is_inert(runs: Path, single: Path, show: Opened) -> None:
@@ -47,25 +55,98 @@ def test_hostile_text_is_inert(runs: Path, single: Path, show: Opened) -> None:
     assert plain_json("</script>\u2028&") == '"\\u003c/script\\u003e\\u2028\\u0026"'
 
 
-def test_a_sweep_is_drawn_along_its_axis_and_every_level_has_its_mean(runs: Path) -> None:
+def _points(places: Sequence[tuple[float, float, float]]) -> pl.DataFrame:
+    """Points of one system at (temperature, guidance), whose first is the best, with scores."""
+    blank = dict.fromkeys(schema(COLUMNS))
+    fixed = {"system": "x", "prompt": 0.0, "metric": "CIDEr", "kept": 5, "n": 16, "seeds": 2}
+    rows = [
+        blank
+        | fixed
+        | {"point": f"x, temperature {heat:g}, guidance {scale:g}", "temperature": heat}
+        | {"guidance": scale, "score": value, "low": value - 4, "high": value + 4}
+        | {"best": number == 0, "alike": number < 2}
+        for number, (heat, scale, value) in enumerate(places)
+    ]
+    return pl.DataFrame(rows, schema=schema(COLUMNS))
+
+
+GRID = [(0.5, 2.0, 40.0), (1.0, 2.0, 39.0), (0.5, 1.0, 20.0), (1.0, 1.0, 10.0)]
+
+
+def test_a_sweep_shows_every_axis_with_intervals_and_the_best(runs: Path) -> None:
     run = read_finished(runs / "one")
-    cold, hot = (
-        run.scores.with_columns(temperature=pl.lit(heat), score=pl.col("score") + 10 * heat)
-        for heat in (0.0, 1.0)
-    )
-    found = sweep(replace(run, scores=pl.concat([cold, hot])))
+    found = sweep(replace(run, tables={"points": _points(GRID)}))
     assert found is not None
-    assert found["along"] == "temperature"
-    bleu = [chart["svg"] for chart in found["charts"] if chart["title"] == "BLEU-4"]
-    assert bleu[0].count("<polyline") == len(found["legend"]) > 1
-    # Nothing else on the page says these numbers: the picture's name reads its points.
-    assert bleu[0].split(">")[0].count(" at 1.") == len(found["legend"])
-    at = found["effects"]["metrics"].index("BLEU-4")
-    rows = {(r["axis"], r["level"]): float(r["scores"][at]) for r in found["effects"]["rows"]}
-    assert rows["temperature", "1"] - rows["temperature", "0"] == pytest.approx(10, abs=0.011)
+    assert [one["axis"] for one in found["axes"]] == ["temperature", "guidance"]
+    (chart,) = found["axes"][0]["charts"]
+    assert chart["svg"].count("<polyline") == chart["svg"].count('class="spread"') == 2
+    assert "guidance 2: 40.00 at 0.5, 39.00 at 1." in chart["svg"]
+    (heat,) = found["heats"]
+    assert [heat["svg"].count(f'class="{kind}"') for kind in ("heat", "frame best")] == [4, 1]
+    assert "temperature 1, guidance 2: 39.00 ±4.0, not told apart from the best." in heat["svg"]
+    assert found["bests"] == [
+        "CIDEr is the best at temperature 0.5, guidance 2 (40.00 ±4.0); not told apart from it at "
+        "5%: temperature 1, guidance 2."
+    ]
+    # What no point is told apart by has one frame, and a run of before an axis was there is drawn.
+    alike = _points(GRID).with_columns(alike=pl.lit(True)).drop("candidates")
+    found = sweep(replace(run, tables={"points": alike}))
+    assert found is not None
+    assert [found["heats"][0]["svg"].count(f"frame {kind}") for kind in ("best", "alike")] == [1, 0]
+    assert found["bests"] == [
+        "CIDEr: 8 items cannot tell the points apart; the best is temperature 0.5, guidance 2 "
+        "(40.00 ±4.0)."
+    ]
+    # Two systems of one place each vary along nothing.
+    apart = _points(GRID[::3]).with_columns(system=pl.Series(["x", "y"]))
+    assert sweep(replace(run, tables={"points": apart})) is None
     assert sweep(run) is None
-    own = cold.filter(metric="BLEU-4", part="whole", prompt=0.5, asr="openai-whisper tiny.en")
-    assert rows["prompt", "0.5"] == pytest.approx(own["score"].mean() + 5, abs=0.006)
+
+
+def test_a_line_of_too_many_is_a_mean_that_says_so() -> None:
+    places = [(heat, scale, 20 + scale) for heat in (0.5, 1.0) for scale in range(1, 11)]
+    charts = {chart.axis: chart for chart in axis_charts(_points(places))}
+    (line,) = charts["temperature"].lines
+    assert (line.label, line.points) == ("x", ((0.5, 25.5), (1.0, 25.5)))
+    assert charts["temperature"].averaged == ("guidance",)
+    assert len(charts["guidance"].lines) == 2
+
+
+def test_readings_and_small_tables_are_on_the_page(runs: Path) -> None:
+    run = read_finished(runs / "one")
+    both = replace(run, tables=run.tables | {"table1-all": run.tables["table1"]})
+    own, other, _ = tables(both)
+    assert other.title == f"{own.title}, scored against all references"
+    notes = [" ".join(text for part in t.notes for text in part["texts"]) for t in (own, other)]
+    assert ["so copying it scores" in text for text in notes] == [False, True]
+    assert other.file == "one-table1-all.csv"
+    audit = small_table(run, "audit")
+    assert audit is not None
+    assert audit.alike == "asr openai-whisper tiny.en; other openai-whisper tiny.en, beam 2"
+    assert small_table(replace(run, tables={}), "audit") is None
+
+
+def test_one_cell_has_nothing_beside_it(tmp_path: Path, show: Opened) -> None:
+    for cells in (1, 2):
+        run, file = drawn_run(2, cells, 0), tmp_path / f"{cells}.html"
+        page = build([run], read_content([run]), "single-file", "drawn", "")
+        file.write_text(page.html)
+        opened = show(file, "#/compare")
+        links = opened.locator("nav a").all_inner_texts()
+        assert ("Side by side" in links) == opened.locator("#compare").is_visible() == (cells > 1)
+        opened.goto(f"{file.as_uri()}#/items")
+        assert opened.get_by_label("System B").count() == cells - 1
+        assert ("B − A" in opened.locator("#items").inner_text()) == (cells > 1)
+
+
+def test_published_rows_stand_behind_curves_of_their_own_data_only(runs: Path) -> None:
+    run = read_finished(runs / "one")
+    for dataset, there in (("scenes", False), ("flickr8k", True)):
+        found = prompt_curves(replace(run, protocol=replace(run.protocol, dataset=dataset)))
+        assert found is not None
+        assert found["published"] == there
+    alone = run.tables["table2"].filter(pl.col("prompt") != 0)
+    assert prompt_curves(replace(run, tables={"table2": alone})) is None
 
 
 def test_asrs_of_one_label_are_told_apart(runs: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -18,26 +18,33 @@ from rich.console import Console
 
 from bench.asr.shipped import DEFAULT
 from bench.common.errors import UserError
+from bench.common.figures import save_figure
 from bench.jobs.cells import Cell
 from bench.jobs.naming import names_without_seed
+from bench.jobs.spec import ScoringSpec
 from bench.jobs.tables import TABLES
-from bench.metrics.counted import leading
+from bench.metrics.counted import Counted, leading
 from bench.report import terminal
+from bench.report.figures import sweep_figure
 from bench.report.fit import wrapped
-from bench.report.text import notes
+from bench.report.notes import LONGEST, Note, notes
 from bench.scoring.inference import intervals
-from bench.scoring.scorer import CellScores, taxonomy
+from bench.scoring.scorer import CellScores, Scorer, taxonomy
 from bench.scoring.signature import Signature
 from bench.selfcheck.rates import said, statistics_of
 from bench.systems.base import System
+from bench.systems.decoding import DecodingSpec
 from bench.systems.pixvox import PixVoxSystem
 from bench.systems.silence import SilenceSystem
 from bench.systems.wavs import WavsSystem
 from bench.tables.audit import audited, summary
 from bench.tables.comparison import comparison
+from bench.tables.looking import looks
+from bench.tables.points import choices, points
 from bench.tables.pooling import Row, base_of, pooled, ranked
 from bench.tables.protocol import Protocol
-from bench.tables.sweep import pivot, plot, sensitivity, tidy
+from bench.tables.sweep import pivot, sensitivity, tidy
+from bench.tables.testing import marked
 
 ITEMS = 40
 PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", ITEMS, 2 * ITEMS, "tiny.en", "all")
@@ -105,7 +112,11 @@ def _rows(*scores: CellScores) -> list[Row]:
 
 
 def _frame(rows: Sequence[Row], table: str = "table1") -> pl.DataFrame:
-    return comparison(rows, table, PROTOCOL, "tiny.en", "trial", 100)
+    return comparison(rows, table, PROTOCOL, asr="tiny.en", run="trial", replicates=100)
+
+
+def _said(frame: pl.DataFrame, left_out: Sequence[str] = ()) -> list[str]:
+    return [note.text for note in notes(frame, "table1", PROTOCOL, left_out)]
 
 
 def _printed(width: int, frame: pl.DataFrame, table: str = "table1") -> list[str]:
@@ -159,19 +170,52 @@ def test_columns_go_in_order_and_are_named() -> None:
         gone = names  # a narrower table gives up no less
     assert gone == ["training", "B2", "B3", "B1", "±", "failed", "R", "M"][: len(gone)]
     assert gone[-1] in ("WER", "R", "M")
-    assert not any("bootstrap" in line for line in notes(frame, PROTOCOL, halves=False))
+    assert not any("bootstrap" in text for text in _said(frame, ("±",)))
 
 
 def test_the_only_star_is_given_up_last_and_what_all_have_is_no_mark() -> None:
     frame = _frame(_rows(_scores("one"), _scores("two")))
     assert all(row.is_empty() for row in frame.filter(block="measured")["best"])
-    assert f"{ITEMS} images cannot tell these systems apart: B1" in " ".join(notes(frame, PROTOCOL))
+    assert f"{ITEMS} images cannot tell these systems apart: B1" in " ".join(_said(frame))
     starred = frame.with_columns(significant=pl.lit(["B1", "B2"], pl.List(pl.String)))
     assert terminal._order(starred)[-1] == ("B1",)
     assert ("B2", "B3") in terminal._order(starred)
     # A column that is never given up has a star, too.
     always = frame.with_columns(significant=pl.lit(["B1", "C"], pl.List(pl.String)))
     assert terminal._order(always) == terminal._order(frame)
+
+
+def test_a_fact_is_said_once_and_briefly() -> None:
+    """Of all rows of a block once, and of some rows with their names; none in over two lines."""
+    rows = _rows(*(_scores(name, min(n, 3), seed=n) for n, name in enumerate(NAMES)))
+    said = _said(_frame(rows))
+    assert max(map(len, said)) <= LONGEST
+    facts = [text.split(": ", 1)[-1] for text in said]
+    assert len(set(facts)) == len(facts)
+    assert "Published rows use all 80 test images; yours uses 40." not in said
+    assert said.count("The images are those of flickr8k, not of scenes.") == 1
+    assert any(
+        text.endswith("; short: Failed items: 3 × no such file (first: i0.wav).") for text in said
+    )
+
+
+def test_a_later_table_prints_what_is_new() -> None:
+    frame = _frame(_rows(_scores("one"), _scores("two", seed=1)))
+    console = Console(width=200, file=io.StringIO(), highlight=False)
+    printed: list[Note] = []
+    for protocol in (PROTOCOL, replace(PROTOCOL, references="others")):
+        terminal.show(frame, "table1", protocol, console, printed)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    first, second = file.getvalue().split("Table I:")[1:]
+    assert "1. B1 is BLEU-1" in first
+    numbered = re.findall(r"^ *(\d+)\. (.*)", second, re.MULTILINE)
+    assert [text for _, text in numbered] == [printed[-1].text]
+    # All but the note of the other references; the last is new.
+    other = next(n for n, note in enumerate(printed, 1) if "so copying it scores" in note.text)
+    kept = terminal.ranges([n for n in range(1, len(printed)) if n != other])
+    assert f"Notes {kept} above hold here too." in second
+    assert terminal.ranges([1, 2, 3, 5, 7, 8, 9]) == "1 to 3, 5 and 7 to 9"
 
 
 def test_intervals_stay_within_the_bounds_of_scores() -> None:
@@ -213,10 +257,10 @@ def test_nothing_transcribed_is_no_measurement() -> None:
     assert (frame["C"][0], frame["C_low"][0]) == (None, None)
     assert frame["best"][0].to_list() == []
     assert frame["significant"][0].to_list() == []
-    assert f"nothing was transcribed, {ITEMS} of {ITEMS} items failed" in frame["reason"][0]
+    assert f"Nothing was transcribed: {ITEMS} of {ITEMS} items failed." in frame["reason"][0]
     # The other rows are graded against the first that measured anything.
-    said = " ".join(notes(_frame(rows), PROTOCOL))
-    assert "No grade for dead: nothing was transcribed" in said
+    said = " ".join(_said(_frame(rows)))
+    assert "dead: Nothing was transcribed" in said
     assert f"{ITEMS} × no such file (first: i0.wav)" in said
 
 
@@ -232,7 +276,7 @@ def test_a_floor_needs_every_item_and_a_system_one() -> None:
         )
     ).filter(block="measured")
     assert frame["grade"].to_list() == ["-", "✓", "✓", "≈", "✓"]
-    assert "1 of 40 items lost to processes that died" in frame["reason"][3]
+    assert "1 of 40 items were lost to processes that died" in frame["reason"][3]
     assert frame["best"][3].to_list() == []
 
 
@@ -248,10 +292,50 @@ def test_scores_of_what_follows_a_prompt_are_explained() -> None:
     whole = _scores("ours")
     rest = replace(whole, cell=replace(whole.cell, part="continuation", transcript_key="rest"))
     explained = [
-        any(line.startswith("Continuation only: ") for line in notes(_frame(rows), PROTOCOL))
+        any(text.startswith("Rows called continuation only ") for text in _said(_frame(rows)))
         for rows in (_rows(whole), _rows(whole, rest))
     ]
     assert explained == [False, True]
+
+
+class _Counting:
+    """Counts as a scorer does: an item's own words as they are, another's as worth half."""
+
+    def __init__(self, like: CellScores, blind: bool) -> None:
+        self.like, self.blind = like, blind
+        self.spec = ScoringSpec(replicates=200)
+
+    def counted(self, hypotheses: dict[str, str]) -> Counted:
+        counted = self.like.counted
+        own = np.array([self.blind or said == f"words of {n}" for n, said in hypotheses.items()])
+        points = np.array([name.endswith(": score") for name in counted.columns])
+        less = np.where(points, 0.5 * counted.values, counted.values)
+        return counted.with_values(np.where(own[:, None], counted.values, less))
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_a_system_of_other_data_is_marked_and_tested(blind: bool) -> None:
+    scores = []
+    for label, learnt in (("ours", ("scenes",)), ("theirs", ("coco", "flickr8k"))):
+        found = _scores(label)
+        tokens = pl.Series("tokens", [f"words of {n}" for n in found.items["item"]])
+        cell = replace(found.cell, trained_on=learnt)
+        scores.append(replace(found, cell=cell, items=found.items.with_columns(tokens)))
+    rows = _rows(*scores)
+    seen = looks(rows, "scenes", cast(Scorer, _Counting(scores[1], blind)))
+    assert list(seen) == [scores[1].cell.name]
+    options = {"asr": "tiny.en", "run": "trial", "replicates": 100, "seen": seen}
+    ours, theirs = comparison(rows, "table1", PROTOCOL, **options)[-2:].to_dicts()
+    assert ours["training"] == "unknown"
+    assert theirs["training"] == "unknown, trained on coco and flickr8k"
+    learnt, looking = theirs["note"].split("\n")
+    assert learnt == "It was trained on coco and flickr8k, not on scenes."
+    if blind:
+        assert looking.startswith("No score is better than that of its own transcripts given to")
+    else:
+        assert looking.startswith("It is better than its own transcripts given to other images in")
+        assert "CIDEr" in looking
+    assert ours["note"] == ""
 
 
 def test_a_table_without_measured_rows_is_none() -> None:
@@ -274,12 +358,28 @@ def test_reasons_are_counted_by_what_they_say() -> None:
 
 def test_a_plot_is_the_same_bytes_whatever_a_label_holds(tmp_path: Path) -> None:
     label = "_50% of $x\x1b[2J and $\\frac{"
-    points = [_scores(label, prompt=prompt, seed=n) for n, prompt in enumerate((0.0, 0.25, 0.5))]
-    for name in ("a.svg", "b.svg"):
-        assert plot(tidy(points), tmp_path / name)
+    speaker = {"kind": "pixvox", "label": label, "weights": "zoo:pixvox-tiny-delay"}
+    scores = []
+    for number, guidance in enumerate((1, 1.5, 2)):
+        system = PixVoxSystem.model_construct(**speaker, decoding=DecodingSpec(guidance=guidance))
+        found = _scores(label, system=system, seed=number)
+        cell = replace(found.cell, speech_key=f"s{number}", transcript_key=f"h{number}")
+        scores.append(replace(found, cell=cell))
+    rows = _rows(*scores)
+    found = points(rows, marked(rows, rows[0], 100))
+    assert choices(found) == ["guidance"]
+    # One point of each score is the best, and it is like itself.
+    assert found.filter("best")["metric"].to_list() == [s.name for s in rows[0].counted.scores]
+    assert found.filter("best")["alike"].all()
+    for name in ("a.svg", "b.svg", "a.docx"):
+        figure = sweep_figure(found)
+        assert figure is not None
+        if name == "a.docx":
+            with pytest.raises(UserError, match="not a format of figures"):
+                save_figure(figure, tmp_path / name)
+        else:
+            save_figure(figure, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    with pytest.raises(UserError, match="not a format of figures"):
-        plot(tidy(points), tmp_path / "a.docx")
 
 
 def test_a_value_for_each_codebook_is_another_point_of_a_sweep() -> None:

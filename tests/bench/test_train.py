@@ -159,7 +159,7 @@ def test_a_changed_recipe_is_one_line_before_ray_is_started(
     monkeypatch.setattr("bench.training.pixvox.ray_session", None)
     job = _job(tmp_path, "begun")
     plan = parse(job, TrainingJob).plan
-    course = identity(prepared[0].config.to_json_string(), "", [], plan)
+    course = identity(prepared[0].config.computed(), "", [], plan)
     state = tmp_path / "begun.training" / "state.pt"
     save_state(state, {"step": 1, "identity": course})
     for change in ({"learning_rate": 5e-4}, {"steps": 20}):
@@ -310,6 +310,11 @@ def test_units_without_sound_train_a_model_and_its_head(
     head.write_text(yaml.safe_dump(keys))
     assert main(["train", str(head)]) == 0, capsys.readouterr().err
     assert read_log(folder / "head-of-units.training" / "log.jsonl")[-1]["step"] == 1
+    # The model says what it was trained on, and its head keeps that.
+    for made in ("of-units", "head-of-units"):
+        stated = json.loads((folder / made / "config.json").read_text())
+        assert stated["trained_on"] == ["scenes", "folder"]
+    assert "| trained on | scenes, folder |" in (folder / "of-units" / "README.md").read_text()
 
 
 def test_another_seed_is_another_training_beside_it(folder: Path) -> None:

@@ -33,6 +33,7 @@ def test_containers_change_no_digest(tmp_path: Path) -> None:
     tensors = _tensors()
     one = _folder(tmp_path / "one", CONFIG, tensors)
     saved = {"transformers_version": "9", "_name_or_path": str(tmp_path), "dtype": "float32"}
+    saved |= {"trained_on": ["scenes"]}
     nested = {"nested": {"depth": 1, "transformers_version": "8"}}
     parts = ({"a": tensors["a"]}, {name: tensors[name] for name in ("half", "b")})
     two = _folder(tmp_path / "two", dict(reversed((CONFIG | nested | saved).items())), *parts)

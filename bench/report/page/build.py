@@ -14,7 +14,7 @@ from markupsafe import Markup
 from bench.report.page.charts import prompt_curves, waterfalls
 from bench.report.page.content import Content
 from bench.report.page.finished import Finished
-from bench.report.page.overview import failures, provenance, tables
+from bench.report.page.overview import failures, provenance, small_table, tables
 from bench.report.page.sweeps import sweep
 from bench.report.page.words import visible
 
@@ -33,6 +33,7 @@ PROGRAM = (
     "trials",
     "listen",
     "tips",
+    "tables",
     "main",
 )
 """The parts of the page's program, in the order in which they are put together."""
@@ -120,9 +121,26 @@ def _run(run: Finished, labels: Sequence[str]) -> dict[str, Any]:
         "waterfalls": list(waterfalls(run)),
         "curves": prompt_curves(run),
         "sweep": sweep(run),
+        "audit": small_table(run, "audit"),
+        "survival": small_table(run, "audit-tests"),
+        "sensitivity": small_table(run, "sensitivity"),
         "failures": failures(run, labels),
         "provenance": provenance(run, labels),
     }
+
+
+def _downloads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Every table of the runs by the id that it has on the page, as it is downloaded."""
+    found: dict[str, dict[str, str]] = {}
+    for number, run in enumerate(runs, 1):
+        named = [(f"table-{number}-{place}", table) for place, table in enumerate(run["tables"], 1)]
+        named += [
+            (f"{name}-{number}", run[name])
+            for name in ("audit", "survival", "sensitivity", "failures")
+            if run[name] is not None
+        ]
+        found |= {name: {"file": table.file, "text": table.csv} for name, table in named}
+    return found
 
 
 def build(runs: Sequence[Finished], content: Content, form: Form, title: str, beside: str) -> Page:
@@ -153,13 +171,16 @@ def build(runs: Sequence[Finished], content: Content, form: Form, title: str, be
         "pieces": where,
         "folder": beside,
     }
+    shown = [_run(run, own) for run, own in zip(runs, labels, strict=True)]
+    further["csv"] = _downloads(shown)
     html = environment.get_template("page.html.j2").render(
         title=visible(title),
         policy=Markup(_policy(style, program, form)),
         style=Markup(style),
         program=Markup(program),
         data=plain_json(content.data | further),
-        runs=[_run(run, own) for run, own in zip(runs, labels, strict=True)],
+        runs=shown,
+        several=len(content.data["cells"]) > 1,
         media=()
         if form == "folder"
         else [(name, medium.data) for name, medium in content.media.held.items()],

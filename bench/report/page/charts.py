@@ -7,8 +7,9 @@ import polars as pl
 
 from bench.metrics.base import ALWAYS, SHORT
 from bench.metrics.shipped import METRICS, scores_of
+from bench.report.drawn import SHADES, Bar, Line
 from bench.report.page.finished import Finished
-from bench.report.page.svg import SHADES, Bar, Line, bars, lines
+from bench.report.page.svg import bars, lines
 from bench.report.page.words import visible
 from bench.tables.comparison import heads
 
@@ -46,36 +47,47 @@ def waterfalls(run: Finished) -> Iterator[Plain]:
         yield {"title": name, "svg": bars(name, drawn), "bars": drawn}
 
 
-def curves(run: Finished) -> Iterator[tuple[str, list[Line]]]:
-    """Every score that short tables show, and its lines over the prompt's share."""
+def curves(run: Finished) -> Iterator[tuple[str, list[Line], dict[float, str]]]:
+    """Every score that short tables show, its lines over the prompt's share, and the shares.
+
+    Published rows are there where they are of the same dataset. A score whose measured rows have
+    one share only has no curve.
+    """
     frame = run.tables.get("table2")
     if frame is None or frame.is_empty():
         return
+    same = (pl.col("block") == "measured") | (pl.col("dataset") == run.protocol.dataset)
     levels = {score.head: score.kept for score in scores_of(METRICS)}
     for head in (head for head in heads(frame) if levels.get(head, ALWAYS) >= SHORT):
         drawn = []
-        for (system, block), part in frame.group_by("system", "block", maintain_order=True):
+        for (system, block), part in frame.filter(same).group_by(
+            "system", "block", maintain_order=True
+        ):
             rows = part.filter(pl.col(head).is_not_null()).sort("prompt").to_dicts()
             if rows:
                 drawn.append(_line(visible(str(system)), rows, head, block == "published"))
-        if any(not line.faint for line in drawn):
-            yield head, drawn
+        if any(len(line.points) > 1 for line in drawn if not line.faint):
+            shares = sorted({share for line in drawn for share, _ in line.points})
+            yield head, drawn, {share: f"{share:.0%}" for share in shares}
 
 
 def prompt_curves(run: Finished) -> Plain | None:
     """A chart for each of `curves`, published rows behind; None without a prompt."""
     charts, legend = [], dict[str, str]()
-    for head, drawn in curves(run):
-        shares = sorted({share for line in drawn for share, _ in line.points})
-        named = {share: f"{share:.0%}" for share in shares}
-        charts.append({"title": head, "svg": lines(f"{head} by prompt share", drawn, named)})
+    for head, drawn, named in curves(run):
+        svg = lines(f"{head} by prompt share", drawn, named, "share of the reference speech given")
+        charts.append({"title": head, "svg": svg})
         measured = [line.label for line in drawn if not line.faint]
         for number, label in enumerate(measured):
             legend.setdefault(label, f"shade{number % SHADES}")
         legend |= {f"{line.label} (published)": "faint" for line in drawn if line.faint}
     if not charts:
         return None
-    return {"charts": charts, "legend": [{"label": k, "kind": v} for k, v in legend.items()]}
+    return {
+        "charts": charts,
+        "legend": [{"label": k, "kind": v} for k, v in legend.items()],
+        "published": "faint" in legend.values(),
+    }
 
 
 def _line(label: str, rows: list[Plain], head: str, faint: bool) -> Line:

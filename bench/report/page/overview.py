@@ -3,14 +3,18 @@
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 import polars as pl
 
 from bench.common.progress import duration
 from bench.common.text import plural
+from bench.jobs.spec import Reading
 from bench.jobs.tables import TABLES
+from bench.metrics.shipped import METRICS, scores_of
+from bench.report.files import csv
+from bench.report.notes import grouped, notes
 from bench.report.page.finished import Finished
 from bench.report.page.words import visible
 from bench.report.text import (
@@ -20,11 +24,11 @@ from bench.report.text import (
     columns,
     heading,
     is_score,
-    notes,
     plain,
     score,
 )
 from bench.scoring.taxonomy import KINDS
+from bench.tables.protocol import Protocol
 
 Plain = dict[str, Any]
 
@@ -38,7 +42,10 @@ GRADES = {
 
 @dataclass(frozen=True)
 class TableCell:
-    """A table's cell: its text, and what is said of it where a person hovers or focuses it."""
+    """A table's cell: its text, and what is said of it where a person hovers or focuses it.
+
+    `value` is what a column is sorted by in place of the text. `share`, 0 to 1, is drawn as a bar.
+    """
 
     text: str
     tip: str = ""
@@ -46,66 +53,195 @@ class TableCell:
     left: bool = False
     best: bool = False
     significant: bool = False
+    value: float | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableHead:
+    """A column's heading; one that is `aside` stands below the row's name on narrow screens."""
+
+    text: str
+    tip: str = ""
+    left: bool = False
+    aside: bool = False
+    hidden: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageTable:
+    """A table of the page; `file` and `csv` are what it is downloaded as.
+
+    `name` is the number of the column that names its rows, and `alike` is what all rows share. A
+    block has a title, or none.
+    """
+
+    title: str
+    heads: tuple[TableHead, ...]
+    blocks: tuple[Plain, ...]
+    file: str
+    csv: str
+    name: int = 0
+    notes: tuple[Plain, ...] = ()
+    alike: str = ""
 
 
 def _cell(row: Plain, name: str) -> TableCell:
     if name == "grade":
         means = GRADES.get(row["grade"], "")
-        return TableCell(row["grade"], f"{means}: {row['reason']}" if row["reason"] else means)
+        reason = visible(" ".join((row["reason"] or "").split("\n")))
+        return TableCell(row["grade"], f"{means}. {reason}" if reason else means)
     if not is_score(row, name):
-        return TableCell(visible(plain(row, name)), left=name in LEFT)
+        value = row[name] if isinstance(row[name], int | float) else None
+        return TableCell(visible(plain(row, name)), left=name in LEFT, value=value)
     text, spread = score(row, name)
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     best, differs = (name in (row[kind] or []) for kind in ("best", "significant"))
-    told = [] if low is None else [f"{name} {text}, interval {low:.2f} to {high:.2f}"]
-    told += ["the best, or not told apart from the best"] if best else []
-    told += [f"differs from {row['base']} at 5%"] if differs else []
-    tip = visible("; ".join(told))
-    return TableCell(text, tip, spread, best=best, significant=differs)
+    said = [] if low is None else [f"{name} {text}, interval {low:.2f} to {high:.2f}"]
+    said += ["the best, or not told apart from the best"] if best else []
+    said += [f"differs from {row['base']} at 5%"] if differs else []
+    tip = visible("; ".join(said))
+    return TableCell(text, tip, spread, best=best, significant=differs, value=row[name])
 
 
-def _table(frame: pl.DataFrame, kind: str, run: Finished, title: str) -> Plain:
+def _table(frame: pl.DataFrame, kind: str, protocol: Protocol, file: str) -> PageTable:
     names = columns(frame, kind)
     blocks = []
     for block in ("published", "measured"):
         part = frame.filter(pl.col("block") == block)
         if not part.is_empty():
-            rows = [
-                {
-                    "cells": [_cell(row, name) for name in names],
-                    "signature": visible(row["signature"] or ""),
-                }
-                for row in part.iter_rows(named=True)
-            ]
+            rows = [[_cell(row, name) for name in names] for row in part.iter_rows(named=True)]
             blocks.append({"title": visible(block_title(block, frame)), "rows": rows})
-    heads = [{"text": HEADINGS.get(name, name), "left": name in LEFT} for name in names]
-    heads[0]["text"] = "grade"
-    return {
-        "title": title,
-        "heads": heads,
-        "blocks": blocks,
-        "notes": [visible(line) for line in notes(frame, run.protocol)],
-    }
+    full = {score.head: score.name for score in scores_of(METRICS) if score.head != score.name}
+    heads = (
+        TableHead(
+            text=HEADINGS.get(name, name) or name,
+            tip=full.get(name, ""),
+            left=name in LEFT,
+            aside=number == 2,
+            hidden=name == "grade",
+        )
+        for number, name in enumerate(names)
+    )
+    return PageTable(
+        title=heading(kind, protocol),
+        heads=tuple(heads),
+        blocks=tuple(blocks),
+        file=f"{file}.csv",
+        csv=csv(frame),
+        name=1,
+        notes=tuple(
+            {"group": group, "first": texts[0][0], "texts": [visible(text) for _, text in texts]}
+            for group, texts in grouped(notes(frame, kind, protocol))
+        ),
+    )
 
 
-def tables(run: Finished) -> Iterator[Plain]:
-    """A run's tables of the job's own reading of the references."""
+def tables(run: Finished) -> Iterator[PageTable]:
+    """A run's tables, those of further readings of the references after the job's own."""
     for kind in TABLES:
-        frame = run.tables.get(kind.name)
-        if frame is not None and not frame.is_empty():
-            yield _table(frame, kind.name, run, heading(kind.name, run.protocol))
+        for reading in ("", *get_args(Reading)):
+            name = f"{kind.name}-{reading}" if reading else kind.name
+            frame = run.tables.get(name)
+            if frame is not None and not frame.is_empty():
+                yield _table(frame, kind.name, _protocol(run, reading), f"{run.name}-{name}")
 
 
-def failures(run: Finished, labels: Sequence[str]) -> Plain:
-    """How speech fails: a row a cell, a column a kind that any has, shares from 0 to 1."""
+def _protocol(run: Finished, reading: str) -> Protocol:
+    """The run's protocol, as it is under a further reading of the references."""
+    if not reading:
+        return run.protocol
+    chosen = "rotating" if run.job.get("caption", "rotating") == "rotating" else "none"
+    return replace(
+        run.protocol, references=reading, left_out="none" if reading == "all" else chosen
+    )
+
+
+_FRAMES = {
+    "audit": "Whether it was the ASR: two of them on the same speech, in percent",
+    "audit-tests": "Which comparisons come out alike by another ASR",
+    "sensitivity": "What depends on the ASR and the normaliser, beside the job's own",
+}
+"""The titles of small tables by their file's name."""
+_SHARES = ("prompt",)
+
+
+def small_table(run: Finished, name: str) -> PageTable | None:
+    """One of the run's small tables; None where the run has none."""
+    frame = run.tables.get(name)
+    if frame is None or frame.is_empty():
+        return None
+    # What all rows have alike is said once.
+    alike = [
+        column
+        for column in ("asr", "other", "normaliser", "against")
+        if column in frame.columns and frame.height > 1 and frame[column].n_unique() == 1
+    ]
+    names = [column for column in frame.columns if column not in alike]
+    rows = [[_plain_cell(row, column) for column in names] for row in frame.to_dicts()]
+    heads = (
+        TableHead(text=column.replace("_", " "), left=frame.schema[column] == pl.String)
+        for column in names
+    )
+    return PageTable(
+        title=_FRAMES[name],
+        heads=tuple(heads),
+        blocks=({"title": "", "rows": rows},),
+        file=f"{run.name}-{name}.csv",
+        csv=csv(frame),
+        alike="; ".join(f"{column} {visible(str(frame[column][0]))}" for column in alike),
+    )
+
+
+def _plain_cell(row: Plain, name: str) -> TableCell:
+    value = row[name]
+    if value is None:
+        return TableCell("–")
+    if isinstance(value, bool):
+        return TableCell("yes" if value else "no")
+    if isinstance(value, str):
+        return TableCell(visible(value), left=True)
+    text = f"{value:.0%}" if name in _SHARES else str(value)
+    if isinstance(value, float) and name not in _SHARES:
+        text = f"{value:z.3f}" if name.endswith("p_adjusted") else f"{value:z.2f}"
+    return TableCell(text, value=float(value))
+
+
+def failures(run: Finished, labels: Sequence[str]) -> PageTable | None:
+    """How speech fails: a row a cell, a column a kind that any has; None where none has any."""
     shown = [kind for kind in KINDS if any(cell["kinds"].get(kind) for cell in run.cells)]
-    return {
-        "kinds": [{"name": kind, "meaning": KINDS[kind]} for kind in shown],
-        "rows": [
-            {"label": label, "n": cell["n"], "shares": [cell["kinds"][kind] for kind in shown]}
-            for cell, label in zip(run.cells, labels, strict=True)
-        ],
-    }
+    if not shown:
+        return None
+    rows = [
+        [
+            TableCell(label),
+            *(
+                TableCell(
+                    f"{cell['kinds'][kind]:.1%}",
+                    value=cell["kinds"][kind],
+                    share=cell["kinds"][kind],
+                )
+                for kind in shown
+            ),
+            TableCell(str(cell["n"]), value=cell["n"]),
+        ]
+        for cell, label in zip(run.cells, labels, strict=True)
+    ]
+    facts = [
+        {"system": label, **{kind: cell["kinds"][kind] for kind in shown}, "n": cell["n"]}
+        for cell, label in zip(run.cells, labels, strict=True)
+    ]
+    return PageTable(
+        title="How speech fails",
+        heads=(
+            TableHead(text="system", left=True),
+            *(TableHead(text=kind, tip=KINDS[kind]) for kind in shown),
+            TableHead(text="n"),
+        ),
+        blocks=({"title": "", "rows": rows},),
+        file=f"{run.name}-failures.csv",
+        csv=csv(pl.DataFrame(facts)),
+    )
 
 
 def again(run: Finished) -> str:

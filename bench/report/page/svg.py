@@ -1,37 +1,14 @@
 """Small charts as inline SVG, coloured by the page's style sheet; no number is in them alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
-SHADES = 8
-"""How many colours and dashes of lines the style sheet has; more lines take them again."""
+from bench.report.drawn import SHADES, Bar, Line
+from bench.report.sweeps import HeatCell, HeatMap
 
-
-@dataclass(frozen=True)
-class Line:
-    """Points (x, y) of one system; `faint` for published ones, drawn behind the measured."""
-
-    label: str
-    points: tuple[tuple[float, float], ...]
-    faint: bool = False
-    spread: tuple[tuple[float, float, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar of a decomposition, from `low` to `high` on the score's axis."""
-
-    label: str
-    low: float
-    high: float
-    tone: str
-    text: str
-
-
-_WIDTH, _HEIGHT = 340.0, 200.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 12.0, 12.0, 30.0
+_WIDTH, _HEIGHT = 340.0, 216.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 12.0, 12.0, 46.0
 
 
 def _ticks(most: float) -> list[float]:
@@ -53,8 +30,8 @@ def _text(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> M
     )
 
 
-def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str]) -> Markup:
-    """A line a system over a few places of x; `named` are these places, in words."""
+def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str], along: str) -> Markup:
+    """A line a system over a few places of x; `named` are these places, `along` what they are."""
     places = sorted(named)
     span = (places[-1] - places[0]) or 1
     highs = [y for one in drawn for _, y in one.points]
@@ -81,7 +58,8 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str]) -> Mark
         for tick in ticks
     ]
     body += [_text(_LEFT - 6, y(tick) + 4, f"{tick:g}", "tick", "end") for tick in ticks]
-    body += [_text(x(p), _HEIGHT - 10, text, "tick") for p, text in named.items()]
+    body += [_text(x(p), _HEIGHT - 28, text, "tick") for p, text in named.items()]
+    body.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, along, "label"))
     shade = 0
     for one in sorted(drawn, key=lambda line: not line.faint):
         kind = "faint" if one.faint else f"shade{shade % SHADES}"
@@ -105,6 +83,54 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str]) -> Mark
         ]
         body.append(Markup("</g>"))
     return _svg(" ".join([f"{title}.", *read]), body, _WIDTH, _HEIGHT)
+
+
+_WIDE, _HIGH = 76.0, 40.0
+"""A heat map's cell."""
+
+
+def heat(one: HeatMap) -> Markup:
+    """A heat map; the best cell is framed, what is not told apart from it has a dashed frame."""
+    left, top = 84.0, 8.0
+    below = top + _HIGH * len(one.rows)
+    width, height = left + _WIDE * len(one.columns) + 8, below + 48
+    values = [cell.value for cell in one.cells.values()]
+    least, span = min(values), (max(values) - min(values)) or 1
+    body = [
+        _text(left - 8, top + _HIGH * (y + 0.5) + 4, name, "tick", "end")
+        for y, name in enumerate(one.rows)
+    ]
+    body.append(_text(left - 8, below + 18, f"{one.down} ↑", "label", "end"))
+    body += [
+        _text(left + _WIDE * (x + 0.5), below + 18, name, "tick")
+        for x, name in enumerate(one.columns)
+    ]
+    body.append(_text((left + width - 8) / 2, below + 38, one.across, "label"))
+    read = []
+    for (x, y), cell in sorted(one.cells.items(), key=lambda pair: pair[0][::-1]):
+        strength = 0.06 + 0.44 * (cell.value - least) / span
+        body += _heat_cell(left + _WIDE * x, top + _HIGH * y, cell, strength)
+        how = ", the best" if cell.best else ", not told apart from the best" if cell.alike else ""
+        at = f"{one.across} {one.columns[x]}, {one.down} {one.rows[y]}"
+        read.append(f"{at}: {cell.text} {cell.spread}{how}.")
+    return _svg(" ".join([f"{one.title}.", *read]), body, width, height)
+
+
+def _heat_cell(left: float, top: float, cell: HeatCell, strength: float) -> list[Markup]:
+    def rect(kind: str, inset: float, opacity: float) -> Markup:
+        return Markup(
+            '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:g}" height="{:g}" '
+            'fill-opacity="{:.2f}"/>'
+        ).format(kind, left + inset, top + inset, _WIDE - 2 * inset, _HIGH - 2 * inset, opacity)
+
+    body = [
+        rect("heat", 1, strength),
+        _text(left + _WIDE / 2, top + 18, cell.text, "value"),
+        _text(left + _WIDE / 2, top + 32, cell.spread, "half"),
+    ]
+    if cell.best or cell.alike:
+        body.append(rect("frame best" if cell.best else "frame alike", 2.5, 0))
+    return body
 
 
 def bars(title: str, drawn: Sequence[Bar]) -> Markup:

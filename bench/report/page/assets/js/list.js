@@ -27,6 +27,8 @@ function check(label, name, state, view, why) {
     // Beside the label, for what is in it would be part of the name.
     h("span", { class: "hidden-text", id: `why-${name}` }, why)];
 }
+// One cell alone is compared with nothing.
+const lone = cells.length < 2;
 const now = () => readState(readRoute().query);
 const cellOptions = () => cells.map((cell, number) => [number, cell.label]);
 const metricOptions = () => metrics.map((metric) => [metric.name, metric.name]);
@@ -38,19 +40,19 @@ function listToolbar(state) {
     on: { submit: (event) => event.preventDefault() } },
     entry("Search text", "q", state, "items", { type: "search", placeholder: "word, caption, item" }),
     select("System A", "a", state, cellOptions(), "items"),
-    select("System B", "b", state, cellOptions(), "items"),
+    !lone && select("System B", "b", state, cellOptions(), "items"),
     select("Score", "m", state, metricOptions(), "items"),
     select("Sort by", "sort", state, [["order", "dataset's order"], ["a", "A's score"],
-      ["b", "B's score"], ["diff", "difference, B − A"]], "items"),
+      ...(lone ? [] : [["b", "B's score"], ["diff", "difference, B − A"]])], "items"),
     select("Order", "desc", state, [["0", "lowest first"], ["1", "highest first"]], "items"),
     select("A fails as", "kind", state, [["", "all items"], ["any", "any kind"], ["none", "no kind"],
       ...present.map((kind) => [kind.name, kind.name])], "items"),
     h("div", { class: "range" },
       entry("A from", "min", state, "items", { inputmode: "decimal", size: 5 }),
       entry("A up to", "max", state, "items", { inputmode: "decimal", size: 5 })),
-    check("only A is wrong", "only", state, "items",
+    !lone && check("only A is wrong", "only", state, "items",
       "A scores below the bound, and B does not. The bound is the median of all items unless you write another."),
-    entry("wrong is below", "w", { w: state.w || String(wrongBelow(state)) }, "items", { inputmode: "decimal" }),
+    !lone && entry("wrong is below", "w", { w: state.w || String(wrongBelow(state)) }, "items", { inputmode: "decimal" }),
     others && check("ASRs disagree", "apart", state, "items", "Another ASR makes other words of A's speech."),
     h("button", { type: "button", name: "reset", class: "plain", on: { click: () => go("#/items") } }, "Reset"));
 }
@@ -65,8 +67,8 @@ function listRow(item, state) {
         differing(state.a, item), h("br"), badges(state.a, item)),
       h("span", { class: "points" },
         h("span", {}, hidden(`${state.m} of A: `), h("b", { class: "number" }, shown(scoreOf(state.a, item, state.m)))),
-        h("span", { class: "soft number" }, `B ${shown(scoreOf(state.b, item, state.m))}`),
-        h("span", { class: `number ${difference_ > 0 ? "up" : difference_ < 0 ? "down" : "soft"}` },
+        !lone && h("span", { class: "soft number" }, `B ${shown(scoreOf(state.b, item, state.m))}`),
+        !lone && h("span", { class: `number ${difference_ > 0 ? "up" : difference_ < 0 ? "down" : "soft"}` },
           `B − A ${shown(difference_, true)}`))));
 }
 
@@ -100,7 +102,7 @@ function renderList(state, section, whole, wanted) {
   const rest = more(list, element, (item) => listRow(item, state), wanted);
   const results = h("div", { class: "results" },
     h("p", { class: "count" },
-      `${list.length} of ${items.length} items, ${sortedBy(state)}; ${state.m} of A: ${cells[state.a].label}; B: ${cells[state.b].label}`),
+      `${list.length} of ${items.length} items, ${sortedBy(state)}; ${state.m} of A: ${cells[state.a].label}${lone ? "" : `; B: ${cells[state.b].label}`}`),
     legend(),
     list.length ? element : h("p", {}, "No item is left by these filters. ", h("a", { href: "#/items" }, "Show all items")),
     rest);
@@ -111,7 +113,7 @@ function renderList(state, section, whole, wanted) {
   section.replaceChildren(
     h("h1", { id: "items-title", tabindex: -1 }, "Items"),
     h("p", { class: "soft small" }, h("kbd", {}, "↑"), " ", h("kbd", {}, "↓"), " go through the items, ",
-      h("kbd", {}, "Space"), " plays A, ", h("kbd", {}, "b"), " plays B, ", h("kbd", {}, "Enter"), " opens, ",
+      h("kbd", {}, "Space"), " plays A, ", !lone && [h("kbd", {}, "b"), " plays B, "], h("kbd", {}, "Enter"), " opens, ",
       h("kbd", {}, "/"), " searches."),
     listToolbar(state), results);
 }

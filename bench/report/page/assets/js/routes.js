@@ -7,7 +7,9 @@ function readRoute() {
   const [name, rest] = [path.split("/")[0], path.slice(path.indexOf("/") + 1)];
   let id = "";
   try { id = path.includes("/") ? decodeURIComponent(rest) : ""; } catch { id = rest; }
-  return { view: NAMES[name] || "overview", id, query: new URLSearchParams(query || "") };
+  // One cell alone has nothing to stand beside.
+  const view = name === "compare" && cells.length < 2 ? "overview" : NAMES[name] || "overview";
+  return { view, id, query: new URLSearchParams(query || "") };
 }
 
 function address(view, state, id) {

@@ -35,20 +35,20 @@ document.addEventListener("focusin", showTip);
 // The focus itself scrolls its table, and would take its own tip away.
 document.addEventListener("scroll", () => tipIsFocused() ? placeTip() : hideTip(), true);
 
-// A table of a hundred scores is one stop of the Tab key.
-const tipsOf = (element) => [...element.closest("table").querySelectorAll(".tip")];
+// A table of a hundred scores is two stops of the Tab key: its headings, and its scores.
+const stopsOf = (element) => [...(element.closest("thead") || element.closest("table")).querySelectorAll(
+  element.closest("thead") ? ".sort" : ".tip")];
 function stopAt(button) {
-  for (const other of tipsOf(button)) other.tabIndex = other === button ? 0 : -1;
+  for (const other of stopsOf(button)) other.tabIndex = other === button ? 0 : -1;
 }
 for (const table of document.querySelectorAll("#overview table")) {
-  const first = table.querySelector(".tip");
-  if (first) stopAt(first);
+  for (const first of [table.querySelector(".sort"), table.querySelector(".tip")]) if (first) stopAt(first);
 }
-document.addEventListener("focusin", (event) => { if (event.target.matches(".tip")) stopAt(event.target); });
+document.addEventListener("focusin", (event) => { if (event.target.matches(".tip, .sort")) stopAt(event.target); });
 document.addEventListener("keydown", (event) => {
   const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!by || !event.target.matches(".tip")) return;
+  if (!by || !event.target.matches(".tip, .sort")) return;
   event.preventDefault();
-  const all = tipsOf(event.target);
+  const all = stopsOf(event.target);
   all[all.indexOf(event.target) + by]?.focus();
 });

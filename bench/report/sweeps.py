@@ -1,0 +1,210 @@
+"""What is drawn of a sweep: lines along every axis, heat maps of two, and the best points."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import polars as pl
+
+from bench.common.text import clean
+from bench.metrics.base import ALWAYS
+from bench.report.drawn import SHADES, Line
+from bench.report.text import score
+from bench.tables.points import choices
+from bench.tables.sweep import NUMERIC, SHORT_TABLES
+
+
+@dataclass(frozen=True)
+class AxisChart:
+    """A score along one axis, whose places are `named`; a line a system and place on other axes.
+
+    Where these would be more lines than can be told apart, a line is a mean over `averaged` axes.
+    """
+
+    axis: str
+    metric: str
+    lines: tuple[Line, ...]
+    named: dict[float, str]
+    averaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """A place of a heat map: its score in percent, how that is printed, and how it stands."""
+
+    value: float
+    text: str
+    spread: str
+    best: bool
+    alike: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatMap:
+    """A score of one system over two axes, a mean over the `averaged` ones.
+
+    `cells` are by the numbers of their column and row.
+    """
+
+    system: str
+    metric: str
+    across: str
+    down: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    cells: dict[tuple[int, int], HeatCell]
+    averaged: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What it shows, in words."""
+        over = f", mean over {' and '.join(self.averaged)}" if self.averaged else ""
+        return f"{self.system}: {self.metric} by {self.across} and {self.down}{over}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best point of one score and prompt share, and which others are not told apart from it.
+
+    `apart` are the points that are told apart from it, and `images` the number of items of a seed.
+    """
+
+    metric: str
+    point: str
+    score: str
+    alike: tuple[str, ...]
+    apart: tuple[str, ...]
+    images: int
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        at = f"{self.point} ({self.score})"
+        if not self.apart:
+            none = f"{self.images} items cannot tell the points apart"
+            return f"{self.metric}: {none}; the best is {at}."
+        start = f"{self.metric} is the best at {at}; not told apart from it at 5%:"
+        if len(self.alike) > len(self.apart):
+            return f"{start} all but {'; '.join(self.apart)}."
+        return f"{start} {'; '.join(self.alike) or 'none'}."
+
+
+def words(axis: str) -> str:
+    """An axis as people read it."""
+    return axis.replace("_", " ")
+
+
+def _level(axis: str, value: Any) -> str:
+    if value is None:
+        return "one for all" if axis == "per_codebook" else "none"
+    if axis == "prompt":
+        return f"{value:.0%}"
+    return f"{value:g}" if isinstance(value, float) else clean(str(value))
+
+
+def _levels(frame: pl.DataFrame, axis: str) -> list[Any]:
+    """An axis's values in order; a null is one only where it says something."""
+    values = frame[axis].unique().sort().to_list()
+    return values if axis == "per_codebook" else [value for value in values if value is not None]
+
+
+def _printed(value: float, low: float, high: float) -> tuple[str, str]:
+    return score({"x": value, "x_low": low, "x_high": high}, "x")
+
+
+def axis_charts(frame: pl.DataFrame) -> Iterator[AxisChart]:
+    """A chart for every axis but the prompt's and every score of short tables."""
+    axes = choices(frame)
+    for axis in (axis for axis in axes if axis != "prompt"):
+        levels = _levels(frame, axis)
+        others = [other for other in axes if other != axis]
+        for (metric,), part in frame.filter(SHORT_TABLES).group_by("metric", maintain_order=True):
+            lines = _lines(part, axis, others, levels)
+            crowded = len(lines) > SHADES
+            if crowded:
+                lines = _lines(part, axis, [], levels)
+            named = {_place(axis, level, levels): _level(axis, level) for level in levels}
+            averaged = tuple(map(words, others)) if crowded else ()
+            if lines:
+                yield AxisChart(words(axis), str(metric), tuple(lines), named, averaged)
+
+
+def _place(axis: str, level: Any, levels: Sequence[Any]) -> float:
+    return float(level) if axis in NUMERIC else float(levels.index(level))
+
+
+def _lines(
+    part: pl.DataFrame, axis: str, others: Sequence[str], levels: Sequence[Any]
+) -> list[Line]:
+    """Lines of more than one place along an axis."""
+    found = []
+    several = part["system"].n_unique() > 1
+    for key, rows in part.group_by("system", *others, maintain_order=True):
+        at = rows.group_by(axis).agg(pl.col("score", "low", "high").mean()).to_dicts()
+        placed = sorted((_place(axis, r[axis], levels), r) for r in at if r[axis] in levels)
+        if len(placed) < 2:
+            continue
+        said = [f"{words(o)} {_level(o, v)}" for o, v in zip(others, key[1:], strict=True)]
+        label = ", ".join([*([clean(str(key[0]))] if several or not said else []), *said])
+        points = tuple((x, row["score"]) for x, row in placed)
+        spread = tuple((x, row["low"], row["high"]) for x, row in placed)
+        found.append(Line(label, points, spread=spread))
+    return found
+
+
+def heat_maps(frame: pl.DataFrame) -> Iterator[HeatMap]:
+    """A map for every two axes that a system varies, of the scores that every table shows."""
+    shown = frame.filter(pl.col("kept") >= ALWAYS)
+    for (system, metric), part in shown.group_by("system", "metric", maintain_order=True):
+        axes = choices(part)
+        for across, down in combinations(axes, 2):
+            # Upwards, as on any other axis.
+            columns, rows = _levels(part, across), _levels(part, down)[::-1]
+            # Where all are alike, only the best has a frame.
+            apart = not part["alike"].all()
+            means = part.group_by(across, down).agg(
+                pl.col("score", "low", "high").mean(), pl.col("best", "alike").any()
+            )
+            yield HeatMap(
+                system=clean(str(system)),
+                metric=str(metric),
+                across=words(across),
+                down=words(down),
+                columns=tuple(_level(across, level) for level in columns),
+                rows=tuple(_level(down, level) for level in rows),
+                cells={
+                    (columns.index(row[across]), rows.index(row[down])): HeatCell(
+                        row["score"],
+                        *_printed(row["score"], row["low"], row["high"]),
+                        row["best"],
+                        row["alike"] and apart,
+                    )
+                    for row in means.to_dicts()
+                    if row[across] in columns and row[down] in rows
+                },
+                averaged=tuple(words(axis) for axis in axes if axis not in (across, down)),
+            )
+
+
+def bests(frame: pl.DataFrame) -> Iterator[Best]:
+    """The best point of every score of short tables and prompt share that has several points."""
+    prompts, systems = (frame[name].n_unique() for name in ("prompt", "system"))
+
+    def name(row: dict[str, Any]) -> str:
+        label = row["point"] if systems > 1 else row["point"].removeprefix(f"{row['system']}, ")
+        return clean(label) + (f" at {row['prompt']:.0%}" if prompts > 1 else "")
+
+    shown = frame.filter(SHORT_TABLES)
+    for _, part in shown.group_by("metric", "prompt", maintain_order=True):
+        for top in part.filter("best").to_dicts():
+            alike = part.filter(pl.col("alike") & ~pl.col("best"))
+            apart = part.filter(~pl.col("alike"))
+            yield Best(
+                metric=top["metric"],
+                point=name(top),
+                score=" ".join(_printed(top["score"], top["low"], top["high"])).strip(),
+                alike=tuple(map(name, alike.to_dicts())),
+                apart=tuple(map(name, apart.to_dicts())),
+                images=top["n"] // top["seeds"],
+            )

@@ -1,0 +1,51 @@
+"""Whether a system looks: its transcripts against the same transcripts of other images.
+
+A system that was trained on other data may score by the words alone. Its own transcripts, each
+given to another image, have the same words and never looked: what exceeds them, by paired
+permutation tests adjusted for all these systems and scores, comes of the pictures.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.metrics.counted import Counted
+from bench.scoring.families import Compared, adjusted
+from bench.scoring.inference import permuted_differences
+from bench.scoring.scorer import Scorer
+from bench.systems.borrowing import others
+from bench.tables.pooling import Row, elsewhere, ranked
+from bench.tables.testing import SIGNIFICANT
+
+Looks = dict[str, tuple[str, ...]]
+"""A row's first cell's name → the scores in which it is better than if it had not looked."""
+
+
+def looks(rows: Sequence[Row], dataset: str, scorer: Scorer) -> Looks:
+    """Of every row that competes and was trained on other data than the dataset."""
+    tested: dict[tuple[str, str], Compared] = {}
+    found: Looks = {}
+    for row in rows:
+        if not (ranked(row) and elsewhere(row.cell, dataset)):
+            continue
+        found[row.cell.name] = ()
+        own = row.counted.with_values(row.counted.values / len(row.cells))
+        compared = permuted_differences(_unseeing(row, scorer), own, scorer.spec.replicates)
+        tested |= {(row.cell.name, name): one for name, one in compared.items()}
+    p = adjusted(tested)
+    errors = {s.name for row in rows for s in row.counted.scores if s.lower_is_better}
+    for (name, score), one in tested.items():
+        better = one.seen < 0 if score in errors else one.seen > 0
+        if better and p[name, score] < SIGNIFICANT:
+            found[name] += (score,)
+    return found
+
+
+def _unseeing(row: Row, scorer: Scorer) -> Counted:
+    """What is counted of a row's transcripts, each given to another image; seeds averaged."""
+    each = []
+    for cell in row.cells:
+        said = dict(zip(cell.items["item"], cell.items["tokens"], strict=True))
+        pairs = others(list(said), 0)
+        each.append(scorer.counted({name: said[pairs.get(name, name)] for name in said}))
+    return each[0].with_values(np.mean([one.values for one in each], axis=0))
