@@ -256,9 +256,10 @@ class Pool(Generic[T]):
     def _take_start(self, worker: _Worker[T]) -> None:
         """An actor has started, or not; raises RunFailed where none does.
 
-        What keeps all from starting is the same for each, so before one has started each is tried
-        once; after that, several times, and then its place is given up. Raises UserError where an
-        actor did before any has started: what it was given is not usable anywhere.
+        What an actor raises keeps all from starting, so before one has started each is tried once;
+        after that, or where its node or process died, several times, and then its place is given
+        up. Raises UserError where an actor did before any has started: what it was given is not
+        usable anywhere.
         """
         import ray
         from ray.exceptions import RayError
@@ -270,7 +271,8 @@ class Pool(Generic[T]):
             if not self._since and reason.startswith(_USERS):
                 raise UserError(reason.removeprefix(_USERS)) from error
             worker.failed_starts += 1
-            if self._since and worker.failed_starts < STARTS:
+            raised = getattr(error, "actor_init_failed", True)
+            if (self._since or not raised) and worker.failed_starts < STARTS:
                 self._restart(worker)
             else:
                 self._give_up(worker, _start_fault(error))

@@ -129,6 +129,24 @@ def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
         list(pool.collect())
 
 
+def test_the_only_actor_is_started_again_where_its_process_died(tmp_path: Path) -> None:
+    import ray
+
+    class Dying:
+        def __init__(self) -> None:
+            if not (tmp_path / "died").exists():
+                (tmp_path / "died").touch()
+                os._exit(1)
+
+        def work(self, numbers: list[int]) -> list[int]:
+            return [2 * n for n in numbers]
+
+    actor = ray.remote(num_cpus=0)(Dying)
+    pool: Pool[int] = Pool(lambda _: actor.remote(), 1, lambda batch: list(batch.items), 60)
+    pool.submit(Batch("tag", [1]))
+    assert _worked(pool)[1].result == [2]
+
+
 @pytest.mark.parametrize("fault", ["start", "able"])
 def test_an_actor_that_cannot_work_costs_its_place_alone(
     fault: str, capfd: pytest.CaptureFixture[str]
