@@ -1,6 +1,7 @@
 """Finding weights: a folder, a zoo name, an installed package of weights, or a hub id."""
 
 import importlib.resources
+from collections.abc import Callable
 from pathlib import Path
 
 from pixvox.digests import WeightsError
@@ -11,6 +12,20 @@ _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
 """Weights, configurations, and what tokenisers and processors are made of."""
 _ARCHIVES = "pytorch_model*.bin"
 """Weights of repositories without safetensors, Salesforce/blip-image-captioning-base among them."""
+
+
+_places: dict[str, Callable[[], Path]] = {}
+
+
+def place(name: str, find: Callable[[], Path]) -> None:
+    """From now on this process has the weights of a name where `find` says, asked when needed."""
+    _places[name] = find
+
+
+def placed(name: str) -> Path | None:
+    """Where `place` has put the weights of a name; None where it has not."""
+    find = _places.get(name)
+    return find() if find is not None else None
 
 
 def zoo_folder() -> Path:
@@ -25,6 +40,8 @@ def resolve(name: str) -> Path:
     fetched: JSON, tokenisers and safetensors, or PyTorch archives where there are no safetensors.
     Raises WeightsError naming what is missing.
     """
+    if (there := placed(name)) is not None:
+        return there
     if name.startswith(ZOO_PREFIX):
         folder = zoo_folder() / name.removeprefix(ZOO_PREFIX)
         if not (folder / "config.json").exists():
@@ -59,6 +76,8 @@ def resolve(name: str) -> Path:
 
 def file_of(name: str) -> Path:
     """A weights file by its path; raises WeightsError where there is none."""
+    if (there := placed(name)) is not None:
+        return there
     path = Path(name).expanduser()
     if not path.is_file():
         raise WeightsError(f"{name}: no such file; name a checkpoint, a folder or a hub id")

@@ -102,6 +102,18 @@ class Asr(Strict, ABC):
         Raises UserError with the fix where there is none.
         """
 
+    @property
+    def placed_as(self) -> str:
+        """The name by which other machines find what `locate` gives (pixvox.weights.place).
+
+        Empty where it is no weights.
+        """
+        return ""
+
+    def entries(self) -> Sequence[str]:
+        """Classes of the user's own that it needs, as `package.module:Class`."""
+        return ()
+
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """All that a transcript depends on beside the speech, digests for names.

@@ -31,8 +31,8 @@ class CtcAsr(WeightsAsr):
             raise keys_error({"beam_size": reason})
         return self
 
-    def locate(self) -> Path:
-        """See Asr."""
+    def find(self) -> Path:
+        """See WeightsAsr."""
         from pixvox.digests import WeightsError
         from pixvox.weights import resolve
 

@@ -18,8 +18,8 @@ class FasterAsr(WeightsAsr):
     backend: Literal["faster-whisper"]
     model: WeightsName = TINY_EN.name
 
-    def locate(self) -> Path:
-        """See Asr."""
+    def find(self) -> Path:
+        """See WeightsAsr."""
         return _folder(self.model)
 
     def transcriber(self, device: str, threads: int) -> Transcriber:

@@ -45,6 +45,10 @@ class OwnAsr(Asr):
         """The file of the class's module."""
         return source_of(self.backend, _WHO)
 
+    def entries(self) -> Sequence[str]:
+        """See Asr."""
+        return (self.backend,)
+
     def facts(self) -> dict[str, Any]:
         """See Asr."""
         from pixvox.digests import file_digest

@@ -1,5 +1,6 @@
 """What the ASRs that come with the suite share: a model with weights, and how it decodes."""
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from bench.asr.base import Asr, Facts
 from bench.common.errors import UserError
 from bench.common.yamlfile import WeightsName
 from pixvox.digests import WeightsError, archive_digest, folder_digest
+from pixvox.weights import placed
 
 BeamSize = Annotated[int, Field(ge=1, le=64, description="each beam takes its memory and time")]
 
@@ -39,6 +41,19 @@ class WeightsAsr(Asr):
             "arithmetic": self.arithmetic,
             "protocol": self.protocol,
         }
+
+    @property
+    def placed_as(self) -> str:
+        """See Asr; two backends may have other weights of the same name."""
+        return f"{self.backend} {self.model}"
+
+    def locate(self) -> Path:
+        """See Asr."""
+        return placed(self.placed_as) or self.find()
+
+    @abstractmethod
+    def find(self) -> Path:
+        """As `locate`, on the machine where the model's name means something."""
 
     def digest(self) -> str:
         """That of its weights' content, 16 hex digits; raises UserError as `facts`."""

@@ -50,8 +50,8 @@ class WhisperAsr(WeightsAsr):
         """See WeightsAsr."""
         return [*super().described(), *([] if self.window == WHOLE else [f"{self.window} window"])]
 
-    def locate(self) -> Path:
-        """See Asr."""
+    def find(self) -> Path:
+        """See WeightsAsr."""
         return _checkpoint(self.model)
 
     def digest(self) -> str:

@@ -86,10 +86,10 @@ class _Check:
         transcriber = TranscriberActor(asr, 1)
         texts = []
         for number, (cell, item, row) in enumerate(self.rows):
-            keep = self.folder / f"{number}.wav"
-            transcribed = transcriber.work((cell.system, "whole", [ToTranscribe(row, item, keep)]))[
-                0
-            ]
+            [(transcribed, wav)] = transcriber.work(
+                (cell.system, "whole", [ToTranscribe(row, item, keep=True)])
+            )
+            (self.folder / f"{number}.wav").write_bytes(wav)
             if transcribed.status != "ok":
                 raise UserError(f"{cell.label}: {item.id}: {transcribed.reason}; {_ADVICE}")
             texts.append(transcribed.transcript)

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,6 +50,18 @@ def source_of(entry: str, who: str) -> Path:
     if found.origin is None or not Path(found.origin).is_file():
         raise UserError(f"{who}: {module!r} is no file of Python code; name a module of your own")
     return Path(found.origin)
+
+
+def module_root(entry: str, who: str) -> Path | None:
+    """The outermost package, or the file, that a class of the user's own is in.
+
+    None where it is installed, which other machines have to have too. Raises as source_of.
+    """
+    path = source_of(entry, who).absolute()
+    if any(path.is_relative_to(sysconfig.get_path(name)) for name in ("purelib", "platlib")):
+        return None
+    depth = entry.split(":")[0].count(".") + (path.name == "__init__.py")
+    return path.parents[depth - 1] if depth else path
 
 
 def _no_module(who: str, module: str) -> str:

@@ -33,15 +33,20 @@ def look(of: Sequence[str], make: Callable[[], Any]) -> Any:
     return found
 
 
-@lru_cache(maxsize=1)
 def _ours() -> list[str]:
     """What the code is that looks."""
+    return [code_digest(), *map(importlib.metadata.version, _LIBRARIES)]
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """The digest of the suite's and the model's code."""
     state = hashlib.sha256()
     for package in (bench, pixvox):
         root = Path(package.__path__[0])
         for path in sorted(root.rglob("*.py")):
             state.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
-    return [state.hexdigest(), *map(importlib.metadata.version, _LIBRARIES)]
+    return state.hexdigest()
 
 
 def read_kept(path: Path) -> Any:

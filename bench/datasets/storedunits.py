@@ -63,7 +63,12 @@ class UnitsFile:
 
 def write_units(path: Path, codec: str, units: Mapping[str, Units]) -> None:
     """Stores the units of a few captions; the same units are the same bytes."""
-    _write(path, {CODEC: np.array(codec)} | {name: units[name] for name in sorted(units)})
+    write_bytes(path, units_bytes(codec, units))
+
+
+def units_bytes(codec: str, units: Mapping[str, Units]) -> bytes:
+    """What `write_units` stores."""
+    return _bytes({CODEC: np.array(codec)} | {name: units[name] for name in sorted(units)})
 
 
 def write_packed(path: Path, codec: str, units: Mapping[str, Units]) -> None:
@@ -76,13 +81,13 @@ def write_packed(path: Path, codec: str, units: Mapping[str, Units]) -> None:
         "frames": np.array([units[name].shape[1] for name in names], np.int32),
         "units": np.concatenate([units[name] for name in names], axis=1),
     }
-    _write(path, arrays)
+    write_bytes(path, _bytes(arrays))
 
 
-def _write(path: Path, arrays: dict[str, Any]) -> None:
+def _bytes(arrays: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_units_file(path: Path) -> UnitsFile:

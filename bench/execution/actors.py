@@ -3,17 +3,17 @@
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from bench.asr.base import MAX_SECONDS, SAMPLE_RATE, Asr
-from bench.common.audio import SpeechError, Wave, resample, write_wav
+from bench.common.audio import SpeechError, Wave, resample, wav_bytes
 from bench.common.errors import ActorUnusable
 from bench.common.text import reason_of, short
 from bench.datasets.base import Item
+from bench.execution.parcels import as_on_driver
 from bench.execution.worktime import Clocked
-from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow
+from bench.store.rows import SpeechRow, ToTranscribe, Transcribed, TranscriptRow
 from bench.systems.base import ABSENT, Asked, Made, System, Variant, lacks_files
 from bench.systems.voice import Voice, continuation
 from pixvox.errors import UnitsError
@@ -93,18 +93,18 @@ class GeneratorActor(Clocked):
         made = self.generator.generate(asked)
         each = [(item, variant) for item, variants in asked for variant in variants]
         return [
-            (key, replace(row, device=self.device, cause=_cause(row, item, variant)))
+            (key, self._settled(row, item, variant))
             for (key, row), (item, variant) in zip(made, each, strict=True)
         ]
 
-
-def _cause(row: SpeechRow, item: Item, variant: Variant) -> str:
-    absent = row.status != "ok" and lacks_files(variant.system, item, variant.caption)
-    return ABSENT if absent else row.cause
+    def _settled(self, row: SpeechRow, item: Item, variant: Variant) -> SpeechRow:
+        absent = row.status != "ok" and lacks_files(variant.system, item, variant.caption)
+        cause = ABSENT if absent else row.cause
+        return replace(row, device=self.device, cause=cause, reason=as_on_driver(row.reason))
 
 
 class TranscriberActor(Clocked):
-    """Decodes units, keeps the speech as a WAV file, and transcribes, a fixed batch at a time."""
+    """Decodes units and transcribes the speech, a fixed batch at a time."""
 
     def __init__(self, asr: Asr, threads: int) -> None:
         import torch
@@ -117,9 +117,10 @@ class TranscriberActor(Clocked):
         self.device = _device_name(kind)
         self.start_clock(kind)
 
-    def work(self, work: tuple[System, str, Sequence[ToTranscribe]]) -> list[TranscriptRow]:
-        """One row for every row given, in order."""
+    def work(self, work: tuple[System, str, Sequence[ToTranscribe]]) -> list[Transcribed]:
+        """One row for every row given, in order, with the speech of those that it is wanted of."""
         system, part, batch = work
+        sound: dict[str, bytes] = {}
         done: dict[str, TranscriptRow] = {}
         waves: list[Wave] = []
         names: list[str] = []
@@ -136,13 +137,11 @@ class TranscriberActor(Clocked):
             except (SpeechError, UnitsError) as error:
                 held = entry.row.units or entry.row.audio
                 absent = not held and lacks_files(system, entry.item, entry.row.caption)
-                done[name] = TranscriptRow(name, "failed", str(error), ABSENT if absent else "")
+                reason, cause = as_on_driver(str(error)), ABSENT if absent else ""
+                done[name] = TranscriptRow(name, "failed", reason, cause)
                 continue
-            if entry.keep is not None and entry.keep.parent.parent.is_dir():
-                # For people only; what a full disk or another machine's keeps from being written
-                # the driver makes again from the ledger.
-                with suppress(OSError):
-                    write_wav(entry.keep, wave, rate)
+            if entry.keep:
+                sound[name] = wav_bytes(wave, rate)
             done[name] = TranscriptRow(
                 name, "ok", seconds=len(wave) / rate, peak=float(abs(wave).max())
             )
@@ -173,4 +172,8 @@ class TranscriberActor(Clocked):
                     avg_logprob=figures["avg_logprob"],
                     compression_ratio=figures["compression_ratio"],
                 )
-        return [replace(done[entry.row.item], device=self.device) for entry in batch]
+        return [
+            Transcribed(replace(done[entry.row.item], device=self.device), sound.get(name, b""))
+            for entry in batch
+            for name in (entry.row.item,)
+        ]

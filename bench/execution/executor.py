@@ -2,29 +2,36 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench.asr.base import Asr
+from bench.common.entries import module_root
 from bench.common.errors import RunFailed
 from bench.common.progress import Progress
 from bench.execution.cluster import find_cluster, machines, most_gpus, names_of, placed, print_ray
-from bench.execution.division import GpuPlaces, divide, gpus_to_divide
+from bench.execution.division import Division, GpuPlaces, divide, gpus_to_divide
+from bench.execution.nodefiles import NodeFiles, on_nodes, whole_files
+from bench.execution.parcels import pack
 from bench.execution.pipeline import Pipeline, Plan
 from bench.execution.runstate import RunState
 from bench.execution.session import ray_session
 from bench.execution.stages import Stage, together
+from bench.jobs.cells import Cell
 from bench.systems.base import System
 
 
 @dataclass(frozen=True)
 class Actors:
-    """What generates and what transcribes; `work` takes and gives what the real actors' does."""
+    """What generates and what transcribes; `work` takes and gives what the real actors' does.
+
+    `load_weights` is False for stubs, which have none.
+    """
 
     generator: type
     transcriber: type
+    load_weights: bool = True
 
 
 def real_actors() -> Actors:
@@ -58,8 +65,16 @@ def execute(
     # First what takes seconds and may end the run, then what may take an hour.
     address = find_cluster(address or run.job.cluster.address)
     _prepare_systems(run, report, stop)
-    with ray_session(address):
-        plan, cores = _plan(run, actors, address)
+    cells = [
+        cell
+        for cell in run.cells
+        if cell.asr and cell.source is None and not run.transcribed[cell.transcript_key].full
+    ]
+    with ray_session(address, _own_modules(cells) if address else ()):
+        if address is None:
+            plan, cores = _local_plan(run, actors)
+        else:
+            plan, cores = _cluster_plan(run, actors, address, cells)
         for asr in dict.fromkeys(run.job.asrs):
             cells = [cell for cell in run.cells if cell.asr == asr and cell.source is None]
             if any(not run.transcribed[cell.transcript_key].full for cell in cells):
@@ -69,26 +84,15 @@ def execute(
     return tuple(replace(stage, cores=cores) for stage in together(stages))
 
 
-def _plan(run: RunState, actors: Actors, address: str | None) -> tuple[Plan, int]:
-    """How the run's actors are started in the Ray that was joined or started, and its cores.
-
-    Cores are 0 where they are several machines'. Prints what there is and, as soon as they have
-    started, where the actors are.
-    """
+def _local_plan(run: RunState, actors: Actors) -> tuple[Plan, int]:
+    """How the run's actors are started in a Ray of this command's own, and its cores."""
     import ray
 
-    spec = run.job.cluster
-    has = machines(ray.nodes())
-    print_ray(address, has)
-    generates_on_gpu = any(system.uses_gpu for system in _generating(run))
-    gpus = gpus_to_divide(spec, has.gpu_count, most_gpus() if address else 0)
-    parts = divide(spec, gpus, has.cores, generates_on_gpu=generates_on_gpu)
+    parts = _division(run, None)
     places = GpuPlaces(parts)
     # One thread an actor: more would only fight over the same cores.
-    kinds = (actors.generator, actors.transcriber)
-    generates, transcribes = [_here(kind) if address else kind for kind in kinds]
-    generator = ray.remote(num_cpus=0, num_gpus=0)(generates)
-    transcriber = ray.remote(num_cpus=parts.cpu, num_gpus=0)(transcribes)
+    generator = ray.remote(num_cpus=0, num_gpus=0)(actors.generator)
+    transcriber = ray.remote(num_cpus=parts.cpu, num_gpus=0)(actors.transcriber)
 
     def generate(place: int, system: System) -> Any:
         gpus = parts.generator_gpus if system.uses_gpu else ()
@@ -98,36 +102,105 @@ def _plan(run: RunState, actors: Actors, address: str | None) -> tuple[Plan, int
         options = places.options(parts.transcriber_gpus, place)
         return transcriber.options(**options).remote(asr, 1)
 
-    said: set[str] = set()
+    plan = Plan(
+        generator=generate,
+        transcriber=transcribe,
+        division=parts,
+        deadline=run.job.cluster.deadline_seconds,
+        placed=_placing(dict),
+    )
+    # A container may have fewer cores than the machine, and a process fewer than either.
+    cores = max(1, machines(ray.nodes()).cores)
+    return plan, min(cores, len(os.sched_getaffinity(0)))
 
-    def say_placed(kinds: Mapping[str, Sequence[str]]) -> None:
-        line = f"actors: {placed(kinds, names_of(ray.nodes()) if address else {})}"
-        if line not in said:
-            said.add(line)
-            print(line)
+
+def _cluster_plan(
+    run: RunState, actors: Actors, address: str, cells: Sequence[Cell]
+) -> tuple[Plan, int]:
+    """How the run's actors are started in a cluster, whose nodes have none of the driver's files.
+
+    Its cores are 0: they are several machines'.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    parts = _division(run, address)
+    places = GpuPlaces(parts)
+    using = cells if actors.load_weights else ()
+    asrs = dict.fromkeys(cell.asr for cell in using if cell.asr is not None)
+    files = NodeFiles(whole_files([cell.system for cell in using], asrs))
+    generator = ray.remote(num_cpus=0, num_gpus=0)(on_nodes(actors.generator))
+    reader = ray.remote(num_cpus=0, num_gpus=0)(_in_driver_s_folder(actors.generator))
+    transcriber = ray.remote(num_cpus=parts.cpu, num_gpus=0)(on_nodes(actors.transcriber))
+
+    def generate(place: int, system: System) -> Any:
+        if system.reads_training:
+            at = NodeAffinitySchedulingStrategy(files.home, soft=False)
+            return reader.options(scheduling_strategy=at).remote(system, 1)
+        gpus = parts.generator_gpus if system.uses_gpu else ()
+        options = places.options(gpus, place)
+        return generator.options(**options).remote(files.sent(), files.home, pack((system, 1)))
+
+    def transcribe(place: int, asr: Asr) -> Any:
+        options = places.options(parts.transcriber_gpus, place)
+        return transcriber.options(**options).remote(files.sent(), files.home, pack((asr, 1)))
 
     plan = Plan(
         generator=generate,
         transcriber=transcribe,
         division=parts,
-        deadline=spec.deadline_seconds,
-        placed=say_placed,
+        deadline=run.job.cluster.deadline_seconds,
+        placed=_placing(lambda: names_of(ray.nodes())),
+        sends_files=True,
     )
-    # A container may have fewer cores than the machine, and a process fewer than either.
-    return plan, 0 if address else min(max(1, has.cores), len(os.sched_getaffinity(0)))
+    return plan, 0
 
 
-def _here(actor: Any) -> type:
-    """The class, with actors that start in the driver's folder where their node has it.
+def _division(run: RunState, address: str | None) -> Division:
+    """How cores and GPUs are divided; prints what there is."""
+    import ray
 
-    A cluster's actors are started in that of its raylet, where relative paths name other files.
+    spec = run.job.cluster
+    has = machines(ray.nodes())
+    print_ray(address, has)
+    generates_on_gpu = any(system.uses_gpu for system in _generating(run))
+    gpus = gpus_to_divide(spec, has.gpu_count, most_gpus() if address else 0)
+    return divide(spec, gpus, has.cores, generates_on_gpu=generates_on_gpu)
+
+
+def _placing(
+    names: Callable[[], Mapping[str, str]],
+) -> Callable[[Mapping[str, Sequence[str]]], None]:
+    """Prints where actors are, once they have started; the same line only once.
+
+    `names` gives the nodes' names at that time.
     """
+    said: set[str] = set()
+
+    def say_placed(kinds: Mapping[str, Sequence[str]]) -> None:
+        line = f"actors: {placed(kinds, names())}"
+        if line not in said:
+            said.add(line)
+            print(line)
+
+    return say_placed
+
+
+def _own_modules(cells: Sequence[Cell]) -> list[str]:
+    """The files and packages of the user's own classes, which no node has."""
+    entries = {entry: c.label for c in cells for entry in c.system.entries()}
+    entries |= {entry: c.asr.label for c in cells if c.asr for entry in c.asr.entries()}
+    roots = dict.fromkeys(module_root(entry, who) for entry, who in entries.items())
+    return [str(path) for path in roots if path is not None]
+
+
+def _in_driver_s_folder(actor: Any) -> type:
+    """The class, with actors that start in the driver's folder: they run on its machine."""
     folder = Path.cwd()
 
     class Here(actor):
         def __init__(self, *arguments: object) -> None:
-            with suppress(OSError):
-                os.chdir(folder)
+            os.chdir(folder)
             super().__init__(*arguments)
 
     # Ray names processes so, and those who look for them.

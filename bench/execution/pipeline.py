@@ -5,20 +5,23 @@ Transcribers that have enough to do keep generators from being given more.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from bench.asr.base import Asr
+from bench.common.atomic import write_bytes
+from bench.common.audio import SpeechError
 from bench.common.progress import Progress
 from bench.execution.batches import Batch, batch_sizes
 from bench.execution.division import Division
 from bench.execution.marks import Marks
+from bench.execution.parcels import needed_to_generate, needed_to_transcribe, pack
 from bench.execution.pool import Pool, wait
 from bench.execution.runstate import RunState
 from bench.execution.stages import Stage, together
 from bench.jobs.cells import Cell
-from bench.store.rows import SpeechRow, ToTranscribe, TranscriptRow
+from bench.store.rows import SpeechRow, ToTranscribe, Transcribed, TranscriptRow
 from bench.systems.base import ABSENT, System, lacks_files
 
 Row = TypeVar("Row", SpeechRow, TranscriptRow)
@@ -35,7 +38,8 @@ CREDITS = 8
 class Plan:
     """How actors of both kinds are started, how many there are, and how long a batch may take.
 
-    `placed` is told which nodes the actors of each kind are on, once all have started.
+    `placed` is told which nodes the actors of each kind are on, once all have started. Where the
+    plan `sends_files`, actors work on parcels (see bench.execution.parcels).
     """
 
     generator: Callable[[int, System], Any]
@@ -43,6 +47,7 @@ class Plan:
     division: Division
     deadline: float
     placed: Callable[[Mapping[str, Sequence[str]]], None]
+    sends_files: bool = False
 
 
 class Pipeline:
@@ -64,8 +69,6 @@ class Pipeline:
         self.stop = stop
         # Whole batches of the ASR's: a short one is filled up, and what fills it is thrown away.
         self.clips = asr.batch * -(-CLIPS // asr.batch)
-        # Transcribers write speech where this folder is, and nowhere on nodes that have none.
-        run.speech.mkdir(parents=True, exist_ok=True)
         self.transcribed_as: dict[str, list[Cell]] = defaultdict(list)
         for cell in cells:
             self.transcribed_as[cell.speech_key].append(cell)
@@ -75,7 +78,7 @@ class Pipeline:
         self.transcribing: Pool[Any] = Pool(
             lambda place: plan.transcriber(place, asr),
             plan.division.transcribers,
-            lambda batch: (batch.tag.system, batch.tag.part, batch.items),
+            self._to_transcriber,
             plan.deadline,
             # Chosen now: what is generated and transcribed meanwhile must not count as transcribed
             # before.
@@ -159,11 +162,25 @@ class Pipeline:
         pool: Pool[Any] = Pool(
             lambda place: self.plan.generator(place, system),
             count,
-            lambda batch: batch.items,
+            self._to_generator,
             self.plan.deadline,
             self._to_generate(cells, count),
         )
         return pool, cells
+
+    def _to_generator(self, batch: Batch[Any]) -> Any:
+        if not self.plan.sends_files:
+            return batch.items
+        if batch.items[0][1][0].system.reads_training:
+            return batch.items
+        return pack(batch.items, needed_to_generate(batch.items))
+
+    def _to_transcriber(self, batch: Batch[ToTranscribe]) -> Any:
+        system, part = batch.tag.system, batch.tag.part
+        if not self.plan.sends_files:
+            return system, part, batch.items
+        entries = [_with_file(entry, system) for entry in batch.items]
+        return pack((system, part, entries), needed_to_transcribe(entries))
 
     def _say_placed(self, generating: Pool[Any] | None) -> None:
         """Tells the plan once where the first actors of each kind are."""
@@ -258,7 +275,7 @@ class Pipeline:
             untranscribed = [TranscriptRow(r.item, "failed", r.reason, r.cause) for r in failed]
             self.state.commit_transcripts(cell, untranscribed)
         good = [
-            ToTranscribe(row, self.state.item(row.item, cell.system), self._keep(cell, row.item))
+            ToTranscribe(row, self.state.item(row.item, cell.system), cell.part == "whole")
             for row in rows
             if row.status == "ok"
         ]
@@ -275,21 +292,40 @@ class Pipeline:
         reason = f"{row.reason} on its actor's node, although the driver has it"
         return replace(row, cause="machine", reason=reason)
 
-    def _keep(self, cell: Cell, item: str) -> Path | None:
-        """Where speech is kept: the whole one, for people to listen to."""
-        kept = self.state.speech.absolute() / cell.slug / f"{item}.wav"
-        return kept if cell.part == "whole" else None
+    def _keep(self, cell: Cell, transcribed: Transcribed) -> None:
+        """Writes a row's speech, for people to listen to.
+
+        What a disk refuses is made again from the ledger when the run ends, which says why.
+        """
+        if transcribed.wav:
+            path = self.state.speech / cell.slug / f"{transcribed.row.item}.wav"
+            with suppress(OSError):
+                write_bytes(path, transcribed.wav)
 
     def _take_transcribed(self) -> None:
         rows: dict[Cell, list[TranscriptRow]] = defaultdict(list)
         try:
             for done in self.transcribing.collect():
                 cause = "machine" if done.machine else ""
-                transcribed: list[TranscriptRow] = done.result or [
-                    TranscriptRow(e.row.item, "failed", done.failure, cause) for e in done.items
+                transcribed: list[Transcribed] = done.result or [
+                    Transcribed(TranscriptRow(e.row.item, "failed", done.failure, cause))
+                    for e in done.items
                 ]
-                rows[done.tag] += [self._settled(row, done.tag) for row in transcribed]
+                for one in transcribed:
+                    self._keep(done.tag, one)
+                    rows[done.tag].append(self._settled(one.row, done.tag))
         finally:
             for cell, some in rows.items():
                 self.state.commit_transcripts(cell, some)
         self.state.report_to(self.report)
+
+
+def _with_file(entry: ToTranscribe, system: System) -> ToTranscribe:
+    """A row with the file in which its speech is, where that is in one."""
+    if entry.row.units or entry.row.audio:
+        return entry
+    try:
+        return replace(entry, file=system.sound_file(entry.row, entry.item))
+    except SpeechError:
+        # The transcriber says so of its row.
+        return entry

@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from bench.execution.cluster import token_source
 from pixvox.cache import is_writable
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
-"""Rows are small (units, never audio), so a quarter of a gigabyte is ample."""
+"""Units and the speech of a few batches, some 0.1 MB a row: a quarter of a gigabyte is ample."""
 _TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 _SERVERS = ("gcs_server", "raylet")
 _LOOK_SECONDS = 0.25
@@ -30,24 +30,32 @@ _LEAVING_SECONDS = 15.0
 
 
 @contextmanager
-def ray_session(address: str | None = None) -> Iterator[None]:
-    """Joins the cluster at an address that `find_cluster` gave, or starts Ray; and leaves it."""
+def ray_session(address: str | None = None, modules: Sequence[str] = ()) -> Iterator[None]:
+    """Joins the cluster at an address that `find_cluster` gave, or starts Ray; and leaves it.
+
+    A cluster's workers are sent these files and packages of Python, which they can import.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Otherwise Ray rebuilds the driver's uv environment in every worker.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     # Actors that ask for no GPU must not see them.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    with _local() if address is None else _joined(address):
+    with _local() if address is None else _joined(address, modules):
         yield
 
 
 @contextmanager
-def _joined(address: str) -> Iterator[None]:
+def _joined(address: str, modules: Sequence[str]) -> Iterator[None]:
     import ray
 
     with _starting():
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"py_modules": list(modules)} if modules else None,
+        )
     try:
         yield
     finally:

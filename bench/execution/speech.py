@@ -75,7 +75,7 @@ def _made(run: RunState, cell: Cell, lacking: set[str]) -> Iterator[str]:
             item = run.item(row.item, cell.system)
             lacking.discard(row.item)
             try:
-                wave, rate = voice.speech(cell.system, ToTranscribe(row, item, None))
+                wave, rate = voice.speech(cell.system, ToTranscribe(row, item))
             except (SpeechError, UnitsError):
                 # A file of the dataset or of a folder of wavs that has gone since it was
                 # transcribed.

@@ -81,7 +81,7 @@ def _decoded(golden: Golden, one: Worst, cell: Cell, path: Path) -> bool:
     if not row["units"] or golden.signatures[one.cell].codec != cell.codec:
         return False
     generated = SpeechRow(one.item, "ok", units=row["units"], codebooks=row["codebooks"])
-    entry = ToTranscribe(generated, Item(one.item, Path(), ()), None)
+    entry = ToTranscribe(generated, Item(one.item, Path(), ()))
     wave, rate = Voice().speech(cell.system, entry)
     soundfile.write(path, wave, rate)
     return True

@@ -12,13 +12,15 @@ from bench.common.progress import Progress
 from bench.datasets.storedunits import Units
 from bench.execution.batches import Batch
 from bench.execution.cluster import find_cluster
+from bench.execution.nodefiles import NodeFiles, on_nodes, weights_files
+from bench.execution.parcels import pack
 from bench.execution.pool import Pool, wait
 from bench.execution.session import ray_session
 from bench.execution.stages import Stage
 from bench.execution.worktime import Clocked
 from bench.jobs.spec import ClusterSpec
 from bench.narration.plan import Utterance
-from bench.systems.voices import Reader, reader
+from bench.systems.voices import PIPER, Reader, reader
 from pixvox.errors import UnitsError
 
 if TYPE_CHECKING:
@@ -145,11 +147,11 @@ def read_aloud(
         cpus = int(ray.cluster_resources().get("CPU", 1))
         cores = cpus if address else min(cpus, len(os.sched_getaffinity(0)))
         count = workers.count or max(1, min(cores, len(utterances)))
-        actor = ray.remote(num_cpus=min(1.0, cpus / count))(workers.narrator)
+        share = ray.remote(num_cpus=min(1.0, cpus / count))
         pool: Pool[Utterance] = Pool(
-            lambda place: actor.remote(workers.voice, workers.wanted),
+            _on_nodes(workers, share) if address else _here(workers, share),
             count,
-            lambda batch: [one.text for one in batch.items],
+            lambda batch: _texts(batch) if address is None else pack(_texts(batch)),
             ClusterSpec().deadline_seconds,
             batches(utterances, count),
         )
@@ -166,6 +168,25 @@ def read_aloud(
         if stop():
             raise KeyboardInterrupt
         return replace(pool.stage("narrators", pool.life), cores=0 if address else cores)
+
+
+def _texts(batch: Batch[Utterance]) -> list[str]:
+    return [one.text for one in batch.items]
+
+
+def _here(workers: Workers, remote: Callable[[type], Any]) -> Callable[[int], Any]:
+    """What starts narrators in a Ray of this command's own."""
+    actor = remote(workers.narrator)
+    return lambda place: actor.remote(workers.voice, workers.wanted)
+
+
+def _on_nodes(workers: Workers, remote: Callable[[type], Any]) -> Callable[[int], Any]:
+    """What starts narrators in a cluster, whose nodes have none of the driver's files."""
+    codec = workers.wanted.codec
+    names = [workers.voice] if workers.voice != PIPER else []
+    files = NodeFiles(weights_files([*names, *([codec[0]] if codec is not None else [])]))
+    actor, arguments = remote(on_nodes(workers.narrator)), pack((workers.voice, workers.wanted))
+    return lambda place: actor.remote(files.sent(), files.home, arguments)
 
 
 def _collected(pool: Pool[Any]) -> Iterator[Said]:

@@ -76,7 +76,7 @@ def _by_suite(generators: int, transcribers: int, items: int, tick: Callable[[in
             if what == "transcribing":
                 tick(done)
 
-        execute(run, report, Actors(Generator, Transcriber))
+        execute(run, report, Actors(Generator, Transcriber, load_weights=False))
 
 
 @contextmanager

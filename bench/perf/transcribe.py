@@ -145,7 +145,7 @@ def _waves(system: System, items: Sequence[Item]) -> dict[str, Wave]:
     voice, waves = Voice(), {}
     for _, row in system.generator("cpu").generate([(item, (variant,)) for item in items]):
         if row.status == "ok":
-            wave, rate = voice.speech(system, ToTranscribe(row, by_id[row.item], None))
+            wave, rate = voice.speech(system, ToTranscribe(row, by_id[row.item]))
             waves[row.item] = resample(wave, rate, SAMPLE_RATE)
     return waves
 

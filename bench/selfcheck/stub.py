@@ -18,7 +18,7 @@ from bench.execution.runstate import RunState
 from bench.jobs.cells import Cell
 from bench.jobs.spec import Job
 from bench.store.ledger import Ledger
-from bench.store.rows import SpeechRow, TranscriptRow
+from bench.store.rows import SpeechRow, Transcribed, TranscriptRow
 from bench.systems.base import Asked, Made
 from bench.systems.decoding import DecodingSpec
 from bench.systems.pixvox import PixVoxSystem
@@ -60,16 +60,17 @@ class StubTranscriber:
     def __init__(self, asr: object, threads: int) -> None:
         self.pause = float(os.environ.get(PAUSE, "0"))
 
-    def work(self, work: tuple[object, str, Sequence[Any]]) -> list[TranscriptRow]:
+    def work(self, work: tuple[object, str, Sequence[Any]]) -> list[Transcribed]:
         """One row for every row given."""
         time.sleep(self.pause)
         return [
-            TranscriptRow(e.row.item, "ok", transcript=words(e.row.item, e.row.units.hex()))
+            Transcribed(TranscriptRow(name, "ok", transcript=words(name, e.row.units.hex())))
             for e in work[2]
+            for name in (e.row.item,)
         ]
 
 
-ACTORS = Actors(StubGenerator, StubTranscriber)
+ACTORS = Actors(StubGenerator, StubTranscriber, load_weights=False)
 
 
 def stub_dataset(items: int, captions: int = 2) -> Dataset:

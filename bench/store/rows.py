@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -105,11 +105,22 @@ JOINED: Columns = (
 
 @dataclass(frozen=True)
 class ToTranscribe:
-    """One row to transcribe, whose item it is, and where its speech is kept, if it is."""
+    """One row to transcribe, whose item it is, and whether its speech is wanted back.
+
+    `file` is that of the speech, where the row holds none and the driver has looked for it.
+    """
 
     row: SpeechRow
     item: Item
-    keep: Path | None
+    keep: bool = False
+    file: Path | None = None
+
+
+class Transcribed(NamedTuple):
+    """A row transcribed and, where it was asked for, its speech as a WAV file's bytes."""
+
+    row: TranscriptRow
+    wav: bytes = b""
 
 
 def packed(units: "np.ndarray[Any, Any]") -> bytes:

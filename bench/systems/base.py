@@ -18,6 +18,7 @@ from bench.common.errors import UserError
 from bench.common.progress import Progress
 from bench.common.yamlfile import Strict
 from bench.datasets.base import Choice, Dataset, Item
+from bench.datasets.storedunits import UnitsEntry
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.borrowing import Borrowing
 from bench.systems.looks import codec_look
@@ -111,7 +112,9 @@ class System(Strict, ABC):
     transcribes.
     `says_caption` marks speech whose words are a caption's, so that word errors can be counted;
     `continues` speech from where a prompt ends. `needs_images` marks what looks at pictures,
-    `uses_gpu` what computes on the device that its generator is given; others get no GPU. `loss` is
+    `uses_gpu` what computes on the device that its generator is given; others get no GPU.
+    `reads_training` marks a generator that reads a training set: it runs on the driver's machine.
+    `loss` is
     set for a ceiling: what is lost up to it, and not yet in the one before. What has the loss
     `clarity` is a measure for others, and no row of a table.
     """
@@ -127,6 +130,7 @@ class System(Strict, ABC):
     continues: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
     uses_gpu: ClassVar[bool] = False
+    reads_training: ClassVar[bool] = False
     loss: ClassVar[Loss] = ""
 
     def __hash__(self) -> int:
@@ -191,7 +195,27 @@ class System(Strict, ABC):
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
         """Speech `[T]` and its rate in Hz of a row that holds none itself; raises SpeechError."""
-        return read_speech(speech_file(entry.item, entry.row.caption), RATE), RATE
+        path = entry.file or self.sound_file(entry.row, entry.item)
+        if path is None:
+            raise SpeechError(f"{entry.row.item}: has no speech")
+        return read_speech(path, RATE), RATE
+
+    def sound_file(self, row: SpeechRow, item: Item) -> Path | None:
+        """The file of a row's speech; None where none is needed. Raises SpeechError."""
+        return speech_file(item, row.caption)
+
+    def weights_names(self) -> Sequence[str]:
+        """Names of all weights that its generator loads (pixvox.weights.resolve)."""
+        codec = self.codec_of()
+        return () if codec is None else (codec[0],)
+
+    def whole_files(self) -> Sequence[Path]:
+        """Files that its generator reads whole, whatever items it is given."""
+        return ()
+
+    def entries(self) -> Sequence[str]:
+        """Classes of the user's own that it needs, as `package.module:Class`."""
+        return ()
 
     def seen(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
         """Items as the system sees them; None where each is itself."""
@@ -306,19 +330,27 @@ ABSENT = "absent"
 """The cause of a row for which files are not on its actor's node, until the driver has looked."""
 
 
-def lacks_files(system: System, item: Item, caption: Choice) -> bool:
-    """Whether a file that the system needs of an item is not on this machine."""
-    try:
-        needed = list(system.files([item]))
-    except UserError:
-        return True
+def needed_files(system: System, item: Item, caption: Choice) -> list[Path | UnitsEntry]:
+    """The files that a system needs of an item, and its units in files of many.
+
+    Raises UserError where it cannot name its own files.
+    """
+    needed: list[Path | UnitsEntry] = list(system.files([item]))
     if system.needs_images:
         needed.append(item.image)
     if system.uses_caption() and system.has_speech and item.captions:
         for chosen in item.captions[item.chosen(caption) :][:1]:
-            needed += [path for path in (chosen.speech,) if path is not None]
-            needed += [chosen.units.file] if chosen.units is not None else []
-    return not all(path.is_file() for path in needed)
+            needed += [one for one in (chosen.speech, chosen.units) if one is not None]
+    return needed
+
+
+def lacks_files(system: System, item: Item, caption: Choice) -> bool:
+    """Whether a file that the system needs of an item is not on this machine."""
+    try:
+        needed = needed_files(system, item, caption)
+    except UserError:
+        return True
+    return not all((one if isinstance(one, Path) else one.file).is_file() for one in needed)
 
 
 def no_file(path: Path, label: str, what: str) -> UserError:

@@ -1,5 +1,6 @@
 """The cascade, the text-based baseline: a captioner writes a caption and a voice reads it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -48,6 +49,10 @@ class CascadeSystem(ReadAloud):
         # A greedy cascade has the key that it had before `beams` was an option.
         depends = {key: value for key, value in found.depends.items() if key != "beams"}
         return replace(found, depends=depends)
+
+    def weights_names(self) -> Sequence[str]:
+        """See System."""
+        return (self.weights, *super().weights_names())
 
     def written_with(self) -> str:
         """See ReadAloud."""

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from bench.common.audio import Wave
 from bench.common.bounds import Label, Seed, SpeechSeconds
-from bench.store.rows import ToTranscribe
+from bench.datasets.base import Item
+from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import RATE, Generator, Role, System
 from bench.systems.silence import EmptyGenerator
 
@@ -32,6 +33,9 @@ class NoiseSystem(System):
     def generator(self, device: str) -> Generator:
         """See System."""
         return EmptyGenerator()
+
+    def sound_file(self, row: SpeechRow, item: Item) -> None:
+        """See System; its speech is made where it is transcribed."""
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
         """See System."""

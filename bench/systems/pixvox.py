@@ -117,6 +117,10 @@ class PixVoxSystem(System):
         config = pixvox_config(resolve(self.weights))
         return self.codec or config.codec, config.bandwidth
 
+    def weights_names(self) -> Sequence[str]:
+        """See System."""
+        return (self.weights, *super().weights_names())
+
     def uses_caption(self) -> bool:
         """See System."""
         return self.prompts[0] > 0

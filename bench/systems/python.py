@@ -7,6 +7,7 @@
 `generate` gives mono samples `[T]` in -1..1 and their rate in Hz. What it raises fails that item.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -50,6 +51,10 @@ class PythonSystem(System):
         """See System."""
         source = file_digest(source_of(self.entry, self.label))[:16]
         return Content(self.model_dump(exclude={"label", "training"}) | {"source": source})
+
+    def entries(self) -> Sequence[str]:
+        """See System."""
+        return (self.entry,)
 
     def check(self) -> None:
         """See System."""

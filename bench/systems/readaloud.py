@@ -5,6 +5,7 @@ units: the codec's loss is then theirs too.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from pydantic import model_validator
@@ -72,6 +73,11 @@ class ReadAloud(System):
         depends = self.model_dump(exclude={"label", "training"})
         depends |= {"voice": voice, "codec": codec, "weights": weights}
         return Content(depends, weights=weights, codec=codec)
+
+    def weights_names(self) -> Sequence[str]:
+        """See System."""
+        voice = () if self.voice == PIPER else (self.voice,)
+        return (*voice, *super().weights_names())
 
     def codec_of(self) -> tuple[str, float] | None:
         """See System."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, Field, model_validator
 
-from bench.common.audio import SpeechError, Wave, read_speech
+from bench.common.audio import SpeechError
 from bench.common.bounds import Bandwidth, Label, Seed
 from bench.common.progress import Progress, progress
 from bench.common.threads import one_thread
@@ -19,8 +19,8 @@ from bench.common.yamlfile import WeightsName
 from bench.datasets.base import DatasetSpec, Item, to_train
 from bench.datasets.shipped import AnyDataset
 from bench.datasets.unitcache import units_of
-from bench.store.rows import SpeechRow, ToTranscribe, packed
-from bench.systems.base import RATE, Content, EachItem, Generator, Lookup, System, Variant
+from bench.store.rows import SpeechRow, packed
+from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant
 from bench.systems.consensus import (
     Units,
     WordSimilarity,
@@ -89,6 +89,7 @@ class RetrievalSystem(System):
 
     needs_images: ClassVar[bool] = True
     uses_gpu: ClassVar[bool] = True
+    reads_training: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _fits_the_choice(self) -> Self:
@@ -175,12 +176,12 @@ class RetrievalSystem(System):
             return None
         return self.codec, self.bandwidth
 
-    def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
+    def sound_file(self, row: SpeechRow, item: Item) -> Path:
         """See System; the row names the training caption."""
-        path = speech_by_name(self.data).get(entry.row.file)
+        path = speech_by_name(self.data).get(row.file)
         if path is None:
-            raise SpeechError(f"{entry.row.file}: no such recorded caption in the training data")
-        return read_speech(path, RATE), RATE
+            raise SpeechError(f"{row.file}: no such recorded caption in the training data")
+        return path
 
 
 def _read(data: DatasetSpec, codec: CodecFacts | None) -> tuple[Item, ...]:

@@ -25,6 +25,9 @@ class SilenceSystem(System):
         """See System."""
         return EmptyGenerator()
 
+    def sound_file(self, row: SpeechRow, item: Item) -> None:
+        """See System; its speech is made where it is transcribed."""
+
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
         """See System."""
         return np.zeros(round(self.seconds * RATE), dtype=np.float32), RATE

@@ -1,6 +1,7 @@
 """Units that any system over an EnCodec has generated: a Parquet file."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -59,6 +60,10 @@ class UnitsSystem(System):
         """See System."""
         names = dict.fromkeys(read_units(self)["item"])
         return unmatched_names(names, items, whole, of=self.file, entries="rows")
+
+    def whole_files(self) -> Sequence[Path]:
+        """See System."""
+        return (self.file,)
 
     def described(self) -> list[str]:
         """See System."""

@@ -4,21 +4,21 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import field_validator
 
-from bench.common.audio import SpeechError, Wave, read_speech
+from bench.common.audio import SpeechError
 from bench.common.bounds import Label, Note
 from bench.common.errors import UserError
 from bench.common.filedigests import MISSING, file_digests
 from bench.common.yamlfile import FilePath, WeightsName
 from bench.datasets.base import Dataset, Item, inside
 from bench.datasets.csvfile import read_rows
-from bench.store.rows import SpeechRow, ToTranscribe
+from bench.store.rows import SpeechRow
 from bench.systems.base import (
-    RATE,
     Content,
     EachItem,
     Generator,
@@ -63,9 +63,13 @@ class WavsSystem(System):
             raise UserError(f"{self.label}: {_shared_line(shared)}; {_remedy(self.file)}")
         return Content({"kind": "wavs", "files": wavs_digest(self, lookup.dataset.items)})
 
-    def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
+    def sound_file(self, row: SpeechRow, item: Item) -> Path:
         """See System."""
-        return read_speech(self.folder / entry.row.file, RATE), RATE
+        return self.folder / row.file
+
+    def whole_files(self) -> Sequence[Path]:
+        """See System."""
+        return () if self.mapping is None else (self.mapping,)
 
     def files(self, items: Sequence[Item]) -> Sequence[Path]:
         """See System."""
@@ -143,7 +147,18 @@ def _named(spec: WavsSystem, item: Item) -> str:
     return spec.file.replace("{id}", item.id).replace("{stem}", item.image.stem)
 
 
-def _mapping(path: Path) -> dict[str, str]:
+def _mapping(path: Path) -> Mapping[str, str]:
+    """The file of each item; read once a process, for items are often asked for one by one."""
+    try:
+        found = path.stat()
+    except OSError:
+        # The reader says so.
+        return _read_mapping(path, 0, 0)
+    return _read_mapping(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read_mapping(path: Path, changed: int, size: int) -> Mapping[str, str]:
     names: dict[str, str] = {}
     for line, row in read_rows(path, ("item", "file")):
         if row["item"] in names:

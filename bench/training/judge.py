@@ -63,11 +63,11 @@ class SpeechJudge:
         if self._transcriber is None:
             self._transcriber = TranscriberActor(self.spec.asr, self.threads)
         entries = [
-            ToTranscribe(SpeechRow(item.id, "ok", units=one, codebooks=codebooks), item, None)
+            ToTranscribe(SpeechRow(item.id, "ok", units=one, codebooks=codebooks), item)
             for item, one in zip(self.items, units, strict=True)
             if one
         ]
-        rows = self._transcriber.work((self.voice, "whole", entries))
+        rows = [row for row, _ in self._transcriber.work((self.voice, "whole", entries))]
         transcripts = {row.item: row.transcript or "" for row in rows}
         return [transcripts.get(item.id, "") for item in self.items]
 

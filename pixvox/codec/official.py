@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pixvox.digests import WeightsError, file_digest, load_pickle
-from pixvox.weights import file_of
+from pixvox.weights import file_of, placed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,8 @@ def checkpoint_of(name: str) -> Path:
     """
     if any(importlib.util.find_spec(package) is None for package in ("encodec", "einops")):
         raise WeightsError(f"{name}: needs the package encodec; run: {INSTALL}")
-    path = _fetched(name) if name.startswith(PREFIX) else file_of(name)
+    there = placed(name)
+    path = there or (_fetched(name) if name.startswith(PREFIX) else file_of(name))
     promised, digest = _DIGEST.search(path.name), file_digest(path)
     if promised and not digest.startswith(promised[1]):
         raise WeightsError(

@@ -1,21 +1,31 @@
 """Nodes join and leave, actors are few or many: the rows are the same bytes."""
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
+from bench.cli import main
 from bench.common.processes import below
 from bench.datasets.base import Dataset
 from bench.execution.division import GpuPlaces, divide
+from bench.execution.runstate import RunState
 from bench.execution.session import ray_session
 from bench.jobs.spec import ClusterSpec
 from bench.selfcheck.chaos.attempt import finish
-from bench.selfcheck.stub import PAUSE, stub_dataset, stub_run
+from bench.selfcheck.stub import stub_dataset, stub_run
+from pixvox.weights import zoo_folder
 
 ROOT = Path(__file__).parents[2]
 ITEMS = 120
@@ -62,31 +72,118 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
+OWN = """
+import hashlib
+import numpy as np
+from pathlib import Path
+class Mine:
+    def __init__(self, device): pass
+    def generate(self, image, item):
+        level = hashlib.sha256(image.read_bytes()).digest()[0] / 256
+        return np.full(16_000, level, np.float32), 16_000
+class Levels:
+    def __init__(self, device, threads): pass
+    def transcribe(self, waves):
+        return [f"level {abs(wave).mean():.4f} for {len(wave)}" for wave in waves]
+"""
+JOB = """
+name: nodes
+dataset: {{name: folder, manifest: {data}/all.jsonl}}
+systems:
+  - {{kind: python, label: mine, entry: "own_nodes:Mine"}}
+  - {{kind: recorded}}
+  - {{kind: wavs, label: wavs, folder: {data}, file: "{{id}}.wav"}}
+  - {{kind: resynthesis, codec: {data}/codec, bandwidth: 1.6}}
+asr: {{backend: "own_nodes:Levels", batch: 2}}
+scoring: {{replicates: 100}}
+cluster: {{generators: 1, transcribers: 2}}
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pictures, speech, a codec and a class of one's own, in the current folder."""
+    folder = tmp_path / "driver" / "data"
+    folder.mkdir(parents=True)
+    lines = []
+    for number in range(6):
+        name = f"i{number:02d}"
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{name}.png")
+        wave = np.full(8_000, number / 100)
+        soundfile.write(folder / f"{name}.wav", wave, 16_000)
+        captions = [{"text": f"the {name}", "speech": f"{name}.wav"}, {"text": "a picture"}]
+        lines.append(json.dumps({"image": f"{name}.png", "captions": captions}))
+    (folder / "all.jsonl").write_text("\n".join(lines))
+    shutil.copytree(zoo_folder() / "encodec-tiny", folder / "codec")
+    (folder.parent / "own_nodes.py").write_text(OWN)
+    monkeypatch.chdir(folder.parent)
+    return folder
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 @pytest.mark.chaos
-def test_a_node_leaves_and_another_joins_in_the_middle(
-    tmp_path: Path, plain: bytes, cluster: Any, monkeypatch: pytest.MonkeyPatch
+def test_nodes_that_have_nothing_of_a_job_make_its_rows(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(PAUSE, "0.1")
-    second = cluster.add_node(num_cpus=2)
-    cluster.wait_for_nodes()
-    moved: list[int] = []
+    """Three raylets in folders and homes of their own; one is killed, and another added."""
+    from ray.cluster_utils import Cluster
 
-    def move(what: str, done: int, total: int) -> None:
-        if not moved and what == "transcribing" and done > total / 4:
-            moved.append(done)
-            cluster.remove_node(second, allow_graceful=False)
-            cluster.add_node(num_cpus=2)
+    jobs = data.parent / "job.yaml"
+    jobs.write_text(JOB.format(data=data))
+    assert main(["run", str(jobs), "--runs", "local"]) == 0
 
-    # Three transcribers of one core each: two of them are on the node that leaves.
-    run = stub_run(
-        tmp_path,
-        stub_dataset(ITEMS),
-        cluster={"address": cluster.address, "generators": 2, "transcribers": 3},
-    )
-    finish(run, tmp_path, score=False, report=move)
+    token = Path.home() / ".ray" / "auth_token"
+
+    def node(name: str) -> Iterator[None]:
+        (tmp_path / name / "cache").mkdir(parents=True)
+        with monkeypatch.context() as there:
+            there.chdir(tmp_path / name)
+            there.setenv("HOME", str(tmp_path / name))
+            there.setenv("XDG_CACHE_HOME", str(tmp_path / name / "cache"))
+            if token.exists():
+                # Ray has read it for the local run, and its servers look for the same.
+                there.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+            yield
+
+    at = contextmanager(node)
+    with at("first"):
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        with at("second"):
+            second = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        moved: list[int] = []
+        commit = RunState.commit_transcripts
+
+        def move(state: RunState, cell: Any, rows: Any) -> None:
+            commit(state, cell, rows)
+            if not moved:
+                moved.append(len(rows))
+                cluster.remove_node(second, allow_graceful=False)
+                with at("third"):
+                    cluster.add_node(num_cpus=1)
+
+        monkeypatch.setattr(RunState, "commit_transcripts", move)
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        # What this descriptor leads to is there for this process alone.
+        descriptor = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
+        jobs.write_text(JOB.format(data=f"/proc/self/fd/{descriptor}"))
+        assert main(["run", str(jobs), "--runs", "cluster"]) == 0
+        os.close(descriptor)
+        nodes = cluster.list_all_nodes()
+        sessions = [Path(one.get_session_dir_path()) for one in nodes]
+    finally:
+        cluster.shutdown()
     assert moved
-    assert moved[0] < 2 * ITEMS
-    assert (tmp_path / "rows.parquet").read_bytes() == plain
+    local, there = Path("local/nodes"), Path("cluster/nodes")
+    assert (there / "rows.parquet").read_bytes() == (local / "rows.parquet").read_bytes()
+    assert _files(there / "speech") == _files(local / "speech")
+    assert [_files(tmp_path / name) for name in ("first", "second", "third")] == [{}, {}, {}]
+    # Of messages' files nothing is left; weights and compiled code are.
+    assert not [p for session in sessions for p in session.glob("pixvox/actor-*")]
 
 
 @pytest.mark.parametrize("counts", [(1, 8), (4, 4)])

@@ -179,9 +179,9 @@ def test_what_an_asr_tells_is_finite_or_the_row_fails(
     work = (
         NoiseSystem(kind="noise", seconds=0.5),
         "whole",
-        [ToTranscribe(SpeechRow("a", "ok"), ITEM, None)],
+        [ToTranscribe(SpeechRow("a", "ok"), ITEM)],
     )
-    row = actor.work(work)[0]
+    [(row, _)] = actor.work(work)
     assert row.status == ("failed" if reason else "ok")
     assert reason in row.reason
     assert row.transcript == ("" if reason else "a dog")
