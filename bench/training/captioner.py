@@ -9,8 +9,9 @@ from transformers import PreTrainedTokenizerFast
 from bench.common.errors import UserError
 from bench.datasets.base import Report
 from bench.training.data import ImageEncoder, pictures
+from bench.training.keeping import state_folder
 from bench.training.log import Log, draw
-from bench.training.pixvox import export, state_folder
+from bench.training.pixvox import export
 from bench.training.spec import CaptionerJob
 from bench.training.stop import Stop, ending
 from pixvox.training.captioner import (

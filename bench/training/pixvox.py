@@ -3,8 +3,8 @@
 import os
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import torch
 from transformers import PreTrainedModel
 
 from bench.common.errors import RunFailed, UserError
-from bench.datasets.base import Report
+from bench.common.text import reason_of
+from bench.datasets.base import Item, Report
 from bench.execution.actors import device
 from bench.execution.cluster import (
     find_cluster,
@@ -22,11 +23,35 @@ from bench.execution.cluster import (
     placed,
     print_ray,
 )
+from bench.execution.nodefiles import (
+    NodeFiles,
+    session_folder,
+    take_places,
+    weights_files,
+    whole_files,
+)
+from bench.execution.parcels import pack, unpacked
 from bench.execution.session import ray_session
 from bench.training.data import spoken_captions
-from bench.training.log import Log, draw, last_row
+from bench.training.keeping import (
+    STOP,
+    ByPost,
+    Given,
+    Keeper,
+    Logged,
+    OwnDisk,
+    PostOffice,
+    Sent,
+    checkpoint_of,
+    keep_post,
+    packed,
+    state_folder,
+    unpacked_captions,
+    worker_folder,
+)
+from bench.training.log import draw, last_row
 from bench.training.pace import Pace
-from bench.training.spec import PixVoxJob, TrainingJob
+from bench.training.spec import PixVoxJob
 from bench.training.start import new_model, origin, trained_on
 from bench.training.stop import Stop, ending
 from pixvox.codec.encodec import Codec
@@ -38,13 +63,8 @@ from pixvox.training.loop import check_resumable, train
 _RETRIES = 3
 """How often Ray Train starts the workers again after one died; they resume from the checkpoint."""
 
-_STOP = "stop"
-"""A file in the state's folder, which all workers share: its being there ends the training."""
-
-
-def state_folder(job: TrainingJob) -> Path:
-    """Where a training keeps its checkpoints and log, beside its output."""
-    return job.output.with_name(job.output.name + ".training")
+_OFFICE = "pixvox-training"
+"""The name of a cluster's PostOffice, for the workers of one driver."""
 
 
 def export(model: PreTrainedModel, folder: Path) -> None:
@@ -89,59 +109,70 @@ def _begin_null_image(model: PixVoxLM, data: SpokenCaptions) -> None:
 def work(job: PixVoxJob, device: torch.device, rank: int) -> None:
     """One worker's whole training; the first writes log, checkpoints and, in the end, weights."""
     model, data, held = prepare(job, lambda *_: None)
+    given = Given(model, data, held, _judged(job))
+    _train(job, given, OwnDisk(job), device=device, rank=rank)
+
+
+def _judged(job: PixVoxJob) -> tuple[Item, ...]:
+    """The validation items whose speech a judge scores; none without one."""
+    if job.judge is None:
+        return ()
+    return tuple(job.data.half("val", lambda *_: None)[: job.judge.images])
+
+
+def _train(
+    job: PixVoxJob, given: Given, keeper: Keeper, *, device: torch.device, rank: int
+) -> None:
+    """One worker's steps over what it was given; the first has the keeper keep what they make."""
+    model, data, is_first = given.model, given.data, rank == 0
     model.to(device)
-    folder = state_folder(job)
-    log = Log(folder)
-    track = _tracker(job, folder) if rank == 0 else None
     ended, judged = True, None
-    stop = (folder / _STOP).exists if rank == 0 else lambda: False
     judge = None
     if job.judge is not None:
         from bench.training.judge import SpeechJudge
 
-        judge = SpeechJudge(job, job.data.half("val", lambda *_: None), torch.get_num_threads())
-    pace = Pace(model, data, job.plan) if rank == 0 else None
-    for step in train(model, data, held, job.plan, folder, stop, judge, origin(job)):
+        judge = SpeechJudge(job, given.judged, torch.get_num_threads())
+    pace = Pace(model, data, job.plan) if is_first else None
+    stop = keeper.stopped if is_first else lambda: False
+    folder, start = keeper.folder, origin(job)
+    for step in train(model, data, given.held, job.plan, folder, stop, judge, start):
         ended = step.last
         judged = step.scores or judged
         if pace is not None:
+            keeper.sync()
             row = asdict(step) | pace.of(step) | {"judged": judged}
             del row["rows"], row["seconds"]
-            log.write(row)
-            if track:
-                track(row)
-    if rank == 0 and ended:
-        model.config.trained_on = trained_on(job)
-        export(model.cpu(), job.output)
-
-
-def _tracker(job: PixVoxJob, folder: Path) -> Callable[[dict[str, Any]], None] | None:
-    if job.tracking is None:
-        return None
-    from tensorboardX import SummaryWriter
-
-    writer = SummaryWriter(str(folder / "tensorboard"))
-
-    def track(row: dict[str, Any]) -> None:
-        writer.add_scalar("loss/train", row["loss"], row["step"])
-        for q, loss in enumerate(row["validation"] or ()):
-            writer.add_scalar(f"loss/validation codebook {q + 1}", loss, row["step"])
-        for name, score in (row["scores"] or {}).items():
-            writer.add_scalar(f"speech/{name}", score, row["step"])
-
-    return track
+            keeper.log(row)
+    if is_first:
+        keeper.sync()
+        if ended:
+            model.config.trained_on = trained_on(job)
+            keeper.export(partial(export, model.cpu()))
 
 
 def _worker(config: dict[str, Any]) -> None:
     """What Ray Train runs in every worker."""
+    import ray
     import ray.train
     from ray.train.torch import get_device
 
     torch.set_num_threads(config["threads"])
     # Ray Train would compute on the CPU where PyTorch cannot use the GPU that Ray assigned.
     device()
-    job = PixVoxJob.model_validate(config["job"])
-    work(job, get_device(), ray.train.get_context().get_world_rank())
+    rank = ray.train.get_context().get_world_rank()
+    if config["job"] is not None:
+        work(PixVoxJob.model_validate(config["job"]), get_device(), rank)
+        return
+    office = ray.get_actor(_OFFICE)
+    sent, checkpoint = ray.get(office.begin.remote())
+    take_places(sent.files, sent.home)
+    with worker_folder() as folder, unpacked(sent.parcel, folder / "given") as (job, judged):
+        held: Given = ray.get(sent.given)
+        given = Given(
+            held.model, unpacked_captions(held.data), unpacked_captions(held.held), judged
+        )
+        keeper = ByPost(office, checkpoint, folder / "state")
+        _train(job, given, keeper, device=get_device(), rank=rank)
 
 
 def _placed(job: PixVoxJob) -> PixVoxJob:
@@ -164,12 +195,13 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     """
     job = _placed(job)
     folder = state_folder(job)
-    (folder / _STOP).unlink(missing_ok=True)
+    (folder / STOP).unlink(missing_ok=True)
     address = find_cluster(job.address)
     # In the driver first, so that bad input is one line and caches are written once.
-    model, data, _ = prepare(job, ending(report, stop))
+    model, data, held = prepare(job, ending(report, stop))
     check_resumable(model, data, job.plan, folder=folder, origin=origin(job))
-    del model, data
+    given = Given(model, data, held, _judged(job)) if address else None
+    del model, data, held
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
     with ray_session(address):
         import ray
@@ -183,29 +215,79 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
             what = "GPUs" if gpus else "cores"
             raise UserError(f"workers: {job.workers} asked for, {available} {what} are here")
         threads = job.threads or max(1, cores // job.workers)
+        post = _Post(job, given) if given is not None else None
         failure: list[BaseException] = []
         thread = threading.Thread(
-            target=_fit, args=(job, gpus > 0, threads, folder, failure), daemon=True
+            target=_fit, args=(job, gpus > 0, threads, post is None, failure), daemon=True
         )
         where = _Where(job.workers, address)
         thread.start()
+        stopped = False
         try:
             while thread.is_alive():
                 thread.join(0.5)
                 where.print_once()
+                if post is not None:
+                    post.keep()
                 _report_last(folder, job.plan.steps, report)
-                if stop():
-                    (folder / _STOP).touch()
+                if stop() and not stopped:
+                    stopped = True
+                    if post is not None:
+                        post.stop()
+                    else:
+                        (folder / STOP).touch()
+            if post is not None:
+                post.keep()
         finally:
             draw(folder)
-    stopped = (folder / _STOP).exists()
-    (folder / _STOP).unlink(missing_ok=True)
+    (folder / STOP).unlink(missing_ok=True)
     row = last_row(folder / "log.jsonl")
     if stopped and not failure and (row is None or not row["last"]):
         raise KeyboardInterrupt
     if failure:
         reason = " ".join(str(failure[0]).split())
         raise RunFailed(f"training failed; the same command resumes it: {reason}")
+
+
+class _Post:
+    """The driver's side of a training whose workers have none of its files."""
+
+    def __init__(self, job: PixVoxJob, given: Given) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        weights = weights_files([job.codec, *([job.start_from] if job.start_from else [])])
+        asrs = [job.judge.asr] if job.judge is not None else []
+        files = NodeFiles(weights | whole_files([], asrs))
+        sent = Sent(
+            given=ray.put(replace(given, data=packed(given.data), held=packed(given.held))),
+            parcel=pack((job, given.judged), [item.image for item in given.judged]),
+            files=files.sent(),
+            home=files.home,
+        )
+        office = ray.remote(num_cpus=0)(PostOffice).options(
+            name=_OFFICE,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(files.home, soft=False),
+        )
+        self._office: Any = office.remote(sent, checkpoint_of(state_folder(job)))
+        self._job, self._log = job, Logged(job)
+
+    def keep(self) -> None:
+        """Writes what was posted since the last call."""
+        import ray
+        from ray.exceptions import RayError
+
+        try:
+            post = ray.get(self._office.take.remote())
+        except RayError as error:
+            raise RunFailed(
+                f"training failed; the same command resumes it: {reason_of(error)}"
+            ) from error
+        keep_post(post, self._job, self._log)
+
+    def stop(self) -> None:
+        """Ends the training after the step at hand."""
+        self._office.stop.remote()
 
 
 class _Where:
@@ -236,18 +318,21 @@ class _Where:
 
 
 def _fit(
-    job: PixVoxJob, gpu: bool, threads: int, folder: Path, failure: list[BaseException]
+    job: PixVoxJob, gpu: bool, threads: int, on_own_disk: bool, failure: list[BaseException]
 ) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"job": job.model_dump(mode="json"), "threads": threads},
+        train_loop_config={
+            "job": job.model_dump(mode="json") if on_own_disk else None,
+            "threads": threads,
+        },
         scaling_config=ScalingConfig(num_workers=job.workers, use_gpu=gpu),
         run_config=RunConfig(
             name=f"run-{int(time.time())}",
-            storage_path=str((folder / "ray").absolute()),
+            storage_path=str(_ray_folder(job, on_own_disk)),
             failure_config=FailureConfig(max_failures=_RETRIES),
         ),
     )
@@ -256,6 +341,11 @@ def _fit(
     except Exception as error:
         # For the driver's own thread, which ends the command with it.
         failure.append(error)
+
+
+def _ray_folder(job: PixVoxJob, on_own_disk: bool) -> Path:
+    """The folder for what Ray Train writes itself; in a cluster, one of the driver's node."""
+    return state_folder(job).absolute() / "ray" if on_own_disk else session_folder() / "train"
 
 
 def _report_last(folder: Path, steps: int, report: Report) -> None:

@@ -13,8 +13,9 @@ from bench.datasets.scenes.world import sample_scene
 from bench.datasets.unitcache import read_wave, sound_of
 from bench.training.captioner import run_captioner
 from bench.training.data import spoken_of
+from bench.training.keeping import state_folder
 from bench.training.log import Log, draw
-from bench.training.pixvox import export, run_pixvox, state_folder
+from bench.training.pixvox import export, run_pixvox
 from bench.training.similarity import run_similarity
 from bench.training.spec import CaptionerJob, CodecJob, PixVoxJob, SimilarityJob, VisionJob
 from bench.training.stop import Stop, ending

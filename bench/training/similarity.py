@@ -5,8 +5,9 @@ import torch
 from bench.common.errors import UserError
 from bench.datasets.base import Report
 from bench.training.data import spoken_captions
+from bench.training.keeping import state_folder
 from bench.training.log import Log, draw
-from bench.training.pixvox import export, state_folder
+from bench.training.pixvox import export
 from bench.training.spec import SimilarityJob
 from bench.training.start import changed
 from bench.training.stop import Stop, ending

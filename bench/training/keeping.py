@@ -1,0 +1,266 @@
+"""Where a worker keeps what it makes: on its own disk, or with the driver of a cluster.
+
+Workers of a cluster have none of the driver's files. They are sent what the driver has prepared,
+and the last checkpoint; the first posts its log, checkpoints and weights to an actor, from which
+the driver takes them. So the driver alone reads and writes a training's files.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from bench.common.atomic import write_bytes
+from bench.datasets.base import Item
+from bench.execution.nodefiles import SentFile, session_folder
+from bench.execution.parcels import Parcel
+from bench.training.log import Log
+from bench.training.spec import PixVoxJob, TrainingJob
+from pixvox.modeling import PixVoxLM
+from pixvox.training.captions import SpokenCaptions
+from pixvox.training.checkpoint import STATE
+
+STOP = "stop"
+"""A file in the state's folder: its being there ends a training whose workers see it."""
+_BEST = "best.pt"
+_OUTPUT = "output"
+Row = dict[str, Any]
+
+
+def state_folder(job: TrainingJob) -> Path:
+    """Where a training keeps its checkpoints and log, beside its output."""
+    return job.output.with_name(job.output.name + ".training")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a worker trains: the model, both splits, and the items that a judge judges by."""
+
+    model: PixVoxLM
+    data: SpokenCaptions
+    held: SpokenCaptions
+    judged: tuple[Item, ...] = ()
+
+
+class Keeper(Protocol):
+    """Keeps what a worker makes; `folder` is where it finds and leaves checkpoints."""
+
+    folder: Path
+
+    def log(self, row: Row) -> None:
+        """Keeps a step's row."""
+
+    def stopped(self) -> bool:
+        """Whether the training is to end after this step."""
+
+    def sync(self) -> None:
+        """Keeps the checkpoints that were written since."""
+
+    def export(self, save: Callable[[Path], None]) -> None:
+        """Keeps the weights that `save` writes into a folder."""
+
+
+class OwnDisk:
+    """Of a worker that sees the driver's files."""
+
+    def __init__(self, job: PixVoxJob) -> None:
+        self.folder, self._output = state_folder(job), job.output
+        self._log = Logged(job)
+
+    def log(self, row: Row) -> None:
+        """See Keeper."""
+        self._log.write(row)
+
+    def stopped(self) -> bool:
+        """See Keeper."""
+        return (self.folder / STOP).exists()
+
+    def sync(self) -> None:
+        """See Keeper; they are where they belong."""
+
+    def export(self, save: Callable[[Path], None]) -> None:
+        """See Keeper."""
+        save(self._output)
+
+
+class Logged:
+    """A training's log on this disk and, where the job asks for it, TensorBoard's."""
+
+    def __init__(self, job: PixVoxJob) -> None:
+        self._folder, self._last = state_folder(job), 0
+        self._log = Log(self._folder)
+        self._track = _tracker(job, self._folder)
+
+    def write(self, row: Row) -> None:
+        """Adds a row; one of a step that is taken again replaces those from that step on."""
+        if row["step"] <= self._last:
+            self._log = Log(self._folder)
+        self._last = row["step"]
+        self._log.write(row)
+        if self._track is not None:
+            self._track(row)
+
+
+def _tracker(job: PixVoxJob, folder: Path) -> Callable[[Row], None] | None:
+    if job.tracking is None:
+        return None
+    from tensorboardX import SummaryWriter
+
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def track(row: Row) -> None:
+        writer.add_scalar("loss/train", row["loss"], row["step"])
+        for q, loss in enumerate(row["validation"] or ()):
+            writer.add_scalar(f"loss/validation codebook {q + 1}", loss, row["step"])
+        for name, score in (row["scores"] or {}).items():
+            writer.add_scalar(f"speech/{name}", score, row["step"])
+
+    return track
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the workers of a cluster are sent.
+
+    `given` is the reference of a Given whose splits are `packed`; `parcel` the job and the items
+    that a judge judges by, with their pictures.
+    """
+
+    given: Any
+    parcel: Parcel
+    files: tuple[SentFile, ...]
+    home: str
+
+
+@dataclass
+class Post:
+    """Rows and files that the first worker has posted since the driver looked last."""
+
+    rows: list[Row] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class PostOffice:
+    """An actor on the driver's node between the workers, which may be started again, and it.
+
+    `checkpoint` are files that workers begin with, by name: those on the driver's disk at first.
+    """
+
+    def __init__(self, sent: Sent, checkpoint: Mapping[str, bytes]) -> None:
+        self._sent, self._checkpoint = sent, dict(checkpoint)
+        self._post, self._stopped = Post(), False
+
+    def begin(self) -> tuple[Sent, dict[str, bytes]]:
+        """What a worker begins with."""
+        return self._sent, self._checkpoint
+
+    def post_row(self, row: Row) -> bool:
+        """Takes a step's row; whether the training is to end after it."""
+        self._post.rows.append(row)
+        return self._stopped
+
+    def post_file(self, name: str, content: bytes) -> None:
+        """Takes a file of the training's folder, or `output/NAME`."""
+        self._post.files[name] = content
+        if name in (STATE, _BEST):
+            self._checkpoint[name] = content
+
+    def stopped(self) -> bool:
+        """Whether the training is to end."""
+        return self._stopped
+
+    def stop(self) -> None:
+        """Ends the training after the step at hand."""
+        self._stopped = True
+
+    def take(self) -> Post:
+        """What was posted since the last call."""
+        post, self._post = self._post, Post()
+        return post
+
+
+class ByPost:
+    """Of a worker of a cluster: a folder of its node's Ray session, and what is posted of it."""
+
+    def __init__(self, office: Any, checkpoint: Mapping[str, bytes], folder: Path) -> None:
+        self._office, self.folder = office, folder
+        folder.mkdir(parents=True)
+        for name, content in checkpoint.items():
+            (folder / name).write_bytes(content)
+        self._known = self._changed()
+
+    def _changed(self) -> dict[str, int]:
+        paths = (self.folder / name for name in (STATE, _BEST))
+        return {path.name: path.stat().st_mtime_ns for path in paths if path.exists()}
+
+    def log(self, row: Row) -> None:
+        """See Keeper."""
+        self._call("post_row", row)
+
+    def stopped(self) -> bool:
+        """See Keeper."""
+        return bool(self._call("stopped"))
+
+    def sync(self) -> None:
+        """See Keeper."""
+        now = self._changed()
+        for name in now.keys() - {name for name in now if self._known.get(name) == now[name]}:
+            self._call("post_file", name, (self.folder / name).read_bytes())
+        self._known = now
+
+    def export(self, save: Callable[[Path], None]) -> None:
+        """See Keeper."""
+        save(self.folder / _OUTPUT)
+        for path in sorted((self.folder / _OUTPUT).iterdir()):
+            self._call("post_file", f"{_OUTPUT}/{path.name}", path.read_bytes())
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        import ray
+
+        return ray.get(getattr(self._office, method).remote(*arguments))
+
+
+@contextmanager
+def worker_folder() -> Iterator[Path]:
+    """A folder of this worker of a cluster, for the time being."""
+    folder = session_folder() / f"training-{os.getpid()}"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def checkpoint_of(folder: Path) -> dict[str, bytes]:
+    """What a training in this folder is resumed from."""
+    paths = (folder / name for name in (STATE, _BEST))
+    return {path.name: path.read_bytes() for path in paths if path.exists()}
+
+
+def keep_post(post: Post, job: PixVoxJob, log: Logged) -> None:
+    """Writes what was posted, rows first: a log then lacks no step of the checkpoint."""
+    for row in post.rows:
+        log.write(row)
+    for name, content in post.files.items():
+        place, _, file = name.rpartition("/")
+        write_bytes((job.output if place else state_folder(job)) / file, content, durable=True)
+
+
+def packed(captions: SpokenCaptions) -> SpokenCaptions:
+    """The same with all units in one tensor `[K, sum of N]`, and how many each caption has.
+
+    Tensors that share their memory would each be pickled with all of it.
+    """
+    sizes = torch.tensor([units.shape[-1] for units in captions.units])
+    return replace(captions, units=[torch.cat(list(captions.units), -1), sizes])
+
+
+def unpacked_captions(captions: SpokenCaptions) -> SpokenCaptions:
+    """What was packed."""
+    units, sizes = captions.units
+    each = units.split(sizes.tolist(), -1)
+    return replace(captions, units=[one.contiguous() for one in each])
