@@ -17,8 +17,13 @@ def _run(arguments: "argparse.Namespace") -> int:
     from bench.commands.run import run_job
 
     if arguments.command == "rescore":
-        return run_job(arguments.job, arguments.runs, arguments.limit, score_only=True)
-    how = {"dry": arguments.dry_run, "address": arguments.address}
+        how = {"score_only": True, "publish_to": arguments.publish}
+        return run_job(arguments.job, arguments.runs, arguments.limit, **how)
+    how = {
+        "dry": arguments.dry_run,
+        "address": arguments.address,
+        "publish_to": arguments.publish,
+    }
     return run_job(arguments.job, arguments.runs, arguments.limit, **how)
 
 
@@ -50,7 +55,7 @@ def _train(arguments: "argparse.Namespace") -> int:
     from bench.common.progress import progress, quiet_libraries
     from bench.common.yamlfile import parse
     from bench.execution.cluster import refuse_submitted
-    from bench.training.pixvox import state_folder
+    from bench.training.keeping import state_folder
     from bench.training.run import RUNNERS
     from bench.training.spec import TrainingJob, at_address, seeded
     from bench.training.stop import kept

@@ -36,10 +36,12 @@ def parser() -> Parser:
     run.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     run.add_argument("--dry-run", action="store_true", help="only say what there is to do")
     _address(run)
+    _publish(run)
     rescore = commands.add_parser("rescore", help="score a run's transcripts again, without models")
     rescore.add_argument("job", type=path, help="its job file, with another scoring perhaps")
     rescore.add_argument("--limit", type=_ITEMS, help="take only the first N items")
     rescore.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    _publish(rescore)
     _speak_parser(commands.add_parser("speak", help="generate the speech of pictures"))
     train = commands.add_parser("train", help="run a training job, or resume it")
     train.add_argument("job", type=path, help="a job file, such as jobs/train/encodec-tiny.yaml")
@@ -110,6 +112,14 @@ def _address(parser: Parser) -> None:
         "--address",
         type=address,
         help="join this Ray cluster: HOST:PORT or auto; local for none (the job's, RAY_ADDRESS)",
+    )
+
+
+def _publish(parser: Parser) -> None:
+    parser.add_argument(
+        "--publish",
+        metavar="ADDRESS",
+        help="copy tables, reports and speech there afterwards: s3://BUCKET/FOLDER, gs://, hf://",
     )
 
 

@@ -27,6 +27,7 @@ from bench.jobs.spec import ScoringSpec
 from bench.report.results import ScoredReading, write_report, write_rows
 from bench.scoring.scorer import CellScores, Scorer
 from bench.store.ledger import Ledger
+from bench.store.publish import check_address, publish
 from bench.tables.looking import looks
 from bench.tables.pooling import pooled
 from bench.tables.protocol import Protocol
@@ -43,16 +44,20 @@ def run_job(
     score_only: bool = False,
     dry: bool = False,
     address: str | None = None,
+    publish_to: str | None = None,
 ) -> int:
     """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
 
     With `score_only` no model is loaded: what was transcribed is scored again. With `dry` nothing
-    is done but said. `address` is that of a Ray cluster, in place of the job's. Raises UserError as
-    `opened` does, and for rows that are not there to score; and RunFailed, after all else is done,
-    where a system has no good row.
+    is done but said. `address` is that of a Ray cluster, in place of the job's. What was made is
+    copied to the fsspec address `publish_to`. Raises UserError as `opened` does, and for rows that
+    are not there to score; and RunFailed, after all else is done, where a system has no good row.
     """
     started = time.monotonic()
     refuse_submitted(runs, "--runs")
+    if publish_to is not None:
+        # Before hours are spent.
+        check_address(publish_to)
     if dry:
         with disk_errors(runs):
             _tell(planned_job(path, runs, limit), runs)
@@ -75,6 +80,10 @@ def run_job(
             print(f"  {clean(line)}")
         place = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
         print(clean(f"look and listen: pixvox report {ready.job.name}{place}"))
+        if publish_to is not None:
+            with progress() as report:
+                copied = publish(ready.folder, publish_to, report)
+            print(clean(f"{publish_to}: {plural(copied, 'file')} of {ready.job.name} copied"))
         if not score_only:
             refuse_empty(ready.job.name, tables)
     return 0
