@@ -1,5 +1,7 @@
 """Which Ray a command uses, and the one line for each way in which it cannot be joined."""
 
+import re
+import shlex
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
+import yaml
 
 from bench.commands.parser import parser
 from bench.commands.run import refuse_empty
@@ -124,6 +127,22 @@ def test_results_do_not_land_where_ray_unpacks_a_submitted_job(tmp_path: Path) -
     with pytest.raises(UserError, match="give an absolute --runs on a disk that stays"):
         refuse_submitted(unpacked / "results/runs", "--runs")
     refuse_submitted(tmp_path / "results", "--runs")
+
+
+def test_files_for_clusters_call_commands_that_there_are() -> None:
+    folder = Path(__file__).parents[2] / "jobs" / "cluster"
+    spec = yaml.safe_load((folder / "rayjob.yml").read_text())["spec"]
+    calls = [spec["entrypoint"], "pixvox run job.yaml --address auto --limit 2"]
+    for name in ("slurm.sbatch", "submit.sh"):
+        [call] = re.findall(r"-- (pixvox run .*)", (folder / name).read_text())
+        calls.append(call.replace('"$@"', "--limit 2"))
+    for call in calls:
+        assert parser().parse_args(shlex.split(call)[1:]).command == "run"
+    pods = [spec["rayClusterSpec"][key] for key in ("headGroupSpec",)]
+    pods += spec["rayClusterSpec"]["workerGroupSpecs"]
+    mounted = ["volumes" in pod["template"]["spec"] for pod in pods]
+    # Data and results are the driver's alone.
+    assert mounted == [True, False]
 
 
 def test_what_a_cluster_has_and_where_its_actors_are() -> None:
