@@ -270,7 +270,9 @@ def test_published_rows_stand_beside_the_whole_official_split_alone(
     protocol = Protocol(**vars(protocol) | {"standing": standing})
     grade = grade_published(row, protocol, "tiny.en")
     assert grade.mark == mark
-    assert (protocol.images in grade.reason) == (mark == "✗")
+    whole = f"Published rows use all 1000 test images; yours uses {items}."
+    expected = whole if (split, "own captions" in standing) == ("test", False) else protocol.images
+    assert (expected in grade.reason) == (mark == "✗")
 
 
 def test_one_declaration_serves_evaluation_and_training(
