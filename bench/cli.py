@@ -12,14 +12,34 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from bench.common.jobfile import JobFile
+
 
 def _run(arguments: "argparse.Namespace") -> int:
-    from bench.commands.run import run_job
+    from bench.commands.run import RunOptions, run_job
 
     if arguments.command == "rescore":
-        return run_job(arguments.job, arguments.runs, arguments.limit, score_only=True)
-    how = {"dry": arguments.dry_run, "address": arguments.address}
-    return run_job(arguments.job, arguments.runs, arguments.limit, **how)
+        return run_job(_job_file(arguments), RunOptions(runs=arguments.runs, score_only=True))
+    options = RunOptions(
+        runs=arguments.runs,
+        address=arguments.address,
+        dry=arguments.dry_run,
+        verbose=arguments.verbose,
+    )
+    return run_job(_job_file(arguments), options)
+
+
+def _job_file(arguments: "argparse.Namespace") -> "JobFile":
+    """The job file that is named, and what the options change of it."""
+    from bench.common.jobfile import JobFile, Override
+
+    limit = arguments.limit
+    short = [
+        arguments.asr,
+        limit and Override(("limit",), limit, "--limit", str(limit)),
+        arguments.dataset,
+    ]
+    return JobFile(arguments.job, (*(one for one in short if one), *arguments.changes))
 
 
 def _speak(arguments: "argparse.Namespace") -> int:
@@ -46,16 +66,16 @@ def _train(arguments: "argparse.Namespace") -> int:
     from bench.common.atomic import disk_errors
     from bench.common.errors import bad_input
     from bench.common.interrupt import stoppable
+    from bench.common.jobfile import JobFile
     from bench.common.lock import locked
     from bench.common.progress import progress, quiet_libraries
-    from bench.common.yamlfile import parse
     from bench.execution.cluster import refuse_submitted
     from bench.training.pixvox import state_folder
     from bench.training.run import RUNNERS
     from bench.training.spec import TrainingJob, at_address, seeded
     from bench.training.stop import kept
 
-    job = parse(arguments.job, TrainingJob)
+    job = JobFile(arguments.job, tuple(arguments.changes)).read(TrainingJob)
     if arguments.seed is not None:
         job = seeded(job, arguments.seed)
     quiet_libraries()
@@ -76,10 +96,13 @@ def _train(arguments: "argparse.Namespace") -> int:
 
 def _doctor(arguments: "argparse.Namespace") -> int:
     from bench.commands.doctor import examine
+    from bench.common.errors import UserError
     from bench.common.progress import quiet_libraries
 
     quiet_libraries()
-    return examine(arguments.job)
+    if arguments.job is None and (changes := _job_file(arguments).changes):
+        raise UserError(f"doctor: name the job file that {changes[0]} is to change")
+    return examine(_job_file(arguments) if arguments.job else None)
 
 
 def _scenes(arguments: "argparse.Namespace") -> int:
@@ -130,8 +153,9 @@ def _chaos(arguments: "argparse.Namespace") -> int:
 def _gate(arguments: "argparse.Namespace") -> int:
     from bench.gate import looks as gate
 
+    job = _job_file(arguments)
     plan = gate.GateOptions(
-        arguments.job,
+        job,
         arguments.baseline,
         gate.seconds(arguments.budget),
         arguments.exact,
@@ -143,7 +167,7 @@ def _gate(arguments: "argparse.Namespace") -> int:
         arguments.allow_inconclusive,
     )
     if arguments.accept:
-        return gate.accept(arguments.job, arguments.baseline)
+        return gate.accept(job, arguments.baseline)
     return gate.judge_job(plan)
 
 
@@ -155,6 +179,7 @@ def _trend(arguments: "argparse.Namespace") -> int:
 
 def _leaderboard(arguments: "argparse.Namespace") -> int:
     from bench.commands.leaderboard import page, show
+    from bench.commands.runs import find
     from bench.common.errors import UserError
     from bench.tables import leaderboard
 
@@ -165,7 +190,7 @@ def _leaderboard(arguments: "argparse.Namespace") -> int:
         return page(arguments.board, arguments.runs, arguments.out)
     if arguments.run is None:
         raise UserError("leaderboard add: name the run; pixvox runs list shows them")
-    return leaderboard.add(arguments.runs / arguments.run, arguments.board)
+    return leaderboard.add(find(arguments.runs, arguments.run), arguments.board)
 
 
 def _report(arguments: "argparse.Namespace") -> int:

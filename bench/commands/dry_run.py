@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 
+from bench.common.progress import duration
 from bench.common.text import plural
 from bench.execution.rates import Rate, pace_of
 from bench.execution.runstate import RunState
@@ -16,8 +17,8 @@ _TEXTS = ("system", "part", "asr", "per_codebook")
 
 
 def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -> str:
-    """How long all missing rows take, and by which pace, in words."""
-    total, used = 0.0, dict[str, None]()
+    """How long all missing rows take with start-up, and by which pace, in words."""
+    total, used, startup = 0.0, dict[str, None](), 0.0
     for cell in cells:
         missing = len(run.items) - run.transcribed[cell.transcript_key].count
         pace = pace_of(cell)
@@ -25,10 +26,14 @@ def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -
             continue
         rate = rates.get(pace)
         if rate is None:
-            return f"no run of at least 50 rows with {pace} alone shows the pace"
+            return f"no run of some dozen rows with {pace} alone shows the pace"
         total += missing * rate.seconds
+        startup = max(startup, rate.startup)
         used[rate.words] = None
-    return " ".join([f"about {total:.0f} s", *used]) + _beside()
+    if not used:
+        return f"about 0 s{_beside()}"
+    about = f"about {duration(startup + total)}, {duration(startup)} of it start-up,"
+    return " ".join([about, *used]) + _beside()
 
 
 def _beside() -> str:
