@@ -42,6 +42,12 @@ def _job_file(arguments: "argparse.Namespace") -> "JobFile":
     return JobFile(arguments.job, (*(one for one in short if one), *arguments.changes))
 
 
+def _init(arguments: "argparse.Namespace") -> int:
+    from bench.commands.init import init
+
+    return init(arguments.folders, arguments.out)
+
+
 def _speak(arguments: "argparse.Namespace") -> int:
     from bench.commands.speak import SpeakOptions, speak
     from bench.common.progress import quiet_libraries
@@ -200,6 +206,12 @@ def _report(arguments: "argparse.Namespace") -> int:
     return report(arguments.runs, arguments.names, *asked)
 
 
+def _compare(arguments: "argparse.Namespace") -> int:
+    from bench.commands.compare import compare
+
+    return compare(arguments.runs, arguments.names, arguments.systems, arguments.out)
+
+
 def _listen(arguments: "argparse.Namespace") -> int:
     from bench.commands import listen
 
@@ -241,12 +253,14 @@ def _perf(arguments: "argparse.Namespace") -> int:
 _COMMANDS = {
     "run": _run,
     "rescore": _run,
+    "init": _init,
     "speak": _speak,
     "train": _train,
     "doctor": _doctor,
     "scenes": _scenes,
     "narrate": _narrate,
     "report": _report,
+    "compare": _compare,
     "listen": _listen,
     "runs": _runs,
     "chaos": _chaos,
@@ -256,7 +270,7 @@ _COMMANDS = {
     "model": _model,
     "perf": _perf,
 }
-_LIGHT = ("report", "listen", "runs", "leaderboard", "trend", "model")
+_LIGHT = ("init", "report", "compare", "listen", "runs", "leaderboard", "trend", "model")
 """Commands that only read, and start nothing."""
 
 

@@ -43,6 +43,18 @@ def parser() -> Parser:
     rescore = commands.add_parser("rescore", help="score a run's transcripts again, without models")
     _job(rescore, "its job file, with another scoring perhaps")
     rescore.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    init = commands.add_parser("init", help="write a job for what lies in some folders")
+    init.add_argument(
+        "folders",
+        type=path,
+        nargs="*",
+        default=[Path()],
+        metavar="FOLDER",
+        help="pictures with captions, audio files, a checkpoint; without any, the current folder",
+    )
+    init.add_argument(
+        "-o", "--out", type=path, default=Path("job.yaml"), help="the job file (%(default)s)"
+    )
     _speak_parser(commands.add_parser("speak", help="generate the speech of pictures"))
     train = commands.add_parser("train", help="run a training job, or resume it")
     train.add_argument("job", type=path, help="a job file, such as jobs/train/encodec-tiny.yaml")
@@ -79,6 +91,15 @@ def parser() -> Parser:
     runs.add_argument("name", type=run_name, nargs="?", help="a run; all but list need it")
     runs.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     _report_parser(commands.add_parser("report", help="a page to look at and listen to"))
+    compare = commands.add_parser("compare", help="two finished runs: paired differences")
+    compare.add_argument(
+        "names", type=run_name, nargs=2, metavar="RUN", help="the baseline, and what it became"
+    )
+    compare.add_argument(
+        "--systems", nargs=2, metavar=("A", "B"), help="one of the first run's, one of the second's"
+    )
+    compare.add_argument("-o", "--out", type=path, help="a file for the same as Markdown")
+    compare.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     _listen_parser(
         commands.add_parser("listen", help="plan a listening test, or score its answers")
     )

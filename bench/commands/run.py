@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -109,13 +110,19 @@ def _beside(pace: Pace, seconds: float) -> str:
 
 
 def _made(folder: Path) -> Iterator[str]:
-    """A line for every folder of files that a run has made, with their names."""
+    """A line for every folder of files that a run has made, with their names.
+
+    Files that differ in their suffix alone are named once: `table1.*`.
+    """
     for path in (folder, *sorted(folder.iterdir())):
         if path.name in ("ledger", "speech", "cache"):
             continue
-        names = sorted(one.name for one in path.iterdir() if one.is_file()) if path.is_dir() else []
-        if names:
-            yield f"{path.relative_to(folder)}: {', '.join(names)}".removeprefix(".: ")
+        files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else []
+        times = Counter(file.stem for file in files)
+        names = (f"{f.stem}.*" if times[f.stem] > 1 else f.name for f in files)
+        if files:
+            listed = ", ".join(dict.fromkeys(names))
+            yield f"{path.relative_to(folder)}: {listed}".removeprefix(".: ")
     yield "speech: a WAV file for every item of every cell; ledger: all rows, which the rest is of"
 
 
