@@ -12,7 +12,7 @@ from bench.common.errors import UserError
 from bench.common.strictyaml import read_yaml
 from bench.common.text import clean, plural
 from bench.common.yamlfile import validate
-from bench.datasets.base import Dataset, DatasetSpec
+from bench.datasets.base import Dataset, DatasetSpec, no_items
 from bench.datasets.scenes.load import ScenesSpec
 from bench.datasets.shipped import recognise_dataset
 from bench.jobs.spec import Job
@@ -102,6 +102,8 @@ def _find(folders: Sequence[Path]) -> _Found:
         raise UserError(f"init: several folders of pictures and captions ({named}); name one")
     spec = next(iter(data.values()), None) or ScenesSpec(name="scenes")
     dataset = spec.read()
+    if not dataset.items:
+        raise UserError(f"{next(iter(data))}: {no_items(dataset)}")
     recordings = {caption.speech for item in dataset.items for caption in item.captions}
     systems = {
         place: found
@@ -145,12 +147,13 @@ def _name(found: _Found, out: Path) -> str:
 def _lines(found: _Found, out: Path) -> Iterator[str]:
     items = found.dataset.items
     counts = sorted({len(item.captions) for item in items})
-    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    most = plural(counts[-1], "caption")
+    each = most if len(counts) == 1 else f"{counts[0]} to {most}"
     yield "# Written by pixvox init. docs/jobs.md explains the keys, docs/reference.md lists them."
     yield f"#   pixvox run {out} --dry-run    what there is to do"
     yield f"#   pixvox run {out}              do it, and print the tables"
     yield f"name: {_flow(_name(found, out))}"
-    yield f"# {plural(len(items), 'image')} with {each} captions each."
+    yield f"# {plural(len(items), 'image')} with {each} each."
     if not found.is_own:
         yield "# They come with the suite: no pictures with captions were found. Put yours here."
     yield f"dataset: {_given(found.data)}"

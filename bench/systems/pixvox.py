@@ -52,7 +52,7 @@ class PixVoxSystem(System):
             return None
         if not isinstance(config, dict) or config.get("model_type") != "pixvox":
             return None
-        return cls(kind="pixvox", label=folder.name, weights=str(folder))
+        return cls(kind="pixvox", label=folder.resolve().name, weights=str(folder))
 
     def generator(self, device: str) -> Generator:
         """See System."""

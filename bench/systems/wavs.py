@@ -67,7 +67,7 @@ class WavsSystem(System):
         file = max(found, key=lambda name: found[name], default="")
         if not found.get(file):
             return None
-        return cls(kind="wavs", label=folder.name, folder=folder, file=file)
+        return cls(kind="wavs", label=folder.resolve().name, folder=folder, file=file)
 
     def generator(self, device: str) -> Generator:
         """See System."""

@@ -84,10 +84,15 @@ def test_flickr8k_and_no_system(here: Path, flickr8k: Path) -> None:
     assert main(["run", "job.yaml", "--dry-run"]) == 0
 
 
-def test_audio_of_the_shipped_pictures(here: Path) -> None:
+def test_audio_of_the_shipped_pictures_where_one_stands(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _audio(here / "speech", [f"test_{number:05}.wav" for number in range(200)])
-    assert main(["init", "speech"]) == 0
-    assert yaml.safe_load(Path("job.yaml").read_text())["dataset"] == {"name": "scenes"}
+    monkeypatch.chdir(here / "speech")
+    assert main(["init"]) == 0
+    job = yaml.safe_load(Path("job.yaml").read_text())
+    assert job["dataset"] == {"name": "scenes"}
+    assert job["systems"][2] == {"kind": "wavs", "label": "speech", "folder": "."}
     assert main(["run", "job.yaml", "--dry-run"]) == 0
 
 
