@@ -50,9 +50,7 @@ def _init(arguments: "argparse.Namespace") -> int:
 
 def _speak(arguments: "argparse.Namespace") -> int:
     from bench.commands.speak import SpeakOptions, speak
-    from bench.common.progress import quiet_libraries
 
-    quiet_libraries()
     how = {
         "temperature": arguments.temperature,
         "top_k": arguments.top_k,
@@ -74,7 +72,7 @@ def _train(arguments: "argparse.Namespace") -> int:
     from bench.common.interrupt import stoppable
     from bench.common.jobfile import JobFile
     from bench.common.lock import locked
-    from bench.common.progress import progress, quiet_libraries
+    from bench.common.progress import progress
     from bench.execution.cluster import refuse_submitted
     from bench.training.pixvox import state_folder
     from bench.training.run import RUNNERS
@@ -84,7 +82,6 @@ def _train(arguments: "argparse.Namespace") -> int:
     job = JobFile(arguments.job, tuple(arguments.changes)).read(TrainingJob)
     if arguments.seed is not None:
         job = seeded(job, arguments.seed)
-    quiet_libraries()
     refuse_submitted(job.output, "output")
     if arguments.address is not None:
         job = at_address(job, arguments.address)
@@ -103,9 +100,7 @@ def _train(arguments: "argparse.Namespace") -> int:
 def _doctor(arguments: "argparse.Namespace") -> int:
     from bench.commands.doctor import examine
     from bench.common.errors import UserError
-    from bench.common.progress import quiet_libraries
 
-    quiet_libraries()
     if arguments.job is None and (changes := _job_file(arguments).changes):
         raise UserError(f"doctor: name the job file that {changes[0]} is to change")
     return examine(_job_file(arguments) if arguments.job else None)

@@ -122,13 +122,6 @@ class _Lines:
         print(f"{line}, {words}" if words else line, file=sys.stderr, flush=True)
 
 
-def quiet_libraries() -> None:
-    """Keeps transformers from drawing bars of its own between ours."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-
-
 @contextmanager
 def progress() -> Iterator[Progress]:
     """A reporter for the length of a task; the first word of what is done names its bar."""
