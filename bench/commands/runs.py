@@ -71,7 +71,8 @@ def find(runs: Path, named: str) -> Path:
     # The last part of a path is the run's name.
     path = path.resolve() if path.name in ("", "..") else path
     for folder in (runs / named, path) if path.name == named else (path,):
-        if folder.is_symlink() or (folder / "ledger").is_dir():
+        is_run = (folder / "ledger").is_dir() or (folder / "summary.json").is_file()
+        if folder.is_symlink() or is_run:
             refuse_links(folder)
             return folder
     if path.name != named:
