@@ -19,7 +19,7 @@ _TEXTS = ("system", "part", "asr", "per_codebook")
 def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -> str:
     """How long all missing rows take with start-up, and by which pace, in words."""
     total, used, startup = 0.0, dict[str, None](), 0.0
-    for cell in cells:
+    for cell in (cell for cell in cells if cell.source is None):
         missing = len(run.items) - run.transcribed[cell.transcript_key].count
         pace = pace_of(cell)
         if pace is None or not missing:

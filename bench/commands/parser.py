@@ -58,7 +58,7 @@ def parser() -> Parser:
     _speak_parser(commands.add_parser("speak", help="generate the speech of pictures"))
     train = commands.add_parser("train", help="run a training job, or resume it")
     train.add_argument("job", type=path, help="a job file, such as jobs/train/encodec-tiny.yaml")
-    _changes(train, "steps=100")
+    _changes(train, "plan.steps=100")
     train.add_argument("--seed", type=_SEED, help="another than the job's; adds -seedN to output")
     _address(train)
     doctor = commands.add_parser("doctor", help="push one item through every stage")

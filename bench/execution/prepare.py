@@ -154,20 +154,21 @@ def complete(ready: Prepared, address: str | None = None) -> Pace | None:
     )
     if not missing:
         return None
-    started = time.monotonic()
-    first, with_it = 0.0, 0
+    rows, started = state.untranscribed_rows, time.monotonic()
+    first, first_rows = 0.0, 0
     with stoppable() as stop, progress() as report:
 
         def watched(what: str, done: int, total: int) -> None:
-            nonlocal first, with_it
-            if not first and state.missing < missing:
-                first, with_it = time.monotonic() - started, missing - state.missing
+            nonlocal first, first_rows
+            if not first and state.untranscribed_rows < rows:
+                first_rows = rows - state.untranscribed_rows
+                first = time.monotonic() - started
             report(what, done, total)
 
         stages = execute(state, watched, stop=stop, address=address)
     seconds = time.monotonic() - started
     if not stages:
         return None
-    pace = Pace(missing, round(seconds, 3), round(first, 3), stages, with_it)
+    pace = Pace(rows, round(seconds, 3), round(first, 3), stages, first_rows)
     keep_pace(ready.folder, pace)
     return pace

@@ -99,6 +99,23 @@ def test_what_is_no_value_is_a_line(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["run", "rescore", "gate", "doctor"])
+def test_every_command_on_a_job_takes_the_same_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "job.yaml").write_text(JOB)
+    options = ["--set", "scoring.seed=-1", "--asr", "base", "--limit", "3", "--dataset", "scenes"]
+    assert main([command, str(tmp_path / "job.yaml"), *options]) == 2
+    error = "job.yaml: scoring.seed: must be at least 0, not -1 (given by --set)"
+    assert error in capsys.readouterr().err
+
+
+def test_a_training_job_takes_values_too(capsys: pytest.CaptureFixture[str]) -> None:
+    job = Path(__file__).parents[2] / "jobs" / "train" / "encodec-tiny.yaml"
+    assert main(["train", str(job), "--set", "plan.steps=0"]) == 2
+    assert "plan.steps: must be from 1 to 1e+08, not 0 (given by --set)" in capsys.readouterr().err
+
+
 def test_short_forms_are_mappings(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(JOB)
     overrides = (

@@ -3,12 +3,16 @@
 import datetime
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from bench.asr.whisper import WhisperAsr
+from bench.commands.dry_run import predicted
 from bench.common.progress import Speed, progress
 from bench.execution.rates import Took, keep_rate, pace_of, read_rates
+from bench.execution.runstate import RunState
 from bench.execution.stages import Pace
 from bench.jobs.cells import Cell
 from bench.systems.pixvox import PixVoxSystem
@@ -100,6 +104,9 @@ def test_a_prediction_says_from_which_run_its_pace_is(tmp_path: Path) -> None:
         "openai-whisper tiny.en": (2.0, 15.0),
         "openai-whisper tiny.en, adaptive window": (0.5, 30.0),
     }
+    run = SimpleNamespace(items=range(50), transcribed={"t": SimpleNamespace(count=20)})
+    told = predicted([whole], cast(RunState, run), rates)
+    assert told.startswith("about 75 s, 15 s of it start-up, at the pace of run slow")
     decoding = {"temperature": 0.3, "candidates": 16}
     speaker = {"kind": "pixvox", "label": "Delay", "weights": "zoo:pixvox-tiny-delay"}
     drawn = PixVoxSystem.model_validate(speaker | {"decoding": decoding})
