@@ -147,14 +147,28 @@ def _dataset(one: _Side, other: _Side) -> Dataset:
     return data
 
 
-def _counted(side: _Side, row: _Row, items: Sequence[str], scorer: Scorer) -> Counted:
-    """What metrics count of some items, averaged over the row's seeds."""
+def _counted(
+    side: _Side, rows: Sequence[_Row], items: Sequence[str], data: Dataset
+) -> list[Counted]:
+    """What metrics count of some items in each row, averaged over its seeds.
+
+    The run's own scoring and cache are taken: most of it was counted before.
+    """
+    job, cache = side.job, side.run.folder / "cache"
+    with Scorer(data, job.scoring, {}, cache, job.caption) as scorer:
+        return [_mean(side.run, row, items, scorer) for row in rows]
+
+
+def _mean(run: Finished, row: _Row, items: Sequence[str], scorer: Scorer) -> Counted:
     wanted = pl.DataFrame({"item": items})
     parts = []
     for cell in row.cells:
-        rows = side.run.rows.filter(cell=cell).select("item", "tokens")
+        rows = run.rows.filter(cell=cell).select("item", "tokens")
         texts = wanted.join(rows, on="item", how="left", maintain_order="left")
-        hypotheses = dict(zip(items, texts["tokens"].fill_null("").to_list(), strict=True))
+        if texts["tokens"].null_count():
+            path = run.folder / "rows.parquet"
+            raise UserError(f"{path}: does not have all rows of {row.name}; run the job again")
+        hypotheses = dict(zip(items, texts["tokens"].to_list(), strict=True))
         parts.append(scorer.counted(hypotheses))
     return parts[0].with_values(np.mean([part.values for part in parts], axis=0))
 
@@ -164,29 +178,22 @@ def _compared(one: _Side, other: _Side, names: Sequence[str] | None) -> Comparis
     folders = (one.run.folder, other.run.folder)
     doubts = dict.fromkeys(doubt for a, b in pairs if (doubt := _doubt(a, b, folders)))
     data, spec = _dataset(one, other), one.job.scoring
-    first, second = one.items, other.items
-    items = [name for name in first if name in set(second)]
+    counts = (len(one.items), len(other.items))
+    shared = set(one.items) & set(other.items)
+    items = [item.id for item in data.items if item.id in shared]
     if not items:
         raise UserError(f"compare: {one.run.name} and {other.run.name} have no item in common")
-    cache = one.run.folder / "cache"
-    with Scorer(data, spec, {}, cache, one.job.caption) as scorer:
-        paired = [
-            Paired(
-                a.name if a.name == b.name else f"{a.name} and {b.name}",
-                _counted(one, a, items, scorer),
-                _counted(other, b, items, scorer),
-            )
-            for a, b in pairs
-        ]
+    first = _counted(one, [a for a, _ in pairs], items, data)
+    second = _counted(other, [b for _, b in pairs], items, data)
+    paired = [
+        Paired(a.name if a.name == b.name else f"{a.name} and {b.name}", *counted)
+        for (a, b), *counted in zip(pairs, first, second, strict=True)
+    ]
     frame = paired_frame(paired, Resampling(spec.replicates, spec.confidence, spec.seed))
-    return Comparison(
-        (one.run.name, other.run.name),
-        frame,
-        len(items),
-        (len(first), len(second)),
-        spec.confidence,
-        tuple(doubts),
-    )
+    called = (one.run.name, other.run.name)
+    if names is not None:
+        called = (f"{names[0]} of {called[0]}", f"{names[1]} of {called[1]}")
+    return Comparison(called, frame, len(items), counts, spec.confidence, tuple(doubts))
 
 
 def compare(
