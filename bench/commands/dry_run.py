@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.common.progress import duration
 from bench.common.text import plural
-from bench.execution.rates import Rate, pace_of
+from bench.execution.rates import LEAST_ROWS, Rate, pace_of
 from bench.execution.runstate import RunState
 from bench.jobs.cells import Cell
 from bench.report.fit import numbers, texts
@@ -26,7 +26,7 @@ def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -
             continue
         rate = rates.get(pace)
         if rate is None:
-            return f"no run of some dozen rows with {pace} alone shows the pace"
+            return f"how long is not known: no run of over {LEAST_ROWS} rows with {pace} alone"
         total += missing * rate.seconds
         startup = max(startup, rate.startup)
         used[rate.words] = None

@@ -20,7 +20,7 @@ from bench.execution.stages import Pace
 from bench.jobs.cells import Cell
 
 _RATES = "rates.json"
-_LEAST_ROWS = 24
+LEAST_ROWS = 24
 """Fewer are a batch or two of every actor, and show no pace."""
 
 _Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
@@ -78,7 +78,7 @@ def keep_rate(runs: Path, name: str, cells: Sequence[Cell], took: Took) -> None:
     """Remembers what a run of one pace took; of a mixed run nobody knows who took how long."""
     kinds = {kind for cell in cells if (kind := pace_of(cell)) is not None}
     rows = took.pace.rows - took.pace.first_rows
-    if len(kinds) != 1 or rows < _LEAST_ROWS:
+    if len(kinds) != 1 or rows < LEAST_ROWS:
         return
     today = datetime.datetime.now(datetime.UTC).date()
     # The first rows came with the start-up, whose share of their time nobody knows.
