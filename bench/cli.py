@@ -33,7 +33,8 @@ def _job_file(arguments: "argparse.Namespace") -> "JobFile":
     """The job file that is named, and what the options change of it."""
     from bench.common.jobfile import JobFile, Override
 
-    limit = arguments.limit
+    # A gate takes as many items as its golden has, a doctor one.
+    limit = getattr(arguments, "limit", None)
     short = [
         arguments.asr,
         limit and Override(("limit",), limit, "--limit", str(limit)),

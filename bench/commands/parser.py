@@ -36,12 +36,14 @@ def parser() -> Parser:
     commands = pixvox.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run an evaluation job, or resume it")
     _job(run, "a job file, such as jobs/demo.yaml")
+    run.add_argument("--limit", type=_ITEMS, help="take only the first N items")
     run.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     run.add_argument("--dry-run", action="store_true", help="only say what there is to do")
     run.add_argument("--verbose", action="store_true", help="say how busy each stage was")
     _address(run)
     rescore = commands.add_parser("rescore", help="score a run's transcripts again, without models")
     _job(rescore, "its job file, with another scoring perhaps")
+    rescore.add_argument("--limit", type=_ITEMS, help="take only the first N items")
     rescore.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     init = commands.add_parser("init", help="write a job for what lies in some folders")
     init.add_argument(
@@ -137,7 +139,6 @@ def _job(parser: Parser, meaning: str, **options: Any) -> None:
     parser.add_argument(
         "--asr", type=named("--asr", "model"), help="transcribe by this model alone, such as base"
     )
-    parser.add_argument("--limit", type=_ITEMS, metavar="N", help="take only the first N items")
     parser.add_argument(
         "--dataset", type=named("--dataset", "name"), help="its name, or {name: ..., root: ...}"
     )

@@ -104,7 +104,7 @@ def test_every_command_on_a_job_takes_the_same_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     (tmp_path / "job.yaml").write_text(JOB)
-    options = ["--set", "scoring.seed=-1", "--asr", "base", "--limit", "3", "--dataset", "scenes"]
+    options = ["--set", "scoring.seed=-1", "--asr", "base", "--dataset", "scenes"]
     assert main([command, str(tmp_path / "job.yaml"), *options]) == 2
     error = "job.yaml: scoring.seed: must be at least 0, not -1 (given by --set)"
     assert error in capsys.readouterr().err
