@@ -133,7 +133,7 @@ def _doubt(one: _Row, other: _Row, folders: tuple[Path, Path]) -> str:
         here, there = (replace(Signature(**row.signature), n=0) for row in (one, other))
     except TypeError as error:
         raise UserError(f"{folders[0]}: of another version; run: pixvox rescore JOB") from error
-    grade = grade_measured(there, here)
+    grade = grade_measured(there, here, "the first run")
     if grade.mark == OTHER:
         first, second = folders
         raise UserError(clean(f"{second} cannot be compared with {first}: {grade.reason}"))

@@ -66,7 +66,7 @@ def notes(shown: Comparison) -> list[str]:
     some = (shown.frame["p_adjusted"] < SIGNIFICANT).any()
     said = "*: differs at 5%" if some else f"{images} tell no score apart at 5%"
     return [
-        *(f"≈ {doubt}; the difference may come from that." for doubt in shown.doubts),
+        *(f"≈ {doubt} The difference may come from that." for doubt in shown.doubts),
         f"Measured on the {images} that {of}; in percent.",
         f"Difference: second less first. Interval: {shown.confidence:.0%} bootstrap over images.",
         f"{said}. p: paired permutation test, adjusted for all {shown.frame.height} rows.",
