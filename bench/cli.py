@@ -12,26 +12,48 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from bench.common.jobfile import JobFile
+
 
 def _run(arguments: "argparse.Namespace") -> int:
-    from bench.commands.run import run_job
+    from bench.commands.run import RunOptions, run_job
 
     if arguments.command == "rescore":
-        how = {"score_only": True, "publish_to": arguments.publish}
-        return run_job(arguments.job, arguments.runs, arguments.limit, **how)
-    how = {
-        "dry": arguments.dry_run,
-        "address": arguments.address,
-        "publish_to": arguments.publish,
-    }
-    return run_job(arguments.job, arguments.runs, arguments.limit, **how)
+        rescore = RunOptions(runs=arguments.runs, score_only=True, publish_to=arguments.publish)
+        return run_job(_job_file(arguments), rescore)
+    options = RunOptions(
+        runs=arguments.runs,
+        address=arguments.address,
+        dry=arguments.dry_run,
+        verbose=arguments.verbose,
+        publish_to=arguments.publish,
+    )
+    return run_job(_job_file(arguments), options)
+
+
+def _job_file(arguments: "argparse.Namespace") -> "JobFile":
+    """The job file that is named, and what the options change of it."""
+    from bench.common.jobfile import JobFile, Override
+
+    # A gate takes as many items as its golden has, a doctor one.
+    limit = getattr(arguments, "limit", None)
+    short = [
+        arguments.asr,
+        limit and Override(("limit",), limit, "--limit", str(limit)),
+        arguments.dataset,
+    ]
+    return JobFile(arguments.job, (*(one for one in short if one), *arguments.changes))
+
+
+def _init(arguments: "argparse.Namespace") -> int:
+    from bench.commands.init import init
+
+    return init(arguments.folders, arguments.out)
 
 
 def _speak(arguments: "argparse.Namespace") -> int:
     from bench.commands.speak import SpeakOptions, speak
-    from bench.common.progress import quiet_libraries
 
-    quiet_libraries()
     how = {
         "temperature": arguments.temperature,
         "top_k": arguments.top_k,
@@ -51,19 +73,18 @@ def _train(arguments: "argparse.Namespace") -> int:
     from bench.common.atomic import disk_errors
     from bench.common.errors import bad_input
     from bench.common.interrupt import stoppable
+    from bench.common.jobfile import JobFile
     from bench.common.lock import locked
-    from bench.common.progress import progress, quiet_libraries
-    from bench.common.yamlfile import parse
+    from bench.common.progress import progress
     from bench.execution.cluster import refuse_submitted
     from bench.training.keeping import state_folder
     from bench.training.run import RUNNERS
     from bench.training.spec import TrainingJob, at_address, seeded
     from bench.training.stop import kept
 
-    job = parse(arguments.job, TrainingJob)
+    job = JobFile(arguments.job, tuple(arguments.changes)).read(TrainingJob)
     if arguments.seed is not None:
         job = seeded(job, arguments.seed)
-    quiet_libraries()
     refuse_submitted(job.output, "output")
     if arguments.address is not None:
         job = at_address(job, arguments.address)
@@ -81,10 +102,11 @@ def _train(arguments: "argparse.Namespace") -> int:
 
 def _doctor(arguments: "argparse.Namespace") -> int:
     from bench.commands.doctor import examine
-    from bench.common.progress import quiet_libraries
+    from bench.common.errors import UserError
 
-    quiet_libraries()
-    return examine(arguments.job)
+    if arguments.job is None and (changes := _job_file(arguments).changes):
+        raise UserError(f"doctor: name the job file that {changes[0]} is to change")
+    return examine(_job_file(arguments) if arguments.job else None)
 
 
 def _scenes(arguments: "argparse.Namespace") -> int:
@@ -135,8 +157,9 @@ def _chaos(arguments: "argparse.Namespace") -> int:
 def _gate(arguments: "argparse.Namespace") -> int:
     from bench.gate import looks as gate
 
+    job = _job_file(arguments)
     plan = gate.GateOptions(
-        arguments.job,
+        job,
         arguments.baseline,
         gate.seconds(arguments.budget),
         arguments.exact,
@@ -148,7 +171,7 @@ def _gate(arguments: "argparse.Namespace") -> int:
         arguments.allow_inconclusive,
     )
     if arguments.accept:
-        return gate.accept(arguments.job, arguments.baseline)
+        return gate.accept(job, arguments.baseline)
     return gate.judge_job(plan)
 
 
@@ -160,6 +183,7 @@ def _trend(arguments: "argparse.Namespace") -> int:
 
 def _leaderboard(arguments: "argparse.Namespace") -> int:
     from bench.commands.leaderboard import page, show
+    from bench.commands.runs import find
     from bench.common.errors import UserError
     from bench.tables import leaderboard
 
@@ -170,7 +194,7 @@ def _leaderboard(arguments: "argparse.Namespace") -> int:
         return page(arguments.board, arguments.runs, arguments.out)
     if arguments.run is None:
         raise UserError("leaderboard add: name the run; pixvox runs list shows them")
-    return leaderboard.add(arguments.runs / arguments.run, arguments.board)
+    return leaderboard.add(find(arguments.runs, arguments.run), arguments.board)
 
 
 def _report(arguments: "argparse.Namespace") -> int:
@@ -178,6 +202,12 @@ def _report(arguments: "argparse.Namespace") -> int:
 
     asked = (arguments.out, arguments.form, arguments.title, arguments.figures)
     return report(arguments.runs, arguments.names, *asked)
+
+
+def _compare(arguments: "argparse.Namespace") -> int:
+    from bench.commands.compare import compare
+
+    return compare(arguments.runs, arguments.names, arguments.systems, arguments.out)
 
 
 def _listen(arguments: "argparse.Namespace") -> int:
@@ -221,12 +251,14 @@ def _perf(arguments: "argparse.Namespace") -> int:
 _COMMANDS = {
     "run": _run,
     "rescore": _run,
+    "init": _init,
     "speak": _speak,
     "train": _train,
     "doctor": _doctor,
     "scenes": _scenes,
     "narrate": _narrate,
     "report": _report,
+    "compare": _compare,
     "listen": _listen,
     "runs": _runs,
     "chaos": _chaos,
@@ -236,7 +268,7 @@ _COMMANDS = {
     "model": _model,
     "perf": _perf,
 }
-_LIGHT = ("report", "listen", "runs", "leaderboard", "trend", "model")
+_LIGHT = ("init", "report", "compare", "listen", "runs", "leaderboard", "trend", "model")
 """Commands that only read, and start nothing."""
 
 

@@ -19,7 +19,7 @@ from transformers import (
 from transformers.models.blip.modeling_blip_text import BlipTextLMHeadModel
 
 from pixvox.digests import WeightsError, read_json
-from pixvox.loading import load_whole
+from pixvox.loading import load_whole, without_bars
 from pixvox.vision import image_states, new_vision, vision_config_of
 
 if TYPE_CHECKING:
@@ -86,12 +86,13 @@ def load_captioner(folder: Path) -> PreTrainedModel:
         from transformers import AutoModelForImageTextToText
 
         # Archives are read as tensors alone (`weights_only`), which is transformers' default.
-        other: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            use_safetensors=any(folder.glob("*.safetensors")),
-            weights_only=True,
-        )
+        with without_bars():
+            other: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=any(folder.glob("*.safetensors")),
+                weights_only=True,
+            )
         return other.eval()
     try:
         config = CaptionerConfig(**stated)

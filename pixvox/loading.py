@@ -30,7 +30,7 @@ def load_whole(
     # Reads the headers alone, which show a file that was cut short.
     tensor_shapes(folder)
     try:
-        with _quiet():
+        with _quiet(), without_bars():
             model, loading = model_class.from_pretrained(
                 folder,
                 config=config,
@@ -58,6 +58,20 @@ def load_whole(
         )
     loaded: PreTrainedModel = model.eval()
     return loaded
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keeps transformers from drawing progress bars, which the caller's setting is again after."""
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if before:
+            logging.enable_progress_bar()
 
 
 @contextmanager

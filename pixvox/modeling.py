@@ -15,6 +15,7 @@ from pixvox.configuration import PixVoxConfig
 from pixvox.decoding.engine import Engine
 from pixvox.decoding.options import Numbers, decoding_of, prompts_of, whole
 from pixvox.decoding.requests import Request
+from pixvox.loading import without_bars
 from pixvox.network import PixVoxNetwork
 from pixvox.processing import PixVoxProcessor
 
@@ -37,10 +38,11 @@ class PixVoxLM(PixVoxNetwork):
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *inputs: Any, **options: Any) -> Self:
-        """As transformers does, in float32 unless `dtype` says otherwise, whatever was saved."""
+        """As transformers does, in float32 unless `dtype` says otherwise, and without a bar."""
         if options.get("dtype") is None and options.get("torch_dtype") is None:
             options["dtype"] = torch.float32
-        return super().from_pretrained(name, *inputs, **options)
+        with without_bars():
+            return super().from_pretrained(name, *inputs, **options)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
         """As transformers does, and beside the weights the processor's file and a model card."""

@@ -1,5 +1,8 @@
 """A picture in, speech out: the model, its processor and its codec in one."""
 
+import base64
+import html
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,17 +19,19 @@ from pixvox.modeling import PixVoxLM
 from pixvox.processing import PixVoxProcessor
 from pixvox.shapes import check_fit, shapes_of, tensor_shapes
 from pixvox.speechfile import Wave, read_speech, resample
+from pixvox.transcribing import transcriber
 from pixvox.weights import resolve
 
 TEMPERATURE = 0.5
 """What speech is drawn at where nothing is said: greedy, some patterns fall into loops."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Speech:
     """A waveform `[T]` at `rate` Hz, and whether the model ended it before the longest allowed.
 
-    Unpacks as `wave, rate = speech`. `units` `[K, N]` are what it was decoded from.
+    Unpacks as `wave, rate = speech`. `units` `[K, N]` are what it was decoded from. A notebook
+    shows a player.
     """
 
     wave: Wave
@@ -42,11 +47,37 @@ class Speech:
         """How long it is."""
         return len(self.wave) / self.rate
 
+    def __repr__(self) -> str:
+        end = "ended" if self.ended else "cut off at the longest allowed"
+        return f"Speech({self.seconds:.2f} s at {self.rate} Hz, {end})"
+
+    def _repr_html_(self) -> str:
+        """A player and the speech's length, for notebooks; nothing is fetched."""
+        words = html.escape(repr(self))
+        if not self.wave.size:
+            return words
+        file = io.BytesIO()
+        self._write(file)
+        sound = base64.b64encode(file.getvalue()).decode()
+        return f'<audio controls src="data:audio/wav;base64,{sound}"></audio><br>{words}'
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a 16-bit WAV file; what is louder than full scale is clipped."""
+        self._write(os.fspath(path), format=None)
+
+    def _write(self, file: "str | io.BytesIO", format: str | None = "WAV") -> None:
         import soundfile
 
-        soundfile.write(os.fspath(path), np.clip(self.wave, -1, 1), self.rate, "PCM_16")
+        samples = np.clip(self.wave, -1, 1)
+        soundfile.write(file, samples, self.rate, "PCM_16", format=format)
+
+    def transcribe(self, model: str = "tiny.en") -> str:
+        """What an ASR understands, as text, by a model that `pixvox.transcribing` finds.
+
+        Raises ImportError where no installed package transcribes, and PixVoxError for a model that
+        it cannot load and for speech that it cannot transcribe.
+        """
+        return transcriber()(self.wave, self.rate, model)
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,13 @@ class CtcTranscriber:
         import torch
         from transformers import AutoModelForCTC, AutoProcessor
 
+        from pixvox.loading import without_bars
+
         dtype = torch.float16 if spec.half(device) else torch.float32
         folder = spec.locate()
         self.processor = AutoProcessor.from_pretrained(folder)
-        self.model = AutoModelForCTC.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        with without_bars():
+            self.model = AutoModelForCTC.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         self.model.to(device).eval()
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:

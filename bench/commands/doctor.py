@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.common.errors import RunFailed, UserError
+from bench.common.jobfile import JobFile
 from bench.common.machinefaults import is_machines
 from bench.common.progress import progress
 from bench.common.text import clean, plural, reason_of
-from bench.common.yamlfile import parse
 from bench.datasets.base import Item, no_items
 from bench.jobs.spec import Job
 from bench.systems.base import System
@@ -142,12 +142,12 @@ def _failed(error: Exception) -> int:
     return 2 if isinstance(error, UserError | WeightsError) else 3
 
 
-def examine(path: Path | None) -> int:
+def examine(file: JobFile | None) -> int:
     """Prints one line a stage: 0 when all work; at the first that fails 2 for bad input, else 3.
 
     A bug is no line: it is raised.
     """
-    job: Job = parse(path, Job) if path else Job.model_validate(_ZOO_JOB)
+    job: Job = file.read(Job) if file else Job.model_validate(_ZOO_JOB)
     with tempfile.TemporaryDirectory(prefix="pixvox-doctor-") as folder:
         return _examined(_Check(job, Path(folder)))
 

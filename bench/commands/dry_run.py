@@ -3,8 +3,9 @@
 import os
 from collections.abc import Mapping, Sequence
 
+from bench.common.progress import duration
 from bench.common.text import plural
-from bench.execution.rates import Rate, pace_of
+from bench.execution.rates import LEAST_ROWS, Rate, pace_of
 from bench.execution.runstate import RunState
 from bench.jobs.cells import Cell
 from bench.report.fit import numbers, texts
@@ -16,19 +17,23 @@ _TEXTS = ("system", "part", "asr", "per_codebook")
 
 
 def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -> str:
-    """How long all missing rows take, and by which pace, in words."""
-    total, used = 0.0, dict[str, None]()
-    for cell in cells:
+    """How long all missing rows take with start-up, and by which pace, in words."""
+    total, used, startup = 0.0, dict[str, None](), 0.0
+    for cell in (cell for cell in cells if cell.source is None):
         missing = len(run.items) - run.transcribed[cell.transcript_key].count
         pace = pace_of(cell)
         if pace is None or not missing:
             continue
         rate = rates.get(pace)
         if rate is None:
-            return f"no run of at least 50 rows with {pace} alone shows the pace"
+            return f"how long is not known: no run of over {LEAST_ROWS} rows with {pace} alone"
         total += missing * rate.seconds
+        startup = max(startup, rate.startup)
         used[rate.words] = None
-    return " ".join([f"about {total:.0f} s", *used]) + _beside()
+    if not used:
+        return f"about 0 s{_beside()}"
+    about = f"about {duration(startup + total)}, {duration(startup)} of it start-up,"
+    return " ".join([about, *used]) + _beside()
 
 
 def _beside() -> str:

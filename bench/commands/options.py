@@ -6,9 +6,12 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from bench.common.paths import unusable_path
+
+if TYPE_CHECKING:
+    from bench.common.jobfile import Override
 
 T = TypeVar("T")
 
@@ -64,6 +67,32 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def override(text: str) -> "Override":
+    """An argument KEY=VALUE that replaces a value of a job."""
+    from bench.common.errors import UserError
+    from bench.common.jobfile import read_override
+
+    try:
+        return read_override(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def named(option: str, field: str) -> "Callable[[str], Override]":
+    """An argument that replaces a mapping of a job by one with a name, or by another in YAML."""
+
+    def read(text: str) -> "Override":
+        from bench.common.errors import UserError
+        from bench.common.jobfile import read_named
+
+        try:
+            return read_named(option, field, text)
+        except UserError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
 def weights(text: str) -> str:
     """An argument that names weights: a path, `zoo:NAME` or a hub id."""
     path(text)
@@ -84,6 +113,11 @@ def name(text: str) -> str:
     raise argparse.ArgumentTypeError(
         f"{_short(text)}: a name of letters, digits, - and _ is wanted, at most 100 characters"
     )
+
+
+def run_name(text: str) -> str:
+    """An argument that names a run: its name, or the path of its folder."""
+    return str(path(text)) if "/" in text or text in (".", "..") else name(text)
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,6 +2,7 @@
 
 from argparse import BooleanOptionalAction
 from pathlib import Path
+from typing import Any
 
 from bench.commands.options import (
     Parser,
@@ -9,8 +10,11 @@ from bench.commands.options import (
     address,
     each,
     name,
+    named,
     number,
+    override,
     path,
+    run_name,
     weights,
     whole,
 )
@@ -31,24 +35,38 @@ def parser() -> Parser:
     pixvox.add_argument("--version", action=Version, nargs=0, help="print the version")
     commands = pixvox.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run an evaluation job, or resume it")
-    run.add_argument("job", type=path, help="a job file, such as jobs/demo.yaml")
+    _job(run, "a job file, such as jobs/demo.yaml")
     run.add_argument("--limit", type=_ITEMS, help="take only the first N items")
     run.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     run.add_argument("--dry-run", action="store_true", help="only say what there is to do")
+    run.add_argument("--verbose", action="store_true", help="say how busy each stage was")
     _address(run)
     _publish(run)
     rescore = commands.add_parser("rescore", help="score a run's transcripts again, without models")
-    rescore.add_argument("job", type=path, help="its job file, with another scoring perhaps")
+    _job(rescore, "its job file, with another scoring perhaps")
     rescore.add_argument("--limit", type=_ITEMS, help="take only the first N items")
     rescore.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     _publish(rescore)
+    init = commands.add_parser("init", help="write a job for what lies in some folders")
+    init.add_argument(
+        "folders",
+        type=path,
+        nargs="*",
+        default=[Path()],
+        metavar="FOLDER",
+        help="pictures with captions, audio files, a checkpoint; without any, the current folder",
+    )
+    init.add_argument(
+        "-o", "--out", type=path, default=Path("job.yaml"), help="the job file (%(default)s)"
+    )
     _speak_parser(commands.add_parser("speak", help="generate the speech of pictures"))
     train = commands.add_parser("train", help="run a training job, or resume it")
     train.add_argument("job", type=path, help="a job file, such as jobs/train/encodec-tiny.yaml")
+    _changes(train, "plan.steps=100")
     train.add_argument("--seed", type=_SEED, help="another than the job's; adds -seedN to output")
     _address(train)
     doctor = commands.add_parser("doctor", help="push one item through every stage")
-    doctor.add_argument("job", type=path, nargs="?", help="a job file; without one, the zoo")
+    _job(doctor, "a job file; without one, the zoo", nargs="?")
     scenes = commands.add_parser("scenes", help="build a split of the scenes dataset")
     scenes.add_argument("folder", type=path)
     scenes.add_argument("--split", type=name, default="test")
@@ -74,9 +92,18 @@ def parser() -> Parser:
     chaos.add_argument("--save", type=path, help="write the verdict as JSON")
     runs = commands.add_parser("runs", help="list, show, verify or prune what has been run")
     runs.add_argument("what", choices=("list", "show", "verify", "prune"))
-    runs.add_argument("name", type=name, nargs="?", help="the run's name; all but list need it")
+    runs.add_argument("name", type=run_name, nargs="?", help="a run; all but list need it")
     runs.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     _report_parser(commands.add_parser("report", help="a page to look at and listen to"))
+    compare = commands.add_parser("compare", help="two finished runs: paired differences")
+    compare.add_argument(
+        "names", type=run_name, nargs=2, metavar="RUN", help="the baseline, and what it became"
+    )
+    compare.add_argument(
+        "--systems", nargs=2, metavar=("A", "B"), help="one of the first run's, one of the second's"
+    )
+    compare.add_argument("-o", "--out", type=path, help="a file for the same as Markdown")
+    compare.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     _listen_parser(
         commands.add_parser("listen", help="plan a listening test, or score its answers")
     )
@@ -92,7 +119,7 @@ def parser() -> Parser:
         help="add a run's systems, print the ranking, check that no entry was changed, or write "
         "the ranking as an HTML file",
     )
-    board.add_argument("run", type=name, nargs="?", help="the run's name, to add it")
+    board.add_argument("run", type=run_name, nargs="?", help="the run to add: its name or folder")
     board.add_argument(
         "--board",
         type=path,
@@ -105,6 +132,30 @@ def parser() -> Parser:
     _model_parser(commands.add_parser("model", help="look at weights"))
     _perf_parser(commands.add_parser("perf", help="measure speed, and what rounding changes"))
     return pixvox
+
+
+def _job(parser: Parser, meaning: str, **options: Any) -> None:
+    """An evaluation's job file, and what replaces values of it."""
+    parser.add_argument("job", type=path, help=meaning, **options)
+    _changes(parser, "systems.0.decoding.guidance=1.5")
+    parser.add_argument(
+        "--asr", type=named("--asr", "model"), help="transcribe by this model alone, such as base"
+    )
+    parser.add_argument(
+        "--dataset", type=named("--dataset", "name"), help="its name, or {name: ..., root: ...}"
+    )
+
+
+def _changes(parser: Parser, example: str) -> None:
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        type=override,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"a value in place of the job's, such as {example}; may be repeated",
+    )
 
 
 def _address(parser: Parser) -> None:
@@ -201,7 +252,9 @@ def _listen_parser(parser: Parser) -> None:
     kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     score = kinds.add_parser("score", help="what the raters of a page's test answered")
     score.add_argument("files", type=path, nargs="+", help="the files that raters sent back")
-    score.add_argument("--run", type=name, help="the page's run, for its automatic scores beside")
+    score.add_argument(
+        "--run", type=run_name, help="the page's run, for its automatic scores beside"
+    )
     score.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     score.add_argument("--save", type=path, help="write the figures as JSON")
     plan = kinds.add_parser("plan", help="how many raters a difference needs")
@@ -214,7 +267,11 @@ def _listen_parser(parser: Parser) -> None:
 
 def _report_parser(parser: Parser) -> None:
     parser.add_argument(
-        "names", type=name, nargs="+", metavar="RUN", help="finished runs, the baseline first"
+        "names",
+        type=run_name,
+        nargs="+",
+        metavar="RUN",
+        help="names or folders of finished runs, the baseline first",
     )
     parser.add_argument("-o", "--out", type=path, help="an .html file, or a folder for index.html")
     form = parser.add_mutually_exclusive_group()
@@ -238,7 +295,7 @@ def _report_parser(parser: Parser) -> None:
 
 
 def _gate_parser(parser: Parser) -> None:
-    parser.add_argument("job", type=path, help="a job file, such as jobs/demo.yaml")
+    _job(parser, "a job file, such as jobs/demo.yaml")
     golden = Path("results/golden")
     parser.add_argument("--baseline", type=path, default=golden, help="a golden, or their folder")
     parser.add_argument("--budget", default="15m", help="how long it may take: 90s, 15m, 1h")

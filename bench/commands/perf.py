@@ -6,7 +6,6 @@ import argparse
 def measure(arguments: argparse.Namespace) -> int:
     """Does what is asked; the exit code."""
     from bench.common.errors import bad_input
-    from bench.common.progress import quiet_libraries
 
     if arguments.what == "scheduler":
         from bench.perf import scheduler
@@ -53,7 +52,6 @@ def measure(arguments: argparse.Namespace) -> int:
     if arguments.what == "transcribe":
         from bench.perf import transcribe
 
-        quiet_libraries()
         return transcribe.run(arguments.weights, arguments.images, arguments.rounds, arguments.save)
     if arguments.what == "report":
         from bench.perf import page
@@ -63,7 +61,6 @@ def measure(arguments: argparse.Namespace) -> int:
         from bench.perf import screenshots
 
         return screenshots.run(arguments.page, arguments.folder, arguments.item)
-    quiet_libraries()
     with bad_input():
         return _decoding(arguments)
 

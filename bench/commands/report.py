@@ -13,14 +13,11 @@ from bench.report.page.finished import read_finished
 from bench.report.page.papers import write_figures
 
 
-def _target(runs: Path, names: Sequence[str], out: Path | None) -> Path:
+def _target(folders: Sequence[Path], out: Path | None) -> Path:
     """The page's HTML: in the first run's folder, where no other place is asked for."""
     if out is None:
-        return (
-            runs
-            / names[0]
-            / ("report.html" if len(names) == 1 else f"report-{'+'.join(names)}.html")
-        )
+        names = "+".join(folder.name for folder in folders)
+        return folders[0] / ("report.html" if len(folders) == 1 else f"report-{names}.html")
     return out if out.suffix in (".html", ".htm") else out / "index.html"
 
 
@@ -37,16 +34,23 @@ def report(
     Where `figures` is a folder, charts go there as files too.
     Raises UserError for a run that is not there or not finished, and for one named twice.
     """
-    if len(set(names)) < len(names):
-        raise UserError("report: a run is named twice; name each once")
     with disk_errors(runs):
-        found = [read_finished(find(runs, name)) for name in names]
+        folders = [find(runs, name) for name in names]
+        if len({folder.name for folder in folders}) < len(folders):
+            raise UserError("report: two of the runs have the same name; name each once")
+        found = [read_finished(folder) for folder in folders]
         content = read_content(found)
-    target = _target(runs, names, out)
+    target = _target(folders, out)
     usual, why = form_of(content)
     if form is not None:
         why = "as asked"
-    page = build(found, content, form or usual, title or ", ".join(names), f"{target.stem}-media")
+    page = build(
+        found,
+        content,
+        form or usual,
+        title or ", ".join(folder.name for folder in folders),
+        f"{target.stem}-media",
+    )
     with disk_errors(target):
         media = target.with_name(f"{target.stem}-media")
         for old in sorted(media.glob("piece-*.js")):

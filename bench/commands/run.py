@@ -2,7 +2,9 @@
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -10,15 +12,15 @@ from typing import TypeVar
 import polars as pl
 
 from bench.commands.dry_run import show_plan
-from bench.commands.parser import RUNS
 from bench.common.atomic import disk_errors
 from bench.common.errors import RunFailed, UserError
+from bench.common.jobfile import JobFile
 from bench.common.links import refuse_links
-from bench.common.progress import progress
+from bench.common.progress import duration, progress
 from bench.common.text import clean, plural
 from bench.execution.cluster import refuse_submitted
 from bench.execution.prepare import Planned, Prepared, complete, opened, planned_job, with_rows
-from bench.execution.rates import read_rates
+from bench.execution.rates import Took, keep_rate, read_rates
 from bench.execution.speech import restore
 from bench.execution.stages import Pace
 from bench.jobs.cells import Cell
@@ -36,77 +38,103 @@ from bench.tables.waterfall import waterfalls
 T = TypeVar("T")
 
 
-def run_job(
-    path: Path,
-    runs: Path,
-    limit: int | None,
-    *,
-    score_only: bool = False,
-    dry: bool = False,
-    address: str | None = None,
-    publish_to: str | None = None,
-) -> int:
-    """Runs a job under `runs/NAME`, doing only what its ledger lacks; 0 when all rows are there.
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a job is run: under `runs/NAME`, and on the Ray cluster at `address`, if one is named.
 
     With `score_only` no model is loaded: what was transcribed is scored again. With `dry` nothing
-    is done but said. `address` is that of a Ray cluster, in place of the job's. What was made is
-    copied to the fsspec address `publish_to`. Raises UserError as `opened` does, and for rows that
-    are not there to score; and RunFailed, after all else is done, where a system has no good row.
+    is done but said. With `verbose` the end says how busy each stage was. What was made is copied
+    to the fsspec address `publish_to`.
+    """
+
+    runs: Path
+    address: str | None = None
+    score_only: bool = False
+    dry: bool = False
+    verbose: bool = False
+    publish_to: str | None = None
+
+
+def run_job(file: JobFile, options: RunOptions) -> int:
+    """Runs a job, doing only what its ledger lacks; 0 when all rows are there.
+
+    Raises UserError as `opened` does, and for rows that are not there to score; and RunFailed,
+    after all else is done, where a system has no good row.
     """
     started = time.monotonic()
+    runs = options.runs
     refuse_submitted(runs, "--runs")
-    if publish_to is not None:
+    if options.publish_to is not None:
         # Before hours are spent.
-        check_address(publish_to)
-    if dry:
+        check_address(options.publish_to)
+    if options.dry:
         with disk_errors(runs):
-            _tell(planned_job(path, runs, limit), runs)
+            _tell(planned_job(file, runs), runs)
         return 0
-    with opened(path, runs, limit) as ready:
+    with opened(file, runs) as ready:
+        if file.changes:
+            print(clean(f"{ready.job.name}: {file.path} with {' '.join(file.changes)}"))
         _say_missing(ready)
         missing = ready.state.missing
-        if missing and score_only:
+        if missing and options.score_only:
             raise UserError(
-                f"{path}: {missing} rows are not transcribed yet; run first: pixvox run {path}"
+                f"{file.path}: {missing} rows are not transcribed yet; run first: "
+                f"pixvox run {file.words}"
             )
-        pace = complete(ready, runs, address)
+        pace = complete(ready, options.address)
         tables = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
         failed = _report(ready, tables)
-        where = clean(str(ready.folder))
-        rows = plural(ready.total, "row")
         seconds = time.monotonic() - started
-        print(f"{where}: {rows}, {failed} failed; {seconds:.0f} s{_beside(pace, seconds)}")
-        for line in _made(ready.folder):
-            print(f"  {clean(line)}")
-        place = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
-        print(clean(f"look and listen: pixvox report {ready.job.name}{place}"))
-        if publish_to is not None:
+        _print_end(ready, failed, seconds)
+        if pace is not None:
+            keep_rate(runs, ready.job.name, ready.cells, Took(pace, seconds))
+            if options.verbose:
+                print(f"{ready.job.name}: {pace.words}{_beside(pace, seconds)}")
+        if options.publish_to is not None:
             with progress() as report:
-                copied = publish(ready.folder, publish_to, report)
-            print(clean(f"{publish_to}: {plural(copied, 'file')} of {ready.job.name} copied"))
-        if not score_only:
+                copied = publish(ready.folder, options.publish_to, report)
+            print(
+                clean(f"{options.publish_to}: {plural(copied, 'file')} of {ready.job.name} copied")
+            )
+        if not options.score_only:
             refuse_empty(ready.job.name, tables)
     return 0
 
 
-def _beside(pace: Pace | None, seconds: float) -> str:
+def _print_end(ready: Prepared, failed: int, seconds: float) -> None:
+    """Prints what a run did, where its files are, and which command shows them."""
+    rows = f"{plural(ready.total, 'row')}, {failed} failed"
+    print(f"{ready.job.name}: finished in {duration(seconds)}: {rows}")
+    print(clean(f"files in {ready.folder}:"))
+    for line in _made(ready.folder):
+        print(f"  {clean(line)}")
+    print(clean(f"look and listen: pixvox report {shlex.quote(str(ready.folder))}"))
+
+
+def _beside(pace: Pace, seconds: float) -> str:
     """How long a command took beside the computing that had to be done, in words."""
-    if pace is None or not pace.alone:
+    if not pace.alone:
         return ""
     return (
-        f", {seconds / pace.alone:.2f} times the {pace.alone:.0f} s that generating and "
-        f"transcribing alone keep {plural(pace.cores, 'core')} busy"
+        f"; {duration(seconds)} are {seconds / pace.alone:.2f} times the {pace.alone:.0f} s that "
+        f"generating and transcribing alone keep {plural(pace.cores, 'core')} busy"
     )
 
 
 def _made(folder: Path) -> Iterator[str]:
-    """A line for every folder of files that a run has made, with their names."""
+    """A line for every folder of files that a run has made, with their names.
+
+    Files that differ in their suffix alone are named once: `table1.*`.
+    """
     for path in (folder, *sorted(folder.iterdir())):
         if path.name in ("ledger", "speech", "cache"):
             continue
-        names = sorted(one.name for one in path.iterdir() if one.is_file()) if path.is_dir() else []
-        if names:
-            yield f"{path.relative_to(folder)}: {', '.join(names)}".removeprefix(".: ")
+        files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else []
+        times = Counter(file.stem for file in files)
+        names = (f"{f.stem}.*" if times[f.stem] > 1 else f.name for f in files)
+        if files:
+            listed = ", ".join(dict.fromkeys(names))
+            yield f"{path.relative_to(folder)}: {listed}".removeprefix(".: ")
     yield "speech: a WAV file for every item of every cell; ledger: all rows, which the rest is of"
 
 

@@ -62,14 +62,23 @@ def held(run: Path) -> Held:
     return found
 
 
-def find(runs: Path, name: str) -> Path:
-    """A run's folder; raises UserError naming those that there are, or a link in the run."""
-    folder = runs / name
-    if folder.parent == runs and (folder.is_symlink() or (folder / "ledger").is_dir()):
-        refuse_links(folder)
-        return folder
+def find(runs: Path, named: str) -> Path:
+    """The folder of a run, named by its path or by its name in the folder of all runs.
+
+    Raises UserError for one that is not there, naming those that are, and for a link in the run.
+    """
+    path = Path(named)
+    # The last part of a path is the run's name.
+    path = path.resolve() if path.name in ("", "..") else path
+    for folder in (runs / named, path) if path.name == named else (path,):
+        is_run = (folder / "ledger").is_dir() or (folder / "summary.json").is_file()
+        if folder.is_symlink() or is_run:
+            refuse_links(folder)
+            return folder
+    if path.name != named:
+        raise UserError(f"{named}: no run's folder; pixvox runs list shows the runs")
     known = ", ".join(path.name for path in _all(runs)) or "none yet"
-    raise UserError(f"{runs}: no run {name!r}; there are: {known}")
+    raise UserError(f"{runs}: no run {named!r}; there are: {known}")
 
 
 def _all(runs: Path) -> list[Path]:
@@ -147,7 +156,7 @@ def _changed(run: Path, parts: Sequence[Part]) -> str:
 def show(runs: Path, name: str) -> int:
     """Prints a run's cells: what was generated, transcribed, and failed, and how it scored."""
     run = find(runs, name)
-    manifest = read_manifest(run)
+    name, manifest = run.name, read_manifest(run)
     shown = [score for score in scores_of(METRICS) if score.kept == ALWAYS]
     scores = _scores(run)
     cells = manifest.cells if manifest else ()
@@ -169,6 +178,8 @@ def show(runs: Path, name: str) -> int:
             *(_score(scored.scores if scored else {}, score.name) for score in shown),
         )
     table.print()
+    if manifest and manifest.changes:
+        print(clean(f"{name}: its job file, changed by {' '.join(manifest.changes)}"))
     return 0
 
 
@@ -204,7 +215,7 @@ def verify(runs: Path, name: str) -> int:
         print(f"{clean(str(part.path))}: damaged: {clean(part.fault)}; run the job again")
     for path in found.foreign:
         print(f"{clean(str(path))}: no part of a ledger; it is left alone")
-    print(f"{name}: {plural(len(found.parts), 'part')}, {len(damaged)} damaged")
+    print(f"{run.name}: {plural(len(found.parts), 'part')}, {len(damaged)} damaged")
     try:
         read_manifest(run)
     except UserError as error:
@@ -232,7 +243,7 @@ def prune(runs: Path, name: str) -> int:
         folders = [folder for folder in {path.parent for path in gone} if not _inside(folder)]
         for folder in folders:
             folder.rmdir()
-    print(f"{name}: {plural(len(gone), 'file')} and {freed / 1e6:.1f} MB gone")
+    print(f"{run.name}: {plural(len(gone), 'file')} and {freed / 1e6:.1f} MB gone")
     return 0
 
 

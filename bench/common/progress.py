@@ -3,11 +3,18 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Protocol
 
 LINE_EVERY_SECONDS = 10.0
+_RECENT_SECONDS = 60.0
+_FEWEST = 16
+"""Results that a speed is taken from where fewer came in that time."""
+_TOGETHER_SECONDS = 1.0
+_LEAST_SECONDS = 5.0
+"""Results of less time show no speed."""
 
 
 class Progress(Protocol):
@@ -23,42 +30,96 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def pace(done: int, seconds: float, left: int) -> str:
-    """How fast, and how long the rest takes at that pace; "" where nothing shows it yet."""
-    if done < 1 or seconds <= 0:
-        return ""
-    rate = f"{done / seconds:.3g}/s" if done >= seconds else f"{seconds / done:.3g} s each"
-    return f", {rate}" + (f", about {duration(seconds * left / done)} left" if left > 0 else "")
+class Speed:
+    """How fast the work of one stage is done, by when its latest results came.
+
+    The time until the first results, and what was there before, do not count: that is start-up.
+    Actors that started together give their results together, as a round: what comes within a
+    quarter of the longest pause is one, and speeds are taken from the starts of rounds.
+    """
+
+    def __init__(self) -> None:
+        self._came: deque[tuple[float, int]] = deque()
+        self._at = (-1, -1)
+
+    def update(self, done: int, total: int, now: float) -> None:
+        """So much is done now, in seconds of a clock that does not go back."""
+        before, of = self._at
+        self._at = (done, total)
+        if done < before or total != of:
+            self._came.clear()
+        elif done > before:
+            if self._came and now - self._came[-1][0] < _TOGETHER_SECONDS:
+                now = self._came.pop()[0]
+            self._came.append((now, done))
+        while len(self._came) > _FEWEST and now - self._came[0][0] > _RECENT_SECONDS:
+            self._came.popleft()
+
+    def _rounds(self, now: float) -> list[tuple[float, int]]:
+        """When each round began, and what was done at its end; nothing where they show no speed."""
+        times = [time for time, _ in self._came]
+        if not times or times[-1] - times[0] < _LEAST_SECONDS:
+            return []
+        longest = max(after - before for before, after in pairwise(times))
+        rounds, first_ended = [self._came[0]], times[0]
+        for (before, _), (after, done) in pairwise(self._came):
+            if after - before >= longest / 4:
+                rounds.append((after, done))
+                continue
+            rounds[-1] = (rounds[-1][0], done)
+            first_ended = after if len(rounds) == 1 else first_ended
+        # The second of two has to be there as a whole: it takes about as long as the first.
+        lasted = first_ended - times[0] + _TOGETHER_SECONDS
+        return [] if len(rounds) == 2 and now - rounds[1][0] < lasted else rounds
+
+    def left(self, now: float) -> float:
+        """Seconds that the rest takes at that speed; 0 where nothing shows it, or is left."""
+        (done, total), rounds = self._at, self._rounds(now)
+        if not rounds or done >= total:
+            return 0.0
+        # Results that are late, as while another model starts, are still to come.
+        waited = min(now - rounds[-1][0], (rounds[-1][0] - rounds[0][0]) / (len(rounds) - 1))
+        return max((total - done) / _per_second(rounds) - waited, 1.0)
+
+    def words(self, now: float) -> str:
+        """How fast, and how long the rest takes; "" where nothing shows it yet."""
+        rounds, left = self._rounds(now), self.left(now)
+        if not rounds:
+            return ""
+        speed = _per_second(rounds)
+        rate = f"{speed:.3g}/s" if speed >= 1 else f"{1 / speed:.3g} s each"
+        return f"{rate}, about {duration(left)} left" if left else rate
+
+
+def _per_second(rounds: Sequence[tuple[float, int]]) -> float:
+    """How much came a second; the first round holds the start-up, the last may lack results."""
+    if len(rounds) == 2:
+        (begun, first), (ended, last) = rounds
+        return (last - first) / (ended - begun)
+    return (rounds[-2][1] - rounds[0][1]) / (rounds[-1][0] - rounds[1][0])
 
 
 class _Lines:
-    """Lines with the pace of the last minute: what is only read again comes first, and fast."""
+    """A line for each stage now and then."""
 
     def __init__(self) -> None:
-        self._said: dict[str, deque[tuple[float, int, int]]] = {}
+        self._said: dict[str, tuple[float, int, int]] = {}
+        self._speeds: dict[str, Speed] = {}
         self._start = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        said = self._said.setdefault(what.split(" ")[0], deque(maxlen=7))
-        if said:
-            last, before, of = said[-1]
+        now, stage = time.monotonic(), what.split(" ")[0]
+        speed = self._speeds.setdefault(stage, Speed())
+        speed.update(done, total, now)
+        if stage in self._said:
+            last, before, of = self._said[stage]
             early = done < total and now - last < LINE_EVERY_SECONDS
             if early or (before, of) == (done, total):
                 return
-            if done < before or total != of:
-                said.clear()
-        said.append((now, done, total))
-        begun, first, _ = said[0]
+        self._said[stage] = (now, done, total)
+        words = speed.words(now)
         line = f"[{now - self._start:6.0f} s] {what}: {done}/{total}"
-        print(line + pace(done - first, now - begun, total - done), file=sys.stderr, flush=True)
-
-
-def quiet_libraries() -> None:
-    """Keeps transformers from drawing bars of its own between ours."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
+        print(f"{line}, {words}" if words else line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -71,11 +132,13 @@ def progress() -> Iterator[Progress]:
     from rich.console import Console
     from rich.text import Text
 
+    speeds: dict[str, Speed] = {}
+
     class Pace(bars.ProgressColumn):
-        """How many a second."""
+        """How many a second, and how long the rest takes."""
 
         def render(self, task: bars.Task) -> Text:
-            return Text(f"{task.speed:.3g}/s" if task.speed else "")
+            return Text(speeds[task.description.split(" ")[0]].words(time.monotonic()))
 
     columns = (
         bars.TextColumn("{task.description}"),
@@ -83,7 +146,6 @@ def progress() -> Iterator[Progress]:
         bars.MofNCompleteColumn(),
         Pace(),
         bars.TimeElapsedColumn(),
-        bars.TimeRemainingColumn(),
     )
     with bars.Progress(*columns, console=Console(stderr=True)) as shown:
         tasks: dict[str, bars.TaskID] = {}
@@ -91,9 +153,11 @@ def progress() -> Iterator[Progress]:
         def report(what: str, done: int, total: int) -> None:
             stage = what.split(" ")[0]
             if stage not in tasks:
+                speeds[stage] = Speed()
                 tasks[stage] = shown.add_task(what, total=total)
             elif done < shown.tasks[tasks[stage]].completed:
                 shown.reset(tasks[stage])
+            speeds[stage].update(done, total, time.monotonic())
             shown.update(tasks[stage], description=what, completed=done, total=total)
 
         yield report

@@ -156,8 +156,8 @@ def _path(location: Sequence[str | int], content: Any) -> list[str | int]:
     return path
 
 
-def _written(path: Sequence[str | int]) -> str:
-    """`systems[2].decoding.temperature`."""
+def written(path: Sequence[str | int]) -> str:
+    """A path as messages and users write it: `systems[2].decoding.temperature`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
@@ -211,15 +211,15 @@ def _lines(error: ErrorDetails, content: Any, schema: _Schema) -> Iterator[tuple
     kind, context = error["type"], error.get("ctx", {})
     if kind == "keys":
         for key, reason in context["reasons"].items():
-            yield _written([*path, key]), reason
+            yield written([*path, key]), reason
         return
     if kind == "missing":
-        yield _written([*path, error["loc"][-1]]), "is missing"
+        yield written([*path, error["loc"][-1]]), "is missing"
         return
     if kind == "union_tag_not_found" and isinstance(error["input"], dict):
         at = next(n["discriminator"] for n in schema.at(path, content) if "discriminator" in n)
         known = ", ".join(at["mapping"])
-        yield _written([*path, at["propertyName"]]), f"is missing; choose one of {known}"
+        yield written([*path, at["propertyName"]]), f"is missing; choose one of {known}"
         return
     if kind == "too_short" and len(error["input"]) >= context["min_length"]:
         # pydantic leaves out the entries that have errors of their own.
@@ -229,23 +229,19 @@ def _lines(error: ErrorDetails, content: Any, schema: _Schema) -> Iterator[tuple
         known_keys = dict.fromkeys(key for node in nodes for key in node.get("properties", {}))
         place = schema.place(str(path[-1]))
         hint = f"it stands under `{place}`" if place else did_you_mean(str(path[-1]), known_keys)
-        yield _written(path), f"unknown key; {hint}"
+        yield written(path), f"unknown key; {hint}"
         return
     nodes = schema.at(path, content)
     if kind == "union_tag_not_found":
-        yield _written(path), f"must be {_TYPES['dict_type']}, not {shown(error['input'])}"
+        yield written(path), f"must be {_TYPES['dict_type']}, not {shown(error['input'])}"
         return
     if kind == "union_tag_invalid":
         path = [*path, context["discriminator"].strip("'")]
-    yield _written(path), _said(error, nodes)
+    yield written(path), _said(error, nodes)
 
 
-def told(error: ValidationError, content: Any, kind: Any) -> str:
-    """All that is wrong with `content`, which was to be a `kind`, in one line.
-
-    Each error stands behind the path of its key; several are numbered, and those after the first
-    SHOWN only counted.
-    """
+def faults(error: ValidationError, content: Any, kind: Any) -> dict[str, list[str]]:
+    """All that is wrong with `content`, which was to be a `kind`: messages by the path of a key."""
     schema = _Schema(kind)
     found: dict[str, list[str]] = {}
     errors = error.errors(include_url=False)
@@ -260,7 +256,18 @@ def told(error: ValidationError, content: Any, kind: Any) -> str:
             messages = found.setdefault(path, [])
             if message not in messages:
                 messages.append(message)
+    return found
+
+
+def told(found: Mapping[str, Sequence[str]], given: Mapping[str, str] | None = None) -> str:
+    """Faults in one line, each behind the path of its key.
+
+    Several are numbered, and those after the first SHOWN only counted. `given` names, by path, the
+    options of the command line that a value came from.
+    """
     lines = [f"{path}: {' or '.join(messages)}" for path, messages in found.items()]
+    options = [f" (given by {given[path]})" if given and path in given else "" for path in found]
+    lines = [line + option for line, option in zip(lines, options, strict=True)]
     if len(lines) == 1:
         return lines[0]
     numbered = "; ".join(f"({n}) {line}" for n, line in enumerate(lines[:SHOWN], 1))

@@ -65,12 +65,17 @@ def parse(path: Path, kind: Any) -> Any:
     return validate(content, kind, str(path))
 
 
+def strict(content: Any, kind: Any) -> Any:
+    """Plain content as `kind`; raises pydantic's ValidationError."""
+    # As JSON, where pydantic can be strict: no number of text, no text of a number.
+    return TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
+
+
 def validate(content: Any, kind: Any, name: str) -> Any:
     """Plain content as `kind`; raises UserError naming `name` and all that is wrong."""
-    from bench.common.validation import told
+    from bench.common.validation import faults, told
 
     try:
-        # As JSON, where pydantic can be strict: no number of text, no text of a number.
-        return TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
+        return strict(content, kind)
     except ValidationError as error:
-        raise UserError(f"{name}: {told(error, content, kind)}") from error
+        raise UserError(f"{name}: {told(faults(error, content, kind))}") from error

@@ -144,6 +144,11 @@ class DatasetSpec(Strict, ABC):
     needs_training: ClassVar[frozenset[str]] = frozenset()
     needs_speech: ClassVar[frozenset[str]] = frozenset()
 
+    @classmethod
+    def recognised(cls, folder: Path) -> Self | None:
+        """What a job would say of a folder that holds this kind of data; None where it does not."""
+        return None
+
     @abstractmethod
     def read(self) -> Dataset:
         """The split that is evaluated, without its digest, before `items` takes some of it.

@@ -8,7 +8,7 @@ folder under any of its names; `wav2capt.txt` and `wavs/` where the speech is th
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from bench.common.errors import UserError
 from bench.common.yamlfile import FilePath
@@ -32,6 +32,7 @@ from bench.datasets.storedunits import UnitsEntry, entries_beside, name_of
 _SPLITS = {"train": "trainImages", "val": "devImages", "test": "testImages"}
 _TOKEN_LINE = re.compile(r"^(?P<name>\S+)#(?P<number>[0-9]{1,6})[ \t]+(?P<text>.*\S)\s*$")
 _SPEECH_LINE = re.compile(r"(?P<wav>\S+)\s+(?P<image>\S+)\s+#?(?P<number>[0-9]{1,6})")
+_CAPTION_FILES = ("Flickr8k.token.txt", "captions.txt", "captions.csv")
 _IMAGE_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images", "images")
 
 
@@ -99,7 +100,7 @@ class Recordings:
 
 
 def _captions_file(root: Path) -> dict[str, list[str]]:
-    for name in ("Flickr8k.token.txt", "captions.txt", "captions.csv"):
+    for name in _CAPTION_FILES:
         if (root / name).exists():
             reader = read_tokens if name.endswith("token.txt") else read_csv
             return reader(root / name)
@@ -163,6 +164,15 @@ class Flickr8kSpec(DatasetSpec):
     only_training = frozenset({"folder"})
     only_evaluation = DatasetSpec.only_evaluation | {"split"}
     needs_speech = frozenset({"audio"})
+
+    @classmethod
+    def recognised(cls, folder: Path) -> Self | None:
+        """See DatasetSpec; the Flickr Audio folder is found in it too."""
+        listed = (folder / f"Flickr_8k.{_SPLITS['test']}.txt").is_file()
+        if not listed or not any((folder / name).is_file() for name in _CAPTION_FILES):
+            return None
+        audio = [path.parent for path in sorted(folder.glob("*/wav2capt.txt"))]
+        return cls(name="flickr8k", root=folder, audio=audio[0] if audio else None)
 
     def read(self) -> Dataset:
         """See DatasetSpec."""

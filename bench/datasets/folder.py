@@ -8,7 +8,7 @@ the file.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator
 
@@ -128,6 +128,19 @@ class FolderSpec(DatasetSpec):
     """Where a training keeps what it computes of the data."""
 
     only_training = frozenset({"validation", "folder"})
+
+    @classmethod
+    def recognised(cls, folder: Path) -> Self | None:
+        """See DatasetSpec; the first manifest that names a picture which is there."""
+        for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.csv")]):
+            try:
+                items = read_manifest(path).items
+            except UserError:
+                # Another table: nobody has said that it is a manifest.
+                continue
+            if any(item.image.is_file() for item in items):
+                return cls(name="folder", manifest=path)
+        return None
 
     def read(self) -> Dataset:
         """See DatasetSpec."""

@@ -1,9 +1,11 @@
 """The kinds of dataset that come with the suite; a new kind is one line here."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, get_args
 
 from pydantic import Field
 
+from bench.datasets.base import DatasetSpec
 from bench.datasets.flickr8k import Flickr8kSpec
 from bench.datasets.folder import FolderSpec
 from bench.datasets.karpathy import KarpathySpec
@@ -15,3 +17,9 @@ AnyDataset = Annotated[
     Field(discriminator="name"),
 ]
 """What a job's `dataset`, or a training job's `data`, may hold."""
+
+
+def recognise_dataset(folder: Path) -> DatasetSpec | None:
+    """What a job would say of the data in a folder; None where it holds none."""
+    kinds: tuple[type[DatasetSpec], ...] = get_args(get_args(AnyDataset)[0])
+    return next((found for kind in kinds if (found := kind.recognised(folder))), None)

@@ -12,14 +12,13 @@ from bench.asr.base import Asr
 from bench.common.atomic import disk_errors, sweep_partials
 from bench.common.errors import UserError
 from bench.common.interrupt import stoppable
+from bench.common.jobfile import JobFile
 from bench.common.links import refuse_links
 from bench.common.progress import progress
 from bench.common.text import clean, plural
-from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset, no_items
 from bench.datasets.loading import load_dataset
 from bench.execution.executor import execute
-from bench.execution.rates import keep_rate
 from bench.execution.runstate import RunState
 from bench.execution.stages import Pace, keep_pace
 from bench.jobs.cells import Cell
@@ -31,8 +30,34 @@ from bench.store.ledger import Ledger
 from bench.store.manifest import ManifestCell, read_manifest, write_manifest
 
 
-def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
+@dataclass(frozen=True)
+class Planned:
+    """A job that can be run: its data, cells and ASR models, and where its run is kept."""
+
+    job: Job
+    file: JobFile
+    folder: Path
+    limit: int | None
+    dataset: Dataset
+    cells: list[Cell]
+    facts: dict[Asr, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Prepared(Planned):
+    """A job that can be run, and what its ledger has."""
+
+    state: RunState
+
+    @property
+    def total(self) -> int:
+        """How many rows the job asks for."""
+        return len(self.state.items) * len(self.cells)
+
+
+def _remember(planned: Planned) -> None:
     """Writes what the run is: its job, and which cell each ledger key belongs to."""
+    job, cells, folder = planned.job, planned.cells, planned.folder
     before = read_manifest(folder)
     known = {cell.transcript_key for cell in before.cells} if before else set()
     generated = {cell.speech_key for cell in before.cells} if before else set()
@@ -53,37 +78,16 @@ def _remember(job: Job, cells: list[Cell], folder: Path) -> None:
         )
         for cell in cells
     ]
-    write_manifest(folder, json.loads(job.model_dump_json()), rows)
+    write_manifest(folder, json.loads(job.model_dump_json()), rows, planned.file.changes)
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A job that can be run: its data, cells and ASR models, and where its run is kept."""
+def planned_job(file: JobFile, runs: Path, limit: int | None = None) -> Planned:
+    """What a job file asks for, checked; raises UserError that names what does not fit.
 
-    job: Job
-    path: Path
-    folder: Path
-    limit: int | None
-    dataset: Dataset
-    cells: list[Cell]
-    facts: dict[Asr, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Prepared(Planned):
-    """A job that can be run, and what its ledger has."""
-
-    state: RunState
-
-    @property
-    def total(self) -> int:
-        """How many rows the job asks for."""
-        return len(self.state.items) * len(self.cells)
-
-
-def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
-    """What a job file asks for, checked; raises UserError that names what does not fit."""
-    job: Job = parse(path, Job)
+    `limit` is how many items are taken in place of the job's own.
+    """
+    job: Job = file.read(Job)
+    path = file.path
     limit = limit if limit is not None else job.limit
     if limit is not None and limit < 1:
         raise UserError(f"{path}: limit {limit}: take at least one item")
@@ -96,7 +100,7 @@ def planned_job(path: Path, runs: Path, limit: int | None) -> Planned:
     facts = {asr: asr.facts() for asr in job.asrs} if speech else {}
     cells = expand(job, dataset, list(facts.items()))
     check_classes(cells, job.scoring.metrics)
-    return Planned(job, path, runs / job.name, limit, dataset, cells, facts)
+    return Planned(job, file, runs / job.name, limit, dataset, cells, facts)
 
 
 def with_rows(planned: Planned, ledger: Ledger) -> Prepared:
@@ -113,7 +117,7 @@ def with_rows(planned: Planned, ledger: Ledger) -> Prepared:
 
 
 @contextmanager
-def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
+def opened(file: JobFile, runs: Path, limit: int | None = None) -> Iterator[Prepared]:
     """A job with its run's folder locked for this process.
 
     Raises UserError for a job that cannot be run, or while another driver runs it, and RunFailed
@@ -121,7 +125,7 @@ def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
     """
     with disk_errors(runs):
         # First, so that a job that cannot be run leaves no empty run.
-        planned = planned_job(path, runs, limit)
+        planned = planned_job(file, runs, limit)
         refuse_links(planned.folder)
         ledger = Ledger(planned.folder / "ledger")
         with ledger.lock():
@@ -133,13 +137,13 @@ def opened(path: Path, runs: Path, limit: int | None) -> Iterator[Prepared]:
             yield ready
 
 
-def complete(ready: Prepared, runs: Path, address: str | None = None) -> Pace | None:
+def complete(ready: Prepared, address: str | None = None) -> Pace | None:
     """Generates and transcribes what the ledger lacks; what that took, where it was anything.
 
     `address` is that of a Ray cluster, in place of the job's.
     """
     job, dataset, state = ready.job, ready.dataset, ready.state
-    _remember(job, ready.cells, ready.folder)
+    _remember(ready)
     missing = state.missing
     cells = plural(len(ready.cells), "cell")
     print(
@@ -150,22 +154,21 @@ def complete(ready: Prepared, runs: Path, address: str | None = None) -> Pace | 
     )
     if not missing:
         return None
-    started = time.monotonic()
-    first = 0.0
+    rows, started = state.untranscribed_rows, time.monotonic()
+    first, first_rows = 0.0, 0
     with stoppable() as stop, progress() as report:
 
         def watched(what: str, done: int, total: int) -> None:
-            nonlocal first
-            if not first and state.missing < missing:
+            nonlocal first, first_rows
+            if not first and state.untranscribed_rows < rows:
+                first_rows = rows - state.untranscribed_rows
                 first = time.monotonic() - started
             report(what, done, total)
 
         stages = execute(state, watched, stop=stop, address=address)
     seconds = time.monotonic() - started
-    keep_rate(runs, job.name, ready.cells, missing, seconds)
-    if stages:
-        made = Pace(missing, round(seconds, 3), round(first, 3), stages)
-        keep_pace(ready.folder, made)
-        print(f"{job.name}: {made.words}")
-        return made
-    return None
+    if not stages:
+        return None
+    pace = Pace(rows, round(seconds, 3), round(first, 3), stages, first_rows)
+    keep_pace(ready.folder, pace)
+    return pace

@@ -16,18 +16,33 @@ from bench.common.errors import UserError
 from bench.common.machine import processor
 from bench.common.text import clean, short
 from bench.common.yamlfile import read_small
+from bench.execution.stages import Pace
 from bench.jobs.cells import Cell
 
 _RATES = "rates.json"
-_LEAST_ROWS = 50
-"""Of fewer rows most is start-up."""
+LEAST_ROWS = 24
+"""Fewer are a batch or two of every actor, and show no pace."""
+
+_Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a run's rows took, and the seconds of the whole command."""
+
+    pace: Pace
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds a row, generating included, and in which run, when and where that was."""
+    """Seconds a row, generating included, and in which run, when and where that was.
 
-    seconds: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+    `startup` is what the run took beside: reading data, starting Ray and models, scoring.
+    """
+
+    seconds: _Seconds
+    startup: _Seconds
     run: str
     on: datetime.date
     processor: str
@@ -59,13 +74,17 @@ def read_rates(runs: Path) -> dict[str, Rate]:
         return {}
 
 
-def keep_rate(runs: Path, name: str, cells: Sequence[Cell], rows: int, seconds: float) -> None:
+def keep_rate(runs: Path, name: str, cells: Sequence[Cell], took: Took) -> None:
     """Remembers what a run of one pace took; of a mixed run nobody knows who took how long."""
-    paces = {pace for cell in cells if (pace := pace_of(cell)) is not None}
-    if len(paces) != 1 or rows < _LEAST_ROWS:
+    kinds = {kind for cell in cells if (kind := pace_of(cell)) is not None}
+    rows = took.pace.rows - took.pace.first_rows
+    if len(kinds) != 1 or rows < LEAST_ROWS:
         return
     today = datetime.datetime.now(datetime.UTC).date()
-    rate = Rate(seconds / rows, name, today, processor(), os.cpu_count() or 1)
-    rates = read_rates(runs) | {paces.pop(): rate}
+    # The first rows came with the start-up, whose share of their time nobody knows.
+    each = (took.pace.seconds - took.pace.first) / rows
+    startup = max(took.seconds - each * took.pace.rows, 0.0)
+    rate = Rate(each, startup, name, today, processor(), os.cpu_count() or 1)
+    rates = read_rates(runs) | {kinds.pop(): rate}
     told = {pace: asdict(one) | {"on": one.on.isoformat()} for pace, one in rates.items()}
     write_text(runs / _RATES, json.dumps(told, indent=1) + "\n")

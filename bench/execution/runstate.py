@@ -66,6 +66,12 @@ class RunState:
         """How many (cell, item) pairs still lack a transcript."""
         return sum(len(self.items) - marks.count for marks in self.transcribed.values())
 
+    @property
+    def untranscribed_rows(self) -> int:
+        """How many rows actors have to transcribe: those of texts and borrowed ones are not."""
+        own = (cell for cell in self.cells if cell.asr is not None and cell.source is None)
+        return sum(len(self.items) - self.transcribed[cell.transcript_key].count for cell in own)
+
     def item(self, name: str, system: System) -> Item:
         """An item as a system sees it: shuffled speech belongs to another image."""
         seen = self._seen.get(system)

@@ -43,12 +43,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pace:
-    """What a run took: `seconds` in all, `first` until its first row was there."""
+    """What a run took: `seconds` in all, `first` until its first rows were there, `first_rows`."""
 
     rows: int
     seconds: float
     first: float
     stages: tuple[Stage, ...]
+    first_rows: int = 0
 
     @property
     def cores(self) -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.common.errors import RunFailed, UserError
+from bench.common.jobfile import JobFile
 from bench.common.text import clean, plural
-from bench.common.yamlfile import parse
 from bench.gate.bitwise import exact
 from bench.gate.boundaries import look_sizes
 from bench.gate.ci import Shown, publish
@@ -43,7 +43,7 @@ class GateOptions:
     and could not tell counts as passed; one that could not judge never does.
     """
 
-    job: Path
+    job: JobFile
     baseline: Path
     budget: float
     exact: bool = False
@@ -71,7 +71,7 @@ def share(text: str) -> float:
     return float(found[1]) / 100
 
 
-def accept(job: Path, folder: Path) -> int:
+def accept(job: JobFile, folder: Path) -> int:
     """Runs the job and keeps what it gave as a new golden; nothing old is changed.
 
     Raises UserError for a folder that is none, RunFailed where a cell generated nothing.
@@ -104,7 +104,7 @@ def _golden(options: GateOptions, name: str) -> Golden | None:
 def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
     """Why nothing can be judged, known before anything is run; "" where it can."""
     if golden is None:
-        make = f"make one: pixvox gate {options.job} --accept"
+        make = f"make one: pixvox gate {options.job.words} --accept"
         return f"{options.baseline}: There is no golden of {job.name}; {make}"
     if golden.job != job.name:
         return f"{options.baseline}: The golden is of the job {golden.job}, not of {job.name}."
@@ -122,7 +122,7 @@ def judge_job(options: GateOptions) -> int:
     or this checkout's speed fails.
     """
     started = time.monotonic()
-    job: Job = parse(options.job, Job)
+    job: Job = options.job.read(Job)
     if options.out is not None:
         prepare(options.out)
     golden = _golden(options, job.name)

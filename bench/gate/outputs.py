@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from bench.common.errors import RunFailed
+from bench.common.jobfile import JobFile
 from bench.execution.prepare import Prepared, complete, opened, planned_job
 from bench.gate.golden import Golden, cell_id, gathered
 from bench.gate.likelihood import Likelihoods, likelihoods
@@ -64,17 +65,17 @@ def _scored(ready: Prepared) -> list[CellScores]:
         return scorer.score_all([(cell, ready.state.transcripts(cell)) for cell in ready.cells])
 
 
-def likelihoods_of(job: Path) -> Likelihoods:
+def likelihoods_of(job: JobFile) -> Likelihoods:
     """How likely the job's models find recorded speech."""
     with fresh_runs() as runs:
-        planned = planned_job(job, runs, None)
+        planned = planned_job(job, runs)
         return likelihoods(planned.cells, planned.dataset.items[: planned.limit], _device())
 
 
-def look_at(job: Path, runs: Path, items: int | None, nats: Likelihoods) -> Look:
+def look_at(job: JobFile, runs: Path, items: int | None, nats: Likelihoods) -> Look:
     """The job's scores over its first items; raises RunFailed where rows were lost to processes."""
     with opened(job, runs, items) as ready:
-        complete(ready, runs)
+        complete(ready)
         scores = _scored(ready)
         lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
         if lost:
@@ -86,10 +87,10 @@ def look_at(job: Path, runs: Path, items: int | None, nats: Likelihoods) -> Look
         return Look(found, taken, cells, ready.folder, metrics)
 
 
-def signatures_of(job: Path) -> dict[str, Signature]:
+def signatures_of(job: JobFile) -> dict[str, Signature]:
     """What the job's scores will stand on, before anything is run."""
     with fresh_runs() as runs:
-        planned = planned_job(job, runs, None)
+        planned = planned_job(job, runs)
         spec, caption = planned.job.scoring, planned.job.caption
         with Scorer(planned.dataset, spec, planned.facts, runs, caption) as scorer:
             return {cell_id(cell): scorer.signed(cell, 0, 0) for cell in planned.cells}

@@ -122,6 +122,7 @@ def _summary(job: Job, own: ScoredReading) -> dict[str, Any]:
                 "prompt": row.cell.prompt,
                 "part": row.cell.part,
                 "seeds": len(row.cells),
+                "cells": [found.cell.name for found in row.cells],
                 "sampled": row.cell.system.sampled(),
                 "scores": {name: asdict(found) for name, found in row.scores.items()},
                 "n": row.asked,

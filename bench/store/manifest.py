@@ -29,11 +29,15 @@ class ManifestCell(Strict):
 
 
 class Manifest(Strict):
-    """A run's job and cells; the digest is of both, so that an edited one deletes nothing."""
+    """A run's job and cells; the digest is of both, so that an edited one deletes nothing.
+
+    `changes` are the command line's options in which the job differs from its file.
+    """
 
     job: dict[str, Any]
     cells: tuple[ManifestCell, ...]
     digest: str
+    changes: tuple[str, ...] = ()
 
     @property
     def keys(self) -> set[str]:
@@ -46,9 +50,15 @@ def _digest(job: dict[str, Any], cells: Sequence[ManifestCell]) -> str:
     return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def write_manifest(folder: Path, job: dict[str, Any], cells: Sequence[ManifestCell]) -> None:
+def write_manifest(
+    folder: Path,
+    job: dict[str, Any],
+    cells: Sequence[ManifestCell],
+    changes: Sequence[str] = (),
+) -> None:
     """Writes what a run is."""
-    made = Manifest(job=job, cells=tuple(cells), digest=_digest(job, cells))
+    digest = _digest(job, cells)
+    made = Manifest(job=job, cells=tuple(cells), digest=digest, changes=tuple(changes))
     write_text(folder / "run.json", json.dumps(made.model_dump(), indent=1) + "\n", durable=True)
 
 

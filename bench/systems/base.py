@@ -137,6 +137,14 @@ class System(Strict, ABC):
         # Pydantic's own would hash each field, and options of a class are a dictionary.
         return hash(self.model_dump_json())
 
+    @classmethod
+    def recognised(cls, folder: Path, items: Sequence[Item]) -> Self | None:
+        """What a job would say of a folder that holds such a system; None where it does not.
+
+        `items` are those that are evaluated.
+        """
+        return None
+
     @abstractmethod
     def generator(self, device: str) -> Generator:
         """What generates on a device; holds a model where there is one."""

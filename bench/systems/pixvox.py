@@ -1,13 +1,15 @@
 """PixVoxLM as a system: its weights, that they fit, and how they decode."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field
 
 from bench.common.bounds import Label, Share
 from bench.common.errors import UserError
-from bench.common.yamlfile import WeightsName
+from bench.common.yamlfile import WeightsName, read_small
 from bench.datasets.base import Choice, Item
 from bench.systems.base import Content, Generator, Lookup, System
 from bench.systems.decoding import AXES, DecodingSpec
@@ -16,6 +18,7 @@ from bench.systems.pixvoxgenerator import PixVoxGenerator
 from pixvox.decoding.protocol import end_protocol
 from pixvox.patternnames import fitted_name, pattern_name
 
+_MOST_BYTES = 1_000_000
 Pattern = Annotated[str, BeforeValidator(pattern_name)]
 """A pattern's name, or `{delays: [...]}`, which becomes one."""
 
@@ -39,6 +42,17 @@ class PixVoxSystem(System):
     continues: ClassVar[bool] = True
     needs_images: ClassVar[bool] = True
     uses_gpu: ClassVar[bool] = True
+
+    @classmethod
+    def recognised(cls, folder: Path, items: Sequence[Item]) -> Self | None:
+        """See System."""
+        try:
+            config = json.loads(read_small(folder / "config.json", _MOST_BYTES))
+        except (UserError, ValueError):
+            return None
+        if not isinstance(config, dict) or config.get("model_type") != "pixvox":
+            return None
+        return cls(kind="pixvox", label=folder.resolve().name, weights=str(folder))
 
     def generator(self, device: str) -> Generator:
         """See System."""

@@ -1,9 +1,13 @@
 """The kinds of system that come with the suite; a new kind is one line here."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, get_args
 
 from pydantic import Field
 
+from bench.datasets.base import Item
+from bench.systems.base import System
 from bench.systems.cascade import CascadeSystem
 from bench.systems.copied import CopiedSystem
 from bench.systems.noise import NoiseSystem
@@ -41,3 +45,9 @@ AnySystem = Annotated[
     Field(discriminator="kind"),
 ]
 """What a job's `systems` may hold."""
+
+
+def recognise_system(folder: Path, items: Sequence[Item]) -> System | None:
+    """What a job would say of a system in a folder, for some items; None where there is none."""
+    kinds: tuple[type[System], ...] = get_args(get_args(AnySystem)[0])
+    return next((found for kind in kinds if (found := kind.recognised(folder, items))), None)

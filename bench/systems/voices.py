@@ -92,10 +92,13 @@ class _Transformers:
         import torch
         from transformers import AutoModelForTextToWaveform, AutoTokenizer
 
+        from pixvox.loading import without_bars
+
         self.tokeniser = AutoTokenizer.from_pretrained(folder)
-        model: Any = AutoModelForTextToWaveform.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True
-        )
+        with without_bars():
+            model: Any = AutoModelForTextToWaveform.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True
+            )
         # VITS draws durations and its prior; without noise it says a text in one way.
         for noise in ("noise_scale", "noise_scale_duration"):
             if hasattr(model, noise):

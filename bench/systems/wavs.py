@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import field_validator
 
@@ -27,6 +27,9 @@ from bench.systems.base import (
     Variant,
     unmatched_names,
 )
+
+_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
+"""What audio files are recognised by; others are read too where a job names them."""
 
 
 class WavsSystem(System):
@@ -51,6 +54,20 @@ class WavsSystem(System):
             if name not in ("id", "stem"):
                 raise ValueError(f"{{{name}}} stands for nothing; write {{id}} or {{stem}}")
         return file
+
+    @classmethod
+    def recognised(cls, folder: Path, items: Sequence[Item]) -> Self | None:
+        """See System; a file's name is that which most items have one of."""
+        names = {path.name for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES}
+        suffixes = sorted({Path(name).suffix for name in names})
+        found: dict[str, int] = {}
+        for suffix in suffixes:
+            found[f"{{stem}}{suffix}"] = sum(f"{i.image.stem}{suffix}" in names for i in items)
+            found[f"{{id}}{suffix}"] = sum(f"{i.id}{suffix}" in names for i in items)
+        file = max(found, key=lambda name: found[name], default="")
+        if not found.get(file):
+            return None
+        return cls(kind="wavs", label=folder.resolve().name, folder=folder, file=file)
 
     def generator(self, device: str) -> Generator:
         """See System."""

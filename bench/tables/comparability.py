@@ -70,13 +70,16 @@ def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
     return Grade(mark, "\n".join(doubt.reason for doubt in doubts if doubt.mark == mark))
 
 
-def grade_measured(one: Signature, other: Signature) -> Grade:
-    """A measured row beside another: what differs decides whether they may be ranked."""
+def grade_measured(one: Signature, other: Signature, whose: str = "the first system") -> Grade:
+    """A measured row beside another: what differs decides whether they may be ranked.
+
+    `whose` is what the reason calls the other.
+    """
     for mark in (OTHER, NEAR):
         for name, policy in POLICIES.items():
             here, there = getattr(one, name), getattr(other, name)
             if policy.mark == mark and here != there:
-                return Grade(mark, policy.sentence(here, there, "the first system"))
+                return Grade(mark, policy.sentence(here, there, whose))
     return Grade(SAME)
 
 

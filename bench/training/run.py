@@ -20,6 +20,7 @@ from bench.training.similarity import run_similarity
 from bench.training.spec import CaptionerJob, CodecJob, PixVoxJob, SimilarityJob, VisionJob
 from bench.training.stop import Stop, ending
 from pixvox.configuration import PixVoxConfig
+from pixvox.loading import without_bars
 from pixvox.modeling import PixVoxLM
 from pixvox.training.codec import tiny_config, train_codec
 from pixvox.training.vision import pretrain, word_targets
@@ -31,7 +32,8 @@ def run_codec(job: CodecJob, report: Report, stop: Stop) -> None:
         torch.set_num_threads(job.threads)
     torch.manual_seed(job.plan.seed)
     if job.start_from is not None:
-        codec = EncodecModel.from_pretrained(job.start_from, dtype=torch.float32)
+        with without_bars():
+            codec = EncodecModel.from_pretrained(job.start_from, dtype=torch.float32)
     else:
         codec = EncodecModel(tiny_config())
     spoken = spoken_of(job.data, "train", ending(report, stop))[: job.clips]

@@ -21,6 +21,7 @@ from pixvox.codec.facts import codec_facts
 from pixvox.codec.official import OfficialEngine, checkpoint_of, is_official
 from pixvox.digests import WeightsError
 from pixvox.errors import UnitsError
+from pixvox.loading import without_bars
 from pixvox.weights import resolve
 
 
@@ -65,7 +66,8 @@ class TransformersEngine:
     @classmethod
     def load(cls, folder: Path) -> "TransformersEngine":
         """The model of a folder of weights, in float32."""
-        return cls(EncodecModel.from_pretrained(folder, dtype=torch.float32).eval())
+        with without_bars():
+            return cls(EncodecModel.from_pretrained(folder, dtype=torch.float32).eval())
 
     @property
     def channels(self) -> int:

@@ -14,6 +14,7 @@ import yaml
 from playwright.sync_api import Page
 
 from bench.cli import main
+from bench.common.jobfile import JobFile
 from bench.execution.prepare import _remember, opened
 from bench.store.rows import SpeechRow, TranscriptRow
 
@@ -88,8 +89,8 @@ def finished_run(runs: Path, name: str, shift: int = 0, **changes: Any) -> Path:
         **changes,
     }
     job.write_text(yaml.safe_dump(content))
-    with opened(job, runs, None) as ready:
-        _remember(ready.job, ready.cells, ready.folder)
+    with opened(JobFile(job), runs) as ready:
+        _remember(ready)
         done: dict[str, int] = {}
         for cell in (cell for cell in ready.cells if cell.source is None):
             state = ready.state

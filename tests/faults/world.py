@@ -20,6 +20,7 @@ import yaml
 from fuzzing import snapshot
 
 from bench.cli import main
+from bench.common.jobfile import JobFile
 from bench.datasets.scenes.load import shipped_folder
 from bench.execution.prepare import opened
 from bench.store.rows import SpeechRow, TranscriptRow, packed
@@ -94,7 +95,7 @@ def _flickr8k(folder: Path) -> None:
 
 def _finished_run(job: Path) -> None:
     """Rows for all that the job asks, without any model, scored once; and another run beside it."""
-    with opened(job, Path("runs"), None) as ready:
+    with opened(JobFile(job), Path("runs")) as ready:
         for cell in ready.cells:
             made = {"units": {"units": packed(np.zeros((4, 9))), "codebooks": 4}}
             made["wavs"] = {"file": "test_00000.wav"}

@@ -1,14 +1,20 @@
 """The model as people expect it: light to import, known to transformers, clear when it refuses."""
 
+import base64
+import io
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
@@ -16,8 +22,11 @@ import pixvox
 from bench.datasets.scenes.load import load_scenes
 from bench.systems.base import Variant
 from bench.systems.pixvox import DecodingSpec, PixVoxSystem
+from pixvox import transcribing
 from pixvox.card import count
+from pixvox.errors import PixVoxError
 from pixvox.images import ImageError
+from pixvox.speechfile import read_speech
 from pixvox.weights import resolve
 
 ZOO = "zoo:pixvox-tiny-delay"
@@ -202,3 +211,58 @@ def test_the_shipped_cards_tell_of_the_weights_beside_them(pattern: str) -> None
         f"| similarity | vectors of {config.similarity_size} |",
     ):
         assert fact in card
+
+
+def _recorded() -> tuple[pixvox.Speech, str]:
+    """A caption's recording as a speech, and the caption."""
+    caption = load_scenes(None).items[0].captions[0]
+    assert caption.speech is not None
+    wave = read_speech(caption.speech, 24_000)
+    return pixvox.Speech(wave, 24_000, True, torch.zeros(4, 1)), caption.text
+
+
+def test_a_speech_is_one_line_and_a_player() -> None:
+    speech, _ = _recorded()
+    line = f"Speech({speech.seconds:.2f} s at 24000 Hz, ended)"
+    assert repr(speech) == line
+    shown = speech._repr_html_()
+    sound = base64.b64decode(shown.partition("base64,")[2].partition('"')[0])
+    played, rate = soundfile.read(io.BytesIO(sound))
+    assert rate == 24_000
+    assert np.abs(played - np.clip(speech.wave, -1, 1)).max() < 1e-4
+    assert shown.endswith(f"</audio><br>{line}")
+    empty = pixvox.Speech(np.zeros(0, np.float32), 24_000, False, torch.zeros(4, 0))
+    assert empty._repr_html_() == "Speech(0.00 s at 24000 Hz, cut off at the longest allowed)"
+
+
+def test_a_speech_is_transcribed_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    speech, caption = _recorded()
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    offered = project["entry-points"][transcribing.GROUP].items()
+    entries = [EntryPoint(name, value, transcribing.GROUP) for name, value in offered]
+    monkeypatch.setattr(transcribing, "entry_points", lambda group: entries)
+    said = re.findall(r"[a-z]+", speech.transcribe().lower())
+    words = re.findall(r"[a-z]+", caption.lower())
+    assert len(set(said) & set(words)) >= len(set(words)) / 2
+    empty = pixvox.Speech(np.zeros(0, np.float32), 24_000, False, torch.zeros(4, 0))
+    with pytest.raises(PixVoxError, match=r"0\.00 s of speech; up to 30 s"):
+        empty.transcribe()
+    entries.clear()
+    with pytest.raises(ImportError, match="pip install pixvox-bench"):
+        speech.transcribe()
+
+
+def test_weights_load_without_bars_and_the_user_s_setting_stays(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled()
+    try:
+        for enabled in (True, False):
+            (logging.enable_progress_bar if enabled else logging.disable_progress_bar)()
+            pixvox.load(ZOO)
+            assert logging.is_progress_bar_enabled() == enabled
+    finally:
+        (logging.enable_progress_bar if before else logging.disable_progress_bar)()
+    assert "Loading" not in capfd.readouterr().err

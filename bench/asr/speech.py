@@ -1,0 +1,27 @@
+"""One speech as text, for Python: what `Speech.transcribe` of the model calls."""
+
+from functools import lru_cache
+
+from bench.asr.base import MAX_SECONDS, SAMPLE_RATE, Transcriber
+from bench.asr.whisper import WhisperAsr
+from bench.common.audio import SpeechError, Wave
+from pixvox.speechfile import resample
+
+
+def transcribe(wave: Wave, rate: int, model: str = "tiny.en") -> str:
+    """What a model of openai-whisper understands of speech `[T]` at a rate in Hz.
+
+    It decodes as in a job; a job's batches may round otherwise. Raises SpeechError for speech that
+    is empty or longer than MAX_SECONDS, and UserError for a model that is not there.
+    """
+    seconds = len(wave) / rate
+    if not 0 < seconds <= MAX_SECONDS:
+        raise SpeechError(f"{seconds:.2f} s of speech; up to {MAX_SECONDS:g} s are transcribed")
+    [found] = _transcriber(model).transcribe([resample(wave, rate, SAMPLE_RATE)])
+    return found.transcript.strip()
+
+
+@lru_cache(maxsize=1)
+def _transcriber(model: str) -> Transcriber:
+    """Kept from speech to speech: it takes longer to load than to transcribe."""
+    return WhisperAsr(model=model, batch=1).transcriber("cpu", 1)

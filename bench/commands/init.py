@@ -1,0 +1,212 @@
+"""`pixvox init`: a job file for what lies in some folders, with comments, to be edited."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.common.atomic import disk_errors, write_text
+from bench.common.errors import UserError
+from bench.common.strictyaml import read_yaml
+from bench.common.text import clean, plural
+from bench.common.yamlfile import validate
+from bench.datasets.base import Dataset, DatasetSpec, no_items
+from bench.datasets.scenes.load import ScenesSpec
+from bench.datasets.shipped import recognise_dataset
+from bench.jobs.spec import Job
+from bench.systems.base import System
+from bench.systems.shipped import recognise_system
+
+_PLAIN = re.compile(r"[A-Za-z_./~][\w./~-]*", re.ASCII)
+_WORDS = ("true", "false", "null", "~")
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+CAPTIONS = "captions.jsonl"
+_ZOO: dict[str, Any] = {
+    "kind": "pixvox",
+    "label": "PixVoxLM-small",
+    "weights": "zoo:pixvox-small-delay",
+    "decoding": {"temperature": 0, "guidance": [2, 1, 1, 1]},
+}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The data and the systems in some folders; `of` are the folders of the systems."""
+
+    data: DatasetSpec
+    dataset: Dataset
+    is_own: bool
+    systems: tuple[System, ...]
+    of: tuple[Path, ...]
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether every image has a caption whose recording is there."""
+        return all(
+            any(c.speech is not None and c.speech.is_file() for c in item.captions)
+            for item in self.dataset.items
+        )
+
+    @property
+    def has_spare_captions(self) -> bool:
+        """Whether a caption of every image can be left out of the references."""
+        return all(len(item.captions) > 1 for item in self.dataset.items)
+
+
+def _looked_at(folders: Sequence[Path]) -> list[Path]:
+    """The folders, each followed by those in it."""
+    found = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; name one of pictures, audio or weights")
+        inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+        found += [folder, *(path for path in inside if not path.name.startswith("."))]
+    return list(dict.fromkeys(found))
+
+
+def _list_captions(folder: Path) -> bool:
+    """Writes a manifest of pictures that have a text file of their name beside them, if any has.
+
+    Each line of such a file is a caption.
+    """
+    rows = []
+    for picture in sorted(folder.iterdir()):
+        text = picture.with_suffix(".txt")
+        if picture.suffix.lower() not in _PICTURES or not text.is_file():
+            continue
+        lines = text.read_text(encoding="utf-8", errors="replace").splitlines()
+        captions = [line.strip() for line in lines if line.strip()]
+        rows.append({"id": picture.stem, "image": picture.name, "captions": captions})
+    if rows:
+        with disk_errors(folder):
+            text_of = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            write_text(folder / CAPTIONS, "".join(text_of))
+        print(clean(f"{folder / CAPTIONS}: {plural(len(rows), 'picture')} and their captions"))
+    return bool(rows)
+
+
+def _find(folders: Sequence[Path]) -> _Found:
+    """Raises UserError where nothing is found, or more than one folder of data."""
+    places = _looked_at(folders)
+    data = {place: one for place in places if (one := recognise_dataset(place))}
+    if not data:
+        data = {
+            place: one
+            for place in places
+            if _list_captions(place) and (one := recognise_dataset(place))
+        }
+    if len(data) > 1:
+        named = ", ".join(str(place) for place in data)
+        raise UserError(f"init: several folders of pictures and captions ({named}); name one")
+    spec = next(iter(data.values()), None) or ScenesSpec(name="scenes")
+    dataset = spec.read()
+    if not dataset.items:
+        raise UserError(f"{next(iter(data))}: {no_items(dataset)}")
+    recordings = {caption.speech for item in dataset.items for caption in item.captions}
+    systems = {
+        place: found
+        for place in places
+        if place not in data and (found := recognise_system(place, dataset.items))
+        if recordings.isdisjoint(found.files(dataset.items))
+    }
+    if not data and not systems:
+        named = ", ".join(map(str, folders))
+        raise UserError(
+            f"{named}: nothing to evaluate is there; name a folder of pictures with captions (a "
+            ".jsonl or .csv, or a .txt beside each picture), one of audio files called as its "
+            "pictures, or a checkpoint of PixVoxLM; docs/datasets.md has the formats"
+        )
+    return _Found(spec, dataset, bool(data), tuple(systems.values()), tuple(systems))
+
+
+def _flow(value: Any) -> str:
+    """Plain content as YAML on one line, which the strict reader reads as it was."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _given(model: DatasetSpec | System) -> str:
+    return _flow(model.model_dump(mode="json", exclude_defaults=True))
+
+
+def _name(found: _Found, out: Path) -> str:
+    """The run's name: of the file, or of what is evaluated where the file has a usual name."""
+    usual = out.stem in ("job", "pixvox")
+    label = found.systems[0].label if found.systems else Path(found.dataset.split).name
+    plain = re.sub(r"[^a-z0-9_-]+", "-", (label if usual else out.stem).lower()).strip("-_")
+    return plain[:100] or "mine"
+
+
+def _lines(found: _Found, out: Path) -> Iterator[str]:
+    items = found.dataset.items
+    counts = sorted({len(item.captions) for item in items})
+    most = plural(counts[-1], "caption")
+    each = most if len(counts) == 1 else f"{counts[0]} to {most}"
+    yield "# Written by pixvox init. docs/jobs.md explains the keys, docs/reference.md lists them."
+    yield f"#   pixvox run {out} --dry-run    what there is to do"
+    yield f"#   pixvox run {out}              do it, and print the tables"
+    yield f"name: {_flow(_name(found, out))}"
+    yield f"# {plural(len(items), 'image')} with {each} each."
+    if not found.is_own:
+        yield "# They come with the suite: no pictures with captions were found. Put yours here."
+    yield f"dataset: {_given(found.data)}"
+    yield "# Only the first images, for a first try:"
+    yield "# limit: 20"
+    yield "systems:"
+    if found.has_spare_captions:
+        yield "  # Ceiling: a caption as text, scored against the other captions of its image."
+        yield "  - {kind: text}"
+    if found.has_spare_captions and found.is_recorded:
+        yield "  # Ceiling: that caption's recording."
+        yield "  - {kind: recorded}"
+    if not found.systems:
+        yield "  # The suite's own model for photos. Replace its weights with yours."
+        yield f"  - {_flow(_ZOO)}"
+    for system, folder in zip(found.systems, found.of, strict=True):
+        yield f"  # {_counted(system, found.dataset, folder)}"
+        yield f"  - {_given(system)}"
+    if len(items) > 1:
+        yield "  # Floor: speech of other images. Better than not looking at the picture?"
+        yield "  - {kind: shuffled}"
+    yield "# Whisper. More ASR models show what depends on them: [{model: tiny.en}, {model: base}]."
+    yield "asr: {model: tiny.en}"
+    if found.has_spare_captions:
+        yield "# One caption is left out of the references: that of the ceilings."
+        yield "scoring: {references: others}"
+    else:
+        yield "# Some image has one caption only, so that none can be left out for ceilings."
+        yield "scoring: {references: all}"
+
+
+def _counted(system: System, dataset: Dataset, folder: Path) -> str:
+    files = system.files(dataset.items)
+    if not files:
+        return f"The checkpoint in {folder}."
+    there = sum(path.is_file() for path in files)
+    return f"{there} of {len(files)} images have an audio file in {folder}."
+
+
+def init(folders: Sequence[Path], out: Path) -> int:
+    """Writes a job for what lies in the folders, or in a folder of theirs.
+
+    Raises UserError where nothing is found to evaluate, or the file is there already.
+    """
+    if out.exists():
+        raise UserError(f"{out}: is there already; name another file: -o FILE")
+    found = _find(folders)
+    text = "\n".join(_lines(found, out)) + "\n"
+    validate(read_yaml(text, str(out)), Job, str(out))
+    with disk_errors(out):
+        write_text(out, text)
+    print(clean(f"{out}: a job of {plural(len(found.dataset.items), 'image')}"))
+    for system, folder in zip(found.systems, found.of, strict=True):
+        print(clean(f"  {system.label}: {_counted(system, found.dataset, folder)}"))
+    print(clean(f"look at it, then: pixvox run {out} --dry-run"))
+    return 0

@@ -1,0 +1,142 @@
+"""A job file as a command line asks for it: the file, and values in place of some of its own."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.common.errors import UserError
+
+Key = tuple[str | int, ...]
+"""The names and list indexes that lead to a value of a file."""
+
+_NAME = r"[A-Za-z_][\w-]*"
+_KEY = re.compile(rf"{_NAME}(?:\.(?:[0-9]{{1,6}}|{_NAME})|\[[0-9]{{1,6}}\])*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value for one key; `option` and `text` are what gave it on the command line."""
+
+    key: Key
+    value: Any
+    option: str
+    text: str
+
+
+def read_override(text: str) -> Override:
+    """`systems.0.decoding.guidance=1.5`; raises UserError for what is not KEY=VALUE in YAML."""
+    from bench.common.strictyaml import read_yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not _KEY.fullmatch(key):
+        raise UserError(f"{text[:60]!r}: write KEY=VALUE, such as systems.0.decoding.guidance=1.5")
+    if not value.strip():
+        raise UserError(f"{key}: has no value; write {key}=null for none")
+    parts = re.findall(r"[^.\[\]]+", key)
+    path = tuple(int(part) if part.isdecimal() else part for part in parts)
+    return Override(path, read_yaml(value, key), "--set", text)
+
+
+def read_named(option: str, field: str, text: str) -> Override:
+    """`--asr base` and its like: a name for one field of a mapping, or the mapping in YAML."""
+    from bench.common.strictyaml import read_yaml
+
+    is_yaml = text.lstrip()[:1] in ("{", "[")
+    value = read_yaml(text, option) if is_yaml else {field: text}
+    return Override((option.removeprefix("--"),), value, option, text)
+
+
+@dataclass(frozen=True)
+class JobFile:
+    """A job file, and the values that replace its own, the last of a key's taken."""
+
+    path: Path
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The options that gave the overrides, as they are typed in a shell."""
+        return tuple(f"{one.option} {shlex.quote(one.text)}" for one in self.overrides)
+
+    @property
+    def words(self) -> str:
+        """The file and its overrides, as they are typed after a command."""
+        return " ".join([shlex.quote(str(self.path)), *self.changes])
+
+    def read(self, kind: Any) -> Any:
+        """The file as `kind`, with its overrides.
+
+        Raises UserError that names the file and all that is wrong. A fault that the file alone
+        does not have is followed by the option that gave it.
+        """
+        from pydantic import ValidationError
+
+        from bench.common.strictyaml import MAX_BYTES, read_yaml
+        from bench.common.validation import faults, told
+        from bench.common.yamlfile import read_small, strict
+
+        content = read_yaml(read_small(self.path, MAX_BYTES), str(self.path))
+        changed = content
+        for one in self.overrides:
+            try:
+                changed = _replaced(changed, one.key, (), one.value)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"{self.path}: {error} (given by {one.option})") from error
+        try:
+            return strict(changed, kind)
+        except ValidationError as error:
+            found = faults(error, changed, kind)
+        own: Mapping[str, Sequence[str]] = {}
+        if self.overrides:
+            try:
+                strict(content, kind)
+            except ValidationError as error:
+                own = faults(error, content, kind)
+        given = {
+            path: self._option(path)
+            for path, messages in found.items()
+            if own.get(path) != messages
+        }
+        raise UserError(f"{self.path}: {told(found, given if self.overrides else {})}")
+
+    def _option(self, path: str) -> str:
+        """Which options gave the value at a path; all of them where none gave that one."""
+        from bench.common.validation import written
+
+        near = [one for one in self.overrides if _is_near(written(one.key), path)]
+        options = dict.fromkeys(one.option for one in near or self.overrides)
+        return " or ".join(options)
+
+
+def _is_near(key: str, path: str) -> bool:
+    """Whether one of two written paths is the other, or leads to it."""
+    short, long = sorted((key, path), key=len)
+    return long == short or long.startswith((f"{short}.", f"{short}["))
+
+
+def _replaced(content: Any, key: Key, above: Key, value: Any) -> Any:
+    """The content with another value at a key, in new mappings and lists: aliases share theirs.
+
+    Mappings that are not there are added, and a list takes one entry after its last. Raises
+    ValueError where a list has no such entry, TypeError where the key leads through other values.
+    """
+    from bench.common.validation import shown, written
+
+    if not key:
+        return value
+    (part, *rest), at = key, written(above)
+    if isinstance(part, int):
+        if not isinstance(content, list):
+            raise TypeError(f"{at}: is {shown(content)}, not a list, so it has no entry {part}")
+        if part > len(content):
+            raise ValueError(f"{written((*above, part))}: the list has {len(content)} entries")
+        before = content[part] if part < len(content) else None
+        entry = _replaced(before, tuple(rest), (*above, part), value)
+        return [*content[:part], entry, *content[part + 1 :]]
+    if not isinstance(content, dict | None):
+        raise TypeError(f"{at}: is {shown(content)}, not a mapping, so it has no key {part}")
+    fields = content or {}
+    return fields | {part: _replaced(fields.get(part), tuple(rest), (*above, part), value)}

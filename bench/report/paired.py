@@ -1,0 +1,100 @@
+"""Two runs' paired differences as text: tables for a terminal and in Markdown, with their notes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.text import Text
+
+from bench.common.text import inert_markdown, plural
+from bench.report.fit import Column, numbers
+from bench.report.terminal import draw, say
+from bench.tables.testing import SIGNIFICANT
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is shown of two runs: their names, a frame of `PAIRED`, and how it came to be.
+
+    `counts` are how many items each run has, `items` how many both have; `doubts` say in what the
+    runs' protocols differ.
+    """
+
+    names: tuple[str, str]
+    frame: pl.DataFrame
+    items: int
+    counts: tuple[int, int]
+    confidence: float
+    doubts: Sequence[str] = ()
+
+    @property
+    def title(self) -> str:
+        """Which run is compared with which."""
+        return f"{self.names[1]} (second) compared with {self.names[0]} (first)"
+
+    @property
+    def systems(self) -> list[pl.DataFrame]:
+        """The frame's rows, of each system apart."""
+        return self.frame.partition_by("system", maintain_order=True)
+
+
+_HEADS = ("score", "first", "second", "difference", "interval", "p", "detectable")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    star = "*" if row["p_adjusted"] < SIGNIFICANT else ""
+    p = "<0.001" if row["p_adjusted"] < 0.001 else f"{row['p_adjusted']:.3f}"
+    return (
+        str(row["metric"]),
+        f"{row['first']:z.2f}",
+        f"{row['second']:z.2f}",
+        f"{row['difference']:+z.2f}{star}",
+        f"[{row['low']:+z.1f}, {row['high']:+z.1f}]",
+        p,
+        f"{row['detectable']:.1f}",
+    )
+
+
+def notes(shown: Comparison) -> list[str]:
+    """What is to be known under the tables, a sentence or two a note."""
+    first, second = shown.counts
+    images = plural(shown.items, "image")
+    same = shown.items == first == second
+    of = "both runs have" if same else f"both runs have, of {first} and {second}"
+    some = (shown.frame["p_adjusted"] < SIGNIFICANT).any()
+    said = "*: differs at 5%" if some else f"{images} tell no score apart at 5%"
+    return [
+        *(f"≈ {doubt} The difference may come from that." for doubt in shown.doubts),
+        f"Measured on the {images} that {of}; in percent.",
+        f"Difference: second less first. Interval: {shown.confidence:.0%} bootstrap over images.",
+        f"{said}. p: paired permutation test, adjusted for all {shown.frame.height} rows.",
+        "Detectable: the difference that so many images show with a power of 80%.",
+    ]
+
+
+def show_comparison(shown: Comparison, console: Console) -> None:
+    """Prints a table for each system, and the notes."""
+    say(console, shown.title, "bold")
+    for system in shown.systems:
+        rows = [_cells(row) for row in system.iter_rows(named=True)]
+        first, *others = zip(*rows, strict=True)
+        scores = Column(_HEADS[0], [Text(name) for name in first], text=True)
+        columns = [scores, *(numbers(*one) for one in zip(_HEADS[1:], others, strict=True))]
+        draw(console, columns, system["system"][0])
+        console.print()
+    for line in notes(shown):
+        say(console, line, "dim")
+
+
+def comparison_markdown(shown: Comparison) -> str:
+    """The same as GitHub Markdown."""
+    lines = [f"### {inert_markdown(shown.title)}", ""]
+    for system in shown.systems:
+        lines += [f"**{inert_markdown(system['system'][0])}**", "", f"| {' | '.join(_HEADS)} |"]
+        lines.append(f"|:--|{'--:|' * (len(_HEADS) - 1)}")
+        for row in system.iter_rows(named=True):
+            lines.append(f"| {' | '.join(map(inert_markdown, _cells(row)))} |")
+        lines.append("")
+    return "\n".join([*lines, *(f"- {inert_markdown(line)}" for line in notes(shown))]) + "\n"

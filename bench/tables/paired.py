@@ -1,0 +1,87 @@
+"""Systems of two runs on the items that both have: paired differences, tested as one family."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from bench.metrics.counted import Counted
+from bench.scoring.families import Compared, adjusted
+from bench.scoring.inference import compare, permuted_differences
+from bench.store.columns import Column, Columns, schema
+
+PAIRED: Columns = (
+    Column("system", pl.String, "The system, with its prompt share and part."),
+    Column("metric", pl.String, "The score."),
+    Column("first", pl.Float64, "The first run's score, in percent."),
+    Column("second", pl.Float64, "The second run's score, in percent."),
+    Column("difference", pl.Float64, "The second score less the first."),
+    Column("low", pl.Float64, "The lower end of the difference's confidence interval."),
+    Column("high", pl.Float64, "The upper end of the difference's confidence interval."),
+    Column("p_adjusted", pl.Float64, "The permutation test's p-value, adjusted for all rows here."),
+    Column("detectable", pl.Float64, "The difference that is found with a power of 80%."),
+)
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How many replicates are drawn with which seed, and the confidence of intervals."""
+
+    replicates: int
+    confidence: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What was counted of one system in both runs, a row an item, of the same items in order."""
+
+    name: str
+    first: Counted
+    second: Counted
+
+
+def paired_frame(pairs: Sequence[Paired], resampling: Resampling) -> pl.DataFrame:
+    """A row a pair and score that both have; all of them are one family of tests.
+
+    Raises ValueError where a pair's items differ in number.
+    """
+    shared = [_shared(pair) for pair in pairs]
+    family: dict[tuple[int, str], Compared] = {}
+    for place, pair in enumerate(shared):
+        drawn = permuted_differences(
+            pair.first, pair.second, resampling.replicates, resampling.seed
+        )
+        family |= {(place, name): one for name, one in drawn.items()}
+    p = adjusted(family)
+    rows = [
+        row | {"p_adjusted": p[place, str(row["metric"])]}
+        for place, pair in enumerate(shared)
+        for row in _rows(pair, resampling)
+    ]
+    return pl.DataFrame(rows, schema=schema(PAIRED))
+
+
+def _shared(pair: Paired) -> Paired:
+    both = [metric for metric in pair.first.metrics if metric in pair.second.metrics]
+    return Paired(pair.name, pair.first.only(both), pair.second.only(both))
+
+
+def _rows(pair: Paired, resampling: Resampling) -> list[dict[str, object]]:
+    first, second = pair.first.corpus(), pair.second.corpus()
+    found = compare(
+        pair.first, pair.second, resampling.replicates, resampling.confidence, resampling.seed
+    )
+    return [
+        {
+            "system": pair.name,
+            "metric": name,
+            "first": float(first[name]),
+            "second": float(second[name]),
+            "difference": one.difference,
+            "low": one.low,
+            "high": one.high,
+            "detectable": one.detectable,
+        }
+        for name, one in found.items()
+    ]
