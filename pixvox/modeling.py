@@ -78,9 +78,9 @@ class PixVoxLM(PixVoxNetwork):
 
         Greedy unless `do_sample` or a `temperature` asks for draws. `guidance` is the scale of
         classifier-free guidance, for models with a null image; it, `temperature`, `top_k` and
-        `top_p` may be one number, or one for each codebook. At most `longest_run` frames in a row
-        have the same unit in the first codebook, any number of them where it is 0 or None. Of
-        `candidates` draws the best is kept (pixvox.decoding.candidates). `max_new_tokens` counts
+        `top_p` may be one number, or one for each codebook. After `longest_run` frames with
+        the same unit in the first codebook the same unit again ends the speech; 0 or None: never.
+        Of `candidates` draws the best is kept (pixvox.decoding.candidates). `max_new_tokens` counts
         frames after the prompt, one unit of every codebook each; `max_seconds` (6 if neither is
         given) bounds the speech, prompt included. `prompt` is units `[K, P]` for all, or `[K, P_i]`
         (or None) for each image. Each row draws from noise of its own, which `seed` (or one number

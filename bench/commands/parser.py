@@ -214,7 +214,7 @@ def _speak_parser(parser: Parser) -> None:
         "--longest-run",
         type=whole(0, 1000),
         default=0,
-        help="the most frames in a row of one first-codebook unit, 0 for any (%(default)s)",
+        help="end after so many frames of one first-codebook unit, 0 for never (%(default)s)",
     )
     parser.add_argument(
         "--candidates",

@@ -37,8 +37,8 @@ class DecodingSpec(Strict):
     """The scale of classifier-free guidance: how far scores are moved away from those without the
     picture. 1 is none; else the weights need a null image."""
     longest_run: Run = 0
-    """How many frames in a row may have the same unit in the first codebook; 0 for any number.
-    Without a bound, greedy speech of some models falls silent and never ends."""
+    """How many frames in a row may have the same unit in the first codebook; the same unit again
+    ends the speech. 0 for any number: greedy speech of some models falls silent and never ends."""
     candidates: Candidates = 1
     """How many speeches are drawn for an item, of which the best is kept: the one that the model is
     surest of and, with a similarity head, that fits the picture best. More than 1 need a

@@ -44,7 +44,7 @@ COLUMNS: Columns = (
     Column("top_k", pl.Int64, "From how many of the likeliest units is drawn; 0 for all."),
     Column("top_p", pl.Float64, "The probability that the units drawn from reach together."),
     Column("guidance", pl.Float64, "The scale of guidance; 1 is none."),
-    Column("longest_run", pl.Int64, "How many frames in a row may have one unit; 0 for any."),
+    Column("longest_run", pl.Int64, "After how many frames of one unit speech ends; 0 for never."),
     Column("candidates", pl.Int64, "How many speeches were drawn, of which one was kept."),
     Column(
         "per_codebook",

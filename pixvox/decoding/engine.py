@@ -272,10 +272,10 @@ class Engine:
         bad &= self.busy
         # Only the first codebook may end the speech; the others follow it.
         logits[:, 1:, self.empty] = -torch.inf
-        if self.decoding.longest_run:
-            self._forbid_longer_runs(logits[:, 0])
         chosen = self.chooser.choose(logits, self.noise[self.rows, last])
         frame = self.table.gather(-1, index)[..., 0]
+        if self.decoding.longest_run:
+            chosen[:, 0] = self._ended_by_runs(chosen[:, 0])
         given = self.given.gather(-1, frame.clamp_min(0)[..., None])[..., 0]
         chosen = torch.where(given >= 0, given, chosen)
         inside = (frame >= 0) & (frame < self.ends[:, None])
@@ -295,12 +295,10 @@ class Engine:
         self.sequence.scatter_(-1, index + 1, chosen[..., None])
         self.position.add_(self.busy)
 
-    def _forbid_longer_runs(self, logits: Tensor) -> None:
-        """Masks the last unit of rows whose run is as long as allowed, in `[B, C + 1]`."""
+    def _ended_by_runs(self, units: Tensor) -> Tensor:
+        """The first codebook's units `[B]`, of which one that makes a run too long is the end."""
         is_longest = self.run_length >= self.decoding.longest_run
-        last = self.last_unit[:, None]
-        kept = logits.gather(-1, last)
-        logits.scatter_(-1, last, kept.masked_fill(is_longest[:, None], -torch.inf))
+        return units.masked_fill(is_longest & (units == self.last_unit), self.empty)
 
     def _count_runs(self, units: Tensor, inside: Tensor) -> None:
         """Takes the first codebook's units `[B]` of this step, where they are of a frame."""

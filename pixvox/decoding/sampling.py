@@ -32,14 +32,14 @@ class Decoding:
     """How units are chosen; the first four may be one number, or one for each codebook.
 
     `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep everything. `guidance` is the scale of
-    classifier-free guidance against the model's null image, 1 for none. `longest_run` bounds how
-    many frames in a row have the same unit in the first codebook, 0 for no bound: greedy decoding
-    of speech otherwise repeats the unit of silence without end. `max_seconds` bounds the
-    speech, the prompt included; what reaches it is recorded as not ended. Of `candidates` speeches,
-    drawn independently, the best is kept (pixvox.decoding.candidates). `slots` sequences are
-    decoded at once; each `lanes` neighbours share one image's keys and values. `arithmetic`
-    bfloat16, on a GPU only, reads half the bytes a step and rounds more. Raises ValueError for a
-    value out of its range.
+    classifier-free guidance against the model's null image, 1 for none. After `longest_run` frames
+    with the same unit in the first codebook the same unit again ends the speech, 0 for never:
+    greedy decoding repeats the unit of silence without end. `max_seconds` bounds the speech, the
+    prompt included; what reaches it is recorded as not ended. Of `candidates` speeches, drawn
+    independently, the best is kept (pixvox.decoding.candidates). `slots` sequences are decoded at
+    once; each `lanes` neighbours share one image's keys and values. `arithmetic` bfloat16, on a GPU
+    only, reads half the bytes a step and rounds more. Raises ValueError for a value out of its
+    range.
     """
 
     temperature: "Each[float]" = 0.0

@@ -65,16 +65,15 @@ def _uncached(model: PixVoxLM, states: Tensor, request: Request, decoding: Decod
         if null:
             logits = torch.where(scales == 1, logits, null[0] + scales * (logits - null[0]))
         logits[1:, empty] = -torch.inf
-        for t in (t for t, q in plan.steps[step] if q == 0):
-            run = units[0, max(t - decoding.longest_run, 0) : t]
-            if 0 < decoding.longest_run == len(run) and (run == run[0]).all():
-                logits[0, run[0]] = -torch.inf
         column = torch.full((1, codebooks, 1), empty)
         for t, q in sorted(plan.steps[step], key=lambda slot: slot[1]):
             if t >= end:
                 continue
             if units[q, t] < 0:
                 units[q, t] = _unit(logits[q], q, decoding, float(noise[step, q]), codebooks)
+                run = units[0, max(t - decoding.longest_run, 0) : t + 1]
+                if q == 0 and 0 < decoding.longest_run < len(run) and (run == run[0]).all():
+                    units[q, t] = empty
             if q == 0 and units[0, t] == empty:
                 end, plan = t, layout(config.pattern, codebooks, t + 1)
                 continue
