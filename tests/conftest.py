@@ -14,6 +14,12 @@ nohup has them ignore SIGHUP, and what they start would inherit that.
 
 import os
 import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -23,3 +29,31 @@ for stop in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(stop) == signal.SIG_IGN:
         default = signal.default_int_handler if stop == signal.SIGINT else signal.SIG_DFL
         signal.signal(stop, default)
+
+
+AsNode = Callable[[str], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def as_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsNode:
+    """A context by a node's name: Ray that is started in it has a folder, home and cache there."""
+    token = Path.home() / ".ray" / "auth_token"
+    # Ray hands the interpreter of some workers to a shell unquoted.
+    python = tmp_path / "python"
+    python.symlink_to(sys.prefix, target_is_directory=True)
+
+    @contextmanager
+    def context(name: str) -> Iterator[None]:
+        home = tmp_path / name
+        (home / "cache").mkdir(parents=True)
+        with monkeypatch.context() as there:
+            there.chdir(home)
+            there.setenv("HOME", str(home))
+            there.setenv("XDG_CACHE_HOME", str(home / "cache"))
+            there.setattr(sys, "executable", str(python / "bin" / Path(sys.executable).name))
+            if token.exists():
+                # Ray may have read it in this process, and its servers look for the same.
+                there.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+            yield
+
+    return context

@@ -103,6 +103,15 @@ class GeneratorActor(Clocked):
         return replace(row, device=self.device, cause=cause, reason=as_on_driver(row.reason))
 
 
+def _is_absent(system: System, entry: ToTranscribe) -> bool:
+    """Whether a row's speech is in a file that is not on this actor's node."""
+    if entry.row.units or entry.row.audio:
+        return False
+    if entry.file is not None:
+        return not entry.file.is_file()
+    return lacks_files(system, entry.item, entry.row.caption)
+
+
 class TranscriberActor(Clocked):
     """Decodes units and transcribes the speech, a fixed batch at a time."""
 
@@ -135,8 +144,7 @@ class TranscriberActor(Clocked):
                         f"{len(wave) / rate:.1f} s; the ASR transcribes {MAX_SECONDS:.0f} s"
                     )
             except (SpeechError, UnitsError) as error:
-                held = entry.row.units or entry.row.audio
-                absent = not held and lacks_files(system, entry.item, entry.row.caption)
+                absent = _is_absent(system, entry)
                 reason, cause = as_on_driver(str(error)), ABSENT if absent else ""
                 done[name] = TranscriptRow(name, "failed", reason, cause)
                 continue

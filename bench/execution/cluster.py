@@ -225,6 +225,13 @@ def most_gpus() -> int:
     return int((state.get_max_resources_from_cluster_config() or {}).get("GPU", 0))
 
 
+def autoscales() -> bool:
+    """Whether the joined cluster may start nodes that are not there yet."""
+    from ray._private.state import state
+
+    return bool(state.get_max_resources_from_cluster_config())
+
+
 def names_of(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Node id → the node's IP address; with the start of its id where several have one address."""
     addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}

@@ -163,7 +163,10 @@ def _division(run: RunState, address: str | None) -> Division:
     spec = run.job.cluster
     has = machines(ray.nodes())
     print_ray(address, has)
-    generates_on_gpu = any(system.uses_gpu for system in _generating(run))
+    # What reads training data runs on the driver's node of a cluster, without a GPU.
+    generates_on_gpu = any(
+        system.uses_gpu and not (address and system.reads_training) for system in _generating(run)
+    )
     gpus = gpus_to_divide(spec, has.gpu_count, most_gpus() if address else 0)
     return divide(spec, gpus, has.cores, generates_on_gpu=generates_on_gpu)
 

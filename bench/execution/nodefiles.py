@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from bench.asr.base import Asr
 from bench.common.errors import ActorUnusable
 from bench.common.kept import code_digest
+from bench.execution.cluster import autoscales
 from bench.execution.parcels import Parcel, unpacked
 from bench.systems.base import System
 from pixvox.codec.official import checkpoint_of, is_official
@@ -81,8 +83,11 @@ class NodeFiles:
         """What an actor that is started now is given."""
         import ray
 
-        others = any(n["Alive"] and n["NodeID"] != self.home for n in ray.nodes())
-        if others and any(one.held is None for one in self._sent):
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        # An actor that the driver's node has no room for waits for a node that is yet to come.
+        is_lone = all(node["NodeID"] == self.home for node in alive) and not autoscales()
+        has_cores = any(node["Resources"].get("CPU") for node in alive)
+        if not (is_lone and has_cores) and any(one.held is None for one in self._sent):
             self._sent = tuple(_put(one) for one in self._sent)
         return self._sent
 
@@ -118,10 +123,13 @@ def _put(one: SentFile) -> SentFile:
 
 
 def _content(path: Path) -> "np.ndarray[Any, np.dtype[np.uint8]]":
-    """A file's bytes `[N]`; mapped, so that Ray's copy is the only one in memory."""
+    """A file's bytes `[N]`; mapped, so that Ray's copy is the only one in memory.
+
+    Ray takes plain arrays as they lie; a subclass such as memmap would be copied into the message.
+    """
     if not path.stat().st_size:
         return np.zeros(0, np.uint8)
-    return np.memmap(path, np.uint8, "r")
+    return np.asarray(np.memmap(path, np.uint8, "r"))
 
 
 def session_folder() -> Path:
@@ -131,6 +139,13 @@ def session_folder() -> Path:
     node = ray._private.worker._global_node
     assert node is not None
     return Path(node.get_session_dir_path()) / "pixvox"
+
+
+def remove_leftovers() -> None:
+    """Removes the folders of actors and workers of this node that were killed."""
+    for folder in session_folder().glob("*-[0-9]*"):
+        if not Path("/proc", folder.name.rpartition("-")[2]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def take_places(sent: Iterable[SentFile], home: str) -> None:
@@ -208,9 +223,10 @@ def on_nodes(actor: Any) -> type:
     class OnNode(actor):
         def __init__(self, sent: tuple[SentFile, ...], home: str, arguments: Parcel) -> None:
             _check_code(code)
-            if folder.is_dir():
+            with suppress(OSError):
                 # Options of classes of one's own may name files of the driver's folder.
                 os.chdir(folder)
+            remove_leftovers()
             take_places(sent, home)
             self._folder = session_folder() / f"actor-{os.getpid()}"
             with unpacked(arguments, self._folder) as given:

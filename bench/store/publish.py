@@ -48,6 +48,8 @@ def publish(
     """
     system, place = _opened(address)
     place = f"{place.rstrip('/')}/{run.name}"
+    if "file" in system.protocol and Path(place).resolve().is_relative_to(run.resolve()):
+        raise UserError(f"--publish: {address}: is the run's own folder; name another")
     retry = _Retry(f"{address.rstrip('/')}/{run.name}", wait)
     wanted = {name: (path.stat().st_size, _digest(path)) for name, path in _files(run)}
     there = retry(lambda: _there(system, place))

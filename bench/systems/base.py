@@ -16,6 +16,7 @@ from bench.common.audio import SpeechError, Wave, read_speech
 from bench.common.bounds import Label
 from bench.common.errors import UserError
 from bench.common.progress import Progress
+from bench.common.text import clean
 from bench.common.yamlfile import Strict
 from bench.datasets.base import Choice, Dataset, Item
 from bench.datasets.storedunits import UnitsEntry
@@ -103,6 +104,11 @@ class Generator(Protocol):
     """Generates speech for items: one row for every item and variant asked, in order."""
 
     def generate(self, asked: Asked) -> Made: ...
+
+
+def label_of(folder: Path) -> str:
+    """A folder's name as a system's label."""
+    return clean(folder.resolve().name)[:100].strip() or "system"
 
 
 class System(Strict, ABC):

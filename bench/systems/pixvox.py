@@ -11,7 +11,7 @@ from bench.common.bounds import Label, Share
 from bench.common.errors import UserError
 from bench.common.yamlfile import WeightsName, read_small
 from bench.datasets.base import Choice, Item
-from bench.systems.base import Content, Generator, Lookup, System
+from bench.systems.base import Content, Generator, Lookup, System, label_of
 from bench.systems.decoding import AXES, DecodingSpec
 from bench.systems.looks import Make, Model, make_of, model_look
 from bench.systems.pixvoxgenerator import PixVoxGenerator
@@ -52,7 +52,7 @@ class PixVoxSystem(System):
             return None
         if not isinstance(config, dict) or config.get("model_type") != "pixvox":
             return None
-        return cls(kind="pixvox", label=folder.resolve().name, weights=str(folder))
+        return cls(kind="pixvox", label=label_of(folder), weights=str(folder))
 
     def generator(self, device: str) -> Generator:
         """See System."""

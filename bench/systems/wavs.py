@@ -25,6 +25,7 @@ from bench.systems.base import (
     Lookup,
     System,
     Variant,
+    label_of,
     unmatched_names,
 )
 
@@ -67,7 +68,7 @@ class WavsSystem(System):
         file = max(found, key=lambda name: found[name], default="")
         if not found.get(file):
             return None
-        return cls(kind="wavs", label=folder.resolve().name, folder=folder, file=file)
+        return cls(kind="wavs", label=label_of(folder), folder=folder, file=file)
 
     def generator(self, device: str) -> Generator:
         """See System."""
@@ -108,8 +109,6 @@ def wav_files(spec: WavsSystem, items: Iterable[Item]) -> dict[str, str]:
 
     Raises UserError for a folder or mapping that cannot be used, or a name that leads outside.
     """
-    if not spec.folder.is_dir():
-        raise UserError(f"{spec.folder}: no such folder; {spec.label} needs its audio files")
     listed = _mapping(spec.mapping) if spec.mapping else None
     names: dict[str, str] = {}
     for item in items:
@@ -121,6 +120,9 @@ def wav_files(spec: WavsSystem, items: Iterable[Item]) -> dict[str, str]:
         except ValueError as error:
             raise UserError(f"{spec.mapping or spec.label}: {item.id}: {error}") from error
         names[item.id] = name
+    # Where an actor is sent a batch that the mapping does not name, the folder is not there.
+    if names and not spec.folder.is_dir():
+        raise UserError(f"{spec.folder}: no such folder; {spec.label} needs its audio files")
     return names
 
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from bench.common.atomic import write_bytes
 from bench.datasets.base import Item
-from bench.execution.nodefiles import SentFile, session_folder
+from bench.execution.nodefiles import SentFile, remove_leftovers, session_folder
 from bench.execution.parcels import Parcel
 from bench.training.log import Log
 from bench.training.spec import PixVoxJob, TrainingJob
@@ -228,6 +229,7 @@ class ByPost:
 @contextmanager
 def worker_folder() -> Iterator[Path]:
     """A folder of this worker of a cluster, for the time being."""
+    remove_leftovers()
     folder = session_folder() / f"training-{os.getpid()}"
     try:
         yield folder
@@ -256,7 +258,9 @@ def packed(captions: SpokenCaptions) -> SpokenCaptions:
     Tensors that share their memory would each be pickled with all of it.
     """
     sizes = torch.tensor([units.shape[-1] for units in captions.units])
-    return replace(captions, units=[torch.cat(list(captions.units), -1), sizes])
+    # A mapped array would be copied into every worker's message, a plain one lies once on a node.
+    images = np.asarray(captions.images)
+    return replace(captions, units=[torch.cat(list(captions.units), -1), sizes], images=images)
 
 
 def unpacked_captions(captions: SpokenCaptions) -> SpokenCaptions:

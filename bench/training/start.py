@@ -57,7 +57,7 @@ def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
 def trained_on(job: PixVoxJob) -> tuple[str, ...]:
     """The datasets that a job's model will have been trained on, those of `start_from` first."""
     before = () if job.start_from is None else pixvox_config(resolve(job.start_from)).trained_on
-    return tuple(dict.fromkeys([*before, job.data.name]))
+    return tuple(dict.fromkeys([*before, job.data.title()]))
 
 
 _DECODER_SIZES = (

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,19 +91,13 @@ def _losses(folder: Path, name: str) -> list[float]:
 
 
 @pytest.fixture
-def two_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def two_nodes(tmp_path: Path, as_node: Any) -> Iterator[str]:
     """The address of a cluster of two nodes of one core, in folders and homes of their own."""
     from ray.cluster_utils import Cluster
 
-    cluster, token = Cluster(), Path.home() / ".ray" / "auth_token"
-    with monkeypatch.context() as there:
-        if token.exists():
-            # Ray may have read it in this process, and its servers look for the same.
-            there.setenv("RAY_AUTH_TOKEN_PATH", str(token))
-        for name in ("first", "second"):
-            (tmp_path / name).mkdir()
-            there.chdir(tmp_path / name)
-            there.setenv("HOME", str(tmp_path / name))
+    cluster = Cluster()
+    for name in ("first", "second"):
+        with as_node(name):
             cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     yield cluster.address

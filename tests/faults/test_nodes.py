@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +125,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.chaos
 def test_nodes_that_have_nothing_of_a_job_make_its_rows(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_node: Any
 ) -> None:
     """Three raylets in folders and homes of their own; one is killed, and another added."""
     from ray.cluster_utils import Cluster
@@ -135,24 +134,10 @@ def test_nodes_that_have_nothing_of_a_job_make_its_rows(
     jobs.write_text(JOB.format(data=data))
     assert main(["run", str(jobs), "--runs", "local"]) == 0
 
-    token = Path.home() / ".ray" / "auth_token"
-
-    def node(name: str) -> Iterator[None]:
-        (tmp_path / name / "cache").mkdir(parents=True)
-        with monkeypatch.context() as there:
-            there.chdir(tmp_path / name)
-            there.setenv("HOME", str(tmp_path / name))
-            there.setenv("XDG_CACHE_HOME", str(tmp_path / name / "cache"))
-            if token.exists():
-                # Ray has read it for the local run, and its servers look for the same.
-                there.setenv("RAY_AUTH_TOKEN_PATH", str(token))
-            yield
-
-    at = contextmanager(node)
-    with at("first"):
+    with as_node("first"):
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
-        with at("second"):
+        with as_node("second"):
             second = cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
         moved: list[int] = []
@@ -163,7 +148,7 @@ def test_nodes_that_have_nothing_of_a_job_make_its_rows(
             if not moved:
                 moved.append(len(rows))
                 cluster.remove_node(second, allow_graceful=False)
-                with at("third"):
+                with as_node("third"):
                     cluster.add_node(num_cpus=1)
 
         monkeypatch.setattr(RunState, "commit_transcripts", move)
