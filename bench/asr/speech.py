@@ -5,6 +5,7 @@ from functools import lru_cache
 from bench.asr.base import MAX_SECONDS, SAMPLE_RATE, Transcriber
 from bench.asr.whisper import WhisperAsr
 from bench.common.audio import SpeechError, Wave
+from bench.common.errors import UserError
 from pixvox.speechfile import resample
 
 
@@ -24,4 +25,6 @@ def transcribe(wave: Wave, rate: int, model: str = "tiny.en") -> str:
 @lru_cache(maxsize=1)
 def _transcriber(model: str) -> Transcriber:
     """Kept from speech to speech: it takes longer to load than to transcribe."""
+    if not model.strip():
+        raise UserError("model: empty; name a Whisper model, such as tiny.en, or a file")
     return WhisperAsr(model=model, batch=1).transcriber("cpu", 1)

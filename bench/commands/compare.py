@@ -123,6 +123,13 @@ def _matched(one: _Side, other: _Side, names: Sequence[str] | None) -> list[tupl
     return pairs
 
 
+def _unmatched(one: _Side, other: _Side, pairs: Sequence[tuple[_Row, _Row]]) -> tuple[str, ...]:
+    """The names of systems that are compared with none of the other run."""
+    matched = {id(row) for pair in pairs for row in pair}
+    systems = (row for side in (one, other) for row in _systems(side))
+    return tuple(dict.fromkeys(row.name for row in systems if id(row) not in matched))
+
+
 def _doubt(one: _Row, other: _Row, folders: tuple[Path, Path]) -> str:
     """In what the protocols of two rows nearly agree; "" where they do.
 
@@ -190,10 +197,11 @@ def _compared(one: _Side, other: _Side, names: Sequence[str] | None) -> Comparis
         for (a, b), *counted in zip(pairs, first, second, strict=True)
     ]
     frame = paired_frame(paired, Resampling(spec.replicates, spec.confidence, spec.seed))
+    alone = _unmatched(one, other, pairs) if names is None else ()
     called = (one.run.name, other.run.name)
     if names is not None:
         called = (f"{names[0]} of {called[0]}", f"{names[1]} of {called[1]}")
-    return Comparison(called, frame, len(items), counts, spec.confidence, tuple(doubts))
+    return Comparison(called, frame, len(items), counts, spec.confidence, tuple(doubts), alone)
 
 
 def compare(

@@ -26,7 +26,7 @@ def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -
             continue
         rate = rates.get(pace)
         if rate is None:
-            return f"how long is not known: no run of over {LEAST_ROWS} rows with {pace} alone"
+            return f"how long is not known: no run of at least {LEAST_ROWS} rows with {pace} alone"
         total += missing * rate.seconds
         startup = max(startup, rate.startup)
         used[rate.words] = None

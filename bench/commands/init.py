@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ _ZOO: dict[str, Any] = {
     "kind": "pixvox",
     "label": "PixVoxLM-small",
     "weights": "zoo:pixvox-small-delay",
-    "decoding": {"temperature": 0, "guidance": [2, 1, 1, 1]},
+    "decoding": {"guidance": [1.5, 1, 1, 1], "longest_run": 20},
 }
 
 
@@ -118,7 +119,18 @@ def _find(folders: Sequence[Path]) -> _Found:
             ".jsonl or .csv, or a .txt beside each picture), one of audio files called as its "
             "pictures, or a checkpoint of PixVoxLM; docs/datasets.md has the formats"
         )
-    return _Found(spec, dataset, bool(data), tuple(systems.values()), tuple(systems))
+    named_apart = _with_own_labels(systems.values())
+    return _Found(spec, dataset, bool(data), tuple(named_apart), tuple(systems))
+
+
+def _with_own_labels(systems: Iterable[System]) -> Iterator[System]:
+    """The systems, numbered where several have one label; ceilings and floors have theirs too."""
+    used = {"reference text", "recorded speech", "shuffled speech"}
+    for system in systems:
+        numbered = (f"{system.label[:90]}-{number}" for number in count(2))
+        label = next(label for label in chain([system.label], numbered) if label not in used)
+        used.add(label)
+        yield system.model_copy(update={"label": label})
 
 
 def _flow(value: Any) -> str:
@@ -170,7 +182,7 @@ def _lines(found: _Found, out: Path) -> Iterator[str]:
         yield "  # The suite's own model for photos. Replace its weights with yours."
         yield f"  - {_flow(_ZOO)}"
     for system, folder in zip(found.systems, found.of, strict=True):
-        yield f"  # {_counted(system, found.dataset, folder)}"
+        yield clean(f"  # {_counted(system, found.dataset, folder)}")
         yield f"  - {_given(system)}"
     if len(items) > 1:
         yield "  # Floor: speech of other images. Better than not looking at the picture?"
@@ -181,7 +193,7 @@ def _lines(found: _Found, out: Path) -> Iterator[str]:
         yield "# One caption is left out of the references: that of the ceilings."
         yield "scoring: {references: others}"
     else:
-        yield "# Some image has one caption only, so that none can be left out for ceilings."
+        yield "# At least one image has a single caption, so none can be left out for ceilings."
         yield "scoring: {references: all}"
 
 

@@ -116,8 +116,8 @@ def _beside(pace: Pace, seconds: float) -> str:
     if not pace.alone:
         return ""
     return (
-        f"; {duration(seconds)} are {seconds / pace.alone:.2f} times the {pace.alone:.0f} s that "
-        f"generating and transcribing alone keep {plural(pace.cores, 'core')} busy"
+        f"; the command took {duration(seconds)}, {seconds / pace.alone:.2f} times the "
+        f"{pace.alone:.0f} s that generating and transcribing take {plural(pace.cores, 'core')}"
     )
 
 
@@ -127,7 +127,7 @@ def _made(folder: Path) -> Iterator[str]:
     Files that differ in their suffix alone are named once: `table1.*`.
     """
     for path in (folder, *sorted(folder.iterdir())):
-        if path.name in ("ledger", "speech", "cache"):
+        if path != folder and path.name in ("ledger", "speech", "cache"):
             continue
         files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else []
         times = Counter(file.stem for file in files)
@@ -135,7 +135,9 @@ def _made(folder: Path) -> Iterator[str]:
         if files:
             listed = ", ".join(dict.fromkeys(names))
             yield f"{path.relative_to(folder)}: {listed}".removeprefix(".: ")
-    yield "speech: a WAV file for every item of every cell; ledger: all rows, which the rest is of"
+    if (folder / "speech").is_dir():
+        yield "speech: a WAV file for every item that has speech"
+    yield "ledger: all generated and transcribed rows; every other file is derived from it"
 
 
 def _tell(planned: Planned, runs: Path) -> None:

@@ -160,6 +160,10 @@ class DatasetSpec(Strict, ABC):
     def half(self, half: Half, report: Report) -> Sequence[Item]:
         """What a training learns from or is watched on; nothing where the job names none."""
 
+    def title(self) -> str:
+        """The dataset's name, as `read` gives it; raises UserError where a file of it is wrong."""
+        return self.name
+
     def of_split(self, split: str) -> Self:
         """The same with another split; raises UserError where the dataset has no such split."""
         if "split" not in type(self).model_fields:

@@ -1,8 +1,8 @@
 """Karpathy's splits (Karpathy & Fei-Fei 2015) of Flickr8k, Flickr30k and COCO: a JSON file each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -41,8 +41,7 @@ def read_karpathy(
     Raises UserError naming the entry that is wrong.
     """
     whole, entries = read_list(file, "images")
-    # Without the others' entries, which are many.
-    name = checked({"dataset": whole.get("dataset")}, _File, str(file)).dataset
+    name = _title(whole, file)
     wanted = {"train", "restval"} if split == "train" else {split}
     recordings = Recordings(audio)
     found = Gathered()
@@ -59,6 +58,11 @@ def read_karpathy(
         image = below(images, at)(path)
         found.add(at, image.stem, image, captions)
     return name, found
+
+
+def _title(whole: Mapping[str, Any], file: Path) -> str:
+    # Without the others' entries, which are many.
+    return checked({"dataset": whole.get("dataset")}, _File, str(file)).dataset
 
 
 class KarpathySpec(DatasetSpec):
@@ -91,6 +95,10 @@ class KarpathySpec(DatasetSpec):
         kind = kind_of_speech(self.audio, natural)
         standing = standing_of(name, self.split, found.items)
         return Dataset(name, self.split, kind, found.items, "", found.unusable, *standing)
+
+    def title(self) -> str:
+        """The name that the file gives; raises UserError where it gives none."""
+        return _title(read_list(self.file, "images")[0], self.file)
 
     def half(self, half: Half, report: Report) -> Sequence[Item]:
         """See DatasetSpec."""

@@ -107,7 +107,7 @@ def comment(findings: Sequence[Finding], items: Shown, note: str) -> str:
 
 def _change_cells(change: Change) -> list[str]:
     margin = "-" if change.margin is None else f"{change.margin:.2f}"
-    worse = "" if change.p is None else f"significantly worse, adjusted p {change.p:.3f}"
+    worse = "" if change.p is None else f"significantly worse, adjusted p {change.p_text}"
     numbers = (f"{change.before:.2f}", f"{change.now:.2f}", margin)
     return [inert_markdown(change.score), *numbers, worse]
 

@@ -1,6 +1,7 @@
 """`pixvox gate`: runs a job and judges it by a golden; made to be a step of somebody's CI."""
 
 import re
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -104,7 +105,8 @@ def _golden(options: GateOptions, name: str) -> Golden | None:
 def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
     """Why nothing can be judged, known before anything is run; "" where it can."""
     if golden is None:
-        make = f"make one: pixvox gate {options.job.words} --accept"
+        place = shlex.quote(str(options.baseline))
+        make = f"make one: pixvox gate {options.job.words} --baseline {place} --accept"
         return f"{options.baseline}: There is no golden of {job.name}; {make}"
     if golden.job != job.name:
         return f"{options.baseline}: The golden is of the job {golden.job}, not of {job.name}."

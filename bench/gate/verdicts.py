@@ -37,10 +37,15 @@ class Change:
     p: float | None = None
 
     @property
+    def p_text(self) -> str:
+        """The adjusted p-value as text; "" without one."""
+        return "" if self.p is None else "<0.001" if self.p < 0.001 else f"{self.p:.3f}"
+
+    @property
     def words(self) -> str:
         """The change as a line of a table says it."""
         margin = "not gated" if self.margin is None else f"margin {self.margin:.2f}"
-        worse = "" if self.p is None else f", significantly worse (adjusted p {self.p:.3f})"
+        worse = "" if self.p is None else f", significantly worse (adjusted p {self.p_text})"
         return f"{self.before:.2f} → {self.now:.2f}, {margin}{worse}"
 
 

@@ -101,7 +101,7 @@ def heat_map(heat: HeatMap) -> "Figure":
 
 def sweep_figure(points: pl.DataFrame) -> "Figure | None":
     """All axes of a sweep, a row each, and a panel a score; None where nothing varies."""
-    charts = list(axis_charts(points))
+    charts = list(axis_charts(points, prompts=True))
     if not charts:
         return None
     axes, metrics = (list(dict.fromkeys(names)) for names in _names(charts))

@@ -81,8 +81,9 @@ def latex(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
     aligned = "".join("l" if name in LEFT else "r" for name in names)
     heads = " & ".join("" if name == "grade" else inert(name) for name in names)
     left_out = set(columns(frame, table)) - set(names)
-    said = list(grouped(notes(frame, table, protocol, left_out)))
-    general = [text for group, texts in said if group in (READING, MEASURED) for _, text in texts]
+    every = notes(frame, table, protocol, left_out)
+    general = [note.text for note in every if note.group in (READING, MEASURED)]
+    said = grouped(note for note in every if note.group not in (READING, MEASURED))
     caption = " ".join(inert(line) for line in (f"{heading(table, protocol)}.", *general))
     lines = [
         "% " + r"\usepackage{booktabs,amssymb}",

@@ -31,12 +31,12 @@ LONGEST = 200
 """Characters of a note: two lines of 100."""
 _REFERENCES = {
     "others": (
-        "The references are all captions of an image but one, which ceilings say and prompts are "
-        "cut from."
+        "The references are all captions of an image except one, which the ceilings say and which "
+        "supplies the prompts."
     ),
     "all": (
-        "The references are all captions of an image, with the one that ceilings say and prompts "
-        "are cut from, so copying it scores."
+        "The references are all captions of an image, with the one that supplies the prompts, so a "
+        "system that repeats the prompt gains score."
     ),
 }
 _LEFT_OUT = {"rotating": "Which caption is left out rotates from image to image."}
@@ -124,7 +124,8 @@ def _legend(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
     yield f"Scores are in percent{unbounded}."
     lower = [one.head for one in scores if one.lower_is_better]
     if lower:
-        yield f"{_spoken(lower)}: lower is better; only speech that says a known caption has it."
+        only = "only systems that say a reference caption have it"
+        yield f"{_spoken(lower)}: lower is better; {only}."
     yield "n counts items over all seeds; failed items are included and score as empty transcripts."
     if "training" in shown:
         yield (
@@ -199,8 +200,9 @@ def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
             if rows[name].is_not_null().all()
         ]
         if rows.height > 1 and names:
-            images, said = min(rows["n"].to_list()), ", ".join(names)
-            yield f"{images} images cannot tell these systems apart{_at(prompt)}: {said}."
+            images = min(row["n"] // max(row["seeds"], 1) for row in rows.to_dicts())
+            said = ", ".join(names)
+            yield f"With {images} images no system differs significantly{_at(prompt)} in {said}."
 
 
 def _bounds(frame: pl.DataFrame) -> Iterator[str]:
@@ -220,8 +222,11 @@ def _measured(frame: pl.DataFrame, protocol: Protocol) -> Iterator[str]:
     if protocol.unusable:
         entries = "1 entry" if protocol.unusable == 1 else f"{protocol.unusable} entries"
         yield f"{entries} of the split cannot be scored."
-    yield f"The recorded speech is {protocol.speech}."
-    yield f"The ASR is {protocol.asr}."
+    if protocol.speech == "none":
+        yield "The dataset has no recorded speech."
+    else:
+        yield f"The recorded speech is {protocol.speech}."
+    yield "No ASR is used." if protocol.asr == "none" else f"The ASR is {protocol.asr}."
     yield _REFERENCES[protocol.references]
     if protocol.left_out in _LEFT_OUT:
         yield _LEFT_OUT[protocol.left_out]
@@ -252,7 +257,8 @@ def _facts(row: dict[str, Any]) -> list[str]:
     """What is known of one row alone."""
     source = f"The source is {row['source']}." if row["block"] == "published" else ""
     # The label of a continuation says already what its grade's reason is.
-    reason = "" if row["system"].endswith(CONTINUATION) else row["reason"] or ""
+    is_part = row["grade"] == OTHER and row["system"].endswith(CONTINUATION)
+    reason = "" if is_part else row["reason"] or ""
     lines = (source, *reason.split("\n"), *(row["note"] or "").split("\n"))
     return [clean(line) for line in lines if line]
 

@@ -19,7 +19,7 @@ class Comparison:
     """What is shown of two runs: their names, a frame of `PAIRED`, and how it came to be.
 
     `counts` are how many items each run has, `items` how many both have; `doubts` say in what the
-    runs' protocols differ.
+    runs' protocols differ, and `alone` are the systems that only one run has.
     """
 
     names: tuple[str, str]
@@ -28,6 +28,7 @@ class Comparison:
     counts: tuple[int, int]
     confidence: float
     doubts: Sequence[str] = ()
+    alone: Sequence[str] = ()
 
     @property
     def title(self) -> str:
@@ -64,13 +65,14 @@ def notes(shown: Comparison) -> list[str]:
     same = shown.items == first == second
     of = "both runs have" if same else f"both runs have, of {first} and {second}"
     some = (shown.frame["p_adjusted"] < SIGNIFICANT).any()
-    said = "*: differs at 5%" if some else f"{images} tell no score apart at 5%"
+    said = "*: differs at 5%" if some else f"no score differs significantly (5%, {images})"
     return [
         *(f"≈ {doubt} The difference may come from that." for doubt in shown.doubts),
+        *([f"Not compared, in one run only: {', '.join(shown.alone)}."] if shown.alone else []),
         f"Measured on the {images} that {of}; in percent.",
-        f"Difference: second less first. Interval: {shown.confidence:.0%} bootstrap over images.",
+        f"Difference: second minus first. Interval: {shown.confidence:.0%} bootstrap over images.",
         f"{said}. p: paired permutation test, adjusted for all {shown.frame.height} rows.",
-        "Detectable: the difference that so many images show with a power of 80%.",
+        "Detectable: the smallest true difference found with 80% power on this number of images.",
     ]
 
 

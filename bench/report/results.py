@@ -235,8 +235,9 @@ def _print(tables: Sequence[_Shown], title: str, path: Path) -> None:
 def _write_tables(job: Job, readings: Sequence[ScoredReading], folder: Path) -> Iterator[_Shown]:
     """Writes the job's tables, those of every further reading under names of their own."""
     # What an earlier job had of other readings would stand there as if it were this one's.
-    for name in get_args(Reading):
-        for kind in TABLES:
+    for kind in TABLES:
+        files.remove(kind.name, folder)
+        for name in get_args(Reading):
             files.remove(f"{kind.name}-{name}", folder)
     for reading in readings:
         protocol = reading.protocol
@@ -252,7 +253,6 @@ def _write_tables(job: Job, readings: Sequence[ScoredReading], folder: Path) -> 
                 seen=reading.seen,
             )
             if frame.is_empty():
-                files.remove(table + ending, folder)
                 continue
             files.write(frame, table, protocol, folder, ending)
             show = partial(terminal.show, frame, table, protocol)
@@ -264,15 +264,24 @@ def _write_points(found: pl.DataFrame, folder: Path) -> Iterator[_Shown]:
     names = [f"{name}.svg" for name in ("sweep", "sweep-heat")]
     for name in (*names, *(f"points.{suffix}" for suffix in ("md", "csv", "parquet"))):
         (folder / name).unlink(missing_ok=True)
-    if not set(choices(found)) - {"prompt"}:
+    if not choices(found):
         return
     title = "The sweep's points: all seeds pooled, as in the tables"
     files.write_frame(found, "points", title, folder)
     for name, figure in zip(names, (sweep_figure(found), heat_figure(found)), strict=True):
         if figure is not None:
             save_figure(figure, folder / name)
+    if choices(found) == ["prompt"]:
+        # One point a prompt share: there is nothing to choose from.
+        return
     said = [best.sentence for best in bests(found)]
     yield _Shown(lambda console, _: terminal.say_lines(console, said), 0)
+
+
+_SMALL_TABLES = (
+    *("waterfall", "tests", "audit", "audit-items", "audit-tests", "sensitivity", "sweep"),
+)
+"""Tables that only some jobs have."""
 
 
 def write_report(
@@ -285,6 +294,9 @@ def write_report(
     """
     tables = folder / "tables"
     tables.mkdir(parents=True, exist_ok=True)
+    # Of the same run with other options, whose tables would stand there as if they were this one's.
+    for name in _SMALL_TABLES:
+        files.remove(name, tables)
     names, own = names_of(job.asrs), readings[0]
     asr = names[job.asrs[0]]
     scores, rows, protocol = own.scores, own.rows, own.protocol
@@ -303,16 +315,17 @@ def write_report(
     write_bytes(folder / "scores.parquet", parquet(everything))
     audit = audited(scores, job.asrs)
     if not audit.is_empty():
-        title = f"Whether it was the ASR: speeches as {asr} and another transcribe them, in percent"
+        title = f"Agreement of ASRs: the same speech transcribed by {asr} and another, in percent"
         shown.append(_small(summary(audit), title))
         files.write_frame(summary(audit), "audit", title, tables)
         write_bytes(tables / "audit-items.parquet", parquet(audit))
         stands = _survival(job, scores, tests, names)
-        title = "What stands by another ASR: every system against the first of its prompt"
-        files.write_frame(stands, "audit-tests", title, tables)
-        alike = f"{stands['survives'].sum()} of {stands.height} comparisons come out alike"
-        line = f"{title}: {alike}."
-        shown.append(_Shown(lambda console, _: terminal.say(console, line), 0))
+        if not stands.is_empty():
+            title = "Comparisons with the first system of the prompt share, by a second ASR"
+            files.write_frame(stands, "audit-tests", title, tables)
+            alike = f"{stands['survives'].sum()} of {stands.height} have the same outcome"
+            line = f"{title}: {alike}."
+            shown.append(_Shown(lambda console, _: terminal.say(console, line), 0))
     if len(job.asrs) > 1 or others:
         usual = (asr, job.scoring.normalisers[0])
         title = f"What depends on the ASR: beside {usual[0]}, normaliser {usual[1]}"

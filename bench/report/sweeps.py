@@ -82,12 +82,12 @@ class Best:
         """The same in words."""
         at = f"{self.point} ({self.score})"
         if not self.apart:
-            none = f"{self.images} items cannot tell the points apart"
+            none = f"with {self.images} items no point differs significantly"
             return f"{self.metric}: {none}; the best is {at}."
-        start = f"{self.metric} is the best at {at}; not told apart from it at 5%:"
+        start = f"{self.metric}: the best is {at};"
         if len(self.alike) > len(self.apart):
-            return f"{start} all but {'; '.join(self.apart)}."
-        return f"{start} {'; '.join(self.alike) or 'none'}."
+            return f"{start} significantly different at 5%: {'; '.join(self.apart)}."
+        return f"{start} not significantly different at 5%: {'; '.join(self.alike) or 'none'}."
 
 
 def words(axis: str) -> str:
@@ -113,17 +113,17 @@ def _printed(value: float, low: float, high: float) -> tuple[str, str]:
     return score({"x": value, "x_low": low, "x_high": high}, "x")
 
 
-def axis_charts(frame: pl.DataFrame) -> Iterator[AxisChart]:
-    """A chart for every axis but the prompt's and every score of short tables."""
+def axis_charts(frame: pl.DataFrame, *, prompts: bool) -> Iterator[AxisChart]:
+    """A chart for every axis, that of prompts if asked for, and every score of short tables."""
     axes = choices(frame)
-    for axis in (axis for axis in axes if axis != "prompt"):
+    for axis in (axis for axis in axes if prompts or axis != "prompt"):
         levels = _levels(frame, axis)
         others = [other for other in axes if other != axis]
         for (metric,), part in frame.filter(SHORT_TABLES).group_by("metric", maintain_order=True):
-            lines = _lines(part, axis, others, levels)
+            lines = _lines(part, axis, others, levels, is_mean=False)
             crowded = len(lines) > SHADES
             if crowded:
-                lines = _lines(part, axis, [], levels)
+                lines = _lines(part, axis, [], levels, is_mean=bool(others))
             named = {_place(axis, level, levels): _level(axis, level) for level in levels}
             averaged = tuple(map(words, others)) if crowded else ()
             if lines:
@@ -135,7 +135,7 @@ def _place(axis: str, level: Any, levels: Sequence[Any]) -> float:
 
 
 def _lines(
-    part: pl.DataFrame, axis: str, others: Sequence[str], levels: Sequence[Any]
+    part: pl.DataFrame, axis: str, others: Sequence[str], levels: Sequence[Any], *, is_mean: bool
 ) -> list[Line]:
     """Lines of more than one place along an axis."""
     found = []
@@ -148,7 +148,8 @@ def _lines(
         said = [f"{words(o)} {_level(o, v)}" for o, v in zip(others, key[1:], strict=True)]
         label = ", ".join([*([clean(str(key[0]))] if several or not said else []), *said])
         points = tuple((x, row["score"]) for x, row in placed)
-        spread = tuple((x, row["low"], row["high"]) for x, row in placed)
+        # A mean of intervals is no interval.
+        spread = () if is_mean else tuple((x, row["low"], row["high"]) for x, row in placed)
         found.append(Line(label, points, spread=spread))
     return found
 
@@ -199,7 +200,7 @@ def bests(frame: pl.DataFrame) -> Iterator[Best]:
     for _, part in shown.group_by("metric", "prompt", maintain_order=True):
         for top in part.filter("best").to_dicts():
             alike = part.filter(pl.col("alike") & ~pl.col("best"))
-            apart = part.filter(~pl.col("alike"))
+            apart = part.filter(pl.col("tested") & ~pl.col("alike"))
             yield Best(
                 metric=top["metric"],
                 point=name(top),

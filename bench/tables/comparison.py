@@ -160,10 +160,10 @@ def _remarks(row: Row, protocol: Protocol, seen: Looks) -> list[str]:
 
 def _looking(scores: Sequence[str]) -> str:
     """Whether a row is better than its own transcripts of other images."""
-    others = "its own transcripts given to other images"
+    chance = "the chance level (its own transcripts assigned to other images"
     if not scores:
-        return f"No score is better than that of {others}: nothing shows that it looks."
-    return f"It is better than {others} in {', '.join(scores)} (5%, permutation tests)."
+        return f"No score exceeds {chance}, 5%): there is no evidence that it uses the image."
+    return f"It exceeds {chance}) in {', '.join(scores)} (paired permutation tests, 5%)."
 
 
 _VERBS = {

@@ -28,6 +28,9 @@ COLUMNS: Columns = (
     Column("seeds", pl.Int64, "Over how many seeds the point was summed."),
     Column("best", pl.Boolean, "Whether it is the best of the points of its prompt share."),
     Column("alike", pl.Boolean, "Whether it is not told apart from the best at 5%."),
+    Column(
+        "tested", pl.Boolean, "Whether it was compared with the best: its protocol is the same."
+    ),
 )
 
 
@@ -52,6 +55,7 @@ def points(competing: Sequence[Row], marks: Marked) -> pl.DataFrame:
                 "seeds": len(row.cells),
                 "best": place in marks.tops.get(score.name, ()),
                 "alike": place in marks.alike.get(score.name, ()),
+                "tested": place in marks.tested,
             }
             found.append(axes | values)
     return pl.DataFrame(found, schema=schema(COLUMNS))

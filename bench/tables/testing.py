@@ -25,13 +25,14 @@ class Marked:
     best; none where no row is told apart. `different` are those in which it differs from the first
     row of its prompt share, each with its adjusted p-value. `tops` are each score's best rows,
     one of every prompt share, and `alike` those that are not told apart from theirs, all of
-    them if need be.
+    them if need be. `tested` are the rows that were compared.
     """
 
     best: Marks
     different: dict[int, dict[str, float]]
     tops: dict[str, set[int]]
     alike: dict[str, set[int]]
+    tested: set[int]
 
 
 def shared_scores(rows: Sequence[Row]) -> list[Score]:
@@ -95,4 +96,5 @@ def marked(competing: Sequence[Row], first: Row | None, replicates: int) -> Mark
     different: dict[int, dict[str, float]] = {}
     for (place, name), value in adjusted(against).items():
         different.setdefault(place, {})[name] = value
-    return Marked(best, different, tops, not_apart)
+    tested = {place for places in groups for place in places}
+    return Marked(best, different, tops, not_apart, tested)

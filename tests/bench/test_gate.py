@@ -123,7 +123,7 @@ def test_no_score_is_significantly_worse_under_a_plain_pass() -> None:
     rouge, bleu = was["ROUGE-L"], was["BLEU-4"]
     changes = {change.score: change for change in found.changes}
     assert changes["ROUGE-L"].words.startswith(
-        f"{rouge:.2f} → {0.9 * rouge:.2f}, not gated, significantly worse (adjusted p 0.0"
+        f"{rouge:.2f} → {0.9 * rouge:.2f}, not gated, significantly worse (adjusted p <0.001)"
     )
     assert changes["BLEU-4"].words == f"{bleu:.2f} → {bleu:.2f}, margin 2.00"
     assert found.detail == "significantly worse: ROUGE-L"

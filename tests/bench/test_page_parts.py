@@ -64,7 +64,7 @@ def _points(places: Sequence[tuple[float, float, float]]) -> pl.DataFrame:
         | fixed
         | {"point": f"x, temperature {heat:g}, guidance {scale:g}", "temperature": heat}
         | {"guidance": scale, "score": value, "low": value - 4, "high": value + 4}
-        | {"best": number == 0, "alike": number < 2}
+        | {"best": number == 0, "alike": number < 2, "tested": True}
         for number, (heat, scale, value) in enumerate(places)
     ]
     return pl.DataFrame(rows, schema=schema(COLUMNS))
@@ -85,8 +85,8 @@ def test_a_sweep_shows_every_axis_with_intervals_and_the_best(runs: Path) -> Non
     assert [heat["svg"].count(f'class="{kind}"') for kind in ("heat", "frame best")] == [4, 1]
     assert "temperature 1, guidance 2: 39.00 ±4.0, not told apart from the best." in heat["svg"]
     assert found["bests"] == [
-        "CIDEr is the best at temperature 0.5, guidance 2 (40.00 ±4.0); not told apart from it at "
-        "5%: temperature 1, guidance 2."
+        "CIDEr: the best is temperature 0.5, guidance 2 (40.00 ±4.0); not significantly different "
+        "at 5%: temperature 1, guidance 2."
     ]
     # What no point is told apart by has one frame, and a run of before an axis was there is drawn.
     alike = _points(GRID).with_columns(alike=pl.lit(True)).drop("candidates")
@@ -94,8 +94,8 @@ def test_a_sweep_shows_every_axis_with_intervals_and_the_best(runs: Path) -> Non
     assert found is not None
     assert [found["heats"][0]["svg"].count(f"frame {kind}") for kind in ("best", "alike")] == [1, 0]
     assert found["bests"] == [
-        "CIDEr: 8 items cannot tell the points apart; the best is temperature 0.5, guidance 2 "
-        "(40.00 ±4.0)."
+        "CIDEr: with 8 items no point differs significantly; the best is temperature 0.5, guidance "
+        "2 (40.00 ±4.0)."
     ]
     # Two systems of one place each vary along nothing.
     apart = _points(GRID[::3]).with_columns(system=pl.Series(["x", "y"]))
@@ -105,7 +105,7 @@ def test_a_sweep_shows_every_axis_with_intervals_and_the_best(runs: Path) -> Non
 
 def test_a_line_of_too_many_is_a_mean_that_says_so() -> None:
     places = [(heat, scale, 20 + scale) for heat in (0.5, 1.0) for scale in range(1, 11)]
-    charts = {chart.axis: chart for chart in axis_charts(_points(places))}
+    charts = {chart.axis: chart for chart in axis_charts(_points(places), prompts=False)}
     (line,) = charts["temperature"].lines
     assert (line.label, line.points) == ("x", ((0.5, 25.5), (1.0, 25.5)))
     assert charts["temperature"].averaged == ("guidance",)
@@ -118,7 +118,7 @@ def test_readings_and_small_tables_are_on_the_page(runs: Path) -> None:
     own, other, _ = tables(both)
     assert other.title == f"{own.title}, scored against all references"
     notes = [" ".join(text for part in t.notes for text in part["texts"]) for t in (own, other)]
-    assert ["so copying it scores" in text for text in notes] == [False, True]
+    assert ["repeats the prompt gains score" in text for text in notes] == [False, True]
     assert other.file == "one-table1-all.csv"
     audit = small_table(run, "audit")
     assert audit is not None

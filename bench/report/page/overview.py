@@ -158,8 +158,8 @@ def _protocol(run: Finished, reading: str) -> Protocol:
 
 
 _FRAMES = {
-    "audit": "Whether it was the ASR: two of them on the same speech, in percent",
-    "audit-tests": "Which comparisons come out alike by another ASR",
+    "audit": "Agreement of ASRs: the same speech transcribed by two of them, in percent",
+    "audit-tests": "Comparisons repeated with a second ASR",
     "sensitivity": "What depends on the ASR and the normaliser, beside the job's own",
 }
 """The titles of small tables by their file's name."""

@@ -21,7 +21,7 @@ def _figures(run: Finished) -> "Iterator[tuple[str, Figure]]":
     for number, (name, bars) in enumerate(falls(run), 1):
         yield f"lost-{number}", fall(name, bars)
     points = points_of(run)
-    for chart in axis_charts(points):
+    for chart in axis_charts(points, prompts=False):
         made = curve(chart.metric, chart.lines, chart.named, chart.axis)
         yield f"sweep-{chart.axis}-{chart.metric}", made
     for number, heat in enumerate(heat_maps(points), 1):

@@ -31,7 +31,7 @@ def sweep(run: Finished) -> Plain | None:
     points = points_of(run)
     if not set(choices(points)) - {"prompt"}:
         return None
-    charts = list(axis_charts(points))
+    charts = list(axis_charts(points, prompts=False))
     return {
         "axes": [
             _axis([chart for chart in charts if chart.axis == axis])
