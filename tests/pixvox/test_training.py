@@ -207,7 +207,7 @@ def test_hidden_units_are_inputs_of_training_steps_alone(small_model: Make, tmp_
     plan = replace(PLAN, unit_dropout=0.5, validate_every=6)
     steps = list(train(small_model("delay"), data, data, plan, tmp_path))
     trained = small_model("delay")
-    trained.load_state_dict(torch.load(tmp_path / "best.pt")["model"])
+    trained.load_state_dict(torch.load(tmp_path / "best.pt", weights_only=True)["model"])
     assert steps[-1].validation == validate(trained, data, PLAN)
 
 
