@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.asr.base import Asr
-from bench.common.entries import module_root
 from bench.common.errors import RunFailed
 from bench.common.progress import Progress
 from bench.execution.cluster import find_cluster, machines, most_gpus, names_of, placed, print_ray
 from bench.execution.division import Division, GpuPlaces, divide, gpus_to_divide
 from bench.execution.nodefiles import NodeFiles, on_nodes, whole_files
+from bench.execution.ownmodules import own_modules
 from bench.execution.parcels import pack
 from bench.execution.pipeline import Pipeline, Plan
 from bench.execution.runstate import RunState
@@ -70,7 +70,8 @@ def execute(
         for cell in run.cells
         if cell.asr and cell.source is None and not run.transcribed[cell.transcript_key].full
     ]
-    with ray_session(address, _own_modules(cells) if address else ()):
+    modules = () if address is None else own_modules(*_computing(cells))
+    with ray_session(address, modules):
         if address is None:
             plan, cores = _local_plan(run, actors)
         else:
@@ -126,9 +127,7 @@ def _cluster_plan(
 
     parts = _division(run, address)
     places = GpuPlaces(parts)
-    using = cells if actors.load_weights else ()
-    asrs = dict.fromkeys(cell.asr for cell in using if cell.asr is not None)
-    files = NodeFiles(whole_files([cell.system for cell in using], asrs))
+    files = NodeFiles(whole_files(*_computing(cells if actors.load_weights else ())))
     generator = ray.remote(num_cpus=0, num_gpus=0)(on_nodes(actors.generator))
     reader = ray.remote(num_cpus=0, num_gpus=0)(_in_driver_s_folder(actors.generator))
     transcriber = ray.remote(num_cpus=parts.cpu, num_gpus=0)(on_nodes(actors.transcriber))
@@ -189,12 +188,10 @@ def _placing(
     return say_placed
 
 
-def _own_modules(cells: Sequence[Cell]) -> list[str]:
-    """The files and packages of the user's own classes, which no node has."""
-    entries = {entry: c.label for c in cells for entry in c.system.entries()}
-    entries |= {entry: c.asr.label for c in cells if c.asr for entry in c.asr.entries()}
-    roots = dict.fromkeys(module_root(entry, who) for entry, who in entries.items())
-    return [str(path) for path in roots if path is not None]
+def _computing(cells: Sequence[Cell]) -> tuple[list[System], list[Asr]]:
+    """The systems and ASRs of cells, each once."""
+    systems = dict.fromkeys(cell.system for cell in cells)
+    return list(systems), list(dict.fromkeys(cell.asr for cell in cells if cell.asr is not None))
 
 
 def _in_driver_s_folder(actor: Any) -> type:
