@@ -123,7 +123,7 @@ def _judged(job: PixVoxJob) -> tuple[Item, ...]:
 
 
 def _judging(job: PixVoxJob) -> list[Asr]:
-    """The ASR that a judge hears speech with; none without a judge."""
+    """The ASR that transcribes for a judge; none without a judge."""
     return [] if job.judge is None else [job.judge.asr]
 
 
