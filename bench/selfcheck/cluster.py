@@ -69,7 +69,9 @@ def main(arguments: Sequence[str]) -> int:
         command = [sys.executable, "-m", "bench.cli", "run", str(given.job)]
         command += [] if given.limit is None else ["--limit", str(given.limit)]
         local, there = work.path / "local", work.path / "cluster"
-        subprocess.run([*command, "--address", "local", "--runs", str(local)], check=True)
+        alone = subprocess.run([*command, "--address", "local", "--runs", str(local)], check=False)
+        if alone.returncode:
+            raise RunFailed(f"the run on one machine ended with code {alone.returncode}")
         with Raylets(work.path, given.raylets, hidden=hidden, isolated=isolated) as raylets:
             _run_and_move([*command, "--runs", str(there)], there, raylets)
             written = raylets.written()

@@ -22,7 +22,7 @@ from bench.common.errors import RunFailed
 from bench.common.processes import below, kill
 from bench.execution.nearby import CURRENT
 
-_START_SECONDS = 180.0
+_START_SECONDS = 300.0
 _STORE_BYTES = 256 * 1024 * 1024
 _TOOLS = ("unshare", "mount", "ip")
 
@@ -74,9 +74,10 @@ class Node:
 
     def end(self) -> None:
         """Kills all processes of the node at once, as a machine's end does."""
-        for pid in (self.process.pid, *self.processes):
-            kill(pid)
-        self.process.wait()
+        if self.process.poll() is None:
+            for pid in (self.process.pid, *self.processes):
+                kill(pid)
+            self.process.wait()
 
 
 class Raylets:
@@ -159,14 +160,15 @@ class Raylets:
 
     def written(self) -> list[Path]:
         """Files that nodes, living or dead, have written outside Ray's folder."""
-        nodes = (*self._alive(), *self._ended)
         return sorted(
-            path
-            for node in nodes
-            for path in node.folder.rglob("*")
-            if path.is_file()
-            and not path.is_relative_to(node.ray_folder)
-            and path != node.folder / "log"
+            {
+                path
+                for node in (*self._alive(), *self._ended)
+                for path in node.folder.rglob("*")
+                if path.is_file()
+                and not path.is_relative_to(node.ray_folder)
+                and path != node.folder / "log"
+            }
         )
 
     def close(self) -> None:
