@@ -50,7 +50,7 @@ def files_of(job: Path, work: Path) -> list[Path]:
     return sorted(
         path
         for path in {path.resolve() for path in paths}
-        if path.exists() and not any(one.is_relative_to(path) for one in needed)
+        if path.exists() and not any(inner.is_relative_to(path) for inner in needed)
     )
 
 

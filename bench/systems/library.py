@@ -62,11 +62,13 @@ class Library:
     ) -> tuple[dict[str, Units], npt.NDArray[np.int32]]:
         """The first codebook's units `[N]` of every recording by its name, and their costs."""
         spoken = self.candidates(self.items)
-        all_units = units_of([one.caption for one in spoken], codec, self.folder, report)
+        all_units = units_of(
+            [recording.caption for recording in spoken], codec, self.folder, report
+        )
         # Copied, so that the other codebooks need not stay in memory.
         units = {
-            one.name: of_one[0].numpy().copy()
-            for one, of_one in zip(spoken, all_units, strict=True)
+            recording.name: codebooks[0].numpy().copy()
+            for recording, codebooks in zip(spoken, all_units, strict=True)
         }
         return units, substitution_costs(codec.engine.first_codebook().numpy())
 
@@ -79,16 +81,19 @@ class Library:
         spoken = self.candidates(self.items)
         arrays: dict[str, Any] = {"states": self._states(silent, "cpu")}
         if codec is not None:
-            known = known_units([one.caption for one in spoken], codec, self.folder)
+            known = known_units([recording.caption for recording in spoken], codec, self.folder)
             if known is None:
                 return False
             arrays["units"] = np.concatenate([units.numpy().astype(np.int16) for units in known], 1)
             arrays["frames"] = np.array([units.shape[1] for units in known], np.int64)
-        names = {one.name for one in spoken}
+        names = {recording.name for recording in spoken}
         described = [
             (
                 item.id,
-                [(one.text, f"{item.id}#{n}" in names) for n, one in enumerate(item.captions)],
+                [
+                    (caption.text, f"{item.id}#{n}" in names)
+                    for n, caption in enumerate(item.captions)
+                ],
             )
             for item in self.items
         ]
@@ -117,12 +122,12 @@ class SentLibrary(Library):
             arrays = {name: archive[name] for name in archive.files}
         self._means: States = arrays["states"]
         self.items = [
-            Item(name, Path(name), tuple(_caption(*of_one) for of_one in captions))
+            Item(name, Path(name), tuple(_caption(*pair) for pair in captions))
             for name, captions in json.loads(str(arrays["items"]))
         ]
         self._units: dict[str, npt.NDArray[np.int64]] = {}
         if "units" in arrays:
-            names = [one.name for one in self.candidates(self.items)]
+            names = [recording.name for recording in self.candidates(self.items)]
             ends = np.cumsum(arrays["frames"])
             parts = np.split(arrays["units"].astype(np.int64), ends[:-1], axis=1)
             self._units = dict(zip(names, parts, strict=True))

@@ -188,8 +188,8 @@ def test_a_node_without_the_training_data_plays_the_same(
     systems.append(_system(training, CHOICES[0] | CODEC))
     before = _rows(systems, scenes)
     shared = {system.shared(): None for system in systems}
-    there = {one: one.gathered(tmp_path / f"{n}.npz") for n, one in enumerate(shared)}
-    assert not any(one.reads_training() for one in there.values())
+    there = {system: system.gathered(tmp_path / f"{n}.npz") for n, system in enumerate(shared)}
+    assert not any(system.reads_training() for system in there.values())
     training.rename(tmp_path / "away")
     for number, system in enumerate(systems):
         generator = pickle.loads(pickle.dumps(there[system.shared()])).generator("cpu")
