@@ -90,11 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"warnings": [], "errors": []})
         elif path == "repos/create":
             asked = json.loads(body)
-            repo = f"{asked.get('type', 'model')}s/{asked['organization']}/{asked['name']}"
+            repo = f"{asked['type']}s/{asked['organization']}/{asked['name']}"
             hub.repos[repo] = {".gitattributes": b""}
-            if asked.get("visibility") == "private" or asked.get("private"):
+            if asked.get("visibility") == "private":
                 hub.private.add(repo)
-            self._answer({"url": f"{hub.url}/{repo}"})
+            self._answer({"url": f"{hub.url}/{repo.removeprefix('models/')}"})
         elif path.endswith("/preupload/main"):
             files = [
                 {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}

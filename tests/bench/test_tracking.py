@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -17,14 +18,14 @@ import pytest
 
 from bench.cli import main
 from bench.common.errors import UserError
-from bench.common.yamlfile import validate
+from bench.common.yamlfile import Strict, validate
 from bench.tracking.base import Evaluation, TrackedRow
 from bench.tracking.shipped import Tracking, tracker_of
 
 MLFLOW = """
-import json, os, pathlib, types
+import itertools, json, os, pathlib, types
 from mlflow.exceptions import MlflowException
-CALLS = []
+CALLS, NUMBERS = [], itertools.count()
 class MlflowClient:
     runs = {}
     def __init__(self, tracking_uri):
@@ -36,7 +37,7 @@ class MlflowClient:
         CALLS.append(("experiment", name, artifact_location))
         return "1"
     def create_run(self, experiment, run_name, tags):
-        info = types.SimpleNamespace(run_id=f"id{len(self.runs)}", lifecycle_stage="active")
+        info = types.SimpleNamespace(run_id=f"id{next(NUMBERS)}", lifecycle_stage="active")
         run = types.SimpleNamespace(info=info, name=run_name, tags=tags, logged={})
         self.runs[info.run_id] = run
         return run
@@ -113,7 +114,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
     def forget() -> None:
         for name in [name for name in sys.modules if name.split(".")[0] in names]:
-            monkeypatch.delitem(sys.modules, name)
+            del sys.modules[name]
 
     forget()
     yield
@@ -134,8 +135,12 @@ def _evaluation(folder: Path, *rows: TrackedRow) -> Evaluation:
     return Evaluation(run="demo", rows=rows, tables=(table,))
 
 
+class _Keys(Strict):
+    tracking: Tracking
+
+
 def _tracker(given: Any) -> Any:
-    return tracker_of(validate(given, Tracking, "job.yaml"))
+    return tracker_of(validate({"tracking": given}, _Keys, "job.yaml").tracking)
 
 
 def _events(folder: Path) -> dict[str, Any]:
@@ -260,10 +265,11 @@ def test_mlflow_has_a_run_for_each_row_and_replaces_its_own_alone(
     with pytest.raises(Exception, match="INTERNAL_ERROR"):
         tracker.log(_evaluation(tmp_path / "t", _row("a", 1, broken="yes")), tmp_path / "tracking")
     del stored["id1"]
-    stored["of another user"] = mlflow.MlflowClient("").create_run("1", "demo", {})
+    info = SimpleNamespace(run_id="other", lifecycle_stage="active")
+    stored["other"] = SimpleNamespace(info=info, name="demo of another user")
     tracker.log(evaluation, tmp_path / "tracking")
     active = [run.name for run in stored.values() if run.info.lifecycle_stage == "active"]
-    assert sorted(active) == ["demo", "demo", "demo", "row a", "row b"]
+    assert sorted(active) == ["demo", "demo of another user", "row a", "row b"]
 
 
 def test_wandb_is_offline_and_makes_no_links(stand_ins: None, tmp_path: Path) -> None:
@@ -295,5 +301,5 @@ def test_wandb_is_offline_and_makes_no_links(stand_ins: None, tmp_path: Path) ->
 )
 def test_settings_that_cannot_be_used_are_a_line(given: Any, why: str) -> None:
     with pytest.raises(UserError, match=why) as error:
-        validate(given, Tracking, "job.yaml")
+        _tracker(given)
     assert "secret" not in str(error.value)
