@@ -120,4 +120,6 @@ class _Handler(BaseHTTPRequestHandler):
             elif line["key"] == "deletedFile":
                 del hub.repos[repo][value["path"]]
         hub.commits += 1
-        self._answer({"commitUrl": f"{hub.url}/commit", "commitOid": hub.head})
+        name = repo.partition("/")[2]
+        url = f"{hub.url}/{name}/commit/{hub.head}"
+        self._answer({"commitUrl": url, "commitOid": hub.head})

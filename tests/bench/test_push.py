@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import yaml
 from hub import Hub, served
+from huggingface_hub import constants
 
 from bench.cli import main
 from bench.common.errors import UserError
@@ -72,10 +72,10 @@ def runs(tmp_path: Path) -> Path:
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The hub that huggingface_hub asks, and a token for it."""
     with served() as hub:
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
         monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
         yield hub
 
@@ -141,12 +141,12 @@ def test_refusals_are_a_line_and_a_code(
         assert why in lines[0]
 
     hub.refusal = 403
-    refused(2, "this token may not write here", "--yes")
+    refused(2, "this token may not write to it", "--yes")
     hub.refusal = 412
     refused(3, "was changed meanwhile", "--yes")
     hub.repos["models/me/model"]["README.md"] = b"---\na: [\n---\n"
     refused(2, "README.md: its metadata is not valid YAML", "--yes")
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     refused(3, "no answer", "--yes")
     monkeypatch.delenv("HF_TOKEN")
     refused(2, "there is no token", "--yes")
