@@ -25,8 +25,9 @@ Content = tuple[int, str]
 """A file's size in bytes and its SHA-256."""
 LISTING = "published.json"
 """Names of the copied files → their size in bytes and SHA-256."""
-_KEPT_BACK = ("ledger", "cache")
-"""Folders of a run that are not copied: its working state."""
+_KEPT_BACK = ("ledger", "cache", "tracking")
+"""Folders of a run that are not copied: its working state, and trackers' files, which hold the
+paths of this machine."""
 _WAITS = (1.0, 4.0, 15.0, 60.0)
 """Seconds between the tries of one copy."""
 _LIST_EVERY = 50
