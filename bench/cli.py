@@ -147,6 +147,21 @@ def _narrate(arguments: "argparse.Namespace") -> int:
     return narrate(arguments.job, options)
 
 
+def _push(arguments: "argparse.Namespace") -> int:
+    from bench.commands.push import PushOptions, push
+
+    options = PushOptions(
+        runs=arguments.runs,
+        run=arguments.run,
+        repo=arguments.repo,
+        repo_type=arguments.repo_type,
+        private=arguments.private,
+        speech=arguments.speech,
+        send=arguments.yes,
+    )
+    return push(options)
+
+
 def _chaos(arguments: "argparse.Namespace") -> int:
     from bench.selfcheck.chaos.rounds import run
 
@@ -261,6 +276,7 @@ _COMMANDS = {
     "compare": _compare,
     "listen": _listen,
     "runs": _runs,
+    "push": _push,
     "chaos": _chaos,
     "leaderboard": _leaderboard,
     "gate": _gate,

@@ -100,6 +100,7 @@ def parser() -> Parser:
     runs.add_argument("what", choices=("list", "show", "verify", "prune"))
     runs.add_argument("name", type=run_name, nargs="?", help="a run; all but list need it")
     runs.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    _push_parser(commands.add_parser("push", help="send a finished run to the Hugging Face hub"))
     _report_parser(commands.add_parser("report", help="a page to look at and listen to"))
     compare = commands.add_parser("compare", help="two finished runs: paired differences")
     compare.add_argument(
@@ -269,6 +270,22 @@ def _listen_parser(parser: Parser) -> None:
     plan.add_argument("--spread", type=number(0.01, 4), default=1.2, help="of such differences")
     plan.add_argument("--each", type=whole(1, 1000), default=12, help="pairs in one sitting")
     plan.add_argument("--alike", type=number(0, 1), default=0.05, help="answers of one rater")
+
+
+def _push_parser(parser: Parser) -> None:
+    parser.add_argument("run", type=run_name, help="a finished run: its name or folder")
+    parser.add_argument("repo", type=weights, metavar="REPO", help="USER/NAME on the hub")
+    parser.add_argument(
+        "--kind",
+        dest="repo_type",
+        choices=("model", "dataset"),
+        default="model",
+        help="REPO's kind (%(default)s)",
+    )
+    parser.add_argument("--private", action="store_true", help="of a repository that is not there")
+    parser.add_argument("--speech", action="store_true", help="send the WAV files too")
+    parser.add_argument("--yes", action="store_true", help="send; without, only say what")
+    parser.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
 
 
 def _report_parser(parser: Parser) -> None:

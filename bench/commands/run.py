@@ -1,6 +1,7 @@
 """`pixvox run`: a job file in, tables, rows and speech out."""
 
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from bench.common.errors import RunFailed, UserError
 from bench.common.jobfile import JobFile
 from bench.common.links import refuse_links
 from bench.common.progress import duration, progress
-from bench.common.text import clean, plural
+from bench.common.text import clean, plural, reason_of
 from bench.execution.cluster import refuse_submitted
 from bench.execution.prepare import Planned, Prepared, complete, opened, planned_job, with_rows
 from bench.execution.rates import Took, keep_rate, read_rates
@@ -25,8 +26,9 @@ from bench.execution.speech import restore
 from bench.execution.stages import Pace
 from bench.jobs.cells import Cell
 from bench.jobs.preflight import missing_files, unmatched
-from bench.jobs.spec import ScoringSpec
+from bench.jobs.spec import Job, ScoringSpec
 from bench.report.results import ScoredReading, write_report, write_rows
+from bench.report.tracked import evaluation_of
 from bench.scoring.scorer import CellScores, Scorer
 from bench.store.ledger import Ledger
 from bench.store.publish import check_address, publish
@@ -34,6 +36,7 @@ from bench.tables.looking import looks
 from bench.tables.pooling import pooled
 from bench.tables.protocol import Protocol
 from bench.tables.waterfall import waterfalls
+from bench.tracking.base import TRACKING, Tracker
 
 T = TypeVar("T")
 
@@ -67,6 +70,9 @@ def run_job(file: JobFile, options: RunOptions) -> int:
     if options.publish_to is not None:
         # Before hours are spent.
         check_address(options.publish_to)
+    tracker = file.read(Job).tracker
+    if tracker is not None:
+        tracker.check()
     if options.dry:
         with disk_errors(runs):
             _tell(planned_job(file, runs), runs)
@@ -83,13 +89,16 @@ def run_job(file: JobFile, options: RunOptions) -> int:
             )
         pace = complete(ready, options.address)
         tables = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
-        failed = _report(ready, tables)
+        readings = _report(ready, tables)
+        failed = sum(scores.failed for scores in readings[0].scores)
         seconds = time.monotonic() - started
         _print_end(ready, failed, seconds)
         if pace is not None:
             keep_rate(runs, ready.job.name, ready.cells, Took(pace, seconds))
             if options.verbose:
                 print(f"{ready.job.name}: {pace.words}{_beside(pace, seconds)}")
+        if tracker is not None:
+            _track(tracker, ready, readings)
         if options.publish_to is not None:
             with progress() as report:
                 copied = publish(ready.folder, options.publish_to, report)
@@ -177,8 +186,28 @@ def refuse_empty(name: str, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> None
     raise RunFailed(f"{name}: {label} has no good row{more}: {reason}{tried}")
 
 
-def _report(ready: Prepared, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> int:
-    """Scores and writes everything; gives how many rows failed."""
+def _track(tracker: Tracker, ready: Prepared, readings: Sequence[ScoredReading]) -> None:
+    """Logs the tables' measured rows; a line says where, or why not.
+
+    The results are complete, so what the tracker fails of changes no exit code.
+    """
+    name, folder = ready.job.name, ready.folder
+    evaluation = evaluation_of(ready.job, folder, readings)
+    try:
+        place = tracker.log(evaluation, folder / TRACKING)
+    except Exception as error:
+        # Each library raises errors of its own.
+        line = (
+            f"{name}: not logged to {tracker.title} ({reason_of(error)}); the results are complete "
+            f"in {folder}; log them again with: pixvox rescore {ready.file.words}"
+        )
+        print(clean(line), file=sys.stderr)
+        return
+    print(clean(f"{name}: {plural(len(evaluation.rows), 'row')} logged: {place}"))
+
+
+def _report(ready: Prepared, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> list[ScoredReading]:
+    """Scores and writes everything; returns the readings, the job's own first."""
     job, dataset = ready.job, ready.dataset
     with progress() as report:
         made = restore(ready.state, {cell.name: t for cell, t in tables}, report)
@@ -203,7 +232,7 @@ def _report(ready: Prepared, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> int
     ]
     write_rows(ready.folder, readings[0].scores, dataset)
     write_report(job, ready.folder, readings, others)
-    return sum(s.failed for s in readings[0].scores)
+    return readings
 
 
 def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> ScoredReading:

@@ -118,7 +118,7 @@ def listing(runs: Path) -> int:
         parts = held(run).parts
         table.add_row(
             run.name,
-            _state(run),
+            state_of(run),
             _changed(run, parts),
             str(len(cells)),
             str(sum(rows for rows, _ in counted)),
@@ -131,7 +131,7 @@ def listing(runs: Path) -> int:
     return 0
 
 
-def _state(run: Path) -> str:
+def state_of(run: Path) -> str:
     """Whether a process is at work on a run, and if not, whether it came to its end.
 
     A driver writes run.json when it begins and summary.json when it ends.

@@ -18,6 +18,8 @@ from bench.datasets.shipped import AnyDataset
 from bench.jobs.grid import Grid, count
 from bench.jobs.tables import TABLES, TableName
 from bench.systems.shipped import AnySystem
+from bench.tracking.base import Tracker
+from bench.tracking.shipped import Tracking, tracker_of
 
 MAX_CELLS = 10_000
 """A table of more is read by nobody, and each cell takes seconds to score."""
@@ -130,6 +132,14 @@ class Job(Strict):
     """How many actors there are, and where."""
     tables: tuple[TableName, ...] = tuple(table.name for table in TABLES)
     """Which tables are made: without a prompt, and with one."""
+    tracking: Tracking | None = None
+    """Which tracker the measured rows are logged to once the tables are written: its name, or its
+    settings. No key, digest or signature depends on it."""
+
+    @property
+    def tracker(self) -> Tracker | None:
+        """The tracker, with its settings."""
+        return None if self.tracking is None else tracker_of(self.tracking)
 
     @property
     def asrs(self) -> tuple[Asr, ...]:

@@ -25,8 +25,9 @@ Content = tuple[int, str]
 """A file's size in bytes and its SHA-256."""
 LISTING = "published.json"
 """Names of the copied files → their size in bytes and SHA-256."""
-_KEPT_BACK = ("ledger", "cache")
-"""Folders of a run that are not copied: its working state."""
+_KEPT_BACK = ("ledger", "cache", "tracking")
+"""Folders of a run that are not copied: its working state, and trackers' files, which hold the
+paths of this machine."""
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "hf"}
 """Protocols of fsspec whose folders are parts of names: only a bucket can be made there."""
 _WAITS = (1.0, 4.0, 15.0, 60.0)

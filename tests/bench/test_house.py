@@ -18,6 +18,7 @@ ROOMS = (
     "metrics",
     "asr",
     "systems",
+    "tracking",
     "jobs",
     "execution",
     "narration",

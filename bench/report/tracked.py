@@ -1,0 +1,87 @@
+"""Measured rows as trackers log them: scores as numbers, all that they stand on as text."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.common.text import clean
+from bench.jobs.cells import key_of
+from bench.jobs.spec import Job
+from bench.jobs.tables import table_of
+from bench.report.results import ScoredReading
+from bench.scoring.signature import NONE
+from bench.tables.pooling import Row
+from bench.tables.protocol import Protocol
+from bench.tracking.base import Evaluation, TrackedRow
+
+_SUFFIXES = (".md", ".csv", ".json", ".parquet", ".yaml")
+"""Of the tables' files that are logged; the others show the same."""
+
+
+def evaluation_of(job: Job, folder: Path, readings: Sequence[ScoredReading]) -> Evaluation:
+    """Every measured row of every reading's tables, once, and the files of the tables."""
+    rows = [row for reading in readings for row in _rows(job, reading)]
+    files = sorted((folder / "tables").iterdir())
+    tables = tuple(path for path in files if path.suffix in _SUFFIXES)
+    return Evaluation(run=job.name, rows=tuple(rows), tables=tables)
+
+
+def _rows(job: Job, reading: ScoredReading) -> Iterator[TrackedRow]:
+    for row in reading.rows:
+        if names := _tables_with(row, job, reading.rows):
+            about = {"run": job.name, "tables": ", ".join(names)}
+            yield _tracked(row, reading.protocol, about)
+
+
+def _tables_with(row: Row, job: Job, rows: Sequence[Row]) -> list[str]:
+    """The job's tables that have the row."""
+    tables = [table_of(name) for name in job.tables]
+    return [
+        table.name
+        for table in tables
+        if table.belongs(row.cell)
+        and table.worthwhile([other.cell for other in rows if table.belongs(other.cell)])
+    ]
+
+
+def _tracked(row: Row, protocol: Protocol, about: dict[str, str]) -> TrackedRow:
+    prompt = f" at {row.cell.prompt:.0%}" if row.cell.prompt else ""
+    keys = [cell.cell.transcript_key for cell in row.cells]
+    # A row of which nothing was transcribed has no scores in tables either.
+    scores = row.scores if row.outcome.mark != NONE else {}
+    metrics: dict[str, float] = {}
+    for name, interval in scores.items():
+        metrics |= {f"score/{name}": interval.score}
+        metrics |= {f"low/{name}": interval.low, f"high/{name}": interval.high}
+    return TrackedRow(
+        key=key_of({"transcripts": keys, "references": protocol.references}),
+        name=clean(f"{row.label}{prompt}, references {protocol.references}"),
+        metrics=metrics,
+        parameters=about | _parameters(row, protocol),
+    )
+
+
+def _parameters(row: Row, protocol: Protocol) -> dict[str, str]:
+    """The row's place on every axis, its data, and its signature, as one line of text each."""
+    cell = row.cell
+    values: dict[str, Any] = {
+        "system": row.name,
+        "role": cell.system.role,
+        "pattern": cell.pattern,
+        "prompt": cell.prompt,
+        "part": cell.part,
+        "seeds": len(row.cells),
+        **{f"axis.{name}": value for name, value in cell.system.details().items()},
+        "dataset": protocol.data,
+        "split": protocol.split,
+        "dataset_digest": protocol.dataset_digest,
+        "images": protocol.images,
+        "confidence": protocol.confidence,
+        "transcript_keys": ",".join(scores.cell.transcript_key for scores in row.cells),
+        **{f"signature.{name}": value for name, value in asdict(row.signature).items()},
+    }
+    # MLflow takes at most 6000 characters.
+    return {
+        name: clean(str(value))[:6000] for name, value in values.items() if value not in ("", None)
+    }
