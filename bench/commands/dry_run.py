@@ -26,7 +26,10 @@ def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -
             continue
         rate = rates.get(pace)
         if rate is None:
-            return f"how long is not known: no run of at least {LEAST_ROWS} rows with {pace} alone"
+            return (
+                "how long is not known: no run on this machine has yet had "
+                f"{LEAST_ROWS} rows or more with {pace} alone"
+            )
         total += missing * rate.seconds
         startup = max(startup, rate.startup)
         used[rate.words] = None

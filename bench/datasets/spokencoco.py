@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
+from bench.common.errors import UserError
 from bench.common.yamlfile import FilePath
 from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, Report, speech_kind
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import Loose, checked, read_list
+from bench.datasets.recognition import image_folder
 from bench.datasets.standing import UNCHECKED
 
 
@@ -60,6 +62,22 @@ class SpokenCocoSpec(DatasetSpec):
     """Where a training keeps what it computes of the data."""
 
     only_training = frozenset({"validation", "folder"})
+
+    @classmethod
+    def recognised(cls, folder: Path) -> Self | None:
+        """See DatasetSpec; the first file whose pictures are there, of training captions last."""
+        files = folder.glob("SpokenCOCO_*.json")
+        for file in sorted(files, key=lambda path: ("train" in path.stem, path)):
+            try:
+                items = read_spokencoco(file, folder, folder).items
+            except UserError:
+                # Another file of such a name.
+                continue
+            images = image_folder(folder, items)
+            if images is not None:
+                other = None if images == folder else images
+                return cls(name="spokencoco", file=file, images=other)
+        return None
 
     def _found(self, file: Path) -> Gathered:
         return read_spokencoco(file, self.images or file.parent, self.audio or file.parent)

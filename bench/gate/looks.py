@@ -112,7 +112,10 @@ def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
         return f"{options.baseline}: The golden is of the job {golden.job}, not of {job.name}."
     here = fingerprint()
     if golden.machine != here and (options.exact or not options.any_machine):
-        return f"The golden was made on {golden.machine}; this machine is {here}."
+        way = "--exact needs the golden's machine"
+        if not options.exact:
+            way = "add --any-machine to judge its scores here, or make a golden here (--accept)"
+        return f"The golden was made on {golden.machine}; this machine is {here}; {way}."
     return ""
 
 

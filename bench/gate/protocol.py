@@ -9,6 +9,7 @@ from bench.gate.golden import Golden
 from bench.scoring.signature import POLICIES, Signature, differing
 from bench.systems.decoding import usual_value
 
+_DECODING = "A gate compares runs of one decoding; pixvox compare compares two decodings."
 _SEED = re.compile(r", seed \d+")
 _NEXT_PART = re.compile(r", (?![-\d.]+(?:,|$))")
 
@@ -58,7 +59,7 @@ def _differs(ours: Sequence[str], other: Sequence[str]) -> str:
     for parts in (ours, other):
         has = {axis_of(part): part for part in parts}
         sides.append(" and ".join(has.get(axis, f"{axis} {usual_value(axis)}") for axis in known))
-    return f"This job decodes with {sides[0]}; the golden was recorded with {sides[1]}."
+    return f"This job decodes with {sides[0]}; the golden was recorded with {sides[1]}. {_DECODING}"
 
 
 def axis_of(part: str) -> str:

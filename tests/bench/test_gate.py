@@ -228,7 +228,8 @@ def test_other_decodings_are_told_in_a_sentence(
     cells = [{f"Delay at 0%, seed 0, {one}, whole": SIGNATURE} for one in (golden_at, at)]
     assert other_protocol(*cells) == (
         f"Delay at 0%: This job decodes with {difference[0]}; "
-        f"the golden was recorded with {difference[1]}."
+        f"the golden was recorded with {difference[1]}. "
+        "A gate compares runs of one decoding; pixvox compare compares two decodings."
     )
     longer = [{CELL: replace(SIGNATURE, decoding=f"max_seconds={n}")} for n in (6, 3)]
     assert "decodes with max seconds 3; the golden was recorded with max seconds 6." in (
@@ -256,7 +257,12 @@ def test_no_golden_of_this_machine_never_passes(
     assert "no golden of demo" in " ".join(capsys.readouterr().out.split())
     write_golden(replace(golden, job="demo", machine="another"), tmp_path)
     assert main(["gate", str(job), "--baseline", str(tmp_path)]) == 4
-    assert "made on another; this machine is" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "made on another; this machine is" in said
+    assert "add --any-machine to judge its scores here, or make a golden here (--accept)." in said
+    assert main(["gate", str(job), "--baseline", str(tmp_path), "--exact"]) == 4
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--exact needs the golden's machine." in said
     out = tmp_path / "out"
     command = ["gate", str(job), "--baseline", str(tmp_path), "--allow-inconclusive"]
     assert main([*command, "--out", str(out)]) == 4

@@ -1,5 +1,6 @@
 """`pixvox init`: jobs for what lies in folders, each of which can be run as it is."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -82,6 +83,72 @@ def test_flickr8k_and_no_system(here: Path, flickr8k: Path) -> None:
     assert [one["kind"] for one in job["systems"]] == ["text", "recorded", "pixvox", "shuffled"]
     assert "# 4 images with 5 captions each." in text
     assert main(["run", "job.yaml", "--dry-run"]) == 0
+
+
+def _dataset_of(folder: str) -> dict[str, str]:
+    """The `dataset` of the job that init writes for a folder; the job can be run."""
+    assert main(["init", folder]) == 0
+    job = yaml.safe_load(Path("job.yaml").read_text())
+    assert main(["run", "job.yaml", "--dry-run"]) == 0
+    dataset: dict[str, str] = job["dataset"]
+    return dataset
+
+
+def _karpathy(file: Path, pictures: list[Path]) -> None:
+    sentences = [{"raw": "A dog ."}, {"raw": "Two dogs ."}]
+    images = [{"filename": p.name, "split": "test", "sentences": sentences} for p in pictures]
+    file.write_text(json.dumps({"dataset": "flickr8k", "images": images}))
+
+
+@pytest.mark.parametrize("images", ["data", "data/photos", "photos"])
+def test_karpathy_s_split(here: Path, scenes: Dataset, images: str) -> None:
+    (here / "data").mkdir()
+    folder = here / images if images != "data" else here / "data" / "data"
+    pictures = _pictures(folder, scenes, 2)
+    if images == "data":
+        pictures = [Path(shutil.move(picture, here / "data")) for picture in pictures]
+        folder.rmdir()
+    (here / "data" / "dataset_a.json").write_text("[]")
+    _karpathy(here / "data" / "dataset_flickr8k.json", pictures)
+    assert _dataset_of("data") == {
+        "name": "karpathy",
+        "file": "data/dataset_flickr8k.json",
+        "images": images,
+    }
+
+
+def test_karpathy_s_split_without_its_pictures(
+    here: Path, scenes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "data").mkdir()
+    _karpathy(here / "data" / "dataset_flickr8k.json", [Path("gone.png")])
+    assert main(["init", "data"]) == 2
+    assert "nothing to evaluate is there" in capsys.readouterr().err
+
+
+def test_spokencoco(here: Path, scenes: Dataset) -> None:
+    pictures = _pictures(here / "val2014", scenes, 2)
+    (here / "coco").mkdir()
+    shutil.move(here / "val2014", here / "coco")
+    captions = [{"text": "a dog"}, {"text": "two dogs"}]
+    entries = [{"image": f"val2014/{p.name}", "captions": captions} for p in pictures]
+    (here / "SpokenCOCO").mkdir()
+    for half in ("train", "val"):
+        file = here / "SpokenCOCO" / f"SpokenCOCO_{half}.json"
+        file.write_text(json.dumps({"data": entries}))
+    assert _dataset_of("SpokenCOCO") == {
+        "name": "spokencoco",
+        "file": "SpokenCOCO/SpokenCOCO_val.json",
+        "images": "coco",
+    }
+
+
+def test_a_split_of_scenes(here: Path, scenes: Dataset) -> None:
+    picture = _pictures(here / "mine", scenes, 1)[0]
+    captions = [{"text": "a dog"}, {"text": "two dogs"}]
+    row = {"id": "a", "image": picture.name, "facts": ["number: 1"], "captions": captions}
+    (here / "mine" / "manifest.jsonl").write_text(json.dumps(row) + "\n")
+    assert _dataset_of("mine") == {"name": "scenes", "folder": "mine"}
 
 
 def test_audio_of_the_shipped_pictures_where_one_stands(

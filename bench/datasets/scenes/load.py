@@ -123,6 +123,16 @@ class ScenesSpec(DatasetSpec):
     only_training = frozenset({"train_images", "validation_images", "seed"})
     needs_training = frozenset({"train_images"})
 
+    @classmethod
+    def recognised(cls, folder: Path) -> Self | None:
+        """See DatasetSpec; a manifest without facts is a folder of one's own."""
+        try:
+            items = read_scenes(folder)
+        except UserError:
+            return None
+        known = any(item.facts and item.image.is_file() for item in items)
+        return cls(name="scenes", folder=folder) if known else None
+
     def read(self) -> Dataset:
         """See DatasetSpec."""
         root = self.folder or shipped_folder()
