@@ -11,6 +11,7 @@ from bench.asr.base import Asr
 from bench.asr.shipped import DEFAULT, AnyAsr
 from bench.common.bounds import Actors, CaptionNumber, Count, JobName, Seed
 from bench.common.entries import Entry
+from bench.common.resampling import Resampling
 from bench.common.validation import did_you_mean, keys_error, shown
 from bench.common.yamlfile import Strict
 from bench.datasets.base import to_evaluate
@@ -53,12 +54,19 @@ class ScoringSpec(Strict):
     """Metrics of your own, `package.module:Class`, beside those that come with the suite."""
     replicates: Annotated[
         int, Field(ge=100, le=100_000, description="more change no digit that is shown")
-    ] = 2000
+    ] = Resampling.replicates
     """How many replicates the bootstrap and the permutation test draw."""
-    confidence: Annotated[float, Field(gt=0.5, le=0.999, description="as in 0.95")] = 0.95
+    confidence: Annotated[float, Field(gt=0.5, le=0.999, description="as in 0.95")] = (
+        Resampling.confidence
+    )
     """The confidence of the intervals."""
-    seed: Seed = 0
+    seed: Seed = Resampling.seed
     """The seed of the replicates."""
+
+    @property
+    def resampling(self) -> Resampling:
+        """How intervals and tests are drawn."""
+        return Resampling(replicates=self.replicates, confidence=self.confidence, seed=self.seed)
 
     @property
     def readings(self) -> tuple[Reading, ...]:
