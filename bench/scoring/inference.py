@@ -6,6 +6,7 @@ stays together. A resampled corpus is a row of counts; its scores come from one 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import comb
 from statistics import NormalDist
 
@@ -209,13 +210,30 @@ def drawn_differences(
     return {name: (float(there[name] - here[name]), drawn_b[name] - drawn_a[name]) for name in here}
 
 
-def student(probability: float, freedom: int) -> float:
-    """Student's quantile, from the normal one (Cornish-Fisher; Abramowitz & Stegun 26.7.5)."""
-    z = NormalDist().inv_cdf(probability)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
+@lru_cache(maxsize=256)
+def student_quantile(probability: float, freedom: int) -> float:
+    """Returns the quantile of Student's t distribution at a probability above 1/2.
+
+    P(|T| > t) is the regularised incomplete beta function I_x(freedom / 2, 1 / 2) at
+    x = freedom / (freedom + t²) (Abramowitz & Stegun 26.5.27), which is solved for t by bisection.
+    Raises ValueError for other probabilities, or without a degree of freedom.
+    """
+    if not 0.5 < probability < 1 or freedom < 1:
+        raise ValueError(f"no quantile at {probability} with {freedom} degrees of freedom")
+    import mpmath
+
+    def excess(t: float) -> float:
+        x = freedom / (freedom + t * t)
+        outside = mpmath.betainc(freedom / 2, 0.5, 0, x, regularized=True)
+        return float(outside) - 2 * (1 - probability)
+
+    high = 1.0
+    while excess(high) > 0:
+        high *= 2
+    root = mpmath.findroot(
+        excess, (0, high), solver="bisect", tol=1e-12, maxsteps=100, verify=False
+    )
+    return float(root)
 
 
 def sign_test(worse: int, better: int) -> float:

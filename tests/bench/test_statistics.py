@@ -1,5 +1,7 @@
 """Intervals and tests: right by a second way, and honest about what they do not know."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from bench.scoring.inference import (
     permuted_differences,
     resampled,
     sign_test,
-    student,
+    student_quantile,
 )
 from bench.selfcheck.rates import said, simulated, statistics_of
 
@@ -90,10 +92,34 @@ def test_other_images_are_refused() -> None:
         compare(both, both.only(both.metrics[:2]), FEW)
 
 
-def test_small_samples_have_student_s_quantiles() -> None:
-    # Tables of the t distribution, and five heads in five throws.
-    for freedom, expected in ((5, 2.571), (11, 2.201), (30, 2.042)):
-        assert student(0.975, freedom) == pytest.approx(expected, abs=5e-3)
+def test_student_s_quantiles_are_those_of_tables() -> None:
+    # Tables of the t distribution (NIST/SEMATECH e-Handbook 1.3.6.7.2), with three decimals.
+    table = {
+        0.975: {1: 12.706, 2: 4.303, 3: 3.182, 5: 2.571, 11: 2.201, 30: 2.042, 100: 1.984},
+        0.995: {1: 63.657, 2: 9.925, 3: 5.841, 5: 4.032, 11: 3.106, 30: 2.750, 100: 2.626},
+        0.999: {1: 318.309, 2: 22.327, 3: 10.215, 5: 5.893, 11: 4.025, 30: 3.385, 100: 3.174},
+    }
+    for probability, row in table.items():
+        for freedom, expected in row.items():
+            assert student_quantile(probability, freedom) == pytest.approx(expected, abs=6e-4)
+
+
+def test_student_s_quantiles_are_those_of_closed_forms() -> None:
+    # One degree of freedom is Cauchy's distribution; with two, t = (2p - 1) / sqrt(2p (1 - p)).
+    for probability in (0.6, 0.975, 0.99875, 0.99999):
+        cauchy = np.tan(np.pi * (probability - 0.5))
+        two = (2 * probability - 1) / np.sqrt(2 * probability * (1 - probability))
+        assert student_quantile(probability, 1) == pytest.approx(cauchy, rel=1e-8)
+        assert student_quantile(probability, 2) == pytest.approx(two, rel=1e-8)
+        # With many it is the normal distribution.
+        normal = NormalDist().inv_cdf(probability)
+        assert student_quantile(probability, 1_000_000) == pytest.approx(normal, rel=1e-4)
+    for probability, freedom in ((0.5, 3), (1.0, 3), (0.975, 0)):
+        with pytest.raises(ValueError, match="no quantile"):
+            student_quantile(probability, freedom)
+
+
+def test_a_sign_test_is_a_coin_s() -> None:
     assert sign_test(5, 0) == 1 / 32
     assert sign_test(0, 0) == 1
 
