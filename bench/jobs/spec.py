@@ -174,6 +174,25 @@ class Job(Strict):
         return self
 
     @model_validator(mode="after")
+    def _point_axes(self) -> "Job":
+        """Refuses values of points that decide nothing, since no system has such an axis."""
+        reasons: dict[str, str] = {}
+        for number, point in enumerate(self.grid.include):
+            system = next(each for each in self.systems if each.label == point.system)
+            for axis in point.values.keys() - {"system", *system.axes()}:
+                why = f"{shown(system.label)} does not have it; remove it"
+                if axis == "asr":
+                    why = "every ASR transcribes an included cell; use exclude for the others"
+                reasons[f"grid.include[{number}].{axis}"] = why
+        axes = {axis for system in self.systems for axis in system.axes()}
+        for number, point in enumerate(self.grid.exclude):
+            for axis in point.values.keys() - {"system", "asr", "prompt", *axes}:
+                reasons[f"grid.exclude[{number}].{axis}"] = "no system of the job has it"
+        if reasons:
+            raise keys_error(reasons)
+        return self
+
+    @model_validator(mode="after")
     def _bounded(self) -> "Job":
         variants = sum(count(system, self.grid) for system in self.systems)
         cells = variants * len(self.asrs) * len(self.parts)
