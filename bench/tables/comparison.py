@@ -114,7 +114,7 @@ def published_frame(
                     "prompt": row.prompt,
                     "asr": row.asr or "not stated",
                     **row.scores,
-                    **_implied(row, noise),
+                    **_implied(row, noise, protocol.confidence),
                     "source": published.sources[row.source],
                     "note": row.note,
                 }
@@ -123,14 +123,14 @@ def published_frame(
     return pl.DataFrame(full, schema=wanted)
 
 
-def _implied(row: PublishedRow, noise: Noise) -> dict[str, float]:
-    """The intervals that the number of images implies, which papers do not print."""
-    found: dict[str, float] = {}
+def _implied(row: PublishedRow, noise: Noise, confidence: float) -> dict[str, float]:
+    """Returns the intervals that the number of images implies, which papers do not print."""
+    ends: dict[str, float] = {}
     for head, score in row.scores.items():
-        half = half_of(noise, head, score)
+        half = half_of(noise, head, score, confidence)
         if half is not None and row.dataset == "flickr8k":
-            found |= {f"{head}_low": max(score - half, 0.0), f"{head}_high": score + half}
-    return found
+            ends |= {f"{head}_low": max(score - half, 0.0), f"{head}_high": score + half}
+    return ends
 
 
 def _remarks(row: Row, protocol: Protocol, seen: Looks) -> list[str]:
