@@ -174,16 +174,16 @@ def _gate(arguments: "argparse.Namespace") -> int:
 
     job = _job_file(arguments)
     plan = gate.GateOptions(
-        job,
-        arguments.baseline,
-        gate.seconds(arguments.budget),
-        arguments.exact,
-        arguments.any_machine,
-        gate.share(arguments.margin) if arguments.margin else None,
-        arguments.base,
-        arguments.out,
-        arguments.links,
-        arguments.allow_inconclusive,
+        job=job,
+        baseline=arguments.baseline,
+        budget=gate.seconds(arguments.budget),
+        exact=arguments.exact,
+        any_machine=arguments.any_machine,
+        margin=gate.share(arguments.margin) if arguments.margin else None,
+        base=arguments.base,
+        out=arguments.out,
+        links=arguments.links,
+        allow_inconclusive=arguments.allow_inconclusive,
     )
     if arguments.accept:
         return gate.accept(job, arguments.baseline)

@@ -24,7 +24,7 @@ from bench.scoring.scorer import Scorer
 from bench.scoring.signature import NEAR, OTHER, Signature
 from bench.systems.base import Role
 from bench.tables.comparability import grade_measured
-from bench.tables.paired import Paired, Resampling, paired_frame
+from bench.tables.paired import Paired, paired_frame
 from bench.tables.pooling import CONTINUATION
 
 _MOST_BYTES = 256 * 1024 * 1024
@@ -184,7 +184,7 @@ def _compared(one: _Side, other: _Side, names: Sequence[str] | None) -> Comparis
     pairs = _matched(one, other, names)
     folders = (one.run.folder, other.run.folder)
     doubts = dict.fromkeys(doubt for a, b in pairs if (doubt := _doubt(a, b, folders)))
-    data, spec = _dataset(one, other), one.job.scoring
+    data, resampling = _dataset(one, other), one.job.scoring.resampling
     counts = (len(one.items), len(other.items))
     shared = set(one.items) & set(other.items)
     items = [item.id for item in data.items if item.id in shared]
@@ -196,12 +196,20 @@ def _compared(one: _Side, other: _Side, names: Sequence[str] | None) -> Comparis
         Paired(a.name if a.name == b.name else f"{a.name} and {b.name}", *counted)
         for (a, b), *counted in zip(pairs, first, second, strict=True)
     ]
-    frame = paired_frame(paired, Resampling(spec.replicates, spec.confidence, spec.seed))
+    frame = paired_frame(paired, resampling)
     alone = _unmatched(one, other, pairs) if names is None else ()
     called = (one.run.name, other.run.name)
     if names is not None:
         called = (f"{names[0]} of {called[0]}", f"{names[1]} of {called[1]}")
-    return Comparison(called, frame, len(items), counts, spec.confidence, tuple(doubts), alone)
+    return Comparison(
+        names=called,
+        frame=frame,
+        items=len(items),
+        counts=counts,
+        confidence=resampling.confidence,
+        doubts=tuple(doubts),
+        alone=alone,
+    )
 
 
 def compare(

@@ -239,22 +239,26 @@ def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> S
     """What the tables of one reading of the references are made of."""
     job, dataset = ready.job, ready.dataset
     protocol = Protocol(
-        dataset.name,
-        dataset.split,
-        dataset.digest,
-        dataset.speech_kind,
-        len(ready.state.items),
-        dataset.of,
-        job.asrs[0].in_words(ready.facts[job.asrs[0]]) if ready.facts else "none",
-        scorer.spec.readings[0],
-        scorer.left_out,
-        job.scoring.normalisers[0],
-        job.scoring.confidence,
-        len(dataset.unusable),
-        dataset.standing,
+        dataset=dataset.name,
+        split=dataset.split,
+        dataset_digest=dataset.digest,
+        speech=dataset.speech_kind,
+        items=len(ready.state.items),
+        of=dataset.of,
+        asr=job.asrs[0].in_words(ready.facts[job.asrs[0]]) if ready.facts else "none",
+        references=scorer.spec.readings[0],
+        left_out=scorer.left_out,
+        normaliser=job.scoring.normalisers[0],
+        confidence=job.scoring.confidence,
+        unusable=len(dataset.unusable),
+        standing=dataset.standing,
     )
     own = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
-    spec = job.scoring
-    rows = pooled(own, spec.replicates, spec.confidence, spec.seed)
-    falls = waterfalls(rows, scorer) if scorer.spec.readings[0] == "others" else []
-    return ScoredReading(protocol, scores, rows, falls, looks(rows, dataset.name, scorer))
+    rows = pooled(own, job.scoring.resampling)
+    return ScoredReading(
+        protocol=protocol,
+        scores=scores,
+        rows=rows,
+        falls=waterfalls(rows, scorer) if scorer.spec.readings[0] == "others" else [],
+        seen=looks(rows, dataset.name, scorer),
+    )

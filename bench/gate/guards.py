@@ -7,7 +7,7 @@ import polars as pl
 
 from bench.gate.golden import Golden
 from bench.gate.verdicts import Finding, Rule, Verdict
-from bench.scoring.inference import sign_test, student
+from bench.scoring.inference import sign_test, student_quantile
 
 FAILED_MORE = 0.02
 UNENDED_MORE = 0.05
@@ -40,9 +40,11 @@ def _duration(cell: str, before: pl.DataFrame, after: pl.DataFrame, alarm: float
     mean, moved = float(was.mean()), float((now - was).mean())
     verdict = Verdict.PASS
     if abs(moved) > SECONDS_OFF * mean:
-        error = float((now - was).std(ddof=1)) / np.sqrt(len(was)) if len(was) > 1 else np.inf
-        sure = len(was) > 1 and abs(moved) > student(1 - alarm / 2, len(was) - 1) * error
-        verdict = Verdict.REGRESSED if sure else Verdict.INCONCLUSIVE
+        verdict = Verdict.INCONCLUSIVE
+        if len(was) > 1:
+            error = float((now - was).std(ddof=1)) / np.sqrt(len(was))
+            if abs(moved) > student_quantile(1 - alarm / 2, len(was) - 1) * error:
+                verdict = Verdict.REGRESSED
     detail = f"{mean + moved:.2f} s, was {mean:.2f} s, may move by {SECONDS_OFF:.0%}"
     return Finding(cell, "mean duration", verdict, detail)
 

@@ -34,7 +34,7 @@ LOOKS = 3
 _CODES = {Verdict.PASS: PASS, Verdict.REGRESSED: REGRESSED, Verdict.INCONCLUSIVE: INCONCLUSIVE}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GateOptions:
     """What to gate: a job against a golden, within a budget of seconds.
 
@@ -180,7 +180,8 @@ def _rule(options: GateOptions, golden: Golden, cells: Sequence[str]) -> tuple[l
     most = golden.rows.filter(cell=cells[0]).height
     sizes = look_sizes(most, LOOKS)
     shares = tuple(size / most for size in sizes)
-    return sizes, Rule(options.margin, shares, 0, len(groups(cells)), len(cells))
+    rule = Rule(share=options.margin, shares=shares, groups=len(groups(cells)), cells=len(cells))
+    return sizes, rule
 
 
 def _certificate(options: GateOptions, job: Job, golden: Golden, cells: Sequence[str]) -> list[str]:
@@ -205,7 +206,14 @@ def _looks(
         if options.exact:
             return look, exact(golden, look.found, look.items), ""
         at = replace(rule, look=number)
-        findings = judge(golden, look.found, look.items, at, look.metrics)
+        findings = judge(
+            golden,
+            look.found,
+            look.items,
+            rule=at,
+            known=look.metrics,
+            resampling=look.resampling,
+        )
         # Every look adds as many items.
         last, spent = time.monotonic() - before, time.monotonic() - started
         # A pass takes all that can be looked at: what is rare is not among the first few.

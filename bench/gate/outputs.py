@@ -10,6 +10,7 @@ import polars as pl
 
 from bench.common.errors import RunFailed
 from bench.common.jobfile import JobFile
+from bench.common.resampling import Resampling
 from bench.execution.prepare import Prepared, complete, opened, planned_job
 from bench.gate.golden import Golden, cell_id, gathered
 from bench.gate.likelihood import Likelihoods, likelihoods
@@ -20,15 +21,19 @@ from bench.scoring.scorer import CellScores, Scorer
 from bench.scoring.signature import Signature
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Look:
-    """The job's first items, run and scored: what they gave, and where their speech lies."""
+    """The job's first items, run and scored: what they gave, and where their speech lies.
+
+    `metrics` and `resampling` are those of the job's scoring.
+    """
 
     found: Golden
     items: list[str]
     cells: dict[str, Cell]
     folder: Path
     metrics: tuple[Metric, ...]
+    resampling: Resampling
 
 
 def _device() -> str:
@@ -80,11 +85,14 @@ def look_at(job: JobFile, runs: Path, items: int | None, nats: Likelihoods) -> L
         lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
         if lost:
             raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
-        found = gathered(ready.job.name, fingerprint(), scores, ready.state.ledger, nats)
-        cells = {cell_id(one.cell): one.cell for one in scores}
-        taken = [item.id for item in ready.state.items]
-        metrics = metrics_of(ready.job.scoring.metrics)
-        return Look(found, taken, cells, ready.folder, metrics)
+        return Look(
+            found=gathered(ready.job.name, fingerprint(), scores, ready.state.ledger, nats),
+            items=[item.id for item in ready.state.items],
+            cells={cell_id(scored.cell): scored.cell for scored in scores},
+            folder=ready.folder,
+            metrics=metrics_of(ready.job.scoring.metrics),
+            resampling=ready.job.scoring.resampling,
+        )
 
 
 def signatures_of(job: JobFile) -> dict[str, Signature]:

@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from bench.common.resampling import Resampling
 from bench.common.text import plural
 from bench.gate.composite import Lost, lost
 from bench.gate.golden import Golden
@@ -24,8 +25,6 @@ from bench.scoring.families import adjusted
 from bench.scoring.inference import permuted_differences
 from bench.tables.testing import SIGNIFICANT
 
-REPLICATES = 2000
-"""Permutations of a test of single scores."""
 _NORMAL = NormalDist()
 
 
@@ -61,9 +60,12 @@ def _per_image(counted: Counted, images: int) -> Counted:
 
 
 def scores_kept(
-    runs: Mapping[str, tuple[Counted, Counted]], margins: Mapping[str, Mapping[str, float]]
+    runs: Mapping[str, tuple[Counted, Counted]],
+    margins: Mapping[str, Mapping[str, float]],
+    resampling: Resampling,
 ) -> list[Finding]:
-    """Every score of each cell before and now; INCONCLUSIVE where one is significantly worse.
+    """Returns every score of each cell before and now; INCONCLUSIVE where one is significantly
+    worse.
 
     `runs` hold the golden's and the run's counts, a row an image; `margins` the loss in points that
     a cell's composite allows where all its scores fall alike. Paired permutation tests, adjusted
@@ -72,7 +74,7 @@ def scores_kept(
     tested = {
         (group, name): compared
         for group, (before, after) in runs.items()
-        for name, compared in permuted_differences(before, after, REPLICATES).items()
+        for name, compared in permuted_differences(before, after, resampling).items()
     }
     p = adjusted(tested)
     findings = []
@@ -110,9 +112,18 @@ def judged(found: Lost, margin: float, images: int, rule: Rule) -> Verdict:
 
 
 def judge(
-    golden: Golden, head: Golden, items: Sequence[str], rule: Rule, known: Sequence[Metric]
+    golden: Golden,
+    head: Golden,
+    items: Sequence[str],
+    *,
+    rule: Rule,
+    known: Sequence[Metric],
+    resampling: Resampling,
 ) -> list[Finding]:
-    """Every cell of a run of some items against the golden; `known` are the job's metrics."""
+    """Judges every cell of a run of some items against the golden.
+
+    `known` are the job's metrics, and `resampling` how its permutation tests are drawn.
+    """
     findings: list[Finding] = []
     for cell in head.signatures:
         before, after = golden.cell(cell, items), head.cell(cell, items)
@@ -140,4 +151,4 @@ def judge(
         runs[group] = _per_image(own, images), _per_image(now, images)
         margin = _margin(base, len(now) // images, rule)
         margins[group] = {name: margin * one for name, one in base.measure.points.items()}
-    return findings + scores_kept(runs, margins)
+    return findings + scores_kept(runs, margins, resampling)

@@ -15,7 +15,7 @@ import numpy as np
 from bench.common.errors import UserError
 from bench.gate.turns import Replicate, Way, WayError, measured, one_round
 from bench.gate.verdicts import ALARM, Finding, Verdict
-from bench.scoring.inference import student
+from bench.scoring.inference import student_quantile
 
 SLOWER = 1.05
 """How much longer a version may take: the ratio's interval is held against it."""
@@ -39,8 +39,8 @@ def ratio(
     logs = np.array([np.median(np.log(np.array(now) / np.array(was))) for was, now in pairs])
     middle, freedom = float(logs.mean()), len(logs) - 1
     error = float(logs.std(ddof=1)) / np.sqrt(len(logs))
-    low = middle - student(1 - alarm, freedom) * error
-    high = middle + student(1 - ALARM, freedom) * error
+    low = middle - student_quantile(1 - alarm, freedom) * error
+    high = middle + student_quantile(1 - ALARM, freedom) * error
     return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))
 
 

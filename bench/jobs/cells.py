@@ -14,7 +14,7 @@ from bench.datasets.base import Choice
 from bench.systems.base import System, Variant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One system at one point of the grid, transcribed by one ASR (None: it is a text).
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.asr.base import Asr
 from bench.common.errors import UserError
-from bench.datasets.base import Dataset
+from bench.datasets.base import Choice, Dataset
 from bench.jobs.cells import Cell, key_of
 from bench.jobs.grid import matches, variants
 from bench.jobs.spec import Job
@@ -83,25 +83,34 @@ def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, An
     a floor that has nothing to shuffle, or a grid that leaves no cell.
     """
     cells: list[Cell] = []
-    for one in _speeches(job, dataset):
-        system, prompt, speech_key, content = one.system, one.prompt, one.key, one.content
+    for speech in _speeches(job, dataset):
+        system = speech.system
         if not system.has_speech:
-            text = (None, "whole", speech_key, key_of({"text": speech_key}), job.caption)
-            cells.append(Cell(system.label, system, "", 0.0, *text))
+            cells.append(_text_cell(speech, job.caption))
             continue
-        completes = prompt > 0 and system.continues
+        completes = speech.prompt > 0 and system.continues
         for asr, facts in asrs:
             if any(matches(point, system, asr.label) for point in job.grid.exclude):
                 continue
             for part in job.parts if completes else ("whole",):
-                stands_on = {"speech": speech_key} | dict(facts)
+                stands_on = {"speech": speech.key} | dict(facts)
                 if part != "whole":
                     stands_on["part"] = part
-                keys = (speech_key, key_of(stands_on))
-                at = (prompt, asr, part, *keys, job.caption)
-                made = (system.label, system, content.pattern, *at)
-                made_of = (content.weights, content.codec, None, content.trained_on)
-                cells.append(Cell(*made, *made_of))
+                cell = Cell(
+                    label=system.label,
+                    system=system,
+                    pattern=speech.content.pattern,
+                    prompt=speech.prompt,
+                    asr=asr,
+                    part=part,
+                    speech_key=speech.key,
+                    transcript_key=key_of(stands_on),
+                    caption=job.caption,
+                    weights=speech.content.weights,
+                    codec=speech.content.codec,
+                    trained_on=speech.content.trained_on,
+                )
+                cells.append(cell)
     if not cells:
         raise UserError(f"{job.name}: the grid leaves no cell; exclude less")
     recorded = any(caption.speech for item in dataset.items for caption in item.captions)
@@ -111,6 +120,21 @@ def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, An
         else cell
         for cell in cells
     ]
+
+
+def _text_cell(speech: _Speech, caption: Choice) -> Cell:
+    """Returns the cell of a text, which no ASR transcribes."""
+    return Cell(
+        label=speech.system.label,
+        system=speech.system,
+        pattern="",
+        prompt=0.0,
+        asr=None,
+        part="whole",
+        speech_key=speech.key,
+        transcript_key=key_of({"text": speech.key}),
+        caption=caption,
+    )
 
 
 def _source(cell: Cell, named: str | None, cells: Sequence[Cell], recorded: bool) -> Cell | None:

@@ -11,6 +11,7 @@ from bench.asr.base import Asr
 from bench.asr.shipped import DEFAULT, AnyAsr
 from bench.common.bounds import Actors, CaptionNumber, Count, JobName, Seed
 from bench.common.entries import Entry
+from bench.common.resampling import Resampling
 from bench.common.validation import did_you_mean, keys_error, shown
 from bench.common.yamlfile import Strict
 from bench.datasets.base import to_evaluate
@@ -55,12 +56,19 @@ class ScoringSpec(Strict):
     """Metrics of your own, `package.module:Class`, beside those that come with the suite."""
     replicates: Annotated[
         int, Field(ge=100, le=100_000, description="more change no digit that is shown")
-    ] = 2000
+    ] = Resampling.replicates
     """How many replicates the bootstrap and the permutation test draw."""
-    confidence: Annotated[float, Field(gt=0.5, le=0.999, description="as in 0.95")] = 0.95
+    confidence: Annotated[float, Field(gt=0.5, le=0.999, description="as in 0.95")] = (
+        Resampling.confidence
+    )
     """The confidence of the intervals."""
-    seed: Seed = 0
+    seed: Seed = Resampling.seed
     """The seed of the replicates."""
+
+    @property
+    def resampling(self) -> Resampling:
+        """How intervals and tests are drawn."""
+        return Resampling(replicates=self.replicates, confidence=self.confidence, seed=self.seed)
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -171,6 +179,25 @@ class Job(Strict):
         for axis in type(self.grid).model_fields:
             if axis not in (*had, "include", "exclude") and getattr(self.grid, axis):
                 reasons[f"grid.{axis}"] = "no system of the job has it"
+        if reasons:
+            raise keys_error(reasons)
+        return self
+
+    @model_validator(mode="after")
+    def _point_axes(self) -> "Job":
+        """Refuses values of points that decide nothing, since no system has such an axis."""
+        reasons: dict[str, str] = {}
+        for number, point in enumerate(self.grid.include):
+            system = next(each for each in self.systems if each.label == point.system)
+            for axis in point.values.keys() - {"system", *system.axes()}:
+                why = f"{shown(system.label)} does not have it; remove it"
+                if axis == "asr":
+                    why = "every ASR transcribes an included cell; use exclude for the others"
+                reasons[f"grid.include[{number}].{axis}"] = why
+        axes = {axis for system in self.systems for axis in system.axes()}
+        for number, point in enumerate(self.grid.exclude):
+            for axis in point.values.keys() - {"system", "asr", "prompt", *axes}:
+                reasons[f"grid.exclude[{number}].{axis}"] = "no system of the job has it"
         if reasons:
             raise keys_error(reasons)
         return self

@@ -99,7 +99,16 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
         }
         for n, name in enumerate(names)
     )
-    protocol = Protocol("scenes", "test", "", "none", items, items, "an ASR", "all")
+    protocol = Protocol(
+        dataset="scenes",
+        split="test",
+        dataset_digest="",
+        speech="none",
+        items=items,
+        of=items,
+        asr="an ASR",
+        references="all",
+    )
     blank = dict.fromkeys(schema(COLUMNS))
     kept = pl.DataFrame(
         [blank | {"metric": metric, "kept": level} for metric, level in levels.items()],

@@ -19,6 +19,7 @@ from bench.common.audio import Wave, resample
 from bench.common.machine import machine
 from bench.common.machine import save as save_figures
 from bench.common.progress import progress
+from bench.common.resampling import Resampling
 from bench.datasets.base import Item, Report
 from bench.datasets.scenes.load import load_scenes
 from bench.jobs.spec import ScoringSpec
@@ -228,7 +229,7 @@ def _speech(
         counted = scorer.counted(
             dict.fromkeys(scorer.captions, "") | dict(zip(waves, tokens[window], strict=True))
         )
-        spread = intervals(counted)
+        spread = intervals(counted, Resampling())
         windows[window] = Window(
             window,
             statistics.median(seconds for seconds, _, _ in runs) / len(clips),

@@ -14,7 +14,7 @@ from bench.report.terminal import draw, say
 from bench.tables.testing import SIGNIFICANT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """What is shown of two runs: their names, a frame of `PAIRED`, and how it came to be.
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from bench.asr.base import Asr, names_of
 from bench.common.atomic import parquet, write_bytes, write_text
 from bench.common.figures import save_figure
+from bench.common.resampling import Resampling
 from bench.common.text import as_reason
 from bench.datasets.base import Dataset
 from bench.jobs.spec import Job, Reading
@@ -96,7 +97,7 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
     write_bytes(folder / "rows.parquet", parquet(pl.concat(frames)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoredReading:
     """A job scored under one reading of the references: its cells, and what tables have of them.
 
@@ -161,36 +162,35 @@ class _Tested:
     marks: Marked
 
 
-def _tested(rows: Sequence[Row], replicates: int) -> _Tested:
+def _tested(rows: Sequence[Row], resampling: Resampling) -> _Tested:
     competing = [row for row in rows if ranked(row)]
-    return _Tested(competing, marked(competing, next(iter(competing), None), replicates))
+    return _Tested(competing, marked(competing, next(iter(competing), None), resampling))
 
 
-def _tests(tested: _Tested, replicates: int, confidence: float) -> pl.DataFrame:
+def _tests(tested: _Tested, resampling: Resampling) -> pl.DataFrame:
     """Every system against the first of its prompt: differences, intervals, p, what can be seen."""
-    made = []
+    rows = []
     for place, row in enumerate(tested.competing):
         base = base_of(row, tested.competing)
         if base is None or base is row:
             continue
         names = {"system": row.label, "against": base.label, "prompt": row.cell.prompt}
-        found = differences(base, row, replicates, confidence)
+        changes = differences(base, row, resampling)
         for metric, p in tested.marks.different[place].items():
             facts = {"metric": metric, "p_adjusted": p}
-            made.append(names | facts | asdict(found[metric]))
-    return pl.DataFrame(made, schema=schema(TESTS))
+            rows.append(names | facts | asdict(changes[metric]))
+    return pl.DataFrame(rows, schema=schema(TESTS))
 
 
 def _survival(
     job: Job, scores: Sequence[CellScores], tests: pl.DataFrame, names: Mapping[Asr, str]
 ) -> pl.DataFrame:
     """The tests again, of what every further ASR has transcribed."""
-    spec, others = job.scoring, []
+    resampling, others = job.scoring.resampling, []
     for other in job.asrs[1:]:
-        some = [one for one in scores if one.cell.asr == other]
-        rows = pooled(some, spec.replicates, spec.confidence, spec.seed)
-        tested = _tested(rows, spec.replicates)
-        others.append((names[other], _tests(tested, spec.replicates, spec.confidence)))
+        of_asr = [cell_scores for cell_scores in scores if cell_scores.cell.asr == other]
+        tested = _tested(pooled(of_asr, resampling), resampling)
+        others.append((names[other], _tests(tested, resampling)))
     return survival(tests, others, names[job.asrs[0]], SIGNIFICANT)
 
 
@@ -249,7 +249,7 @@ def _write_tables(job: Job, readings: Sequence[ScoredReading], folder: Path) -> 
                 protocol,
                 asr=job.asrs[0].label,
                 run=job.name,
-                replicates=job.scoring.replicates,
+                resampling=job.scoring.resampling,
                 seen=reading.seen,
             )
             if frame.is_empty():
@@ -306,8 +306,8 @@ def write_report(
         title = "Where points are lost, from a caption as text to the model; below 0 they are won"
         shown.append(_small(_short(falls), title))
         files.write_frame(falls.drop("kept"), "waterfall", title, tables)
-    tested = _tested(rows, job.scoring.replicates)
-    tests = _tests(tested, job.scoring.replicates, job.scoring.confidence)
+    tested = _tested(rows, job.scoring.resampling)
+    tests = _tests(tested, job.scoring.resampling)
     if not tests.is_empty():
         files.write_frame(tests, "tests", "Every system against the first of its prompt", tables)
     sweep = tidy(scores)

@@ -6,11 +6,13 @@ stays together. A resampled corpus is a row of counts; its scores come from one 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import comb
 from statistics import NormalDist
 
 import numpy as np
 
+from bench.common.resampling import Resampling
 from bench.metrics.base import Array
 from bench.metrics.counted import Counted
 from bench.scoring.families import Compared
@@ -34,7 +36,7 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """One metric of system b less that of a, on the same images.
 
@@ -51,11 +53,16 @@ class Difference:
     detectable: float
 
 
-def _blocks(images: int, replicates: int, seed: int) -> Iterator[Array]:
-    """Counts of every image in every replicate, `[block, images]`."""
-    rng = np.random.default_rng(seed)
+def _block_sizes(replicates: int) -> Iterator[int]:
+    """How many replicates each block has, at most `_BLOCK`."""
     for start in range(0, replicates, _BLOCK):
-        size = min(_BLOCK, replicates - start)
+        yield min(_BLOCK, replicates - start)
+
+
+def _blocks(images: int, resampling: Resampling) -> Iterator[Array]:
+    """Yields the counts of every image in every replicate, `[block, images]`."""
+    rng = np.random.default_rng(resampling.seed)
+    for size in _block_sizes(resampling.replicates):
         drawn = rng.integers(images, size=(size, images))
         offsets = np.arange(size)[:, None] * images
         counts = np.bincount((drawn + offsets).ravel(), minlength=size * images)
@@ -66,19 +73,17 @@ def _stacked(rows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
-def resampled(counted: Counted, replicates: int, seed: int) -> dict[str, Array]:
-    """Corpus scores of bootstrap replicates (Efron 1979), `[replicates]` each.
+def resampled(counted: Counted, resampling: Resampling) -> dict[str, Array]:
+    """Returns corpus scores of bootstrap replicates (Efron 1979), `[replicates]` each.
 
     A row of `counted` is an image; the same seed draws the same images.
     """
-    blocks = _blocks(len(counted), replicates, seed)
+    blocks = _blocks(len(counted), resampling)
     return _stacked([counted.of(counts @ counted.values) for counts in blocks])
 
 
-def intervals(
-    counted: Counted, replicates: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> dict[str, Interval]:
-    """Every score with its bootstrap interval: the studentised and the plain one together.
+def intervals(counted: Counted, resampling: Resampling) -> dict[str, Interval]:
+    """Returns every score with its bootstrap interval: the studentised and the plain one together.
 
     A plain one is too short on the side where scores are rarer, most of all near 0. In the
     studentised one (Efron & Tibshirani 1993, 12.5) every replicate is measured in its own standard
@@ -86,21 +91,23 @@ def intervals(
     interval reaches as far as either. The metrics' priors (see Metric) are one item more, with an
     exponential weight of mean 1.
     """
+    confidence = resampling.confidence
     tails = [(1 + confidence) / 2, (1 - confidence) / 2]
     rows = np.vstack([counted.values, counted.prior])
-    prior = np.random.default_rng([seed, 2]).exponential(size=(replicates, 1))
+    rng = np.random.default_rng([resampling.seed, 2])
+    prior = rng.exponential(size=(resampling.replicates, 1))
     drawn: list[dict[str, _Estimate]] = []
     start = 0
-    for counts in _blocks(len(counted), replicates, seed):
+    for counts in _blocks(len(counted), resampling):
         weights = np.hstack([counts, prior[start : start + len(counts)]])
         drawn.append(_estimates(counted, rows, weights))
         start += len(counts)
     whole = _estimates(counted, rows, np.ones((1, len(rows))))
-    found = {}
+    interval_by_score = {}
     bounds = {score.name: score.most for score in counted.scores}
     for name, score in counted.corpus().items():
-        made = [block[name] for block in drawn]
-        values, errors = (np.concatenate(part) for part in zip(*made, strict=True))
+        blocks = [block[name] for block in drawn]
+        values, errors = (np.concatenate(part) for part in zip(*blocks, strict=True))
         (centre,), (error,) = whole[name]
         # Without the few images that made the error a replicate has none to be measured in.
         fair = errors > _LEAST * error
@@ -110,12 +117,12 @@ def intervals(
             ends = centre - np.quantile(units, tails) * error
             low, high = min(low, ends[0]), max(high, ends[1])
         floor, most = min(0.0, float(values.min())), bounds[name]
-        found[name] = Interval(
+        interval_by_score[name] = Interval(
             float(score),
             min(max(float(low), floor), float(score)),
             max(min(float(high), most), float(score)),
         )
-    return found
+    return interval_by_score
 
 
 _Estimate = tuple[Array, Array]
@@ -156,31 +163,29 @@ def gradients(score: Callable[[Array], Array], sums: Array) -> tuple[Array, Arra
     return at, slopes
 
 
-def _permuted(one: Counted, other: Counted, replicates: int, seed: int) -> dict[str, Array]:
-    """Differences of scores where each image's two rows are swapped with probability 1/2."""
-    rng = np.random.default_rng([seed, 1])
-    a, b = one.values, other.values
-    change, rows = b - a, []
-    for start in range(0, replicates, _BLOCK):
-        size = min(_BLOCK, replicates - start)
-        swapped = rng.integers(2, size=(size, len(a))).astype(np.float64)
+def _permuted(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Array]:
+    """Returns differences of scores `[replicates]` where the two rows of each image are swapped
+    with probability 1/2."""
+    rng = np.random.default_rng([resampling.seed, 1])
+    change, rows = b.values - a.values, []
+    for size in _block_sizes(resampling.replicates):
+        swapped = rng.integers(2, size=(size, len(change))).astype(np.float64)
         moved = swapped @ change
-        first, second = one.of(a.sum(0) + moved), one.of(b.sum(0) - moved)
+        first = a.of(a.values.sum(0) + moved)
+        second = a.of(b.values.sum(0) - moved)
         rows.append({name: second[name] - first[name] for name in first})
     return _stacked(rows)
 
 
-def permuted_differences(
-    a: Counted, b: Counted, replicates: int, seed: int = 0
-) -> dict[str, Compared]:
-    """Every score of b less that of a, and what permutations make of it.
+def permuted_differences(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Compared]:
+    """Returns every score of b less that of a, and the same under permutations.
 
     The same seed swaps the same images, whichever cells are compared. Raises ValueError as
     `drawn_differences` does.
     """
     _check_alike(a, b)
     here, there = a.corpus(), b.corpus()
-    permuted = _permuted(a, b, replicates, seed)
+    permuted = _permuted(a, b, resampling)
     return {name: Compared(float(there[name] - here[name]), permuted[name]) for name in here}
 
 
@@ -192,25 +197,43 @@ def _check_alike(a: Counted, b: Counted) -> None:
 
 
 def drawn_differences(
-    a: Counted, b: Counted, replicates: int, seed: int
+    a: Counted, b: Counted, resampling: Resampling
 ) -> dict[str, tuple[float, Array]]:
-    """Every score of b less that of a, and its bootstrap replicates on common draws of images.
+    """Returns every score of b less that of a, and its bootstrap replicates on common draws of
+    images.
 
     Raises ValueError where the images differ in number, or the columns at all.
     """
     _check_alike(a, b)
     here, there = a.corpus(), b.corpus()
-    drawn_a, drawn_b = (resampled(counted, replicates, seed) for counted in (a, b))
+    drawn_a, drawn_b = (resampled(counted, resampling) for counted in (a, b))
     return {name: (float(there[name] - here[name]), drawn_b[name] - drawn_a[name]) for name in here}
 
 
-def student(probability: float, freedom: int) -> float:
-    """Student's quantile, from the normal one (Cornish-Fisher; Abramowitz & Stegun 26.7.5)."""
-    z = NormalDist().inv_cdf(probability)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
+@lru_cache(maxsize=256)
+def student_quantile(probability: float, freedom: int) -> float:
+    """Returns the quantile of Student's t distribution at a probability above 1/2.
+
+    P(|T| > t) is the regularised incomplete beta function I_x(freedom / 2, 1 / 2) at
+    x = freedom / (freedom + t²) (Abramowitz & Stegun 26.5.27), which is solved for t by bisection.
+    Raises ValueError for other probabilities, or without a degree of freedom.
+    """
+    if not 0.5 < probability < 1 or freedom < 1:
+        raise ValueError(f"no quantile at {probability} with {freedom} degrees of freedom")
+    import mpmath
+
+    def excess(t: float) -> float:
+        x = freedom / (freedom + t * t)
+        outside = mpmath.betainc(freedom / 2, 0.5, 0, x, regularized=True)
+        return float(outside) - 2 * (1 - probability)
+
+    high = 1.0
+    while excess(high) > 0:
+        high *= 2
+    root = mpmath.findroot(
+        excess, (0, high), solver="bisect", tol=1e-12, maxsteps=100, verify=False
+    )
+    return float(root)
 
 
 def sign_test(worse: int, better: int) -> float:
@@ -219,30 +242,31 @@ def sign_test(worse: int, better: int) -> float:
     return sum(comb(changed, k) for k in range(worse, changed + 1)) / 2**changed
 
 
-def compare(
-    a: Counted, b: Counted, replicates: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> dict[str, Difference]:
-    """Two cells on the same images, a row an image, in the same order.
+def compare(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Difference]:
+    """Compares two cells on the same images, a row an image, in the same order.
 
     The bootstrap is paired (both systems on the same draw), signed and centred: the null
     distribution of a difference is that of its replicates about what was observed (Hall & Wilson
     1991, guideline 1); the permutation test is Noreen's approximate randomisation (1989). Raises
     ValueError as `drawn_differences` does.
     """
-    drawn = drawn_differences(a, b, replicates, seed)
-    permuted = permuted_differences(a, b, replicates, seed)
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    drawn = drawn_differences(a, b, resampling)
+    permuted = permuted_differences(a, b, resampling)
+    tails = [(1 - resampling.confidence) / 2, (1 + resampling.confidence) / 2]
     normal = NormalDist()
     reach = normal.inv_cdf(0.975) + normal.inv_cdf(POWER)
     rows: dict[str, Difference] = {}
-    for name, (seen, found) in drawn.items():
-        low, high = np.quantile(found, tails)
-        p_bootstrap = _share(np.abs(found - seen) >= abs(seen))
-        # Rounding must not decide whether a permutation is as extreme as what was seen.
-        p_permutation = _share(np.abs(permuted[name].drawn) >= abs(seen) - 1e-9)
-        ends = (float(low), float(high))
-        least = reach * float(found.std())
-        rows[name] = Difference(seen, *ends, p_bootstrap, p_permutation, least)
+    for name, (observed, replicates) in drawn.items():
+        low, high = np.quantile(replicates, tails)
+        rows[name] = Difference(
+            difference=observed,
+            low=float(low),
+            high=float(high),
+            p_bootstrap=_share(np.abs(replicates - observed) >= abs(observed)),
+            # Rounding must not decide whether a permutation is as extreme as what was observed.
+            p_permutation=_share(np.abs(permuted[name].drawn) >= abs(observed) - 1e-9),
+            detectable=reach * float(replicates.std()),
+        )
     return rows
 
 

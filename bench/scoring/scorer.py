@@ -24,7 +24,7 @@ from bench.scoring.signature import ReferenceSet, Signature, idf_digest, signatu
 AsrFacts = Mapping[Asr, Facts]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CellScores:
     """A cell's corpus scores in percent with their intervals, and its items' own.
 
@@ -151,7 +151,7 @@ class Scorer:
         each = f"{counts[0]}-{counts[-1]}" if len(counts) > 1 else str(*counts)
         references = ReferenceSet(self.left_out, each, self.idf)
         facts = self.asrs[cell.asr] if cell.asr is not None else {}
-        return signature(cell, self.dataset, self.spec, references, facts, n, failed)
+        return signature(cell, self.dataset, self.spec, references, asr=facts, n=n, failed=failed)
 
     def score_all(self, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> list[CellScores]:
         """Scores cells. The tokeniser starts once: its JVM takes longer to start than to work."""
@@ -169,20 +169,20 @@ class Scorer:
         shortest = pl.Series([min(len(t.split()) for t in self.references[n]) for n in names])
         kinds = taxonomy.kinds(table, shortest)
         failed = table.filter(pl.col("status") != "ok")
-        sizes = (len(names), failed.height)
         return CellScores(
-            cell,
-            counted,
-            intervals(counted, self.spec.replicates, self.spec.confidence, self.spec.seed),
-            table.with_columns(
+            cell=cell,
+            counted=counted,
+            scores=intervals(counted, self.spec.resampling),
+            items=table.with_columns(
                 pl.Series("tokens", tokens),
                 *(pl.Series(name, values) for name, values in own.items()),
                 *(kinds[name] for name in taxonomy.KINDS),
             ),
-            *sizes,
-            table.filter(~pl.col("ended")).height,
-            taxonomy.shares(kinds),
-            self.signed(cell, *sizes),
+            n=len(names),
+            failed=failed.height,
+            unended=table.filter(~pl.col("ended")).height,
+            kinds=taxonomy.shares(kinds),
+            signature=self.signed(cell, len(names), failed.height),
         )
 
 

@@ -58,7 +58,7 @@ def _compared(noun: str) -> Policy:
     return Policy(noun)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Signature:
     """The protocol of a cell's scores; every field is text or a count, and none is left out.
 
@@ -153,6 +153,7 @@ def signature(
     dataset: Dataset,
     scoring: ScoringSpec,
     references: ReferenceSet,
+    *,
     asr: Mapping[str, Any],
     n: int,
     failed: int,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.common.resampling import Resampling
 from bench.datasets.base import Dataset
 from bench.jobs.spec import ScoringSpec
 from bench.metrics.counted import Counted
@@ -82,7 +83,8 @@ def coverage(
             held = dict.fromkeys(truth, 0)
             for trial in range(trials):
                 drawn = counted.values[rng.integers(len(counted), size=size)]
-                found = intervals(counted.with_values(drawn), replicates, seed=trial)
+                resampling = Resampling(replicates=replicates, seed=trial)
+                found = intervals(counted.with_values(drawn), resampling)
                 for name, one in found.items():
                     held[name] += one.low - 1e-9 <= float(truth[name]) <= one.high + 1e-9
                 report(f"coverage, {label}, {size} images", trial + 1, trials)
@@ -110,10 +112,11 @@ def false_stars(
             # For every image again, who says what.
             order = rng.permuted(np.tile(np.arange(len(each)), (images, 1)), axis=1)[:, :count].T
             said = [people.people.with_values(each[draws, chosen]) for draws in order]
+            resampling = Resampling(replicates=replicates, seed=trial)
             family: dict[tuple[int, int, str], Compared] = {}
             for a, b in combinations(range(count), 2):
-                found = permuted_differences(said[a], said[b], replicates, trial)
-                family |= {(a, b, name): one for name, one in found.items()}
+                compared = permuted_differences(said[a], said[b], resampling)
+                family |= {(a, b, name): test for name, test in compared.items()}
             hits += min(adjusted(family).values()) < 0.05
             report(f"equal systems, {count}", trial + 1, trials)
         rows.append({"systems": count, "images": images, "told apart": round(hits / trials, 4)})

@@ -17,6 +17,7 @@ import polars as pl
 from bench.common.atomic import write_text
 from bench.common.errors import UserError
 from bench.common.progress import progress
+from bench.common.resampling import Resampling
 from bench.common.text import plural
 from bench.gate.boundaries import look_sizes
 from bench.gate.composite import lost
@@ -57,13 +58,22 @@ def _shares(verdicts: Mapping[str, Sequence[Verdict]]) -> Shares:
 def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Verdict:
     """What a gate of a job of one system says, look by look, if its budget is enough for all."""
     sizes = look_sizes(items, LOOKS)
-    rule = Rule(margin, tuple(size / items for size in sizes), cells=len(head.signatures))
+    shares = tuple(size / items for size in sizes)
+    rule = Rule(share=margin, shares=shares, cells=len(head.signatures))
     names = base.rows["item"].unique(maintain_order=True).to_list()
     for number, size in enumerate(sizes):
-        found = overall(judge(base, head, names[:size], replace(rule, look=number), METRICS))
-        if found == Verdict.REGRESSED:
+        findings = judge(
+            base,
+            head,
+            names[:size],
+            rule=replace(rule, look=number),
+            known=METRICS,
+            resampling=Resampling(),
+        )
+        verdict = overall(findings)
+        if verdict == Verdict.REGRESSED:
             break
-    return found
+    return verdict
 
 
 def quality(
@@ -90,7 +100,7 @@ def predicted(
     worse = base.counted.with_values(stored.worse)
     units = lost(base.measure, base.counted, worse, stored.items).units
     sizes = look_sizes(items, LOOKS)
-    rule = Rule(margin, tuple(size / items for size in sizes))
+    rule = Rule(share=margin, shares=tuple(size / items for size in sizes))
     return {
         name: (base.passed(at, items, SEEDS, margin), base.found(at, items, SEEDS, rule))
         for name, at in (("other seeds, as good", 0.0), ("two points lost, other seeds", units))

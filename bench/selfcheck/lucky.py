@@ -39,7 +39,7 @@ def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: i
                 after = np.take_along_axis(units, drawn, axis=0).mean(0)
                 for look, size in enumerate(sizes):
                     lost = between(measure, before[:size], after[:size], golden_seeds, seeds)
-                    if judged(lost, 0.0, size, Rule(None, shares, look)) == Verdict.REGRESSED:
+                    if judged(lost, 0.0, size, Rule(shares=shares, look=look)) == Verdict.REGRESSED:
                         found[golden] += 1
                         break
             report(f"goldens of {golden_seeds} seeds", golden + 1, goldens)

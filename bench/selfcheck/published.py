@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.common.machine import save as save_figures
 from bench.common.progress import progress
+from bench.common.resampling import Resampling
 from bench.common.yamlfile import parse
 from bench.datasets.loading import load_dataset
 from bench.jobs.spec import Job, ScoringSpec
@@ -60,7 +61,9 @@ def run(job: Path, save: Path) -> int:
         systems = _systems(scorer)
     halves: dict[str, list[list[float]]] = {}
     for counted in systems:
-        for score, found in zip(counted.scores, intervals(counted, 2000).values(), strict=True):
+        for score, found in zip(
+            counted.scores, intervals(counted, Resampling()).values(), strict=True
+        ):
             half = (found.high - found.low) / 2
             halves.setdefault(score.head, []).append([round(found.score, 3), round(half, 3)])
     for pairs in halves.values():

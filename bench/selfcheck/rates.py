@@ -16,6 +16,7 @@ import polars as pl
 
 from bench.common.atomic import write_text
 from bench.common.progress import progress
+from bench.common.resampling import Resampling
 from bench.common.yamlfile import parse
 from bench.datasets.loading import load_dataset
 from bench.datasets.scenes.load import load_scenes
@@ -169,7 +170,8 @@ def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
         for split in range(splits):
             for name, a, b in _pairs(rng, items, *lost):
                 counts = rejected.setdefault(name, {})
-                for metric, found in compare(a, b, replicates, seed=split).items():
+                resampling = Resampling(replicates=replicates, seed=split)
+                for metric, found in compare(a, b, resampling).items():
                     for test in _TESTS:
                         hit = getattr(found, f"p_{test}") < LEVEL
                         key = f"{metric}, {test}"
@@ -177,7 +179,7 @@ def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
             report("statistics", split + 1, splits)
     counted = simulated(items, _QUALITY, rng)
     started = time.perf_counter()
-    intervals(counted, 10_000)
+    intervals(counted, Resampling(replicates=10_000))
     seconds = time.perf_counter() - started
     rates = {
         name: {key: count / splits for key, count in found.items()}

@@ -105,5 +105,17 @@ def stub_run(
             "cluster": {"deadline_seconds": 30} | cluster,
         }
     )
-    cells = [Cell("stub", system, "delay", p, DEFAULT, "whole", f"s{p}", f"h{p}") for p in prompts]
+    cells = [
+        Cell(
+            label="stub",
+            system=system,
+            pattern="delay",
+            prompt=prompt,
+            asr=DEFAULT,
+            part="whole",
+            speech_key=f"s{prompt}",
+            transcript_key=f"h{prompt}",
+        )
+        for prompt in prompts
+    ]
     return RunState(job, dataset, None, cells, Ledger(folder / "ledger"), folder / "speech")

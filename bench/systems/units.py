@@ -54,7 +54,9 @@ class UnitsSystem(System):
             raise no_file(self.file, self.label, "units")
         read_units(self)
         units = file_digest(self.file)[:16]
-        return Content({"kind": "units", "units": units, "codec": codec}, codec=codec)
+        # A bandwidth decides how many codebooks an item needs, and so which items fail.
+        depends = {"kind": "units", "units": units, "codec": codec, "bandwidth": self.bandwidth}
+        return Content(depends, codec=codec)
 
     def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
         """See System."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.common.resampling import Resampling
 from bench.datasets.standing import OWN_DATA
 from bench.jobs.tables import table_of
 from bench.metrics.base import Score
@@ -113,7 +114,7 @@ def published_frame(
                     "prompt": row.prompt,
                     "asr": row.asr or "not stated",
                     **row.scores,
-                    **_implied(row, noise),
+                    **_implied(row, noise, protocol.confidence),
                     "source": published.sources[row.source],
                     "note": row.note,
                 }
@@ -122,14 +123,14 @@ def published_frame(
     return pl.DataFrame(full, schema=wanted)
 
 
-def _implied(row: PublishedRow, noise: Noise) -> dict[str, float]:
-    """The intervals that the number of images implies, which papers do not print."""
-    found: dict[str, float] = {}
+def _implied(row: PublishedRow, noise: Noise, confidence: float) -> dict[str, float]:
+    """Returns the intervals that the number of images implies, which papers do not print."""
+    ends: dict[str, float] = {}
     for head, score in row.scores.items():
-        half = half_of(noise, head, score)
+        half = half_of(noise, head, score, confidence)
         if half is not None and row.dataset == "flickr8k":
-            found |= {f"{head}_low": max(score - half, 0.0), f"{head}_high": score + half}
-    return found
+            ends |= {f"{head}_low": max(score - half, 0.0), f"{head}_high": score + half}
+    return ends
 
 
 def _remarks(row: Row, protocol: Protocol, seen: Looks) -> list[str]:
@@ -207,7 +208,7 @@ def measured_frame(
     protocol: Protocol,
     *,
     run: str,
-    replicates: int,
+    resampling: Resampling,
     seen: Looks,
 ) -> pl.DataFrame:
     """A table's measured rows, in the job's order; `seen` says which of them look at pictures.
@@ -219,7 +220,7 @@ def measured_frame(
     competing = [row for row in chosen if ranked(row)]
     some = [row for row in chosen if row.outcome.mark != NONE]
     first = next(iter([*competing, *some, *chosen]), None)
-    marks = marked(competing, first, replicates)
+    marks = marked(competing, first, resampling)
     places = {id(row): place for place, row in enumerate(competing)}
     made, wanted = [], _schema(_all_scores(rows))
     for row in chosen:
@@ -264,7 +265,7 @@ def comparison(
     *,
     asr: str,
     run: str,
-    replicates: int,
+    resampling: Resampling,
     seen: Looks | None = None,
 ) -> pl.DataFrame:
     """A whole table: the published block, then the measured one; empty where it says nothing.
@@ -277,6 +278,6 @@ def comparison(
     scores = _all_scores(rows)
     published = published_frame(load_published(), table, protocol, asr, scores)
     measured = measured_frame(
-        rows, table, protocol, run=run, replicates=replicates, seen=seen or {}
+        rows, table, protocol, run=run, resampling=resampling, seen=seen or {}
     )
     return pl.concat([published, measured])

@@ -17,6 +17,7 @@ from bench.common.atomic import disk_errors, write_text
 from bench.common.errors import UserError
 from bench.common.links import refuse_links
 from bench.common.lock import locked
+from bench.common.resampling import Resampling
 from bench.common.text import clean
 from bench.common.yamlfile import Strict, read_small
 from bench.metrics.shipped import METRICS
@@ -141,8 +142,15 @@ class _Row(BaseModel):
     signature: dict[str, Any]
 
 
+class _Protocol(BaseModel):
+    """The part of a run's protocol that decides what its intervals are."""
+
+    confidence: _Finite = Resampling.confidence
+
+
 class _Summary(BaseModel):
     rows: list[_Row]
+    protocol: _Protocol = _Protocol()
 
 
 def _entries(run: Path) -> list[Entry]:
@@ -153,6 +161,12 @@ def _entries(run: Path) -> list[Entry]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         summary = _Summary.model_validate_json(read_small(path, _MOST_BYTES))
+        if summary.protocol.confidence != Resampling.confidence:
+            raise UserError(
+                f"{path}: its intervals are {summary.protocol.confidence:.1%} ones, a board's "
+                f"{Resampling.confidence:.0%}; run: pixvox rescore JOB --set "
+                f"scoring.confidence={Resampling.confidence}"
+            )
         return [
             Entry(
                 added=now,

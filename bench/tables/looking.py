@@ -30,7 +30,7 @@ def looks(rows: Sequence[Row], dataset: str, scorer: Scorer) -> Looks:
             continue
         found[row.cell.name] = ()
         own = row.counted.with_values(row.counted.values / len(row.cells))
-        compared = permuted_differences(_unseeing(row, scorer), own, scorer.spec.replicates)
+        compared = permuted_differences(_unseeing(row, scorer), own, scorer.spec.resampling)
         tested |= {(row.cell.name, name): one for name, one in compared.items()}
     p = adjusted(tested)
     errors = {s.name for row in rows for s in row.counted.scores if s.lower_is_better}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from bench.common.resampling import Resampling
 from bench.metrics.counted import Counted
 from bench.scoring.families import Compared, adjusted
 from bench.scoring.inference import compare, permuted_differences
@@ -24,15 +25,6 @@ PAIRED: Columns = (
 
 
 @dataclass(frozen=True)
-class Resampling:
-    """How many replicates are drawn with which seed, and the confidence of intervals."""
-
-    replicates: int
-    confidence: float
-    seed: int
-
-
-@dataclass(frozen=True)
 class Paired:
     """What was counted of one system in both runs, a row an item, of the same items in order."""
 
@@ -49,10 +41,8 @@ def paired_frame(pairs: Sequence[Paired], resampling: Resampling) -> pl.DataFram
     shared = [_shared(pair) for pair in pairs]
     family: dict[tuple[int, str], Compared] = {}
     for place, pair in enumerate(shared):
-        drawn = permuted_differences(
-            pair.first, pair.second, resampling.replicates, resampling.seed
-        )
-        family |= {(place, name): one for name, one in drawn.items()}
+        compared = permuted_differences(pair.first, pair.second, resampling)
+        family |= {(place, name): test for name, test in compared.items()}
     p = adjusted(family)
     rows = [
         row | {"p_adjusted": p[place, str(row["metric"])]}
@@ -69,19 +59,17 @@ def _shared(pair: Paired) -> Paired:
 
 def _rows(pair: Paired, resampling: Resampling) -> list[dict[str, object]]:
     first, second = pair.first.corpus(), pair.second.corpus()
-    found = compare(
-        pair.first, pair.second, resampling.replicates, resampling.confidence, resampling.seed
-    )
+    changes = compare(pair.first, pair.second, resampling)
     return [
         {
             "system": pair.name,
             "metric": name,
             "first": float(first[name]),
             "second": float(second[name]),
-            "difference": one.difference,
-            "low": one.low,
-            "high": one.high,
-            "detectable": one.detectable,
+            "difference": change.difference,
+            "low": change.low,
+            "high": change.high,
+            "detectable": change.detectable,
         }
-        for name, one in found.items()
+        for name, change in changes.items()
     ]

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from bench.common.resampling import Resampling
 from bench.jobs.cells import Cell
 from bench.jobs.naming import names_without_seed
 from bench.metrics.counted import Counted
@@ -92,22 +93,20 @@ def _without_seed(cell: Cell) -> str:
     return f"{system.model_dump_json()}{transcribed}{cell.part}"
 
 
-def pooled(
-    scores: Sequence[CellScores], replicates: int, confidence: float, seed: int
-) -> list[Row]:
-    """Rows in the cells' order, of one ASR; an image stays whole, summed over seeds."""
+def pooled(scores: Sequence[CellScores], resampling: Resampling) -> list[Row]:
+    """Returns rows in the cells' order, of one ASR; an image stays whole, summed over seeds."""
     groups: dict[str, list[CellScores]] = {}
-    for found in scores:
-        groups.setdefault(_without_seed(found.cell), []).append(found)
+    for cell_scores in scores:
+        groups.setdefault(_without_seed(cell_scores.cell), []).append(cell_scores)
     rows = []
     for cells in groups.values():
         label = cells[0].cell.label
         if len(cells) == 1:
             rows.append(Row(tuple(cells), label, cells[0].counted, cells[0].scores))
             continue
-        values = np.sum([found.counted.values for found in cells], axis=0)
+        values = np.sum([cell_scores.counted.values for cell_scores in cells], axis=0)
         counted = cells[0].counted.with_values(values)
-        spread = intervals(counted, replicates, confidence, seed)
+        spread = intervals(counted, resampling)
         rows.append(Row(tuple(cells), label, counted, spread))
     names = names_without_seed([row.cell for row in rows])
     return [replace(row, name=names[row.cell.name]) for row in rows]
@@ -162,8 +161,7 @@ def on_common_scale(one: Row, other: Row) -> tuple[Counted, Counted]:
     return first, second
 
 
-def differences(
-    one: Row, other: Row, replicates: int, confidence: float = 0.95
-) -> dict[str, Difference]:
-    """`other` less `one`, on scores that both have; seeds are averaged within an image."""
-    return compare(*on_common_scale(one, other), replicates, confidence)
+def differences(one: Row, other: Row, resampling: Resampling) -> dict[str, Difference]:
+    """Returns `other` less `one`, on scores that both have; seeds are averaged within an image."""
+    first, second = on_common_scale(one, other)
+    return compare(first, second, resampling)

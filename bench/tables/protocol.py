@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bench.datasets.base import counted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """What all measured rows of a run share; it is printed under every table."""
 

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import hypot
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
 
+from bench.common.resampling import Resampling
 from bench.common.yamlfile import Strict, parse
 from bench.jobs.tables import TableName
 from bench.metrics.shipped import METRICS, scores_of
@@ -83,6 +85,8 @@ Noise = Mapping[str, Sequence[tuple[float, float]]]
 """A score's heading → scores, lowest first, each with half of its interval on IMAGES images."""
 IMAGES = 1000
 """How many images Flickr8k's test split has, on which published rows were scored."""
+MEASURED_CONFIDENCE = Resampling.confidence
+"""The confidence of the intervals whose halves `Noise` has."""
 
 
 def load_noise() -> Noise:
@@ -91,12 +95,20 @@ def load_noise() -> Noise:
     return found
 
 
-def half_of(noise: Noise, head: str, score: float) -> float | None:
-    """Half of the interval that belongs to a score, between those that were measured."""
+def half_of(
+    noise: Noise, head: str, score: float, confidence: float = MEASURED_CONFIDENCE
+) -> float | None:
+    """Returns half of the interval that belongs to a score, between those that were measured.
+
+    For a confidence other than the measured one it is scaled by the normal quantiles.
+    """
     if head not in noise:
         return None
     scores, halves = zip(*noise[head], strict=True)
-    return float(np.interp(score, scores, halves))
+    reach, measured = (
+        NormalDist().inv_cdf((1 + share) / 2) for share in (confidence, MEASURED_CONFIDENCE)
+    )
+    return float(np.interp(score, scores, halves)) * (reach / measured)
 
 
 def not_told_apart(frame: pl.DataFrame, noise: Noise) -> list[str]:

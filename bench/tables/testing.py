@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from bench.common.resampling import Resampling
 from bench.metrics.base import Score
 from bench.scoring.families import Compared, adjusted
 from bench.scoring.inference import permuted_differences
@@ -17,7 +18,7 @@ Marks = dict[int, list[str]]
 """A row's place → the names of scores."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Marked:
     """What a table marks, by each row's place among those that compete.
 
@@ -41,9 +42,10 @@ def shared_scores(rows: Sequence[Row]) -> list[Score]:
     return [score for score in first if all(score in other for other in others)]
 
 
-def _tested(a: Row, b: Row, scores: Sequence[Score], replicates: int) -> dict[str, Compared]:
-    found = permuted_differences(*on_common_scale(a, b), replicates)
-    return {score.name: found[score.name] for score in scores}
+def _tested(a: Row, b: Row, scores: Sequence[Score], resampling: Resampling) -> dict[str, Compared]:
+    first, second = on_common_scale(a, b)
+    compared = permuted_differences(first, second, resampling)
+    return {score.name: compared[score.name] for score in scores}
 
 
 def _groups(competing: Sequence[Row], first: Row) -> list[list[int]]:
@@ -55,7 +57,7 @@ def _groups(competing: Sequence[Row], first: Row) -> list[list[int]]:
     return [places for places in found.values() if len(places) > 1]
 
 
-def marked(competing: Sequence[Row], first: Row | None, replicates: int) -> Marked:
+def marked(competing: Sequence[Row], first: Row | None, resampling: Resampling) -> Marked:
     """Tests every pair of rows of a prompt share, and every row against its base.
 
     Both are families of their own, over all scores and prompt shares of the table.
@@ -66,8 +68,8 @@ def marked(competing: Sequence[Row], first: Row | None, replicates: int) -> Mark
     for places in groups:
         scores = shared_scores([competing[place] for place in places])
         for a, b in combinations(places, 2):
-            found = _tested(competing[a], competing[b], scores, replicates)
-            pairs |= {(a, b, name): one for name, one in found.items()}
+            compared = _tested(competing[a], competing[b], scores, resampling)
+            pairs |= {(a, b, name): test for name, test in compared.items()}
     p = adjusted(pairs)
     tops: dict[str, set[int]] = {}
     not_apart: dict[str, set[int]] = {}
@@ -91,10 +93,10 @@ def marked(competing: Sequence[Row], first: Row | None, replicates: int) -> Mark
     for place, row in enumerate(competing):
         base = base_of(row, competing)
         if base is not None and base is not row:
-            found = _tested(base, row, shared_scores([base, row]), replicates)
-            against |= {(place, name): one for name, one in found.items()}
+            compared = _tested(base, row, shared_scores([base, row]), resampling)
+            against |= {(place, name): test for name, test in compared.items()}
     different: dict[int, dict[str, float]] = {}
     for (place, name), value in adjusted(against).items():
         different.setdefault(place, {})[name] = value
     tested = {place for places in groups for place in places}
-    return Marked(best, different, tops, not_apart, tested)
+    return Marked(best=best, different=different, tops=tops, alike=not_apart, tested=tested)

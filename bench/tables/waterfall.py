@@ -46,7 +46,7 @@ COLUMNS: Columns = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Waterfall:
     """One model's way down: the score that remains after every step, and what each took.
 
@@ -145,18 +145,17 @@ def _mean(row: Row) -> Counted:
 
 
 def _waterfall(row: Row, text: Counted, bars: Mapping[str, Counted], scorer: Scorer) -> Waterfall:
-    spec = scorer.spec
     scores = text.scores
     lost: dict[str, dict[str, tuple[float, float, float]]] = {s.name: {} for s in scores}
     for (step, after), before in zip(bars.items(), [text, *bars.values()], strict=False):
-        for name, found in compare(before, after, spec.replicates, seed=spec.seed).items():
-            lost[name][step] = (0.0 - found.difference, 0.0 - found.high, 0.0 - found.low)
+        for name, change in compare(before, after, scorer.spec.resampling).items():
+            lost[name][step] = (0.0 - change.difference, 0.0 - change.high, 0.0 - change.low)
     start, end = (
         {name: float(np.asarray(value)) for name, value in bar.corpus().items()}
         for bar in (text, list(bars.values())[-1])
     )
     kept = {score.name: score.kept for score in scores}
-    return Waterfall(row.label, kept, start, end, lost)
+    return Waterfall(system=row.label, kept=kept, start=start, end=end, lost=lost)
 
 
 def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:

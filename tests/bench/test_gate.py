@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +13,7 @@ import pytest
 
 from bench.cli import main
 from bench.common.errors import UserError
+from bench.common.resampling import Resampling
 from bench.gate.bitwise import exact
 from bench.gate.ci import Shown, annotations, comment, junit, publish, shortened
 from bench.gate.golden import Golden, read_golden, write_golden
@@ -34,8 +35,22 @@ ITEMS = 200
 LAST = Rule(shares=(0.25, 0.5, 0.75, 1.0), look=3)
 CELL = "Delay at 0%, seed 0, whole, openai-whisper tiny.en"
 SIGNATURE = Signature(
-    *("scenes.test@0", "all", "none", "5", "none", "ptb", "m", "i", "tiny.en", "whole"),
-    *("c", "w", "0", 0, 0, "0"),
+    data="scenes.test@0",
+    references="all",
+    left_out="none",
+    per_image="5",
+    normaliser="none",
+    tokeniser="ptb",
+    metrics="m",
+    idf="i",
+    asr="tiny.en",
+    part="whole",
+    codec="c",
+    weights="w",
+    seeds="0",
+    n=0,
+    failed=0,
+    version="0",
 )
 
 
@@ -95,19 +110,23 @@ INJURIES: dict[str, Callable[[Golden], Golden]] = {
 }
 
 
+def _judged(golden: Golden, head: Golden, items: Sequence[str], rule: Rule) -> list[Finding]:
+    return judge(golden, head, items, rule=rule, known=METRICS, resampling=Resampling())
+
+
 def _items(golden: Golden) -> list[str]:
     return golden.rows["item"].unique(maintain_order=True).to_list()
 
 
 def test_a_run_is_as_good_as_itself(golden: Golden) -> None:
     for items in (_items(golden), _items(golden)[:12]):
-        assert overall(judge(golden, golden, items, Rule(), METRICS)) == Verdict.PASS
+        assert overall(_judged(golden, golden, items, Rule())) == Verdict.PASS
     assert overall(exact(golden, golden, _items(golden))) == Verdict.PASS
 
 
 @pytest.mark.parametrize("what", INJURIES)
 def test_an_injury_is_a_regression(golden: Golden, what: str) -> None:
-    findings = judge(golden, INJURIES[what](golden), _items(golden), LAST, METRICS)
+    findings = _judged(golden, INJURIES[what](golden), _items(golden), LAST)
     assert what in {found.what for found in findings if found.verdict == Verdict.REGRESSED}
 
 
@@ -117,7 +136,7 @@ def test_no_score_is_significantly_worse_under_a_plain_pass() -> None:
     place = next(n for n, name in enumerate(before.columns) if name.startswith("ROUGE-L"))
     values[:, place] *= 0.9
     margins = {CELL: {"BLEU-4": 2.0}}
-    (found,) = scores_kept({CELL: (before, before.with_values(values))}, margins)
+    (found,) = scores_kept({CELL: (before, before.with_values(values))}, margins, Resampling())
     assert found.verdict == Verdict.INCONCLUSIVE
     was = {name: float(score) for name, score in before.corpus().items()}
     rouge, bleu = was["ROUGE-L"], was["BLEU-4"]
@@ -127,7 +146,7 @@ def test_no_score_is_significantly_worse_under_a_plain_pass() -> None:
     )
     assert changes["BLEU-4"].words == f"{bleu:.2f} → {bleu:.2f}, margin 2.00"
     assert found.detail == "significantly worse: ROUGE-L"
-    (same,) = scores_kept({CELL: (before, before)}, margins)
+    (same,) = scores_kept({CELL: (before, before)}, margins, Resampling())
     (line,) = shortened([same, Finding(CELL, "composite", Verdict.PASS, "")])
     assert (line.what, line.verdict, line.changes) == ("2 of 2 checks", Verdict.PASS, same.changes)
 
@@ -153,8 +172,8 @@ def test_more_errors_are_worse_and_fewer_are_not() -> None:
     errors = np.stack([np.full(ITEMS, 2.0), np.full(ITEMS, 10.0)], axis=1)
     few, many = (Counted((Wer(),), errors * np.array([share, 1])) for share in (1, 3))
     found = [
-        scores_kept({CELL: (few, many)}, {CELL: {}})[0],
-        scores_kept({CELL: (many, few)}, {CELL: {}})[0],
+        scores_kept({CELL: (few, many)}, {CELL: {}}, Resampling())[0],
+        scores_kept({CELL: (many, few)}, {CELL: {}}, Resampling())[0],
     ]
     assert [one.verdict for one in found] == [Verdict.INCONCLUSIVE, Verdict.PASS]
     assert "significantly worse" in found[0].detail
@@ -162,16 +181,14 @@ def test_more_errors_are_worse_and_fewer_are_not() -> None:
 
 def test_outputs_of_another_cell_are_stale(golden: Golden) -> None:
     both = _renamed(golden)
-    found = [
-        f for f in judge(both, both, _items(golden), Rule(), METRICS) if f.what == "fresh output"
-    ]
+    found = [f for f in _judged(both, both, _items(golden), Rule()) if f.what == "fresh output"]
     assert [f.verdict for f in found] == [Verdict.REGRESSED] * 2
 
 
 def test_few_items_that_differ_settle_nothing(golden: Golden) -> None:
     rng = np.random.default_rng(4)
     other = _golden(said(ITEMS, rng))
-    findings = judge(golden, other, _items(golden)[:12], Rule(), METRICS)
+    findings = _judged(golden, other, _items(golden)[:12], Rule())
     assert overall(findings) == Verdict.INCONCLUSIVE
     assert "composite" in {f.what for f in findings if f.verdict == Verdict.INCONCLUSIVE}
 
@@ -181,7 +198,18 @@ def test_one_speech_without_an_end_is_chance_one_silent_is_not(golden: Golden) -
     items = _items(golden)[:12]
     for column, verdict in (("ended", Verdict.INCONCLUSIVE), ("silent", Verdict.REGRESSED)):
         head = _with(golden, **{column: ~one if column == "ended" else one})
-        assert overall(judge(golden, head, items, Rule(), METRICS)) == verdict
+        assert overall(_judged(golden, head, items, Rule())) == verdict
+
+
+def test_three_items_are_not_sure_of_a_duration(golden: Golden) -> None:
+    # The mean moves by 13 standard errors. At the level of a guard, 0.25% a side, Student's bound
+    # with 2 degrees of freedom is 14.1; the approximation that stood here before gave 11.7.
+    items = _items(golden)[:3]
+    longer = 1 + np.sqrt(3) / 13 * np.array([-1.0, 0.0, 1.0])
+    before = _with(golden, seconds=pl.lit(2.0))
+    after = _with(golden, seconds=pl.Series([*(2.0 + longer), *[2.0] * (ITEMS - 3)]))
+    (duration,) = (f for f in _judged(before, after, items, Rule()) if f.what == "mean duration")
+    assert duration.verdict == Verdict.INCONCLUSIVE
 
 
 def test_a_changed_unit_is_found_at_its_frame(golden: Golden) -> None:
@@ -278,9 +306,7 @@ def test_no_golden_of_this_machine_never_passes(
 def test_hostile_speech_is_inert_where_ci_shows_it(golden: Golden) -> None:
     hostile = "\n::error::x</testcase> | <b>[a](b) %0A \uffff\ud800 @org https://a www.b"
     head = INJURIES["silent"](golden)
-    findings = [
-        replace(f, cell=hostile) for f in judge(golden, head, _items(golden), Rule(), METRICS)
-    ]
+    findings = [replace(f, cell=hostile) for f in _judged(golden, head, _items(golden), Rule())]
     suite = ElementTree.fromstring(junit(findings))
     assert suite.attrib["failures"] == str(len(suite.findall("testcase/failure"))) != "0"
     assert all(line.count("::error") == 1 and "\n" not in line for line in annotations(findings))

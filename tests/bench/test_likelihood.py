@@ -20,7 +20,22 @@ from pixvox.modeling import PixVoxLM
 
 CELL = "delay at 0%, seed 0, whole"
 SIGNATURE = Signature(
-    *("d", "others", "rotating", "4", "none", "t", "m", "i", "a", "whole", "c", "w", "0"), 3, 0, "0"
+    data="d",
+    references="others",
+    left_out="rotating",
+    per_image="4",
+    normaliser="none",
+    tokeniser="t",
+    metrics="m",
+    idf="i",
+    asr="a",
+    part="whole",
+    codec="c",
+    weights="w",
+    seeds="0",
+    n=3,
+    failed=0,
+    version="0",
 )
 
 

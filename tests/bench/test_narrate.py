@@ -393,7 +393,16 @@ def test_a_manifest_is_data_of_its_own(root: Path, tmp_path: Path, scenes: Datas
 
 
 def test_tables_say_that_speech_is_synthetic() -> None:
-    whole = Protocol("flickr8k", "test", "0" * 16, SYNTHETIC, 1000, 1000, "tiny.en", "all")
+    whole = Protocol(
+        dataset="flickr8k",
+        split="test",
+        dataset_digest="0" * 16,
+        speech=SYNTHETIC,
+        items=1000,
+        of=1000,
+        asr="tiny.en",
+        references="all",
+    )
     rows = {row.system: row for row in load_published().rows if row.dataset == "flickr8k"}
     grades = {name: grade_published(row, whole, "tiny.en") for name, row in rows.items()}
     assert {grade.mark for grade in grades.values()} == {"≈"}

@@ -266,8 +266,17 @@ def test_published_rows_stand_beside_the_whole_official_split_alone(
     items: int, of: int, standing: tuple[str, ...], split: str, mark: str
 ) -> None:
     row = load_published().rows[0]
-    protocol = Protocol("flickr8k", split, "0" * 16, "none", items, of, "tiny.en", "all")
-    protocol = Protocol(**vars(protocol) | {"standing": standing})
+    protocol = Protocol(
+        dataset="flickr8k",
+        split=split,
+        dataset_digest="0" * 16,
+        speech="none",
+        items=items,
+        of=of,
+        asr="tiny.en",
+        references="all",
+        standing=standing,
+    )
     grade = grade_published(row, protocol, "tiny.en")
     assert grade.mark == mark
     whole = f"Published rows use all 1000 test images; yours uses {items}."

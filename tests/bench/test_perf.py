@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bench.cli import main
+from bench.common.resampling import Resampling
 from bench.gate.golden import read_golden
 from bench.gate.power import POWER, measured
 from bench.gate.protocol import groups
@@ -98,7 +99,16 @@ def test_stored_runs_are_injured_as_their_names_say() -> None:
     items = base.rows["item"].unique(maintain_order=True).to_list()
 
     def judged(name: str) -> Verdict:
-        return overall(judge(base, heads[name], items, Rule(), METRICS))
+        return overall(
+            judge(
+                base,
+                heads[name],
+                items,
+                rule=Rule(),
+                known=METRICS,
+                resampling=Resampling(),
+            )
+        )
 
     assert judged("the same run") == Verdict.PASS
     assert judged("other seeds, as good") != Verdict.REGRESSED

@@ -86,7 +86,16 @@ def test_lines_tell_the_pace_of_now_and_of_this_stage(
 def test_a_prediction_says_from_which_run_its_pace_is(tmp_path: Path) -> None:
     system = RecordedSystem(kind="recorded")
     whole, short = (
-        Cell("recorded", system, "", 0.0, asr, "whole", "s", "t")
+        Cell(
+            label="recorded",
+            system=system,
+            pattern="",
+            prompt=0.0,
+            asr=asr,
+            part="whole",
+            speech_key="s",
+            transcript_key="t",
+        )
         for asr in (WhisperAsr(), WhisperAsr(window="adaptive"))
     )
 

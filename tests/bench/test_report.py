@@ -17,7 +17,16 @@ from bench.tables.comparison import published_frame
 from bench.tables.protocol import Protocol
 from bench.tables.published import HEADS, load_published
 
-PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", 1, 2, "tiny.en", "all")
+PROTOCOL = Protocol(
+    dataset="scenes",
+    split="test",
+    dataset_digest="0" * 16,
+    speech="synthetic",
+    items=1,
+    of=2,
+    asr="tiny.en",
+    references="all",
+)
 
 
 def _frame(system: str) -> pl.DataFrame:

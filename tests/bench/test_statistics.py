@@ -1,8 +1,11 @@
 """Intervals and tests: right by a second way, and honest about what they do not know."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
+from bench.common.resampling import Resampling
 from bench.metrics.counted import Counted
 from bench.metrics.facts import Facts
 from bench.scoring.families import Compared, adjusted
@@ -12,9 +15,11 @@ from bench.scoring.inference import (
     permuted_differences,
     resampled,
     sign_test,
-    student,
+    student_quantile,
 )
 from bench.selfcheck.rates import said, simulated, statistics_of
+
+FEW = Resampling(replicates=1000)
 
 
 def _cell(items: int, quality: float, seed: int) -> Counted:
@@ -23,7 +28,7 @@ def _cell(items: int, quality: float, seed: int) -> Counted:
 
 def test_a_replicate_is_the_corpus_score_of_the_items_it_drew() -> None:
     cell = _cell(40, 0.6, 1)
-    drawn = resampled(cell, 3, seed=5)
+    drawn = resampled(cell, Resampling(replicates=3, seed=5))
     rng = np.random.default_rng(5)
     for replicate, chosen in enumerate(rng.integers(40, size=(3, 40))):
         # Drawn by repeating rows instead of multiplying by counts.
@@ -35,7 +40,7 @@ def test_a_replicate_is_the_corpus_score_of_the_items_it_drew() -> None:
 def test_an_interval_of_a_mean_has_the_textbook_s_width() -> None:
     cell = _cell(1000, 0.6, 2)
     cider = cell.each()["CIDEr"]
-    found = intervals(cell, 4000, 0.95)["CIDEr"]
+    found = intervals(cell, Resampling(replicates=4000))["CIDEr"]
     error = cider.std(ddof=1) / np.sqrt(len(cider))
     assert found.score == pytest.approx(cider.mean())
     assert (found.high - found.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.06)
@@ -43,7 +48,7 @@ def test_an_interval_of_a_mean_has_the_textbook_s_width() -> None:
 
 def test_a_share_of_nearly_all_has_a_short_interval() -> None:
     values = np.array([[4.0, 4.0, 5.0]] * 99 + [[3.0, 4.0, 5.0]])
-    found = intervals(Counted((Facts(),), values), 1000)["fact precision"]
+    found = intervals(Counted((Facts(),), values), FEW)["fact precision"]
     assert (round(found.score, 2), found.high) == (99.75, 100)
     assert 98.5 < found.low < 99.5
 
@@ -54,7 +59,7 @@ def test_a_score_of_nothing_seen_is_not_certainly_none() -> None:
     cell = statistics_of(said(48, rng, 0.15))
     values = cell.values.copy()
     values[:, 3] = 0
-    found = intervals(cell.with_values(values), 1000)["BLEU-4"]
+    found = intervals(cell.with_values(values), FEW)["BLEU-4"]
     assert found.score < 0.01
     assert found.low == found.score
     assert 1 < found.high < 15
@@ -62,14 +67,14 @@ def test_a_score_of_nothing_seen_is_not_certainly_none() -> None:
 
 def test_a_system_does_not_differ_from_itself() -> None:
     cell = _cell(50, 0.6, 3)
-    for found in compare(cell, cell, 200).values():
+    for found in compare(cell, cell, FEW).values():
         assert found.difference == 0
         assert found.p_permutation == found.p_bootstrap == 1
 
 
 def test_the_sign_says_who_is_better_and_the_order_of_items_nothing() -> None:
     a, b = _cell(300, 0.5, 4), _cell(300, 0.7, 5)
-    there, back = compare(a, b, 500), compare(b, a, 500)
+    there, back = compare(a, b, FEW), compare(b, a, FEW)
     for name, found in there.items():
         assert found.difference > 0
         assert back[name].difference == -found.difference
@@ -81,16 +86,40 @@ def test_the_sign_says_who_is_better_and_the_order_of_items_nothing() -> None:
 
 def test_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match="compare the same images"):
-        compare(_cell(3, 0.5, 0), _cell(4, 0.5, 0), 100)
+        compare(_cell(3, 0.5, 0), _cell(4, 0.5, 0), FEW)
     both = _cell(3, 0.5, 0)
     with pytest.raises(ValueError, match="compare the same metrics"):
-        compare(both, both.only(both.metrics[:2]), 100)
+        compare(both, both.only(both.metrics[:2]), FEW)
 
 
-def test_small_samples_have_student_s_quantiles() -> None:
-    # Tables of the t distribution, and five heads in five throws.
-    for freedom, expected in ((5, 2.571), (11, 2.201), (30, 2.042)):
-        assert student(0.975, freedom) == pytest.approx(expected, abs=5e-3)
+def test_student_s_quantiles_are_those_of_tables() -> None:
+    # Tables of the t distribution (NIST/SEMATECH e-Handbook 1.3.6.7.2), with three decimals.
+    table = {
+        0.975: {1: 12.706, 2: 4.303, 3: 3.182, 5: 2.571, 11: 2.201, 30: 2.042, 100: 1.984},
+        0.995: {1: 63.657, 2: 9.925, 3: 5.841, 5: 4.032, 11: 3.106, 30: 2.750, 100: 2.626},
+        0.999: {1: 318.309, 2: 22.327, 3: 10.215, 5: 5.893, 11: 4.025, 30: 3.385, 100: 3.174},
+    }
+    for probability, row in table.items():
+        for freedom, expected in row.items():
+            assert student_quantile(probability, freedom) == pytest.approx(expected, abs=6e-4)
+
+
+def test_student_s_quantiles_are_those_of_closed_forms() -> None:
+    # One degree of freedom is Cauchy's distribution; with two, t = (2p - 1) / sqrt(2p (1 - p)).
+    for probability in (0.6, 0.975, 0.99875, 0.99999):
+        cauchy = np.tan(np.pi * (probability - 0.5))
+        two = (2 * probability - 1) / np.sqrt(2 * probability * (1 - probability))
+        assert student_quantile(probability, 1) == pytest.approx(cauchy, rel=1e-8)
+        assert student_quantile(probability, 2) == pytest.approx(two, rel=1e-8)
+        # With many it is the normal distribution.
+        normal = NormalDist().inv_cdf(probability)
+        assert student_quantile(probability, 1_000_000) == pytest.approx(normal, rel=1e-4)
+    for probability, freedom in ((0.5, 3), (1.0, 3), (0.975, 0)):
+        with pytest.raises(ValueError, match="no quantile"):
+            student_quantile(probability, freedom)
+
+
+def test_a_sign_test_is_a_coin_s() -> None:
     assert sign_test(5, 0) == 1 / 32
     assert sign_test(0, 0) == 1
 
@@ -124,7 +153,7 @@ def test_a_family_s_p_values_are_those_of_its_largest_statistic() -> None:
 def test_cells_that_are_compared_swap_the_same_images() -> None:
     a, b, c = (_cell(60, 0.5, seed) for seed in (6, 7, 8))
     mean = {}
-    for name, pair in {"ab": (a, b), "bc": (b, c), "ac": (a, c)}.items():
-        mean[name] = permuted_differences(*pair, 50, 0)["CIDEr"].drawn
+    for name, (first, second) in {"ab": (a, b), "bc": (b, c), "ac": (a, c)}.items():
+        mean[name] = permuted_differences(first, second, FEW)["CIDEr"].drawn
     # CIDEr is a mean, so its differences add up, draw by draw.
     assert mean["ac"] == pytest.approx(mean["ab"] + mean["bc"], abs=1e-9)

@@ -19,6 +19,7 @@ from rich.console import Console
 from bench.asr.shipped import DEFAULT
 from bench.common.errors import UserError
 from bench.common.figures import save_figure
+from bench.common.resampling import Resampling
 from bench.jobs.cells import Cell
 from bench.jobs.naming import names_without_seed
 from bench.jobs.spec import ScoringSpec
@@ -47,25 +48,35 @@ from bench.tables.sweep import pivot, sensitivity, tidy
 from bench.tables.testing import marked
 
 ITEMS = 40
-PROTOCOL = Protocol("scenes", "test", "0" * 16, "synthetic", ITEMS, 2 * ITEMS, "tiny.en", "all")
-SIGNATURE = Signature(
-    "scenes.test@0",
-    "all",
-    "none",
-    "5",
-    "none",
-    "ptb",
-    "m",
-    "i",
-    "tiny.en",
-    "whole",
-    "",
-    "",
-    "",
-    ITEMS,
-    0,
-    "0",
+PROTOCOL = Protocol(
+    dataset="scenes",
+    split="test",
+    dataset_digest="0" * 16,
+    speech="synthetic",
+    items=ITEMS,
+    of=2 * ITEMS,
+    asr="tiny.en",
+    references="all",
 )
+SIGNATURE = Signature(
+    data="scenes.test@0",
+    references="all",
+    left_out="none",
+    per_image="5",
+    normaliser="none",
+    tokeniser="ptb",
+    metrics="m",
+    idf="i",
+    asr="tiny.en",
+    part="whole",
+    codec="",
+    weights="",
+    seeds="",
+    n=ITEMS,
+    failed=0,
+    version="0",
+)
+DRAWN = Resampling(replicates=100)
 NAMES = (
     "PixVoxLM-tiny-Parallel, continuation only",
     "a system that somebody has given a name of sixty letters, all",
@@ -100,19 +111,35 @@ def _scores(label: str, failed: int = 0, cause: str = "", **changes: Any) -> Cel
         }
     )
     prompt = changes.get("prompt", 0.0)
-    cell = Cell(label, system, "", prompt, DEFAULT, "whole", f"s{label}", f"h{label}")
-    found = intervals(counted, 100, 0.95, 0)
-    kinds = dict.fromkeys(taxonomy.KINDS, 0.0)
-    signature = replace(SIGNATURE, failed=failed)
-    return CellScores(cell, counted, found, items, ITEMS, failed, 0, kinds, signature)
+    cell = Cell(
+        label=label,
+        system=system,
+        pattern="",
+        prompt=prompt,
+        asr=DEFAULT,
+        part="whole",
+        speech_key=f"s{label}",
+        transcript_key=f"h{label}",
+    )
+    return CellScores(
+        cell=cell,
+        counted=counted,
+        scores=intervals(counted, DRAWN),
+        items=items,
+        n=ITEMS,
+        failed=failed,
+        unended=0,
+        kinds=dict.fromkeys(taxonomy.KINDS, 0.0),
+        signature=replace(SIGNATURE, failed=failed),
+    )
 
 
 def _rows(*scores: CellScores) -> list[Row]:
-    return pooled(scores, 100, 0.95, 0)
+    return pooled(scores, DRAWN)
 
 
 def _frame(rows: Sequence[Row], table: str = "table1") -> pl.DataFrame:
-    return comparison(rows, table, PROTOCOL, asr="tiny.en", run="trial", replicates=100)
+    return comparison(rows, table, PROTOCOL, asr="tiny.en", run="trial", resampling=DRAWN)
 
 
 def _said(frame: pl.DataFrame, left_out: Sequence[str] = ()) -> list[str]:
@@ -223,7 +250,7 @@ def test_a_later_table_prints_what_is_new() -> None:
 
 def test_intervals_stay_within_the_bounds_of_scores() -> None:
     counted = statistics_of(said(2, np.random.default_rng(0), 0.97))
-    found = intervals(counted, 400, 0.95, 0)
+    found = intervals(counted, Resampling(replicates=400))
     for score in counted.scores:
         assert found[score.name].score <= found[score.name].high <= score.most
     assert max(score.most for score in counted.scores) == float("inf")
@@ -327,7 +354,7 @@ def test_a_system_of_other_data_is_marked_and_tested(blind: bool) -> None:
     rows = _rows(*scores)
     seen = looks(rows, "scenes", cast(Scorer, _Counting(scores[1], blind)))
     assert list(seen) == [scores[1].cell.name]
-    options = {"asr": "tiny.en", "run": "trial", "replicates": 100, "seen": seen}
+    options = {"asr": "tiny.en", "run": "trial", "resampling": DRAWN, "seen": seen}
     ours, theirs = comparison(rows, "table1", PROTOCOL, **options)[-2:].to_dicts()
     assert ours["training"] == "unknown"
     assert theirs["training"] == "unknown, trained on coco and flickr8k"
@@ -369,7 +396,7 @@ def test_a_plot_is_the_same_bytes_whatever_a_label_holds(tmp_path: Path) -> None
         cell = replace(found.cell, speech_key=f"s{number}", transcript_key=f"h{number}")
         scores.append(replace(found, cell=cell))
     rows = _rows(*scores)
-    found = points(rows, marked(rows, rows[0], 100))
+    found = points(rows, marked(rows, rows[0], DRAWN))
     assert choices(found) == ["guidance"]
     # One point of each score is the best, and it is like itself.
     assert found.filter("best")["metric"].to_list() == [s.name for s in rows[0].counted.scores]

@@ -47,7 +47,16 @@ def _falls(
     ) as scorer:
         scores = [
             scorer.score(
-                Cell(system.label, system, "", 0.0, DEFAULT, "whole", system.kind, system.kind),
+                Cell(
+                    label=system.label,
+                    system=system,
+                    pattern="",
+                    prompt=0.0,
+                    asr=DEFAULT,
+                    part="whole",
+                    speech_key=system.kind,
+                    transcript_key=system.kind,
+                ),
                 transcribed(data.items, texts, "rotating", sure).with_columns(
                     status=pl.Series(["failed"] * lost + ["ok"] * (ITEMS - lost))
                 ),
@@ -55,7 +64,7 @@ def _falls(
             for system, texts, sure in rows
             for lost in (failed if system is SYSTEM else 0,)
         ]
-        table: list[Row] = pooled(scores, 100, 0.95, 0)
+        table: list[Row] = pooled(scores, scorer.spec.resampling)
         (fall,) = waterfalls(table, scorer)
     return fall
 
