@@ -16,6 +16,7 @@ from bench.common.figures import save_figure
 from bench.common.resampling import Resampling
 from bench.common.text import as_reason
 from bench.datasets.base import Dataset
+from bench.jobs.grid import Grid
 from bench.jobs.spec import Job, Reading
 from bench.jobs.tables import TABLES
 from bench.metrics.base import ALWAYS, Metric
@@ -334,7 +335,7 @@ def write_report(
         some = found.filter(pl.col("kept") == ALWAYS).drop("kept")
         shown.append(_small(some, title))
         files.write_frame(found.drop("kept"), "sensitivity", title, tables)
-    if job.grid.model_fields_set and varied(sweep):
+    if job.grid != Grid() and varied(sweep):
         title = "The sweep: means of the seeds' own scores (the tables pool their items)"
         shown.append(_small(pivot(sweep), title))
         files.write_frame(pivot(sweep), "sweep", title, tables)
