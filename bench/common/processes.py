@@ -21,6 +21,15 @@ def everyone() -> Iterator[int]:
         yield int(folder.name)
 
 
+def arguments(pid: int) -> list[str]:
+    """The words of a process's command line; none where it is gone."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return []
+    return command.decode(errors="replace").split("\0")
+
+
 def state(pid: int) -> str:
     """One letter: R, S, D, T (stopped), ...; "" for a process that is dead, reaped or not."""
     fields = _fields(pid)

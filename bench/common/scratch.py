@@ -107,6 +107,11 @@ def swept(path: Path) -> bool:
         os.close(lock)
 
 
+def is_scratch(path: Path) -> bool:
+    """Whether a folder is a command's own, or in one; of any user, and whether it lives or not."""
+    return any(part.startswith(_PREFIX) for part in path.parts)
+
+
 @contextmanager
 def short_folder() -> Iterator[Path]:
     """The command's folder, or one for the time being where there is no supervised command."""

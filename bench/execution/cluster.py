@@ -15,9 +15,10 @@ from typing import Any
 
 from bench.common.errors import RunFailed, UserError
 from bench.common.text import clean, plural
+from bench.execution.nearby import address_here
 from bench.execution.probe import ANSWER_SECONDS
 
-LOCAL = "local"
+LOCAL, AUTO = "local", "auto"
 CONNECT_SECONDS = 5.0
 _SET = "--address, the job's address or RAY_ADDRESS"
 _SUBMITTED = ("runtime_resources", "working_dir_files")
@@ -36,8 +37,9 @@ def find_cluster(address: str | None) -> str | None:
     address = address or os.environ.get("RAY_ADDRESS") or LOCAL
     if address == LOCAL:
         return None
-    if address != "auto":
-        _check_port(address)
+    if address == AUTO:
+        address = address_here(_SET)
+    _check_port(address)
     source, mode = token_source(), os.environ.get("RAY_AUTH_MODE")
     if mode == "token" and not source:
         raise UserError(_without_token("RAY_AUTH_MODE: token"))
@@ -128,8 +130,6 @@ def _answer(address: str, mode: str | None) -> Mapping[str, Any]:
 def _check_answer(address: str, answer: Mapping[str, Any], source: str) -> None:
     """Raises UserError or RunFailed for a cluster that cannot be joined, with what to set."""
     fault, said = answer.get("fault", ""), clean(" ".join(str(answer.get("said", "")).split()))
-    if fault == "none":
-        raise RunFailed(f"no Ray cluster runs on this machine; start it, or correct {_SET}")
     if fault == "token":
         if os.environ.get("RAY_AUTH_MODE") == "disabled":
             raise UserError(f"{address}: asks for a token; unset RAY_AUTH_MODE, now disabled")

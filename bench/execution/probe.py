@@ -17,8 +17,7 @@ ALARM_SECONDS = 20
 def ask(address: str) -> dict[str, Any]:
     """The cluster's `address` and versions (`ray`, `python`), or the `fault` and what was `said`.
 
-    A fault is `none` (no cluster runs here, for `auto`), `token`, `outside` (this machine is no
-    node of it) or `other`.
+    A fault is `token`, `outside` (this machine is no node of it) or `other`.
     """
     from ray._private import ray_constants, services
     from ray.exceptions import AuthenticationError
@@ -27,8 +26,6 @@ def ask(address: str) -> dict[str, Any]:
     signal.alarm(ALARM_SECONDS)
     try:
         resolved = services.canonicalize_bootstrap_address(address)
-        if resolved is None:
-            return {"fault": "none", "said": ""}
         client = services.GcsClient(address=resolved)
         held = client.internal_kv_get(
             b"CLUSTER_METADATA",
@@ -37,8 +34,6 @@ def ask(address: str) -> dict[str, Any]:
         )
     except AuthenticationError as error:
         return {"fault": "token", "said": error.message}
-    except ConnectionError as error:
-        return {"fault": "none" if address == "auto" else "other", "said": str(error)}
     except Exception as error:
         return {"fault": "other", "said": str(error)}
     versions = json.loads(held) if held else {}

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +18,11 @@ import yaml
 from bench.commands.parser import parser
 from bench.commands.run import refuse_empty
 from bench.common.errors import ActorUnusable, RunFailed, UserError
+from bench.common.processes import arguments
 from bench.datasets.base import Item
-from bench.execution import actors, cluster
+from bench.execution import actors, cluster, nearby
 from bench.execution.cluster import find_cluster, machines, names_of, placed, refuse_submitted
+from bench.execution.nearby import CURRENT, Raylet
 from bench.execution.pipeline import Pipeline
 from bench.execution.session import mig_slices
 from bench.store.rows import SpeechRow
@@ -91,10 +94,9 @@ def test_a_token_is_sent_to_a_cluster_that_asks_for_one(
         ("http://a:8265", {}, UserError, "http://a:8265: is for ray job submit, not the cluster"),
         ("a", {}, UserError, "a: not an address; write HOST:PORT, auto or local"),
         ("127.0.0.1:1", {}, RunFailed, r"no Ray cluster at 127.0.0.1:1 \(.*refused\); start it"),
-        ("auto", {"fault": "none"}, RunFailed, "no Ray cluster runs on this machine; start it"),
-        ("auto", {"fault": "other"}, RunFailed, "does not answer as a Ray cluster; give the addr"),
-        ("auto", OURS | {"fault": "outside"}, UserError, "this machine is no node of that cluster"),
-        ("auto", JOINABLE | {"ray": "2.9.1"}, UserError, "auto: runs Ray 2.9.1 on Python 3.* same"),
+        ("a:1", {"fault": "other"}, RunFailed, "does not answer as a Ray cluster; give the addr"),
+        ("a:1", OURS | {"fault": "outside"}, UserError, "this machine is no node of that cluster"),
+        ("a:1", JOINABLE | {"ray": "2.9.1"}, UserError, "a:1: runs Ray 2.9.1 on Python 3.* same"),
     ],
 )  # fmt: skip
 def test_a_cluster_that_cannot_be_joined_is_one_line(
@@ -104,9 +106,50 @@ def test_a_cluster_that_cannot_be_joined_is_one_line(
     kind: type[Exception],
     message: str,
 ) -> None:
-    monkeypatch.setattr(cluster, "_answer", lambda address, mode: answer)
+    if answer:
+        _answering(monkeypatch, none=answer)
     with pytest.raises(kind, match=message):
         find_cluster(address)
+
+
+def test_auto_is_the_ray_that_was_started_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Not that of another command, nor what RAY_ADDRESS names, nor a driver's own."""
+    nodes: list[Raylet] = []
+    monkeypatch.setattr(nearby, "_raylets", lambda: iter(nodes))
+    monkeypatch.setenv("RAY_ADDRESS", "elsewhere:1")
+    asked = _answering(monkeypatch, none=JOINABLE)
+
+    def started(name: str, address: str, *, by_ray_start: bool) -> None:
+        (tmp_path / name).mkdir()
+        if by_ray_start:
+            (tmp_path / name / CURRENT).write_text(address)
+        nodes.append(Raylet(address, tmp_path / name))
+
+    started("pixvox-1", "own:1", by_ray_start=False)
+    with pytest.raises(RunFailed, match="no Ray cluster runs on this machine; start it, or corr"):
+        find_cluster("auto")
+    started("notebook", "driver:1", by_ray_start=False)
+    find_cluster("auto")
+    started("ray", "here:1", by_ray_start=True)
+    find_cluster("auto")
+    assert asked == ["driver:1 None", "here:1 None"]
+    started("second", "here:2", by_ray_start=True)
+    with pytest.raises(UserError, match=r"^auto: this machine .* 2 Rays \(here:1, here:2\); write"):
+        find_cluster("auto")
+
+
+def test_nodes_of_rays_are_known_by_their_command_lines(tmp_path: Path) -> None:
+    values = ["--gcs-address=10.9.8.7:1", f"--temp_dir={tmp_path}"]
+    command = [str(tmp_path / "raylet"), "-c", "read _", "sh", *values]
+    # The shell is called as Ray's raylet is.
+    with subprocess.Popen(command, executable="/bin/sh", stdin=subprocess.PIPE) as process:
+        while not arguments(process.pid)[1:]:
+            assert process.poll() is None
+        assert Raylet("10.9.8.7:1", tmp_path) in list(nearby._raylets())
+        process.communicate(b"\n")
+    assert arguments(process.pid) == []
 
 
 def test_a_cluster_is_asked_in_a_process_that_may_die(
