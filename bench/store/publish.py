@@ -28,6 +28,8 @@ LISTING = "published.json"
 _KEPT_BACK = ("ledger", "cache", "tracking")
 """Folders of a run that are not copied: its working state, and trackers' files, which hold the
 paths of this machine."""
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "hf"}
+"""Protocols of fsspec whose folders are parts of names: only a bucket can be made there."""
 _WAITS = (1.0, 4.0, 15.0, 60.0)
 """Seconds between the tries of one copy."""
 _LIST_EVERY = 50
@@ -49,7 +51,7 @@ def publish(
     """
     system, place = _opened(address)
     place = f"{place.rstrip('/')}/{run.name}"
-    if "file" in system.protocol and Path(place).resolve().is_relative_to(run.resolve()):
+    if "file" in _protocols(system) and Path(place).resolve().is_relative_to(run.resolve()):
         raise UserError(f"--publish: {address}: is the run's own folder; name another")
     retry = _Retry(f"{address.rstrip('/')}/{run.name}", wait)
     wanted = {name: (path.stat().st_size, _digest(path)) for name, path in _files(run)}
@@ -76,6 +78,12 @@ def _opened(address: str) -> "tuple[AbstractFileSystem, str]":
             f"--publish: {address}: {reason_of(error)}; name a folder, or an address such as "
             "s3://BUCKET/FOLDER"
         ) from error
+
+
+def _protocols(system: "AbstractFileSystem") -> tuple[str, ...]:
+    """A file system's names in addresses, such as `s3` and `s3a`."""
+    protocol: str | tuple[str, ...] = system.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
 
 
 class _Retry:
@@ -135,6 +143,7 @@ def _there(system: "AbstractFileSystem", place: str) -> dict[str, Content]:
 
 
 def _copy(system: "AbstractFileSystem", path: Path, target: str) -> None:
-    # Object stores have no folders; file systems want them first.
-    system.makedirs(target.rpartition("/")[0], exist_ok=True)
+    if _OBJECT_STORES.isdisjoint(_protocols(system)):
+        # File systems want folders first. A bucket that is not there is a mistake in the address.
+        system.makedirs(target.rpartition("/")[0], exist_ok=True)
     system.put_file(str(path), target)

@@ -72,6 +72,23 @@ def test_a_copy_that_fails_is_tried_again_and_continued(
     assert publish(run, "memory://faults/", _silent) == len(COPIED) - len(written) == 1
 
 
+def test_no_bucket_is_made_of_a_mistyped_address(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bucket(MemoryFileSystem):
+        protocol = ("s3", "s3a")
+
+        def makedirs(self, path: str, exist_ok: bool = False) -> None:
+            raise AssertionError(path)
+
+        def put_file(self, source: str, target: str, **how: Any) -> None:
+            # As s3fs, which makes no folders here.
+            self.pipe_file(target, Path(source).read_bytes())
+
+    monkeypatch.setattr(publishing, "_opened", lambda address: (Bucket(), "/bucket/runs"))
+    assert publish(run, "s3://bucket/runs", _silent) == len(COPIED)
+
+
 def test_an_address_that_cannot_be_used_is_one_line_before_the_run() -> None:
     with pytest.raises(UserError, match=r"^--publish: nowhere://x: .*; name a folder, or an add"):
         check_address("nowhere://x")
