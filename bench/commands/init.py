@@ -28,7 +28,7 @@ _ZOO: dict[str, Any] = {
     "kind": "pixvox",
     "label": "PixVoxLM-small",
     "weights": "zoo:pixvox-small-delay",
-    "decoding": {"guidance": [1.5, 1, 1, 1], "longest_run": 20},
+    "decoding": {"guidance": 2, "longest_run": 20},
 }
 
 

@@ -72,9 +72,9 @@ class Tracker(Strict):
 
     title: ClassVar[str]
 
+    @abstractmethod
     def modules(self) -> tuple[str, ...]:
         """The modules that logging imports."""
-        raise NotImplementedError
 
     def check(self) -> None:
         """Raises UserError, before anything is run, where logging is known to fail."""
