@@ -98,10 +98,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--items", type=int)
     parser.add_argument("--die", choices=(*OWN_DEATHS, "none"))
     parser.add_argument("--after", type=int)
+    parser.add_argument("--transcribers", type=int, default=1)
     given = parser.parse_args(arguments)
     if given.die in ("write", "rename"):
         _die_at(given.die, given.after)
-    cluster: dict[str, object] = {"generators": 1, "transcribers": 1, "deadline_seconds": 8}
+    cluster: dict[str, object] = {"generators": 1, "deadline_seconds": 8}
+    cluster["transcribers"] = given.transcribers
     run = stub_run(given.folder, stub_dataset(given.items), cluster=cluster)
     if given.die == "disk":
         _fill_disk(run.ledger, given.after)
