@@ -25,6 +25,14 @@ from bench.execution.nearby import CURRENT
 _START_SECONDS = 300.0
 _STORE_BYTES = 256 * 1024 * 1024
 _TOOLS = ("unshare", "mount", "ip")
+_DRIVERS_OWN = (
+    "RAY_ADDRESS",
+    "RAY_AUTH_TOKEN_PATH",
+    "TMPDIR",
+    # Set for a local Ray by `bench.execution.session`; a raylet of a cluster refuses to start with it.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
+)
+"""Variables of the driver that a node does not inherit."""
 
 _ISOLATED = """
 echo; read -r _
@@ -228,8 +236,7 @@ class Raylets:
         return Node(folder, process)
 
     def _node_environment(self, home: Path) -> dict[str, str]:
-        driver_s = ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "TMPDIR")
-        inherited = {name: value for name, value in os.environ.items() if name not in driver_s}
+        inherited = {name: value for name, value in os.environ.items() if name not in _DRIVERS_OWN}
         own = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
         return inherited | self._settings | self._token() | own
 
