@@ -168,6 +168,8 @@ def _worker(config: dict[str, Any]) -> None:
     device()
     rank = ray.train.get_context().get_world_rank()
     if config["job"] is not None:
+        # Ray Train has moved to a folder of its own; a judge's ASR may lie in the driver's.
+        os.chdir(config["folder"])
         work(PixVoxJob.model_validate(config["job"]), get_device(), rank)
         return
     office = ray.get_actor(_OFFICE)
@@ -333,6 +335,7 @@ def _fit(
         _worker,
         train_loop_config={
             "job": job.model_dump(mode="json") if on_own_disk else None,
+            "folder": str(Path.cwd()),
             "threads": threads,
         },
         scaling_config=ScalingConfig(num_workers=job.workers, use_gpu=gpu),
