@@ -29,7 +29,7 @@ _DRIVERS_OWN = (
     "RAY_ADDRESS",
     "RAY_AUTH_TOKEN_PATH",
     "TMPDIR",
-    # bench.execution.session sets it for a local Ray; a raylet of a cluster refuses to start with it.
+    # For a local Ray (bench.execution.session); a raylet of a cluster refuses to start with it.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
 )
 """Variables of the driver that a node does not inherit."""
