@@ -47,11 +47,13 @@ def files_of(job: Path, work: Path) -> list[Path]:
     paths |= {cache_folder(), job.parent}
     python = (Path(sys.prefix).resolve(), Path(sys.executable).resolve(), Path(sys.executable))
     needed = (*python, Path(bench.__path__[0]).resolve(), work.resolve())
-    return sorted(
-        path
-        for path in {path.resolve() for path in paths}
-        if path.exists() and not any(inner.is_relative_to(path) for inner in needed)
-    )
+    hidden = {
+        path.resolve()
+        for path in paths
+        if path.exists() and not any(place.is_relative_to(path.resolve()) for place in needed)
+    }
+    # What lies in a hidden folder is hidden with it.
+    return sorted(path for path in hidden if not hidden & set(path.parents))
 
 
 def main(arguments: Sequence[str]) -> int:
