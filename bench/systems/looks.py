@@ -1,10 +1,10 @@
-"""Looks at weights that are kept by content: what looks imports PyTorch and transformers."""
+"""Facts about weights, cached by content, because reading them imports PyTorch and transformers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.common.kept import cached_json as look
+from bench.common.kept import cached_json
 from pixvox.codec.facts import CodecFacts, codec_facts
 from pixvox.codec.official import is_official
 from pixvox.configfile import read_config
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Make:
-    """What keys and checks need of a PixVoxConfig."""
+class ConfigFacts:
+    """The fields of a PixVoxConfig that keys and checks need."""
 
     pattern: str
     num_codebooks: int
@@ -29,48 +29,50 @@ class Make:
 
 @dataclass(frozen=True)
 class Model:
-    """A PixVoxLM that was looked at once, for all its cells, and its codec."""
+    """The facts about a PixVoxLM and its codec, read once for all its cells."""
 
-    config: Make
+    config: ConfigFacts
     codec: str
     facts: CodecFacts
     digest: str
 
 
-def make_of(config: "PixVoxConfig") -> Make:
-    """That of a configuration."""
-    return Make(**{name: getattr(config, name) for name in Make.__annotations__})
+def config_facts(config: "PixVoxConfig") -> ConfigFacts:
+    """Returns the facts about a configuration."""
+    return ConfigFacts(**{name: getattr(config, name) for name in ConfigFacts.__annotations__})
 
 
 def codec_look(name: str, bandwidth: float) -> CodecFacts:
-    """As codec_facts, which is called once for the same content."""
+    """Returns codec_facts, from the cache where the content is the same."""
     try:
-        of = _content(name, "encodec")
+        digests = _content(name, "encodec")
     except (WeightsError, OSError):
-        # What looks says what is wrong.
+        # codec_facts raises the error that says what is wrong.
         return codec_facts(name, bandwidth)
-    return CodecFacts(*look(["codec", str(bandwidth), *of], lambda: codec_facts(name, bandwidth)))
+    keys = ["codec", str(bandwidth), *digests]
+    return CodecFacts(*cached_json(keys, lambda: codec_facts(name, bandwidth)))
 
 
 def model_look(
-    weights: str, codec: str | None, pattern: str | None, make: Callable[[], Model]
+    weights: str, codec: str | None, pattern: str | None, read: Callable[[], Model]
 ) -> Model:
-    """What `make` finds of a PixVoxLM, which is called once for the same content."""
+    """Returns the facts that `read` returns, from the cache where the content is the same."""
     try:
         stated = read_config(resolve(weights), "pixvox")
         chosen = codec or stated["codec"]
-        of = [*_content(weights, "pixvox"), chosen, *_content(chosen, "encodec")]
+        digests = [*_content(weights, "pixvox"), chosen, *_content(chosen, "encodec")]
     except (WeightsError, OSError, KeyError, AttributeError):
-        return make()
-    found: dict[str, Any] = look(["pixvox", str(codec), str(pattern), *of], lambda: asdict(make()))
-    config, facts = Make(**found["config"]), CodecFacts(*found["facts"])
-    return Model(config, found["codec"], facts, found["digest"])
+        return read()
+    keys = ["pixvox", str(codec), str(pattern), *digests]
+    content: dict[str, Any] = cached_json(keys, lambda: asdict(read()))
+    config, facts = ConfigFacts(**content["config"]), CodecFacts(*content["facts"])
+    return Model(config, content["codec"], facts, content["digest"])
 
 
 def _content(name: str, kind: str) -> list[str]:
-    """Digests of all that a look at a folder of weights sees.
+    """Returns the digests of all that the facts about a folder of weights depend on.
 
-    Raises WeightsError or OSError for what is not looked at so: archives, what is not there.
+    Raises WeightsError or OSError for weights that are not cached: archives and missing files.
     """
     if kind == "encodec" and is_official(name):
         raise WeightsError(f"{name}: an archive")

@@ -13,7 +13,7 @@ from bench.common.yamlfile import WeightsName, read_small
 from bench.datasets.base import Choice, Item
 from bench.systems.base import Content, Generator, Lookup, System, label_of
 from bench.systems.decoding import AXES, DecodingSpec
-from bench.systems.looks import Make, Model, make_of, model_look
+from bench.systems.looks import ConfigFacts, Model, config_facts, model_look
 from bench.systems.pixvoxgenerator import PixVoxGenerator
 from pixvox.decoding.protocol import end_protocol
 from pixvox.patternnames import fitted_name, pattern_name
@@ -168,7 +168,7 @@ def _model(spec: PixVoxSystem) -> Model:
         )
     codec, facts = fitting_codec(spec.weights, config, spec.codec)
     check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
-    return Model(make_of(config), codec, facts, digest(folder))
+    return Model(config_facts(config), codec, facts, digest(folder))
 
 
 def _fitted(spec: PixVoxSystem, codebooks: int) -> str:
@@ -179,7 +179,7 @@ def _fitted(spec: PixVoxSystem, codebooks: int) -> str:
         raise UserError(f"{spec.weights}: {error}") from error
 
 
-def _steps(config: Make, frames: int) -> int:
+def _steps(config: ConfigFacts, frames: int) -> int:
     from pixvox.patterns import layout
 
     return len(layout(config.pattern, config.num_codebooks, frames).steps)
