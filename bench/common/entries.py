@@ -68,10 +68,10 @@ def _no_module(who: str, module: str) -> str:
     return f"{who}: no module {module!r}; install it, or run where it lies"
 
 
-def made(entry: str, who: str, options: Mapping[str, Any] | None = None) -> Any:
-    """An instance of the class; raises UserError for whatever its author's code raises.
+def instantiate(entry: str, who: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Returns an instance of the class; raises UserError for whatever its author's code raises.
 
-    `who` names it, and is empty where several labels share it.
+    `who` begins the error's line, and is empty where several labels share the class.
     """
     module, name = entry.split(":")
     _search_here()
