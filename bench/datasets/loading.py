@@ -11,14 +11,15 @@ def load_dataset(spec: DatasetSpec) -> Dataset:
     """The dataset that a job names; raises UserError for files that cannot be used."""
     found = spec.read()
     if spec.items is not None:
-        found = taken(found, spec.items)
+        found = select_items(found, spec.items)
     return replace(found, digest=digest_of(found.items))
 
 
-def taken(dataset: Dataset, listing: Path) -> Dataset:
-    """The items that a file names, one a line, by id or by the image's name; in the split's order.
+def select_items(dataset: Dataset, listing: Path) -> Dataset:
+    """Returns the dataset with only the items that a file lists, in the split's order.
 
-    Raises UserError naming the line that names no item, or one that another line named.
+    Each line of the file is an item's id or the file name of its image. Raises UserError with the
+    number of a line that names no item, several items, or an item that an earlier line named.
     """
     numbers: dict[str, list[int]] = {}
     for number, item in enumerate(dataset.items):

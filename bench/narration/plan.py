@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from bench.common.errors import UserError
 from bench.common.text import plural, short
 from bench.datasets.base import Dataset, Item, no_items
-from bench.datasets.loading import taken
+from bench.datasets.loading import select_items
 from bench.narration.job import NarrationJob
 from bench.systems.spoken import spoken
 from bench.systems.voices import NO_WORD
@@ -60,7 +60,7 @@ def _cut(datasets: Sequence[Dataset], job: NarrationJob) -> list[Dataset]:
         unusable=tuple(entry for dataset in datasets for entry in dataset.unusable),
     )
     # Items of two splits may have one name, and are then told apart by what they are.
-    wanted = {id(item) for item in taken(together, job.dataset.items).items}
+    wanted = {id(item) for item in select_items(together, job.dataset.items).items}
     return [
         replace(dataset, items=tuple(i for i in dataset.items if id(i) in wanted), unusable=())
         for dataset in datasets
