@@ -75,7 +75,7 @@ class JobFile:
         from pydantic import ValidationError
 
         from bench.common.strictyaml import MAX_BYTES, read_yaml
-        from bench.common.validation import faults, told
+        from bench.common.validation import faults, format_errors
         from bench.common.yamlfile import read_small, strict
 
         content = read_yaml(read_small(self.path, MAX_BYTES), str(self.path))
@@ -100,7 +100,7 @@ class JobFile:
             for path, messages in found.items()
             if own.get(path) != messages
         }
-        raise UserError(f"{self.path}: {told(found, given if self.overrides else {})}")
+        raise UserError(f"{self.path}: {format_errors(found, given if self.overrides else {})}")
 
     def _option(self, path: str) -> str:
         """Which options gave the value at a path; all of them where none gave that one."""

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 SHOWN = 10
-"""Errors that are told; the others are counted."""
+"""How many errors are printed; further ones are only counted."""
 
 _TYPES = {
     "bool_type": "true or false",
@@ -259,14 +259,16 @@ def faults(error: ValidationError, content: Any, kind: Any) -> dict[str, list[st
     return found
 
 
-def told(found: Mapping[str, Sequence[str]], given: Mapping[str, str] | None = None) -> str:
-    """Faults in one line, each behind the path of its key.
+def format_errors(
+    messages: Mapping[str, Sequence[str]], given: Mapping[str, str] | None = None
+) -> str:
+    """Returns all errors in one line, each after the path of its key.
 
-    Several are numbered, and those after the first SHOWN only counted. `given` names, by path, the
-    options of the command line that a value came from.
+    `messages` has the messages of each path. Several errors are numbered, and those after the
+    first SHOWN only counted. `given` names, by path, the command-line option that set the value.
     """
-    lines = [f"{path}: {' or '.join(messages)}" for path, messages in found.items()]
-    options = [f" (given by {given[path]})" if given and path in given else "" for path in found]
+    lines = [f"{path}: {' or '.join(texts)}" for path, texts in messages.items()]
+    options = [f" (given by {given[path]})" if given and path in given else "" for path in messages]
     lines = [line + option for line, option in zip(lines, options, strict=True)]
     if len(lines) == 1:
         return lines[0]

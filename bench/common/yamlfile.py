@@ -73,9 +73,9 @@ def strict(content: Any, kind: Any) -> Any:
 
 def validate(content: Any, kind: Any, name: str) -> Any:
     """Plain content as `kind`; raises UserError naming `name` and all that is wrong."""
-    from bench.common.validation import faults, told
+    from bench.common.validation import faults, format_errors
 
     try:
         return strict(content, kind)
     except ValidationError as error:
-        raise UserError(f"{name}: {told(faults(error, content, kind))}") from error
+        raise UserError(f"{name}: {format_errors(faults(error, content, kind))}") from error
