@@ -75,7 +75,7 @@ def run_job(file: JobFile, options: RunOptions) -> int:
         tracker.check()
     if options.dry:
         with disk_errors(runs):
-            _tell(planned_job(file, runs), runs)
+            print_plan(planned_job(file, runs), runs)
         return 0
     with opened(file, runs) as ready:
         if file.changes:
@@ -149,8 +149,8 @@ def _made(folder: Path) -> Iterator[str]:
     yield "ledger: all generated and transcribed rows; every other file is derived from it"
 
 
-def _tell(planned: Planned, runs: Path) -> None:
-    """Says what there is to do. Nothing is written or locked, and a driver may be at work."""
+def print_plan(planned: Planned, runs: Path) -> None:
+    """Prints what a run would do. It writes and locks nothing, so another run may be at work."""
     refuse_links(planned.folder)
     ready = with_rows(planned, Ledger(planned.folder / "ledger"))
     _say_missing(ready)
