@@ -37,14 +37,15 @@ class End:
     why: str = ""
 
 
-def _tell(end: End) -> None:
+def send_result(end: End) -> None:
+    """Sends the child's end to its parent; does nothing in a process that is not supervised."""
     if _pipe is not None:
         os.write(_pipe, json.dumps([end.code, end.why]).encode() + b"\n")
 
 
 def abandon(why: str) -> NoReturn:
     """Ends a supervised command from any thread, at once, with one line."""
-    _tell(End(FAILED, why))
+    send_result(End(FAILED, why))
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
@@ -97,10 +98,10 @@ def supervise(
             _become_child(parent, write, heeded)
             folder.enter()
             code = work()
-            _tell(End(code))
+            send_result(End(code))
             return code
         except KeyboardInterrupt:
-            _tell(End(128 + signal.SIGINT, f"stopped by SIGINT; {advice}"))
+            send_result(End(128 + signal.SIGINT, f"stopped by SIGINT; {advice}"))
             return 128 + signal.SIGINT
     os.close(write)
     if os.fork() == 0:
