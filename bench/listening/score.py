@@ -33,7 +33,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of a whole test. `preference` is the share of B over A, ties half; `ratings` by condition.
+    """The scores of a whole test.
+
+    `preference` is the share of pairs in which B is preferred to A, ties counted half. `ratings`
+    are by condition.
 
     `agreement` are Krippendorff's alphas of pairs (nominal) and ratings (ordinal), NaN where no
     answer was given by two raters. `inattentive` are raters left out for a check answered wrong.
