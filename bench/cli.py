@@ -42,7 +42,7 @@ def _job_file(arguments: "argparse.Namespace") -> "JobFile":
         limit and Override(("limit",), limit, "--limit", str(limit)),
         arguments.dataset,
     ]
-    return JobFile(arguments.job, (*(one for one in short if one), *arguments.changes))
+    return JobFile(arguments.job, (*filter(None, short), *arguments.changes))
 
 
 def _init(arguments: "argparse.Namespace") -> int:

@@ -39,7 +39,7 @@ _EVERY = 25
 
 
 def _begun(encoder: "AudioEncoder", mel: Tensor) -> Tensor:
-    """Returns the states `[B, P, D]` of spectrograms `[B, mels, 2 P]`, without position embeddings."""
+    """Returns states `[B, P, D]` of spectrograms `[B, mels, 2 P]`, without position embeddings."""
     return F.gelu(encoder.conv2(F.gelu(encoder.conv1(mel)))).permute(0, 2, 1)
 
 

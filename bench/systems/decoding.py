@@ -105,7 +105,7 @@ class DecodingSpec(Strict):
         return ""
 
     def signed(self) -> str:
-        """Returns what signatures state: temperature, max_seconds, slots and other non-default values."""
+        """Returns what signatures state: temperature, max_seconds, slots and non-default values."""
         usual, always = DecodingSpec(), ("temperature", "max_seconds", "slots")
         settings = self.model_dump(exclude={"seed"})
         names = (n for n, value in settings.items() if n in always or value != getattr(usual, n))
