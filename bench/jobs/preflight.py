@@ -11,7 +11,7 @@ from bench.datasets.storedunits import has_units
 from bench.jobs.cells import Cell
 from bench.metrics.loading import metrics_of
 from bench.systems.base import System
-from bench.systems.looks import codec_look
+from bench.systems.weightfacts import cached_codec_facts
 
 
 def _line(what: str, missing: Sequence[Path], of: int) -> str:
@@ -31,7 +31,7 @@ def _played_from_units(system: System, captions: Sequence[Caption]) -> list[bool
     codec = system.codec_of() if any(entry is not None for entry in stored) else None
     if codec is None:
         return [False] * len(stored)
-    facts = codec_look(*codec)
+    facts = cached_codec_facts(*codec)
     try:
         return [entry is not None and has_units(entry, facts) for entry in stored]
     except SpeechError:

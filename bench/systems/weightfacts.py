@@ -42,7 +42,7 @@ def config_facts(config: "PixVoxConfig") -> ConfigFacts:
     return ConfigFacts(**{name: getattr(config, name) for name in ConfigFacts.__annotations__})
 
 
-def codec_look(name: str, bandwidth: float) -> CodecFacts:
+def cached_codec_facts(name: str, bandwidth: float) -> CodecFacts:
     """Returns codec_facts, from the cache where the content is the same."""
     try:
         digests = _content(name, "encodec")
@@ -53,7 +53,7 @@ def codec_look(name: str, bandwidth: float) -> CodecFacts:
     return CodecFacts(*cached_json(keys, lambda: codec_facts(name, bandwidth)))
 
 
-def model_look(
+def cached_model_facts(
     weights: str, codec: str | None, pattern: str | None, read: Callable[[], Model]
 ) -> Model:
     """Returns the facts that `read` returns, from the cache where the content is the same."""
