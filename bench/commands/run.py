@@ -87,6 +87,12 @@ def run_job(file: JobFile, options: RunOptions) -> int:
                 f"{file.path}: {missing} rows are not transcribed yet; run first: "
                 f"pixvox run {file.words}"
             )
+        if options.score_only and ready.state.unmeasured:
+            by = " and ".join(ready.state.metrics)
+            raise UserError(
+                f"{file.path}: {ready.state.unmeasured} values are not measured yet by {by}; run "
+                f"first: pixvox run {file.words}"
+            )
         pace = complete(ready, options.address)
         tables = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
         readings = _report(ready, tables)
@@ -94,7 +100,9 @@ def run_job(file: JobFile, options: RunOptions) -> int:
         seconds = time.monotonic() - started
         _print_end(ready, failed, seconds)
         if pace is not None:
-            keep_rate(runs, ready.job.name, ready.cells, Took(pace, seconds))
+            if not ready.state.metrics:
+                # Their time is none of the ASR's.
+                keep_rate(runs, ready.job.name, ready.cells, Took(pace, seconds))
             if options.verbose:
                 print(f"{ready.job.name}: {pace.words}{_beside(pace, seconds)}")
         if tracker is not None:

@@ -57,7 +57,7 @@ class StubGenerator:
 class StubTranscriber:
     """Transcribes words that are a function of the units."""
 
-    def __init__(self, asr: object, threads: int) -> None:
+    def __init__(self, asr: object, threads: int, metrics: Sequence[str]) -> None:
         self.pause = float(os.environ.get(PAUSE, "0"))
 
     def work(self, work: tuple[object, str, Sequence[Any]]) -> list[Transcribed]:

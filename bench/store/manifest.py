@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from bench.common.atomic import write_text
 from bench.common.errors import UserError
@@ -26,6 +26,8 @@ class ManifestCell(Strict):
     part: str
     speech_key: str
     transcript_key: str
+    measured: dict[str, str] = Field(default_factory=dict)
+    """Audio metrics by their name in the job, each with the key of its rows."""
 
 
 class Manifest(Strict):
@@ -42,11 +44,17 @@ class Manifest(Strict):
     @property
     def keys(self) -> set[str]:
         """All keys of the ledger that the run needs."""
-        return {key for cell in self.cells for key in (cell.speech_key, cell.transcript_key)}
+        return {
+            key
+            for cell in self.cells
+            for key in (cell.speech_key, cell.transcript_key, *cell.measured.values())
+        }
 
 
 def _digest(job: dict[str, Any], cells: Sequence[ManifestCell]) -> str:
-    content = json.dumps([job, [cell.model_dump() for cell in cells]], sort_keys=True)
+    # Of a run from before there were audio metrics the digest is still the same.
+    told = [cell.model_dump(exclude_defaults=True) for cell in cells]
+    content = json.dumps([job, told], sort_keys=True)
     return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:32]
 
 

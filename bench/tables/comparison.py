@@ -56,7 +56,7 @@ _RIGHT: Columns = (
     Column("signature", pl.String, "All that the scores stand on; `*` stands for the metric."),
 )
 _ENDS = {
-    "": "{}, in percent.",
+    "": "{}, in {}.",
     "_low": "The lower end of {}'s confidence interval.",
     "_high": "The upper end of {}'s confidence interval.",
 }
@@ -65,7 +65,7 @@ _ENDS = {
 def table_columns(scores: Sequence[Score]) -> Columns:
     """A table's columns; every score has two more, its interval's ends."""
     middle = (
-        Column(f"{one.head}{end}", pl.Float64, meaning.format(one.name))
+        Column(f"{one.head}{end}", pl.Float64, meaning.format(one.name, one.unit))
         for one in scores
         for end, meaning in _ENDS.items()
     )
