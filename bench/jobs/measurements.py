@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.jobs.cells import Cell, key_of
 from bench.metrics.base import AudioMetric
-from bench.metrics.loading import metric_of, source_digest
+from bench.metrics.loading import metric_of, source_digest, weights_of
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,6 @@ def _facts(entry: str, metric: AudioMetric) -> dict[str, str]:
     return {
         "metric": metric.name,
         "version": metric.version,
-        "weights": metric.weights(),
+        "weights": weights_of(entry, metric),
         "source": source_digest(entry),
     }

@@ -8,10 +8,12 @@ from pydantic import AfterValidator, Discriminator, Tag
 
 from bench.common.entries import Entry, made, source_of
 from bench.common.errors import UserError
+from bench.common.text import reason_of
 from bench.common.validation import did_you_mean, shown
 from bench.metrics.base import AudioMetric, CorpusMetric, Metric, RowMetric
 from bench.metrics.shipped import METRICS, NAMED
 from pixvox.digests import file_digest
+from pixvox.errors import PixVoxError
 
 _WHO = "scoring: metrics"
 
@@ -67,6 +69,17 @@ def _names(metric: CorpusMetric) -> list[str]:
     return [*scores, *(f"{metric.name}: {column}" for column in metric.columns)]
 
 
+def weights_of(entry: str, metric: AudioMetric) -> str:
+    """The digest of what a metric computes with; raises UserError for whatever its code raises."""
+    try:
+        return metric.weights()
+    except (PixVoxError, MemoryError):
+        raise
+    except Exception as error:
+        # Whatever the user's code raises is the user's to fix, and one line says where.
+        raise UserError(f"{_WHO}: {entry}: weights: {reason_of(error)}; fix it") from error
+
+
 def source_digest(entry: str) -> str:
     """The digest of a metric's module, 16 hex digits; "" for one of the suite's."""
     return "" if entry in NAMED else file_digest(source_of(entry, _WHO))[:16]
@@ -79,10 +92,10 @@ def metrics_text(entries: Sequence[str]) -> str:
 
 
 def _text(entry: str) -> str:
-    source = source_digest(entry)
-    metric = metric_of(entry)
-    made_of = [source[:8]] if source else []
+    source, metric = source_digest(entry), metric_of(entry)
+    made_of = [source[:8]]
     if isinstance(metric, AudioMetric):
-        version = [] if source else [f"v{metric.version}"]
-        made_of = [*version, *made_of, *([weights[:8]] if (weights := metric.weights()) else [])]
-    return "@".join([entry, *([".".join(made_of)] if made_of else [])])
+        version = "" if source else f"v{metric.version}"
+        made_of = [version, *made_of, weights_of(entry, metric)[:8]]
+    said = ".".join(part for part in made_of if part)
+    return f"{entry}@{said}" if said else entry

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from bench.metrics.base import CorpusMetric, Metric, Score
 from bench.metrics.bleu import Bleu
 from bench.metrics.cider import Cider
+from bench.metrics.dnsmos import Dnsmos
 from bench.metrics.facts import Facts
 from bench.metrics.meteor import Meteor
 from bench.metrics.rate import SpeakingRate
@@ -14,7 +15,7 @@ from bench.metrics.wer import Wer
 METRICS: tuple[Metric, ...] = (Bleu(), Meteor(), RougeL(), Cider(), Facts(), Wer())
 """Those of every job, in the order of the papers' tables."""
 
-NAMED: Mapping[str, CorpusMetric] = {"speaking_rate": SpeakingRate()}
+NAMED: Mapping[str, CorpusMetric] = {"dnsmos": Dnsmos(), "speaking_rate": SpeakingRate()}
 """Those that a job's `scoring.metrics` names."""
 
 

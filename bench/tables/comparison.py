@@ -148,6 +148,10 @@ def _remarks(row: Row, protocol: Protocol, seen: Looks) -> list[str]:
     remarks += [f"Failed items: {reason}." for reason in failed]
     kinds = _kinds(row)
     remarks += [f"Of {row.asked} items, {kinds}."] if kinds else []
+    for name in dict.fromkeys(name for cell in row.cells for name in cell.unmeasured):
+        lost = [why for cell in row.cells for why in cell.unmeasured.get(name, ())]
+        why = "; ".join(taxonomy.reasons(pl.Series(lost, dtype=pl.String)))
+        remarks.append(f"{name} has no value of {len(lost)} of {row.asked} speeches: {why}.")
     score = leading(row.counted.scores).name
     spread = row.seed_spread(score)
     if spread is not None:
