@@ -1,4 +1,4 @@
-"""DNSMOS P.835 (Reddy et al. 2022): what listeners would say of speech, by a model that heard them.
+"""DNSMOS P.835 (Reddy et al. 2022): ratings of speech, predicted by a model trained on listeners.
 
 Weights and arithmetic are those of the package `speechmos` (MIT), whose own code needs librosa for
 another score, P.808. A clip is repeated until it is as long as the model's input, whose window then

@@ -45,7 +45,7 @@ TESTS: Columns = (
     Column("against", pl.String, "The first system of its prompt, which it is compared with."),
     Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
     Column("metric", pl.String, "The score."),
-    Column("difference", pl.Float64, "Its score less the other's, in percent."),
+    Column("difference", pl.Float64, "Its score less the other's, in the score's unit."),
     Column("low", pl.Float64, "The lower end of the difference's confidence interval."),
     Column("high", pl.Float64, "The upper end of the difference's confidence interval."),
     Column("p_bootstrap", pl.Float64, "The paired bootstrap's p-value that there is none."),
