@@ -166,7 +166,7 @@ def _chaos(arguments: "argparse.Namespace") -> int:
     from bench.selfcheck.chaos.rounds import run
 
     sizes = (arguments.rounds, arguments.items, arguments.seed, arguments.at_once)
-    return run(*sizes, arguments.save, arguments.job)
+    return run(*sizes, save=arguments.save, job=arguments.job, raylets=arguments.raylets)
 
 
 def _gate(arguments: "argparse.Namespace") -> int:

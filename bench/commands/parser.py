@@ -89,6 +89,12 @@ def parser() -> Parser:
     chaos.add_argument("--items", type=_ITEMS, default=200, help="of stubs")
     chaos.add_argument("--seed", type=_SEED, default=0)
     chaos.add_argument("--at-once", type=whole(1, 64), default=1, help="rounds beside each other")
+    chaos.add_argument(
+        "--raylets",
+        type=whole(0, 32),
+        default=0,
+        help="run over a Ray cluster of so many nodes on this machine, beside the driver's",
+    )
     chaos.add_argument("--save", type=path, help="write the verdict as JSON")
     runs = commands.add_parser("runs", help="list, show, verify or prune what has been run")
     runs.add_argument("what", choices=("list", "show", "verify", "prune"))

@@ -40,7 +40,8 @@ class Plan:
 
     A transcriber without an ASR only measures. `placed` is told which nodes the actors of each kind
     are on, once all have started. Where the plan `sends_files`, actors work on parcels (see
-    bench.execution.parcels).
+    bench.execution.parcels). Generators of systems `at_home` are on the driver's node, have its
+    files, and are `at_home_most` at most.
     """
 
     generator: Callable[[int, System], Any]
@@ -49,6 +50,8 @@ class Plan:
     deadline: float
     placed: Callable[[Mapping[str, Sequence[str]]], None]
     sends_files: bool = False
+    at_home: frozenset[System] = frozenset()
+    at_home_most: int = 1
 
 
 class Pipeline:
@@ -162,21 +165,18 @@ class Pipeline:
             return None
         count = self.plan.division.generators
         system = next(iter(cells.values())).generator
+        is_at_home = system in self.plan.at_home
+        if is_at_home:
+            count = min(count, self.plan.at_home_most)
+        is_sent = self.plan.sends_files and not is_at_home
         pool: Pool[Any] = Pool(
             lambda place: self.plan.generator(place, system),
             count,
-            self._to_generator,
+            _parcel_to_generator if is_sent else _items_of,
             self.plan.deadline,
             self._to_generate(cells, count),
         )
         return pool, cells
-
-    def _to_generator(self, batch: Batch[Any]) -> Any:
-        if not self.plan.sends_files:
-            return batch.items
-        if batch.items[0][1][0].system.reads_training:
-            return batch.items
-        return pack(batch.items, needed_to_generate(batch.items))
 
     def _to_transcriber(self, batch: Batch[ToTranscribe]) -> Any:
         system, part = batch.tag.system, batch.tag.part
@@ -353,6 +353,15 @@ def _failed(entry: ToTranscribe, reason: str, cause: str) -> Transcribed:
     item = entry.row.item
     measured = tuple(MeasuredRow(item, "failed", reason, cause) for _ in entry.metrics)
     return Transcribed(TranscriptRow(item, "failed", reason, cause), measured=measured)
+
+
+def _items_of(batch: Batch[Any]) -> Any:
+    return batch.items
+
+
+def _parcel_to_generator(batch: Batch[Any]) -> Any:
+    """The items of a batch with the files that generating reads of them."""
+    return pack(batch.items, needed_to_generate(batch.items))
 
 
 def _with_file(entry: ToTranscribe, system: System) -> ToTranscribe:

@@ -97,10 +97,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--items", type=int)
     parser.add_argument("--die", choices=(*OWN_DEATHS, "none"))
     parser.add_argument("--after", type=int)
+    parser.add_argument("--transcribers", type=int, default=1)
     given = parser.parse_args(arguments)
     if given.die in ("write", "rename"):
         _die_at(given.die, given.after)
-    cluster: dict[str, object] = {"generators": 1, "transcribers": 1, "deadline_seconds": 8}
+    cluster: dict[str, object] = {"generators": 1, "deadline_seconds": 8}
+    cluster["transcribers"] = given.transcribers
     dataset = stub_dataset(given.items)
     run = stub_run(given.folder, dataset, cluster=cluster, metrics=[METRIC])
     if given.die == "disk":
