@@ -234,12 +234,14 @@ def _compared(one: _Side, other: _Side, names: Sequence[str] | None) -> Comparis
         confidence=resampling.confidence,
         doubts=tuple(doubts),
         alone=alone,
-        units={
-            score.name: score.unit
-            for pair in paired
-            for score in pair.first.scores
-            if score.unit != "percent" and score in pair.second.scores
-        },
+        units=tuple(
+            dict.fromkeys(
+                (score.name, score.unit)
+                for pair in paired
+                for score in pair.first.scores
+                if score.unit != "percent" and score in pair.second.scores
+            )
+        ),
     )
 
 

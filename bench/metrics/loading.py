@@ -8,6 +8,8 @@ from pydantic import AfterValidator, Discriminator, Tag
 
 from bench.common.entries import Entry, made, source_of
 from bench.common.errors import UserError
+from bench.common.plugins import METRICS as METRIC_PLUGINS
+from bench.common.plugins import plugins
 from bench.common.text import reason_of
 from bench.common.validation import did_you_mean, shown
 from bench.metrics.base import AudioMetric, CorpusMetric, Metric, RowMetric
@@ -19,8 +21,9 @@ _WHO = "scoring: metrics"
 
 
 def _known(name: str) -> str:
-    if name not in NAMED:
-        near = did_you_mean(name, NAMED)
+    names = {*NAMED, *plugins(METRIC_PLUGINS)}
+    if name not in names:
+        near = did_you_mean(name, sorted(names))
         raise ValueError(
             f"{shown(name)} is not known; {near}; a class of your own is package.module:Class"
         )
@@ -35,18 +38,27 @@ MetricName = Annotated[
     Annotated[str, AfterValidator(_known), Tag("named")] | Annotated[Entry, Tag("own")],
     Discriminator(_whose),
 ]
-"""A metric of the suite's by its name, or a class of the user's own."""
+"""A metric of the suite's or of a plug-in by its name, or a class of the user's own."""
+
+
+def class_of(entry: str) -> str:
+    """The class of a metric that is not the suite's, `package.module:Class`; else ""."""
+    if entry in NAMED:
+        return ""
+    plugin = plugins(METRIC_PLUGINS).get(entry)
+    return plugin.entry if plugin is not None else entry
 
 
 def metric_of(entry: str) -> CorpusMetric:
     """A metric by its name in a job; raises UserError for a class that is none."""
-    if entry in NAMED:
+    name = class_of(entry)
+    if not name:
         return NAMED[entry]
-    source_of(entry, _WHO)
-    metric = made(entry, _WHO)
+    source_of(name, _WHO)
+    metric = made(name, _WHO)
     if not isinstance(metric, Metric | AudioMetric | RowMetric):
         needs = "Metric, AudioMetric or RowMetric"
-        raise UserError(f"{_WHO}: {entry} is no {needs} of bench.metrics.base; derive it from one")
+        raise UserError(f"{_WHO}: {name} is no {needs} of bench.metrics.base; derive it from one")
     return metric
 
 
@@ -82,18 +94,20 @@ def weights_of(entry: str, metric: AudioMetric) -> str:
 
 def source_digest(entry: str) -> str:
     """The digest of a metric's module, 16 hex digits; "" for one of the suite's."""
-    return "" if entry in NAMED else file_digest(source_of(entry, _WHO))[:16]
+    name = class_of(entry)
+    return file_digest(source_of(name, _WHO))[:16] if name else ""
 
 
 def metrics_text(entries: Sequence[str]) -> str:
-    """What a signature says of the metrics: versions, weights, and the source of the user's own."""
+    """What a signature says of the metrics: versions, weights, and sources of classes of others."""
     package = f"pycocoevalcap-{importlib.metadata.version('pycocoevalcap')}"
     return ",".join([package, *map(_text, entries)])
 
 
 def _text(entry: str) -> str:
     source, metric = source_digest(entry), metric_of(entry)
-    made_of = [source[:8]]
+    plugin = plugins(METRIC_PLUGINS).get(entry) if source else None
+    made_of = [plugin.version if plugin is not None else "", source[:8]]
     if isinstance(metric, AudioMetric):
         version = "" if source else f"v{metric.version}"
         made_of = [version, *made_of, weights_of(entry, metric)[:8]]

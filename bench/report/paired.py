@@ -1,8 +1,7 @@
 """Two runs' paired differences as text: tables for a terminal and in Markdown, with their notes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -31,7 +30,7 @@ class Comparison:
     confidence: float
     doubts: Sequence[str] = ()
     alone: Sequence[str] = ()
-    units: Mapping[str, str] = MappingProxyType({})
+    units: Sequence[tuple[str, str]] = ()
 
     @property
     def title(self) -> str:
@@ -81,7 +80,7 @@ def notes(shown: Comparison) -> list[str]:
 
 def _units(shown: Comparison) -> str:
     """What the scores are in."""
-    others = [f"{name} in {unit}" for name, unit in shown.units.items()]
+    others = [f"{name} in {unit}" for name, unit in shown.units]
     return ", ".join(["in percent", *others])
 
 

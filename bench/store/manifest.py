@@ -51,10 +51,13 @@ class Manifest(Strict):
         }
 
 
+def _plain(cells: Sequence[ManifestCell]) -> list[dict[str, Any]]:
+    """Cells as JSON; without audio metrics as it was before there were any."""
+    return [cell.model_dump(exclude_defaults=True) for cell in cells]
+
+
 def _digest(job: dict[str, Any], cells: Sequence[ManifestCell]) -> str:
-    # Of a run from before there were audio metrics the digest is still the same.
-    told = [cell.model_dump(exclude_defaults=True) for cell in cells]
-    content = json.dumps([job, told], sort_keys=True)
+    content = json.dumps([job, _plain(cells)], sort_keys=True)
     return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
@@ -67,7 +70,8 @@ def write_manifest(
     """Writes what a run is."""
     digest = _digest(job, cells)
     made = Manifest(job=job, cells=tuple(cells), digest=digest, changes=tuple(changes))
-    write_text(folder / "run.json", json.dumps(made.model_dump(), indent=1) + "\n", durable=True)
+    content = made.model_dump() | {"cells": _plain(made.cells)}
+    write_text(folder / "run.json", json.dumps(content, indent=1) + "\n", durable=True)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

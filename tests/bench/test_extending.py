@@ -44,6 +44,30 @@ def test_a_metric_gets_intervals_tests_tables_and_a_signature(outside: Path) -> 
     assert (pl.read_parquet(run / "rows.parquet")["length ratio"] > 0).all()
 
 
+def test_an_installed_package_adds_a_metric_by_its_entry_point(
+    outside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = re.search(r"```toml\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    assert points is not None
+    text = points[1].replace("project.entry-points.", "").replace('"', "")
+    facts = outside / "installed" / "theirs-1.2.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.2\n")
+    (facts / "entry_points.txt").write_text(text)
+    job = (outside / "metric.yaml").read_text().replace("wordcount:LengthRatio", "length")
+    (outside / "metric.yaml").write_text(job)
+    assert main(["run", "metric.yaml"]) == 2
+    assert "'length' is not known; choose one of dnsmos, speaking_rate" in capsys.readouterr().err
+    monkeypatch.syspath_prepend(str(outside / "installed"))
+    assert main(["plugins"]) == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"metric +length +wordcount:LengthRatio +theirs +1\.2", listed)
+    assert main(["run", "metric.yaml"]) == 0
+    scores = pl.read_parquet(outside / "results/runs/own-metric/scores.parquet")
+    signature = scores.filter(metric="length ratio")["signature"]
+    assert signature.str.contains(r"length@1\.2\.[0-9a-f]{8}").all()
+
+
 def test_a_finished_run_is_measured_without_speech_or_transcripts_again(
     outside: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
