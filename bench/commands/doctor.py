@@ -84,7 +84,7 @@ class _Check:
         from bench.store.rows import MeasuredRow, ToTranscribe, TranscriptRow
 
         asr = self.job.asrs[0]
-        metrics = tuple(one.entry for one in measurements_of(self.job.scoring.metrics))
+        metrics = tuple(each.entry for each in measurements_of(self.job.scoring.metrics))
         transcriber = TranscriberActor(asr, 1, metrics)
         texts = []
         for number, (cell, item, row) in enumerate(self.rows):

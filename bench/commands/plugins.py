@@ -10,8 +10,8 @@ def listing() -> int:
     heads = ("kind", "name", "class", "package", "version")
     table = Listing(heads, heads)
     for group, kind in GROUPS.items():
-        for one in plugins(group).values():
-            row = (kind, one.name, one.entry, one.package, one.version)
+        for plugin in plugins(group).values():
+            row = (kind, plugin.name, plugin.entry, plugin.package, plugin.version)
             table.add_row(*map(clean, row))
     if not table.rows:
         print(f"no package adds anything; entry points are read of {', '.join(GROUPS)}")

@@ -85,7 +85,7 @@ class RunState:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The job's audio metrics, as it names them."""
-        return tuple(one.entry for one in self.measurements)
+        return tuple(measurement.entry for measurement in self.measurements)
 
     @property
     def unmeasured(self) -> int:
@@ -96,18 +96,18 @@ class RunState:
         """The ledger keys of what audio metrics measure of a cell's own speech, by metric."""
         if cell.asr is None or cell.source is not None:
             return {}
-        return {one.entry: one.key(cell) for one in self.measurements}
+        return {each.entry: each.key(cell) for each in self.measurements}
 
     def is_whole(self, cell: Cell) -> bool:
         """Whether all items of a cell are transcribed and measured."""
         marks = (self.measured[key] for key in self.measured_keys(cell).values())
-        return all(one.full for one in (self.transcribed[cell.transcript_key], *marks))
+        return self.transcribed[cell.transcript_key].full and all(each.full for each in marks)
 
     def has_unfinished(self, cell: Cell) -> bool:
         """Whether speech that a cell has is not transcribed or not measured."""
-        marks = (self.measured[key] for key in self.measured_keys(cell).values())
-        done = (self.transcribed[cell.transcript_key], *marks)
-        return min(one.count for one in done) < self.generated[cell.speech_key].count
+        measured = (self.measured[key] for key in self.measured_keys(cell).values())
+        counts = [marks.count for marks in (self.transcribed[cell.transcript_key], *measured)]
+        return min(counts) < self.generated[cell.speech_key].count
 
     def unmeasured_by(self, cell: Cell, item: str) -> tuple[str, ...]:
         """The audio metrics that have not measured an item's speech."""
@@ -182,10 +182,10 @@ class RunState:
         transcribed = self.ledger.rows("transcribed", cell.transcript_key, TRANSCRIBED_SCHEMA)
         asked = pl.DataFrame({"item": list(self.index)}, schema={"item": pl.String})
         joined = asked.join(transcribed, on="item", how="left", maintain_order="left")
-        for one in self.measurements if cell.asr is not None else ():
-            measured = self.ledger.rows("measured", one.key(cell), MEASURED_SCHEMA)
-            own = measured_columns(measured, one.metric.name)
-            joined = joined.join(own, on="item", how="left", maintain_order="left")
+        for measurement in self.measurements if cell.asr is not None else ():
+            rows = self.ledger.rows("measured", measurement.key(cell), MEASURED_SCHEMA)
+            values = measured_columns(rows, measurement.metric.name)
+            joined = joined.join(values, on="item", how="left", maintain_order="left")
         if not cell.system.has_speech:
             return joined.with_columns(
                 caption=pl.Series([i.chosen(cell.caption) for i in self.items], dtype=pl.Int32),

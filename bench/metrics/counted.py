@@ -117,7 +117,7 @@ def audio_statistics(metric: AudioMetric, rows: pl.DataFrame) -> Array:
     """What a metric measured of the speech of rows (see `measured_columns`), `[n, D]`."""
     absent = list(metric.absent or (0.0,) * len(metric.columns))
     values, _ = measured_names(metric.name)
-    return np.array([absent if one is None else one for one in rows[values]], dtype=np.float64)
+    return np.array([absent if row is None else row for row in rows[values]], dtype=np.float64)
 
 
 def _checked(metric: CorpusMetric, given: object, items: Sequence[str]) -> Array:

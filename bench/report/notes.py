@@ -119,15 +119,15 @@ def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> It
     """What the columns are called in full."""
     scores = [one for one in scores_of(METRICS) if one.head in shown]
     named = [f"{one.head} is {one.name}" for one in scores if one.name != one.head]
-    others = [one for one in protocol.legend if one[0] in shown]
+    own = [entry for entry in protocol.legend if entry[0] in shown]
     named += [
         f"{head} is {clean(name)}" + ("" if unit == _PERCENT else f" in {clean(unit)}")
-        for head, name, unit in others
+        for head, name, unit in own
     ]
     yield from _listed("", named, ".", ", ")
     above = [one.head for one in scores if one.most > 100]
     unbounded = f"; {_spoken(above)} may exceed 100" if above else ""
-    units = any(unit != _PERCENT for _, _, unit in others)
+    units = any(unit != _PERCENT for _, _, unit in own)
     yield f"Scores are in percent{' where no other unit is named' if units else ''}{unbounded}."
     lower = [one.head for one in scores if one.lower_is_better]
     if lower:

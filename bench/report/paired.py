@@ -80,8 +80,7 @@ def notes(shown: Comparison) -> list[str]:
 
 def _units(shown: Comparison) -> str:
     """What the scores are in."""
-    others = [f"{name} in {unit}" for name, unit in shown.units]
-    return ", ".join(["in percent", *others])
+    return ", ".join(["in percent", *(f"{name} in {unit}" for name, unit in shown.units)])
 
 
 def show_comparison(shown: Comparison, console: Console) -> None:

@@ -226,7 +226,7 @@ class Scorer:
         for metric in self._audio:
             values, reason = measured_names(metric.name)
             reasons[metric.name] = spoken.filter(pl.col(values).is_null())[reason].to_list()
-        return {name: some for name, some in reasons.items() if some}
+        return {name: whys for name, whys in reasons.items() if whys}
 
 
 def _of_speech(metric: CorpusMetric, table: pl.DataFrame) -> Array:
