@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -51,7 +51,7 @@ class CellScores:
     unended: int
     kinds: dict[str, float]
     signature: Signature
-    unmeasured: Mapping[str, Sequence[str]]
+    unmeasured: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def corpus(self) -> dict[str, float]:
