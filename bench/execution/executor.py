@@ -69,12 +69,13 @@ def execute(
     cells = [
         cell for cell in run.cells if cell.asr and cell.source is None and not run.is_whole(cell)
     ]
-    modules = () if address is None else own_modules(*_computing(cells), run.metrics)
+    # Stubs measure nothing, have no weights, and read no training data.
+    metrics = run.metrics if actors.load_weights else ()
+    modules = () if address is None else own_modules(*_computing(cells), metrics)
     with ray_session(address, modules), TemporaryDirectory(prefix="gathered-") as folder:
         if address is None:
             plan, cores = _local_plan(run, actors)
         else:
-            # Stubs have no weights, and read no training data.
             using = cells if actors.load_weights else ()
             gathered = _gathered(_generating(run) if using else (), Path(folder))
             plan = _cluster_plan(run, actors, address, cells=using, gathered=gathered)

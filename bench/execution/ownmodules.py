@@ -22,8 +22,7 @@ def own_modules(
     """
     owners = {entry: system.label for system in systems for entry in system.entries()}
     owners |= {entry: asr.label for asr in asrs for entry in asr.entries()}
-    # The suite's own are on every node.
-    own = (name for metric in metrics if (name := class_of(metric)) and name[:6] != "bench.")
+    own = (name for metric in metrics if (name := class_of(metric)))
     owners |= dict.fromkeys(own, "scoring: metrics")
     roots = dict.fromkeys(module_root(entry, owner) for entry, owner in owners.items())
     return [str(path) for path in roots if path is not None]

@@ -20,9 +20,9 @@ from bench.jobs.spec import Job
 from bench.metrics import dnsmos
 from bench.metrics.dnsmos import Dnsmos
 from bench.metrics.rate import SpeakingRate
-from bench.selfcheck.stub import METRIC
 from bench.store.ledger import Ledger
 from bench.store.rows import SpeechRow, TranscriptRow
+from tests.evidence.stub import METRIC
 
 PEAK = """
 import numpy as np

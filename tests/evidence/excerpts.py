@@ -1,4 +1,4 @@
-"""`python -m tests.evidence.excerpts`: fills the excerpts of results' tables in README and docs.
+"""Fills the excerpts of results' tables in README and docs.
 
 An excerpt stands below a comment that says what it shows, one key a line:
 
@@ -14,14 +14,14 @@ begins with `|` right below the comment.
 """
 
 import re
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.evidence.program import ROOT, program
+
 _EXCERPT = re.compile(r"(?s)(<!-- excerpt\n(.*?)-->\n\n)((?:\|[^\n]*\n)*)")
 _MARKS = re.compile(r"\\\*|\*\*|\\(?=[\[\]+*])")
 
@@ -77,7 +77,7 @@ def _rows(table: str) -> Iterator[dict[str, str]]:
             yield dict(zip(names, cells, strict=True))
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Fills all pages, and names those that changed."""
     for page in pages():
         before = page.read_text()
@@ -89,4 +89,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

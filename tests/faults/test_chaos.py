@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.selfcheck.chaos.blows import kinds
-from bench.selfcheck.chaos.rounds import one_round, unbroken
-from bench.selfcheck.chaos.subjects import stubs
+from tests.evidence.chaos.blows import kinds
+from tests.evidence.chaos.rounds import one_round, unbroken
+from tests.evidence.chaos.subjects import stubs
 
 SUBJECT = stubs(64)
 

@@ -22,9 +22,9 @@ from bench.execution.division import GpuPlaces, divide
 from bench.execution.runstate import RunState
 from bench.execution.session import ray_session
 from bench.jobs.spec import ClusterSpec
-from bench.selfcheck.chaos.attempt import finish
-from bench.selfcheck.stub import stub_dataset, stub_run
 from pixvox.weights import zoo_folder
+from tests.evidence.chaos.attempt import finish
+from tests.evidence.stub import stub_dataset, stub_run
 
 ROOT = Path(__file__).parents[2]
 ITEMS = 120

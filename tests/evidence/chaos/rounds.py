@@ -1,4 +1,4 @@
-"""`pixvox chaos`: kills a small run at random, resumes it, and compares every byte."""
+"""Kills a small run at random, resumes it, and compares every byte."""
 
 import os
 import random
@@ -19,10 +19,10 @@ from bench.common import scratch
 from bench.common.errors import RunFailed
 from bench.common.processes import kill, marked
 from bench.common.supervisor import FAILED
-from bench.selfcheck.chaos.blows import BLOWS, FLIP, allowed, kinds, strike
-from bench.selfcheck.chaos.subjects import OWN_DEATHS, Subject, real, stubs
-from bench.selfcheck.raylets import Raylets, can_isolate
-from bench.selfcheck.stub import PAUSE
+from tests.evidence.chaos.blows import BLOWS, FLIP, allowed, kinds, strike
+from tests.evidence.chaos.subjects import OWN_DEATHS, Subject, real, stubs
+from tests.evidence.raylets import Raylets, can_isolate
+from tests.evidence.stub import PAUSE
 
 _MARK = "PIXVOX_CHAOS"
 _NOTHING = "none"
@@ -276,7 +276,7 @@ def run(
     if raylets:
         subject = replace(subject, patience=subject.patience + _CLUSTER_SECONDS)
         if job is not None and can_isolate():
-            from bench.selfcheck.cluster import files_of
+            from tests.evidence.cluster import files_of
 
             subject = replace(subject, hidden=tuple(files_of(job, scratch.base(levels=2))))
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, progress() as report:

@@ -19,9 +19,9 @@ from bench.asr.shipped import DEFAULT
 from bench.common.progress import Progress
 from bench.execution.executor import execute
 from bench.execution.runstate import RunState
-from bench.selfcheck.chaos.subjects import OWN_DEATHS
-from bench.selfcheck.stub import ACTORS, METRIC, stub_dataset, stub_run
 from bench.store.ledger import Ledger
+from tests.evidence.chaos.subjects import OWN_DEATHS
+from tests.evidence.stub import ACTORS, METRIC, stub_dataset, stub_run
 
 
 def _silent(what: str, done: int, total: int) -> None:

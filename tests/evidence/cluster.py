@@ -1,6 +1,6 @@
-"""`python -m bench.selfcheck.cluster JOB`: a job over raylets that have none of its files.
+"""`python -m tests.evidence.cluster JOB`: a job over raylets that have none of its files.
 
-The job is run on this machine, and again over a cluster of raylets (bench.selfcheck.raylets); while
+The job is run on this machine, and again over a cluster of raylets (tests.evidence.raylets); while
 the second run works, one raylet is killed and another added. Every derived file and all speech have
 to be the same bytes. For root, the raylets are isolated: pictures, recordings, weights and the
 driver's cache are hidden from all of them, and each has an address of its own.
@@ -22,9 +22,10 @@ from bench.common.jobfile import JobFile
 from bench.common.text import plural
 from bench.execution.nodefiles import whole_files
 from bench.execution.prepare import planned_job
-from bench.selfcheck.chaos.subjects import real
-from bench.selfcheck.raylets import Raylets, can_isolate
 from pixvox.cache import cache_folder
+from tests.evidence.chaos.subjects import real
+from tests.evidence.program import program
+from tests.evidence.raylets import Raylets, can_isolate
 
 _KILL_AFTER = 2
 """Parts of the ledger that are committed before a raylet is killed."""
@@ -56,13 +57,13 @@ def files_of(job: Path, work: Path) -> list[Path]:
     return sorted(path for path in hidden if not hidden & set(path.parents))
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(words: Sequence[str]) -> int:
     """Runs the job twice and prints what differs; 0 where nothing does, 3 elsewhere."""
-    parser = argparse.ArgumentParser(prog="python -m bench.selfcheck.cluster")
+    parser = argparse.ArgumentParser(prog="python -m tests.evidence.cluster")
     parser.add_argument("job", type=Path)
     parser.add_argument("--raylets", type=int, default=3)
     parser.add_argument("--limit", type=int)
-    given = parser.parse_args(arguments)
+    given = parser.parse_args(words)
     isolated = can_isolate()
     # Ray's sockets lie in it, and their paths must be short.
     work = scratch.make()
@@ -128,7 +129,4 @@ def _compare(job: Path, local: Path, there: Path) -> tuple[list[str], int]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except RunFailed as error:
-        sys.exit(f"{error}")
+    program(main)

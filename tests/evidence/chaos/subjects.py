@@ -39,7 +39,7 @@ class Subject:
             return [*python, "bench.cli", "run", str(self.job.absolute()), "--runs", str(folder)]
         own = ["--items", str(self.items), "--die", die, "--after", str(after)]
         own += ["--transcribers", str(max(1, self.raylets))]
-        return [*python, "bench.selfcheck.chaos", str(folder), *own]
+        return [*python, "tests.evidence.chaos.stubrun", str(folder), *own]
 
     def derived(self, folder: Path) -> dict[str, Path]:
         """All files that a finished run derives from its ledger, by name."""

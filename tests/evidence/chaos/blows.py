@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.common.processes import below, first_child
-from bench.selfcheck.chaos.subjects import OWN_DEATHS, Subject
-from bench.selfcheck.raylets import Raylets
+from tests.evidence.chaos.subjects import OWN_DEATHS, Subject
+from tests.evidence.raylets import Raylets
 
 TERM, HANGUP, STOPPED, FAILED = 128 + signal.SIGTERM, 128 + signal.SIGHUP, 130, 3
 
