@@ -64,11 +64,12 @@ class _Summary(BaseModel):
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two runs."""
+    """One of the two runs; `cells` are those of its `run.json` by their own names."""
 
     run: Finished
     job: Job
     rows: tuple[_Row, ...]
+    cells: Mapping[str, ManifestCell]
 
     @property
     def items(self) -> list[str]:
@@ -86,7 +87,9 @@ def _side(folder: Path) -> _Side:
     except ValidationError as error:
         raise UserError(f"{path}: of another version; run: pixvox rescore JOB") from error
     job: Job = validate(run.job, Job, f"{folder / 'run.json'}: job")
-    return _Side(run, job, tuple(summary.rows))
+    manifest = read_manifest(folder)
+    cells = {f"{c.cell}-{c.transcript_key[:8]}": c for c in manifest.cells} if manifest else {}
+    return _Side(run, job, tuple(summary.rows), cells)
 
 
 def _named(side: _Side, name: str) -> list[_Row]:
@@ -166,31 +169,25 @@ def _counted(
     The run's own scoring and cache are taken: most of it was counted before.
     """
     job, cache = side.job, side.run.folder / "cache"
-    manifest = read_manifest(side.run.folder)
-    cells = {f"{c.cell}-{c.transcript_key[:8]}": c for c in manifest.cells} if manifest else {}
     with Scorer(data, job.scoring, {}, cache, job.caption) as scorer:
-        return [_mean(side.run, row, items, scorer, cells) for row in rows]
+        return [_mean(side, row, items, scorer) for row in rows]
 
 
-def _mean(
-    run: Finished,
-    row: _Row,
-    items: Sequence[str],
-    scorer: Scorer,
-    cells: Mapping[str, ManifestCell],
-) -> Counted:
+def _mean(side: _Side, row: _Row, items: Sequence[str], scorer: Scorer) -> Counted:
     wanted = pl.DataFrame({"item": items})
     parts = []
     for cell in row.cells:
-        rows = run.rows.filter(cell=cell)
+        rows = side.run.rows.filter(cell=cell)
         texts = wanted.join(rows, on="item", how="left", maintain_order="left")
         if texts["tokens"].null_count():
-            path = run.folder / "rows.parquet"
+            path = side.run.folder / "rows.parquet"
             raise UserError(f"{path}: does not have all rows of {row.name}; run the job again")
         hypotheses = dict(zip(items, texts["tokens"].to_list(), strict=True))
         counted = scorer.counted(hypotheses)
-        if scorer.of_speech and cell in cells and cells[cell].asr:
-            counted = counted.beside(scorer.spoken(_with_measured(texts, run, cells[cell])))
+        known = side.cells.get(cell)
+        if scorer.of_speech and known is not None and known.asr:
+            table = _with_measured(texts, side.run, known)
+            counted = counted.beside(scorer.spoken(table))
         parts.append(counted)
     return parts[0].with_values(np.mean([part.values for part in parts], axis=0))
 
