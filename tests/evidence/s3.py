@@ -3,7 +3,7 @@
 A proxy before moto's server drops a connection within an upload and answers 503. The copy is killed
 half-way, resumed, repeated, and compared byte by byte.
 
-It needs `s3fs` and `moto[server]` beside the suite's packages, in an environment of its own: botocore
+It needs `s3fs` and `moto[server]` with the suite's packages, in an environment of its own: botocore
 wants python-dateutil < 3, and constraints.txt has 4.
 """
 
