@@ -242,6 +242,12 @@ def _runs(arguments: "argparse.Namespace") -> int:
         return commands[arguments.what](arguments.runs, arguments.name)
 
 
+def _plugins(arguments: "argparse.Namespace") -> int:
+    from bench.commands.plugins import listing
+
+    return listing()
+
+
 def _model(arguments: "argparse.Namespace") -> int:
     from bench.commands.model_info import info
     from bench.common.errors import bad_input
@@ -273,10 +279,11 @@ _COMMANDS = {
     "leaderboard": _leaderboard,
     "gate": _gate,
     "trend": _trend,
+    "plugins": _plugins,
     "model": _model,
     "perf": _perf,
 }
-_LIGHT = ("init", "report", "compare", "listen", "runs", "leaderboard", "trend", "model")
+_LIGHT = ("init", "report", "compare", "listen", "runs", "leaderboard", "trend", "plugins", "model")
 """Commands that only read, and start nothing."""
 
 

@@ -1,6 +1,6 @@
 """`pixvox compare`: two finished runs, system by system, on the items that both have."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,15 @@ from bench.common.yamlfile import read_small, validate
 from bench.datasets.base import Dataset
 from bench.jobs.spec import Job
 from bench.metrics.counted import Counted
+from bench.metrics.loading import metric_of
 from bench.report.page.finished import Finished, read_finished
 from bench.report.paired import Comparison, comparison_markdown, show_comparison
 from bench.report.terminal import make_console
 from bench.scoring.scorer import Scorer
 from bench.scoring.signature import NEAR, OTHER, Signature
+from bench.store.ledger import Ledger
+from bench.store.manifest import ManifestCell, read_manifest
+from bench.store.rows import MEASURED_SCHEMA, measured_columns
 from bench.systems.base import Role
 from bench.tables.comparability import grade_measured
 from bench.tables.paired import Paired, paired_frame
@@ -60,11 +64,12 @@ class _Summary(BaseModel):
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two runs."""
+    """One of the two runs; `cells` are those of its `run.json` by their own names."""
 
     run: Finished
     job: Job
     rows: tuple[_Row, ...]
+    cells: Mapping[str, ManifestCell]
 
     @property
     def items(self) -> list[str]:
@@ -82,7 +87,9 @@ def _side(folder: Path) -> _Side:
     except ValidationError as error:
         raise UserError(f"{path}: of another version; run: pixvox rescore JOB") from error
     job: Job = validate(run.job, Job, f"{folder / 'run.json'}: job")
-    return _Side(run, job, tuple(summary.rows))
+    manifest = read_manifest(folder)
+    cells = {f"{c.cell}-{c.transcript_key[:8]}": c for c in manifest.cells} if manifest else {}
+    return _Side(run, job, tuple(summary.rows), cells)
 
 
 def _named(side: _Side, name: str) -> list[_Row]:
@@ -169,21 +176,36 @@ def _counted(
     """
     job, cache = side.job, side.run.folder / "cache"
     with Scorer(data, job.scoring, {}, cache, job.caption) as scorer:
-        return [_mean(side.run, row, items, scorer) for row in rows]
+        return [_mean(side, row, items, scorer) for row in rows]
 
 
-def _mean(run: Finished, row: _Row, items: Sequence[str], scorer: Scorer) -> Counted:
+def _mean(side: _Side, row: _Row, items: Sequence[str], scorer: Scorer) -> Counted:
     wanted = pl.DataFrame({"item": items})
     parts = []
     for cell in row.cells:
-        rows = run.rows.filter(cell=cell).select("item", "tokens")
+        rows = side.run.rows.filter(cell=cell)
         texts = wanted.join(rows, on="item", how="left", maintain_order="left")
         if texts["tokens"].null_count():
-            path = run.folder / "rows.parquet"
+            path = side.run.folder / "rows.parquet"
             raise UserError(f"{path}: does not have all rows of {row.name}; run the job again")
         hypotheses = dict(zip(items, texts["tokens"].to_list(), strict=True))
-        parts.append(scorer.counted(hypotheses))
+        counted = scorer.counted(hypotheses)
+        known = side.cells.get(cell)
+        if scorer.of_speech and known is not None and known.asr:
+            table = _with_measured(texts, side.run, known)
+            counted = counted.beside(scorer.spoken(table))
+        parts.append(counted)
     return parts[0].with_values(np.mean([part.values for part in parts], axis=0))
+
+
+def _with_measured(rows: pl.DataFrame, run: Finished, cell: ManifestCell) -> pl.DataFrame:
+    """Rows with what audio metrics measured of their speech."""
+    ledger = Ledger(run.folder / "ledger")
+    for entry, key in cell.measured.items():
+        measured = ledger.rows("measured", key, MEASURED_SCHEMA)
+        own = measured_columns(measured, metric_of(entry).name)
+        rows = rows.join(own, on="item", how="left", maintain_order="left")
+    return rows
 
 
 def _compared(first: _Side, second: _Side, names: Sequence[str] | None) -> Comparison:
@@ -215,6 +237,14 @@ def _compared(first: _Side, second: _Side, names: Sequence[str] | None) -> Compa
         confidence=resampling.confidence,
         doubts=tuple(doubts),
         alone=alone,
+        units=tuple(
+            dict.fromkeys(
+                (score.name, score.unit)
+                for pair in paired
+                for score in pair.first.scores
+                if score.unit != "percent" and score in pair.second.scores
+            )
+        ),
     )
 
 

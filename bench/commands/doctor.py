@@ -80,24 +80,27 @@ class _Check:
 
     def transcribe(self) -> str:
         from bench.execution.actors import TranscriberActor
-        from bench.store.rows import ToTranscribe
+        from bench.jobs.measurements import measurements_of
+        from bench.store.rows import MeasuredRow, ToTranscribe, TranscriptRow
 
         asr = self.job.asrs[0]
-        transcriber = TranscriberActor(asr, 1)
+        metrics = tuple(each.entry for each in measurements_of(self.job.scoring.metrics))
+        transcriber = TranscriberActor(asr, 1, metrics)
         texts = []
         for number, (cell, item, row) in enumerate(self.rows):
-            [(transcribed, wav)] = transcriber.work(
-                (cell.system, "whole", [ToTranscribe(row, item, keep=True)])
-            )
-            (self.folder / f"{number}.wav").write_bytes(wav)
-            if transcribed.status != "ok":
-                raise UserError(f"{cell.label}: {item.id}: {transcribed.reason}; {_ADVICE}")
-            texts.append(transcribed.transcript)
+            entry = ToTranscribe(row, item, keep=True, metrics=metrics)
+            [done] = transcriber.work((cell.system, "whole", [entry]))
+            (self.folder / f"{number}.wav").write_bytes(done.wav)
+            rows: list[TranscriptRow | MeasuredRow] = [done.row, *done.measured]
+            if failed := [row.reason for row in rows if row.status != "ok"]:
+                raise UserError(f"{cell.label}: {item.id}: {failed[0]}; {_ADVICE}")
+            texts.append(done.row.transcript)
         # A job of texts alone has nothing to transcribe.
         self.transcripts = texts or [self.item.captions[0].text]
         return f"{asr.label} transcribed {texts[0]!r}" if texts else "nothing to transcribe"
 
     def score(self) -> str:
+        from bench.metrics.base import Metric
         from bench.metrics.counted import joined, statistics_of
         from bench.metrics.loading import metrics_of
         from bench.metrics.tokens import tokenise
@@ -115,7 +118,8 @@ class _Check:
         }
         metrics, parts = [], []
         for metric in metrics_of(self.job.scoring.metrics):
-            if metric.against in inputs:
+            # The others have measured the speech, or need nothing but rows.
+            if isinstance(metric, Metric) and metric.against in inputs:
                 metrics.append(metric)
                 parts.append(statistics_of(metric, metric.statistics, *inputs[metric.against]))
         counted = joined(metrics, parts)

@@ -77,9 +77,13 @@ def show_plan(name: str, cells: Sequence[Cell], run: RunState, rates: Mapping[st
         parts, them = ("part is", "it") if damaged == 1 else ("parts are", "them")
         aside = f"a run sets {them} aside and makes the rows again"
         console.print(f"{damaged} {parts} damaged; {aside}")
+    measuring = ""
+    if run.metrics:
+        by = " and ".join(run.metrics)
+        measuring = f", {run.unmeasured} to measure by {by}, which takes time of its own"
     console.print(
         f"{plural(len(cells), 'cell')}, {plural(len(speeches), 'speech', 'speeches')} of "
         f"{plural(items, 'image')}: "
-        f"{ungenerated} to generate, {untranscribed} to transcribe; "
+        f"{ungenerated} to generate, {untranscribed} to transcribe{measuring}; "
         f"{predicted(cells, run, rates)}"
     )

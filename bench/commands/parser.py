@@ -123,6 +123,7 @@ def parser() -> Parser:
     )
     board.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     board.add_argument("-o", "--out", type=path, help="the page's HTML file; beside the board")
+    commands.add_parser("plugins", help="what installed packages add, with their versions")
     _model_parser(commands.add_parser("model", help="look at weights"))
     _perf_parser(commands.add_parser("perf", help="measure decoding and transcribing"))
     return pixvox

@@ -22,7 +22,7 @@ from bench.metrics.shipped import METRICS, scores_of
 from bench.narration.job import NarrationJob
 from bench.report.results import TESTS, row_columns
 from bench.store.columns import Column, Columns, without
-from bench.store.rows import GENERATED, TRANSCRIBED
+from bench.store.rows import GENERATED, MEASURED, TRANSCRIBED
 from bench.tables import audit, points, sweep, waterfall
 from bench.tables.comparison import table_columns
 from bench.training.spec import PLAN_BOUNDS, TrainingJob
@@ -34,6 +34,10 @@ _SWEPT = [score.name for score in scores_of(METRICS) if score.kept >= SHORT]
 FILES: Mapping[str, tuple[str, Columns]] = {
     "ledger/generated/*/part-*.parquet": ("What was generated, a row an item.", GENERATED),
     "ledger/transcribed/*/part-*.parquet": ("What was transcribed, a row an item.", TRANSCRIBED),
+    "ledger/measured/*/part-*.parquet": (
+        "What an audio metric measured, a row an item.",
+        MEASURED,
+    ),
     "rows.parquet": ("A row an item and cell.", row_columns(METRICS)),
     "scores.parquet": ("A row a cell, normaliser and score.", sweep.COLUMNS),
     "tables/table[12].*": (

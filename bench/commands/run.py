@@ -22,11 +22,12 @@ from bench.common.text import clean, plural, reason_of
 from bench.execution.cluster import refuse_submitted
 from bench.execution.prepare import Planned, Prepared, complete, opened, planned_job, with_rows
 from bench.execution.rates import Took, keep_rate, read_rates
-from bench.execution.speech import restore
+from bench.execution.speech import lost_speech, restore
 from bench.execution.stages import Pace
 from bench.jobs.cells import Cell
 from bench.jobs.preflight import missing_files, unmatched
 from bench.jobs.spec import Job, ScoringSpec
+from bench.metrics.shipped import METRICS, scores_of
 from bench.report.results import ScoredReading, write_report, write_rows
 from bench.report.tracked import evaluation_of
 from bench.scoring.scorer import CellScores, Scorer
@@ -87,6 +88,12 @@ def run_job(file: JobFile, options: RunOptions) -> int:
                 f"{file.path}: {missing} rows are not transcribed yet; run first: "
                 f"pixvox run {file.words}"
             )
+        if options.score_only and ready.state.unmeasured:
+            by = " and ".join(ready.state.metrics)
+            raise UserError(
+                f"{file.path}: {ready.state.unmeasured} values are not measured yet by {by}; run "
+                f"first: pixvox run {file.words}"
+            )
         pace = complete(ready, options.address)
         tables = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
         readings = _report(ready, tables)
@@ -94,7 +101,9 @@ def run_job(file: JobFile, options: RunOptions) -> int:
         seconds = time.monotonic() - started
         _print_end(ready, failed, seconds)
         if pace is not None:
-            keep_rate(runs, ready.job.name, ready.cells, Took(pace, seconds))
+            if not ready.state.metrics:
+                # Their time is none of the ASR's.
+                keep_rate(runs, ready.job.name, ready.cells, Took(pace, seconds))
             if options.verbose:
                 print(f"{ready.job.name}: {pace.words}{_beside(pace, seconds)}")
         if tracker is not None:
@@ -107,6 +116,7 @@ def run_job(file: JobFile, options: RunOptions) -> int:
             )
         if not options.score_only:
             refuse_empty(ready.job.name, tables)
+            refuse_unmeasured(ready.job.name, readings[0].scores)
     return 0
 
 
@@ -162,6 +172,7 @@ def _say_missing(ready: Prepared) -> None:
     for line in (
         *missing_files(items, dataset.items, ready.cells),
         *unmatched(items, dataset, ready.cells),
+        *map(clean, lost_speech(ready.state)),
     ):
         print(f"{ready.job.name}: {line}")
     for name, reason in ready.dataset.unusable:
@@ -184,6 +195,16 @@ def refuse_empty(name: str, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> None
     more = f", nor {'has' if others == 1 else 'have'} {plural(others, 'other')}" if others else ""
     tried = "; the same command tries again" if "machine" in table["cause"] else ""
     raise RunFailed(f"{name}: {label} has no good row{more}: {reason}{tried}")
+
+
+def refuse_unmeasured(name: str, scores: Sequence[CellScores]) -> None:
+    """Raises RunFailed where an audio metric has no value of any speech of a system."""
+    for cell in scores:
+        spoken = cell.items.filter(pl.col("seconds") > 0).height
+        for metric, reasons in cell.unmeasured.items():
+            if len(reasons) == spoken:
+                label = cell.cell.label
+                raise RunFailed(f"{name}: {metric} has no value of {label}: {reasons[0]}")
 
 
 def _track(tracker: Tracker, ready: Prepared, readings: Sequence[ScoredReading]) -> None:
@@ -252,6 +273,11 @@ def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> S
         confidence=job.scoring.confidence,
         unusable=len(dataset.unusable),
         standing=dataset.standing,
+        legend=tuple(
+            (score.head, score.name, score.unit)
+            for score in scores_of(scorer.metrics)
+            if score not in scores_of(METRICS)
+        ),
     )
     own = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
     rows = pooled(own, job.scoring.resampling)

@@ -2,18 +2,20 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from bench.asr.base import MAX_SECONDS, SAMPLE_RATE, Asr
-from bench.common.audio import SpeechError, Wave, resample, wav_bytes
+from bench.asr.base import MAX_SECONDS, SAMPLE_RATE, Asr, Transcription
+from bench.common.audio import SpeechError, Wave, wav_bytes
 from bench.common.errors import ActorUnusable
 from bench.common.text import reason_of, short
 from bench.datasets.base import Item
+from bench.execution.measuring import Measurer, Sound
 from bench.execution.parcels import as_on_driver
 from bench.execution.worktime import Clocked
-from bench.store.rows import SpeechRow, ToTranscribe, Transcribed, TranscriptRow
+from bench.store.rows import MeasuredRow, SpeechRow, ToTranscribe, Transcribed, TranscriptRow
 from bench.systems.base import ABSENT, Asked, Made, System, Variant, lacks_files
 from bench.systems.voice import Voice, continuation
 from pixvox.errors import UnitsError
@@ -113,15 +115,22 @@ def _is_absent(system: System, entry: ToTranscribe) -> bool:
 
 
 class TranscriberActor(Clocked):
-    """Decodes units and transcribes the speech, a fixed batch at a time."""
+    """Decodes units, transcribes the speech, a fixed batch at a time, and measures it.
 
-    def __init__(self, asr: Asr, threads: int) -> None:
+    `metrics` are the audio metrics that it may be asked for, as the job names them. Without an ASR
+    it transcribes nothing.
+    """
+
+    def __init__(self, asr: Asr | None, threads: int, metrics: Sequence[str] = ()) -> None:
         import torch
 
         torch.set_num_threads(threads)
         kind = device()
-        self.batch = asr.batch
-        self.asr = asr.transcriber(kind, threads)
+        self.batch = 1
+        if asr is not None:
+            self.batch = asr.batch
+            self.asr = asr.transcriber(kind, threads)
+        self.measurers = {entry: Measurer(entry, kind, threads) for entry in metrics}
         self.voice = Voice()
         self.device = _device_name(kind)
         self.start_clock(kind)
@@ -129,59 +138,84 @@ class TranscriberActor(Clocked):
     def work(self, work: tuple[System, str, Sequence[ToTranscribe]]) -> list[Transcribed]:
         """One row for every row given, in order, with the speech of those that it is wanted of."""
         system, part, batch = work
-        sound: dict[str, bytes] = {}
-        done: dict[str, TranscriptRow] = {}
-        waves: list[Wave] = []
-        names: list[str] = []
-        for entry in batch:
-            name = entry.row.item
-            try:
-                wave, rate = self.voice.speech(system, entry)
-                if part == "continuation":
-                    wave = continuation(wave, entry.row)
-                if len(wave) > MAX_SECONDS * rate:
-                    raise SpeechError(
-                        f"{len(wave) / rate:.1f} s; the ASR transcribes {MAX_SECONDS:.0f} s"
-                    )
-            except (SpeechError, UnitsError) as error:
-                absent = _is_absent(system, entry)
-                reason, cause = as_on_driver(str(error)), ABSENT if absent else ""
-                done[name] = TranscriptRow(name, "failed", reason, cause)
-                continue
-            if entry.keep:
-                sound[name] = wav_bytes(wave, rate)
-            done[name] = TranscriptRow(
-                name, "ok", seconds=len(wave) / rate, peak=float(abs(wave).max())
-            )
-            waves.append(resample(wave, rate, SAMPLE_RATE))
-            names.append(name)
-        for start in range(0, len(waves), self.batch):
-            group = waves[start : start + self.batch]
-            # A fixed batch size: the last, short one is filled up, so that rounding inside the
-            # ASR does not depend on how many clips happened to be left.
-            clips = group + [group[0]] * (self.batch - len(group))
-            mine = names[start : start + self.batch]
-            try:
-                transcribed = self.asr.transcribe(clips)
-            except SpeechError as error:
-                for name in mine:
-                    done[name] = replace(done[name], status="failed", reason=str(error))
-                continue
-            for name, result in zip(mine, transcribed, strict=False):
-                try:
-                    figures = result.figures()
-                except SpeechError as error:
-                    done[name] = replace(done[name], status="failed", reason=str(error))
-                    continue
-                done[name] = replace(
-                    done[name],
-                    transcript=result.transcript,
-                    no_speech_prob=figures["no_speech_prob"],
-                    avg_logprob=figures["avg_logprob"],
-                    compression_ratio=figures["compression_ratio"],
-                )
+        # 1. From rows to sound; what fails here is neither transcribed nor measured.
+        decoded = [self._decoded(system, part, entry) for entry in batch]
+        rows = [row for row, _ in decoded]
+        sounds = {n: sound for n, (_, sound) in enumerate(decoded) if sound is not None}
+        # 2. Transcripts.
+        places = [place for place in sounds if not batch[place].is_transcribed]
+        waves = [sounds[place].at(SAMPLE_RATE) for place in places]
+        for start in range(0, len(places), self.batch):
+            group = slice(start, start + self.batch)
+            results = self._transcribed(waves[group])
+            for place, result in zip(places[group], results, strict=True):
+                rows[place] = replace(rows[place], **result)
+        # 3. Metrics.
+        measured = self._measured(batch, rows, sounds)
         return [
-            Transcribed(replace(done[entry.row.item], device=self.device), sound.get(name, b""))
-            for entry in batch
-            for name in (entry.row.item,)
+            Transcribed(
+                replace(row, device=self.device),
+                wav_bytes(sounds[n].wave, sounds[n].rate) if entry.keep and n in sounds else b"",
+                tuple(measured[n, metric] for metric in entry.metrics),
+            )
+            for n, (entry, row) in enumerate(zip(batch, rows, strict=True))
         ]
+
+    def _decoded(
+        self, system: System, part: str, entry: ToTranscribe
+    ) -> tuple[TranscriptRow, Sound | None]:
+        """A row without a transcript yet, and its sound, None where there is none."""
+        name = entry.row.item
+        try:
+            wave, rate = self.voice.speech(system, entry)
+            if part == "continuation":
+                wave = continuation(wave, entry.row)
+            if len(wave) > MAX_SECONDS * rate:
+                raise SpeechError(
+                    f"{len(wave) / rate:.1f} s; the ASR transcribes {MAX_SECONDS:.0f} s"
+                )
+        except (SpeechError, UnitsError) as error:
+            cause = ABSENT if _is_absent(system, entry) else ""
+            return TranscriptRow(name, "failed", as_on_driver(str(error)), cause), None
+        sound = Sound(wave, rate)
+        peak = float(abs(wave).max())
+        return TranscriptRow(name, "ok", seconds=sound.seconds, peak=peak), sound
+
+    def _transcribed(self, waves: Sequence[Wave]) -> list[dict[str, Any]]:
+        """What the rows of clips say of their transcripts, or that there are none."""
+        # A fixed batch size: the last, short one is filled up, so that rounding inside the
+        # ASR does not depend on how many clips happened to be left.
+        clips = [*waves, *[waves[0]] * (self.batch - len(waves))]
+        try:
+            results = self.asr.transcribe(clips)[: len(waves)]
+        except SpeechError as error:
+            return [{"status": "failed", "reason": str(error)} for _ in waves]
+        return [_fields(result) for result in results]
+
+    def _measured(
+        self,
+        batch: Sequence[ToTranscribe],
+        rows: Sequence[TranscriptRow],
+        sounds: Mapping[int, Sound],
+    ) -> dict[tuple[int, str], MeasuredRow]:
+        """A row for every place of the batch and metric asked for there."""
+        measured: dict[tuple[int, str], MeasuredRow] = {}
+        for metric, measurer in self.measurers.items():
+            places = [place for place, entry in enumerate(batch) if metric in entry.metrics]
+            with_sound = [place for place in places if place in sounds]
+            names = [batch[place].row.item for place in with_sound]
+            values = measurer.rows(names, [sounds[place] for place in with_sound])
+            measured |= {(p, metric): row for p, row in zip(with_sound, values, strict=True)}
+            for place in (place for place in places if place not in sounds):
+                row = rows[place]
+                failed = MeasuredRow(row.item, row.status, row.reason, row.cause)
+                measured[place, metric] = failed
+        return {at: replace(row, device=self.device) for at, row in measured.items()}
+
+
+def _fields(result: Transcription) -> dict[str, Any]:
+    """What a row says of its transcript."""
+    try:
+        return {"transcript": result.transcript, **result.figures()}
+    except SpeechError as error:
+        return {"status": "failed", "reason": str(error)}

@@ -50,7 +50,7 @@ def execute(
     *,
     address: str | None = None,
 ) -> tuple[Stage, ...]:
-    """Generates and transcribes all that is missing; how busy each stage was.
+    """Generates, transcribes and measures all that is missing; how busy each stage was.
 
     `address` is that of a Ray cluster, in place of the job's and of RAY_ADDRESS. Where `stop` says
     so nothing new is begun; what is in flight is committed, and KeyboardInterrupt raised. Raises
@@ -59,7 +59,7 @@ def execute(
     for cell in run.cells:
         if cell.asr is None:
             run.write_text(cell)
-    if not run.missing:
+    if not (run.missing or run.unmeasured):
         return ()
     stages: list[Stage] = []
     actors = actors or real_actors()
@@ -67,16 +67,15 @@ def execute(
     address = find_cluster(address or run.job.cluster.address)
     _prepare_systems(run, report, stop)
     cells = [
-        cell
-        for cell in run.cells
-        if cell.asr and cell.source is None and not run.transcribed[cell.transcript_key].full
+        cell for cell in run.cells if cell.asr and cell.source is None and not run.is_whole(cell)
     ]
-    modules = () if address is None else own_modules(*_computing(cells))
+    # Stubs measure nothing, have no weights, and read no training data.
+    metrics = run.metrics if actors.load_weights else ()
+    modules = () if address is None else own_modules(*_computing(cells), metrics)
     with ray_session(address, modules), TemporaryDirectory(prefix="gathered-") as folder:
         if address is None:
             plan, cores = _local_plan(run, actors)
         else:
-            # Stubs have no weights, and read no training data.
             using = cells if actors.load_weights else ()
             gathered = _gathered(_generating(run) if using else (), Path(folder))
             plan = _cluster_plan(run, actors, address, cells=using, gathered=gathered)
@@ -84,10 +83,10 @@ def execute(
             cores = 0
         for asr in dict.fromkeys(run.job.asrs):
             cells = [cell for cell in run.cells if cell.asr == asr and cell.source is None]
-            if any(not run.transcribed[cell.transcript_key].full for cell in cells):
+            if not all(run.is_whole(cell) for cell in cells):
                 stages += Pipeline(run, plan, cells, asr, report, stop).run()
-    if run.missing:
-        raise RunFailed(f"{run.missing} rows did not come back; run the job again")
+    if lost := run.missing + run.unmeasured:
+        raise RunFailed(f"{lost} rows did not come back; run the job again")
     return tuple(replace(stage, cores=cores) for stage in together(stages))
 
 
@@ -100,14 +99,15 @@ def _local_plan(run: RunState, actors: Actors) -> tuple[Plan, int]:
     # One thread an actor: more would only fight over the same cores.
     generator = ray.remote(num_cpus=0, num_gpus=0)(actors.generator)
     transcriber = ray.remote(num_cpus=parts.cpu, num_gpus=0)(actors.transcriber)
+    metrics = run.metrics
 
     def generate(place: int, system: System) -> Any:
         gpus = parts.generator_gpus if system.uses_gpu else ()
         return generator.options(**places.options(gpus, place)).remote(system, 1)
 
-    def transcribe(place: int, asr: Asr) -> Any:
+    def transcribe(place: int, asr: Asr | None) -> Any:
         options = places.options(parts.transcriber_gpus, place)
-        return transcriber.options(**options).remote(asr, 1)
+        return transcriber.options(**options).remote(asr, 1, metrics)
 
     plan = Plan(
         generator=generate,
@@ -155,6 +155,7 @@ def _cluster_plan(
     generator = ray.remote(num_cpus=0, num_gpus=0)(on_nodes(actors.generator))
     reader = ray.remote(num_cpus=0, num_gpus=0)(_in_driver_s_folder(actors.generator))
     transcriber = ray.remote(num_cpus=parts.cpu, num_gpus=0)(on_nodes(actors.transcriber))
+    metrics = run.metrics
 
     def generate(place: int, system: System) -> Any:
         if system in at_home:
@@ -165,9 +166,10 @@ def _cluster_plan(
         given = pack((gathered.get(system, system), 1))
         return generator.options(**options).remote(files.sent(), files.home, given)
 
-    def transcribe(place: int, asr: Asr) -> Any:
+    def transcribe(place: int, asr: Asr | None) -> Any:
         options = places.options(parts.transcriber_gpus, place)
-        return transcriber.options(**options).remote(files.sent(), files.home, pack((asr, 1)))
+        given = pack((asr, 1, metrics))
+        return transcriber.options(**options).remote(files.sent(), files.home, given)
 
     return Plan(
         generator=generate,

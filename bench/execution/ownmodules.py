@@ -1,22 +1,28 @@
 """Code of classes of the user's own, which the nodes of a cluster do not have.
 
-Metrics are computed by the driver and datasets are read by it; what actors and workers import are
-the classes of systems and of ASRs.
+Metrics of texts are computed by the driver and datasets are read by it; what actors and workers
+import are the classes of systems, of ASRs and of audio metrics.
 """
 
 from collections.abc import Iterable
 
 from bench.asr.base import Asr
 from bench.common.entries import module_root
+from bench.metrics.loading import class_of
 from bench.systems.base import System
 
 
-def own_modules(systems: Iterable[System], asrs: Iterable[Asr]) -> list[str]:
-    """The files and packages to send along for the classes of systems and ASRs, each once.
+def own_modules(
+    systems: Iterable[System], asrs: Iterable[Asr], metrics: Iterable[str] = ()
+) -> list[str]:
+    """The files and packages to send along for the classes of systems, ASRs and metrics, each once.
 
-    Raises UserError for a class whose module is not there.
+    `metrics` are audio metrics as the job names them. Raises UserError for a class whose module is
+    not there.
     """
     owners = {entry: system.label for system in systems for entry in system.entries()}
     owners |= {entry: asr.label for asr in asrs for entry in asr.entries()}
+    own = (name for metric in metrics if (name := class_of(metric)))
+    owners |= dict.fromkeys(own, "scoring: metrics")
     roots = dict.fromkeys(module_root(entry, owner) for entry, owner in owners.items())
     return [str(path) for path in roots if path is not None]

@@ -21,10 +21,10 @@ from bench.execution.pool import Pool, wait
 from bench.execution.runstate import RunState
 from bench.execution.stages import Stage, together
 from bench.jobs.cells import Cell
-from bench.store.rows import SpeechRow, ToTranscribe, Transcribed, TranscriptRow
+from bench.store.rows import MeasuredRow, SpeechRow, ToTranscribe, Transcribed, TranscriptRow
 from bench.systems.base import ABSENT, System, lacks_files
 
-Row = TypeVar("Row", SpeechRow, TranscriptRow)
+Row = TypeVar("Row", SpeechRow, TranscriptRow, MeasuredRow)
 
 POLL_SECONDS = 0.5
 CLIPS = 8
@@ -38,13 +38,14 @@ CREDITS = 8
 class Plan:
     """How actors of both kinds are started, how many there are, and how long a batch may take.
 
-    `placed` is told which nodes the actors of each kind are on, once all have started. Where the
-    plan `sends_files`, actors work on parcels (see bench.execution.parcels). Generators of systems
-    `at_home` are on the driver's node, have its files, and are `at_home_most` at most.
+    A transcriber without an ASR only measures. `placed` is told which nodes the actors of each kind
+    are on, once all have started. Where the plan `sends_files`, actors work on parcels (see
+    bench.execution.parcels). Generators of systems `at_home` are on the driver's node, have its
+    files, and are `at_home_most` at most.
     """
 
     generator: Callable[[int, System], Any]
-    transcriber: Callable[[int, Asr], Any]
+    transcriber: Callable[[int, Asr | None], Any]
     division: Division
     deadline: float
     placed: Callable[[Mapping[str, Sequence[str]]], None]
@@ -78,19 +79,20 @@ class Pipeline:
         self.generated_by: list[Pool[Any]] = []
         self.has_said_places = False
         self.pending: dict[str, list[SpeechRow]] = {cell.transcript_key: [] for cell in cells}
+        transcripts = [run.transcribed[cell.transcript_key] for cell in cells]
+        self.only_measures = all(marks.full for marks in transcripts)
         self.transcribing: Pool[Any] = Pool(
-            lambda place: plan.transcriber(place, asr),
+            lambda place: plan.transcriber(place, None if self.only_measures else asr),
             plan.division.transcribers,
             self._to_transcriber,
             plan.deadline,
             # Chosen now: what is generated and transcribed meanwhile must not count as transcribed
             # before.
-            self._untranscribed(
+            self._unfinished(
                 [
                     (cell, run.generated[cell.speech_key].copy())
                     for cell in cells
-                    if run.transcribed[cell.transcript_key].count
-                    < run.generated[cell.speech_key].count
+                    if run.has_unfinished(cell)
                 ]
             ),
         )
@@ -114,7 +116,8 @@ class Pipeline:
         self.transcribing.close()
         # Transcribers are there from the first batch to the last: that is the time of both.
         seconds = self.transcribing.life
-        stages = [self.transcribing.stage("transcribing", seconds)]
+        name = "measuring" if self.only_measures else "transcribing"
+        stages = [self.transcribing.stage(name, seconds)]
         if self.generated_by:
             # One model after the other; while one is loaded nothing generates.
             each = [pool.stage("generating", 0.0) for pool in self.generated_by]
@@ -232,10 +235,10 @@ class Pipeline:
             )
             start, size = start + size, min(most, 2 * size)
 
-    def _untranscribed(self, cells: Sequence[tuple[Cell, Marks]]) -> Iterator[Batch[Any]]:
+    def _unfinished(self, cells: Sequence[tuple[Cell, Marks]]) -> Iterator[Batch[Any]]:
         """What was there before anything new is generated, read as it is wanted."""
         for cell, generated in cells:
-            for rows in self.state.untranscribed(cell, generated):
+            for rows in self.state.unfinished(cell, generated):
                 yield from self._batches(cell, rows)
 
     def _take_generated(self, pool: Pool[Any]) -> None:
@@ -268,19 +271,39 @@ class Pipeline:
             self.transcribing.submit(batch)
 
     def _batches(self, cell: Cell, rows: Sequence[SpeechRow]) -> Iterator[Batch[Any]]:
-        """Rows as transcribers' work; what was not generated is committed as untranscribed, for its
-        reason."""
-        failed = [r for r in rows if r.status != "ok"]
-        if failed:
-            untranscribed = [TranscriptRow(r.item, "failed", r.reason, r.cause) for r in failed]
-            self.state.commit_transcripts(cell, untranscribed)
-        good = [
-            ToTranscribe(row, self.state.item(row.item, cell.system), cell.part == "whole")
-            for row in rows
-            if row.status == "ok"
-        ]
+        """Rows as transcribers' work; what was not generated is committed as neither transcribed
+        nor measured, for its reason."""
+        self._commit_failed(cell, [row for row in rows if row.status != "ok"])
+        good = [self._entry(cell, row) for row in rows if row.status == "ok"]
         for start in range(0, len(good), self.clips):
             yield Batch(cell, good[start : start + self.clips])
+
+    def _entry(self, cell: Cell, row: SpeechRow) -> ToTranscribe:
+        """A row with what is still to be made of its speech."""
+        is_transcribed = row.item in self.state.transcribed[cell.transcript_key]
+        return ToTranscribe(
+            row,
+            self.state.item(row.item, cell.system),
+            keep=cell.part == "whole" and not is_transcribed,
+            metrics=self.state.unmeasured_by(cell, row.item),
+            is_transcribed=is_transcribed,
+        )
+
+    def _commit_failed(self, cell: Cell, rows: Sequence[SpeechRow]) -> None:
+        untranscribed = [
+            TranscriptRow(row.item, "failed", row.reason, row.cause)
+            for row in rows
+            if row.item not in self.state.transcribed[cell.transcript_key]
+        ]
+        unmeasured: dict[str, list[MeasuredRow]] = defaultdict(list)
+        for row in rows:
+            for metric in self.state.unmeasured_by(cell, row.item):
+                failed = MeasuredRow(row.item, "failed", row.reason, row.cause)
+                unmeasured[metric].append(failed)
+        if untranscribed:
+            self.state.commit_transcripts(cell, untranscribed)
+        for metric, measured in unmeasured.items():
+            self.state.commit_measured(cell, metric, measured)
 
     def _settled(self, row: Row, cell: Cell) -> Row:
         """A row for which files were absent where its actor is: no fault of the item's if they are
@@ -304,20 +327,32 @@ class Pipeline:
 
     def _take_transcribed(self) -> None:
         rows: dict[Cell, list[TranscriptRow]] = defaultdict(list)
+        values: dict[tuple[Cell, str], list[MeasuredRow]] = defaultdict(list)
         try:
             for done in self.transcribing.collect():
-                cause = "machine" if done.machine else ""
-                transcribed: list[Transcribed] = done.result or [
-                    Transcribed(TranscriptRow(e.row.item, "failed", done.failure, cause))
-                    for e in done.items
+                cell, cause = done.tag, "machine" if done.machine else ""
+                results: list[Transcribed] = done.result or [
+                    _failed(entry, done.failure, cause) for entry in done.items
                 ]
-                for one in transcribed:
-                    self._keep(done.tag, one)
-                    rows[done.tag].append(self._settled(one.row, done.tag))
+                for entry, result in zip(done.items, results, strict=True):
+                    self._keep(cell, result)
+                    if not entry.is_transcribed:
+                        rows[cell].append(self._settled(result.row, cell))
+                    for metric, row in zip(entry.metrics, result.measured, strict=True):
+                        values[cell, metric].append(self._settled(row, cell))
         finally:
             for cell, some in rows.items():
                 self.state.commit_transcripts(cell, some)
+            for (cell, metric), measured in values.items():
+                self.state.commit_measured(cell, metric, measured)
         self.state.report_to(self.report)
+
+
+def _failed(entry: ToTranscribe, reason: str, cause: str) -> Transcribed:
+    """What came of a row whose actor died over it, or raised."""
+    item = entry.row.item
+    measured = tuple(MeasuredRow(item, "failed", reason, cause) for _ in entry.metrics)
+    return Transcribed(TranscriptRow(item, "failed", reason, cause), measured=measured)
 
 
 def _items_of(batch: Batch[Any]) -> Any:

@@ -55,7 +55,7 @@ class Prepared(Planned):
         return len(self.state.items) * len(self.cells)
 
 
-def _remember(planned: Planned) -> None:
+def _remember(planned: Prepared) -> None:
     """Writes what the run is: its job, and which cell each ledger key belongs to."""
     job, cells, folder = planned.job, planned.cells, planned.folder
     before = read_manifest(folder)
@@ -75,6 +75,7 @@ def _remember(planned: Planned) -> None:
             part=cell.part,
             speech_key=cell.speech_key,
             transcript_key=cell.transcript_key,
+            measured=planned.state.measured_keys(cell),
         )
         for cell in cells
     ]
@@ -138,13 +139,13 @@ def opened(file: JobFile, runs: Path, limit: int | None = None) -> Iterator[Prep
 
 
 def complete(ready: Prepared, address: str | None = None) -> Pace | None:
-    """Generates and transcribes what the ledger lacks; what that took, where it was anything.
+    """Generates, transcribes and measures what the ledger lacks; what rows took, if any came.
 
     `address` is that of a Ray cluster, in place of the job's.
     """
     job, dataset, state = ready.job, ready.dataset, ready.state
     _remember(ready)
-    missing = state.missing
+    missing, unmeasured = state.missing, state.unmeasured
     cells = plural(len(ready.cells), "cell")
     print(
         clean(
@@ -152,7 +153,10 @@ def complete(ready: Prepared, address: str | None = None) -> Pace | None:
             f"{ready.total - missing} of {ready.total} rows already there"
         )
     )
-    if not missing:
+    if unmeasured:
+        by = " and ".join(state.metrics)
+        print(clean(f"{job.name}: {plural(unmeasured, 'value')} to measure by {by}"))
+    if not (missing or unmeasured):
         return None
     rows, started = state.untranscribed_rows, time.monotonic()
     first, first_rows = 0.0, 0
@@ -167,7 +171,7 @@ def complete(ready: Prepared, address: str | None = None) -> Pace | None:
 
         stages = execute(state, watched, stop=stop, address=address)
     seconds = time.monotonic() - started
-    if not stages:
+    if not stages or not rows:
         return None
     pace = Pace(rows, round(seconds, 3), round(first, 3), stages, first_rows)
     keep_pace(ready.folder, pace)

@@ -13,9 +13,19 @@ from bench.common.progress import Progress
 from bench.datasets.base import Dataset, Item
 from bench.execution.marks import Marks
 from bench.jobs.cells import Cell
+from bench.jobs.measurements import measurements_of
 from bench.jobs.spec import Job
 from bench.store.ledger import Ledger
-from bench.store.rows import GENERATED_SCHEMA, TRANSCRIBED_SCHEMA, SpeechRow, TranscriptRow, frame
+from bench.store.rows import (
+    GENERATED_SCHEMA,
+    MEASURED_SCHEMA,
+    TRANSCRIBED_SCHEMA,
+    MeasuredRow,
+    SpeechRow,
+    TranscriptRow,
+    frame,
+    measured_columns,
+)
 from bench.systems.base import System
 
 _TEXTS = 5000
@@ -40,8 +50,10 @@ class RunState:
         self.ledger = ledger
         self.speech = speech
         self.index = {item.id: number for number, item in enumerate(self.items)}
+        self.measurements = measurements_of(job.scoring.metrics)
         self.generated: dict[str, Marks] = {}
         self.transcribed: dict[str, Marks] = {}
+        self.measured: dict[str, Marks] = {}
         for cell in (cell for cell in cells if cell.source is None):
             if cell.speech_key not in self.generated:
                 final = ledger.final("generated", cell.speech_key, GENERATED_SCHEMA)
@@ -52,6 +64,10 @@ class RunState:
             self.transcribed[cell.transcript_key] = Marks(self.index, final)
             # What is to be generated again is to be transcribed again.
             self.transcribed[cell.transcript_key].keep(self.generated[cell.speech_key])
+            for key in self.measured_keys(cell).values():
+                final = ledger.final("measured", key, MEASURED_SCHEMA)
+                self.measured[key] = Marks(self.index, final)
+                self.measured[key].keep(self.generated[cell.speech_key])
         for cell in cells:
             if cell.source is not None:
                 # Its rows are there as soon as its source's are.
@@ -65,6 +81,38 @@ class RunState:
     def missing(self) -> int:
         """How many (cell, item) pairs still lack a transcript."""
         return sum(len(self.items) - marks.count for marks in self.transcribed.values())
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The job's audio metrics, as it names them."""
+        return tuple(measurement.entry for measurement in self.measurements)
+
+    @property
+    def unmeasured(self) -> int:
+        """How many (speech, metric, item) triples still lack a measured row."""
+        return sum(len(self.items) - marks.count for marks in self.measured.values())
+
+    def measured_keys(self, cell: Cell) -> dict[str, str]:
+        """The ledger keys of what audio metrics measure of a cell's own speech, by metric."""
+        if cell.asr is None or cell.source is not None:
+            return {}
+        return {each.entry: each.key(cell) for each in self.measurements}
+
+    def is_whole(self, cell: Cell) -> bool:
+        """Whether all items of a cell are transcribed and measured."""
+        marks = (self.measured[key] for key in self.measured_keys(cell).values())
+        return self.transcribed[cell.transcript_key].full and all(each.full for each in marks)
+
+    def has_unfinished(self, cell: Cell) -> bool:
+        """Whether speech that a cell has is not transcribed or not measured."""
+        measured = (self.measured[key] for key in self.measured_keys(cell).values())
+        counts = [marks.count for marks in (self.transcribed[cell.transcript_key], *measured)]
+        return min(counts) < self.generated[cell.speech_key].count
+
+    def unmeasured_by(self, cell: Cell, item: str) -> tuple[str, ...]:
+        """The audio metrics that have not measured an item's speech."""
+        keys = self.measured_keys(cell)
+        return tuple(entry for entry, key in keys.items() if item not in self.measured[key])
 
     @property
     def untranscribed_rows(self) -> int:
@@ -87,8 +135,14 @@ class RunState:
         self.ledger.append("transcribed", cell.transcript_key, frame(rows, TRANSCRIBED_SCHEMA))
         self.transcribed[cell.transcript_key].add(row.item for row in rows)
 
-    def untranscribed(self, cell: Cell, generated: Marks) -> Iterator[list[SpeechRow]]:
-        """What of the `generated` items this cell has not transcribed, part by part."""
+    def commit_measured(self, cell: Cell, metric: str, rows: list[MeasuredRow]) -> None:
+        """Commits what an audio metric measured, or failed to."""
+        key = self.measured_keys(cell)[metric]
+        self.ledger.append("measured", key, frame(rows, MEASURED_SCHEMA))
+        self.measured[key].add(row.item for row in rows)
+
+    def unfinished(self, cell: Cell, generated: Marks) -> Iterator[list[SpeechRow]]:
+        """What of the `generated` items this cell has not transcribed or measured, part by part."""
         given = Marks(self.index)
         for part in self.ledger.parts("generated", cell.speech_key, GENERATED_SCHEMA):
             rows = [SpeechRow(**row) for row in part.iter_rows(named=True)]
@@ -97,17 +151,22 @@ class RunState:
                 for row in rows
                 if row.final
                 and row.item in generated
-                and row.item not in self.transcribed[cell.transcript_key]
                 and row.item not in given
+                and (
+                    row.item not in self.transcribed[cell.transcript_key]
+                    or self.unmeasured_by(cell, row.item)
+                )
             ]
             given.add(row.item for row in chosen)
             yield chosen
 
     def report_to(self, report: Progress) -> None:
-        """Reports how far generating and transcribing are."""
-        items = len(self.items)
-        for what, stage in (("generating", self.generated), ("transcribing", self.transcribed)):
-            report(what, sum(marks.count for marks in stage.values()), items * len(stage))
+        """Reports how far generating, transcribing and, where there is any, measuring are."""
+        stages = {"generating": self.generated, "transcribing": self.transcribed}
+        for what, stage in (stages | {"measuring": self.measured}).items():
+            if stage:
+                done = sum(marks.count for marks in stage.values())
+                report(what, done, len(self.items) * len(stage))
 
     def write_text(self, cell: Cell) -> None:
         """A text needs no actor: its transcript is the caption."""
@@ -123,6 +182,10 @@ class RunState:
         transcribed = self.ledger.rows("transcribed", cell.transcript_key, TRANSCRIBED_SCHEMA)
         asked = pl.DataFrame({"item": list(self.index)}, schema={"item": pl.String})
         joined = asked.join(transcribed, on="item", how="left", maintain_order="left")
+        for measurement in self.measurements if cell.asr is not None else ():
+            rows = self.ledger.rows("measured", measurement.key(cell), MEASURED_SCHEMA)
+            values = measured_columns(rows, measurement.metric.name)
+            joined = joined.join(values, on="item", how="left", maintain_order="left")
         if not cell.system.has_speech:
             return joined.with_columns(
                 caption=pl.Series([i.chosen(cell.caption) for i in self.items], dtype=pl.Int32),

@@ -46,6 +46,39 @@ def restore(run: RunState, tables: Mapping[str, pl.DataFrame], report: Progress)
     return made
 
 
+def lost_speech(run: RunState) -> Iterator[str]:
+    """A line for each cell whose speech audio metrics are to measure, and which is not stored."""
+    for cell in run.cells:
+        if not (run.measured_keys(cell) and run.has_unfinished(cell)):
+            continue
+        lost = [reason for rows in _unmeasured(run, cell) for reason in _lost(run, cell, rows)]
+        if lost:
+            by = " and ".join(run.metrics)
+            of = f"{len(lost)} of {len(run.items)} items"
+            what = f"speech of {of} is not stored, so {by} cannot measure it"
+            yield f"{cell.label}: {what}; first: {lost[0]}"
+
+
+def _unmeasured(run: RunState, cell: Cell) -> Iterator[list[SpeechRow]]:
+    """Rows of speech that is transcribed and not measured, and that the ledger does not hold."""
+    transcribed = run.transcribed[cell.transcript_key]
+    for rows in run.unfinished(cell, run.generated[cell.speech_key]):
+        spoken = (row for row in rows if row.status == "ok" and row.item in transcribed)
+        yield [row for row in spoken if not (row.units or row.audio)]
+
+
+def _lost(run: RunState, cell: Cell, rows: Sequence[SpeechRow]) -> Iterator[str]:
+    """Why the speech of rows cannot be read, of each of which it cannot."""
+    for row in rows:
+        try:
+            path = cell.system.sound_file(row, run.item(row.item, cell.system))
+        except SpeechError as error:
+            yield str(error)
+        else:
+            if path is not None and not path.is_file():
+                yield f"{path.name}: no such file"
+
+
 def _there(folder: Path) -> set[str]:
     """The items whose speech a folder has."""
     if not folder.is_dir():

@@ -17,7 +17,7 @@ import polars as pl
 from bench.common.atomic import parquet, write_bytes
 from bench.common.errors import UserError
 from bench.jobs.cells import Cell
-from bench.metrics.base import Array, Metric
+from bench.metrics.base import Array, CorpusMetric
 from bench.metrics.counted import Counted, column_names
 from bench.scoring.scorer import CellScores
 from bench.scoring.signature import Signature
@@ -60,7 +60,7 @@ class Golden:
         rows = self.rows.filter(cell=name)
         return wanted.join(rows, on="item", how="inner", maintain_order="left")
 
-    def metrics(self, cell: str, known: Sequence[Metric]) -> tuple[Metric, ...]:
+    def metrics(self, cell: str, known: Sequence[CorpusMetric]) -> tuple[CorpusMetric, ...]:
         """Those of the known metrics whose columns a cell has.
 
         Raises UserError where they are not all that the cell has.
@@ -74,7 +74,7 @@ class Golden:
             )
         return found
 
-    def counted(self, rows: pl.DataFrame, cell: str, known: Sequence[Metric]) -> Counted:
+    def counted(self, rows: pl.DataFrame, cell: str, known: Sequence[CorpusMetric]) -> Counted:
         """What was counted of some of a cell's rows (see `metrics`)."""
         return Counted(self.metrics(cell, known), matrix(rows))
 

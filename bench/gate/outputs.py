@@ -15,7 +15,7 @@ from bench.execution.prepare import Prepared, complete, opened, planned_job
 from bench.gate.golden import Golden, cell_id, gathered
 from bench.gate.likelihood import Likelihoods, likelihoods
 from bench.jobs.cells import Cell
-from bench.metrics.base import Metric
+from bench.metrics.base import CorpusMetric
 from bench.metrics.loading import metrics_of
 from bench.scoring.scorer import CellScores, Scorer
 from bench.scoring.signature import Signature
@@ -32,7 +32,7 @@ class Look:
     items: list[str]
     cells: dict[str, Cell]
     folder: Path
-    metrics: tuple[Metric, ...]
+    metrics: tuple[CorpusMetric, ...]
     resampling: Resampling
 
 

@@ -12,7 +12,7 @@ from bench.gate.composite import Ruler, ruler
 from bench.gate.golden import Golden
 from bench.gate.protocol import groups
 from bench.gate.verdicts import ALARM, GUARDED, Rule
-from bench.metrics.base import SHORT, Metric
+from bench.metrics.base import SHORT, CorpusMetric
 from bench.metrics.counted import Counted
 
 LUCK = 2.5
@@ -75,11 +75,11 @@ class Measured:
         return _NORMAL.cdf((margin - units) / error - _NORMAL.inv_cdf(1 - ALARM - GUARDED))
 
 
-def measured(golden: Golden, cells: list[str], known: Sequence[Metric]) -> Measured:
+def measured(golden: Golden, cells: list[str], known: Sequence[CorpusMetric]) -> Measured:
     """A golden's runs of cells that differ only in their seed."""
     items = golden.cell(cells[0], _all(golden, cells[0]))["item"].to_list()
     counted = stacked(golden, cells, items, known)
-    names = [score.name for score in counted.scores if score.kept >= SHORT]
+    names = [score.name for score in counted.scores if score.kept >= SHORT and score.ranked]
     return Measured(cells, len(items), counted, ruler(counted, len(items), names))
 
 
@@ -89,7 +89,7 @@ def _all(golden: Golden, cell: str) -> list[str]:
 
 
 def stacked(
-    golden: Golden, cells: Sequence[str], items: Sequence[str], known: Sequence[Metric]
+    golden: Golden, cells: Sequence[str], items: Sequence[str], known: Sequence[CorpusMetric]
 ) -> Counted:
     """What was counted of the items, seed by seed."""
     each = [golden.counted(golden.cell(cell, items), cell, known) for cell in cells]
@@ -102,7 +102,7 @@ def in_points(measure: Ruler, units: float) -> str:
 
 
 def certificate(
-    golden: Golden, cells: Sequence[str], items: int, rule: Rule, known: Sequence[Metric]
+    golden: Golden, cells: Sequence[str], items: int, rule: Rule, known: Sequence[CorpusMetric]
 ) -> list[str]:
     """What a gate of these cells can find and pass, from its golden alone: lines for each group."""
     lines = []

@@ -19,7 +19,7 @@ from bench.gate.guards import fresh, guards
 from bench.gate.power import FEWEST, LUCK, Measured, in_points, measured, stacked
 from bench.gate.protocol import groups
 from bench.gate.verdicts import ALARM, GUARDED, SCORES, Change, Finding, Rule, Verdict
-from bench.metrics.base import Metric
+from bench.metrics.base import CorpusMetric
 from bench.metrics.counted import Counted
 from bench.scoring.families import adjusted
 from bench.scoring.inference import permuted_differences
@@ -81,10 +81,11 @@ def scores_kept(
     for group, (before, after) in runs.items():
         was, now = before.corpus(), after.corpus()
         errors = {score.name for score in before.scores if score.lower_is_better}
+        ranked = {score.name for score in before.scores if score.ranked}
         changes = []
         for name in was:
             loss = now[name] - was[name] if name in errors else was[name] - now[name]
-            worse = bool(loss > 0) and p[group, name] < SIGNIFICANT
+            worse = name in ranked and bool(loss > 0) and p[group, name] < SIGNIFICANT
             change = Change(
                 score=name,
                 before=float(was[name]),
@@ -117,7 +118,7 @@ def judge(
     items: Sequence[str],
     *,
     rule: Rule,
-    known: Sequence[Metric],
+    known: Sequence[CorpusMetric],
     resampling: Resampling,
 ) -> list[Finding]:
     """Judges every cell of a run of some items against the golden.

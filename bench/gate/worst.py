@@ -9,7 +9,7 @@ import polars as pl
 
 from bench.gate.golden import Golden
 from bench.jobs.cells import Cell
-from bench.metrics.base import Metric
+from bench.metrics.base import CorpusMetric
 from bench.metrics.counted import leading
 
 WORST = 3
@@ -26,7 +26,7 @@ class Worst:
 
 
 def worst_items(
-    golden: Golden, head: Golden, known: Sequence[Metric], count: int = WORST
+    golden: Golden, head: Golden, known: Sequence[CorpusMetric], count: int = WORST
 ) -> list[Worst]:
     """Those whose own leading score fell most, over all cells; `known` are the job's metrics."""
     fallen: list[tuple[float, Worst]] = []

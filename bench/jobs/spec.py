@@ -10,7 +10,6 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from bench.asr.base import Asr
 from bench.asr.shipped import DEFAULT, AnyAsr
 from bench.common.bounds import Actors, CaptionNumber, Count, JobName, Seed
-from bench.common.entries import Entry
 from bench.common.resampling import Resampling
 from bench.common.validation import did_you_mean, keys_error, shown
 from bench.common.yamlfile import Strict
@@ -18,6 +17,7 @@ from bench.datasets.base import to_evaluate
 from bench.datasets.shipped import AnyDataset
 from bench.jobs.grid import Grid, count
 from bench.jobs.tables import TABLES, TableName
+from bench.metrics.loading import MetricName
 from bench.systems.shipped import AnySystem
 from bench.tracking.base import Tracker
 from bench.tracking.shipped import Tracking, tracker_of
@@ -52,8 +52,9 @@ class ScoringSpec(Strict):
     ] = "none"
     """What both sides are normalised by before tokenising: nothing, or Whisper's English
     normaliser. Of several, the first is the job's own, and the others show what depends on it."""
-    metrics: Annotated[tuple[Entry, ...], Field(max_length=50)] = ()
-    """Metrics of your own, `package.module:Class`, beside those that come with the suite."""
+    metrics: Annotated[tuple[MetricName, ...], Field(max_length=50)] = ()
+    """Metrics beside those of every job: `dnsmos` (with the extra `quality`), `speaking_rate`, what
+    installed packages add, or classes of your own, `package.module:Class`."""
     replicates: Annotated[
         int, Field(ge=100, le=100_000, description="more change no digit that is shown")
     ] = Resampling.replicates

@@ -9,10 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 
 from bench.common.errors import UserError
 from bench.common.text import reason_of
-from bench.metrics.base import Array, Count, Hypotheses, Metric, References, Score
+from bench.metrics.base import (
+    Array,
+    AudioMetric,
+    CorpusMetric,
+    Count,
+    Hypotheses,
+    Metric,
+    References,
+    RowMetric,
+    Score,
+)
+from bench.store.rows import measured_names
 from pixvox.errors import PixVoxError
 
 
@@ -20,7 +32,7 @@ from pixvox.errors import PixVoxError
 class Counted:
     """`values` `[n, D]`: the columns of `metrics`, one metric after the other."""
 
-    metrics: tuple[Metric, ...]
+    metrics: tuple[CorpusMetric, ...]
     values: Array
 
     @property
@@ -43,7 +55,7 @@ class Counted:
         return np.array([value for prior in each for value in prior])
 
     def of(self, sums: Array) -> dict[str, Array]:
-        """Every score in percent, `[...]` each, from columns summed over items, `[..., D]`."""
+        """Every score in its unit, `[...]` each, from columns summed over items, `[..., D]`."""
         found: dict[str, Array] = {}
         start = 0
         for metric in self.metrics:
@@ -69,7 +81,7 @@ class Counted:
         """The columns of both, of the same items."""
         return joined((*self.metrics, *other.metrics), [self.values, other.values])
 
-    def only(self, metrics: Sequence[Metric]) -> "Counted":
+    def only(self, metrics: Sequence[CorpusMetric]) -> "Counted":
         """The columns of some of the metrics, in their order here."""
         kept, parts, start = [], [], 0
         for metric in self.metrics:
@@ -82,7 +94,7 @@ class Counted:
         return Counted(tuple(kept), np.concatenate([empty, *parts], axis=1))
 
 
-def column_names(metrics: Sequence[Metric]) -> tuple[str, ...]:
+def column_names(metrics: Sequence[CorpusMetric]) -> tuple[str, ...]:
     """Every column's name, after its metric's."""
     return tuple(f"{metric.name}: {column}" for metric in metrics for column in metric.columns)
 
@@ -92,16 +104,33 @@ def statistics_of(
 ) -> Array:
     """What `count` gives for a metric, `[n, D]`; raises UserError where it is not that."""
     with _one_line(metric, "statistics"):
-        values = np.asarray(count(hypotheses, references), dtype=np.float64)
-        _check(values, "transcripts by columns", (len(hypotheses), len(metric.columns)))
-        odd = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if odd.size:
-            # One of them would make every sum, interval and test of the score another.
-            raise ValueError(f"gave no finite number for {list(hypotheses)[odd[0]]}")
+        return _checked(metric, count(hypotheses, references), list(hypotheses))
+
+
+def row_statistics(metric: RowMetric, rows: pl.DataFrame) -> Array:
+    """What a metric gives for a run's rows, `[n, D]`; raises as `statistics_of`."""
+    with _one_line(metric, "statistics"):
+        return _checked(metric, metric.statistics(rows), rows["item"].to_list())
+
+
+def audio_statistics(metric: AudioMetric, rows: pl.DataFrame) -> Array:
+    """What a metric measured of the speech of rows (see `measured_columns`), `[n, D]`."""
+    absent = list(metric.absent or (0.0,) * len(metric.columns))
+    values, _ = measured_names(metric.name)
+    return np.array([absent if row is None else row for row in rows[values]], dtype=np.float64)
+
+
+def _checked(metric: CorpusMetric, given: object, items: Sequence[str]) -> Array:
+    values = np.asarray(given, dtype=np.float64)
+    _check(values, "transcripts by columns", (len(items), len(metric.columns)))
+    odd = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if odd.size:
+        # One of them would make every sum, interval and test of the score another.
+        raise ValueError(f"gave no finite number for {items[odd[0]]}")
     return values
 
 
-def _scored(metric: Metric, sums: Array) -> Array:
+def _scored(metric: CorpusMetric, sums: Array) -> Array:
     """The metric's scores `[..., S]` of sums `[..., D]`; raises as `statistics_of`."""
     with _one_line(metric, "score"):
         scores = np.asarray(metric.score(sums), dtype=np.float64)
@@ -115,7 +144,7 @@ def _check(values: Array, what: str, wanted: tuple[int, ...]) -> None:
 
 
 @contextmanager
-def _one_line(metric: Metric, method: str) -> Iterator[None]:
+def _one_line(metric: CorpusMetric, method: str) -> Iterator[None]:
     """What a user's metric raises, or gives in another shape, as a UserError that names it."""
     try:
         yield
@@ -129,7 +158,7 @@ def _one_line(metric: Metric, method: str) -> Iterator[None]:
         raise UserError(f"{named}: {method}: {reason_of(error)}; fix it") from error
 
 
-def joined(metrics: Sequence[Metric], parts: Sequence[Array]) -> Counted:
+def joined(metrics: Sequence[CorpusMetric], parts: Sequence[Array]) -> Counted:
     """What each of the metrics counted, `[n, D]` each, side by side."""
     return Counted(tuple(metrics), np.concatenate(list(parts), axis=1))
 

@@ -1,34 +1,115 @@
-"""The metrics of a job: those that come with the suite, and the user's own after them."""
+"""The metrics of a job: those of every job, and those that it names after them."""
 
 import importlib.metadata
 from collections.abc import Sequence
+from typing import Annotated, Any
 
-from bench.common.entries import instantiate, source_of
+from pydantic import AfterValidator, Discriminator, Tag
+
+from bench.common.entries import Entry, instantiate, source_of
 from bench.common.errors import UserError
-from bench.metrics.base import Metric
-from bench.metrics.shipped import METRICS, scores_of
+from bench.common.plugins import METRICS as METRIC_PLUGINS
+from bench.common.plugins import plugins
+from bench.common.text import reason_of
+from bench.common.validation import did_you_mean, shown
+from bench.metrics.base import AudioMetric, CorpusMetric, Metric, RowMetric
+from bench.metrics.shipped import METRICS, NAMED
 from pixvox.digests import file_digest
+from pixvox.errors import PixVoxError
 
 _WHO = "scoring: metrics"
 
 
-def metrics_of(entries: Sequence[str]) -> tuple[Metric, ...]:
-    """All metrics that a job scores by; raises UserError for a class that is no metric."""
-    found = list(METRICS)
+def _known(name: str) -> str:
+    names = {*NAMED, *plugins(METRIC_PLUGINS)}
+    if name not in names:
+        near = did_you_mean(name, sorted(names))
+        raise ValueError(
+            f"{shown(name)} is not known; {near}; a class of your own is package.module:Class"
+        )
+    return name
+
+
+def _whose(name: Any) -> str:
+    return "own" if isinstance(name, str) and ":" in name else "named"
+
+
+MetricName = Annotated[
+    Annotated[str, AfterValidator(_known), Tag("named")] | Annotated[Entry, Tag("own")],
+    Discriminator(_whose),
+]
+"""A metric of the suite's or of a plug-in by its name, or a class of the user's own."""
+
+
+def class_of(entry: str) -> str:
+    """The class of a metric that is not the suite's, `package.module:Class`; else ""."""
+    if entry in NAMED:
+        return ""
+    plugin = plugins(METRIC_PLUGINS).get(entry)
+    return plugin.entry if plugin is not None else entry
+
+
+def metric_of(entry: str) -> CorpusMetric:
+    """A metric by its name in a job; raises UserError for a class that is none."""
+    name = class_of(entry)
+    if not name:
+        return NAMED[entry]
+    source_of(name, _WHO)
+    metric = instantiate(name, _WHO)
+    if not isinstance(metric, Metric | AudioMetric | RowMetric):
+        needs = "Metric, AudioMetric or RowMetric"
+        raise UserError(f"{_WHO}: {name} is no {needs} of bench.metrics.base; derive it from one")
+    return metric
+
+
+def metrics_of(entries: Sequence[str]) -> tuple[CorpusMetric, ...]:
+    """All metrics that a job scores by; raises UserError as `metric_of`, and for names that two
+    of them share."""
+    metrics: list[CorpusMetric] = list(METRICS)
     for entry in entries:
-        source_of(entry, _WHO)
-        metric = instantiate(entry, _WHO)
-        if not isinstance(metric, Metric):
-            raise UserError(f"{_WHO}: {entry} is no bench.metrics.base.Metric; derive it from that")
-        names = {name for score in scores_of(found) for name in (score.name, score.head)}
-        taken = names & {name for score in metric.scores for name in (score.name, score.head)}
-        if taken:
-            raise UserError(f"{_WHO}: {entry}: {min(taken)!r} is the name of another; choose one")
-        found.append(metric)
-    return tuple(found)
+        metric = metric_of(entry)
+        shared = {name for other in metrics for name in _names(other)} & set(_names(metric))
+        if shared:
+            raise UserError(f"{_WHO}: {entry}: {min(shared)!r} is the name of another; choose one")
+        metrics.append(metric)
+    return tuple(metrics)
+
+
+def _names(metric: CorpusMetric) -> list[str]:
+    """What no other metric of a job may be called: the names of its scores and of its columns."""
+    scores = [name for score in metric.scores for name in (score.name, score.head)]
+    return [*scores, *(f"{metric.name}: {column}" for column in metric.columns)]
+
+
+def weights_of(entry: str, metric: AudioMetric) -> str:
+    """The digest of what a metric computes with; raises UserError for whatever its code raises."""
+    try:
+        return metric.weights()
+    except (PixVoxError, MemoryError):
+        raise
+    except Exception as error:
+        # Whatever the user's code raises is the user's to fix, and one line says where.
+        raise UserError(f"{_WHO}: {entry}: weights: {reason_of(error)}; fix it") from error
+
+
+def source_digest(entry: str) -> str:
+    """The digest of a metric's module, 16 hex digits; "" for one of the suite's."""
+    name = class_of(entry)
+    return file_digest(source_of(name, _WHO))[:16] if name else ""
 
 
 def metrics_text(entries: Sequence[str]) -> str:
-    """What a signature says of the metrics: versions, and the source of the user's own."""
-    own = [f"{entry}@{file_digest(source_of(entry, _WHO))[:8]}" for entry in entries]
-    return ",".join([f"pycocoevalcap-{importlib.metadata.version('pycocoevalcap')}", *own])
+    """What a signature says of the metrics: versions, weights, and sources of classes of others."""
+    package = f"pycocoevalcap-{importlib.metadata.version('pycocoevalcap')}"
+    return ",".join([package, *map(_text, entries)])
+
+
+def _text(entry: str) -> str:
+    source, metric = source_digest(entry), metric_of(entry)
+    plugin = plugins(METRIC_PLUGINS).get(entry) if source else None
+    made_of = [plugin.version if plugin is not None else "", source[:8]]
+    if isinstance(metric, AudioMetric):
+        version = "" if source else f"v{metric.version}"
+        made_of = [version, *made_of, weights_of(entry, metric)[:8]]
+    said = ".".join(part for part in made_of if part)
+    return f"{entry}@{said}" if said else entry

@@ -1,18 +1,28 @@
-"""The metrics that come with the suite, in the order of the papers' tables."""
+"""The metrics that come with the suite: those of every job, and those that a job may ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from bench.metrics.base import Metric, Score
+from bench.metrics.base import CorpusMetric, Metric, Score
 from bench.metrics.bleu import Bleu
 from bench.metrics.cider import Cider
+from bench.metrics.dnsmos import Dnsmos
 from bench.metrics.facts import Facts
 from bench.metrics.meteor import Meteor
+from bench.metrics.rate import SpeakingRate
 from bench.metrics.rouge import RougeL
 from bench.metrics.wer import Wer
 
 METRICS: tuple[Metric, ...] = (Bleu(), Meteor(), RougeL(), Cider(), Facts(), Wer())
+"""Those of every job, in the order of the papers' tables."""
+
+NAMED: Mapping[str, CorpusMetric] = {"dnsmos": Dnsmos(), "speaking_rate": SpeakingRate()}
+"""Those that a job's `scoring.metrics` names."""
 
 
-def scores_of(metrics: Sequence[Metric]) -> tuple[Score, ...]:
+def scores_of(metrics: Sequence[CorpusMetric]) -> tuple[Score, ...]:
     """What metrics give, in their order."""
     return tuple(score for metric in metrics for score in metric.scores)
+
+
+KNOWN = scores_of((*METRICS, *NAMED.values()))
+"""The scores of all of them."""

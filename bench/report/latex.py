@@ -6,7 +6,7 @@ import polars as pl
 
 from bench.common.text import clean
 from bench.jobs.tables import table_of
-from bench.metrics.shipped import METRICS, scores_of
+from bench.metrics.shipped import KNOWN
 from bench.report.notes import MEASURED, READING, grouped, notes
 from bench.report.text import (
     LEFT,
@@ -63,7 +63,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 def _columns(frame: pl.DataFrame, table: str) -> list[str]:
     """Those of every table but what a narrow one gives up before its intervals."""
-    first = {score.head for score in scores_of(METRICS) if score.kept < 0}
+    first = {score.head for score in KNOWN if score.kept < 0}
     measured = frame.filter(block="measured")
     some = bool(measured["failed"].sum())
     left = first | ({"training"} if table_of(table).column == "training" else set())

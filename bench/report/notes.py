@@ -40,6 +40,7 @@ _REFERENCES = {
     ),
 }
 _LEFT_OUT = {"rotating": "Which caption is left out rotates from image to image."}
+_PERCENT = "percent"
 _CONTINUATION = (
     "Rows called continuation only compare what follows the prompt with whole references; a longer "
     "prompt alone lowers their BLEU and recall."
@@ -98,7 +99,7 @@ def _reading(
     frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol, halves: bool
 ) -> Iterator[str]:
     """What columns, marks and signs say."""
-    yield from _legend(frame, shown)
+    yield from _legend(frame, shown, protocol)
     if halves:
         yield from _intervals(frame, shown, protocol)
     yield from _grades(frame)
@@ -114,14 +115,20 @@ def _reading(
     yield from _bounds(frame)
 
 
-def _legend(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
+def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> Iterator[str]:
     """What the columns are called in full."""
     scores = [one for one in scores_of(METRICS) if one.head in shown]
     named = [f"{one.head} is {one.name}" for one in scores if one.name != one.head]
+    own = [entry for entry in protocol.legend if entry[0] in shown]
+    named += [
+        f"{head} is {clean(name)}" + ("" if unit == _PERCENT else f" in {clean(unit)}")
+        for head, name, unit in own
+    ]
     yield from _listed("", named, ".", ", ")
     above = [one.head for one in scores if one.most > 100]
     unbounded = f"; {_spoken(above)} may exceed 100" if above else ""
-    yield f"Scores are in percent{unbounded}."
+    units = any(unit != _PERCENT for _, _, unit in own)
+    yield f"Scores are in percent{' where no other unit is named' if units else ''}{unbounded}."
     lower = [one.head for one in scores if one.lower_is_better]
     if lower:
         only = "only systems that say a reference caption have it"

@@ -19,7 +19,8 @@ class Comparison:
     """What is shown of two runs: their names, a frame of `PAIRED`, and how it came to be.
 
     `counts` are how many items each run has, `items` how many both have; `doubts` say in what the
-    runs' protocols differ, and `alone` are the systems that only one run has.
+    runs' protocols differ, and `alone` are the systems that only one run has. `units` are those of
+    scores that are not in percent.
     """
 
     names: tuple[str, str]
@@ -29,6 +30,7 @@ class Comparison:
     confidence: float
     doubts: Sequence[str] = ()
     alone: Sequence[str] = ()
+    units: Sequence[tuple[str, str]] = ()
 
     @property
     def title(self) -> str:
@@ -69,11 +71,16 @@ def notes(shown: Comparison) -> list[str]:
     return [
         *(f"≈ {doubt} The difference may come from that." for doubt in shown.doubts),
         *([f"Not compared, in one run only: {', '.join(shown.alone)}."] if shown.alone else []),
-        f"Measured on the {images} that {of}; in percent.",
+        f"Measured on the {images} that {of}; {_units(shown)}.",
         f"Difference: second minus first. Interval: {shown.confidence:.0%} bootstrap over images.",
         f"{said}. p: paired permutation test, adjusted for all {shown.frame.height} rows.",
         "Detectable: the smallest true difference found with 80% power on this number of images.",
     ]
+
+
+def _units(shown: Comparison) -> str:
+    """What the scores are in."""
+    return ", ".join(["in percent", *(f"{name} in {unit}" for name, unit in shown.units)])
 
 
 def show_comparison(shown: Comparison, console: Console) -> None:

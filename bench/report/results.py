@@ -19,7 +19,7 @@ from bench.datasets.base import Dataset
 from bench.jobs.grid import Grid
 from bench.jobs.spec import Job, Reading
 from bench.jobs.tables import TABLES
-from bench.metrics.base import ALWAYS, Metric
+from bench.metrics.base import ALWAYS, CorpusMetric, needs_caption
 from bench.metrics.shipped import scores_of
 from bench.report import files, hub, terminal
 from bench.report.figures import heat_figure, sweep_figure
@@ -45,7 +45,7 @@ TESTS: Columns = (
     Column("against", pl.String, "The first system of its prompt, which it is compared with."),
     Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
     Column("metric", pl.String, "The score."),
-    Column("difference", pl.Float64, "Its score less the other's, in percent."),
+    Column("difference", pl.Float64, "Its score less the other's, in the score's unit."),
     Column("low", pl.Float64, "The lower end of the difference's confidence interval."),
     Column("high", pl.Float64, "The upper end of the difference's confidence interval."),
     Column("p_bootstrap", pl.Float64, "The paired bootstrap's p-value that there is none."),
@@ -55,14 +55,14 @@ TESTS: Columns = (
 )
 
 
-def row_columns(metrics: Sequence[Metric]) -> Columns:
+def row_columns(metrics: Sequence[CorpusMetric]) -> Columns:
     """Of `rows.parquet`."""
-    own = scores_of([metric for metric in metrics if metric.against != "caption"])
+    own = scores_of([metric for metric in metrics if not needs_caption(metric)])
     return (
         *TRANSCRIBED,
         *JOINED,
         Column("tokens", pl.String, "The transcript, normalised and tokenised."),
-        *(Column(s.name, pl.Float64, f"The item's own {s.name}, in percent.") for s in own),
+        *(Column(s.name, pl.Float64, f"The item's own {s.name}, in {s.unit}.") for s in own),
         *(Column(kind, pl.Boolean, meaning) for kind, meaning in KINDS.items()),
         Column("system", pl.String, "The system's label."),
         Column("pattern", pl.String, "The pattern of its codebooks; empty where it has none."),
@@ -83,6 +83,8 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
         ],
         schema={"item": pl.String, "status": pl.String, "reason": pl.String},
     )
+    # A text has the columns of speech too, empty.
+    metrics = dict.fromkeys(metric for s in scores for metric in s.counted.metrics)
     frames = [
         declared(
             pl.concat([s.items, unusable], how="diagonal").with_columns(
@@ -91,7 +93,7 @@ def write_rows(folder: Path, scores: Sequence[CellScores], dataset: Dataset) -> 
                 prompt=pl.lit(s.cell.prompt),
                 cell=pl.lit(s.cell.name),
             ),
-            row_columns(s.counted.metrics),
+            row_columns(list(metrics)),
         )
         for s in scores
     ]

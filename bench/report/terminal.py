@@ -15,7 +15,7 @@ from rich.text import Text
 from bench.common.atomic import write_text
 from bench.common.text import clean
 from bench.metrics.base import ALWAYS, SHORT
-from bench.metrics.shipped import METRICS, scores_of
+from bench.metrics.shipped import KNOWN
 from bench.report.fit import (
     GAP,
     Column,
@@ -113,7 +113,7 @@ def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
     The roles, which the notes repeat; details; scores as their metrics say, after the first of them
     intervals; a column of zeros. That items failed, and the only column with a star, go last.
     """
-    kept = {score.head: score.kept for score in scores_of(METRICS)}
+    kept = {score.head: score.kept for score in KNOWN}
     level_of = {name: kept.get(name, SHORT + 1) for name in heads(frame)}
     starred = {name for row in frame["significant"].drop_nulls() for name in row} & set(level_of)
     only = max(starred, key=lambda name: level_of[name], default="")

@@ -39,7 +39,7 @@ def score(row: dict[str, Any], name: str) -> tuple[str, str]:
     half = 0.0 if low is None else (high - low) / 2
     if half < 0.05:
         return f"{value:z.2f}", ""
-    if abs(high + low - 2 * value) > _LOPSIDED * half or half > _WIDE * value:
+    if abs(high + low - 2 * value) > _LOPSIDED * half or half > _WIDE * abs(value):
         return f"{value:z.2f}", f"[{low:.1f}, {high:.1f}]"
     return f"{value:z.2f}", f"±{half:.1f}"
 

@@ -29,7 +29,7 @@ _BLOCK = 500
 
 @dataclass(frozen=True)
 class Interval:
-    """A score in percent with its interval, which holds it."""
+    """A score in its unit with its interval, which holds it."""
 
     score: float
     low: float

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -12,25 +12,34 @@ from bench.asr.base import Asr, Facts
 from bench.datasets.base import Choice, Dataset
 from bench.jobs.cells import Cell
 from bench.jobs.spec import ScoringSpec
-from bench.metrics.base import Metric
-from bench.metrics.counted import Counted, joined, statistics_of
+from bench.metrics.base import Array, AudioMetric, CorpusMetric, Metric, RowMetric
+from bench.metrics.counted import (
+    Counted,
+    audio_statistics,
+    joined,
+    row_statistics,
+    statistics_of,
+)
 from bench.metrics.loading import metrics_of
 from bench.metrics.normalise import normaliser
 from bench.metrics.tokens import tokenise
 from bench.scoring import taxonomy
 from bench.scoring.inference import Interval, intervals
 from bench.scoring.signature import ReferenceSet, Signature, idf_digest, signature
+from bench.store.rows import measured_names
 
 AsrFacts = Mapping[Asr, Facts]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellScores:
-    """A cell's corpus scores in percent with their intervals, and its items' own.
+    """A cell's corpus scores with their intervals, and its items' own.
 
     Metrics against the caption that was spoken are there only where the words were not the
-    model's own. `failed` items count as empty transcripts; `unended` is how many reached the
-    length limit; `kinds` are the shares of items that failed in some way.
+    model's own, and those of speech only where there is speech. `failed` items count as empty
+    transcripts; `unended` is how many reached the length limit; `kinds` are the shares of items
+    that failed in some way. `unmeasured` are the reasons why audio metrics have no value of items
+    that have speech, by the metric's name.
     """
 
     cell: Cell
@@ -42,6 +51,7 @@ class CellScores:
     unended: int
     kinds: dict[str, float]
     signature: Signature
+    unmeasured: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def corpus(self) -> dict[str, float]:
@@ -88,6 +98,7 @@ class Scorer:
         self.idf = idf_digest(self.references)
         self.metrics = metrics_of(spec.metrics)
         self.against_caption = self._of("caption")
+        self.of_speech = tuple(m for m in self.metrics if isinstance(m, AudioMetric | RowMetric))
         self._stack = ExitStack()
         facts = {item.id: item.facts for item in dataset.items}
         truths = {"references": self.references} | ({"facts": facts} if all(facts.values()) else {})
@@ -98,7 +109,8 @@ class Scorer:
         }
 
     def _of(self, against: str) -> tuple[Metric, ...]:
-        return tuple(metric for metric in self.metrics if metric.against == against)
+        texts = (metric for metric in self.metrics if isinstance(metric, Metric))
+        return tuple(metric for metric in texts if metric.against == against)
 
     def __enter__(self) -> "Scorer":
         return self
@@ -145,6 +157,10 @@ class Scorer:
         ]
         return joined(self.against_caption, parts)
 
+    def spoken(self, table: pl.DataFrame) -> Counted:
+        """What metrics of speech count of a cell's table, or of one with its columns."""
+        return joined(self.of_speech, [_of_speech(metric, table) for metric in self.of_speech])
+
     def signed(self, cell: Cell, n: int, failed: int) -> Signature:
         """A cell's signature over `n` items, of which some failed."""
         counts = sorted({len(texts) for texts in self.references.values()})
@@ -163,7 +179,10 @@ class Scorer:
         names = table["item"].to_list()
         tokens = self.tokens(_texts(table))
         counted = self.counted(dict(zip(names, tokens, strict=True)))
-        own = counted.each()
+        has_speech = bool(self.of_speech) and cell.system.has_speech
+        if has_speech:
+            counted = counted.beside(self.spoken(table))
+        own = counted.each() if has_speech else counted.each() | self._without_speech(len(names))
         if cell.system.says_caption and self.against_caption:
             counted = counted.beside(self._against_captions(table))
         shortest = pl.Series([min(len(t.split()) for t in self.references[n]) for n in names])
@@ -173,7 +192,7 @@ class Scorer:
             cell=cell,
             counted=counted,
             scores=intervals(counted, self.spec.resampling),
-            items=table.with_columns(
+            items=table.drop(self._measured_names, strict=False).with_columns(
                 pl.Series("tokens", tokens),
                 *(pl.Series(name, values) for name, values in own.items()),
                 *(kinds[name] for name in taxonomy.KINDS),
@@ -183,7 +202,38 @@ class Scorer:
             unended=table.filter(~pl.col("ended")).height,
             kinds=taxonomy.shares(kinds),
             signature=self.signed(cell, len(names), failed.height),
+            unmeasured=self._unmeasured(table) if has_speech else {},
         )
+
+    def _without_speech(self, items: int) -> dict[str, pl.Series]:
+        """The items' own scores by metrics of speech, of a text: none."""
+        names = [score.name for metric in self.of_speech for score in metric.scores]
+        return {name: pl.Series(name, [None] * items, dtype=pl.Float64) for name in names}
+
+    @property
+    def _audio(self) -> list[AudioMetric]:
+        return [metric for metric in self.of_speech if isinstance(metric, AudioMetric)]
+
+    @property
+    def _measured_names(self) -> list[str]:
+        return [name for metric in self._audio for name in measured_names(metric.name)]
+
+    def _unmeasured(self, table: pl.DataFrame) -> dict[str, list[str]]:
+        """Why items that have speech have no value, by metric."""
+        # Only what could be decoded has a length.
+        spoken = table.filter(pl.col("seconds") > 0)
+        reasons = {}
+        for metric in self._audio:
+            values, reason = measured_names(metric.name)
+            reasons[metric.name] = spoken.filter(pl.col(values).is_null())[reason].to_list()
+        return {name: whys for name, whys in reasons.items() if whys}
+
+
+def _of_speech(metric: CorpusMetric, table: pl.DataFrame) -> Array:
+    if isinstance(metric, AudioMetric):
+        return audio_statistics(metric, table)
+    assert isinstance(metric, RowMetric)
+    return row_statistics(metric, table)
 
 
 def _texts(table: pl.DataFrame) -> list[str]:

@@ -26,7 +26,7 @@ from bench.common.atomic import parquet, write_bytes
 from bench.common.errors import UserError
 from bench.common.lock import Lock, locked
 
-STAGES = ("generated", "transcribed")
+STAGES = ("generated", "transcribed", "measured")
 PART = re.compile(r"part-([0-9a-f]{32})\.parquet")
 _BELONGS = "pixvox.part"
 """What a part's own metadata call its stage and key."""

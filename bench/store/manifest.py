@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from bench.common.atomic import write_text
 from bench.common.errors import UserError
@@ -26,6 +26,8 @@ class ManifestCell(Strict):
     part: str
     speech_key: str
     transcript_key: str
+    measured: dict[str, str] = Field(default_factory=dict)
+    """Audio metrics by their name in the job, each with the key of its rows."""
 
 
 class Manifest(Strict):
@@ -42,11 +44,20 @@ class Manifest(Strict):
     @property
     def keys(self) -> set[str]:
         """All keys of the ledger that the run needs."""
-        return {key for cell in self.cells for key in (cell.speech_key, cell.transcript_key)}
+        return {
+            key
+            for cell in self.cells
+            for key in (cell.speech_key, cell.transcript_key, *cell.measured.values())
+        }
+
+
+def _plain(cells: Sequence[ManifestCell]) -> list[dict[str, Any]]:
+    """Cells as JSON; without audio metrics as it was before there were any."""
+    return [cell.model_dump(exclude_defaults=True) for cell in cells]
 
 
 def _digest(job: dict[str, Any], cells: Sequence[ManifestCell]) -> str:
-    content = json.dumps([job, [cell.model_dump() for cell in cells]], sort_keys=True)
+    content = json.dumps([job, _plain(cells)], sort_keys=True)
     return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
@@ -59,9 +70,8 @@ def write_manifest(
     """Writes `run.json`, which holds a run's job and cells."""
     digest = _digest(job, cells)
     manifest = Manifest(job=job, cells=tuple(cells), digest=digest, changes=tuple(changes))
-    write_text(
-        folder / "run.json", json.dumps(manifest.model_dump(), indent=1) + "\n", durable=True
-    )
+    content = manifest.model_dump() | {"cells": _plain(manifest.cells)}
+    write_text(folder / "run.json", json.dumps(content, indent=1) + "\n", durable=True)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

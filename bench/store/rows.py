@@ -89,10 +89,28 @@ class TranscriptRow:
     device: Annotated[str, pl.String, "What transcribed it: `cpu`, or the name of a GPU."] = ""
 
 
+@dataclass(frozen=True)
+class MeasuredRow:
+    """What an audio metric measured of one item's speech."""
+
+    item: _Item
+    status: _Status
+    reason: _Reason = ""
+    cause: _Cause = ""
+    values: Annotated[
+        tuple[float, ...],
+        pl.List(pl.Float64),
+        "What the metric counted, in its columns' order; empty where it failed.",
+    ] = ()
+    device: Annotated[str, pl.String, "What measured it: `cpu`, or the name of a GPU."] = ""
+
+
 GENERATED = columns_of(SpeechRow)
 TRANSCRIBED = columns_of(TranscriptRow)
+MEASURED = columns_of(MeasuredRow)
 GENERATED_SCHEMA = schema(GENERATED)
 TRANSCRIBED_SCHEMA = schema(TRANSCRIBED)
+MEASURED_SCHEMA = schema(MEASURED)
 
 _NAMED = {column.name: column for column in GENERATED}
 JOINED: Columns = (
@@ -108,19 +126,40 @@ class ToTranscribe:
     """One row to transcribe, whose item it is, and whether its speech is wanted back.
 
     `file` is that of the speech, where the row holds none and the driver has looked for it.
+    `metrics` are those that measure it, as the job names them; one that was transcribed before is
+    only measured.
     """
 
     row: SpeechRow
     item: Item
     keep: bool = False
     file: Path | None = None
+    metrics: tuple[str, ...] = ()
+    is_transcribed: bool = False
 
 
 class Transcribed(NamedTuple):
-    """A row transcribed and, where it was asked for, its speech as a WAV file's bytes."""
+    """A row transcribed and, where it was asked for, its speech as a WAV file's bytes.
+
+    `measured` has a row for each of the metrics asked for, in order. Where the speech was
+    transcribed before, `row` says nothing but whether it could be decoded.
+    """
 
     row: TranscriptRow
     wav: bytes = b""
+    measured: tuple[MeasuredRow, ...] = ()
+
+
+def measured_columns(rows: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """What a metric measured of each item, as columns to join to rows: values, or the reason."""
+    values, reason = measured_names(metric)
+    measured = pl.when(status="ok").then("values")
+    return rows.select("item", measured.alias(values), pl.col("reason").alias(reason))
+
+
+def measured_names(metric: str) -> tuple[str, str]:
+    """The names of these two columns."""
+    return f"{metric}: values", f"{metric}: reason"
 
 
 def packed(units: "np.ndarray[Any, Any]") -> bytes:
@@ -128,7 +167,9 @@ def packed(units: "np.ndarray[Any, Any]") -> bytes:
     return np.ascontiguousarray(units, dtype=np.int16).tobytes()
 
 
-def frame(rows: "list[SpeechRow] | list[TranscriptRow]", wanted: dict[str, Any]) -> pl.DataFrame:
+def frame(
+    rows: "list[SpeechRow] | list[TranscriptRow] | list[MeasuredRow]", wanted: dict[str, Any]
+) -> pl.DataFrame:
     """Rows as a Polars frame of the ledger's schema; here every reason becomes one of ours."""
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in wanted}
     columns["reason"] = [as_reason(reason) for reason in columns["reason"]]

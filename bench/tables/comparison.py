@@ -56,7 +56,7 @@ _RIGHT: Columns = (
     Column("signature", pl.String, "All that the scores stand on; `*` stands for the metric."),
 )
 _ENDS = {
-    "": "{}, in percent.",
+    "": "{}, in {}.",
     "_low": "The lower end of {}'s confidence interval.",
     "_high": "The upper end of {}'s confidence interval.",
 }
@@ -65,7 +65,7 @@ _ENDS = {
 def table_columns(scores: Sequence[Score]) -> Columns:
     """A table's columns; every score has two more, its interval's ends."""
     middle = (
-        Column(f"{one.head}{end}", pl.Float64, meaning.format(one.name))
+        Column(f"{one.head}{end}", pl.Float64, meaning.format(one.name, one.unit))
         for one in scores
         for end, meaning in _ENDS.items()
     )
@@ -148,6 +148,10 @@ def _remarks(row: Row, protocol: Protocol, seen: Looks) -> list[str]:
     remarks += [f"Failed items: {reason}." for reason in failed]
     kinds = _kinds(row)
     remarks += [f"Of {row.asked} items, {kinds}."] if kinds else []
+    for name in dict.fromkeys(name for cell in row.cells for name in cell.unmeasured):
+        lost = [why for cell in row.cells for why in cell.unmeasured.get(name, ())]
+        why = "; ".join(taxonomy.reasons(pl.Series(lost, dtype=pl.String)))
+        remarks.append(f"{name} has no value of {len(lost)} of {row.asked} speeches: {why}.")
     score = leading(row.counted.scores).name
     spread = row.seed_spread(score)
     if spread is not None:

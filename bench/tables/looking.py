@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bench.metrics.base import is_of_words
 from bench.metrics.counted import Counted
 from bench.scoring.families import Compared, adjusted
 from bench.scoring.inference import permuted_differences
@@ -29,7 +30,9 @@ def looks(rows: Sequence[Row], dataset: str, scorer: Scorer) -> Looks:
         if not (ranked(row) and elsewhere(row.cell, dataset)):
             continue
         found[row.cell.name] = ()
-        own = row.counted.with_values(row.counted.values / len(row.cells))
+        # How it sounds is the same for every image.
+        own = row.counted.only([m for m in row.counted.metrics if is_of_words(m)])
+        own = own.with_values(own.values / len(row.cells))
         compared = permuted_differences(_unseeing(row, scorer), own, scorer.spec.resampling)
         tested |= {(row.cell.name, name): one for name, one in compared.items()}
     p = adjusted(tested)

@@ -14,8 +14,8 @@ from bench.store.columns import Column, Columns, schema
 PAIRED: Columns = (
     Column("system", pl.String, "The system, with its prompt share and part."),
     Column("metric", pl.String, "The score."),
-    Column("first", pl.Float64, "The first run's score, in percent."),
-    Column("second", pl.Float64, "The second run's score, in percent."),
+    Column("first", pl.Float64, "The first run's score, in percent or the metric's own unit."),
+    Column("second", pl.Float64, "The second run's score, in the same unit."),
     Column("difference", pl.Float64, "The second score less the first."),
     Column("low", pl.Float64, "The lower end of the difference's confidence interval."),
     Column("high", pl.Float64, "The upper end of the difference's confidence interval."),

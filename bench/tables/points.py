@@ -21,7 +21,9 @@ COLUMNS: Columns = (
     *(NAMED[axis] for axis in CHOICES),
     NAMED["metric"],
     NAMED["kept"],
-    Column("score", pl.Float64, "The corpus score of all seeds, in percent."),
+    Column(
+        "score", pl.Float64, "The corpus score of all seeds, in percent or the metric's own unit."
+    ),
     NAMED["low"],
     NAMED["high"],
     Column("n", pl.Int64, "How many items were scored, over all seeds."),

@@ -7,7 +7,10 @@ from bench.datasets.base import counted
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What all measured rows of a run share; it is printed under every table."""
+    """What all measured rows of a run share; it is printed under every table.
+
+    `legend` has heading, name and unit of the scores that the job has beyond those of every job.
+    """
 
     dataset: str
     split: str
@@ -22,6 +25,7 @@ class Protocol:
     confidence: float = 0.95
     unusable: int = 0
     standing: tuple[str, ...] = ()
+    legend: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def images(self) -> str:

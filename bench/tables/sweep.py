@@ -59,7 +59,7 @@ COLUMNS: Columns = (
     Column("normaliser", pl.String, "What both sides were normalised by before tokenising."),
     Column("metric", pl.String, "The score's name."),
     Column("kept", pl.Int64, "How long narrow tables keep the score: the lowest goes first."),
-    Column("score", pl.Float64, "The corpus score, in percent."),
+    Column("score", pl.Float64, "The corpus score, in percent or the metric's own unit."),
     Column("low", pl.Float64, "The lower end of its confidence interval."),
     Column("high", pl.Float64, "The upper end of its confidence interval."),
     Column("n", pl.Int64, "How many items were scored, failed ones included."),
@@ -83,7 +83,7 @@ SEEDS = Column("seeds", pl.UInt32, "How many cells the means are of.")
 
 def pivot_columns(axes: Sequence[str], metrics: Sequence[str]) -> Columns:
     """Of the sweep's pivot: axes, a column a metric, and the number of seeds."""
-    means = (Column(name, pl.Float64, f"{name} in percent, mean over seeds.") for name in metrics)
+    means = (Column(name, pl.Float64, f"{name}, mean over seeds.") for name in metrics)
     return (*(NAMED[axis] for axis in axes), *means, SEEDS)
 
 

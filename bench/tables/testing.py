@@ -75,6 +75,8 @@ def marked(competing: Sequence[Row], first: Row | None, resampling: Resampling) 
     not_apart: dict[str, set[int]] = {}
     for places in groups:
         for score in shared_scores([competing[place] for place in places]):
+            if not score.ranked:
+                continue
             values = {place: competing[place].scores[score.name].score for place in places}
             sign = -1 if score.lower_is_better else 1
             top = max(places, key=lambda place: sign * values[place])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from bench.metrics.base import Array
+from bench.metrics.base import Array, is_of_words
 from bench.metrics.counted import Counted
 from bench.scoring.inference import compare
 from bench.scoring.scorer import Scorer
@@ -138,9 +138,8 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
 
 
 def _mean(row: Row) -> Counted:
-    """What was counted of a row, averaged over seeds, but for word errors of what was spoken."""
-    against = [metric for metric in row.counted.metrics if metric.against != "caption"]
-    counted = row.counted.only(against)
+    """What was counted of a row's words, averaged over seeds, but for errors in what was spoken."""
+    counted = row.counted.only([metric for metric in row.counted.metrics if is_of_words(metric)])
     return counted.with_values(counted.values / len(row.cells))
 
 

@@ -67,7 +67,7 @@ class SpeechJudge:
             for item, packed_units in zip(self.items, units, strict=True)
             if packed_units
         ]
-        rows = [row for row, _ in self._transcriber.work((self.voice, "whole", entries))]
+        rows = [done.row for done in self._transcriber.work((self.voice, "whole", entries))]
         transcripts = {row.item: row.transcript or "" for row in rows}
         return [transcripts.get(item.id, "") for item in self.items]
 

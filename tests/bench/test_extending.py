@@ -44,6 +44,72 @@ def test_a_metric_gets_intervals_tests_tables_and_a_signature(outside: Path) -> 
     assert (pl.read_parquet(run / "rows.parquet")["length ratio"] > 0).all()
 
 
+def test_an_installed_package_adds_a_metric_by_its_entry_point(
+    outside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = re.search(r"```toml\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    assert points is not None
+    text = points[1].replace("project.entry-points.", "").replace('"', "")
+    facts = outside / "installed" / "theirs-1.2.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.2\n")
+    (facts / "entry_points.txt").write_text(text)
+    job = (outside / "metric.yaml").read_text().replace("wordcount:LengthRatio", "length")
+    (outside / "metric.yaml").write_text(job)
+    assert main(["run", "metric.yaml"]) == 2
+    assert "'length' is not known; choose one of dnsmos, speaking_rate" in capsys.readouterr().err
+    monkeypatch.syspath_prepend(str(outside / "installed"))
+    assert main(["plugins"]) == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"metric +length +wordcount:LengthRatio +theirs +1\.2", listed)
+    assert main(["run", "metric.yaml"]) == 0
+    scores = pl.read_parquet(outside / "results/runs/own-metric/scores.parquet")
+    signature = scores.filter(metric="length ratio")["signature"]
+    assert signature.str.contains(r"length@1\.2\.[0-9a-f]{8}").all()
+
+
+def test_a_finished_run_is_measured_without_speech_or_transcripts_again(
+    outside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def parts(run: Path) -> dict[str, set[str]]:
+        stages = ("generated", "transcribed", "measured")
+        return {s: {p.name for p in (run / "ledger" / s).rglob("*.parquet")} for s in stages}
+
+    def derived(run: Path) -> dict[str, bytes]:
+        files = [run / "rows.parquet", run / "scores.parquet", *(run / "tables").iterdir()]
+        return {file.name: file.read_bytes() for file in files}
+
+    job = (outside / "audio.yaml").read_text()
+    (outside / "before.yaml").write_text(job.replace('metrics: ["loudness:Loudness"], ', ""))
+    assert main(["run", "before.yaml"]) == 0
+    run = outside / "results" / "runs" / "own-audio"
+    before, pace = parts(run), (run / "pace.json").read_bytes()
+    assert main(["rescore", "audio.yaml"]) == 2
+    assert "6 values are not measured yet by loudness:Loudness" in capsys.readouterr().err
+    assert main(["run", "audio.yaml"]) == 0
+    assert "6 of 6 rows already there" in capsys.readouterr().out
+    after = parts(run)
+    assert after["measured"]
+    assert after | {"measured": set()} == before
+    assert (run / "pace.json").read_bytes() == pace
+    # A run that has measured from the start gives the same bytes, and this one again nothing more.
+    assert main(["run", "audio.yaml", "--runs", "unbroken"]) == 0
+    assert main(["run", "audio.yaml"]) == 0
+    assert parts(run) == after
+    assert derived(run) == derived(outside / "unbroken" / "own-audio")
+    scores = pl.read_parquet(run / "scores.parquet").filter(metric="loudness")
+    assert scores["signature"].str.contains(r"loudness:Loudness@[0-9a-f]{8}").all()
+    table = pl.read_parquet(run / "tables" / "table1.parquet").filter(block="measured")
+    recorded, silence = table["dB"]
+    assert silence < -99 < recorded < 0
+    assert table["best"].to_list() == [[], []]
+    assert "dB is loudness in dB of full scale" in (run / "tables" / "table1.md").read_text()
+    capsys.readouterr()
+    both = ["own-audio", "unbroken/own-audio", "--systems", "recorded speech", "silence"]
+    assert main(["compare", *both]) == 0
+    assert re.search(rf"loudness +{recorded:.2f} +-100.00", capsys.readouterr().out)
+
+
 def test_a_metric_whose_name_is_taken_is_one_line(
     outside: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from bench.asr.shipped import DEFAULT
-from bench.common.errors import UserError
+from bench.commands.run import refuse_unmeasured
+from bench.common.errors import RunFailed, UserError
 from bench.common.figures import save_figure
 from bench.common.resampling import Resampling
 from bench.jobs.cells import Cell
@@ -275,6 +276,30 @@ def test_markup_emoji_and_commands_in_a_label_stay_text() -> None:
     text = "\n".join(_printed(200, _frame(_rows(_scores(label), _scores("other")))))
     assert "[red]:dog: : :error: :x[/red]" in text
     assert not set("\x1b\u202e") & set(text)
+
+
+def test_speech_without_a_value_is_named_and_a_metric_without_any_ends_the_run() -> None:
+    scores = _scores("ours")
+    items = scores.items.with_columns(seconds=pl.lit(2.0))
+    lost = {"DNSMOS": ["i1: it is too short", "i7: it is too short"]}
+    partly = replace(scores, items=items, unmeasured=lost)
+    [row] = _frame(_rows(partly)).filter(block="measured").iter_rows(named=True)
+    said = f"DNSMOS has no value of 2 of {ITEMS} speeches: 2 × it is too short (first: i1)."
+    assert said in row["note"].split("\n")
+    refuse_unmeasured("trial", [partly])
+    wholly = replace(partly, unmeasured={"DNSMOS": ["it is too short"] * ITEMS})
+    with pytest.raises(RunFailed, match="trial: DNSMOS has no value of ours: it is too short"):
+        refuse_unmeasured("trial", [wholly])
+
+
+def test_units_are_named_where_scores_have_one() -> None:
+    frame = _frame(_rows(_scores("ours")))
+    legend = (("B4", "my BLEU", "points"), ("X", "not shown", "m"))
+    texts = [note.text for note in notes(frame, "table1", replace(PROTOCOL, legend=legend))]
+    assert any(text.endswith("B4 is my BLEU in points.") for text in texts)
+    assert any(
+        text.startswith("Scores are in percent where no other unit is named") for text in texts
+    )
 
 
 def test_nothing_transcribed_is_no_measurement() -> None:

@@ -11,14 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.asr.shipped import DEFAULT
+from bench.common.audio import SpeechError, Wave
 from bench.datasets.base import Caption, Dataset, Item
 from bench.execution.executor import Actors
 from bench.execution.runstate import RunState
 from bench.jobs.cells import Cell
 from bench.jobs.spec import Job
+from bench.metrics.base import Array, AudioMetric, Score
 from bench.store.ledger import Ledger
-from bench.store.rows import SpeechRow, Transcribed, TranscriptRow
+from bench.store.rows import MeasuredRow, SpeechRow, ToTranscribe, Transcribed, TranscriptRow
 from bench.systems.base import Asked, Made
 from bench.systems.decoding import DecodingSpec
 from bench.systems.pixvox import PixVoxSystem
@@ -54,20 +58,44 @@ class StubGenerator:
         ]
 
 
-class StubTranscriber:
-    """Transcribes words that are a function of the units."""
+class StubMetric(AudioMetric):
+    """Values that are a function of the units, by `StubTranscriber`."""
 
-    def __init__(self, asr: object, threads: int) -> None:
+    name = "stub"
+    columns = ("byte", "items")
+    scores = (Score("stub", "S"),)
+
+    def measure(self, waves: Sequence[Wave]) -> Array:
+        """See AudioMetric; stubs have no sound."""
+        raise SpeechError("a stub has no sound")
+
+    def score(self, sums: Array) -> Array:
+        """See CorpusMetric; the mean."""
+        return sums[..., :1] / np.maximum(sums[..., 1:], 1)
+
+
+METRIC = f"{StubMetric.__module__}:{StubMetric.__name__}"
+"""The name of that metric in a job."""
+
+
+class StubTranscriber:
+    """Transcribes words, and measures values, that are functions of the units."""
+
+    def __init__(self, asr: object, threads: int, metrics: Sequence[str]) -> None:
         self.pause = float(os.environ.get(PAUSE, "0"))
 
     def work(self, work: tuple[object, str, Sequence[Any]]) -> list[Transcribed]:
         """One row for every row given."""
         time.sleep(self.pause)
-        return [
-            Transcribed(TranscriptRow(name, "ok", transcript=words(name, e.row.units.hex())))
-            for e in work[2]
-            for name in (e.row.item,)
-        ]
+        return [_transcribed(entry) for entry in work[2]]
+
+
+def _transcribed(entry: ToTranscribe) -> Transcribed:
+    item, units = entry.row.item, entry.row.units
+    values = (float(_digest(item, units.hex())[0]), 1.0)
+    measured = tuple(MeasuredRow(item, "ok", values=values) for _ in entry.metrics)
+    transcript = words(item, units.hex())
+    return Transcribed(TranscriptRow(item, "ok", transcript=transcript), measured=measured)
 
 
 ACTORS = Actors(StubGenerator, StubTranscriber, load_weights=False)
@@ -91,8 +119,9 @@ def stub_run(
     prompts: tuple[float, ...] = (0.0, 0.5),
     slots: int = 4,
     cluster: dict[str, object],
+    metrics: Sequence[str] = (),
 ) -> RunState:
-    """A run under `folder` of one cell for each prompt share."""
+    """A run under `folder` of one cell for each prompt share, measured by audio metrics."""
     decoding = DecodingSpec(slots=slots)
     system = PixVoxSystem(
         kind="pixvox", label="stub", weights="none", prompts=prompts, decoding=decoding
@@ -103,6 +132,7 @@ def stub_run(
             "dataset": {"name": "scenes"},
             "systems": [system.model_dump()],
             "cluster": {"deadline_seconds": 30} | cluster,
+            "scoring": {"metrics": list(metrics), "replicates": 100},
         }
     )
     cells = [

@@ -85,6 +85,16 @@ class Levels:
     def transcribe(self, waves):
         return [f"level {abs(wave).mean():.4f} for {len(wave)}" for wave in waves]
 """
+LOUD = """
+import numpy as np
+from bench.metrics.base import AudioMetric, Score
+class Loud(AudioMetric):
+    name, columns, scores = "loud", ("mean", "clips"), (Score("loud", "L"),)
+    def measure(self, waves):
+        return np.array([(abs(wave).mean(), 1) for wave in waves])
+    def score(self, sums):
+        return 100 * sums[..., :1] / np.maximum(sums[..., 1:], 1)
+"""
 JOB = """
 name: nodes
 dataset: {{name: folder, manifest: {data}/all.jsonl}}
@@ -106,7 +116,7 @@ systems:
     codec: {data}/codec
     bandwidth: 1.6
 asr: {{backend: "own_nodes:Levels", batch: 2}}
-scoring: {{replicates: 100}}
+scoring: {{replicates: 100, metrics: ["loud_nodes:Loud"]}}
 cluster: {{generators: 1, transcribers: 2}}
 """
 WEIGHTS = {
@@ -141,6 +151,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, weights in WEIGHTS.items():
         shutil.copytree(zoo_folder() / weights, folder / name)
     (folder.parent / "own_nodes.py").write_text(OWN)
+    (folder.parent / "loud_nodes.py").write_text(LOUD)
     monkeypatch.chdir(folder.parent)
     return folder
 

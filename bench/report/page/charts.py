@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from bench.metrics.base import ALWAYS, SHORT
-from bench.metrics.shipped import METRICS, scores_of
+from bench.metrics.shipped import KNOWN, METRICS, scores_of
 from bench.report.drawn import SHADES, Bar, Line
 from bench.report.page.finished import Finished
 from bench.report.page.svg import bars, lines
@@ -57,7 +57,7 @@ def curves(run: Finished) -> Iterator[tuple[str, list[Line], dict[float, str]]]:
     if frame is None or frame.is_empty():
         return
     same = (pl.col("block") == "measured") | (pl.col("dataset") == run.protocol.dataset)
-    levels = {score.head: score.kept for score in scores_of(METRICS)}
+    levels = {score.head: score.kept for score in KNOWN}
     for head in (head for head in heads(frame) if levels.get(head, ALWAYS) >= SHORT):
         drawn = []
         for (system, block), part in frame.filter(same).group_by(

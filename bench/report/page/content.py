@@ -16,7 +16,7 @@ from bench.datasets.scenes.facts import said
 from bench.jobs.naming import told_apart
 from bench.metrics.base import Score
 from bench.metrics.counted import leading
-from bench.metrics.shipped import METRICS, scores_of
+from bench.metrics.shipped import KNOWN, METRICS, scores_of
 from bench.report.page.finished import Finished
 from bench.report.page.media import Media, pictures, sounds
 from bench.report.page.words import all_visible, differences
@@ -105,7 +105,7 @@ def _labels(runs: Sequence[Finished]) -> list[str]:
 
 def _metrics(runs: Sequence[Finished]) -> list[Plain]:
     """The scores that items have, in order; `wrong` is what half of all items are below."""
-    known = {score.name: score for score in scores_of(METRICS)}
+    known = {score.name: score for score in KNOWN}
     kept = {
         name: level for run in runs for name, level in run.scores.select("metric", "kept").rows()
     }

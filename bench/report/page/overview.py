@@ -113,6 +113,7 @@ def _table(frame: pl.DataFrame, kind: str, protocol: Protocol, file: str) -> Pag
             rows = [[_cell(row, name) for name in names] for row in part.iter_rows(named=True)]
             blocks.append({"title": visible(block_title(block, frame)), "rows": rows})
     full = {score.head: score.name for score in scores_of(METRICS) if score.head != score.name}
+    full |= {head: f"{name}, {unit}" for head, name, unit in protocol.legend}
     heads = (
         TableHead(
             text=HEADINGS.get(name, name) or name,

@@ -21,7 +21,7 @@ from bench.execution.executor import execute
 from bench.execution.runstate import RunState
 from bench.store.ledger import Ledger
 from tests.evidence.chaos.subjects import OWN_DEATHS
-from tests.evidence.stub import ACTORS, stub_dataset, stub_run
+from tests.evidence.stub import ACTORS, METRIC, stub_dataset, stub_run
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -37,7 +37,7 @@ def finish(
 ) -> None:
     """Completes the run and writes what a comparison compares: `rows.parquet`, `scores.json`."""
     with run.ledger.lock():
-        if run.missing:
+        if run.missing or run.unmeasured:
             execute(run, report, ACTORS, stop)
         tables = [(cell, run.transcripts(cell)) for cell in run.cells]
     pl.concat([t.with_columns(cell=pl.lit(c.prompt)) for c, t in tables]).write_parquet(
@@ -45,12 +45,11 @@ def finish(
     )
     if not score:
         return
-    from bench.jobs.spec import ScoringSpec
     from bench.scoring.scorer import AsrFacts, Scorer
 
     data = stub_dataset(len(run.items))
     facts: AsrFacts = {DEFAULT: {"weights": "", "protocol": 0}}
-    with Scorer(data, ScoringSpec(replicates=100), facts, folder.parent) as scorer:
+    with Scorer(data, run.job.scoring, facts, folder.parent) as scorer:
         found = scorer.score_all(tables)
     text = json.dumps({str(s.cell.prompt): s.corpus for s in found})
     (folder / "scores.json").write_text(text + "\n")
@@ -104,7 +103,8 @@ def main(arguments: Sequence[str]) -> int:
         _die_at(given.die, given.after)
     cluster: dict[str, object] = {"generators": 1, "deadline_seconds": 8}
     cluster["transcribers"] = given.transcribers
-    run = stub_run(given.folder, stub_dataset(given.items), cluster=cluster)
+    dataset = stub_dataset(given.items)
+    run = stub_run(given.folder, dataset, cluster=cluster, metrics=[METRIC])
     if given.die == "disk":
         _fill_disk(run.ledger, given.after)
     try:

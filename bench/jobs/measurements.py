@@ -1,0 +1,41 @@
+"""What a job's audio metrics measure: each with all that its values depend on beside the speech."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.jobs.cells import Cell, key_of
+from bench.metrics.base import AudioMetric
+from bench.metrics.loading import metric_of, source_digest, weights_of
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """An audio metric by its name in the job; `facts` are digests for names."""
+
+    entry: str
+    metric: AudioMetric
+    facts: Mapping[str, str]
+
+    def key(self, cell: Cell) -> str:
+        """The key of what it measures of a cell's speech, whoever transcribes that."""
+        part = {} if cell.part == "whole" else {"part": cell.part}
+        return key_of({"speech": cell.speech_key, **self.facts, **part})
+
+
+def measurements_of(entries: Sequence[str]) -> tuple[Measurement, ...]:
+    """Those of a job's metrics that measure sound; raises UserError as `metric_of`."""
+    metrics = {entry: metric_of(entry) for entry in entries}
+    return tuple(
+        Measurement(entry, metric, _facts(entry, metric))
+        for entry, metric in metrics.items()
+        if isinstance(metric, AudioMetric)
+    )
+
+
+def _facts(entry: str, metric: AudioMetric) -> dict[str, str]:
+    return {
+        "metric": metric.name,
+        "version": metric.version,
+        "weights": weights_of(entry, metric),
+        "source": source_digest(entry),
+    }

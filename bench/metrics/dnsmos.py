@@ -1,0 +1,111 @@
+"""DNSMOS P.835 (Reddy et al. 2022): ratings of speech, predicted by a model trained on listeners.
+
+Weights and arithmetic are those of the package `speechmos` (MIT), whose own code needs librosa for
+another score, P.808. A clip is repeated until it is as long as the model's input, whose window then
+moves by a second; the windows' means are the clip's.
+"""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.common.audio import Wave
+from bench.common.errors import UserError
+from bench.metrics.base import SHORT, Array, AudioMetric, Measure, Score
+from pixvox.digests import file_digest
+
+_DIGEST = "269fbebdb513aa23cddfbb593542ecc540284a91849ac50516870e1ac78f6edd"
+"""SHA-256 of the weights in speechmos 0.0.1.1, `dnsmos_models/sig_bak_ovr.onnx`."""
+_WINDOW_SECONDS = 9.01
+_UNIT = "points from 1 to 5"
+# From the model's outputs to points: signal, background, overall; the highest power first.
+_POINTS = (
+    (-0.08397278, 1.22083953, 0.0052439),
+    (-0.13166888, 1.60915514, -0.39604546),
+    (-0.06766283, 1.11546468, 0.04602535),
+)
+
+
+class Dnsmos(AudioMetric):
+    """Means over items of overall quality, speech signal and background, 5 for the best.
+
+    An item without speech has the lowest, 1.
+    """
+
+    name = "DNSMOS"
+    columns = ("signal", "background", "overall", "items")
+    scores = (
+        Score("DNSMOS OVRL", "OVRL", kept=SHORT, most=5, unit=_UNIT),
+        Score("DNSMOS SIG", "SIG", kept=1, most=5, unit=_UNIT),
+        Score("DNSMOS BAK", "BAK", kept=1, most=5, unit=_UNIT),
+    )
+    absent = (1.0, 1.0, 1.0, 1.0)
+
+    def weights(self) -> str:
+        """See AudioMetric; raises UserError for other weights than those that are known here."""
+        return _weights()[1][:16]
+
+    def measure(self, waves: Sequence[Wave]) -> Array:
+        """See AudioMetric."""
+        return self.loaded("cpu", 1)(waves)
+
+    def loaded(self, device: str, threads: int) -> Measure:
+        """See AudioMetric; it computes on the CPU."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = threads
+        session = onnxruntime.InferenceSession(
+            _weights()[0], options, providers=["CPUExecutionProvider"]
+        )
+
+        def measure(waves: Sequence[Wave]) -> Array:
+            return np.array([(*_points(session, wave, self.rate), 1.0) for wave in waves])
+
+        return measure
+
+    def score(self, sums: Array) -> Array:
+        """See CorpusMetric; overall, signal, background."""
+        means = sums[..., :3] / np.maximum(sums[..., 3:], 1e-9)
+        return means[..., [2, 0, 1]]
+
+
+def _weights() -> tuple[Path, str]:
+    """The file of the weights and its digest; raises UserError without it, or for another."""
+    package = find_spec("speechmos")
+    if package is None or not package.submodule_search_locations or not find_spec("onnxruntime"):
+        raise UserError(
+            "scoring: metrics: dnsmos: is not installed; in a clone of the suite: "
+            "pip install '.[quality]'"
+        )
+    path = Path(package.submodule_search_locations[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"
+    digest = file_digest(path) if path.is_file() else ""
+    if digest != _DIGEST:
+        raise UserError(
+            "scoring: metrics: dnsmos: its weights are not those of speechmos 0.0.1.1; run: "
+            "pip install --force-reinstall --no-deps speechmos==0.0.1.1"
+        )
+    return path, digest
+
+
+def _points(session: Any, wave: Wave, rate: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """Signal, background and overall, `[3]`, of a clip `[T]` at a rate in Hz.
+
+    As speechmos.dnsmos counts windows, which leaves out one that rounding made too short.
+    """
+    # As it is stored and played: what is louder than full scale is clipped.
+    sound = np.clip(wave, -1, 1).astype(np.float32)
+    length = int(_WINDOW_SECONDS * rate)
+    while len(sound) < length:
+        sound = np.append(sound, sound)
+    points = []
+    for number in range(int(np.floor(len(sound) / rate) - _WINDOW_SECONDS) + 1):
+        window = sound[number * rate : int((number + _WINDOW_SECONDS) * rate)]
+        if len(window) == length:
+            (outputs,) = session.run(None, {"input_1": window[None]})[0].astype(np.float64)
+            pairs = zip(_POINTS, outputs, strict=True)
+            points.append([np.polyval(powers, output) for powers, output in pairs])
+    return np.mean(points, axis=0)

@@ -1,0 +1,37 @@
+"""Speaking rate: words of the transcripts a minute of speech, pauses included."""
+
+import numpy as np
+import polars as pl
+
+from bench.metrics.base import Array, RowMetric, Score
+
+
+class SpeakingRate(RowMetric):
+    """Words over minutes, of all items together; what failed has neither.
+
+    A word is what stands between spaces and holds a letter or a digit.
+    """
+
+    name = "speaking rate"
+    columns = ("words", "seconds")
+    scores = (
+        Score(
+            "speaking rate", "WPM", kept=1, unit="words a minute", hub="speaking-rate", ranked=False
+        ),
+    )
+
+    def statistics(self, rows: pl.DataFrame) -> Array:
+        """See RowMetric; `[n, 2]`."""
+        spoken = rows["status"] == "ok"
+        words = [_words(text) for text in rows["transcript"].fill_null("")]
+        values = np.array([words, rows["seconds"].fill_null(0)], dtype=np.float64).T
+        return values * spoken.to_numpy()[:, None]
+
+    def score(self, sums: Array) -> Array:
+        """See CorpusMetric; 0 where nobody spoke."""
+        words, seconds = sums[..., :1], sums[..., 1:]
+        return np.divide(60 * words, seconds, out=np.zeros_like(words), where=seconds > 0)
+
+
+def _words(text: str) -> int:
+    return sum(any(map(str.isalnum, word)) for word in text.split())
