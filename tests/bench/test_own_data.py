@@ -336,7 +336,7 @@ def test_a_subset_is_called_one_wherever_it_is_printed(
     assert f"1 cell × 2 of 1000 {label}" in capsys.readouterr().out
     table = (tmp_path / "few" / "tables" / "table1.md").read_text().replace("\\", "")
     assert f"Published rows use the whole test split; yours uses 2 of 1000 {label}." in table
-    assert f"The rows score 2 of 1000 {label}, data digest " in table
+    assert f"Data: 2 of 1000 {label} (digest " in table
     assert "measured, on flickr8k (a subset, own captions)" in table
     summary = json.loads((tmp_path / "few" / "summary.json").read_text())
     data = summary["cells"][0]["signature"]["data"]
