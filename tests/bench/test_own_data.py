@@ -279,7 +279,7 @@ def test_published_rows_stand_beside_the_whole_official_split_alone(
     )
     grade = grade_published(row, protocol, "tiny.en")
     assert grade.mark == mark
-    whole = f"Published rows use all 1000 test images; yours uses {items}."
+    whole = f"Published rows use all 1000 test images; yours uses {items}"
     expected = whole if (split, "own captions" in standing) == ("test", False) else protocol.images
     assert (expected in grade.reason) == (mark == "✗")
 
