@@ -14,6 +14,7 @@ from bench.common.strictyaml import read_yaml
 from bench.common.text import clean, plural
 from bench.common.yamlfile import validate
 from bench.datasets.base import Dataset, DatasetSpec, no_items
+from bench.datasets.recognition import NoPictures
 from bench.datasets.scenes.load import ScenesSpec
 from bench.datasets.shipped import recognise_dataset
 from bench.jobs.spec import Job
@@ -60,6 +61,8 @@ def _looked_at(folders: Sequence[Path]) -> list[Path]:
     """The folders, each followed by those in it."""
     found = []
     for folder in folders:
+        if folder.is_file():
+            raise UserError(f"{folder}: is a file; name its folder: pixvox init {folder.parent}")
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; name one of pictures, audio or weights")
         inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
@@ -91,7 +94,14 @@ def _list_captions(folder: Path) -> bool:
 def _find(folders: Sequence[Path]) -> _Found:
     """Raises UserError where nothing is found, or more than one folder of data."""
     places = _looked_at(folders)
-    data = {place: one for place in places if (one := recognise_dataset(place))}
+    data: dict[Path, DatasetSpec] = {}
+    missing: NoPictures | None = None
+    for place in places:
+        try:
+            if spec_here := recognise_dataset(place, folders):
+                data[place] = spec_here
+        except NoPictures as error:
+            missing = missing or error
     if not data:
         data = {
             place: one
@@ -112,6 +122,8 @@ def _find(folders: Sequence[Path]) -> _Found:
         if place not in data and (found := recognise_system(place, dataset.items))
         if recordings.isdisjoint(found.files(dataset.items))
     }
+    if missing and not data and not systems:
+        raise missing
     if not data and not systems:
         named = ", ".join(map(str, folders))
         raise UserError(
