@@ -226,13 +226,13 @@ def _tests(frame: pl.DataFrame) -> Iterator[str]:
         named = [clean(base) for base in bases["base"].unique(maintain_order=True)]
         names = named[0] if len(named) == 1 else "the first row with its prompt share and protocol"
         if frame["significant"].list.len().fill_null(0).sum():
-            yield f"* marks a difference from {names} {tests}."
+            yield f"* differs from {names} {tests}."
         else:
             yield f"No score differs from that of {names} {tests}."
     if frame["best"].list.len().fill_null(0).sum():
         several = frame.filter(block="measured")["prompt"].n_unique() > 1
         share = " of a prompt share" if several else ""
-        yield f"Bold: the best score{share} in rows with ✓, and those not told apart from it."
+        yield f"Bold: the best{share} of rows with ✓, and what tests of all pairs do not tell apart."
 
 
 def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
@@ -244,7 +244,9 @@ def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
     )
     alike: dict[int, list[str]] = {}
     for (prompt,), rows in competing.group_by("prompt", maintain_order=True):
-        marked = {name for names in rows["best"].drop_nulls() for name in names}
+        # A star's family of tests is smaller, so it may stand where no pair is told apart.
+        marks = (*rows["best"].drop_nulls(), *rows["significant"].drop_nulls())
+        marked = {name for names in marks for name in names}
         names = [
             name
             for name in shown

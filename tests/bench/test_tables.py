@@ -207,6 +207,7 @@ def test_the_only_star_is_given_up_last_and_what_all_have_is_no_mark() -> None:
     assert all(row.is_empty() for row in frame.filter(block="measured")["best"])
     assert f"With {ITEMS} images no system differs significantly in B1" in " ".join(_said(frame))
     starred = frame.with_columns(significant=pl.lit(["B1", "B2"], pl.List(pl.String)))
+    assert f"With {ITEMS} images no system differs significantly in B3" in " ".join(_said(starred))
     assert terminal._order(starred)[-1] == ("B1",)
     assert ("B2", "B3") in terminal._order(starred)
     # A column that is never given up has a star, too.
