@@ -155,7 +155,7 @@ def _legend(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
         listed = "" if "training" in shown else f" ({'; '.join(map(clean, names))})"
         bounds += [f"{role.value}s{listed}"] if names.len() else []
     if bounds:
-        yield f"Not ranked or tested, as they are bounds: {_spoken(bounds)}."
+        yield f"Bounds, not ranked or tested: {_spoken(bounds)}."
 
 
 def _meanings(scores: Sequence[Score]) -> Iterator[str]:
@@ -232,7 +232,9 @@ def _tests(frame: pl.DataFrame) -> Iterator[str]:
     if frame["best"].list.len().fill_null(0).sum():
         several = frame.filter(block="measured")["prompt"].n_unique() > 1
         share = " of a prompt share" if several else ""
-        yield f"Bold: the best{share} of rows with ✓, and what tests of all pairs do not tell apart."
+        yield (
+            f"Bold: the best{share} of rows with ✓, and what tests of all pairs do not tell apart."
+        )
 
 
 def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:

@@ -137,7 +137,8 @@ def _remarks(row: Row, seen: Looks) -> list[str]:
     """What the notes under a table say of a row alone, over all seeds (see bench.report.notes)."""
     items = row.items
     source = row.cell.source
-    remarks = []
+    own = [score for score in row.counted.scores if score not in scores_of(METRICS)]
+    remarks = [f"{score.head} is {score.name}" for score in own if score.head != score.name]
     if row.cell.name in seen:
         remarks.append(f"{_CHANCE}: {', '.join(seen[row.cell.name]) or 'none'}")
     remarks += [f"Transcripts for other images: those of {source.label}"] if source else []

@@ -255,8 +255,8 @@ def test_rows_of_a_detail_are_named_briefly() -> None:
 def test_bounds_are_named_where_no_column_says_which_they_are() -> None:
     frame = _frame(_rows(_scores("A Floor", system=SilenceSystem(kind="silence")), _scores("x")))
     said = [" ".join(_said(frame, left_out)) for left_out in ([], ["training"])]
-    assert ["bounds: floors." in text for text in said] == [True, False]
-    assert ["bounds: floors (A Floor)." in text for text in said] == [False, True]
+    assert ["tested: floors." in text for text in said] == [True, False]
+    assert ["tested: floors (A Floor)." in text for text in said] == [False, True]
 
 
 def test_a_sentence_is_printed_once_however_notes_are_put_together() -> None:
