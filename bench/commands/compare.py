@@ -137,14 +137,24 @@ def _doubt(one: _Row, other: _Row, folders: tuple[Path, Path]) -> str:
     """
     try:
         # How many items there are does not matter: the same ones are compared.
-        here, there = (replace(Signature(**row.signature), n=0) for row in (one, other))
-    except TypeError as error:
+        here, there = (
+            replace(Signature(**row.signature), n=0, metrics=_metrics(row, beside))
+            for row, beside in ((one, other), (other, one))
+        )
+    except (TypeError, KeyError) as error:
         raise UserError(f"{folders[0]}: of another version; run: pixvox rescore JOB") from error
     grade = grade_measured(there, here, "the first run")
     if grade.mark == OTHER:
         first, second = folders
         raise UserError(clean(f"{second} cannot be compared with {first}: {grade.reason}"))
     return grade.reason if grade.mark == NEAR else ""
+
+
+def _metrics(row: _Row, beside: _Row) -> str:
+    """A row's metrics without those of the user's own that the other row does not have."""
+    others = {entry.partition("@")[0] for entry in beside.signature["metrics"].split(",")}
+    entries = row.signature["metrics"].split(",")
+    return ",".join(entry for entry in entries if entry.partition("@")[0] in others)
 
 
 def _dataset(one: _Side, other: _Side) -> Dataset:
