@@ -70,6 +70,13 @@ def test_the_items_in_common_are_compared_and_counted(
     assert line.split()[1] == f"{delay['scores']['BLEU-4']['score']:.2f}"
 
 
+def test_systems_that_are_equal_for_every_image_are_one_line(compared: Printed) -> None:
+    said = compared("one", "one")
+    assert not any(line.startswith("score ") for line in said.splitlines())
+    assert "Equal for every image: " in said
+    assert "delay; delay at 50%" in " ".join(said.split())
+
+
 @pytest.mark.parametrize(
     ("field", "code", "said"),
     [
