@@ -147,9 +147,10 @@ def _doubt(first: _Row, second: _Row, folders: tuple[Path, Path]) -> str:
     try:
         # The numbers of items may differ, because only the items of both runs are compared.
         first_signature, second_signature = (
-            replace(Signature(**row.signature), n=0) for row in (first, second)
+            replace(Signature(**row.signature), n=0, metrics=_metrics(row, beside))
+            for row, beside in ((first, second), (second, first))
         )
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         raise UserError(f"{folders[0]}: of another version; run: pixvox rescore JOB") from error
     grade = grade_measured(second_signature, first_signature, "the first run")
     if grade.mark == OTHER:
@@ -158,6 +159,13 @@ def _doubt(first: _Row, second: _Row, folders: tuple[Path, Path]) -> str:
             clean(f"{second_folder} cannot be compared with {first_folder}: {grade.reason}")
         )
     return grade.reason if grade.mark == NEAR else ""
+
+
+def _metrics(row: _Row, beside: _Row) -> str:
+    """A row's metrics without those of the user's own that the other row does not have."""
+    others = {entry.partition("@")[0] for entry in beside.signature["metrics"].split(",")}
+    entries = row.signature["metrics"].split(",")
+    return ",".join(entry for entry in entries if entry.partition("@")[0] in others)
 
 
 def _dataset(first: _Side, second: _Side) -> Dataset:

@@ -14,6 +14,7 @@ from bench.common.strictyaml import read_yaml
 from bench.common.text import clean, plural
 from bench.common.yamlfile import validate
 from bench.datasets.base import Dataset, DatasetSpec, no_items
+from bench.datasets.recognition import NoPictures
 from bench.datasets.scenes.load import ScenesSpec
 from bench.datasets.shipped import recognise_dataset
 from bench.jobs.spec import Job
@@ -60,6 +61,8 @@ def _with_subfolders(folders: Sequence[Path]) -> list[Path]:
     """Returns the folders, each followed by the folders in it."""
     nested = []
     for folder in folders:
+        if folder.is_file():
+            raise UserError(f"{folder}: is a file; name its folder: pixvox init {folder.parent}")
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; name one of pictures, audio or weights")
         inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
@@ -94,7 +97,14 @@ def _read_contents(folders: Sequence[Path]) -> _Contents:
     Raises UserError where there are neither, or several folders of data.
     """
     places = _with_subfolders(folders)
-    data = {place: recognised for place in places if (recognised := recognise_dataset(place))}
+    data: dict[Path, DatasetSpec] = {}
+    missing: NoPictures | None = None
+    for place in places:
+        try:
+            if recognised := recognise_dataset(place, folders):
+                data[place] = recognised
+        except NoPictures as error:
+            missing = missing or error
     if not data:
         data = {
             place: recognised
@@ -115,6 +125,8 @@ def _read_contents(folders: Sequence[Path]) -> _Contents:
         if place not in data and (system := recognise_system(place, dataset.items))
         if recordings.isdisjoint(system.files(dataset.items))
     }
+    if missing and not data and not systems:
+        raise missing
     if not data and not systems:
         named = ", ".join(map(str, folders))
         raise UserError(

@@ -23,7 +23,7 @@ from bench.narration.job import NarrationJob
 from bench.report.results import TESTS, row_columns
 from bench.store.columns import Column, Columns, without
 from bench.store.rows import GENERATED, MEASURED, TRANSCRIBED
-from bench.tables import audit, points, sweep, waterfall
+from bench.tables import audit, failures, points, sweep, waterfall
 from bench.tables.comparison import table_columns
 from bench.training.spec import PLAN_BOUNDS, TrainingJob
 
@@ -45,6 +45,10 @@ FILES: Mapping[str, tuple[str, Columns]] = {
         table_columns(scores_of(METRICS)),
     ),
     "tables/tests.*": ("A row a system and score.", TESTS),
+    "tables/failures.*": (
+        "How speech fails: a row a system, a column a kind; only what occurs.",
+        failures.COLUMNS,
+    ),
     "tables/waterfall.*": (
         "A row a model, score and step.",
         without(waterfall.COLUMNS, "kept"),

@@ -145,8 +145,12 @@ class DatasetSpec(Strict, ABC):
     needs_speech: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
-    def recognised(cls, folder: Path) -> Self | None:
-        """What a job would say of a folder that holds this kind of data; None where it does not."""
+    def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
+        """What a job would say of a folder that holds this kind of data; None where it does not.
+
+        Pictures may also lie in one of the `further` folders. Raises NoPictures for captions
+        without them.
+        """
         return None
 
     @abstractmethod

@@ -168,7 +168,7 @@ class Flickr8kSpec(DatasetSpec):
     needs_speech = frozenset({"audio"})
 
     @classmethod
-    def recognised(cls, folder: Path) -> Self | None:
+    def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
         """See DatasetSpec; the Flickr Audio folder is found in it too."""
         listed = (folder / f"Flickr_8k.{_SPLITS['test']}.txt").is_file()
         if not listed or not any((folder / name).is_file() for name in _CAPTION_FILES):

@@ -7,6 +7,7 @@ the file.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -28,6 +29,7 @@ from bench.datasets.csvfile import read_rows
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import checked, parsed
 from bench.datasets.narrated import kind_of_speech
+from bench.datasets.recognition import NoPictures, first_recognised
 from bench.datasets.standing import OWN_DATA
 from bench.datasets.storedunits import entries_beside, name_of
 
@@ -130,17 +132,21 @@ class FolderSpec(DatasetSpec):
     only_training = frozenset({"validation", "folder"})
 
     @classmethod
-    def recognised(cls, folder: Path) -> Self | None:
+    def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
         """See DatasetSpec; the first manifest that names a picture which is there."""
-        for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.csv")]):
-            try:
-                items = read_manifest(path).items
-            except UserError:
-                # Another table: nobody has said that it is a manifest.
-                continue
-            if any(item.image.is_file() for item in items):
-                return cls(name="folder", manifest=path)
-        return None
+        paths = sorted([*folder.glob("*.jsonl"), *folder.glob("*.csv")])
+        return first_recognised(partial(cls._of_file, path) for path in paths)
+
+    @classmethod
+    def _of_file(cls, path: Path) -> Self | None:
+        items = read_manifest(path).items
+        if items and not any(item.image.is_file() for item in items):
+            first = items[0].image.relative_to(path.parent)
+            raise NoPictures(
+                f"{path}: its pictures (first: {first}) are not there; their names must lead from "
+                "its own folder to them"
+            )
+        return cls(name="folder", manifest=path) if items else None
 
     def read(self) -> Dataset:
         """See DatasetSpec."""

@@ -1,19 +1,19 @@
 """Karpathy's splits (Karpathy & Fei-Fei 2015) of Flickr8k, Flickr30k and COCO: a JSON file each."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from bench.common.errors import UserError
 from bench.common.yamlfile import FilePath
 from bench.datasets.base import Dataset, DatasetSpec, Half, Item, Report, speech_kind
 from bench.datasets.flickr8k import Recordings
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import Loose, checked, read_list
 from bench.datasets.narrated import kind_of_speech
-from bench.datasets.recognition import image_folder
+from bench.datasets.recognition import first_recognised, image_folder
 from bench.datasets.standing import standing_of
 
 Split = Literal["train", "restval", "val", "test"]
@@ -91,20 +91,20 @@ class KarpathySpec(DatasetSpec):
     only_evaluation = DatasetSpec.only_evaluation | {"split"}
 
     @classmethod
-    def recognised(cls, folder: Path) -> Self | None:
-        """See DatasetSpec; the first file whose test pictures are there."""
-        for file in sorted(folder.glob("dataset_*.json")):
-            try:
-                title, split = read_karpathy(file, folder, "test", None)
-            except UserError:
-                # Another file of such a name.
-                continue
-            images = image_folder(folder, split.items)
-            if images is not None:
-                lists = sorted(folder.glob("*/wav2capt.txt")) if title == "flickr8k" else []
-                audio = lists[0].parent if lists else None
-                return cls(name="karpathy", file=file, images=images, audio=audio)
-        return None
+    def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
+        """See DatasetSpec; the first file that has test pictures."""
+        files = sorted(folder.glob("dataset_*.json"))
+        return first_recognised(partial(cls._of_file, file, further) for file in files)
+
+    @classmethod
+    def _of_file(cls, file: Path, further: Sequence[Path]) -> Self | None:
+        title, split = read_karpathy(file, file.parent, "test", None)
+        images = image_folder(file, split.items, further)
+        if images is None:
+            return None
+        lists = sorted(file.parent.glob("*/wav2capt.txt")) if title == "flickr8k" else []
+        audio = lists[0].parent if lists else None
+        return cls(name="karpathy", file=file, images=images, audio=audio)
 
     def read(self) -> Dataset:
         """See DatasetSpec."""

@@ -1,5 +1,7 @@
 """The kinds of dataset that come with the suite; a new kind is one line here."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -9,6 +11,7 @@ from bench.datasets.base import DatasetSpec
 from bench.datasets.flickr8k import Flickr8kSpec
 from bench.datasets.folder import FolderSpec
 from bench.datasets.karpathy import KarpathySpec
+from bench.datasets.recognition import first_recognised
 from bench.datasets.scenes.load import ScenesSpec
 from bench.datasets.spokencoco import SpokenCocoSpec
 
@@ -19,7 +22,11 @@ AnyDataset = Annotated[
 """What a job's `dataset`, or a training job's `data`, may hold."""
 
 
-def recognise_dataset(folder: Path) -> DatasetSpec | None:
-    """What a job would say of the data in a folder; None where it holds none."""
+def recognise_dataset(folder: Path, further: Sequence[Path] = ()) -> DatasetSpec | None:
+    """What a job would say of the data in a folder; None where it holds none.
+
+    Pictures may also lie in one of the `further` folders. Raises NoPictures for captions without
+    them.
+    """
     kinds: tuple[type[DatasetSpec], ...] = get_args(get_args(AnyDataset)[0])
-    return next((found for kind in kinds if (found := kind.recognised(folder))), None)
+    return first_recognised(partial(kind.recognised, folder, further) for kind in kinds)

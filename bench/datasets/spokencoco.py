@@ -1,15 +1,15 @@
 """SpokenCOCO (Hsu et al. 2021) as it is distributed: JSON files, `wavs/`, and COCO's images."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
-from bench.common.errors import UserError
 from bench.common.yamlfile import FilePath
 from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, Report, speech_kind
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import Loose, checked, read_list
-from bench.datasets.recognition import image_folder
+from bench.datasets.recognition import first_recognised, image_folder
 from bench.datasets.standing import UNCHECKED
 
 
@@ -64,20 +64,20 @@ class SpokenCocoSpec(DatasetSpec):
     only_training = frozenset({"validation", "folder"})
 
     @classmethod
-    def recognised(cls, folder: Path) -> Self | None:
-        """See DatasetSpec; the first file whose pictures are there, of training captions last."""
-        files = folder.glob("SpokenCOCO_*.json")
-        for file in sorted(files, key=lambda path: ("train" in path.stem, path)):
-            try:
-                items = read_spokencoco(file, folder, folder).items
-            except UserError:
-                # Another file of such a name.
-                continue
-            images = image_folder(folder, items)
-            if images is not None:
-                other = None if images == folder else images
-                return cls(name="spokencoco", file=file, images=other)
-        return None
+    def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
+        """See DatasetSpec; the first file that has pictures, of training captions last."""
+        files = sorted(
+            folder.glob("SpokenCOCO_*.json"), key=lambda path: ("train" in path.stem, path)
+        )
+        return first_recognised(partial(cls._of_file, file, further) for file in files)
+
+    @classmethod
+    def _of_file(cls, file: Path, further: Sequence[Path]) -> Self | None:
+        folder = file.parent
+        images = image_folder(file, read_spokencoco(file, folder, folder).items, further)
+        if images is None:
+            return None
+        return cls(name="spokencoco", file=file, images=None if images == folder else images)
 
     def _gather(self, file: Path) -> Gathered:
         return read_spokencoco(file, self.images or file.parent, self.audio or file.parent)

@@ -75,11 +75,12 @@ def token_source() -> str:
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN"
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
     try:
+        path = Path(named) if named else Path.home() / ".ray" / "auth_token"
         if path.read_text().strip():
             return str(path)
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError, RuntimeError):
+        # RuntimeError: neither HOME nor the list of users names a home, as in a container.
         pass
     if named and os.environ.get("RAY_AUTH_MODE") != "disabled":
         raise UserError(f"RAY_AUTH_TOKEN_PATH: {named}: no token there; correct or unset it")

@@ -17,7 +17,7 @@ from bench.gate.failure import prepare
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.likelihood import judge_likelihood
 from bench.gate.outputs import Look, fingerprint, fresh_runs, likelihoods_of, look_at, signatures_of
-from bench.gate.power import certificate
+from bench.gate.power import Certificate, certificate
 from bench.gate.protocol import groups, incomparable, other_protocol
 from bench.gate.quality import judge
 from bench.gate.speed import against
@@ -137,8 +137,7 @@ def judge_job(options: GateOptions) -> int:
         signatures = signatures_of(options.job)
         reason = other_protocol(golden.signatures, signatures)
         if not reason and not options.exact:
-            for line in _certificate(options, job, golden, list(signatures)):
-                print(clean(line))
+            _show(_certificate(options, job, golden, list(signatures)))
     # First, so that the looks have what it leaves of the budget.
     speed = [] if reason else _speed(options, job)
     counted, shown, sharp = "not compared", Shown(), list[Finding]()
@@ -184,10 +183,20 @@ def _rule(options: GateOptions, golden: Golden, cells: Sequence[str]) -> tuple[l
     return sizes, rule
 
 
-def _certificate(options: GateOptions, job: Job, golden: Golden, cells: Sequence[str]) -> list[str]:
+def _certificate(
+    options: GateOptions, job: Job, golden: Golden, cells: Sequence[str]
+) -> Certificate:
     """What this gate can find and what it will let pass."""
     sizes, rule = _rule(options, golden, cells)
     return certificate(golden, cells, sizes[-1], rule, metrics_of(job.scoring.metrics))
+
+
+def _show(certificate: Certificate) -> None:
+    from bench.report.terminal import make_console, say_lines, show_frame
+
+    console = make_console()
+    say_lines(console, certificate.sentences)
+    show_frame(certificate.table, "Loss that is found / largest loss that passes", console)
 
 
 def _looks(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import polars as pl
 
 from bench.common.text import plural
 from bench.gate.boundaries import boundaries
@@ -101,23 +102,67 @@ def in_points(measure: Ruler, units: float) -> str:
     return ", ".join(f"{name} {units * one:.2f}" for name, one in measure.points.items())
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """What a gate can find and pass, from its golden alone: sentences, and a row a group of cells.
+
+    The table's cells are "found / allowed", in points of a score: the loss that is REGRESSED with
+    POWER, and the largest that a PASS may hide, if all scores fall alike.
+    """
+
+    sentences: tuple[str, ...]
+    table: pl.DataFrame
+
+
 def certificate(
     golden: Golden, cells: Sequence[str], items: int, rule: Rule, known: Sequence[CorpusMetric]
-) -> list[str]:
-    """What a gate of these cells can find and pass, from its golden alone: lines for each group."""
-    lines = []
-    for group, seeds in groups(cells).items():
+) -> Certificate:
+    """The certificate of a gate that judges these cells by so many items each."""
+    losses, runs, unsure = [], set(), 0
+    grouped = groups(cells)
+    for group, seeds in grouped.items():
         base = measured(golden, groups(list(golden.signatures))[group], known)
         allowed = base.passable(items, len(seeds))
         margin = allowed if rule.share is None else base.margin(rule.share)
-        found = in_points(base.measure, base.findable(items, len(seeds), rule))
-        few = "" if items >= FEWEST else f"; below {FEWEST} items only the same outputs pass"
-        reached = f"in {POWER:.0%}" if margin >= allowed else f"in {POWER:.0%} only with more runs"
-        lines += [
-            f"{group}: {plural(items, 'item')} × {plural(len(seeds), 'seed')}, against a golden of "
-            f"{plural(len(base.cells), 'seed')}; false alarms at most {ALARM + GUARDED:.0%}{few}",
-            f"  REGRESSED with {POWER:.0%}: a loss of {found}, if all fall alike",
-            f"  PASS: a loss of no more than {in_points(base.measure, margin)}, if all fall alike; "
-            f"an equal version passes {reached}",
-        ]
-    return lines
+        found = base.findable(items, len(seeds), rule)
+        losses.append(
+            {n: f"{found * one:.1f} / {margin * one:.1f}" for n, one in base.measure.points.items()}
+        )
+        runs.add(f"{plural(len(seeds), 'seed')}, the golden has {plural(len(base.cells), 'seed')}")
+        unsure += margin < allowed
+    names, ending = _without_ending(list(grouped))
+    table = pl.DataFrame(
+        [{"cell": name, **points} for name, points in zip(names, losses, strict=True)]
+    )
+    sentences = [
+        f"The gate judges {plural(items, 'item')} a cell{ending}: {' or '.join(sorted(runs))}. "
+        f"At most {ALARM + GUARDED:.0%} of equal versions are REGRESSED.",
+        "First number: the loss, in points of all scores at once, that is REGRESSED with a "
+        f"probability of {POWER:.0%}. Second number: the largest loss that PASS allows.",
+        f"An equal version passes with a probability of {POWER:.0%}{_only(unsure, len(grouped))}.",
+    ]
+    if items < FEWEST:
+        sentences.append(f"Below {FEWEST} items only the same outputs pass.")
+    return Certificate(tuple(sentences), table)
+
+
+def _only(unsure: int, count: int) -> str:
+    """Of how many cells that is not so with the margin that the user chose."""
+    if not unsure:
+        return ""
+    return f", in {unsure} of {plural(count, 'cell')} only with more seeds or a wider margin"
+
+
+def _without_ending(names: Sequence[str]) -> tuple[list[str], str]:
+    """Names of cells without the parts at the end that all share, and these parts."""
+    parts = [name.split(", ") for name in names]
+    shared = 0
+    while (
+        len(names) > 1
+        and min(map(len, parts)) > shared + 1
+        and len({name[-shared - 1] for name in parts}) == 1
+    ):
+        shared += 1
+    if not shared:
+        return list(names), ""
+    return [", ".join(name[:-shared]) for name in parts], f" ({', '.join(parts[0][-shared:])})"

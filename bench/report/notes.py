@@ -1,10 +1,10 @@
-"""What stands under a table: numbered notes, one fact each, the same in every format.
+"""What stands under a table: numbered notes, each on one thing, the same in every format.
 
-A fact that holds for all rows of a block is one note of that block; one of fewer rows begins with
-their names.
+What is known of single rows is a line of the frame's columns `reason` and `note`: "topic: detail",
+or a topic alone. Lines of one topic become one note that names the rows of each detail.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from bench.common.text import clean
+from bench.metrics.base import Score
 from bench.metrics.shipped import METRICS, scores_of
 from bench.report.text import columns, is_score, score
 from bench.scoring.signature import NEAR, NONE, OTHER, SAME
@@ -24,7 +25,7 @@ READING, MEASURED, PUBLISHED, ROWS = (
     "Reading the table",
     "Measured rows",
     "Published rows",
-    "By row",
+    "Single rows",
 )
 """The groups of notes, in order."""
 LONGEST = 200
@@ -49,10 +50,15 @@ _CONTINUATION = (
 
 @dataclass(frozen=True)
 class Note:
-    """One fact in at most LONGEST characters, and the group that it belongs to."""
+    """Sentences on one thing, in at most LONGEST characters, and the group that it belongs to."""
 
     group: str
-    text: str
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """All of them, in one line."""
+        return " ".join(self.sentences)
 
 
 def grouped(notes: Iterable[Note], first: int = 1) -> Iterator[tuple[str, list[tuple[int, str]]]]:
@@ -68,14 +74,18 @@ def notes(
     """All notes of a table, in order, but those on the columns, and on `±`, that it leaves out."""
     shown = [name for name in columns(frame, table) if name not in left_out]
     halves = "±" not in left_out
-    published = frame.filter(block="published")
-    texts = {
+    said, partial = _of_rows(frame, "measured")
+    texts: Mapping[str, Iterable[Sequence[str]]] = {
         READING: _reading(frame, shown, protocol, halves),
-        MEASURED: [*_measured(frame, protocol), *_shared(frame, "measured")],
-        PUBLISHED: [*_published(published, halves), *_shared(frame, "published")],
-        ROWS: [*_single(frame, "published"), *_single(frame, "measured")],
+        MEASURED: [*_measured(frame, protocol), *zip(said)],
+        PUBLISHED: zip(_published(frame)),
+        ROWS: zip(partial),
     }
-    return [Note(group, _cut(text)) for group, some in texts.items() for text in some]
+    return [
+        Note(group, tuple(map(_cut, sentences)))
+        for group, notes_of in texts.items()
+        for sentences in notes_of
+    ]
 
 
 def _cut(text: str) -> str:
@@ -83,64 +93,99 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _listed(start: str, names: Sequence[str], end: str, parting: str = "; ") -> Iterator[str]:
-    """Names between a sentence's start and end, as several sentences where one is too long."""
-    some: list[str] = []
-    for name in names:
-        if some and len(start) + len(parting.join([*some, name])) + len(end) > LONGEST:
-            yield f"{start}{parting.join(some)}{end}"
-            some = []
-        some.append(name)
-    if some:
-        yield f"{start}{parting.join(some)}{end}"
+def _together(sentences: Iterable[str]) -> Iterator[list[str]]:
+    """Sentences on one thing, as many a note as it has room for."""
+    together: list[str] = []
+    for sentence in sentences:
+        if together and len(" ".join([*together, sentence])) > LONGEST:
+            yield together
+            together = []
+        together.append(sentence)
+    if together:
+        yield together
+
+
+def _packed(parts: Iterable[str], *, start: str, parting: str = "; ", end: str = ".") -> list[str]:
+    """Returns sentences that begin with `start`, each with as many parts as a note has room for."""
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}{parting}{part}" if lines else ""
+        if lines and len(longer) + len(end) <= LONGEST:
+            lines[-1] = longer
+        else:
+            lines.append(f"{start}{part}")
+    return [f"{line}{end}" for line in lines]
 
 
 def _reading(
     frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol, halves: bool
-) -> Iterator[str]:
+) -> Iterator[Sequence[str]]:
     """What columns, marks and signs say."""
-    yield from _legend(frame, shown, protocol)
+    yield from _together(_legend(frame, shown, protocol))
     if halves:
-        yield from _intervals(frame, shown, protocol)
-    yield from _grades(frame)
-    yield from _against(frame)
-    if frame["best"].list.len().fill_null(0).sum():
-        several = frame.filter(block="measured")["prompt"].n_unique() > 1
-        share = " of a prompt share" if several else ""
-        yield (
-            f"Bold marks, among rows with ✓, the best score{share} and those not told apart from "
-            "it at 5% (the same tests of all pairs)."
-        )
-    yield from _alike(frame, shown)
-    yield from _bounds(frame)
+        yield from _together(_intervals(frame, shown, protocol))
+    yield from _together(_grades(frame))
+    yield from _together(_tests(frame))
+    yield from zip(_alike(frame, shown))
 
 
 def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> Iterator[str]:
     """What the columns are called in full."""
-    scores = [one for one in scores_of(METRICS) if one.head in shown]
-    named = [f"{one.head} is {one.name}" for one in scores if one.name != one.head]
+    scores = [score for score in scores_of(METRICS) if score.head in shown]
+    named = [score for score in scores if score.name != score.head]
     own = [entry for entry in protocol.legend if entry[0] in shown]
-    named += [
+    has_units = any(unit != _PERCENT for _, _, unit in own)
+    units = "in percent where no other unit is named" if has_units else "all in percent"
+    yield f"{''.join(f'{text}, ' for text in _meanings(named))}{units}."
+    meanings = (
         f"{head} is {clean(name)}" + ("" if unit == _PERCENT else f" in {clean(unit)}")
         for head, name, unit in own
-    ]
-    yield from _listed("", named, ".", ", ")
-    above = [one.head for one in scores if one.most > 100]
-    unbounded = f"; {_spoken(above)} may exceed 100" if above else ""
-    units = any(unit != _PERCENT for _, _, unit in own)
-    yield f"Scores are in percent{' where no other unit is named' if units else ''}{unbounded}."
-    lower = [one.head for one in scores if one.lower_is_better]
-    if lower:
-        only = "only systems that say a reference caption have it"
-        yield f"{_spoken(lower)}: lower is better; {only}."
+    )
+    yield from _packed(meanings, start="", parting=", ")
+    above = [score.head for score in scores if score.most > 100 and not score.lower_is_better]
+    if above:
+        yield f"{_spoken(above)} may exceed 100."
+    for error in scores:
+        if error.lower_is_better:
+            only = "only systems that say a reference caption have it"
+            yield f"{error.head}: lower is better, above 100 is possible; {only}."
     yield "n counts items over all seeds; failed items are included and score as empty transcripts."
-    if "training" in shown:
-        yield (
-            "The column training says whether one model makes speech of the image, several do, or "
-            "a text stands in between."
-        )
     if any(row[name] is None for row in frame.to_dicts() for name in shown):
         yield "A dash stands for what a paper does not print or a row does not have."
+    if "training" in shown:
+        yield (
+            "Column training: whether one model makes speech of the image, several do, a text "
+            "stands in between, or other speech is played (retrieval)."
+        )
+    bounds: list[str] = []
+    for role in (Role.CEILING, Role.FLOOR):
+        names = frame.filter(pl.col("training") == role)["system"].unique(maintain_order=True)
+        # The column training says which they are, where it is shown.
+        listed = "" if "training" in shown else f" ({'; '.join(map(clean, names))})"
+        bounds += [f"{role.value}s{listed}"] if names.len() else []
+    if bounds:
+        yield f"Bounds, not ranked or tested: {_spoken(bounds)}."
+
+
+def _meanings(scores: Sequence[Score]) -> Iterator[str]:
+    """What headings stand for; all of a run of numbers, as of B1 to B4, at once."""
+    runs: list[list[Score]] = []
+    for named in scores:
+        if runs and _next(runs[-1][-1].head) == named.head:
+            runs[-1].append(named)
+        else:
+            runs.append([named])
+    for first, *rest in runs:
+        if rest:
+            yield f"{first.head} to {rest[-1].head} are {first.name} to {rest[-1].name}"
+        else:
+            yield f"{first.head} is {first.name}"
+
+
+def _next(head: str) -> str:
+    """The heading with the next number: `B2` of `B1`; "" without a number."""
+    stem = head.rstrip("0123456789")
+    return f"{stem}{int(head[len(stem) :]) + 1}" if stem != head else ""
 
 
 def _spoken(names: Sequence[str]) -> str:
@@ -148,14 +193,19 @@ def _spoken(names: Sequence[str]) -> str:
 
 
 def _intervals(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> Iterator[str]:
+    """What stands beside scores, in measured and in published rows."""
     rows = frame.filter(block="measured").to_dicts()
     signs = {score(row, name)[1][:1] for row in rows for name in shown if is_score(row, name)}
     of = f"the {protocol.confidence:.0%} bootstrap interval over images"
     if "±" in signs:
-        yield f"± is half of {of}."
-    if "[" in signs:
-        which = "that interval" if "±" in signs else of
-        yield f"[low, high] are the ends of {which}, where ± would mislead."
+        ends = "; [low, high] are its ends, where ± would mislead" if "[" in signs else ""
+        yield f"± is half of {of}{ends}."
+    elif "[" in signs:
+        yield f"[low, high] are the ends of {of}."
+    published = frame.filter(block="published").to_dicts()
+    if any(row[name] for row in published for name in row if name.endswith("_low")):
+        how = "simulated by pixvox perf published"
+        yield f"± of published rows is what {IMAGES} images imply ({how})."
 
 
 def _grades(frame: pl.DataFrame) -> Iterator[str]:
@@ -167,7 +217,7 @@ def _grades(frame: pl.DataFrame) -> Iterator[str]:
     if SAME in marks:
         yield f"✓ marks rows with the protocol of {first}; only these are ranked."
     if NEAR in marks:
-        yield "≈ marks rows whose protocol differs in what may move scores; they are not ranked."
+        yield "≈ marks rows whose protocol differs in what may move scores."
     if OTHER in marks:
         yield (
             "✗ marks rows of other images, references or parts of the speech; do not compare their "
@@ -177,18 +227,23 @@ def _grades(frame: pl.DataFrame) -> Iterator[str]:
         yield "- in the first column marks rows without a score to compare."
 
 
-def _against(frame: pl.DataFrame) -> Iterator[str]:
-    """What a star says, and against which rows."""
+def _tests(frame: pl.DataFrame) -> Iterator[str]:
+    """What a star says, and against which rows, and what bold type says."""
+    tests = "(paired permutation tests at 5%, adjusted for all rows and scores)"
     bases = frame.filter(pl.col("base").fill_null("") != "")
-    if bases.is_empty():
-        return
-    named = [clean(base) for base in bases["base"].unique(maintain_order=True)]
-    names = named[0] if len(named) == 1 else "the first row with its prompt share and protocol"
-    tests = "at 5% (paired permutation tests, adjusted for all rows and scores)."
-    if frame["significant"].list.len().fill_null(0).sum():
-        yield f"* marks a score that differs from that of {names} {tests}"
-    else:
-        yield f"No score differs from that of {names} {tests}"
+    if not bases.is_empty():
+        named = [clean(base) for base in bases["base"].unique(maintain_order=True)]
+        names = named[0] if len(named) == 1 else "the first row with its prompt share and protocol"
+        if frame["significant"].list.len().fill_null(0).sum():
+            yield f"* differs from {names} {tests}."
+        else:
+            yield f"No score differs from that of {names} {tests}."
+    if frame["best"].list.len().fill_null(0).sum():
+        several = frame.filter(block="measured")["prompt"].n_unique() > 1
+        share = " of a prompt share" if several else ""
+        yield (
+            f"Bold: the best{share} of rows with ✓, and what tests of all pairs do not tell apart."
+        )
 
 
 def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
@@ -198,8 +253,11 @@ def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
         pl.col("grade") == SAME,
         pl.col("training").is_in([Role.CEILING.value, Role.FLOOR.value]).not_(),
     )
+    alike: dict[int, list[str]] = {}
     for (prompt,), rows in competing.group_by("prompt", maintain_order=True):
-        marked = {name for names in rows["best"].drop_nulls() for name in names}
+        # A star's family of tests is smaller, so it may stand where no pair is told apart.
+        marks = (*rows["best"].drop_nulls(), *rows["significant"].drop_nulls())
+        marked = {name for names in marks for name in names}
         names = [
             name
             for name in shown
@@ -208,87 +266,127 @@ def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
         ]
         if rows.height > 1 and names:
             images = min(row["n"] // max(row["seeds"], 1) for row in rows.to_dicts())
-            said = ", ".join(names)
-            yield f"With {images} images no system differs significantly{_at(prompt)} in {said}."
+            alike.setdefault(images, []).append(f"{', '.join(names)}{_at(prompt)}")
+    for images, parts in alike.items():
+        start = f"With {images} images no system differs significantly in "
+        yield from _packed(parts, start=start)
 
 
-def _bounds(frame: pl.DataFrame) -> Iterator[str]:
-    """Which rows only bound what can be reached."""
-    for role, plural, side in (
-        (Role.CEILING, "Ceilings", "above"),
-        (Role.FLOOR, "Floors", "below"),
-    ):
-        names = frame.filter(pl.col("training") == role)["system"].unique(maintain_order=True)
-        bound = f"{plural} bound scores from {side} and are neither ranked nor tested: "
-        yield from _listed(bound, [clean(name) for name in names], ".")
-
-
-def _measured(frame: pl.DataFrame, protocol: Protocol) -> Iterator[str]:
+def _measured(frame: pl.DataFrame, protocol: Protocol) -> Iterator[Sequence[str]]:
     """What all measured rows stand on."""
-    yield f"The rows score {clean(protocol.images)}, data digest {protocol.dataset_digest}."
+    yield from _together(_standing(protocol))
+    rotates = [_LEFT_OUT[protocol.left_out]] if protocol.left_out in _LEFT_OUT else []
+    yield from _together([_REFERENCES[protocol.references], *rotates])
+    if frame["system"].str.ends_with(CONTINUATION).any():
+        yield [_CONTINUATION]
+
+
+def _standing(protocol: Protocol) -> Iterator[str]:
+    yield f"Data: {clean(protocol.images)} (digest {protocol.dataset_digest})."
     if protocol.unusable:
         entries = "1 entry" if protocol.unusable == 1 else f"{protocol.unusable} entries"
         yield f"{entries} of the split cannot be scored."
-    if protocol.speech == "none":
-        yield "The dataset has no recorded speech."
-    else:
-        yield f"The recorded speech is {protocol.speech}."
-    yield "No ASR is used." if protocol.asr == "none" else f"The ASR is {protocol.asr}."
-    yield _REFERENCES[protocol.references]
-    if protocol.left_out in _LEFT_OUT:
-        yield _LEFT_OUT[protocol.left_out]
-    named = protocol.normaliser
-    yield "No normaliser is used." if named == "none" else f"The normaliser is {named}."
-    if frame["system"].str.ends_with(CONTINUATION).any():
-        yield _CONTINUATION
+    yield f"Recorded speech: {protocol.speech}."
+    yield f"ASR: {protocol.asr}."
+    yield f"Normaliser: {protocol.normaliser}."
 
 
-def _published(published: pl.DataFrame, halves: bool) -> Iterator[str]:
-    """What all published rows share, and which of them their number of images cannot tell apart."""
-    if published.is_empty():
-        return
-    if halves and any(row[n] for row in published.to_dicts() for n in row if n.endswith("_low")):
-        yield (
-            f"± of published rows is what {IMAGES} images imply (simulated by pixvox perf "
-            "published); their papers state none."
-        )
-    same = not_told_apart(published, load_noise())
-    yield from _listed(f"{IMAGES} images cannot tell these published rows apart: ", same, ".")
+def _published(frame: pl.DataFrame) -> Iterator[str]:
+    """What is known of published rows, and which their number of images cannot tell apart."""
+    same = not_told_apart(frame, load_noise())
+    start = f"{IMAGES} images cannot tell these rows apart: "
+    yield from _packed(same, start=start)
+    for lines in _of_rows(frame, "published"):
+        yield from lines
 
 
 def _at(prompt: float) -> str:
     return f" at {prompt:.0%}" if prompt else ""
 
 
-def _facts(row: dict[str, Any]) -> list[str]:
+def _at_all(prompts: Sequence[float]) -> str:
+    return f" at {_spoken([f'{prompt:.0%}' for prompt in prompts])}"
+
+
+def _lines(row: dict[str, Any]) -> list[str]:
     """What is known of one row alone."""
-    source = f"The source is {row['source']}." if row["block"] == "published" else ""
+    source = f"Source: {row['source']}" if row["block"] == "published" else ""
     # The label of a continuation says already what its grade's reason is.
     is_part = row["grade"] == OTHER and row["system"].endswith(CONTINUATION)
     reason = "" if is_part else row["reason"] or ""
     lines = (source, *reason.split("\n"), *(row["note"] or "").split("\n"))
-    return [clean(line) for line in lines if line]
+    return list(dict.fromkeys(clean(line) for line in lines if line))
 
 
-def _rows_of(frame: pl.DataFrame, block: str) -> tuple[dict[str, list[str]], int]:
-    """Every fact of a block's rows with the names of these rows, and how many rows there are."""
+def _of_rows(frame: pl.DataFrame, block: str) -> tuple[list[str], list[str]]:
+    """Notes on what is known of a block's rows: of all of them, and of some."""
     rows = frame.filter(block=block).to_dicts()
-    found: dict[str, list[str]] = {}
+    places: dict[str, dict[str, list[int]]] = {}
+    for place, row in enumerate(rows):
+        for line in _lines(row):
+            topic, _, detail = line.partition(": ")
+            places.setdefault(topic, {}).setdefault(detail, []).append(place)
+    whole: list[str] = []
+    partial: list[str] = []
+    for topic, details in places.items():
+        is_whole = all(len(at) == len(rows) > 1 for at in details.values())
+        (whole if is_whole else partial).extend(_on_topic(topic, details, rows))
+    return whole, partial
+
+
+def _on_topic(
+    topic: str, details: Mapping[str, Sequence[int]], rows: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Notes on one topic: every detail with the names of its rows."""
+    parts = []
+    for detail, places in details.items():
+        names = _names(places, rows)
+        if not names and len(details) == 1:
+            parts.append(detail)
+        elif not detail:
+            parts += names
+        else:
+            room = LONGEST - len(f"{topic}: {detail} ().")
+            parts += [f"{detail} ({text})" for text in _split(names or ["all rows"], room)]
+    if parts == [""]:
+        return [f"{topic}."]
+    return _packed(parts, start=f"{topic}: ")
+
+
+def _split(names: Sequence[str], room: int) -> list[str]:
+    """Names in texts of at most so many characters, of at least one name each."""
+    texts: list[str] = []
+    for name in names:
+        if texts and len(f"{texts[-1]}; {name}") <= room:
+            texts[-1] = f"{texts[-1]}; {name}"
+        else:
+            texts.append(name)
+    return texts
+
+
+def _names(places: Sequence[int], rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Short names of some rows of a block, "all but" the others where that is shorter.
+
+    Empty for all rows. A system of which all prompt shares are meant is named alone.
+    """
+    if len(places) == len(rows) > 1:
+        return []
+    shares: dict[str, list[float]] = {}
     for row in rows:
-        for fact in dict.fromkeys(_facts(row)):
-            found.setdefault(fact, []).append(f"{clean(row['system'])}{_at(row['prompt'])}")
-    return found, len(rows)
+        shares.setdefault(clean(row["system"]), []).append(row["prompt"])
 
+    def named(chosen: Collection[int]) -> list[str]:
+        prompts: dict[str, list[float]] = {}
+        for place in chosen:
+            prompts.setdefault(clean(rows[place]["system"]), []).append(rows[place]["prompt"])
+        return [
+            system
+            if len(own) == len(shares[system])
+            else f"{system} at {_spoken([f'{p:.0%}' for p in own])}"
+            for system, own in prompts.items()
+        ]
 
-def _shared(frame: pl.DataFrame, block: str) -> list[str]:
-    found, count = _rows_of(frame, block)
-    return [fact for fact, names in found.items() if len(names) == count > 1]
-
-
-def _single(frame: pl.DataFrame, block: str) -> Iterator[str]:
-    """Facts of some rows, those of the same rows together."""
-    found, count = _rows_of(frame, block)
-    some = [(names, fact) for fact, names in found.items() if len(names) < count or count == 1]
-    order = list(dict.fromkeys(tuple(names) for names, _ in some))
-    for names, fact in sorted(some, key=lambda pair: order.index(tuple(pair[0]))):
-        yield from _listed("", names, f": {fact}")
+    own = named(places)
+    rest = named([place for place in range(len(rows)) if place not in places])
+    rest[:1] = [f"all but {rest[0]}"] if rest else []
+    return rest if rest and sum(map(len, rest)) < sum(map(len, own)) else own

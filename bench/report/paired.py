@@ -39,8 +39,21 @@ class Comparison:
 
     @property
     def systems(self) -> list[pl.DataFrame]:
-        """The frame's rows, of each system apart."""
-        return self.frame.partition_by("system", maintain_order=True)
+        """The rows of each system apart, of those that differ in anything."""
+        parts = self.frame.partition_by("system", maintain_order=True)
+        return [part for part in parts if not _is_equal(part)]
+
+    @property
+    def equal(self) -> list[str]:
+        """The systems in which every image counts the same in both runs."""
+        parts = self.frame.partition_by("system", maintain_order=True)
+        return [str(part["system"][0]) for part in parts if _is_equal(part)]
+
+
+def _is_equal(system: pl.DataFrame) -> bool:
+    # The detectable difference is 0 where no image's counts differ.
+    ends = system.select("difference", "low", "high", "detectable")
+    return all((ends[name] == 0).all() for name in ends.columns)
 
 
 _HEADS = ("score", "first", "second", "difference", "interval", "p", "detectable")
@@ -71,6 +84,7 @@ def notes(shown: Comparison) -> list[str]:
     return [
         *(f"≈ {doubt} The difference may come from that." for doubt in shown.doubts),
         *([f"Not compared, in one run only: {', '.join(shown.alone)}."] if shown.alone else []),
+        *([f"Equal for every image: {'; '.join(shown.equal)}."] if shown.equal else []),
         f"Measured on the {images} that {of}; {_units(shown)}.",
         f"Difference: second minus first. Interval: {shown.confidence:.0%} bootstrap over images.",
         f"{said}. p: paired permutation test, adjusted for all {shown.frame.height} rows.",

@@ -32,6 +32,7 @@ from bench.store.columns import Column, Columns, declared, schema
 from bench.store.rows import JOINED, TRANSCRIBED
 from bench.tables.audit import audited, summary, survival
 from bench.tables.comparison import comparison
+from bench.tables.failures import failures
 from bench.tables.looking import Looks
 from bench.tables.points import choices, points
 from bench.tables.pooling import Row, base_of, differences, pooled, ranked
@@ -210,6 +211,12 @@ def _short(frame: pl.DataFrame) -> pl.DataFrame:
     return wide.select("system", "metric", "start", *steps, "end")
 
 
+def _present(failing: pl.DataFrame) -> pl.DataFrame:
+    """The kinds of failure that any row has, and the prompt share where any row has one."""
+    shares = [name for name, kind in failing.schema.items() if kind == pl.Float64]
+    return failing.drop(name for name in shares if not failing[name].sum())
+
+
 @dataclass(frozen=True)
 class _Shown:
     """A table: what prints it on a console below notes that are there already; its full width."""
@@ -282,7 +289,16 @@ def _write_points(found: pl.DataFrame, folder: Path) -> Iterator[_Shown]:
 
 
 _SMALL_TABLES = (
-    *("waterfall", "tests", "audit", "audit-items", "audit-tests", "sensitivity", "sweep"),
+    *(
+        "failures",
+        "waterfall",
+        "tests",
+        "audit",
+        "audit-items",
+        "audit-tests",
+        "sensitivity",
+        "sweep",
+    ),
 )
 """Tables that only some jobs have."""
 
@@ -304,6 +320,12 @@ def write_report(
     asr = names[job.asrs[0]]
     scores, rows, protocol = own.scores, own.rows, own.protocol
     shown = list(_write_tables(job, readings, tables))
+    failing = failures(rows)
+    if not failing.is_empty():
+        title = "How speech fails: shares of each system's items, in percent"
+        present = _present(failing)
+        shown.append(_small(present, title))
+        files.write_frame(present, "failures", title, tables)
     falls = waterfall_frame([fall for reading in readings for fall in reading.falls])
     if not falls.is_empty():
         title = "Where points are lost, from a caption as text to the model; below 0 they are won"

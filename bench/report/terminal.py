@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,8 @@ def show(
     """Prints a table, its blocks apart, and its notes.
 
     What the width has no room for is given up and named; the mark, the system's name and n stay.
-    Of the notes in `printed`, under an earlier table, only the numbers are printed; new notes are
-    added to them.
+    Of sentences that `printed` notes hold, under an earlier table, only the notes' numbers are
+    printed; new notes are added to them.
     """
     say(console, heading(table, protocol), "bold")
     names = columns(frame, table)
@@ -177,11 +178,18 @@ def show(
 def say_notes(console: Console, said: Sequence[Note], printed: list[Note] | None = None) -> None:
     """Prints notes below their groups' names, numbered on from those of `printed`."""
     known = [] if printed is None else printed
-    again = [number for number, note in enumerate(known, 1) if note in said]
+    number_of = {text: n for n, note in enumerate(known, 1) for text in note.sentences}
+    again = sorted(
+        {number_of[text] for note in said for text in note.sentences if text in number_of}
+    )
     if again:
         holds = "Note {} above holds" if len(again) == 1 else "Notes {} above hold"
         say(console, f"{holds.format(ranges(again))} here too.", "dim")
-    fresh = [note for note in said if note not in known]
+    left = (
+        replace(note, sentences=tuple(text for text in note.sentences if text not in number_of))
+        for note in said
+    )
+    fresh = [note for note in left if note.sentences]
     for group, members in grouped(fresh, len(known) + 1):
         say(console, group, "dim bold")
         for number, text in members:

@@ -44,6 +44,11 @@ class Policy:
             return f"The {self.noun} is {here}; {whose} has none."
         return f"The {self.noun} is {here}; that of {whose} is {there}."
 
+    def remark(self, here: object) -> str:
+        """Says what the field is here, under a table that says what its other rows have."""
+        none = here in ("", "none")
+        return f"No {self.noun}" if none else f"Another {self.noun}: {here}"
+
 
 def _decides(noun: str) -> Policy:
     return Policy(noun, OTHER, board=True, gate=True, stretch=True)

@@ -14,7 +14,10 @@ from bench.tables.published import PublishedRow
 
 @dataclass(frozen=True)
 class Grade:
-    """How far a row compares with a table's protocol, and why not further: a sentence a line."""
+    """How far a row compares with a table's protocol, and why not further.
+
+    A reason is a line "topic: detail", or a topic alone (see bench.report.notes).
+    """
 
     mark: str
     reason: str = ""
@@ -27,36 +30,36 @@ def _doubts(row: PublishedRow, protocol: Protocol, asr: str) -> Iterator[Grade]:
     with, was trained on and was transcribed by is part of what it reports (≈, with the reason).
     """
     if row.dataset != protocol.dataset:
-        yield Grade(OTHER, f"The images are those of {row.dataset}, not of {protocol.dataset}.")
+        yield Grade(OTHER, f"The images are those of {row.dataset}, not of {protocol.dataset}")
         return
     if protocol.partly:
         yield Grade(OTHER, _other_images(protocol))
     if protocol.references != "all":
         # No paper says that it leaves one out, and five references score more than four.
-        yield Grade(OTHER, "As far as is known, all references are used; yours leave one out.")
+        yield Grade(OTHER, "As far as is known, all references are used; yours leave one out")
     if row.asr_adapted:
-        yield Grade(NEAR, f"The ASR was {row.asr}.")
+        yield Grade(NEAR, f"ASR: {row.asr}")
     natural = {"natural": True, "synthetic": False}.get(protocol.speech.split(",")[0])
     if natural is not None and row.speech and natural != (row.speech == "natural"):
-        yield Grade(NEAR, f"The training speech is {row.speech}; yours is {protocol.speech}.")
+        yield Grade(NEAR, f"Training: {row.speech} speech")
     further = [name for name in row.training_data or () if name != row.dataset]
     if further:
-        yield Grade(NEAR, f"The training also used {', '.join(further)}.")
+        yield Grade(NEAR, f"Training: {', '.join(further)} too")
     if row.asr is not None and row.asr != asr and not row.asr_adapted:
-        yield Grade(NEAR, f"The ASR is {row.asr}; yours is {asr}.")
+        yield Grade(NEAR, f"ASR: {row.asr}")
     if row.speech is None:
-        yield Grade(NEAR, "The source does not state whether speech is natural or synthesised.")
+        yield Grade(NEAR, "Not stated: whether speech is natural or synthesised")
     if row.asr is None:
-        yield Grade(NEAR, "The source does not state the ASR.")
-    facts = {"n": row.n, "the seeds": row.seeds, "the normaliser": None, "the tokeniser": None}
+        yield Grade(NEAR, "Not stated: the ASR")
+    facts = {"n": row.n, "seeds": row.seeds, "normaliser": None, "tokeniser": None}
     unknown = [name for name, value in facts.items() if value is None]
-    yield Grade(NEAR, f"The source does not state {', '.join(unknown[:-1])} and {unknown[-1]}.")
+    yield Grade(NEAR, f"Not stated: {', '.join(unknown)}")
 
 
 def _other_images(protocol: Protocol) -> str:
     if protocol.split == "test" and not set(protocol.standing) - {SUBSET}:
-        return f"Published rows use all {protocol.of} test images; yours uses {protocol.items}."
-    return f"Published rows use the whole test split; yours uses {protocol.images}."
+        return f"Published rows use all {protocol.of} test images; yours uses {protocol.items}"
+    return f"Published rows use the whole test split; yours uses {protocol.images}"
 
 
 def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
@@ -70,16 +73,17 @@ def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
     return Grade(mark, "\n".join(doubt.reason for doubt in doubts if doubt.mark == mark))
 
 
-def grade_measured(one: Signature, other: Signature, whose: str = "the first system") -> Grade:
+def grade_measured(one: Signature, other: Signature, whose: str = "") -> Grade:
     """A measured row beside another: what differs decides whether they may be ranked.
 
-    `whose` is what the reason calls the other.
+    `whose` is what the reason calls the other; without it the reason is a table's.
     """
     for mark in (OTHER, NEAR):
         for name, policy in POLICIES.items():
             here, there = getattr(one, name), getattr(other, name)
             if policy.mark == mark and here != there:
-                return Grade(mark, policy.sentence(here, there, whose))
+                reason = policy.sentence(here, there, whose) if whose else policy.remark(here)
+                return Grade(mark, reason)
     return Grade(SAME)
 
 
@@ -91,10 +95,10 @@ def grade_outcome(asked: int, failed: int, lost: int, bound: bool) -> Grade:
     that are the machine's.
     """
     if failed >= asked:
-        return Grade(NONE, f"Nothing was transcribed: {failed} of {asked} items failed.")
+        return Grade(NONE, f"Nothing was transcribed: {failed} of {asked} items failed")
     if failed and bound:
-        return Grade(NONE, f"A ceiling or floor needs every item, and {failed} of {asked} failed.")
+        return Grade(NONE, f"A ceiling or floor needs every item: {failed} of {asked} failed")
     if lost:
-        reason = f"{lost} of {asked} items were lost to processes that died; run the job again."
-        return Grade(NEAR, reason)
+        lost_items = "Items lost to processes that died, so run the job again"
+        return Grade(NEAR, f"{lost_items}: {lost} of {asked}")
     return Grade(SAME)

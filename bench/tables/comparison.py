@@ -16,7 +16,7 @@ from bench.scoring.signature import NONE
 from bench.store.columns import Column, Columns, schema
 from bench.tables.comparability import grade_published
 from bench.tables.looking import Looks
-from bench.tables.pooling import Row, base_of, elsewhere, grade_of, ranked, role
+from bench.tables.pooling import Row, base_of, grade_of, ranked, role
 from bench.tables.protocol import Protocol
 from bench.tables.published import (
     Noise,
@@ -50,9 +50,9 @@ _RIGHT: Columns = (
     ),
     Column("significant", pl.List(pl.String), "The scores that differ from those of `base`."),
     Column("base", pl.String, "The row that it is tested against: the first of its prompt share."),
-    Column("reason", pl.String, "Why the grade is not ✓; a sentence a line."),
+    Column("reason", pl.String, "Why the grade is not ✓; a fact a line."),
     Column("source", pl.String, "The publication, or the run."),
-    Column("note", pl.String, "What else the notes say of the row; a sentence a line."),
+    Column("note", pl.String, "What else the notes say of the row; a fact a line."),
     Column("signature", pl.String, "All that the scores stand on; `*` stands for the metric."),
 )
 _ENDS = {
@@ -133,61 +133,35 @@ def _implied(row: PublishedRow, noise: Noise, confidence: float) -> dict[str, fl
     return ends
 
 
-def _remarks(row: Row, protocol: Protocol, seen: Looks) -> list[str]:
-    """What the notes under a table say of a row alone, over all seeds: a sentence each."""
+def _remarks(row: Row, seen: Looks) -> list[str]:
+    """What the notes under a table say of a row alone, over all seeds (see bench.report.notes)."""
     items = row.items
     source = row.cell.source
     remarks = []
-    if elsewhere(row.cell, protocol.dataset):
-        learnt = " and ".join(row.cell.trained_on)
-        remarks.append(f"It was trained on {learnt}, not on {protocol.dataset}.")
     if row.cell.name in seen:
-        remarks.append(_looking(seen[row.cell.name]))
-    remarks += [f"It says the transcripts of {source.label} for other images."] if source else []
+        remarks.append(f"{_CHANCE}: {', '.join(seen[row.cell.name]) or 'none'}")
+    remarks += [f"Transcripts for other images: those of {source.label}"] if source else []
     failed = taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
-    remarks += [f"Failed items: {reason}." for reason in failed]
-    kinds = _kinds(row)
-    remarks += [f"Of {row.asked} items, {kinds}."] if kinds else []
+    remarks += [f"Failed items: {reason}" for reason in failed]
     for name in dict.fromkeys(name for cell in row.cells for name in cell.unmeasured):
         lost = [why for cell in row.cells for why in cell.unmeasured.get(name, ())]
         why = "; ".join(taxonomy.reasons(pl.Series(lost, dtype=pl.String)))
-        remarks.append(f"{name} has no value of {len(lost)} of {row.asked} speeches: {why}.")
+        remarks.append(f"{name} has no value of {len(lost)} of {row.asked} speeches: {why}")
     score = leading(row.counted.scores).name
     spread = row.seed_spread(score)
     if spread is not None:
-        remarks.append(f"The standard deviation of {score} over seeds is {spread:.2f}.")
-    for column, made in (("device", "transcribed"), ("generated_on", "generated")):
+        remarks.append(f"Standard deviation of {score} over seeds: {spread:.2f}")
+    for column, stage in (("device", "transcribed"), ("generated_on", "generated")):
         devices = items.filter(pl.col(column) != "")[column].unique().sort().to_list()
         if len(devices) > 1:
-            remarks.append(f"Items were {made} on different devices: {', '.join(devices)}.")
+            remarks.append(f"Items were {stage} on different devices: {', '.join(devices)}")
     return remarks
 
 
-def _looking(scores: Sequence[str]) -> str:
-    """Whether a row is better than its own transcripts of other images."""
-    chance = "the chance level (its own transcripts assigned to other images"
-    if not scores:
-        return f"No score exceeds {chance}, 5%): there is no evidence that it uses the image."
-    return f"It exceeds {chance}) in {', '.join(scores)} (paired permutation tests, 5%)."
-
-
-_VERBS = {
-    "no end of speech": "reached the length limit",
-    "empty transcript": "have an empty transcript",
-}
-
-
-def _kinds(row: Row) -> str:
-    """The shares of items of each kind of failure that the table does not show otherwise."""
-    asked = max(row.asked, 1)
-    shares = {
-        name: sum(found.kinds[name] * found.n for found in row.cells) / asked
-        for name in taxonomy.KINDS
-        if name != "failed"
-    }
-    shares["no end of speech"] = row.items.filter(~pl.col("ended")).height / asked
-    words = (f"{share:.1%} {_VERBS.get(n, f'are {n}')}" for n, share in shares.items() if share)
-    return ", ".join(words)
+_CHANCE = (
+    "Scores above the chance level (the same transcripts assigned to other images; paired "
+    "permutation tests, 5%)"
+)
 
 
 def _scores(row: Row) -> dict[str, float | None]:
@@ -250,7 +224,7 @@ def measured_frame(
             "significant": _heads(row, [n for n, p in different.items() if p < SIGNIFICANT]),
             "base": base.label if base is not None and base is not row and different else "",
             "source": f"pixvox run {run}",
-            "note": "\n".join(_remarks(row, protocol, seen)),
+            "note": "\n".join(_remarks(row, seen)),
             "signature": row.signature.text("*"),
         }
         made.append(found)

@@ -87,6 +87,14 @@ def test_a_token_is_sent_to_a_cluster_that_asks_for_one(
         find_cluster("a:1")
 
 
+def test_a_user_without_a_home_has_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    assert cluster.token_source() == ""
+
+
 @pytest.mark.parametrize(
     ("address", "answer", "kind", "message"),
     [

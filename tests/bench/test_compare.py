@@ -70,6 +70,13 @@ def test_the_items_in_common_are_compared_and_counted(
     assert line.split()[1] == f"{delay['scores']['BLEU-4']['score']:.2f}"
 
 
+def test_systems_that_are_equal_for_every_image_are_one_line(compared: Printed) -> None:
+    said = compared("one", "one")
+    assert not any(line.startswith("score ") for line in said.splitlines())
+    assert "Equal for every image: " in said
+    assert "delay; delay at 50%" in " ".join(said.split())
+
+
 @pytest.mark.parametrize(
     ("field", "code", "said"),
     [
@@ -90,6 +97,22 @@ def test_another_protocol_is_refused_or_said(
     printed = compared("one", str(other), code=code)
     assert said in " ".join(printed.split())
     assert code == 0 or printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(("own", "code"), [("", 0), (",length:Ratio@0123abcd", 2)])
+def test_a_metric_that_one_run_alone_has_is_left_out(
+    runs: Path, compared: Printed, tmp_path: Path, own: str, code: int
+) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder, more in zip(folders, (",length:Ratio@85cfbf13", own), strict=True):
+        shutil.copytree(runs / folder.name, folder)
+        path = folder / "summary.json"
+        summary = json.loads(path.read_text())
+        for row in summary["rows"]:
+            row["signature"]["metrics"] += more
+        path.write_text(json.dumps(summary))
+    printed = compared(*map(str, folders), code=code)
+    assert ("version of the metrics" in printed) == bool(own)
 
 
 def test_systems_that_are_not_there_are_named(compared: Printed) -> None:

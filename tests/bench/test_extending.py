@@ -42,6 +42,7 @@ def test_a_metric_gets_intervals_tests_tables_and_a_signature(outside: Path) -> 
     scores = pl.read_parquet(run / "scores.parquet").filter(metric="length ratio")
     assert scores["signature"].str.contains(r"wordcount:LengthRatio@[0-9a-f]{8}").all()
     assert (pl.read_parquet(run / "rows.parquet")["length ratio"] > 0).all()
+    assert "LR is length ratio." in (run / "tables" / "table1.md").read_text()
 
 
 def test_an_installed_package_adds_a_metric_by_its_entry_point(

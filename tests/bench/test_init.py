@@ -85,9 +85,9 @@ def test_flickr8k_and_no_system(here: Path, flickr8k: Path) -> None:
     assert main(["run", "job.yaml", "--dry-run"]) == 0
 
 
-def _dataset_of(folder: str) -> dict[str, str]:
+def _dataset_of(*folders: str) -> dict[str, str]:
     """The `dataset` of the job that init writes for a folder; the job can be run."""
-    assert main(["init", folder]) == 0
+    assert main(["init", *folders]) == 0
     job = yaml.safe_load(Path("job.yaml").read_text())
     assert main(["run", "job.yaml", "--dry-run"]) == 0
     dataset: dict[str, str] = job["dataset"]
@@ -117,13 +117,38 @@ def test_karpathy_s_split(here: Path, scenes: Dataset, images: str) -> None:
     }
 
 
-def test_karpathy_s_split_without_its_pictures(
+def test_a_split_whose_pictures_lie_elsewhere(
     here: Path, scenes: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (here / "data").mkdir()
-    _karpathy(here / "data" / "dataset_flickr8k.json", [Path("gone.png")])
+    (here / "data" / "json").mkdir(parents=True)
+    (here / "disk").mkdir()
+    pictures = _pictures(here / "disk" / "photos", scenes, 2)
+    file = here / "data" / "json" / "dataset_flickr8k.json"
+    _karpathy(file, pictures)
     assert main(["init", "data"]) == 2
-    assert "nothing to evaluate is there" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        f"data/json/{file.name}: its pictures (first: {pictures[0].name}) are not in data/json"
+        in said
+    )
+    assert "pixvox init data/json PICTURES" in said
+    assert main(["init", str(file.relative_to(here))]) == 2
+    assert "is a file; name its folder: pixvox init data/json" in capsys.readouterr().err
+    assert main(["init", "data", "disk"]) == 0
+    assert yaml.safe_load(Path("job.yaml").read_text())["dataset"]["images"] == "disk/photos"
+
+
+def test_a_manifest_without_its_pictures_is_named_where_nothing_else_is(
+    here: Path, scenes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "lists").mkdir()
+    (here / "lists" / "a.csv").write_text(f"{CSV}gone.png,a dog\n")
+    (here / "lists" / "b.csv").write_text("no,manifest\n1,2\n")
+    assert main(["init", "lists"]) == 2
+    assert "lists/a.csv: its pictures (first: gone.png) are not there" in capsys.readouterr().err
+    (picture,) = _pictures(here / "photos", scenes, 1)
+    (here / "photos" / "c.csv").write_text(f"{CSV}{picture.name},a dog\n")
+    assert _dataset_of("lists", "photos") == {"name": "folder", "manifest": "photos/c.csv"}
 
 
 def test_spokencoco(here: Path, scenes: Dataset) -> None:

@@ -279,7 +279,7 @@ def test_published_rows_stand_beside_the_whole_official_split_alone(
     )
     grade = grade_published(row, protocol, "tiny.en")
     assert grade.mark == mark
-    whole = f"Published rows use all 1000 test images; yours uses {items}."
+    whole = f"Published rows use all 1000 test images; yours uses {items}"
     expected = whole if (split, "own captions" in standing) == ("test", False) else protocol.images
     assert (expected in grade.reason) == (mark == "✗")
 
@@ -336,7 +336,7 @@ def test_a_subset_is_called_one_wherever_it_is_printed(
     assert f"1 cell × 2 of 1000 {label}" in capsys.readouterr().out
     table = (tmp_path / "few" / "tables" / "table1.md").read_text().replace("\\", "")
     assert f"Published rows use the whole test split; yours uses 2 of 1000 {label}." in table
-    assert f"The rows score 2 of 1000 {label}, data digest " in table
+    assert f"Data: 2 of 1000 {label} (digest " in table
     assert "measured, on flickr8k (a subset, own captions)" in table
     summary = json.loads((tmp_path / "few" / "summary.json").read_text())
     data = summary["cells"][0]["signature"]["data"]

@@ -12,7 +12,7 @@ import torch
 from bench.cli import main
 from bench.common.resampling import Resampling
 from bench.gate.golden import read_golden
-from bench.gate.power import POWER, measured
+from bench.gate.power import FEWEST, POWER, certificate, measured
 from bench.gate.protocol import groups
 from bench.gate.quality import judge
 from bench.gate.turns import Way, WayError, one_round
@@ -128,6 +128,25 @@ def test_a_certificate_promises_what_the_gate_s_own_errors_give() -> None:
     # A golden of one seed is all the luck that there is: less is found against it.
     alone = replace(base, cells=base.cells[:1])
     assert alone.found(least, 800, 2, rule) < POWER - 0.1
+
+
+def test_a_certificate_is_a_table_with_a_line_a_cell() -> None:
+    (path,) = (ROOT / "results" / "golden").glob("demo-*.parquet")
+    golden, cells = read_golden(path), list(read_golden(path).signatures)
+    for share, items in ((None, 48), (0.02, 12)):
+        rule = Rule(share=share, shares=(1 / 3, 2 / 3, 1.0), groups=7, cells=7)
+        promised = certificate(golden, cells, items, rule, METRICS)
+        said = " ".join(promised.sentences)
+        assert (
+            f"{items} items a cell (whole, openai-whisper tiny.en): 1 seed, the golden has" in said
+        )
+        assert ("in 7 of 7 cells only with more seeds or a wider margin" in said) == bool(share)
+        assert ("only the same outputs pass" in said) == (items < FEWEST)
+        assert promised.table.columns == ["cell", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "fact F1"]
+        assert promised.table["cell"][-1] == "resynthesis at 0%, 1.6 kbps"
+        for row in promised.table.drop("cell").rows():
+            found, allowed = zip(*(map(float, pair.split(" / ")) for pair in row), strict=True)
+            assert all(a < f for a, f in zip(allowed, found, strict=True))
 
 
 def test_the_floor_is_the_design_notes_arithmetic() -> None:

@@ -39,11 +39,13 @@ from bench.systems.pixvox import PixVoxSystem
 from bench.systems.silence import SilenceSystem
 from bench.systems.wavs import WavsSystem
 from bench.tables.audit import audited, summary
-from bench.tables.comparison import comparison
+from bench.tables.comparison import comparison, published_frame
+from bench.tables.failures import failures
 from bench.tables.looking import looks
 from bench.tables.points import choices, points
 from bench.tables.pooling import Row, base_of, pooled, ranked
 from bench.tables.protocol import Protocol
+from bench.tables.published import load_published
 from bench.tables.sweep import pivot, sensitivity, tidy
 from bench.tables.testing import marked
 from tests.evidence.rates import said, statistics_of
@@ -206,6 +208,7 @@ def test_the_only_star_is_given_up_last_and_what_all_have_is_no_mark() -> None:
     assert all(row.is_empty() for row in frame.filter(block="measured")["best"])
     assert f"With {ITEMS} images no system differs significantly in B1" in " ".join(_said(frame))
     starred = frame.with_columns(significant=pl.lit(["B1", "B2"], pl.List(pl.String)))
+    assert f"With {ITEMS} images no system differs significantly in B3" in " ".join(_said(starred))
     assert terminal._order(starred)[-1] == ("B1",)
     assert ("B2", "B3") in terminal._order(starred)
     # A column that is never given up has a star, too.
@@ -214,17 +217,65 @@ def test_the_only_star_is_given_up_last_and_what_all_have_is_no_mark() -> None:
 
 
 def test_a_fact_is_said_once_and_briefly() -> None:
-    """Of all rows of a block once, and of some rows with their names; none in over two lines."""
+    """One note a topic, with the names of the rows that each detail is of; at most two lines."""
     rows = _rows(*(_scores(name, min(n, 3), seed=n) for n, name in enumerate(NAMES)))
     said = _said(_frame(rows))
     assert max(map(len, said)) <= LONGEST
-    facts = [text.split(": ", 1)[-1] for text in said]
-    assert len(set(facts)) == len(facts)
-    assert "Published rows use all 80 test images; yours uses 40." not in said
+    assert len(set(said)) == len(said)
+    assert not any("Published rows use all 80 test images" in text for text in said)
     assert said.count("The images are those of flickr8k, not of scenes.") == 1
     assert any(
-        text.endswith("; short: Failed items: 3 × no such file (first: i0.wav).") for text in said
+        re.search(
+            r"^Failed items: (.*; )?3 × no such file \(first: i0.wav\) \(.*; short\)\.$", text
+        )
+        for text in said
     )
+
+
+def test_rows_of_a_detail_are_named_briefly() -> None:
+    names = {"SAT", "SAT-FT", "E-I2S", "Im2Sp", "Im2Sp, image units", "PixVoxLM-Delay"}
+    whole = replace(PROTOCOL, dataset="flickr8k", items=2 * ITEMS)
+    frame = published_frame(load_published(), "table1", whole, "tiny.en")
+    frame = frame.filter(pl.col("system").is_in(list(names)))
+    said = [note.text for note in notes(frame, "table1", whole)]
+    assert (
+        "Not stated: whether speech is natural or synthesised (all but E-I2S); the ASR (SAT; "
+        "E-I2S); n, seeds, normaliser, tokeniser (all rows)."
+    ) in said
+    assert "Training: natural speech (E-I2S); coco too (Im2Sp; Im2Sp, image units)." in said
+    # Of prompt shares: a system of which all are meant is named alone.
+    prompted = pl.concat([frame.with_columns(prompt=pl.lit(share)) for share in (0.0, 0.5)])
+    noted = (pl.col("system") == "SAT") | ((pl.col("system") == "E-I2S") & (pl.col("prompt") > 0))
+    prompted = prompted.with_columns(
+        reason=pl.lit(""), note=pl.when(noted).then(pl.lit("A fact: its detail")).otherwise(None)
+    )
+    said = [note.text for note in notes(prompted, "table2", whole)]
+    assert "A fact: its detail (SAT; E-I2S at 50%)." in said
+
+
+def test_bounds_are_named_where_no_column_says_which_they_are() -> None:
+    frame = _frame(_rows(_scores("A Floor", system=SilenceSystem(kind="silence")), _scores("x")))
+    said = [" ".join(_said(frame, left_out)) for left_out in ([], ["training"])]
+    assert ["tested: floors." in text for text in said] == [True, False]
+    assert ["tested: floors (A Floor)." in text for text in said] == [False, True]
+
+
+def test_a_sentence_is_printed_once_however_notes_are_put_together() -> None:
+    console = Console(width=300, file=io.StringIO(), highlight=False)
+    printed: list[Note] = []
+    for sentences in (("One.", "Two."), ("Two.", "Three."), ("One.",)):
+        terminal.say_notes(console, [Note("Reading", sentences)], printed)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    lines = [line.strip() for line in file.getvalue().splitlines() if line != "Reading"]
+    assert lines == ["1. One. Two.", "Note 1 above holds here too.", "2. Three.", lines[1]]
+
+
+def test_scores_that_are_counted_up_are_named_at_once() -> None:
+    (first, *_) = _said(_frame(_rows(_scores("one"))))
+    assert first.startswith("B1 to B4 are BLEU-1 to BLEU-4, M is METEOR, R is ROUGE-L, C is CIDEr")
+    (first, *_) = _said(_frame(_rows(_scores("one"))), ("B2",))
+    assert first.startswith("B1 is BLEU-1, B3 to B4 are BLEU-3 to BLEU-4, M is")
 
 
 def test_a_later_table_prints_what_is_new() -> None:
@@ -236,7 +287,7 @@ def test_a_later_table_prints_what_is_new() -> None:
     file = console.file
     assert isinstance(file, io.StringIO)
     first, second = file.getvalue().split("Table I:")[1:]
-    assert "1. B1 is BLEU-1" in first
+    assert "1. B1 to B4 are BLEU-1 to BLEU-4" in first
     numbered = re.findall(r"^ *(\d+)\. (.*)", second, re.MULTILINE)
     # Its first line.
     assert [printed[-1].text.startswith(text) for _, text in numbered] == [True]
@@ -312,10 +363,10 @@ def test_nothing_transcribed_is_no_measurement() -> None:
     assert (frame["C"][0], frame["C_low"][0]) == (None, None)
     assert frame["best"][0].to_list() == []
     assert frame["significant"][0].to_list() == []
-    assert f"Nothing was transcribed: {ITEMS} of {ITEMS} items failed." in frame["reason"][0]
+    assert f"Nothing was transcribed: {ITEMS} of {ITEMS} items failed" in frame["reason"][0]
     # The other rows are graded against the first that measured anything.
     said = " ".join(_said(_frame(rows)))
-    assert "dead: Nothing was transcribed" in said
+    assert f"Nothing was transcribed: {ITEMS} of {ITEMS} items failed (dead)." in said
     assert f"{ITEMS} × no such file (first: i0.wav)" in said
 
 
@@ -331,7 +382,8 @@ def test_a_floor_needs_every_item_and_a_system_one() -> None:
         )
     ).filter(block="measured")
     assert frame["grade"].to_list() == ["-", "✓", "✓", "≈", "✓"]
-    assert "1 of 40 items were lost to processes that died" in frame["reason"][3]
+    lost = "Items lost to processes that died, so run the job again: 1 of 40"
+    assert frame["reason"][3] == lost
     assert frame["best"][3].to_list() == []
 
 
@@ -383,14 +435,18 @@ def test_a_system_of_other_data_is_marked_and_tested(blind: bool) -> None:
     ours, theirs = comparison(rows, "table1", PROTOCOL, **options)[-2:].to_dicts()
     assert ours["training"] == "unknown"
     assert theirs["training"] == "unknown, trained on coco and flickr8k"
-    learnt, looking = theirs["note"].split("\n")
-    assert learnt == "It was trained on coco and flickr8k, not on scenes."
-    if blind:
-        assert looking.startswith("No score exceeds the chance level (its own transcripts assigned")
-    else:
-        assert looking.startswith("It exceeds the chance level (its own transcripts assigned to")
-        assert "CIDEr" in looking
+    told, _, where = theirs["note"].rpartition(": ")
+    assert told.startswith("Scores above the chance level (the same transcripts assigned to other")
+    assert where == "none" if blind else "CIDEr" in where
     assert ours["note"] == ""
+
+
+def test_failures_are_shares_of_all_items_of_a_row() -> None:
+    halves = [_scores("seeds"), _scores("seeds")]
+    halves[0] = replace(halves[0], kinds=halves[0].kinds | {"looping": 0.5, "failed": 0.5})
+    frame = failures(_rows(*halves, _scores("other")))
+    assert frame.select("system", "n", "looping", "silent").rows() == [("seeds", 2 * ITEMS, 25, 0)]
+    assert "failed" not in frame.columns
 
 
 def test_a_table_without_measured_rows_is_none() -> None:

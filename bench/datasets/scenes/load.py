@@ -124,7 +124,7 @@ class ScenesSpec(DatasetSpec):
     needs_training = frozenset({"train_images"})
 
     @classmethod
-    def recognised(cls, folder: Path) -> Self | None:
+    def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
         """See DatasetSpec; a manifest without facts is a folder of one's own."""
         try:
             items = read_scenes(folder)

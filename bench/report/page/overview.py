@@ -89,7 +89,7 @@ class PageTable:
 def _cell(row: Plain, name: str) -> TableCell:
     if name == "grade":
         means = GRADES.get(row["grade"], "")
-        reason = visible(" ".join((row["reason"] or "").split("\n")))
+        reason = visible("; ".join((row["reason"] or "").split("\n")))
         return TableCell(row["grade"], f"{means}. {reason}" if reason else means)
     if not is_score(row, name):
         value = row[name] if isinstance(row[name], int | float) else None
