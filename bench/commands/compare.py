@@ -162,10 +162,10 @@ def _doubt(first: _Row, second: _Row, folders: tuple[Path, Path]) -> str:
 
 
 def _metrics(row: _Row, beside: _Row) -> str:
-    """A row's metrics without those of the user's own that the other row does not have."""
-    others = {entry.partition("@")[0] for entry in beside.signature["metrics"].split(",")}
+    """Returns a row's metrics without those of the user's own that the other row does not have."""
+    names = {entry.partition("@")[0] for entry in beside.signature["metrics"].split(",")}
     entries = row.signature["metrics"].split(",")
-    return ",".join(entry for entry in entries if entry.partition("@")[0] in others)
+    return ",".join(entry for entry in entries if entry.partition("@")[0] in names)
 
 
 def _dataset(first: _Side, second: _Side) -> Dataset:
