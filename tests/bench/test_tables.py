@@ -335,7 +335,7 @@ def test_speech_without_a_value_is_named_and_a_metric_without_any_ends_the_run()
     lost = {"DNSMOS": ["i1: it is too short", "i7: it is too short"]}
     partly = replace(scores, items=items, unmeasured=lost)
     [row] = _frame(_rows(partly)).filter(block="measured").iter_rows(named=True)
-    said = f"DNSMOS has no value of 2 of {ITEMS} speeches: 2 × it is too short (first: i1)."
+    said = f"DNSMOS has no value of 2 of {ITEMS} speeches: 2 × it is too short (first: i1)"
     assert said in row["note"].split("\n")
     refuse_unmeasured("trial", [partly])
     wholly = replace(partly, unmeasured={"DNSMOS": ["it is too short"] * ITEMS})
@@ -347,7 +347,7 @@ def test_units_are_named_where_scores_have_one() -> None:
     frame = _frame(_rows(_scores("ours")))
     legend = (("B4", "my BLEU", "points"), ("X", "not shown", "m"))
     texts = [note.text for note in notes(frame, "table1", replace(PROTOCOL, legend=legend))]
-    assert any(text.endswith("B4 is my BLEU in points.") for text in texts)
+    assert any("B4 is my BLEU in points." in text for text in texts)
     assert any(
         text.startswith("Scores are in percent where no other unit is named") for text in texts
     )
