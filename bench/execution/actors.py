@@ -122,7 +122,7 @@ class TranscriberActor(Clocked):
         kind = device()
         self.batch = asr.batch
         self.asr = asr.transcriber(kind, threads)
-        self.voice = Voice()
+        self.voice = Voice(kind)
         self.device = _device_name(kind)
         self.start_clock(kind)
 
@@ -133,10 +133,12 @@ class TranscriberActor(Clocked):
         done: dict[str, TranscriptRow] = {}
         waves: list[Wave] = []
         names: list[str] = []
-        for entry in batch:
+        for entry, sounding in zip(batch, self.voice.speeches(system, batch), strict=True):
             name = entry.row.item
             try:
-                wave, rate = self.voice.speech(system, entry)
+                if isinstance(sounding, SpeechError | UnitsError):
+                    raise sounding
+                wave, rate = sounding
                 if part == "continuation":
                     wave = continuation(wave, entry.row)
                 if len(wave) > MAX_SECONDS * rate:

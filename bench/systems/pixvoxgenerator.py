@@ -12,11 +12,12 @@ from bench.datasets.base import Choice, Item
 from bench.store.rows import SpeechRow, packed
 from bench.systems.base import Asked, Made, Variant, caption_of
 from bench.systems.decoding import DecodingSpec
-from bench.systems.resynthesis import prompt_units
+from bench.systems.resynthesis import caption_units, first
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pixvox.codec.encodec import Codec
     from pixvox.decoding.engine import Engine
     from pixvox.decoding.requests import Generation, Request
 
@@ -43,6 +44,27 @@ def enough_memory(slots: int) -> Iterator[None]:
         raise ActorUnusable(f"decoding.slots {slots}: {reason}; lower decoding.slots") from error
 
 
+class Recorded:
+    """Units of captions' recorded speech by a codec; a caption is encoded once."""
+
+    def __init__(self, codec: "Codec") -> None:
+        self.codec = codec
+        self.known: dict[tuple[str, int], Tensor | SpeechError] = {}
+
+    def __call__(self, item: Item, caption: int) -> "Tensor":
+        """A caption's units `[K, N]`; raises SpeechError."""
+        key = item.id, caption
+        if key not in self.known:
+            try:
+                self.known[key] = caption_units(item, caption, self.codec)
+            except SpeechError as error:
+                self.known[key] = error
+        units = self.known[key]
+        if isinstance(units, SpeechError):
+            raise units
+        return units
+
+
 class PixVoxGenerator:
     """A PixVoxLM on one device. An image is encoded once for all its variants."""
 
@@ -58,7 +80,7 @@ class PixVoxGenerator:
         self.model = PixVoxLM.from_pretrained(resolve(weights), dtype=torch.float32).eval()
         self.model.to(device)
         config = self.model.config
-        self.codec = Codec.load(codec or config.codec, config.bandwidth)
+        self.codec = Codec.load(codec or config.codec, config.bandwidth, device)
         self.engines: dict[DecodingSpec, Engine] = {}
         self.steppers = Steppers(self.model)
         self.encoded = 0
@@ -73,12 +95,12 @@ class PixVoxGenerator:
             self.engines[decoding] = Engine(self.model, how, steppers=self.steppers)
         return self.engines[decoding]
 
-    def _prompt(self, item: Item, variant: Variant) -> "Tensor":
+    def _prompt(self, item: Item, variant: Variant, recorded: "Recorded") -> "Tensor":
         import torch
 
         if variant.prompt == 0:
             return torch.zeros(self.codec.codebooks, 0, dtype=torch.long)
-        prompt = prompt_units(item, caption_of(item, variant), variant.prompt, self.codec)
+        prompt = first(variant.prompt, recorded(item, caption_of(item, variant)))
         limit = round(_decoding(variant).max_seconds * self.model.config.frame_rate)
         if prompt.shape[1] >= limit:
             raise SpeechError(f"a prompt of {prompt.shape[1]} frames leaves no room")
@@ -104,7 +126,7 @@ class PixVoxGenerator:
         for item in items:
             try:
                 image = load_image(item.image, scaling)
-                units = prompt_units(item, item.chosen(caption), 1.0, self.codec)
+                units = caption_units(item, item.chosen(caption), self.codec)
             except (ImageError, SpeechError):
                 continue
             lengths = torch.tensor([units.shape[1]], device=self.device)
@@ -124,6 +146,7 @@ class PixVoxGenerator:
         said: dict[tuple[str, str], int] = {}
         done: dict[tuple[str, str], SpeechRow] = {}
         scaling = self.model.config.scaling
+        recorded = Recorded(self.codec)
         for item, variants in asked:
             try:
                 images.append(load_image(item.image, scaling))
@@ -135,7 +158,7 @@ class PixVoxGenerator:
             for variant in variants:
                 said[item.id, variant.key] = caption_of(item, variant)
                 try:
-                    prompt = self._prompt(item, variant)
+                    prompt = self._prompt(item, variant, recorded)
                 except SpeechError as error:
                     at = (item.id, variant.key)
                     done[at] = SpeechRow(item.id, "failed", str(error), caption=said[at])
