@@ -349,6 +349,12 @@ def _perf_parser(parser: Parser) -> None:
     invariance.add_argument("--temperature", type=number(0, 100), default=0.5)
     invariance.add_argument("--guidance", type=number(0, 100), default=1.0)
     invariance.add_argument("--candidates", type=whole(1, 1000), default=1)
+    invariance.add_argument(
+        "--arithmetic",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="bfloat16 needs a GPU",
+    )
     page = commands.add_parser("report", help="how fast a page is made, shown and filtered")
     page.add_argument("--items", type=_ITEMS, default=1000)
     page.add_argument("--cells", type=whole(1, 100), default=8)

@@ -89,6 +89,7 @@ def _decoding(arguments: argparse.Namespace) -> int:
             arguments.temperature,
             arguments.guidance,
             arguments.candidates,
+            arguments.arithmetic,
         ),
         arguments.save,
     )

@@ -39,6 +39,7 @@ class InvarianceOptions:
     temperature: float
     guidance: float
     candidates: int
+    arithmetic: str = "float32"
 
 
 def _changed(before: dict[str, Generation], after: dict[str, Generation]) -> int:
@@ -72,6 +73,7 @@ def measure(options: InvarianceOptions, report: Callable[[str, int, int], None])
                 candidates=options.candidates,
                 max_seconds=options.seconds,
                 slots=slots,
+                arithmetic=options.arithmetic,
             )
             engine = Engine(model, decoding)
         except ValueError as error:
@@ -149,7 +151,7 @@ def show(result: dict[str, Any]) -> None:
     options, items = result["plan"], result["items"]
     table = Table(
         title=f"{options['weights']} at temperature {options['temperature']:g}, guidance "
-        f"{options['guidance']:g}, best of {options['candidates']}, "
+        f"{options['guidance']:g}, best of {options['candidates']}, {options['arithmetic']}, "
         f"against all {items} items in {options['slots']} slots"
     )
     shown = [s.name for s in scores_of(_METRICS) if s.kept == ALWAYS]

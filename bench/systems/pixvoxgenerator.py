@@ -109,9 +109,11 @@ class PixVoxGenerator:
     def _encode(self, images: "Sequence[Tensor]") -> "Tensor":
         import torch
 
+        from pixvox.precision import precision
+
         self.encoded += len(images)
         # One at a time, so that a state does not depend on which images share the batch.
-        with torch.inference_mode():
+        with torch.inference_mode(), precision("float32"):
             states = [self.model.encode_images(image[None].to(self.device)) for image in images]
             return torch.cat(states)
 

@@ -24,6 +24,7 @@ from pixvox.codec.seanet import GROUP, Seanet
 from pixvox.digests import WeightsError
 from pixvox.errors import UnitsError
 from pixvox.loading import without_bars
+from pixvox.precision import precision
 from pixvox.weights import resolve
 
 Wave = npt.NDArray[np.float32]
@@ -179,7 +180,8 @@ class Codec:
         if wave.ndim != 1 or wave.size == 0:
             raise UnitsError(f"speech of shape {wave.shape}; the codec takes mono [T], T > 0")
         values = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))[None, None]
-        return self.engine.encode(values.to(self.device), self.bandwidth).cpu().clone()
+        with precision("float32"):
+            return self.engine.encode(values.to(self.device), self.bandwidth).cpu().clone()
 
     def decode(self, units: Tensor) -> Wave:
         """Units `[K, N]` → mono speech `[T]` at the codec's rate; raises UnitsError (see check)."""
@@ -191,10 +193,11 @@ class Codec:
         for one in units:
             self.check(one)
         waves: list[Wave] = []
-        for start in range(0, len(units), GROUP):
-            group = [one.long().to(self.device) for one in units[start : start + GROUP]]
-            sound = self.decoder([self.engine.vectors(one) for one in group])
-            waves += [clip[0].cpu().numpy().copy() for clip in sound]
+        with precision("float32"):
+            for start in range(0, len(units), GROUP):
+                group = [one.long().to(self.device) for one in units[start : start + GROUP]]
+                sound = self.decoder([self.engine.vectors(one) for one in group])
+                waves += [clip[0].cpu().numpy().copy() for clip in sound]
         return waves
 
     def check(self, units: Tensor) -> None:

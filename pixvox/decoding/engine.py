@@ -7,6 +7,7 @@ are the same whatever it is decoded with, in whichever order.
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -20,6 +21,7 @@ from pixvox.decoding.stepper import Shape
 from pixvox.decoding.steppers import Steppers
 from pixvox.network import PixVoxNetwork
 from pixvox.patterns import Layout, layout
+from pixvox.precision import precision
 
 _WINDOW = 64
 """Positions that a graph's attention reads grow by this many."""
@@ -36,9 +38,10 @@ class Engine:
 
     Weights that were changed in between are seen. Raises ValueError where `max_seconds` needs more
     positions than the model has, for values of another number of codebooks, for guidance without a
-    null image, and for bfloat16 on a CPU. `dense` chooses the attention (see Stepper); left out, it
-    is ragged on CPU and dense elsewhere. `steppers` are the model's, shared with other engines of
-    it that run before or after this one, never at the same time; left out, it has its own.
+    null image, for bfloat16 on a CPU, and for a device that is neither a CPU nor CUDA's. `dense`
+    chooses the attention (see Stepper); left out, it is ragged on CPU and dense elsewhere.
+    `steppers` are the model's, shared with other engines of it that run before or after this one,
+    never at the same time; left out, it has its own.
     """
 
     def __init__(
@@ -64,6 +67,11 @@ class Engine:
         # Whether a unit's step depends on where the speech ends (coarse-first) or not (the others).
         shorter = layout(self.pattern, self.codebooks, self.frames).step_of
         self.moves = not torch.equal(shorter, self.plan.step_of[:, : self.frames])
+        if model.device.type not in ("cpu", "cuda"):
+            raise ValueError(
+                f"the model is on {model.device.type}, and decoding computes on a CPU or on CUDA; "
+                "move it: model.to('cpu')"
+            )
         dtype = torch.float32 if decoding.arithmetic == "float32" else torch.bfloat16
         if dtype != torch.float32 and model.device.type == "cpu":
             raise ValueError("decoding.arithmetic: bfloat16 needs a GPU; use float32")
@@ -76,7 +84,8 @@ class Engine:
             raise ValueError("steppers of another model; give this model's")
         self.stepper = self.steppers.of(self.shape)
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        device, slots = self.stepper.device, decoding.slots
+        self.device = device = self.stepper.device
+        slots = decoding.slots
         self.steps_run = 0
 
         def integers(*shape: int) -> Tensor:
@@ -120,15 +129,16 @@ class Engine:
         for request in requests:
             request.check(self.codebooks, self.frames, self.size)
         number = self.decoding.candidates
-        if number == 1:
-            return self._all(images, requests)
-        asked = several(requests, number)
-        return best(self.model, images, asked, self._all(images, asked), number)
+        with precision(self.decoding.arithmetic), _current(self.stepper.device):
+            if number == 1:
+                return self._all(images, requests)
+            asked = several(requests, number)
+            return best(self.model, images, asked, self._all(images, asked), number)
 
     def _all(self, images: Tensor, requests: Sequence[Request]) -> list[Generation]:
         stepper = self.steppers.of(self.shape)
         if stepper is not self.stepper:
-            if stepper.device != self.rows.device:
+            if stepper.device != self.device:
                 raise ValueError("the model is on another device than before; make a new engine")
             self.stepper, self.graphs = stepper, {}
         sound = [self.steppers.sound and bool(image.isfinite().all()) for image in images]
@@ -305,6 +315,11 @@ class Engine:
         length = torch.where(units == self.last_unit, self.run_length + 1, 1)
         self.run_length.copy_(torch.where(inside, length, self.run_length))
         self.last_unit.copy_(torch.where(inside, units, self.last_unit))
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Has CUDA's streams and graphs be of a model's GPU, which need not be the first."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _nothing(request: Request) -> Generation:
