@@ -162,13 +162,6 @@ def _push(arguments: "argparse.Namespace") -> int:
     return push(options)
 
 
-def _chaos(arguments: "argparse.Namespace") -> int:
-    from bench.selfcheck.chaos.rounds import run
-
-    sizes = (arguments.rounds, arguments.items, arguments.seed, arguments.at_once)
-    return run(*sizes, arguments.save, arguments.job)
-
-
 def _gate(arguments: "argparse.Namespace") -> int:
     from bench.gate import looks as gate
 
@@ -277,7 +270,6 @@ _COMMANDS = {
     "listen": _listen,
     "runs": _runs,
     "push": _push,
-    "chaos": _chaos,
     "leaderboard": _leaderboard,
     "gate": _gate,
     "trend": _trend,

@@ -21,6 +21,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.evidence.program import on_path
+
+# Processes that tests start, Ray's among them, import programs of tests.evidence.
+os.environ["PYTHONPATH"] = on_path()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -83,13 +83,6 @@ def parser() -> Parser:
     _narrate_parser(
         commands.add_parser("narrate", help="read the captions of a dataset aloud, or continue")
     )
-    chaos = commands.add_parser("chaos", help="kill small runs at random and compare every byte")
-    chaos.add_argument("--rounds", type=_ROUNDS, default=20)
-    chaos.add_argument("--job", type=path, help="a small job to run for real, instead of stubs")
-    chaos.add_argument("--items", type=_ITEMS, default=200, help="of stubs")
-    chaos.add_argument("--seed", type=_SEED, default=0)
-    chaos.add_argument("--at-once", type=whole(1, 64), default=1, help="rounds beside each other")
-    chaos.add_argument("--save", type=path, help="write the verdict as JSON")
     runs = commands.add_parser("runs", help="list, show, verify or prune what has been run")
     runs.add_argument("what", choices=("list", "show", "verify", "prune"))
     runs.add_argument("name", type=run_name, nargs="?", help="a run; all but list need it")
@@ -131,7 +124,7 @@ def parser() -> Parser:
     board.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     board.add_argument("-o", "--out", type=path, help="the page's HTML file; beside the board")
     _model_parser(commands.add_parser("model", help="look at weights"))
-    _perf_parser(commands.add_parser("perf", help="measure speed, and what rounding changes"))
+    _perf_parser(commands.add_parser("perf", help="measure decoding and transcribing"))
     return pixvox
 
 
@@ -339,56 +332,20 @@ def _model_parser(parser: Parser) -> None:
 def _perf_parser(parser: Parser) -> None:
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     decode = commands.add_parser("decode", help="our engine, eager decoding, and the floor")
+    decode.add_argument(
+        "--weights",
+        type=weights,
+        default="zoo:pixvox-tiny-delay",
+        help="or base, tiny: of that size, random",
+    )
+    decode.add_argument("--slots", type=whole(1, 4096), default=32)
+    decode.add_argument("--seconds", type=number(0.1, 30), default=6.0, help="the longest speech")
     decode.add_argument("--images", type=_IMAGES, default=200)
     decode.add_argument("--rounds", type=_ROUNDS, default=3, help="each way runs once a round")
     decode.add_argument(
         "--codebooks", type=whole(1, 64), default=8, help="K, where weights is base"
     )
-    invariance = commands.add_parser("invariance", help="what another slot count changes")
-    invariance.add_argument("--images", type=_IMAGES, default=200)
-    invariance.add_argument("--temperature", type=number(0, 100), default=0.5)
-    invariance.add_argument("--guidance", type=number(0, 100), default=1.0)
-    invariance.add_argument("--candidates", type=whole(1, 1000), default=1)
-    invariance.add_argument(
-        "--arithmetic",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="bfloat16 needs a GPU",
-    )
-    page = commands.add_parser("report", help="how fast a page is made, shown and filtered")
-    page.add_argument("--items", type=_ITEMS, default=1000)
-    page.add_argument("--cells", type=whole(1, 100), default=8)
-    page.add_argument("--rounds", type=_ROUNDS, default=5)
-    page.add_argument("--save", type=path, help="write the figures as JSON")
-    shots = commands.add_parser("screenshots", help="pictures of a page, light, dark and narrow")
-    shots.add_argument("page", type=path, help="what pixvox report has made")
-    shots.add_argument("folder", type=path, help="where the pictures go")
-    shots.add_argument("--item", default="", help="an item to show too")
-    scheduler = commands.add_parser("scheduler", help="what an item costs beside the models")
-    scheduler.add_argument("--items", type=_ITEMS, nargs="+", default=[10_000, 100_000])
-    scheduler.add_argument("--transcribers", type=_ITEMS, nargs="+", default=[2])
-    scheduler.add_argument("--save", type=path, help="write the figures as JSON")
-    gates = commands.add_parser("gate", help="how often the gate is wrong, either way")
-    gates.add_argument("golden", type=path, help="a golden of one model's seeds, and another model")
-    gates.add_argument("--speed", type=path, default=Path("results/perf/speed.json"))
-    gates.add_argument("--gates", type=_ROUNDS, default=200, help="simulated runs of each kind")
-    gates.add_argument("--items", type=_ITEMS, nargs="+", default=[48, 200])
-    gates.add_argument("--save", type=path, help="write the figures as JSON")
-    speed = commands.add_parser("speed", help="replicates for perf gate, some really slowed")
-    speed.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay")
-    speed.add_argument("--rounds", type=_ROUNDS, default=20)
-    speed.add_argument("--save", type=path, default=Path("results/perf/speed.json"))
-    pipeline = commands.add_parser("pipeline", help="the scheduler beside Ray Data and a loop")
-    pipeline.add_argument("--items", type=_ITEMS, default=4000)
-    pipeline.add_argument("--save", type=path, help="write the figures as JSON")
-    audit = commands.add_parser("audit", help="a job's throughput, run twice and compared")
-    audit.add_argument("job", type=path)
-    audit.add_argument("--limit", type=_ITEMS, help="take only the first N items")
-    audit.add_argument("--save", type=path, help="write the figures as JSON")
-    scoring = commands.add_parser("scoring", help="many variants, beside stock pycocoevalcap")
-    scoring.add_argument("--job", type=path, help="a job whose captions are taken; else scenes")
-    scoring.add_argument("--variants", type=whole(1, 1000), default=10)
-    scoring.add_argument("--save", type=path, help="write the figures as JSON")
+    decode.add_argument("--save", type=path, help="write the figures as JSON")
     transcribe = commands.add_parser(
         "transcribe", help="Whisper beside its floor, and what a shorter window changes"
     )
@@ -402,25 +359,3 @@ def _perf_parser(parser: Parser) -> None:
     transcribe.add_argument("--images", type=_IMAGES, default=200)
     transcribe.add_argument("--rounds", type=_ROUNDS, default=1)
     transcribe.add_argument("--save", type=path, help="write the figures as JSON")
-    units = commands.add_parser("units", help="whether units are the same in every way of running")
-    units.add_argument("--images", type=_IMAGES, default=200)
-    units.add_argument("--save", type=path, help="write the figures as JSON")
-    papers = commands.add_parser("published", help="intervals that published scores imply")
-    papers.add_argument("job", type=path, help="whose dataset is taken, such as Flickr8k")
-    papers.add_argument("--save", type=path, default=Path("results/baselines/noise.json"))
-    stock = commands.add_parser("references", help="texts, scored by us and by stock pycocoevalcap")
-    stock.add_argument("--job", type=path, help="whose dataset is taken; or scenes")
-    stock.add_argument("--save", type=path, help="write the figures as JSON")
-    tests = commands.add_parser("statistics", help="whether the tests reject as often as they say")
-    tests.add_argument("--splits", type=_ROUNDS, default=200)
-    tests.add_argument("--items", type=_ITEMS, default=1000)
-    tests.add_argument("--replicates", type=whole(100, 100_000), default=1000)
-    tests.add_argument("--job", type=path, help="whose dataset's captions are taken; or scenes'")
-    tests.add_argument("--save", type=path, help="write the figures as JSON")
-    for command, more in ((decode, "or base, tiny: of that size, random"), (invariance, None)):
-        command.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay", help=more)
-        command.add_argument("--slots", type=whole(1, 4096), default=32)
-        command.add_argument(
-            "--seconds", type=number(0.1, 30), default=6.0, help="the longest speech"
-        )
-        command.add_argument("--save", type=path, help="write the figures as JSON")

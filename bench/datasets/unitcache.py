@@ -109,6 +109,22 @@ def units_of(
     return [next(encoded).long() if units is None else units for units in stored]
 
 
+def known_units(captions: Sequence[Caption], codec: "Codec", folder: Path) -> "list[Tensor] | None":
+    """As units_of, for captions whose units are all stored or cached; None elsewhere."""
+    try:
+        stored = [_stored(caption, codec) for caption in captions]
+        pairs = zip(captions, stored, strict=True)
+        speech = [sound_of(caption) for caption, units in pairs if units is None]
+        keys = content_keys(speech)
+    except UserError:
+        return None
+    cached = read_units(units_file(folder, codec.digest, codec.bandwidth)) if speech else {}
+    if any(key not in cached for key in keys):
+        return None
+    encoded = iter([cached[key] for key in keys])
+    return [next(encoded).long() if units is None else units for units in stored]
+
+
 def _stored(caption: Caption, codec: "Codec") -> "Tensor | None":
     if caption.units is None:
         return None

@@ -1,18 +1,19 @@
 """The executor: starts Ray and the actors, and has them do what is missing."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.asr.base import Asr
-from bench.common.entries import module_root
 from bench.common.errors import RunFailed
 from bench.common.progress import Progress
 from bench.execution.cluster import find_cluster, machines, most_gpus, names_of, placed, print_ray
 from bench.execution.division import Division, GpuPlaces, divide, gpus_to_divide
 from bench.execution.nodefiles import NodeFiles, on_nodes, whole_files
+from bench.execution.ownmodules import own_modules
 from bench.execution.parcels import pack
 from bench.execution.pipeline import Pipeline, Plan
 from bench.execution.runstate import RunState
@@ -70,11 +71,17 @@ def execute(
         for cell in run.cells
         if cell.asr and cell.source is None and not run.transcribed[cell.transcript_key].full
     ]
-    with ray_session(address, _own_modules(cells) if address else ()):
+    modules = () if address is None else own_modules(*_computing(cells))
+    with ray_session(address, modules), TemporaryDirectory(prefix="gathered-") as folder:
         if address is None:
             plan, cores = _local_plan(run, actors)
         else:
-            plan, cores = _cluster_plan(run, actors, address, cells)
+            # Stubs have no weights, and read no training data.
+            using = cells if actors.load_weights else ()
+            gathered = _gathered(_generating(run) if using else (), Path(folder))
+            plan = _cluster_plan(run, actors, address, cells=using, gathered=gathered)
+            # They are several machines'.
+            cores = 0
         for asr in dict.fromkeys(run.job.asrs):
             cells = [cell for cell in run.cells if cell.asr == asr and cell.source is None]
             if any(not run.transcribed[cell.transcript_key].full for cell in cells):
@@ -114,58 +121,78 @@ def _local_plan(run: RunState, actors: Actors) -> tuple[Plan, int]:
     return plan, min(cores, len(os.sched_getaffinity(0)))
 
 
+def _gathered(systems: Iterable[System], folder: Path) -> dict[System, System]:
+    """What generators hold → the same for other nodes; what they read there lies in the folder."""
+    shared = dict.fromkeys(system.shared() for system in systems)
+    return {
+        system: system.gathered(folder / f"{number}.npz") for number, system in enumerate(shared)
+    }
+
+
 def _cluster_plan(
-    run: RunState, actors: Actors, address: str, cells: Sequence[Cell]
-) -> tuple[Plan, int]:
+    run: RunState,
+    actors: Actors,
+    address: str,
+    *,
+    cells: Sequence[Cell],
+    gathered: Mapping[System, System],
+) -> Plan:
     """How the run's actors are started in a cluster, whose nodes have none of the driver's files.
 
-    Its cores are 0: they are several machines'.
+    `cells` are those whose systems and ASRs have weights; `gathered` the systems that generate, as
+    other nodes have them.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    parts = _division(run, address)
+    # What reads training data runs on the driver's node, without a GPU.
+    at_home = {system for system, there in gathered.items() if there.reads_training()}
+    parts = _division(run, address, at_home)
     places = GpuPlaces(parts)
-    using = cells if actors.load_weights else ()
-    asrs = dict.fromkeys(cell.asr for cell in using if cell.asr is not None)
-    files = NodeFiles(whole_files([cell.system for cell in using], asrs))
+    # Transcribers decode by the codecs of systems that have generated before, too.
+    systems, asrs = _computing(cells)
+    files = NodeFiles(whole_files([*gathered.values(), *systems], asrs))
     generator = ray.remote(num_cpus=0, num_gpus=0)(on_nodes(actors.generator))
     reader = ray.remote(num_cpus=0, num_gpus=0)(_in_driver_s_folder(actors.generator))
     transcriber = ray.remote(num_cpus=parts.cpu, num_gpus=0)(on_nodes(actors.transcriber))
 
     def generate(place: int, system: System) -> Any:
-        if system.reads_training:
+        if system in at_home:
             at = NodeAffinitySchedulingStrategy(files.home, soft=False)
             return reader.options(scheduling_strategy=at).remote(system, 1)
         gpus = parts.generator_gpus if system.uses_gpu else ()
         options = places.options(gpus, place)
-        return generator.options(**options).remote(files.sent(), files.home, pack((system, 1)))
+        given = pack((gathered.get(system, system), 1))
+        return generator.options(**options).remote(files.sent(), files.home, given)
 
     def transcribe(place: int, asr: Asr) -> Any:
         options = places.options(parts.transcriber_gpus, place)
         return transcriber.options(**options).remote(files.sent(), files.home, pack((asr, 1)))
 
-    plan = Plan(
+    return Plan(
         generator=generate,
         transcriber=transcribe,
         division=parts,
         deadline=run.job.cluster.deadline_seconds,
         placed=_placing(lambda: names_of(ray.nodes())),
         sends_files=True,
+        at_home=frozenset(at_home),
+        at_home_most=len(os.sched_getaffinity(0)),
     )
-    return plan, 0
 
 
-def _division(run: RunState, address: str | None) -> Division:
-    """How cores and GPUs are divided; prints what there is."""
+def _division(run: RunState, address: str | None, at_home: Collection[System] = ()) -> Division:
+    """How cores and GPUs are divided; prints what there is.
+
+    What is generated `at_home`, on the driver's node of a cluster, computes on no GPU.
+    """
     import ray
 
     spec = run.job.cluster
     has = machines(ray.nodes())
     print_ray(address, has)
-    # What reads training data runs on the driver's node of a cluster, without a GPU.
     generates_on_gpu = any(
-        system.uses_gpu and not (address and system.reads_training) for system in _generating(run)
+        system.uses_gpu and system.shared() not in at_home for system in _generating(run)
     )
     gpus = gpus_to_divide(spec, has.gpu_count, most_gpus() if address else 0)
     return divide(spec, gpus, has.cores, generates_on_gpu=generates_on_gpu)
@@ -189,12 +216,10 @@ def _placing(
     return say_placed
 
 
-def _own_modules(cells: Sequence[Cell]) -> list[str]:
-    """The files and packages of the user's own classes, which no node has."""
-    entries = {entry: c.label for c in cells for entry in c.system.entries()}
-    entries |= {entry: c.asr.label for c in cells if c.asr for entry in c.asr.entries()}
-    roots = dict.fromkeys(module_root(entry, who) for entry, who in entries.items())
-    return [str(path) for path in roots if path is not None]
+def _computing(cells: Sequence[Cell]) -> tuple[list[System], list[Asr]]:
+    """The systems and ASRs of cells, each once."""
+    systems = dict.fromkeys(cell.system for cell in cells)
+    return list(systems), list(dict.fromkeys(cell.asr for cell in cells if cell.asr is not None))
 
 
 def _in_driver_s_folder(actor: Any) -> type:

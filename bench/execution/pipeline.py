@@ -39,7 +39,8 @@ class Plan:
     """How actors of both kinds are started, how many there are, and how long a batch may take.
 
     `placed` is told which nodes the actors of each kind are on, once all have started. Where the
-    plan `sends_files`, actors work on parcels (see bench.execution.parcels).
+    plan `sends_files`, actors work on parcels (see bench.execution.parcels). Generators of systems
+    `at_home` are on the driver's node, have its files, and are `at_home_most` at most.
     """
 
     generator: Callable[[int, System], Any]
@@ -48,6 +49,8 @@ class Plan:
     deadline: float
     placed: Callable[[Mapping[str, Sequence[str]]], None]
     sends_files: bool = False
+    at_home: frozenset[System] = frozenset()
+    at_home_most: int = 1
 
 
 class Pipeline:
@@ -159,21 +162,18 @@ class Pipeline:
             return None
         count = self.plan.division.generators
         system = next(iter(cells.values())).generator
+        is_at_home = system in self.plan.at_home
+        if is_at_home:
+            count = min(count, self.plan.at_home_most)
+        is_sent = self.plan.sends_files and not is_at_home
         pool: Pool[Any] = Pool(
             lambda place: self.plan.generator(place, system),
             count,
-            self._to_generator,
+            _parcel_to_generator if is_sent else _items_of,
             self.plan.deadline,
             self._to_generate(cells, count),
         )
         return pool, cells
-
-    def _to_generator(self, batch: Batch[Any]) -> Any:
-        if not self.plan.sends_files:
-            return batch.items
-        if batch.items[0][1][0].system.reads_training:
-            return batch.items
-        return pack(batch.items, needed_to_generate(batch.items))
 
     def _to_transcriber(self, batch: Batch[ToTranscribe]) -> Any:
         system, part = batch.tag.system, batch.tag.part
@@ -318,6 +318,15 @@ class Pipeline:
             for cell, some in rows.items():
                 self.state.commit_transcripts(cell, some)
         self.state.report_to(self.report)
+
+
+def _items_of(batch: Batch[Any]) -> Any:
+    return batch.items
+
+
+def _parcel_to_generator(batch: Batch[Any]) -> Any:
+    """The items of a batch with the files that generating reads of them."""
+    return pack(batch.items, needed_to_generate(batch.items))
 
 
 def _with_file(entry: ToTranscribe, system: System) -> ToTranscribe:

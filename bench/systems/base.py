@@ -118,9 +118,7 @@ class System(Strict, ABC):
     transcribes.
     `says_caption` marks speech whose words are a caption's, so that word errors can be counted;
     `continues` speech from where a prompt ends. `needs_images` marks what looks at pictures,
-    `uses_gpu` what computes on the device that its generator is given; others get no GPU.
-    `reads_training` marks a generator that reads a training set: it runs on the driver's machine.
-    `loss` is
+    `uses_gpu` what computes on the device that its generator is given; others get no GPU. `loss` is
     set for a ceiling: what is lost up to it, and not yet in the one before. What has the loss
     `clarity` is a measure for others, and no row of a table.
     """
@@ -136,7 +134,6 @@ class System(Strict, ABC):
     continues: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
     uses_gpu: ClassVar[bool] = False
-    reads_training: ClassVar[bool] = False
     loss: ClassVar[Loss] = ""
 
     def __hash__(self) -> int:
@@ -226,6 +223,17 @@ class System(Strict, ABC):
     def whole_files(self) -> Sequence[Path]:
         """Files that its generator reads whole, whatever items it is given."""
         return ()
+
+    def reads_training(self) -> bool:
+        """Whether its generator reads a training set, and so has to run on the driver's machine."""
+        return False
+
+    def gathered(self, file: Path) -> Self:
+        """The system for generators on other machines, which read a training set from `file`.
+
+        The file is written here. Itself where a generator reads none, or where that cannot be.
+        """
+        return self
 
     def entries(self) -> Sequence[str]:
         """Classes of the user's own that it needs, as `package.module:Class`."""

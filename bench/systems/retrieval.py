@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from bench.common.audio import SpeechError
 from bench.common.bounds import Bandwidth, Label, Seed
@@ -18,28 +18,13 @@ from bench.common.validation import keys_error
 from bench.common.yamlfile import WeightsName
 from bench.datasets.base import DatasetSpec, Item, to_train
 from bench.datasets.shipped import AnyDataset
-from bench.datasets.unitcache import units_of
 from bench.store.rows import SpeechRow, packed
 from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant
-from bench.systems.consensus import (
-    Units,
-    WordSimilarity,
-    most_central,
-    substitution_costs,
-    unit_similarity,
-)
-from bench.systems.imagestates import (
-    ImageEncoder,
-    States,
-    encoder_digest,
-    load_encoder,
-    mean_states,
-)
-from bench.systems.looks import codec_look
-from bench.systems.resynthesis import prompt_units
+from bench.systems.consensus import WordSimilarity, most_central, unit_similarity
+from bench.systems.imagestates import encoder_digest, load_encoder
+from bench.systems.library import Library, SentLibrary, unit_length
 from bench.systems.trainingspeech import (
     Recording,
-    recordings,
     silent,
     speech_by_name,
     training_digest,
@@ -89,7 +74,9 @@ class RetrievalSystem(System):
 
     needs_images: ClassVar[bool] = True
     uses_gpu: ClassVar[bool] = True
-    reads_training: ClassVar[bool] = True
+
+    _library: Path | None = PrivateAttr(None)
+    """The file from which generators on other nodes read the training data."""
 
     @model_validator(mode="after")
     def _fits_the_choice(self) -> Self:
@@ -136,11 +123,36 @@ class RetrievalSystem(System):
         depends |= {"codec": codec.digest, "bandwidth": self.bandwidth}
         return Content(depends, weights=vision, codec=codec.digest)
 
+    def reads_training(self) -> bool:
+        """See System."""
+        return self._library is None
+
+    def gathered(self, file: Path) -> Self:
+        """See System; itself where a recording that may be played would first have to be encoded.
+
+        Without a codec a row names its recording, and the driver has it.
+        """
+        codec = self.codec_of()
+        library = Library(self.data, self.vision, codec)
+        if not library.write(file, _loaded(*codec) if codec is not None else None):
+            return self
+        copy = self.model_copy()
+        copy._library = file
+        return copy
+
+    def whole_files(self) -> Sequence[Path]:
+        """See System."""
+        return () if self._library is None else (self._library,)
+
+    def weights_names(self) -> Sequence[str]:
+        """See System."""
+        return (self.vision, *super().weights_names())
+
     def prepare(self, report: Progress) -> None:
         """See System; the training images' mean states and, where they are compared, units."""
         with one_thread():
-            library = Library(self, _device(), report)
-            library.read_means(report)
+            library = Library(self.data, self.vision, self.codec_of(), report=report)
+            library.read_means(report, _device())
             codec = self.codec_of()
             if codec is not None and self.choose == "consensus-units":
                 library.read_units(_loaded(*codec), report)
@@ -202,52 +214,6 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-class Library:
-    """The training images that have recorded captions, and what is computed of them."""
-
-    def __init__(self, system: RetrievalSystem, device: str, report: Progress = silent) -> None:
-        codec = system.codec_of()
-        self.codec = codec_look(*codec) if codec is not None else None
-        self.items = training_items(system.data, self.codec, report)
-        self.folder = system.data.computed() / "train"
-        self.vision = system.vision
-        self.device = device
-
-    def candidates(self, items: Sequence[Item]) -> list[Recording]:
-        """The captions of images that can be played, in order."""
-        return recordings(items, self.codec)
-
-    def encoder(self) -> ImageEncoder:
-        """The image encoder, loaded."""
-        return load_encoder(self.vision, self.device)
-
-    def read_means(self, report: Progress) -> npt.NDArray[np.float64]:
-        """The images' mean states `[I, D]`, each of length 1."""
-        images = [item.image for item in self.items]
-        found = mean_states(
-            images, encoder_digest(self.vision), self.encoder, folder=self.folder, report=report
-        )
-        return _unit_length(found)
-
-    def read_units(
-        self, codec: "Codec", report: Progress
-    ) -> tuple[dict[str, Units], npt.NDArray[np.int32]]:
-        """The first codebook's units `[N]` of every recording by its name, and their costs."""
-        spoken = self.candidates(self.items)
-        all_units = units_of([one.caption for one in spoken], codec, self.folder, report)
-        # Copied, so that the other codebooks need not stay in memory.
-        units = {
-            one.name: of_one[0].numpy().copy()
-            for one, of_one in zip(spoken, all_units, strict=True)
-        }
-        return units, substitution_costs(codec.engine.first_codebook().numpy())
-
-
-def _unit_length(states: States) -> npt.NDArray[np.float64]:
-    wide = states.astype(np.float64)
-    return np.asarray(wide / np.linalg.norm(wide, axis=-1, keepdims=True).clip(1e-12))
-
-
 Chooser = Callable[[Item, Sequence[Item]], Recording]
 """Chooses a recording for an item, of the most similar training images, the first most similar."""
 
@@ -258,9 +224,13 @@ class RetrievalGenerator(EachItem):
     def __init__(self, system: RetrievalSystem, device: str) -> None:
         codec = system.codec_of()
         self.codec = _loaded(*codec) if codec is not None else None
-        self.library = Library(system, device)
-        self.means = self.library.read_means(silent)
-        self.encoder = self.library.encoder()
+        self.library = (
+            Library(system.data, system.vision, codec)
+            if system._library is None
+            else SentLibrary(system._library)
+        )
+        self.means = self.library.read_means(silent, device)
+        self.encoder = load_encoder(system.vision, device)
         self.choosers: dict[System, Chooser] = {}
         self.latest: tuple[Path, npt.NDArray[np.float64]] | None = None
 
@@ -278,7 +248,7 @@ class RetrievalGenerator(EachItem):
         row = SpeechRow(item.id, "ok", file=recording.name)
         if self.codec is None:
             return row
-        units = prompt_units(recording.item, recording.number, 1.0, self.codec)
+        units = self.library.played(recording, self.codec)
         return replace(row, units=packed(units.numpy()), codebooks=units.shape[0])
 
     def _chooser(self, system: RetrievalSystem) -> Chooser:
@@ -295,7 +265,7 @@ class RetrievalGenerator(EachItem):
             from pixvox.images import ImageError
 
             try:
-                state = _unit_length(self.encoder.mean_state(image))
+                state = unit_length(self.encoder.mean_state(image))
             except ImageError as error:
                 raise SpeechError(str(error)) from error
             self.latest = image, self.means @ state

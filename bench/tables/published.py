@@ -90,7 +90,7 @@ MEASURED_CONFIDENCE = Resampling.confidence
 
 
 def load_noise() -> Noise:
-    """How uncertain scores are, as `pixvox perf published` measured it."""
+    """How uncertain scores are, as `python -m tests.evidence.published` measured it."""
     found: Noise = json.loads(_baselines("noise.json").read_text(encoding="utf-8"))["halves"]
     return found
 

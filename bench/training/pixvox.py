@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from bench.asr.base import Asr
 from bench.common.errors import RunFailed, UserError
 from bench.common.text import reason_of
 from bench.datasets.base import Item, Report
@@ -30,6 +31,7 @@ from bench.execution.nodefiles import (
     weights_files,
     whole_files,
 )
+from bench.execution.ownmodules import own_modules
 from bench.execution.parcels import pack, unpacked
 from bench.execution.session import ray_session
 from bench.training.data import spoken_captions
@@ -120,6 +122,11 @@ def _judged(job: PixVoxJob) -> tuple[Item, ...]:
     return tuple(job.data.half("val", lambda *_: None)[: job.judge.images])
 
 
+def _judging(job: PixVoxJob) -> list[Asr]:
+    """The ASR that transcribes for a judge; none without a judge."""
+    return [] if job.judge is None else [job.judge.asr]
+
+
 def _train(
     job: PixVoxJob, given: Given, keeper: Keeper, *, device: torch.device, rank: int
 ) -> None:
@@ -161,6 +168,8 @@ def _worker(config: dict[str, Any]) -> None:
     device()
     rank = ray.train.get_context().get_world_rank()
     if config["job"] is not None:
+        # Ray Train has moved to a folder of its own; a judge's ASR may lie in the driver's.
+        os.chdir(config["folder"])
         work(PixVoxJob.model_validate(config["job"]), get_device(), rank)
         return
     office = ray.get_actor(_OFFICE)
@@ -203,7 +212,7 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     given = Given(model, data, held, _judged(job)) if address else None
     del model, data, held
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
-    with ray_session(address):
+    with ray_session(address, own_modules([], _judging(job)) if address else ()):
         import ray
 
         has = machines(ray.nodes())
@@ -257,8 +266,7 @@ class _Post:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         weights = weights_files([job.codec, *([job.start_from] if job.start_from else [])])
-        asrs = [job.judge.asr] if job.judge is not None else []
-        files = NodeFiles(weights | whole_files([], asrs))
+        files = NodeFiles(weights | whole_files([], _judging(job)))
         sent = Sent(
             given=ray.put(replace(given, data=packed(given.data), held=packed(given.held))),
             parcel=pack((job, given.judged), [item.image for item in given.judged]),
@@ -327,6 +335,7 @@ def _fit(
         _worker,
         train_loop_config={
             "job": job.model_dump(mode="json") if on_own_disk else None,
+            "folder": str(Path.cwd()),
             "threads": threads,
         },
         scaling_config=ScalingConfig(num_workers=job.workers, use_gpu=gpu),

@@ -13,7 +13,7 @@ from bench.cli import main
 from bench.common.audio import read_speech
 from bench.datasets.base import Dataset
 from bench.datasets.scenes.load import load_scenes
-from bench.perf.browser import opened_browser
+from tests.evidence.browser import opened_browser
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from bench.gate.power import LUCK
 from bench.gate.verdicts import ALARM
 from bench.metrics.base import Array
 from bench.metrics.counted import Counted
-from bench.selfcheck.rates import damaged, losses, points, said, statistics_of
+from tests.evidence.rates import damaged, losses, points, said, statistics_of
 
 NAMES = ["BLEU-4", "METEOR", "ROUGE-L", "CIDEr"]
 IMAGES = 100

@@ -28,8 +28,8 @@ from bench.metrics.counted import Counted
 from bench.metrics.shipped import METRICS
 from bench.metrics.wer import Wer
 from bench.scoring.signature import Signature, differing
-from bench.selfcheck.rates import Said, damaged, losses, said, statistics_of
 from bench.systems.decoding import DecodingSpec
+from tests.evidence.rates import Said, damaged, losses, said, statistics_of
 
 ITEMS = 200
 LAST = Rule(shares=(0.25, 0.5, 0.75, 1.0), look=3)

@@ -29,7 +29,6 @@ ROOMS = (
     "training",
     "trend",
     "gate",
-    "selfcheck",
     "perf",
     "commands",
     "cli",

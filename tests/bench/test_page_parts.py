@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +17,6 @@ from bench.cli import main
 from bench.common.yamlfile import validate
 from bench.datasets.loading import load_dataset
 from bench.datasets.shipped import AnyDataset
-from bench.perf.page import drawn_run
 from bench.report.page.build import build, plain_json
 from bench.report.page.charts import prompt_curves
 from bench.report.page.content import read_content
@@ -30,6 +27,8 @@ from bench.report.page.words import differences
 from bench.report.sweeps import axis_charts
 from bench.store.columns import schema
 from bench.tables.points import COLUMNS
+from tests.evidence.page import drawn_run
+from tests.evidence.program import output_of
 
 
 def test_hostile_text_is_inert(runs: Path, single: Path, show: Opened) -> None:
@@ -177,18 +176,15 @@ def test_words_are_told_apart_beside_the_nearest_reference() -> None:
 
 def test_its_speed_is_measured(tmp_path: Path, browser: Browser) -> None:
     # One Playwright runs in a process; the command's own runs in another.
-    command = ["perf", "report", "--items", "12", "--cells", "2", "--rounds", "1"]
-    asked = [sys.executable, "-m", "bench.cli", *command, "--save", str(tmp_path / "it.json")]
-    subprocess.run(asked, check=True, capture_output=True, timeout=60)
+    size = ("--items", "12", "--cells", "2", "--rounds", "1")
+    output_of("page", *size, "--save", str(tmp_path / "it.json"))
     figures = json.loads((tmp_path / "it.json").read_text())
     assert {"first paint", "sort", "filter"} <= figures["milliseconds"].keys()
     assert figures["bytes"] > 10_000
 
 
 def test_pictures_are_taken_of_every_view(single: Path, browser: Browser, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench.cli", "perf", "screenshots", str(single), str(tmp_path)]
-    asked = [*command, "--item", "test_00001"]
-    subprocess.run(asked, check=True, capture_output=True, timeout=60)
+    output_of("screenshots", str(single), str(tmp_path), "--item", "test_00001")
     bright = {}
     for scheme in ("light", "dark"):
         with Image.open(tmp_path / f"item-{scheme}-360.png") as picture:

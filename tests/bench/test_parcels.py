@@ -2,14 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from bench.asr.own import OwnAsr
+from bench.asr.shipped import AnyAsr
 from bench.asr.whisper import WhisperAsr
 from bench.common.audio import SpeechError
-from bench.common.entries import module_root
+from bench.common.entries import Entry, module_root
 from bench.datasets.base import Caption, Item
 from bench.datasets.storedunits import UnitsEntry, read_units_file, write_packed
 from bench.execution import nodefiles
@@ -18,6 +20,8 @@ from bench.execution.parcels import as_on_driver, needed_to_generate, pack, unpa
 from bench.store.rows import SpeechRow
 from bench.systems.base import Variant
 from bench.systems.prompt import PromptSystem
+from bench.systems.python import PythonSystem
+from bench.systems.shipped import AnySystem
 from bench.systems.units import UnitsSystem
 from bench.systems.wavs import WavsGenerator, WavsSystem
 from pixvox import weights
@@ -143,3 +147,20 @@ def test_classes_of_one_s_own_are_sent_as_their_outermost_package(
     }
     for name in [name for name in sys.modules if name.split(".")[0] == "theirs_a"]:
         del sys.modules[name]
+
+
+def test_every_class_that_a_job_may_name_for_an_actor_is_sent() -> None:
+    asrs = [get_args(tagged)[0] for tagged in get_args(get_args(AnyAsr)[0])]
+    kinds = [*get_args(get_args(AnySystem)[0]), *get_args(asrs[0]), *asrs[1:]]
+    named = {
+        kind: [
+            name
+            for name, field in kind.model_fields.items()
+            if field.metadata == get_args(Entry)[1].metadata
+        ]
+        for kind in kinds
+    }
+    assert [kind for kind in kinds if named[kind]] == [PythonSystem, OwnAsr]
+    for kind, fields in named.items():
+        entries = kind.model_construct(**dict.fromkeys(fields, "mine:Mine")).entries()
+        assert list(entries) == ["mine:Mine"] * len(fields)

@@ -20,13 +20,14 @@ from bench.gate.verdicts import Rule, Verdict, overall
 from bench.metrics.shipped import METRICS
 from bench.perf.decode import floor_seconds
 from bench.perf.eager import as_blip_text, eager_greedy
-from bench.selfcheck.rates import LOSS, points
-from bench.selfcheck.stored import read_stored, simulated
 from pixvox.configuration import PixVoxConfig
 from pixvox.decoding.engine import Engine
 from pixvox.decoding.requests import Request
 from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
+from tests.evidence import invariance
+from tests.evidence.rates import LOSS, points
+from tests.evidence.stored import read_stored, simulated
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = "zoo:pixvox-tiny-delay"
@@ -63,7 +64,7 @@ def test_the_comparison_projects_image_states_as_the_engine_does() -> None:
 def test_company_changes_no_unit(tmp_path: Path) -> None:
     saved = tmp_path / "invariance.json"
     size = ["--images", "3", "--slots", "2", "--seconds", "2"]
-    assert main(["perf", "invariance", *size, "--save", str(saved)]) == 0
+    assert invariance.main([*size, "--save", str(saved)]) == 0
     result = json.loads(saved.read_text())
     assert set(result["company"].values()) == {0}
     assert set(result["slots"]) == {"1", "4"}

@@ -1,5 +1,6 @@
 """Retrieval plays a training caption: the right one, without its text, and by content alone."""
 
+import pickle
 import random
 import shutil
 from collections.abc import Mapping, Sequence
@@ -174,6 +175,26 @@ def test_the_nearest_image_s_recording_is_played(training: Path, scenes: Dataset
     wave, rate = system.sound(ToTranscribe(SpeechRow("a", "ok", file=name), scenes.items[0]))
     file = training / "flickr_audio" / "wavs" / f"{name.replace('#', '_')}.wav"
     assert np.array_equal(wave, read_speech(file, rate))
+
+
+def test_a_node_without_the_training_data_plays_the_same(
+    training: Path, scenes: Dataset, tmp_path: Path
+) -> None:
+    # Where a recording may have to be encoded, only the driver's machine can do it.
+    played = _system(training, CHOICES[0] | CODEC).shared()
+    assert played.gathered(tmp_path / "0.npz").reads_training()
+    systems = [_system(training, choice) for choice in CHOICES]
+    systems[1].prepare(lambda *_: None)
+    systems.append(_system(training, CHOICES[0] | CODEC))
+    before = _rows(systems, scenes)
+    shared = {system.shared(): None for system in systems}
+    there = {system: system.gathered(tmp_path / f"{n}.npz") for n, system in enumerate(shared)}
+    assert not any(system.reads_training() for system in there.values())
+    training.rename(tmp_path / "away")
+    for number, system in enumerate(systems):
+        generator = pickle.loads(pickle.dumps(there[system.shared()])).generator("cpu")
+        asked = [(item, (Variant("k", 0, system),)) for item in scenes.items[:3]]
+        assert [row for _, row in generator.generate(asked)] == before[str(number)]
 
 
 def test_without_text_no_word_of_a_caption_matters(training: Path, scenes: Dataset) -> None:

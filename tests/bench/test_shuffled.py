@@ -16,9 +16,9 @@ from bench.execution.runstate import RunState
 from bench.jobs.cells import Cell
 from bench.jobs.expansion import expand
 from bench.jobs.spec import Job
-from bench.selfcheck.stub import stub_dataset
 from bench.store.ledger import Ledger
 from bench.store.rows import SpeechRow, TranscriptRow
+from tests.evidence.stub import stub_dataset
 
 TINY = WhisperAsr()
 BEAM = WhisperAsr(beam_size=5)

@@ -11,9 +11,9 @@ from bench.asr.shortwindow import QUIET, ShortWindow
 from bench.asr.whisper import WhisperAsr, WhisperTranscriber
 from bench.asr.window import SHORTER, WHOLE
 from bench.datasets.scenes.load import load_scenes
-from bench.perf.audit import Audited, faults
-from bench.perf.scoring import measure
 from bench.perf.transcribe import encoder_flops, keys_flops
+from tests.evidence.audit import Audited, faults
+from tests.evidence.scoring import measure
 
 
 @pytest.mark.parametrize("seconds", [WHOLE, SHORTER[0]])

@@ -17,7 +17,7 @@ from bench.scoring.inference import (
     sign_test,
     student_quantile,
 )
-from bench.selfcheck.rates import said, simulated, statistics_of
+from tests.evidence.rates import said, simulated, statistics_of
 
 FEW = Resampling(replicates=1000)
 

@@ -32,7 +32,6 @@ from bench.report.notes import LONGEST, Note, notes
 from bench.scoring.inference import intervals
 from bench.scoring.scorer import CellScores, Scorer, taxonomy
 from bench.scoring.signature import Signature
-from bench.selfcheck.rates import said, statistics_of
 from bench.systems.base import System
 from bench.systems.decoding import DecodingSpec
 from bench.systems.pixvox import PixVoxSystem
@@ -46,6 +45,7 @@ from bench.tables.pooling import Row, base_of, pooled, ranked
 from bench.tables.protocol import Protocol
 from bench.tables.sweep import pivot, sensitivity, tidy
 from bench.tables.testing import marked
+from tests.evidence.rates import said, statistics_of
 
 ITEMS = 40
 PROTOCOL = Protocol(

@@ -105,13 +105,29 @@ def two_nodes(tmp_path: Path, as_node: Any) -> Iterator[str]:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+HEARD = """
+class Words:
+    def __init__(self, device, threads): pass
+    def transcribe(self, waves): return ["a red circle" for _ in waves]
+"""
+JUDGE = {
+    "images": 1,
+    "decoding": {"max_seconds": 0.2},
+    "asr": {"backend": "heard_by_judge:Words", "batch": 1},
+}
+
+
 def test_two_workers_killed_and_resumed_on_nodes_without_its_files_take_the_same_steps_as_one(
-    folder: Path, two_nodes: str
+    folder: Path, two_nodes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone: PixVoxJob = parse(_job(folder, "alone"), TrainingJob)
+    """With a judge whose ASR is a class of the driver's folder, which no node has either."""
+    monkeypatch.chdir(folder)
+    (folder / "heard_by_judge.py").write_text(HEARD)
+    alone: PixVoxJob = parse(_job(folder, "alone", judge=JUDGE), TrainingJob)
     work(alone, torch.device("cpu"), 0)
 
-    command = [sys.executable, "-m", "bench.cli", "train", str(_job(folder, "killed"))]
+    killed = _job(folder, "killed", judge=JUDGE)
+    command = [sys.executable, "-m", "bench.cli", "train", str(killed)]
     log = folder / "killed.training" / "log.jsonl"
     driver = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     while not log.exists() or len(read_log(log)) < 5:
@@ -126,10 +142,13 @@ def test_two_workers_killed_and_resumed_on_nodes_without_its_files_take_the_same
     assert before < 10
     # What this descriptor leads to is there for this process alone.
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    resumed = _job(Path(f"/proc/self/fd/{descriptor}"), "killed")
+    resumed = _job(Path(f"/proc/self/fd/{descriptor}"), "killed", judge=JUDGE)
     assert main(["train", str(resumed), "--address", two_nodes]) == 0
     os.close(descriptor)
     np.testing.assert_allclose(_losses(folder, "killed"), _losses(folder, "alone"), rtol=1e-4)
+    judged = [row["judged"] for row in read_log(folder / "killed.training" / "log.jsonl")]
+    assert judged[-1] == read_log(folder / "alone.training" / "log.jsonl")[-1]["judged"]
+    assert judged[-1]["speech"] > 0
     assert (folder / "killed" / "model.safetensors").exists()
     assert "A PixVoxLM" in (folder / "killed" / "README.md").read_text()
     # A model is the same wherever it was made: none of its files names a folder of this machine.

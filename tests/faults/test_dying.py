@@ -20,10 +20,10 @@ from bench.cli import entry, main
 from bench.common import scratch
 from bench.common.processes import below, first_child, kill, marked, state
 from bench.common.scratch import MARK
-from bench.selfcheck.stub import PAUSE
+from tests.evidence.stub import PAUSE
 
 ROOT = Path(__file__).parents[2]
-STUB = ("bench.selfcheck.chaos", "run", "--items", "4000", "--die", "none", "--after", "1")
+STUB = ("tests.evidence.chaos", "run", "--items", "4000", "--die", "none", "--after", "1")
 PATIENCE = 180.0
 
 

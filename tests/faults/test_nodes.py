@@ -22,9 +22,9 @@ from bench.execution.division import GpuPlaces, divide
 from bench.execution.runstate import RunState
 from bench.execution.session import ray_session
 from bench.jobs.spec import ClusterSpec
-from bench.selfcheck.chaos.attempt import finish
-from bench.selfcheck.stub import stub_dataset, stub_run
 from pixvox.weights import zoo_folder
+from tests.evidence.chaos.attempt import finish
+from tests.evidence.stub import stub_dataset, stub_run
 
 ROOT = Path(__file__).parents[2]
 ITEMS = 120
@@ -93,9 +93,34 @@ systems:
   - {{kind: recorded}}
   - {{kind: wavs, label: wavs, folder: {data}, file: "{{id}}.wav"}}
   - {{kind: resynthesis, codec: {data}/codec, bandwidth: 1.6}}
+  - {{kind: cascade, label: read aloud, weights: {data}/captioner}}
+  - kind: retrieval
+    label: replayed
+    vision: {data}/vision
+    data: &training {{name: folder, manifest: {data}/all.jsonl, folder: {data}/work}}
+  - kind: retrieval
+    label: replayed by units
+    vision: {data}/vision
+    data: *training
+    choose: consensus-units
+    codec: {data}/codec
+    bandwidth: 1.6
 asr: {{backend: "own_nodes:Levels", batch: 2}}
 scoring: {{replicates: 100}}
 cluster: {{generators: 1, transcribers: 2}}
+"""
+WEIGHTS = {
+    "codec": "encodec-tiny",
+    "captioner": "blip-captioner-tiny",
+    "vision": "pixvox-tiny-delay",
+}
+NARRATION = """
+dataset: {{name: folder, manifest: {data}/all.jsonl}}
+codec: {data}/codec
+bandwidth: 1.6
+captions: 1
+workers: 2
+output: {output}
 """
 
 
@@ -113,7 +138,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         captions = [{"text": f"the {name}", "speech": f"{name}.wav"}, {"text": "a picture"}]
         lines.append(json.dumps({"image": f"{name}.png", "captions": captions}))
     (folder / "all.jsonl").write_text("\n".join(lines))
-    shutil.copytree(zoo_folder() / "encodec-tiny", folder / "codec")
+    for name, weights in WEIGHTS.items():
+        shutil.copytree(zoo_folder() / weights, folder / name)
     (folder.parent / "own_nodes.py").write_text(OWN)
     monkeypatch.chdir(folder.parent)
     return folder
@@ -130,9 +156,11 @@ def test_nodes_that_have_nothing_of_a_job_make_its_rows(
     """Three raylets in folders and homes of their own; one is killed, and another added."""
     from ray.cluster_utils import Cluster
 
-    jobs = data.parent / "job.yaml"
+    jobs, narration = data.parent / "job.yaml", data.parent / "narration.yaml"
     jobs.write_text(JOB.format(data=data))
     assert main(["run", str(jobs), "--runs", "local"]) == 0
+    narration.write_text(NARRATION.format(data=data, output="local-voice"))
+    assert main(["narrate", str(narration)]) == 0
 
     with as_node("first"):
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -157,6 +185,9 @@ def test_nodes_that_have_nothing_of_a_job_make_its_rows(
         descriptor = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
         jobs.write_text(JOB.format(data=f"/proc/self/fd/{descriptor}"))
         assert main(["run", str(jobs), "--runs", "cluster"]) == 0
+        driver_s = f"/proc/self/fd/{descriptor}"
+        narration.write_text(NARRATION.format(data=driver_s, output="cluster-voice"))
+        assert main(["narrate", str(narration)]) == 0
         os.close(descriptor)
         nodes = cluster.list_all_nodes()
         sessions = [Path(one.get_session_dir_path()) for one in nodes]
@@ -166,6 +197,7 @@ def test_nodes_that_have_nothing_of_a_job_make_its_rows(
     local, there = Path("local/nodes"), Path("cluster/nodes")
     assert (there / "rows.parquet").read_bytes() == (local / "rows.parquet").read_bytes()
     assert _files(there / "speech") == _files(local / "speech")
+    assert _files(Path("cluster-voice")) == _files(Path("local-voice"))
     assert [_files(tmp_path / name) for name in ("first", "second", "third")] == [{}, {}, {}]
     # Of messages' files nothing is left; weights and compiled code are.
     assert not [p for session in sessions for p in session.glob("pixvox/actor-*")]

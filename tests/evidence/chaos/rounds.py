@@ -1,4 +1,4 @@
-"""`pixvox chaos`: kills a small run at random, resumes it, and compares every byte."""
+"""Kills a small run at random, resumes it, and compares every byte."""
 
 import os
 import random
@@ -7,9 +7,10 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -18,14 +19,20 @@ from bench.common import scratch
 from bench.common.errors import RunFailed
 from bench.common.processes import kill, marked
 from bench.common.supervisor import FAILED
-from bench.selfcheck.chaos.blows import BLOWS, FLIP, allowed, kinds, strike
-from bench.selfcheck.chaos.subjects import OWN_DEATHS, Subject, real, stubs
-from bench.selfcheck.stub import PAUSE
+from tests.evidence.chaos.blows import BLOWS, FLIP, allowed, kinds, strike
+from tests.evidence.chaos.subjects import OWN_DEATHS, Subject, real, stubs
+from tests.evidence.raylets import Raylets, can_isolate
+from tests.evidence.stub import PAUSE
 
 _MARK = "PIXVOX_CHAOS"
 _NOTHING = "none"
+_PAUSES = {PAUSE: "0.15"}
 _ORPHANS_SECONDS = 30.0
 """How long after a supervisor's own violent death its run's processes may live on."""
+
+
+_CLUSTER_SECONDS = 120.0
+"""How much longer a run over a cluster may take: it is joined, and nodes are replaced."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,43 @@ def _left(mark: str, seconds: float) -> int:
     return len(left)
 
 
+@contextmanager
+def _cluster(subject: Subject) -> Iterator[Raylets | None]:
+    """The cluster that a subject is run over; None for one that is run on this machine alone."""
+    if not subject.raylets:
+        yield None
+        return
+    isolated = bool(subject.hidden) and can_isolate()
+    folder = scratch.make(levels=2)
+    try:
+        with Raylets(
+            folder.path, subject.raylets, hidden=subject.hidden, isolated=isolated, settings=_PAUSES
+        ) as cluster:
+            yield cluster
+    finally:
+        folder.remove()
+
+
+def _actors_left(subject: Subject, cluster: Raylets | None) -> int:
+    """How many of a run's actors a cluster has after its end, once Ray has had time to end them."""
+    until = time.monotonic() + _ORPHANS_SECONDS
+    while cluster is not None:
+        names = cluster.processes.values()
+        left = sum(subject.generator in name or subject.transcriber in name for name in names)
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.1)
+    return 0
+
+
 def _attempt(
-    subject: Subject, folder: Path, temporary: Path, kind: str, rng: random.Random
+    subject: Subject,
+    folder: Path,
+    temporary: Path,
+    kind: str,
+    rng: random.Random,
+    *,
+    cluster: Raylets | None = None,
 ) -> Counts:
     """One attempt to which a kind is done."""
     if kind == FLIP:
@@ -97,7 +139,11 @@ def _attempt(
     die = kind if kind in OWN_DEATHS else _NOTHING
     # Of this process too: two tests may make a run of one name with one seed at the same time.
     mark = f"{folder.name}-{os.getpid()}-{rng.getrandbits(64):x}"
-    environment = os.environ | {PAUSE: "0.15", "TMPDIR": str(temporary), _MARK: mark}
+    environment = os.environ | _PAUSES | {"TMPDIR": str(temporary), _MARK: mark}
+    environment["RAY_ADDRESS"] = "local"
+    if cluster is not None:
+        cluster.repair()
+        environment |= cluster.environment()
     with folder.with_name(f"{folder.name}.log").open("ab") as log:
         process = subprocess.Popen(
             subject.command(folder, die, rng.randint(1, max(1, subject.items // 20))),
@@ -105,7 +151,7 @@ def _attempt(
             stdout=subprocess.DEVNULL,
             stderr=log,
         )
-    met = kind in BLOWS and strike(process, kind, subject, rng)
+    met = kind in BLOWS and strike(process, kind, subject, rng, cluster=cluster)
     try:
         code = process.wait(subject.patience)
     except subprocess.TimeoutExpired as error:
@@ -133,9 +179,9 @@ def _compare(subject: Subject, folder: Path, whole: Path) -> Counts:
 
 
 def unbroken(subject: Subject, folder: Path) -> Path:
-    """Makes a run that nothing is done to; gives its folder back."""
+    """Makes a run that nothing is done to, on this machine alone; gives its folder back."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    done = one_round(subject, folder, None, (), random.Random(0))
+    done = one_round(replace(subject, raylets=0), folder, None, (), random.Random(0))
     if not done.good:
         raise RunFailed(f"{folder.with_name(folder.name)}.log: the unbroken run failed: {done}")
     return folder
@@ -152,11 +198,13 @@ def one_round(
     temporary = scratch.make(levels=2)
     try:
         counts = Counts(0)
-        for kind in blows:
-            counts += _attempt(subject, folder, temporary.path, kind, rng)
-        for path in subject.derived(folder).values():
-            path.unlink()
-        counts += _attempt(subject, folder, temporary.path, _NOTHING, rng)
+        with _cluster(subject) as cluster:
+            for kind in blows:
+                counts += _attempt(subject, folder, temporary.path, kind, rng, cluster=cluster)
+            for path in subject.derived(folder).values():
+                path.unlink()
+            counts += _attempt(subject, folder, temporary.path, _NOTHING, rng, cluster=cluster)
+            counts += Counts(0, left=_actors_left(subject, cluster))
         # What a killed supervisor left is to be gone after the run that followed.
         folders = [path for path in temporary.path.iterdir() if path.is_dir()]
         counts += Counts(0, left=len(folders))
@@ -204,7 +252,14 @@ def rounds(
 
 
 def run(
-    count: int, items: int, seed: int, at_once: int, save: Path | None, job: Path | None = None
+    count: int,
+    items: int,
+    seed: int,
+    at_once: int,
+    *,
+    save: Path | None,
+    job: Path | None = None,
+    raylets: int = 0,
 ) -> int:
     """Runs the rounds in a folder of their own and prints the counts; 3 unless it is good."""
     import tempfile
@@ -217,7 +272,13 @@ def run(
         # back to its default in a new process.
         signal.signal(signal.SIGHUP, lambda *_: None)
     started = time.monotonic()
-    subject = real(job) if job is not None else stubs(items)
+    subject = replace(real(job) if job is not None else stubs(items), raylets=raylets)
+    if raylets:
+        subject = replace(subject, patience=subject.patience + _CLUSTER_SECONDS)
+        if job is not None and can_isolate():
+            from tests.evidence.cluster import files_of
+
+            subject = replace(subject, hidden=tuple(files_of(job, scratch.base(levels=2))))
     with tempfile.TemporaryDirectory(prefix="chaos-") as name, progress() as report:
         counts = rounds(subject, Path(name), count, seed, at_once, report)
     print(f"{counts.rounds} rounds, blows that met: {counts.kills}")
@@ -227,7 +288,8 @@ def run(
         f"byte: {counts.different}; wrong exit codes: {counts.wrong}; processes and folders "
         f"left: {counts.left}: {'good' if counts.good else 'BAD'}"
     )
-    facts = {"job": job.name} if job is not None else {"items": items}
+    facts: dict[str, object] = {"job": job.name} if job is not None else {"items": items}
+    facts |= {"raylets": raylets} if raylets else {}
     seconds = round(time.monotonic() - started)
     save_figures(asdict(counts) | facts | {"seed": seed, "seconds": seconds}, save)
     return 0 if counts.good else FAILED

@@ -1,4 +1,4 @@
-"""`pixvox perf scheduler`: what an item costs the driver when models cost nothing.
+"""What an item costs the driver when models cost nothing.
 
 The ledger, the scheduler and Ray are the real ones. Every size runs in a process of its own, so
 that one's memory is not another's.
@@ -7,14 +7,15 @@ that one's memory is not another's.
 import itertools
 import json
 import resource
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.commands.options import Parser, path, whole
 from bench.common.errors import RunFailed
+from tests.evidence.program import output_of, program
 
 SLOTS = 32
 TRANSCRIBERS = 8
@@ -57,7 +58,7 @@ def _computed() -> float:
 def one(items: int, transcribers: int) -> Figure:
     """Runs one size in this process."""
     from bench.execution.executor import execute
-    from bench.selfcheck.stub import ACTORS, stub_dataset, stub_run
+    from tests.evidence.stub import ACTORS, stub_dataset, stub_run
 
     begun = ended = (0, 0.0, 0.0)
     first = last = 0.0
@@ -109,15 +110,8 @@ def run(sizes: list[int], transcribers: list[int], save: Path | None) -> int:
 
     figures: list[Figure] = []
     for items, many in itertools.product(sizes, transcribers):
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "bench.perf.scheduler", str(items), str(many)],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise RunFailed(f"the run of {items} items failed with status {done.returncode}")
-        figure = Figure(**json.loads(done.stdout.splitlines()[-1]))
+        words = ("--one", "--items", str(items), "--transcribers", str(many))
+        figure = Figure(**json.loads(output_of("scheduler", *words)))
         figures.append(figure)
         print(
             f"{figure.items:7} items, {many:3} transcribers: {figure.ms_per_item:.2f} ms an item, "
@@ -133,5 +127,22 @@ def run(sizes: list[int], transcribers: list[int], save: Path | None) -> int:
     return 0
 
 
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.scheduler",
+        description="What an item costs beside the models.",
+    )
+    parser.add_argument("--items", type=whole(1, 10_000_000), nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--transcribers", type=whole(1, 10_000), nargs="+", default=[2])
+    parser.add_argument("--one", action="store_true", help="in this process, printed as JSON")
+    parser.add_argument("--save", type=path, help="write the figures as JSON")
+    given = parser.parse_args(words)
+    if given.one:
+        print(json.dumps(asdict(one(given.items[0], given.transcribers[0]))))
+        return 0
+    return run(given.items, given.transcribers, given.save)
+
+
 if __name__ == "__main__":
-    print(json.dumps(asdict(one(*map(int, sys.argv[1:])))))
+    program(main)

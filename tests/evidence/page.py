@@ -7,17 +7,18 @@ time to encode that grows with its seconds, and a page reads none of it before i
 import random
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from bench.commands.options import Parser, path, whole
 from bench.common.machine import save
 from bench.datasets.base import Dataset
 from bench.datasets.scenes.load import load_scenes
 from bench.metrics.shipped import METRICS, scores_of
-from bench.perf.browser import opened_browser
 from bench.report.page.build import build
 from bench.report.page.content import read_content
 from bench.report.page.finished import Finished
@@ -25,6 +26,8 @@ from bench.scoring.taxonomy import KINDS
 from bench.store.columns import schema
 from bench.tables.protocol import Protocol
 from bench.tables.sweep import COLUMNS
+from tests.evidence.browser import opened_browser
+from tests.evidence.program import program
 
 _PLACES = {
     "sort": "#/items?sort=a&desc=1",
@@ -155,3 +158,21 @@ def run(items: int, cells: int, rounds: int, out: Path | None) -> int:
     figures = {"items": items, "cells": cells, "built_seconds": built, "bytes": page.bytes}
     save(figures | {"milliseconds": times}, out)
     return 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.page",
+        description="How fast a page is made, shown and filtered.",
+    )
+    parser.add_argument("--items", type=whole(1, 10_000_000), default=1000)
+    parser.add_argument("--cells", type=whole(1, 100), default=8)
+    parser.add_argument("--rounds", type=whole(1, 100_000), default=5)
+    parser.add_argument("--save", type=path, help="write the figures as JSON")
+    given = parser.parse_args(words)
+    return run(given.items, given.cells, given.rounds, given.save)
+
+
+if __name__ == "__main__":
+    program(main)

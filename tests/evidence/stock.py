@@ -1,4 +1,4 @@
-"""`pixvox perf references`: captions as text, scored by us and by stock pycocoevalcap by hand.
+"""Captions as text, scored by us and by stock pycocoevalcap by hand.
 
 For both readings of the references: the caption that is left out, and its first half. The hand run
 chooses captions and references by itself, and gives the tokens to pycocoevalcap's own scorers.
@@ -6,10 +6,11 @@ chooses captions and references by itself, and gives the tokens to pycocoevalcap
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.commands.options import Parser, path
 from bench.common.machine import save as save_figures
 from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset
@@ -23,6 +24,7 @@ from bench.metrics.tokens import tokenise
 from bench.scoring.scorer import Scorer
 from bench.systems.copied import CopiedSystem
 from bench.systems.text import TextSystem
+from tests.evidence.program import program
 
 Texts = Mapping[str, str]
 READINGS: tuple[Reading, ...] = ("others", "all")
@@ -82,3 +84,19 @@ def run(job: Path | None, save: Path | None) -> int:
     facts = {"captions": dataset.name, "images": len(dataset.items), "digest": dataset.digest}
     save_figures(facts | {"rows": rows}, save)
     return 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.stock",
+        description="Texts, scored by us and by stock pycocoevalcap.",
+    )
+    parser.add_argument("--job", type=path, help="a job whose captions are taken; else scenes")
+    parser.add_argument("--save", type=path, help="write the figures as JSON")
+    given = parser.parse_args(words)
+    return run(given.job, given.save)
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,4 +1,4 @@
-"""`pixvox perf audit JOB`: throughput that counts, in the spirit of MLPerf's offline scenario.
+"""Throughput that counts, in the spirit of MLPerf's offline scenario.
 
 MLPerf Inference's rules ask for accuracy and speed of one and the same system, for a minimum time,
 and forbid what remembers earlier queries (Reddi et al. 2020, "MLPerf Inference Benchmark",
@@ -11,10 +11,12 @@ import hashlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.commands.options import Parser, path, whole
 from bench.common.errors import RunFailed, bad_input
 from bench.common.machine import save as save_figures
 from bench.common.yamlfile import parse
@@ -23,6 +25,7 @@ from bench.jobs.spec import Job
 from bench.store.ledger import Ledger
 from bench.store.manifest import read_manifest
 from bench.store.rows import GENERATED_SCHEMA
+from tests.evidence.program import program
 
 STEADY_SECONDS = 60.0
 """MLPerf's shortest duration of a measured run."""
@@ -123,3 +126,20 @@ def run(job: Path, limit: int | None, save: Path | None) -> int:
     figures: dict[str, Any] = {"job": job.name, "runs": [asdict(one) for one in runs]}
     save_figures(figures | {"faults": found}, save)
     return 3 if found else 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.audit",
+        description="A job's throughput, run twice and compared.",
+    )
+    parser.add_argument("job", type=path)
+    parser.add_argument("--limit", type=whole(1, 10_000_000), help="take only the first N items")
+    parser.add_argument("--save", type=path, help="write the figures as JSON")
+    given = parser.parse_args(words)
+    return run(given.job, given.limit, given.save)
+
+
+if __name__ == "__main__":
+    program(main)

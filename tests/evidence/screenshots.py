@@ -1,9 +1,12 @@
 """Pictures of a page: every view, light and dark, on a desk and on a phone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench.commands.options import Parser, path
 from bench.common.errors import UserError
-from bench.perf.browser import opened_browser
+from tests.evidence.browser import opened_browser
+from tests.evidence.program import program
 
 WIDTHS = (1280, 360)
 _HEIGHT = 800
@@ -37,3 +40,20 @@ def run(page: Path, folder: Path, item: str) -> int:
                 context.close()
     print(f"{folder}: {4 * len(places)} pictures")
     return 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Takes what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.screenshots",
+        description="Pictures of a page, light, dark and narrow.",
+    )
+    parser.add_argument("page", type=path, help="what pixvox report has made")
+    parser.add_argument("folder", type=path, help="where the pictures go")
+    parser.add_argument("--item", default="", help="an item to show too")
+    given = parser.parse_args(words)
+    return run(given.page, given.folder, given.item)
+
+
+if __name__ == "__main__":
+    program(main)

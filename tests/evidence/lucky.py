@@ -10,7 +10,7 @@ from bench.gate.quality import judged
 from bench.gate.verdicts import Rule, Verdict
 from bench.metrics.base import SHORT, Array
 from bench.metrics.shipped import METRICS
-from bench.selfcheck.stored import Stored
+from tests.evidence.stored import Stored
 
 
 def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: int) -> Array:

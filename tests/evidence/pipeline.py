@@ -1,4 +1,4 @@
-"""`pixvox perf pipeline`: what the scheduler, the ledger and Ray cost beside stages that only wait.
+"""What the scheduler, the ledger and Ray cost beside stages that only wait.
 
 The same two stages in three ways: by `pixvox run`'s own scheduler with its ledger on the disk, by
 Ray Data without one, and the slower stage alone in a plain loop, which is the floor. Each runs in a
@@ -6,10 +6,9 @@ process of its own. A stage sleeps for every item that it is given, so that more
 can be measured.
 """
 
+import itertools
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from bench.commands.options import Parser, path, whole
 from bench.common.errors import RunFailed
 from bench.common.machine import save as save_figures
 from bench.execution.batches import ROUNDS
 from bench.execution.pipeline import CLIPS
-from bench.selfcheck.stub import StubGenerator, StubTranscriber, stub_dataset, stub_run
+from tests.evidence.program import output_of, program
+from tests.evidence.stub import StubGenerator, StubTranscriber, stub_dataset, stub_run
 
 SLOTS = 32
 GENERATING = 0.008
@@ -159,17 +160,11 @@ def one(way: str, generators: int, transcribers: int, items: int) -> Figure:
 
 
 def _measured(way: str, generators: int, transcribers: int, items: int) -> Figure:
-    asked = [way, str(generators), str(transcribers), str(items)]
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "bench.perf.pipeline", *asked],
-        capture_output=True,
-        text=True,
-        check=False,
+    numbers = map(str, (items, generators, transcribers))
+    words = itertools.chain(
+        *zip(("--items", "--generators", "--transcribers"), numbers, strict=True)
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-        raise RunFailed(f"{way} ended with status {done.returncode}: {last}")
-    return Figure(**json.loads(done.stdout.splitlines()[-1]))
+    return Figure(**json.loads(output_of("pipeline", "--way", way, *words)))
 
 
 def run(items: int, save: Path | None) -> int:
@@ -199,6 +194,24 @@ def run(items: int, save: Path | None) -> int:
     return 0
 
 
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.pipeline",
+        description="The scheduler beside Ray Data and a loop.",
+    )
+    parser.add_argument("--items", type=whole(1, 10_000_000), default=4000)
+    parser.add_argument("--way", choices=WAYS, help="this one, in this process, printed as JSON")
+    parser.add_argument("--generators", type=whole(1, 1000), default=1)
+    parser.add_argument("--transcribers", type=whole(1, 1000), default=2)
+    parser.add_argument("--save", type=path, help="write the figures as JSON")
+    given = parser.parse_args(words)
+    if given.way is not None:
+        figure = one(given.way, given.generators, given.transcribers, given.items)
+        print(json.dumps(asdict(figure)))
+        return 0
+    return run(given.items, given.save)
+
+
 if __name__ == "__main__":
-    _way, *_sizes = sys.argv[1:]
-    print(json.dumps(asdict(one(_way, *map(int, _sizes)))))
+    program(main)

@@ -1,11 +1,11 @@
-"""`pixvox perf statistics`: whether the tests keep their promises, on data where truth is known.
+"""Whether the tests keep their promises, on data where truth is known.
 
 Items are simulated with statistics like those of real transcripts (five references, ten words);
 two systems share their items' difficulty, as two systems on the same images do.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from bench.commands.options import Parser, path, whole
 from bench.common.atomic import write_text
 from bench.common.progress import progress
 from bench.common.resampling import Resampling
@@ -28,8 +29,9 @@ from bench.metrics.counted import Counted, joined
 from bench.metrics.meteor import Meteor
 from bench.metrics.rouge import RougeL
 from bench.scoring.inference import compare, intervals
-from bench.selfcheck.captions import coverage, false_stars, population
-from bench.selfcheck.trends import trends
+from tests.evidence.captions import coverage, false_stars, population
+from tests.evidence.program import program
+from tests.evidence.trends import trends
 
 METRICS = (Bleu(), Meteor(), RougeL(), Cider())
 LEVEL = 0.05
@@ -242,3 +244,23 @@ def _metric(key: str) -> str:
 def _percent(table: pl.DataFrame) -> pl.DataFrame:
     shares = [name for name, kind in table.schema.items() if kind == pl.Float64]
     return table.with_columns(pl.col(name) * 100 for name in shares)
+
+
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.rates",
+        description="Whether the tests reject as often as they say.",
+    )
+    parser.add_argument("--splits", type=whole(1, 100_000), default=200)
+    parser.add_argument("--items", type=whole(1, 10_000_000), default=1000)
+    parser.add_argument("--replicates", type=whole(100, 100_000), default=1000)
+    parser.add_argument("--job", type=path, help="a job whose captions are taken; else scenes")
+    parser.add_argument("--save", type=path, help="write the figures as JSON")
+    given = parser.parse_args(words)
+    sizes = (given.splits, given.items, given.replicates)
+    return run(*sizes, given.job, given.save)
+
+
+if __name__ == "__main__":
+    program(main)

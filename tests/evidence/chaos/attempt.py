@@ -19,9 +19,9 @@ from bench.asr.shipped import DEFAULT
 from bench.common.progress import Progress
 from bench.execution.executor import execute
 from bench.execution.runstate import RunState
-from bench.selfcheck.chaos.subjects import OWN_DEATHS
-from bench.selfcheck.stub import ACTORS, stub_dataset, stub_run
 from bench.store.ledger import Ledger
+from tests.evidence.chaos.subjects import OWN_DEATHS
+from tests.evidence.stub import ACTORS, stub_dataset, stub_run
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -98,10 +98,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--items", type=int)
     parser.add_argument("--die", choices=(*OWN_DEATHS, "none"))
     parser.add_argument("--after", type=int)
+    parser.add_argument("--transcribers", type=int, default=1)
     given = parser.parse_args(arguments)
     if given.die in ("write", "rename"):
         _die_at(given.die, given.after)
-    cluster: dict[str, object] = {"generators": 1, "transcribers": 1, "deadline_seconds": 8}
+    cluster: dict[str, object] = {"generators": 1, "deadline_seconds": 8}
+    cluster["transcribers"] = given.transcribers
     run = stub_run(given.folder, stub_dataset(given.items), cluster=cluster)
     if given.die == "disk":
         _fill_disk(run.ledger, given.after)

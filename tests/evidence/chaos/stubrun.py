@@ -1,4 +1,4 @@
-"""`python -m bench.selfcheck.chaos FOLDER ...`: a stub run, supervised as every command is."""
+"""A stub run, supervised as every command is."""
 
 import sys
 
@@ -7,7 +7,7 @@ from bench.common.supervisor import supervise
 
 def _work() -> int:
     # Not before the child is there: a supervisor has one thread, or signals would miss it.
-    from bench.selfcheck.chaos.attempt import main
+    from tests.evidence.chaos.attempt import main
 
     return main(sys.argv[1:])
 

@@ -1,4 +1,4 @@
-"""`pixvox perf scoring`: many variants scored at once, beside stock pycocoevalcap one by one.
+"""Many variants scored at once, beside stock pycocoevalcap one by one.
 
 Variants are what a grid leaves: transcripts of the same images, each with other words wrong. Both
 sides tokenise by pycocoevalcap's own tokeniser, and start the JVMs that they need.
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.commands.options import Parser, path, whole
 from bench.common.machine import save as save_figures
 from bench.common.progress import progress
 from bench.common.yamlfile import parse
@@ -21,6 +22,7 @@ from bench.jobs.spec import Job, ScoringSpec
 from bench.metrics.stock import stock_scores
 from bench.metrics.tokens import tokenise
 from bench.scoring.scorer import Scorer
+from tests.evidence.program import program
 
 _KEPT = 0.8
 """The share of a caption's words that a variant says."""
@@ -109,3 +111,20 @@ def run(job: Path | None, count: int, save: Path | None) -> int:
     )
     save_figures(figures, save)
     return 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.scoring",
+        description="Many variants, beside stock pycocoevalcap.",
+    )
+    parser.add_argument("--job", type=path, help="a job whose captions are taken; else scenes")
+    parser.add_argument("--variants", type=whole(1, 1000), default=10)
+    parser.add_argument("--save", type=path, help="write the figures as JSON")
+    given = parser.parse_args(words)
+    return run(given.job, given.variants, given.save)
+
+
+if __name__ == "__main__":
+    program(main)

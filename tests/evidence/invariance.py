@@ -1,11 +1,11 @@
-"""`pixvox perf invariance`: what may not change units changes none, and what may, how many.
+"""What may not change units changes none, and what may, how many.
 
 The same items alone, backwards and in other company must give the same units, bit for bit.
 Another number of slots rounds differently: how many items it changes is measured, and what
 that does to the scores (units are decoded, transcribed and scored as in a run).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.common.errors import UserError
+from bench.commands.options import Parser, number, path, weights, whole
+from bench.common.errors import UserError, bad_input
 from bench.common.machine import machine
 from bench.common.machine import save as save_figures
 from bench.metrics.base import ALWAYS
@@ -23,6 +24,7 @@ from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
 from pixvox.weights import resolve
+from tests.evidence.program import program
 
 _METRICS = tuple(m for m in METRICS if any(score.kept == ALWAYS for score in m.scores))
 """Those whose scores are shown everywhere."""
@@ -94,11 +96,11 @@ def measure(options: InvarianceOptions, report: Callable[[str, int, int], None])
         company[name] = _changed(whole, generate(options.slots, groups))
     slots: dict[str, dict[str, Any]] = {}
     speeches = {str(options.slots): whole}
-    for number in counts:
+    for slot_count in counts:
         report("invariance", len(company) + len(slots), total)
-        other = generate(number, [requests])
-        speeches[str(number)] = other
-        slots[str(number)] = {"changed": _changed(whole, other)}
+        other = generate(slot_count, [requests])
+        speeches[str(slot_count)] = other
+        slots[str(slot_count)] = {"changed": _changed(whole, other)}
     report("invariance", total, total)
     scores = {name: _scores(model, data, made) for name, made in speeches.items()}
     for name in slots:
@@ -179,3 +181,32 @@ def run(options: InvarianceOptions, save: Path | None) -> int:
     show(result)
     save_figures(result, save)
     return 3 if any(result["company"].values()) else 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.invariance", description="What another slot count changes."
+    )
+    parser.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay")
+    parser.add_argument("--slots", type=whole(1, 4096), default=32)
+    parser.add_argument("--images", type=whole(1, 1_000_000), default=200)
+    parser.add_argument("--seconds", type=number(0.1, 30), default=6.0, help="the longest speech")
+    parser.add_argument("--temperature", type=number(0, 100), default=0.5)
+    parser.add_argument("--guidance", type=number(0, 100), default=1.0)
+    parser.add_argument("--candidates", type=whole(1, 1000), default=1)
+    parser.add_argument(
+        "--arithmetic",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="bfloat16 needs a GPU",
+    )
+    parser.add_argument("--save", type=path, help="write the figures as JSON")
+    given = vars(parser.parse_args(words))
+    save = given.pop("save")
+    with bad_input():
+        return run(InvarianceOptions(**given), save)
+
+
+if __name__ == "__main__":
+    program(main)

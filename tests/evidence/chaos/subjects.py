@@ -19,7 +19,8 @@ class Subject:
 
     `job` is a job file, None for `items` items of stubs. `generator` and `transcriber` are what Ray
     calls its actors, `keys` the columns that name a row, and `patience` how many seconds a run
-    may take.
+    may take. With `raylets` it is run over a cluster of so many nodes, which do not see `hidden`
+    files where that can be had.
     """
 
     job: Path | None
@@ -28,6 +29,8 @@ class Subject:
     transcriber: str
     keys: Sequence[str]
     patience: float
+    raylets: int = 0
+    hidden: tuple[Path, ...] = ()
 
     def command(self, folder: Path, die: str, after: int) -> list[str]:
         """Runs, or resumes, what is in `folder`."""
@@ -35,7 +38,8 @@ class Subject:
         if self.job is not None:
             return [*python, "bench.cli", "run", str(self.job.absolute()), "--runs", str(folder)]
         own = ["--items", str(self.items), "--die", die, "--after", str(after)]
-        return [*python, "bench.selfcheck.chaos", str(folder), *own]
+        own += ["--transcribers", str(max(1, self.raylets))]
+        return [*python, "tests.evidence.chaos.stubrun", str(folder), *own]
 
     def derived(self, folder: Path) -> dict[str, Path]:
         """All files that a finished run derives from its ledger, by name."""

@@ -22,7 +22,7 @@ from bench.metrics.counted import Counted
 from bench.metrics.shipped import METRICS
 from bench.scoring.scorer import Scorer
 from bench.scoring.signature import Signature
-from bench.selfcheck.rates import LOSS, points
+from tests.evidence.rates import LOSS, points
 
 KEPT = 0.7
 """The share that is left of truncated speech, and of its words."""

@@ -1,12 +1,12 @@
-"""`pixvox perf gate`: how often the gate cries wolf, and how surely it finds a regression.
+"""How often the gate cries wolf, and how surely it finds a regression.
 
 Simulated gate runs, drawn from stored ones: quality from a golden of several seeds (see
-bench.selfcheck.stored), speed from replicates that were really measured, some really slowed.
+tests.evidence.stored), speed from replicates that were really measured, some really slowed.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from bench.commands.options import Parser, path, whole
 from bench.common.atomic import write_text
 from bench.common.errors import UserError
 from bench.common.progress import progress
@@ -27,14 +28,14 @@ from bench.gate.power import measured as measured_by
 from bench.gate.protocol import group_of, groups
 from bench.gate.quality import judge
 from bench.gate.speed import ROUNDS, judge_speed
-from bench.gate.turns import Replicate, Way, measured
+from bench.gate.turns import Replicate
 from bench.gate.verdicts import Finding, Rule, Verdict, overall
 from bench.metrics.shipped import METRICS
-from bench.selfcheck.lucky import alarms
-from bench.selfcheck.stored import Stored, read_stored, simulated
+from tests.evidence.lucky import alarms
+from tests.evidence.program import program
+from tests.evidence.speed import WAYS
+from tests.evidence.stored import Stored, read_stored, simulated
 
-DELAY = 0.1
-"""The share by which every decoding step is really slowed."""
 WIDER = 0.05
 """A margin beside the certified one, as a share of the scores."""
 SEEDS = 4
@@ -43,7 +44,6 @@ GOLDENS = (4, 96)
 """How many seeds simulated goldens have: as many as a run; and many, for they are paid once."""
 LUCKY, LUCKY_GATES = 50, 1000
 """Goldens of each kind of which false alarms are counted one by one, in so many gates each."""
-_WAYS = ("base", "the same again", "decoding 10% slower")
 
 Shares = dict[str, dict[str, float]]
 
@@ -107,18 +107,6 @@ def predicted(
     }
 
 
-def measure_speed(weights: str, rounds: int, save: Path) -> int:
-    """Measures replicates of this checkout, twice as it is and once slowed, and saves them all."""
-    from bench.common.machine import save as save_figures
-
-    ways = [Way(Path.cwd(), weights, delay=share) for share in (0.0, 0.0, DELAY)]
-    found, canaries = measured(ways, rounds)
-    pairs = zip(_WAYS, found, strict=True)
-    replicates = {name: [asdict(one) for one in some] for name, some in pairs}
-    save_figures({"replicates": replicates, "canaries": canaries}, save)
-    return 0
-
-
 def speed(path: Path, runs: int) -> Shares:
     """Shares of verdicts over gate runs of rounds drawn from stored ones.
 
@@ -129,10 +117,14 @@ def speed(path: Path, runs: int) -> Shares:
         ways = {n: [Replicate(**r) for r in rs] for n, rs in facts["replicates"].items()}
         canaries = [float(one) for one in facts["canaries"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: no stored replicates; make them: pixvox perf speed") from error
-    if _WAYS[0] not in ways or len(canaries) <= ROUNDS:
-        raise UserError(f"{path}: fewer than {ROUNDS} rounds; make them: pixvox perf speed")
-    base = ways.pop(_WAYS[0])
+        raise UserError(
+            f"{path}: no stored replicates; make them: python -m tests.evidence.speed"
+        ) from error
+    if WAYS[0] not in ways or len(canaries) <= ROUNDS:
+        raise UserError(
+            f"{path}: fewer than {ROUNDS} rounds; make them: python -m tests.evidence.speed"
+        )
+    base = ways.pop(WAYS[0])
     verdicts: dict[str, list[Verdict]] = {}
     for run in range(runs):
         drawn = np.random.default_rng([8, run]).choice(len(base), ROUNDS, replace=False)
@@ -200,3 +192,24 @@ def _row(
     passed, found = (round(100 * one, 2) for one in chances) if chances else (None, None)
     foreseen = {"pass predicted": passed, "regressed predicted": found}
     return {"run": name, "of": size, "margin": margin, **percent, **foreseen}
+
+
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.gates",
+        description="How often the gate is wrong, either way.",
+    )
+    parser.add_argument(
+        "golden", type=path, help="a golden of one model's seeds, and another model"
+    )
+    parser.add_argument("--speed", type=path, default=Path("results/perf/speed.json"))
+    parser.add_argument("--gates", type=whole(1, 100_000), default=200, help="runs of each kind")
+    parser.add_argument("--items", type=whole(1, 10_000_000), nargs="+", default=[48, 200])
+    parser.add_argument("--save", type=path, help="write the figures as JSON")
+    given = parser.parse_args(words)
+    return run(given.golden, given.speed, given.gates, given.items, given.save)
+
+
+if __name__ == "__main__":
+    program(main)

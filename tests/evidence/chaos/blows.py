@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.common.processes import below, first_child
-from bench.selfcheck.chaos.subjects import OWN_DEATHS, Subject
+from tests.evidence.chaos.subjects import OWN_DEATHS, Subject
+from tests.evidence.raylets import Raylets
 
 TERM, HANGUP, STOPPED, FAILED = 128 + signal.SIGTERM, 128 + signal.SIGHUP, 130, 3
 
@@ -45,14 +46,19 @@ BLOWS = {
     "generator stopped": Blow("generator", signal.SIGSTOP, (FAILED,)),
     "transcriber stopped": Blow("transcriber", signal.SIGSTOP, (FAILED,)),
     "jvm": Blow("java", signal.SIGKILL),
+    "node": Blow("node", signal.SIGKILL, (FAILED,)),
 }
+_OF_ONE_MACHINE, _OF_CLUSTER = "raylet", "node"
+"""Blows to a Ray of the run's own, and to a cluster: there a new node takes a dead one's place."""
 FLIP = "flip"
 _EARLY_SHARE = 0.3
 
 
 def kinds(subject: Subject) -> tuple[str, ...]:
     """All that can be done to a subject: stubs also end themselves inside a commit."""
-    return (*BLOWS, FLIP, *(OWN_DEATHS if subject.job is None else ()))
+    other = _OF_ONE_MACHINE if subject.raylets else _OF_CLUSTER
+    blows = [name for name in BLOWS if name != other]
+    return (*blows, FLIP, *(OWN_DEATHS if subject.job is None else ()))
 
 
 def allowed(kind: str) -> tuple[int, ...]:
@@ -62,38 +68,53 @@ def allowed(kind: str) -> tuple[int, ...]:
     return (0, *BLOWS[kind].codes) if kind in BLOWS else (0,)
 
 
-def _victims(parent: int, victim: str, subject: Subject, early: bool) -> list[int]:
+def _victims(
+    parent: int, blow: Blow, subject: Subject, *, early: bool, cluster: Raylets | None
+) -> list[int]:
     """The processes that are meant, once the run is under way."""
-    child = first_child(parent)
+    child, victim = first_child(parent), blow.victim
     if child is None:
         return []
-    names = below(child).items()
+    names = (below(child) | (cluster.processes if cluster is not None else {})).items()
     if victim == "java":
         return [pid for pid, name in names if Path(name).name == "java"]
     if not early and not any(subject.generator in name for _, name in names):
         return []
     if victim in ("parent", "child"):
         return [parent if victim == "parent" else child]
-    actors = {"generator": subject.generator, "transcriber": subject.transcriber}
+    # A node's processes end with it, whichever of them is looked at.
+    actors = {
+        "generator": subject.generator,
+        "transcriber": subject.transcriber,
+        "node": subject.generator,
+    }
     wanted = actors.get(victim, victim)
     return [pid for pid, name in names if wanted in name]
 
 
 def strike(
-    process: "subprocess.Popen[bytes]", kind: str, subject: Subject, rng: random.Random
+    process: "subprocess.Popen[bytes]",
+    kind: str,
+    subject: Subject,
+    rng: random.Random,
+    *,
+    cluster: Raylets | None = None,
 ) -> bool:
-    """Does to the run what the kind names; whether its victim was met before the run ended."""
+    """Does to the run, or its cluster, what the kind names; whether it was met before it ended."""
     blow = BLOWS[kind]
     early = blow.early and rng.random() < _EARLY_SHARE
     delay = rng.random() * (1.0 if blow.early else 0.5) * (1 if subject.job is None else 15)
     if blow.victim == "java":
         delay = rng.random() * 0.5
     while process.poll() is None:
-        victims = _victims(process.pid, blow.victim, subject, early)
+        victims = _victims(process.pid, blow, subject, early=early, cluster=cluster)
         if not victims:
             time.sleep(0.05)
             continue
         time.sleep(delay)
+        if cluster is not None and blow.victim == _OF_CLUSTER:
+            cluster.replace_node(rng)
+            return True
         try:
             os.kill(rng.choice(victims), blow.signal)
             if blow.twice:

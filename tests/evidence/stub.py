@@ -1,7 +1,7 @@
 """A run of which only the models are stubs: the ledger, the scheduler and Ray are the real ones.
 
 What the stubs generate and transcribe is a function of the item, so that a lost, doubled or mixed
-row shows. `pixvox chaos` kills such runs, `pixvox perf scheduler` measures them.
+row shows. tests.evidence.chaos kills such runs, tests.evidence.scheduler measures them.
 """
 
 import hashlib

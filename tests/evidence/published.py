@@ -1,4 +1,4 @@
-"""`pixvox perf published`: how uncertain a score on so many images is, at every level of a score.
+"""How uncertain a score on so many images is, at every level of a score.
 
 Papers print scores without intervals. Systems made of people's captions, from another image's to a
 copied reference, give for every metric the half of the interval that belongs to a score.
@@ -6,8 +6,10 @@ copied reference, give for every metric the half of the interval that belongs to
 
 import random
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench.commands.options import Parser, path
 from bench.common.machine import save as save_figures
 from bench.common.progress import progress
 from bench.common.resampling import Resampling
@@ -18,6 +20,7 @@ from bench.metrics.counted import Counted
 from bench.scoring.inference import intervals
 from bench.scoring.scorer import Scorer
 from bench.systems.borrowing import others
+from tests.evidence.program import program
 
 LEVELS = 13
 _WRONG = 0.35
@@ -73,3 +76,19 @@ def run(job: Path, save: Path) -> int:
     facts = {"captions": dataset.name, "images": len(dataset.items), "digest": dataset.digest}
     save_figures(facts | {"halves": halves}, save)
     return 0
+
+
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.published",
+        description="Intervals that published scores imply.",
+    )
+    parser.add_argument("job", type=path, help="whose dataset is taken, such as Flickr8k")
+    parser.add_argument("--save", type=path, default=Path("results/baselines/noise.json"))
+    given = parser.parse_args(words)
+    return run(given.job, given.save)
+
+
+if __name__ == "__main__":
+    program(main)

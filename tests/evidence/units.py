@@ -1,4 +1,4 @@
-"""`pixvox perf units`: the same units wherever, whenever and by however many threads.
+"""The same units wherever, whenever and by however many threads.
 
 Every way generates the units of the demo job's six PixVoxLM cells, and the best of four candidates,
 in a fresh process: with numba's cache empty and filled, with one thread and two, and from a wheel
@@ -13,13 +13,15 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.commands.options import Parser, path, whole
 from bench.common.errors import RunFailed
 from bench.common.machine import machine, save
+from tests.evidence.program import ROOT, program
 
 PARALLEL, DELAY = "zoo:pixvox-tiny-parallel", "zoo:pixvox-tiny-delay"
 PROMPTS = (0.0, 0.25, 0.5)
@@ -77,11 +79,13 @@ def generated(images: int, threads: int) -> Units:
 
 def generated_by(way: Way, images: int, folder: Path) -> Units:
     """The same in a process of its own; raises RunFailed where it fails."""
-    code = way.code or Path(__file__).parents[2]
+    words = ("--images", str(images), "--threads", str(way.threads))
+    # Only this program is of this checkout where the code is that of a wheel.
+    code = [str(way.code)] if way.code is not None else []
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "bench.perf.units", str(images), str(way.threads)],
+        [sys.executable, "-P", "-m", "tests.evidence.units", *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(code), **way.environment},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*code, str(ROOT)]), **way.environment},
         capture_output=True,
         text=True,
         check=False,
@@ -178,5 +182,21 @@ def run(images: int, path: Path | None) -> int:
     return 0 if good else 3
 
 
+def main(words: Sequence[str]) -> int:
+    """Measures what the command line asks for; the exit code."""
+    parser = Parser(
+        prog="python -m tests.evidence.units",
+        description="Whether units are the same in every way of running.",
+    )
+    parser.add_argument("--images", type=whole(1, 1_000_000), default=200)
+    parser.add_argument("--threads", type=whole(1, 1024), help="in this process, printed as JSON")
+    parser.add_argument("--save", type=path, help="write the figures as JSON")
+    given = parser.parse_args(words)
+    if given.threads is not None:
+        print(json.dumps(generated(given.images, given.threads)))
+        return 0
+    return run(given.images, given.save)
+
+
 if __name__ == "__main__":
-    print(json.dumps(generated(int(sys.argv[1]), int(sys.argv[2]))))
+    program(main)
