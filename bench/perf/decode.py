@@ -43,10 +43,11 @@ class _FixedLengths(Engine):
 
     lengths: dict[str, int]
 
-    def _start(self, slot: int, request: Request) -> None:
-        super()._start(slot, request)
+    def _start(self, admitted: Sequence[tuple[int, Request]]) -> None:
+        super()._start(admitted)
         if self.lengths:
-            self.ends[slot] = self.lengths[request.item]
+            for slot, request in admitted:
+                self.ends[slot] = self.lengths[request.item]
 
 
 def _model(name: str, pattern: str, codebooks: int, seconds: float) -> PixVoxLM:

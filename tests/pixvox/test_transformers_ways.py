@@ -99,9 +99,12 @@ def test_a_model_over_several_devices_is_refused(monkeypatch: pytest.MonkeyPatch
             PixVoxLM.from_pretrained("anything", device_map=spread)
 
 
-def test_a_device_that_cannot_decode_is_refused_in_one_line(small_model: Make) -> None:
-    model = small_model("delay").to("meta")
-    with pytest.raises(ValueError, match="is on meta, and decoding computes on a CPU or on CUDA"):
+def test_a_device_that_cannot_decode_is_refused_in_one_line(
+    small_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small_model("delay")
+    monkeypatch.setattr(PixVoxLM, "device", torch.device("mps"))
+    with pytest.raises(ValueError, match="is on mps, which has no float64 for draws; decode on"):
         Engine(model, Decoding(max_seconds=1.0))
 
 
