@@ -17,9 +17,9 @@ from pixvox.decoding.engine import Engine
 from pixvox.decoding.options import Numbers, decoding_of, options_of, prompts_of, whole
 from pixvox.decoding.requests import Request
 from pixvox.decoding.sampling import Decoding
+from pixvox.imagegroups import encode_in_groups
 from pixvox.loading import without_bars
 from pixvox.network import PixVoxNetwork
-from pixvox.precision import precision
 from pixvox.processing import PixVoxProcessor
 
 
@@ -139,9 +139,9 @@ class PixVoxLM(PixVoxNetwork):
         # bfloat16 is decoded as such on a GPU; every other type, and all on a CPU, in float32.
         halved = self.dtype == torch.bfloat16 and self.device.type == "cuda"
         how = replace(how, arithmetic="bfloat16" if halved else "float32")
-        # One at a time, so that a state does not depend on which images share the batch.
-        with precision("float32" if self.dtype == torch.float32 else "bfloat16"):
-            states = torch.cat([self.encode_images(one[None]) for one in pixels])
+        states = encode_in_groups(
+            self.encode_images, list(pixels), self.device, arithmetic="float32"
+        )
         asked = [
             Request(name, row, units, how.seed)
             for row, (name, units) in enumerate(zip(names, prompts, strict=True))

@@ -429,7 +429,7 @@ def _outcome(check: Check, course: Course) -> tuple[Finding, Outcome]:
         finding = check.run(course)
     except Exception as error:
         # Whatever a device raises is a finding; the other checks are still worth their time.
-        return Finding(f"{type(error).__name__}: {reason_of(error)}", False), "FAILED"
+        return Finding(reason_of(error), False), "FAILED"
     if finding.holds is False:
         return finding, "FAILED"
     if not course.on_gpu:

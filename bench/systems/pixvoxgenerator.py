@@ -66,9 +66,14 @@ class Recorded:
 
 
 class PixVoxGenerator:
-    """A PixVoxLM on one device. An image is encoded once for all its variants."""
+    """A PixVoxLM on one device. An image is encoded once for all its variants.
 
-    def __init__(self, weights: str, codec: str | None, device: str) -> None:
+    `arithmetic` is what its images are encoded in, that of its variants' decoding.
+    """
+
+    def __init__(
+        self, weights: str, codec: str | None, device: str, arithmetic: str = "float32"
+    ) -> None:
         import torch
 
         from pixvox.codec.encodec import Codec
@@ -76,7 +81,7 @@ class PixVoxGenerator:
         from pixvox.modeling import PixVoxLM
         from pixvox.weights import resolve
 
-        self.device = device
+        self.device, self.arithmetic = torch.device(device), arithmetic
         self.model = PixVoxLM.from_pretrained(resolve(weights), dtype=torch.float32).eval()
         self.model.to(device)
         config = self.model.config
@@ -107,15 +112,12 @@ class PixVoxGenerator:
         return prompt
 
     def _encode(self, images: "Sequence[Tensor]") -> "Tensor":
-        import torch
-
-        from pixvox.precision import precision
+        from pixvox.imagegroups import encode_in_groups
 
         self.encoded += len(images)
-        # One at a time, so that a state does not depend on which images share the batch.
-        with torch.inference_mode(), precision("float32"):
-            states = [self.model.encode_images(image[None].to(self.device)) for image in images]
-            return torch.cat(states)
+        return encode_in_groups(
+            self.model.encode_images, images, self.device, arithmetic=self.arithmetic
+        )
 
     def likelihood(self, items: Sequence[Item], caption: Choice) -> dict[str, float]:
         """See System."""
@@ -141,7 +143,8 @@ class PixVoxGenerator:
     def generate(self, asked: Asked) -> Made:
         """See Generator; one row for every item and variant, in order."""
         from pixvox.decoding.requests import Request
-        from pixvox.images import ImageError, load_image
+        from pixvox.imagegroups import load_images
+        from pixvox.images import ImageError
 
         images: list[Tensor] = []
         wanted: dict[DecodingSpec, list[tuple[Request, Variant]]] = {}
@@ -149,14 +152,14 @@ class PixVoxGenerator:
         done: dict[tuple[str, str], SpeechRow] = {}
         scaling = self.model.config.scaling
         recorded = Recorded(self.codec)
-        for item, variants in asked:
-            try:
-                images.append(load_image(item.image, scaling))
-            except ImageError as error:
+        pictures = load_images([item.image for item, _ in asked], scaling, self.device)
+        for (item, variants), picture in zip(asked, pictures, strict=True):
+            if isinstance(picture, ImageError):
                 done |= {
-                    (item.id, v.key): SpeechRow(item.id, "failed", str(error)) for v in variants
+                    (item.id, v.key): SpeechRow(item.id, "failed", str(picture)) for v in variants
                 }
                 continue
+            images.append(picture)
             for variant in variants:
                 said[item.id, variant.key] = caption_of(item, variant)
                 try:
