@@ -119,6 +119,10 @@ class PixVoxSystem(System):
         """See System."""
         return "single model"
 
+    def longest_seconds(self) -> float | None:
+        """See System."""
+        return self.decoding.max_seconds
+
     def batch(self, usual: int) -> int:
         """See System."""
         return max(1, self.decoding.slots // self.decoding.candidates)
