@@ -3,7 +3,7 @@
 import importlib.metadata
 from collections.abc import Sequence
 
-from bench.common.entries import made, source_of
+from bench.common.entries import instantiate, source_of
 from bench.common.errors import UserError
 from bench.metrics.base import Metric
 from bench.metrics.shipped import METRICS, scores_of
@@ -17,7 +17,7 @@ def metrics_of(entries: Sequence[str]) -> tuple[Metric, ...]:
     found = list(METRICS)
     for entry in entries:
         source_of(entry, _WHO)
-        metric = made(entry, _WHO)
+        metric = instantiate(entry, _WHO)
         if not isinstance(metric, Metric):
             raise UserError(f"{_WHO}: {entry} is no bench.metrics.base.Metric; derive it from that")
         names = {name for score in scores_of(found) for name in (score.name, score.head)}
