@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from pixvox.configuration import PixVoxConfig
 
@@ -84,7 +85,7 @@ class Attention(nn.Module):
         return self.norm(x + F.dropout(update, self.dropout, self.training))
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(GradientCheckpointingLayer):
     """Self-attention, cross-attention to the image, feed-forward."""
 
     def __init__(self, config: PixVoxConfig) -> None:

@@ -2,19 +2,22 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import GenerationConfig
 from transformers.utils import ModelOutput
 
 from pixvox.card import Counts, count, write_card
 from pixvox.configuration import PixVoxConfig
 from pixvox.decoding.engine import Engine
-from pixvox.decoding.options import Numbers, decoding_of, prompts_of, whole
+from pixvox.decoding.options import Numbers, decoding_of, options_of, prompts_of, whole
 from pixvox.decoding.requests import Request
+from pixvox.decoding.sampling import Decoding
+from pixvox.imagegroups import encode_in_groups
 from pixvox.loading import without_bars
 from pixvox.network import PixVoxNetwork
 from pixvox.processing import PixVoxProcessor
@@ -38,7 +41,11 @@ class PixVoxLM(PixVoxNetwork):
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *inputs: Any, **options: Any) -> Self:
-        """As transformers does, in float32 unless `dtype` says otherwise, and without a bar."""
+        """As transformers does, in float32 unless `dtype` says otherwise, and without a bar.
+
+        Raises ValueError for a `device_map` that spreads the model over several devices.
+        """
+        _check_device_map(options.get("device_map"))
         if options.get("dtype") is None and options.get("torch_dtype") is None:
             options["dtype"] = torch.float32
         with without_bars():
@@ -72,6 +79,7 @@ class PixVoxLM(PixVoxNetwork):
         generator: torch.Generator | None = None,
         items: Sequence[str] | None = None,
         slots: int = 32,
+        generation_config: GenerationConfig | None = None,
         **unknown: Any,
     ) -> PixVoxGeneration:
         """Units for images `[B, 3, H, W]` as PixVoxProcessor makes them.
@@ -85,16 +93,27 @@ class PixVoxLM(PixVoxNetwork):
         given) bounds the speech, prompt included. `prompt` is units `[K, P]` for all, or `[K, P_i]`
         (or None) for each image. Each row draws from noise of its own, which `seed` (or one number
         of the `generator`) and its name in `items` (its index where there are none) decide,
-        whatever else is in the batch; `slots` rows are decoded at once.
+        whatever else is in the batch; `slots` rows are decoded at once. A `generation_config` may
+        say do_sample, temperature, top_k, top_p and max_new_tokens.
 
         Raises TypeError for an argument that it does not have, ValueError for one that does not
-        fit; both say what to give instead.
+        fit; both say what to give instead. What is returned lies on the model's device.
         """
+        if generation_config is not None:
+            stated = options_of(generation_config)
+            given = {"do_sample": do_sample, "temperature": temperature, "top_k": top_k}
+            given |= {"top_p": top_p, "max_new_tokens": max_new_tokens}
+            # What is given beside a configuration counts more, as in transformers.
+            stated |= {name: value for name, value in given.items() if value is not None}
+            do_sample, temperature = stated.get("do_sample"), stated.get("temperature")
+            top_k, top_p = stated.get("top_k"), stated.get("top_p")
+            max_new_tokens = stated.get("max_new_tokens")
         if unknown:
             raise TypeError(
                 f"generate() does not take {', '.join(sorted(unknown))}; it takes pixel_values, "
                 "prompt, max_new_tokens or max_seconds, do_sample, temperature, top_k, top_p, "
-                "guidance, longest_run, candidates, seed or generator, items and slots"
+                "guidance, longest_run, candidates, seed or generator, items, slots and "
+                "generation_config"
             )
         config, pixels = self.config, self._pixels(pixel_values)
         names = [str(row) for row in range(len(pixels))] if items is None else list(items)
@@ -117,21 +136,48 @@ class PixVoxLM(PixVoxNetwork):
             max_seconds,
             slots,
         )
-        # One at a time, so that a state does not depend on which images share the batch.
-        states = torch.cat([self.encode_images(one[None]) for one in pixels])
+        # bfloat16 is decoded as such on a GPU; every other type, and all on a CPU, in float32.
+        halved = self.dtype == torch.bfloat16 and self.device.type == "cuda"
+        how = replace(how, arithmetic="bfloat16" if halved else "float32")
+        states = encode_in_groups(
+            self.encode_images, list(pixels), self.device, arithmetic="float32"
+        )
         asked = [
-            Request(name, row, units)
+            Request(name, row, units, how.seed)
             for row, (name, units) in enumerate(zip(names, prompts, strict=True))
         ]
-        made = Engine(self, how).generate(states, asked)
+        made = self._engine(how).generate(states, asked)
         if broken := next((one for one in made if one.reason), None):
             raise ValueError(f"{broken.item}: {broken.reason}")
         rows = [one.units.T for one in made]
+        units = pad_sequence(rows, batch_first=True, padding_value=config.empty).transpose(1, 2)
         return PixVoxGeneration(
-            units=pad_sequence(rows, batch_first=True, padding_value=config.empty).transpose(1, 2),
-            lengths=torch.tensor([len(row) for row in rows]),
-            ended=torch.tensor([one.ended for one in made]),
+            units=units.to(self.device),
+            lengths=torch.tensor([len(row) for row in rows], device=self.device),
+            ended=torch.tensor([one.ended for one in made], device=self.device),
         )
+
+    def _engine(self, decoding: Decoding) -> Engine:
+        """The last call's engine if it decodes in the same way, so that its graphs are captured
+        once; requests bring their seeds. There is one at a time, for its caches are large."""
+        decoding = replace(decoding, seed=0)
+        latest: Engine | None = self.__dict__.get("_latest_engine")
+        if latest is None or (latest.decoding, latest.device) != (decoding, self.device):
+            # The old one's memory is free before there is a new one.
+            self.__dict__["_latest_engine"] = latest = None
+            latest = Engine(self, decoding)
+            self.__dict__["_latest_engine"] = latest
+        return latest
+
+    def train(self, mode: bool = True) -> Self:
+        """As any module; training gives up the memory that `generate` keeps for its next call."""
+        if mode:
+            self.__dict__.pop("_latest_engine", None)
+        return super().train(mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # CUDA graphs can be neither copied nor pickled.
+        return {name: value for name, value in self.__dict__.items() if name != "_latest_engine"}
 
     def _longest(self, new: int, max_seconds: float | None, prompts: Sequence[Tensor]) -> float:
         """The seconds of prompt and `new` frames; ValueError where that is not one length."""
@@ -155,6 +201,21 @@ class PixVoxLM(PixVoxNetwork):
         if not pixel_values.is_floating_point():
             raise ValueError(f"pixel_values of {pixel_values.dtype}, not normalised; give {wanted}")
         return pixel_values.to(self.device, self.dtype)
+
+
+def _check_device_map(device_map: Any) -> None:
+    """Raises ValueError where a model would lie on several devices: decoding needs it on one."""
+    spread = isinstance(device_map, str) and device_map in _SPREADING
+    several = isinstance(device_map, dict) and len(set(device_map.values())) > 1
+    if several or (spread and torch.cuda.device_count() > 1):
+        raise ValueError(
+            f"device_map={device_map!r} spreads the model over several devices, and it has to lie "
+            "on one; give device_map='cuda:0'"
+        )
+
+
+_SPREADING = ("auto", "balanced", "balanced_low_0", "sequential")
+"""Those of transformers' device maps that use every GPU."""
 
 
 def count_config(config: PixVoxConfig) -> Counts:

@@ -5,7 +5,7 @@ K codebooks and N frames.
 """
 
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,9 @@ class PixVoxNetwork(PreTrainedModel):
     base_model_prefix = "pixvox"
     main_input_name = "pixel_values"
     input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules: ClassVar = ["DecoderLayer"]
 
     def __init__(self, config: PixVoxConfig) -> None:
         super().__init__(config)
@@ -87,6 +90,10 @@ class PixVoxNetwork(PreTrainedModel):
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         return self
+
+    def get_input_embeddings(self) -> nn.Module:
+        """What makes the decoder's input of units: the sum of one embedding a codebook."""
+        return self.embeddings
 
     def encode_images(self, pixel_values: Tensor) -> Tensor:
         """Images `[B, 3, H, W]`, normalised, → image states `[B, P, M_vision]`."""

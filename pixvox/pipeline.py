@@ -121,11 +121,11 @@ class ImageToSpeech:
         units = None if prompt is None else self.prompt_units(prompt)
         sampled = {"temperature": TEMPERATURE} if "do_sample" not in how else {}
         made = self.model.generate(pixels, prompt=units, items=names, **sampled | how)
-        waves = self.processor.batch_decode(made.units, made.lengths)
+        waves = self.processor.batch_decode(made.units, made.lengths.cpu())
         return [
             Speech(wave, self.processor.sample_rate, bool(ended), units[:, : int(frames)])
             for wave, units, frames, ended in zip(
-                waves, made.units.cpu(), made.lengths, made.ended, strict=True
+                waves, made.units.cpu(), made.lengths.cpu(), made.ended.cpu(), strict=True
             )
         ]
 

@@ -122,7 +122,8 @@ class PixVoxProcessor(ProcessorMixin):
     def batch_decode(self, units: Tensor, lengths: Tensor | Sequence[int]) -> list[Wave]:
         """Units `[B, K, N]` of so many frames each as waveforms; of no frames, an empty one."""
         nothing = np.zeros(0, np.float32)
-        return [
-            self.decode(one[:, : int(frames)]) if int(frames) else nothing
-            for one, frames in zip(units, lengths, strict=True)
-        ]
+        pairs = zip(units.cpu(), lengths, strict=True)
+        coded = [one[:, : int(frames)] for one, frames in pairs]
+        codec = _codec(self.codec, self.bandwidth)
+        waves = iter(codec.decode_all([one for one in coded if one.shape[1]]))
+        return [next(waves) if one.shape[1] else nothing for one in coded]

@@ -144,8 +144,14 @@ def _model_options(config: "PreTrainedConfig") -> dict[str, Any]:
 
 
 def new_vision(config: "PreTrainedConfig") -> "PreTrainedModel":
-    """An image encoder with random weights."""
-    return _model_class(config)(config, **_model_options(config))
+    """An image encoder with random weights.
+
+    PyTorch's attention, where a whole model asks for it, is the encoder's if it has it: BLIP's not.
+    """
+    model_class = _model_class(config)
+    if config._attn_implementation == "sdpa" and not model_class._supports_sdpa:
+        config._attn_implementation = "eager"
+    return model_class(config, **_model_options(config))
 
 
 def input_size(config: "PreTrainedConfig") -> int:

@@ -7,6 +7,7 @@ several threads ask for them.
 
 Computing on CPUs, as if no GPU were there, real or pretended: what the tests compare is the same on
 every machine, and workers are as many as they ask for. Tests of several GPUs pretend them to Ray.
+Only `pytest tests/gpu` sees what GPUs there are.
 
 Signals as in a terminal: a shell that starts the tests in the background has them ignore Ctrl-C,
 nohup has them ignore SIGHUP, and what they start would inherit that.
@@ -27,7 +28,8 @@ from tests.evidence.program import on_path
 os.environ["PYTHONPATH"] = on_path()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+if not any(Path(word).parts[:2] == ("tests", "gpu") for word in sys.argv[1:]):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.pop("RAY_OVERRIDE_RESOURCES", None)
 for stop in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(stop) == signal.SIG_IGN:

@@ -1,5 +1,6 @@
 """faster-whisper (CTranslate2) as the transcriber: Whisper's weights in another engine."""
 
+import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,9 @@ from bench.asr.weights import WeightsAsr
 from bench.common.audio import Wave
 from bench.common.errors import UserError
 from bench.common.yamlfile import WeightsName
+
+_CUBLAS = "libcublas.so.12"
+"""What CTranslate2's wheels load, by this name, when they first compute on a GPU."""
 
 
 class FasterAsr(WeightsAsr):
@@ -53,11 +57,25 @@ def _folder(name: str) -> Path:
         ) from error
 
 
+def _check_cublas() -> None:
+    """Raises UserError where the CUDA library that CTranslate2 loads by its name is not there."""
+    try:
+        ctypes.CDLL(_CUBLAS)
+    except OSError as error:
+        raise UserError(
+            f"asr.backend: faster-whisper on a GPU needs {_CUBLAS}, which does not load; "
+            "pip install nvidia-cublas-cu12 and have LD_LIBRARY_PATH name its lib folder, or use "
+            "openai-whisper (PyTorch for CUDA 13 brings version 13, which CTranslate2 does not use)"
+        ) from error
+
+
 class FasterTranscriber:
     """A CTranslate2 Whisper on one device; clips are transcribed one at a time."""
 
     def __init__(self, spec: FasterAsr, device: str, threads: int) -> None:
         kind = "float16" if spec.half(device) else "float32"
+        if device.startswith("cuda"):
+            _check_cublas()
         folder = str(spec.locate())
         from faster_whisper import WhisperModel
 

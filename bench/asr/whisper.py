@@ -124,7 +124,10 @@ class WhisperTranscriber:
         """See Transcriber."""
         if not waves:
             return []
-        results = self._adaptively(waves) if self.adaptive else self._decode(self._mels(waves))
+        from pixvox.precision import precision
+
+        with precision("float16" if self.options.fp16 else "float32"):
+            results = self._adaptively(waves) if self.adaptive else self._decode(self._mels(waves))
         return [
             Transcription(r.text, r.no_speech_prob, r.avg_logprob, r.compression_ratio)
             for r in results

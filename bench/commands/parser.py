@@ -347,6 +347,10 @@ def _perf_parser(parser: Parser) -> None:
         "--codebooks", type=whole(1, 64), default=8, help="K, where weights is base"
     )
     decode.add_argument("--save", type=path, help="write the figures as JSON")
+    gpu = commands.add_parser(
+        "gpu", help="whether a GPU computes what the CPU does, and how fast, in 8 minutes"
+    )
+    gpu.add_argument("--save", type=path, help="write the report as JSON, and Markdown beside it")
     transcribe = commands.add_parser(
         "transcribe", help="Whisper beside its floor, and what a shorter window changes"
     )

@@ -11,6 +11,10 @@ def measure(arguments: argparse.Namespace) -> int:
         from bench.perf import transcribe
 
         return transcribe.run(arguments.weights, arguments.images, arguments.rounds, arguments.save)
+    if arguments.what == "gpu":
+        from bench.perf import gpu
+
+        return gpu.run(arguments.save)
     from bench.perf import decode
 
     plan = decode.DecodeOptions(

@@ -25,7 +25,7 @@ from bench.execution.rates import Took, keep_rate, read_rates
 from bench.execution.speech import lost_speech, restore
 from bench.execution.stages import Pace
 from bench.jobs.cells import Cell
-from bench.jobs.preflight import missing_files, unmatched
+from bench.jobs.preflight import missing_files, short_limits, unmatched
 from bench.jobs.spec import Job, ScoringSpec
 from bench.metrics.shipped import METRICS, scores_of
 from bench.report.results import ScoredReading, write_report, write_rows
@@ -173,6 +173,7 @@ def _say_missing(ready: Prepared) -> None:
         *missing_files(items, dataset.items, ready.cells),
         *unmatched(items, dataset, ready.cells),
         *map(clean, lost_speech(ready.state)),
+        *short_limits(items, ready.cells),
     ):
         print(f"{ready.job.name}: {line}")
     for name, reason in ready.dataset.unusable:

@@ -131,7 +131,7 @@ class TranscriberActor(Clocked):
             self.batch = asr.batch
             self.asr = asr.transcriber(kind, threads)
         self.measurers = {entry: Measurer(entry, kind, threads) for entry in metrics}
-        self.voice = Voice()
+        self.voice = Voice(kind)
         self.device = _device_name(kind)
         self.start_clock(kind)
 
@@ -139,7 +139,11 @@ class TranscriberActor(Clocked):
         """One row for every row given, in order, with the speech of those that it is wanted of."""
         system, part, batch = work
         # 1. From rows to sound; what fails here is neither transcribed nor measured.
-        decoded = [self._decoded(system, part, entry) for entry in batch]
+        speeches = self.voice.speeches(system, batch)
+        decoded = [
+            self._decoded(system, part, entry, speech)
+            for entry, speech in zip(batch, speeches, strict=True)
+        ]
         rows = [row for row, _ in decoded]
         sounds = {n: sound for n, (_, sound) in enumerate(decoded) if sound is not None}
         # 2. Transcripts.
@@ -162,12 +166,18 @@ class TranscriberActor(Clocked):
         ]
 
     def _decoded(
-        self, system: System, part: str, entry: ToTranscribe
+        self,
+        system: System,
+        part: str,
+        entry: ToTranscribe,
+        speech: tuple[Wave, int] | SpeechError | UnitsError,
     ) -> tuple[TranscriptRow, Sound | None]:
         """A row without a transcript yet, and its sound, None where there is none."""
         name = entry.row.item
         try:
-            wave, rate = self.voice.speech(system, entry)
+            if isinstance(speech, SpeechError | UnitsError):
+                raise speech
+            wave, rate = speech
             if part == "continuation":
                 wave = continuation(wave, entry.row)
             if len(wave) > MAX_SECONDS * rate:

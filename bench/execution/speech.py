@@ -17,6 +17,9 @@ from bench.jobs.cells import Cell
 from bench.store.rows import GENERATED_SCHEMA, SpeechRow, ToTranscribe
 from pixvox.errors import UnitsError
 
+_TOGETHER = 32
+"""Rows whose speech is in memory at once."""
+
 
 def restore(run: RunState, tables: Mapping[str, pl.DataFrame], report: Progress) -> int:
     """Makes the WAV files that are missing, as the transcriber made them; gives how many.
@@ -103,15 +106,15 @@ def _made(run: RunState, cell: Cell, lacking: set[str]) -> Iterator[str]:
 
     voice = Voice()
     for part in run.ledger.parts("generated", cell.speech_key, GENERATED_SCHEMA):
-        for fields in part.filter(pl.col("item").is_in(lacking), status="ok").iter_rows(named=True):
-            row = SpeechRow(**fields)
-            item = run.item(row.item, cell.system)
-            lacking.discard(row.item)
-            try:
-                wave, rate = voice.speech(cell.system, ToTranscribe(row, item))
-            except (SpeechError, UnitsError):
-                # A file of the dataset or of a folder of wavs that has gone since it was
-                # transcribed.
-                continue
-            write_wav(run.speech / cell.slug / f"{row.item}.wav", wave, rate)
-            yield row.item
+        wanted = part.filter(pl.col("item").is_in(lacking), status="ok")
+        for batch in wanted.iter_slices(_TOGETHER):
+            rows = [SpeechRow(**fields) for fields in batch.iter_rows(named=True)]
+            lacking.difference_update(row.item for row in rows)
+            entries = [ToTranscribe(row, run.item(row.item, cell.system)) for row in rows]
+            for row, sounding in zip(rows, voice.speeches(cell.system, entries), strict=True):
+                if isinstance(sounding, SpeechError | UnitsError):
+                    # A file of the dataset or of a folder of wavs that has gone since it was
+                    # transcribed.
+                    continue
+                write_wav(run.speech / cell.slug / f"{row.item}.wav", *sounding)
+                yield row.item

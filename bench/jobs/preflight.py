@@ -1,5 +1,6 @@
 """Checks before a run starts: missing files, and classes that cannot be used."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -127,6 +128,44 @@ def _missing_recordings(
         yield line + (
             f"; {units} have only units, which {clean(system.label)} cannot use" if units else ""
         )
+
+
+def short_limits(items: Sequence[Item], cells: Sequence[Cell]) -> Iterable[str]:
+    """A line for each system whose longest speech is below 1.2 times the 95th percentile of the
+    recordings: it would be cut off before it has said what people say."""
+    bounded = {cell.system.label: cell.system.longest_seconds() for cell in cells}
+    if not any(bounded.values()):
+        return
+    files = [c.speech for item in items for c in item.captions if c.speech is not None]
+    # Every nth, so that the line costs little and says the same every time.
+    sample = files[:: max(1, len(files) // _RECORDINGS)]
+    lengths = sorted(seconds for file in sample if (seconds := _seconds(file)) is not None)
+    if not lengths:
+        return
+    usual = lengths[math.ceil(0.95 * len(lengths)) - 1]
+    for label, longest in bounded.items():
+        if longest is not None and longest < _ROOM * usual:
+            yield (
+                f"{clean(label)}: speech is cut off at decoding.max_seconds {longest:g}; the 95th "
+                f"percentile of {len(lengths)} recordings is {usual:.1f} s, and with room to spare "
+                f"it would be {_ROOM * usual:.1f}"
+            )
+
+
+_RECORDINGS = 200
+"""About how many recordings are looked at for how long speech is."""
+_ROOM = 1.2
+"""How much longer than the 95th percentile speech may be."""
+
+
+def _seconds(file: Path) -> float | None:
+    """What a recording's header says, s; None where libsndfile does not read it."""
+    import soundfile
+
+    try:
+        return float(soundfile.info(str(file)).duration)
+    except (OSError, soundfile.SoundFileError):
+        return None
 
 
 def check_classes(cells: Sequence[Cell], metrics: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from pixvox.decoding.engine import Engine
 from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Decoding, Each
 from pixvox.modeling import PixVoxLM
+from pixvox.precision import precision
 from pixvox.weights import resolve
 
 SECONDS = (3.0, 10.0)
@@ -42,10 +43,11 @@ class _FixedLengths(Engine):
 
     lengths: dict[str, int]
 
-    def _start(self, slot: int, request: Request) -> None:
-        super()._start(slot, request)
+    def _start(self, admitted: Sequence[tuple[int, Request]]) -> None:
+        super()._start(admitted)
         if self.lengths:
-            self.ends[slot] = self.lengths[request.item]
+            for slot, request in admitted:
+                self.ends[slot] = self.lengths[request.item]
 
 
 def _model(name: str, pattern: str, codebooks: int, seconds: float) -> PixVoxLM:
@@ -89,7 +91,7 @@ def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, spe
     `positions` is how many positions a row has on average; `images` memories are read once each.
     """
     config = model.config
-    width = 2 if model.device.type == "cuda" else 4
+    width = model.dtype.itemsize
     per_position = 2 * config.num_hidden_layers * config.hidden_size
     weights = sum(
         p.numel()
@@ -126,15 +128,15 @@ Way = Callable[[], tuple[list[Tensor], int]]
 class _Course:
     """A model, image states and what is asked of them, the same for every way of decoding."""
 
-    def __init__(self, options: DecodeOptions, device: torch.device) -> None:
+    def __init__(self, options: DecodeOptions, device: torch.device, arithmetic: str) -> None:
         model = _model(options.weights, options.pattern, options.codebooks, options.seconds).to(
             device
         )
         trained = options.weights not in ("base", "tiny")
         states = _states(model, options.images, trained).to(device)
         self.options = options
-        self.arithmetic = "bfloat16" if device.type == "cuda" else "float32"
-        self.model = model.to(torch.bfloat16) if device.type == "cuda" else model
+        self.arithmetic = arithmetic
+        self.model = model.to(torch.bfloat16) if arithmetic == "bfloat16" else model
         self.text = as_blip_text(self.model)
         self.states = states.to(self.model.dtype)
         if self.model.null_image is None:
@@ -216,7 +218,8 @@ class _Course:
 def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> dict[str, Any]:
     """Runs every way once a round, in turn, so that a slow moment meets all of them."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    course = _Course(options, device)
+    arithmetic = "bfloat16" if device.type == "cuda" else "float32"
+    course = _Course(options, device, arithmetic)
     ways = course.ways()
     taken: dict[str, list[tuple[float, int]]] = {way: [] for way in ways}
     units: dict[str, list[Tensor]] = {}
@@ -239,7 +242,8 @@ def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> 
         for way, runs in taken.items()
     ]
     frames = [one.shape[1] for one in units["engine"]]
-    pairs = zip(units["eager"], units["engine"], strict=True)
+    compared = units if arithmetic == "float32" else _units_in_float32(options, device)
+    pairs = zip(compared["eager"], compared["engine"], strict=True)
     # A row of n steps has n / 2 positions on average; long rows count more often.
     average = sum(n * n for n in frames) / max(1, sum(frames)) / 2
     speed = bandwidth(device)
@@ -249,11 +253,19 @@ def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> 
         "rows": [asdict(row) for row in rows],
         "speeches": course.count,
         "mean_frames": sum(frames) / course.count,
+        "arithmetic": arithmetic,
+        # In float32, whatever was timed: two ways of rounding to bfloat16 part after some steps.
         "greedy_units_equal_to_eager": sum(torch.equal(a.cpu(), b.cpu()) for a, b in pairs),
         "bandwidth_gb_per_s": speed / 1e9,
         "floor_ms_per_step": 1000
         * floor_seconds(course.model, options.slots, options.slots, average, speed),
     }
+
+
+def _units_in_float32(options: DecodeOptions, device: torch.device) -> dict[str, list[Tensor]]:
+    ways = _Course(options, device, "float32").ways()
+    with precision("float32"):
+        return {way: ways[way]()[0] for way in ("eager", "engine")}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -286,7 +298,8 @@ def show(result: dict[str, Any]) -> None:
         f"floor {result['floor_ms_per_step']:.3f} ms/step: bytes of a step over "
         f"{result['bandwidth_gb_per_s']:.1f} GB/s measured here; "
         f"{result['speeches']} speeches of {result['mean_frames']:.0f} frames on average; "
-        f"greedy units equal to eager's: {result['greedy_units_equal_to_eager']}"
+        f"greedy units equal to eager's in float32: {result['greedy_units_equal_to_eager']}; "
+        f"timed in {result['arithmetic']}"
     )
 
 

@@ -196,6 +196,10 @@ class System(Strict, ABC):
         """What stands in the tables' column `training`."""
         return str(getattr(self, "training", self.role))
 
+    def longest_seconds(self) -> float | None:
+        """The longest speech that it generates, s; None where nothing bounds it."""
+        return None
+
     def batch(self, usual: int) -> int:
         """How many items are generated at once."""
         return usual

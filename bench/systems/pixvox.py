@@ -58,7 +58,7 @@ class PixVoxSystem(System):
         """See System."""
         if self.decoding.arithmetic != "float32" and not device.startswith("cuda"):
             raise UserError(f"decoding.arithmetic: {self.decoding.arithmetic} needs a GPU")
-        return PixVoxGenerator(self.weights, self.codec, device)
+        return PixVoxGenerator(self.weights, self.codec, device, self.decoding.arithmetic)
 
     def content(self, lookup: Lookup) -> Content:
         """See System; checks that the longest speech fits the model's positions."""
@@ -120,6 +120,10 @@ class PixVoxSystem(System):
     def in_training(self) -> str:
         """See System."""
         return "single model"
+
+    def longest_seconds(self) -> float | None:
+        """See System."""
+        return self.decoding.max_seconds
 
     def batch(self, usual: int) -> int:
         """See System."""

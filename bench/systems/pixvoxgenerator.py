@@ -12,11 +12,12 @@ from bench.datasets.base import Choice, Item
 from bench.store.rows import SpeechRow, packed
 from bench.systems.base import Asked, Made, Variant, caption_of
 from bench.systems.decoding import DecodingSpec
-from bench.systems.resynthesis import prompt_units
+from bench.systems.resynthesis import caption_units, first
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pixvox.codec.encodec import Codec
     from pixvox.decoding.engine import Engine
     from pixvox.decoding.requests import Generation, Request
 
@@ -43,10 +44,36 @@ def enough_memory(slots: int) -> Iterator[None]:
         raise ActorUnusable(f"decoding.slots {slots}: {reason}; lower decoding.slots") from error
 
 
-class PixVoxGenerator:
-    """A PixVoxLM on one device. An image is encoded once for all its variants."""
+class Recorded:
+    """Units of captions' recorded speech by a codec; a caption is encoded once."""
 
-    def __init__(self, weights: str, codec: str | None, device: str) -> None:
+    def __init__(self, codec: "Codec") -> None:
+        self.codec = codec
+        self.known: dict[tuple[str, int], Tensor | SpeechError] = {}
+
+    def __call__(self, item: Item, caption: int) -> "Tensor":
+        """A caption's units `[K, N]`; raises SpeechError."""
+        key = item.id, caption
+        if key not in self.known:
+            try:
+                self.known[key] = caption_units(item, caption, self.codec)
+            except SpeechError as error:
+                self.known[key] = error
+        units = self.known[key]
+        if isinstance(units, SpeechError):
+            raise units
+        return units
+
+
+class PixVoxGenerator:
+    """A PixVoxLM on one device. An image is encoded once for all its variants.
+
+    `arithmetic` is what its images are encoded in, that of its variants' decoding.
+    """
+
+    def __init__(
+        self, weights: str, codec: str | None, device: str, arithmetic: str = "float32"
+    ) -> None:
         import torch
 
         from pixvox.codec.encodec import Codec
@@ -54,11 +81,11 @@ class PixVoxGenerator:
         from pixvox.modeling import PixVoxLM
         from pixvox.weights import resolve
 
-        self.device = device
+        self.device, self.arithmetic = torch.device(device), arithmetic
         self.model = PixVoxLM.from_pretrained(resolve(weights), dtype=torch.float32).eval()
         self.model.to(device)
         config = self.model.config
-        self.codec = Codec.load(codec or config.codec, config.bandwidth)
+        self.codec = Codec.load(codec or config.codec, config.bandwidth, device)
         self.engines: dict[DecodingSpec, Engine] = {}
         self.steppers = Steppers(self.model)
         self.encoded = 0
@@ -73,25 +100,24 @@ class PixVoxGenerator:
             self.engines[decoding] = Engine(self.model, how, steppers=self.steppers)
         return self.engines[decoding]
 
-    def _prompt(self, item: Item, variant: Variant) -> "Tensor":
+    def _prompt(self, item: Item, variant: Variant, recorded: "Recorded") -> "Tensor":
         import torch
 
         if variant.prompt == 0:
             return torch.zeros(self.codec.codebooks, 0, dtype=torch.long)
-        prompt = prompt_units(item, caption_of(item, variant), variant.prompt, self.codec)
+        prompt = first(variant.prompt, recorded(item, caption_of(item, variant)))
         limit = round(_decoding(variant).max_seconds * self.model.config.frame_rate)
         if prompt.shape[1] >= limit:
             raise SpeechError(f"a prompt of {prompt.shape[1]} frames leaves no room")
         return prompt
 
     def _encode(self, images: "Sequence[Tensor]") -> "Tensor":
-        import torch
+        from pixvox.imagegroups import encode_in_groups
 
         self.encoded += len(images)
-        # One at a time, so that a state does not depend on which images share the batch.
-        with torch.inference_mode():
-            states = [self.model.encode_images(image[None].to(self.device)) for image in images]
-            return torch.cat(states)
+        return encode_in_groups(
+            self.model.encode_images, images, self.device, arithmetic=self.arithmetic
+        )
 
     def likelihood(self, items: Sequence[Item], caption: Choice) -> dict[str, float]:
         """See System."""
@@ -104,7 +130,7 @@ class PixVoxGenerator:
         for item in items:
             try:
                 image = load_image(item.image, scaling)
-                units = prompt_units(item, item.chosen(caption), 1.0, self.codec)
+                units = caption_units(item, item.chosen(caption), self.codec)
             except (ImageError, SpeechError):
                 continue
             lengths = torch.tensor([units.shape[1]], device=self.device)
@@ -117,25 +143,27 @@ class PixVoxGenerator:
     def generate(self, asked: Asked) -> Made:
         """See Generator; one row for every item and variant, in order."""
         from pixvox.decoding.requests import Request
-        from pixvox.images import ImageError, load_image
+        from pixvox.imagegroups import load_images
+        from pixvox.images import ImageError
 
         images: list[Tensor] = []
         wanted: dict[DecodingSpec, list[tuple[Request, Variant]]] = {}
         said: dict[tuple[str, str], int] = {}
         done: dict[tuple[str, str], SpeechRow] = {}
         scaling = self.model.config.scaling
-        for item, variants in asked:
-            try:
-                images.append(load_image(item.image, scaling))
-            except ImageError as error:
+        recorded = Recorded(self.codec)
+        pictures = load_images([item.image for item, _ in asked], scaling, self.device)
+        for (item, variants), picture in zip(asked, pictures, strict=True):
+            if isinstance(picture, ImageError):
                 done |= {
-                    (item.id, v.key): SpeechRow(item.id, "failed", str(error)) for v in variants
+                    (item.id, v.key): SpeechRow(item.id, "failed", str(picture)) for v in variants
                 }
                 continue
+            images.append(picture)
             for variant in variants:
                 said[item.id, variant.key] = caption_of(item, variant)
                 try:
-                    prompt = self._prompt(item, variant)
+                    prompt = self._prompt(item, variant, recorded)
                 except SpeechError as error:
                     at = (item.id, variant.key)
                     done[at] = SpeechRow(item.id, "failed", str(error), caption=said[at])

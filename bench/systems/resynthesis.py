@@ -97,7 +97,20 @@ class CodecGenerator(EachItem):
 
 
 def prompt_units(item: Item, caption: int, share: float, codec: "Codec") -> "Tensor":
-    """The first `share` of a caption's speech, cut on codec frames: `[K, P]`.
+    """The first `share` of a caption's speech, cut on codec frames: `[K, P]`; raises SpeechError.
+
+    Of several shares of one caption: `first` of what `caption_units` gives once.
+    """
+    return first(share, caption_units(item, caption, codec))
+
+
+def first(share: float, units: "Tensor") -> "Tensor":
+    """The first `share` of units `[K, N]`."""
+    return units[:, : round(share * units.shape[1])]
+
+
+def caption_units(item: Item, caption: int, codec: "Codec") -> "Tensor":
+    """The units of a caption's speech, `[K, N]`.
 
     Where the dataset has the units of the speech before it was stored, those are taken, and no
     sound is needed. Raises SpeechError where there is neither.
@@ -112,4 +125,4 @@ def prompt_units(item: Item, caption: int, share: float, codec: "Codec") -> "Ten
                 f"{codec.digest} at {codec.bandwidth:g} kbps; narrate it with either"
             )
         units = codec.encode(read_speech(speech_file(item, caption), codec.sample_rate))
-    return units[:, : round(share * units.shape[1])]
+    return units

@@ -1,6 +1,7 @@
 """From a row of the ledger to sound, where it is transcribed."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -8,15 +9,22 @@ from bench.common.audio import SpeechError, Wave
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.base import System
 from bench.systems.sound import read_flac
+from pixvox.errors import UnitsError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pixvox.codec.encodec import Codec
+
+Sound: TypeAlias = tuple[Wave, int]
+"""Speech `[T]`, and its rate in Hz."""
 
 
 class Voice:
-    """Makes sound of rows; keeps the codecs that it has needed."""
+    """Makes sound of rows on a device; keeps the codecs that it has needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
         self.codecs: dict[tuple[str, float], Codec] = {}
 
     def _codec(self, system: System) -> "Codec":
@@ -26,19 +34,46 @@ class Voice:
         if key is None:
             raise SpeechError("there are units, and no codec that they are of")
         if key not in self.codecs:
-            self.codecs[key] = Codec.load(*key)
+            self.codecs[key] = Codec.load(*key, device=self.device)
         return self.codecs[key]
 
-    def speech(self, system: System, entry: ToTranscribe) -> tuple[Wave, int]:
-        """A row's whole speech `[T]` and its rate in Hz; raises SpeechError or UnitsError."""
-        row = entry.row
-        if row.units:
-            import torch
+    def speech(self, system: System, entry: ToTranscribe) -> Sound:
+        """A row's whole speech; raises SpeechError or UnitsError."""
+        [sounding] = self.speeches(system, [entry])
+        if isinstance(sounding, SpeechError | UnitsError):
+            raise sounding
+        return sounding
 
+    def speeches(
+        self, system: System, entries: Sequence[ToTranscribe]
+    ) -> list[Sound | SpeechError | UnitsError]:
+        """Each row's whole speech, or why there is none; units are decoded together."""
+        sounds: dict[int, Sound | SpeechError | UnitsError] = {}
+        coded: dict[int, Tensor] = {}
+        for place, entry in enumerate(entries):
+            try:
+                if entry.row.units:
+                    coded[place] = self._units(system, entry.row)
+                else:
+                    row = entry.row
+                    sounds[place] = read_flac(row) if row.audio else system.sound(entry)
+            except (SpeechError, UnitsError) as error:
+                sounds[place] = error
+        if coded:
             codec = self._codec(system)
-            units = torch.from_numpy(row.array.astype(np.int64))
-            return codec.decode(units), codec.sample_rate
-        return read_flac(row) if row.audio else system.sound(entry)
+            waves = codec.decode_all(list(coded.values()))
+            sounds |= {
+                place: (wave, codec.sample_rate) for place, wave in zip(coded, waves, strict=True)
+            }
+        return [sounds[place] for place in range(len(entries))]
+
+    def _units(self, system: System, row: SpeechRow) -> "Tensor":
+        """A row's units `[K, N]`, which the system's codec can decode."""
+        import torch
+
+        units = torch.from_numpy(row.array.astype(np.int64))
+        self._codec(system).check(units)
+        return units
 
 
 def continuation(wave: Wave, row: SpeechRow) -> Wave:

@@ -1,4 +1,4 @@
-"""EnCodec in and out, at one bandwidth.
+"""EnCodec in and out, at one bandwidth, one clip at a time or decoding several together.
 
 Défossez et al. 2022, "High Fidelity Neural Audio Compression". A folder, a hub id or `zoo:NAME` is
 loaded as transformers' EncodecModel, `encodec:24khz` or a `.th` file through the `encodec` package.
@@ -6,6 +6,7 @@ The bandwidth is always explicit: the default of transformers is the lowest, the
 highest.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,14 @@ from transformers import EncodecModel
 
 from pixvox.codec.facts import codec_facts
 from pixvox.codec.official import OfficialEngine, checkpoint_of, is_official
+from pixvox.codec.seanet import GROUP, Seanet
 from pixvox.digests import WeightsError
 from pixvox.errors import UnitsError
 from pixvox.loading import without_bars
+from pixvox.precision import precision
 from pixvox.weights import resolve
+
+Wave = npt.NDArray[np.float32]
 
 
 class Engine(Protocol):
@@ -53,8 +58,11 @@ class Engine(Protocol):
     def encode(self, wave: Tensor, bandwidth: float) -> Tensor:
         """Audio `[1, 1, T]` → units `[K, N]`."""
 
-    def decode(self, units: Tensor) -> Tensor:
-        """Units `[1, K, N]` → audio `[T]`."""
+    def vectors(self, units: Tensor) -> Tensor:
+        """Units `[K, N]` → what the decoder takes, `[D, N]`."""
+
+    def decoder(self) -> Seanet:
+        """What makes audio `[1, T]` of those."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,11 @@ class TransformersEngine:
     model: EncodecModel
 
     @classmethod
-    def load(cls, folder: Path) -> "TransformersEngine":
-        """The model of a folder of weights, in float32."""
+    def load(cls, folder: Path, device: str = "cpu") -> "TransformersEngine":
+        """The model of a folder of weights, in float32, on a device."""
         with without_bars():
-            return cls(EncodecModel.from_pretrained(folder, dtype=torch.float32).eval())
+            model = EncodecModel.from_pretrained(folder, dtype=torch.float32).eval()
+        return cls(model.to(device))
 
     @property
     def channels(self) -> int:
@@ -103,22 +112,31 @@ class TransformersEngine:
         units: Tensor = self.model.encode(wave, bandwidth=bandwidth).audio_codes[0, 0]
         return units
 
-    def decode(self, units: Tensor) -> Tensor:
-        """Units `[1, K, N]` → audio `[T]`."""
-        wave: Tensor = self.model.decode(units[None], [None]).audio_values[0, 0]
-        return wave
+    def vectors(self, units: Tensor) -> Tensor:
+        """Units `[K, N]` → what the decoder takes, `[D, N]`."""
+        vectors: Tensor = self.model.quantizer.decode(units[:, None])[0]
+        return vectors
+
+    def decoder(self) -> Seanet:
+        """What makes audio `[1, T]` of those."""
+        return Seanet(self.model.decoder.layers)
 
 
 @dataclass(frozen=True)
 class Codec:
-    """An EnCodec at a bandwidth in kbps, and the digest of its weights."""
+    """An EnCodec at a bandwidth in kbps, and the digest of its weights.
+
+    Speech does not depend on what is decoded with it (pixvox.codec.seanet).
+    """
 
     engine: Engine
     bandwidth: float
     digest: str
+    device: str
+    decoder: Seanet
 
     @classmethod
-    def load(cls, name: str, bandwidth: float) -> "Codec":
+    def load(cls, name: str, bandwidth: float, device: str = "cpu") -> "Codec":
         """Loads `zoo:NAME`, a folder, a hub id, `encodec:24khz` or a `.th` file of the package.
 
         Raises WeightsError that says what to do, also for a bandwidth that the codec does not have.
@@ -126,12 +144,12 @@ class Codec:
         digest = codec_facts(name, bandwidth).digest
         engine: Engine
         if is_official(name):
-            engine = OfficialEngine.load(checkpoint_of(name))
+            engine = OfficialEngine.load(checkpoint_of(name), device)
         else:
-            engine = TransformersEngine.load(resolve(name))
+            engine = TransformersEngine.load(resolve(name), device)
         if engine.channels != 1:
             raise WeightsError(f"{name} is not mono; use a mono EnCodec such as the 24 kHz one")
-        return cls(engine, bandwidth, digest)
+        return cls(engine, bandwidth, digest, device, engine.decoder())
 
     @property
     def sample_rate(self) -> int:
@@ -154,19 +172,36 @@ class Codec:
         return self.engine.codebooks(self.bandwidth)
 
     @torch.inference_mode()
-    def encode(self, wave: npt.NDArray[np.float32]) -> Tensor:
-        """Mono speech `[T]` at the codec's rate → units `[K, N]`, int64; raises UnitsError."""
+    def encode(self, wave: Wave) -> Tensor:
+        """Mono speech `[T]` at the codec's rate → units `[K, N]`, int64; raises UnitsError.
+
+        Clips are encoded alone: a difference of 1e-7 in a sum can choose another unit.
+        """
         if wave.ndim != 1 or wave.size == 0:
             raise UnitsError(f"speech of shape {wave.shape}; the codec takes mono [T], T > 0")
         values = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))[None, None]
-        return self.engine.encode(values, self.bandwidth).clone()
+        with precision("float32"):
+            return self.engine.encode(values.to(self.device), self.bandwidth).cpu().clone()
+
+    def decode(self, units: Tensor) -> Wave:
+        """Units `[K, N]` → mono speech `[T]` at the codec's rate; raises UnitsError (see check)."""
+        return self.decode_all([units])[0]
 
     @torch.inference_mode()
-    def decode(self, units: Tensor) -> npt.NDArray[np.float32]:
-        """Units `[K, N]` → mono speech `[T]` at the codec's rate.
+    def decode_all(self, units: Sequence[Tensor]) -> list[Wave]:
+        """What `decode` gives of each speech's units, several computed together."""
+        for one in units:
+            self.check(one)
+        waves: list[Wave] = []
+        with precision("float32"):
+            for start in range(0, len(units), GROUP):
+                group = [one.long().to(self.device) for one in units[start : start + GROUP]]
+                sound = self.decoder([self.engine.vectors(one) for one in group])
+                waves += [clip[0].cpu().numpy().copy() for clip in sound]
+        return waves
 
-        Raises UnitsError for no frames, another K, or a unit out of the codebook's range.
-        """
+    def check(self, units: Tensor) -> None:
+        """Raises UnitsError for no frames, another K, or a unit out of the codebook's range."""
         if units.ndim != 2 or units.shape[0] != self.codebooks:
             raise UnitsError(
                 f"units of shape {tuple(units.shape)}; this codec has {self.codebooks}"
@@ -178,4 +213,3 @@ class Codec:
                 f"units from {int(units.min())} to {int(units.max())}; "
                 f"this codec's run from 0 to {self.codebook_size - 1}"
             )
-        return self.engine.decode(units.long()[None]).numpy().copy()

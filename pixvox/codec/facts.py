@@ -33,6 +33,15 @@ def encodec_config(folder: Path) -> "EncodecConfig":
         check_sizes(path, {name: getattr(config, name) for name in _SIZES}, _SIZES)
         if not config.target_bandwidths:
             raise WeightsError(f"{path}: has no target_bandwidths; fetch it again")
+        # What pixvox.codec.seanet computes: all of the mono models, and none of the 48 kHz one.
+        usual = {"use_causal_conv": True, "norm_type": "weight_norm", "pad_mode": "reflect"}
+        usual |= {"trim_right_ratio": 1.0, "normalize": False, "chunk_length_s": None}
+        for name, value in usual.items():
+            if getattr(config, name) != value:
+                raise WeightsError(
+                    f"{path}: {name} is {getattr(config, name)!r}; use a mono EnCodec such as the "
+                    f"24 kHz one, of which it is {value!r}"
+                )
         return config
 
 

@@ -25,6 +25,8 @@ from pixvox.weights import file_of, placed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pixvox.codec.seanet import Seanet
+
 PREFIX = "encodec:"
 _CHECKPOINTS = {"24khz": "encodec_24khz-d7cc33bc.th"}
 """The package's mono models and the names of their checkpoints, which it keeps in functions."""
@@ -163,8 +165,8 @@ class OfficialEngine:
     model: Any
 
     @classmethod
-    def load(cls, path: Path) -> "OfficialEngine":
-        """The mono 24 kHz model with a checkpoint's weights.
+    def load(cls, path: Path, device: str = "cpu") -> "OfficialEngine":
+        """The mono 24 kHz model with a checkpoint's weights, on a device.
 
         Raises WeightsError for a checkpoint that would run code, or that is of another model.
         """
@@ -182,7 +184,7 @@ class OfficialEngine:
                 f"{path}: {wrong[0]} does not fit EnCodec's mono 24 kHz model; name that checkpoint"
             )
         model.load_state_dict(state)
-        return cls(model.eval())
+        return cls(model.eval().to(device))
 
     @property
     def channels(self) -> int:
@@ -221,7 +223,13 @@ class OfficialEngine:
         units: Tensor = self.model.encode(wave)[0][0][0]
         return units
 
-    def decode(self, units: "Tensor") -> "Tensor":
-        """Units `[1, K, N]` → audio `[T]`."""
-        wave: Tensor = self.model.decode([(units, None)])[0, 0]
-        return wave
+    def vectors(self, units: "Tensor") -> "Tensor":
+        """Units `[K, N]` → what the decoder takes, `[D, N]`."""
+        vectors: Tensor = self.model.quantizer.decode(units[:, None])[0]
+        return vectors
+
+    def decoder(self) -> "Seanet":
+        """What makes audio `[1, T]` of those."""
+        from pixvox.codec.seanet import Seanet
+
+        return Seanet(self.model.decoder.model)

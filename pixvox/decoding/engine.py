@@ -7,6 +7,7 @@ are the same whatever it is decoded with, in whichever order.
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -20,6 +21,7 @@ from pixvox.decoding.stepper import Shape
 from pixvox.decoding.steppers import Steppers
 from pixvox.network import PixVoxNetwork
 from pixvox.patterns import Layout, layout
+from pixvox.precision import precision
 
 _WINDOW = 64
 """Positions that a graph's attention reads grow by this many."""
@@ -36,9 +38,10 @@ class Engine:
 
     Weights that were changed in between are seen. Raises ValueError where `max_seconds` needs more
     positions than the model has, for values of another number of codebooks, for guidance without a
-    null image, and for bfloat16 on a CPU. `dense` chooses the attention (see Stepper); left out, it
-    is ragged on CPU and dense elsewhere. `steppers` are the model's, shared with other engines of
-    it that run before or after this one, never at the same time; left out, it has its own.
+    null image, for bfloat16 on a CPU, and for a model on Apple's MPS. `dense` chooses the attention
+    (see Stepper); left out, it is ragged on CPU and dense elsewhere. `steppers` are the model's,
+    shared with other engines of it that run before or after this one, never at the same time; left
+    out, it has its own.
     """
 
     def __init__(
@@ -64,6 +67,11 @@ class Engine:
         # Whether a unit's step depends on where the speech ends (coarse-first) or not (the others).
         shorter = layout(self.pattern, self.codebooks, self.frames).step_of
         self.moves = not torch.equal(shorter, self.plan.step_of[:, : self.frames])
+        if model.device.type == "mps":
+            raise ValueError(
+                "the model is on mps, which has no float64 for draws; decode on a CPU or on CUDA: "
+                "model.to('cpu')"
+            )
         dtype = torch.float32 if decoding.arithmetic == "float32" else torch.bfloat16
         if dtype != torch.float32 and model.device.type == "cpu":
             raise ValueError("decoding.arithmetic: bfloat16 needs a GPU; use float32")
@@ -76,7 +84,10 @@ class Engine:
             raise ValueError("steppers of another model; give this model's")
         self.stepper = self.steppers.of(self.shape)
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        device, slots = self.stepper.device, decoding.slots
+        # Steps from one look to the next.
+        self.poll = _POLL if self.stepper.device.type == "cuda" else 1
+        self.device = device = self.stepper.device
+        slots = decoding.slots
         self.steps_run = 0
 
         def integers(*shape: int) -> Tensor:
@@ -94,7 +105,12 @@ class Engine:
         self.last_unit, self.run_length = integers(slots), integers(slots)
         self.noise = torch.zeros(slots, steps, self.codebooks, device=device)
         self.finish = self._finishing_steps().to(device)
+        self.plan_table = self.plan.frame_of.to(device)
+        # `[N + 1, K, S]`: the frames of each step of a speech of each number of frames.
+        self.tables = self._tables(steps).to(device) if self.moves else None
         self.rows = torch.arange(slots, device=device)
+        # Steps since the row in a slot began, which the host knows without looking.
+        self.ages: dict[int, int] = {}
 
     def _finishing_steps(self) -> Tensor:
         """`[N + 1]`: how many steps a speech of each number of frames takes."""
@@ -102,6 +118,13 @@ class Engine:
         for frames in range(1, self.frames + 1):
             needed[frames] = self._plan_of(frames).step_of[:, frames - 1].max() + 1
         return needed
+
+    def _tables(self, steps: int) -> Tensor:
+        tables = torch.full((self.frames + 1, self.codebooks, steps), -1, dtype=torch.int16)
+        for frames, table in enumerate(tables):
+            step = self._plan_of(frames).step_of
+            table.scatter_(1, step, torch.arange(step.shape[1]).short().expand_as(step))
+        return tables
 
     def _plan_of(self, frames: int) -> Layout:
         """The layout of a speech that ends after `frames` frames."""
@@ -120,22 +143,23 @@ class Engine:
         for request in requests:
             request.check(self.codebooks, self.frames, self.size)
         number = self.decoding.candidates
-        if number == 1:
-            return self._all(images, requests)
-        asked = several(requests, number)
-        return best(self.model, images, asked, self._all(images, asked), number)
+        with precision(self.decoding.arithmetic), _current(self.stepper.device):
+            if number == 1:
+                return self._all(images, requests)
+            asked = several(requests, number)
+            return best(self.model, images, asked, self._all(images, asked), number)
 
     def _all(self, images: Tensor, requests: Sequence[Request]) -> list[Generation]:
         stepper = self.steppers.of(self.shape)
         if stepper is not self.stepper:
-            if stepper.device != self.rows.device:
+            if stepper.device != self.device:
                 raise ValueError("the model is on another device than before; make a new engine")
             self.stepper, self.graphs = stepper, {}
-        sound = [self.steppers.sound and bool(image.isfinite().all()) for image in images]
+        finite = images.flatten(1).isfinite().all(1).tolist()
         done = {
             index: _nothing(request)
             for index, request in enumerate(requests)
-            if not sound[request.image]
+            if not (self.steppers.sound and finite[request.image])
         }
         # Requests of one image follow each other, so that they find its memory in place.
         left = [index for index in range(len(requests)) if index not in done]
@@ -143,25 +167,57 @@ class Engine:
         queue = deque(order)
         held: list[int | None] = [None] * self.decoding.slots
         in_memory: list[int | None] = [None] * (self.decoding.slots // self.decoding.lanes)
-        self.busy.zero_()
-        self.position.zero_()
+        self._free(range(self.decoding.slots))
         use_threads_of_torch()
         while len(done) < len(requests):
             self._admit(queue, held, in_memory, images, requests)
             self._run()
-            finished = self.busy & (self.position >= self.finish[self.ends])
-            for slot in finished.nonzero().flatten().tolist():
-                index = cast(int, held[slot])
-                if self.broken[slot]:
-                    done[index] = _nothing(requests[index])
-                    self.stepper.forget(slot)
-                else:
-                    done[index] = self._take(slot, requests[index].item, int(self.ends[slot]))
+            for slot, speech in self._collect(held, requests):
+                done[cast(int, held[slot])] = speech
                 held[slot] = None
-                # An idle row must not keep the window of the others wide.
-                self.busy[slot] = False
-                self.position[slot] = 0
         return [done[index] for index in range(len(requests))]
+
+    def _upload(self, values: Tensor) -> Tensor:
+        """A tensor of the CPU on the device, without waiting for what the device is doing."""
+        if self.device.type != "cuda":
+            return values
+        return values.pin_memory().to(self.device, non_blocking=True)
+
+    def _free(self, slots: Sequence[int]) -> None:
+        """Frees slots: an idle row must not keep the window of the others wide."""
+        index = self._upload(torch.tensor(slots))
+        self.busy.index_fill_(0, index, False)
+        self.position.index_fill_(0, index, 0)
+        for slot in slots:
+            self.ages.pop(slot, None)
+
+    def _collect(
+        self, held: Sequence[int | None], requests: Sequence[Request]
+    ) -> list[tuple[int, Generation]]:
+        """Every slot whose row has ended, and its speech: one look at the device, and one more
+        where there are any."""
+        finished = self.busy & (self.position >= self.finish[self.ends])
+        status = torch.stack([finished.long(), self.broken.long(), self.ends]).cpu()
+        slots = status[0].nonzero().flatten().tolist()
+        if not slots:
+            return []
+        index = self._upload(torch.tensor(slots))
+        sequences = self.sequence[index, :, 1:].cpu()
+        sureties = self.surety[index].cpu().tolist() if self.decoding.candidates > 1 else None
+        speeches: list[tuple[int, Generation]] = []
+        for place, slot in enumerate(slots):
+            request, frames = requests[cast(int, held[slot])], int(status[2, slot])
+            if status[1, slot]:
+                self.stepper.forget(slot)
+                speeches.append((slot, _nothing(request)))
+                continue
+            step = self._plan_of(frames).step_of[:, :frames]
+            units = sequences[place].gather(-1, step)
+            total, number = sureties[place] if sureties else (0.0, 0.0)
+            sureness, ended = total / max(number, 1), frames < self.frames
+            speeches.append((slot, Generation(request.item, units, ended, sureness=sureness)))
+        self._free(slots)
+        return speeches
 
     def _admit(
         self,
@@ -173,6 +229,7 @@ class Engine:
     ) -> None:
         """Fills free slots from the queue; a memory changes only when none of its rows is busy."""
         lanes = self.decoding.lanes
+        admitted: list[tuple[int, Request]] = []
         for slot in range(self.decoding.slots):
             if held[slot] is not None or not queue:
                 continue
@@ -185,61 +242,58 @@ class Engine:
                 in_memory[entry] = image
             index = queue.popleft()
             held[slot] = index
-            self._start(slot, requests[index])
+            admitted.append((slot, requests[index]))
+        if admitted:
+            self._start(admitted)
 
-    def _start(self, slot: int, request: Request) -> None:
-        self.given[slot] = -1
-        self.given[slot, :, : request.prompt.shape[1]] = request.prompt
-        self.table[slot] = self.plan.frame_of
-        self.sequence[slot] = self.empty
-        self.position[slot] = 0
-        self.ends[slot] = self.frames
-        self.busy[slot] = True
-        self.broken[slot] = False
-        self.surety[slot] = 0
-        self.run_length[slot] = 0
+    def _start(self, admitted: Sequence[tuple[int, Request]]) -> None:
+        """Begins requests in their slots, in one transfer for all of them."""
+        slots = self._upload(torch.tensor([slot for slot, _ in admitted]))
+        given = torch.full((len(admitted), self.codebooks, self.frames + 1), -1)
+        for row, (slot, request) in zip(given, admitted, strict=True):
+            row[:, : request.prompt.shape[1]] = request.prompt
+            self.ages[slot] = 0
+        self.given.index_copy_(0, slots, self._upload(given))
+        self.table.index_copy_(0, slots, self.plan_table.expand(len(admitted), -1, -1))
+        beginnings: tuple[tuple[Tensor, float], ...] = (
+            (self.sequence, self.empty),
+            (self.position, 0),
+            (self.ends, self.frames),
+            (self.busy, True),
+            (self.broken, False),
+            (self.surety, 0),
+            (self.run_length, 0),
+        )
+        for state, value in beginnings:
+            state.index_fill_(0, slots, value)
         if self.decoding.draws:
-            steps = len(self.plan.steps)
-            seed = self.decoding.seed if request.seed is None else request.seed
-            self.noise[slot] = item_noise(
-                seed, request.item, steps, self.codebooks, request.candidate
-            )
+            noise = torch.stack([self._noise_of(request) for _, request in admitted])
+            self.noise.index_copy_(0, slots, self._upload(noise))
 
-    def _take(self, slot: int, item: str, frames: int) -> Generation:
-        sequence = self.sequence[slot, :, 1:].cpu()
-        step = self._plan_of(frames).step_of[:, :frames]
-        total, number = self.surety[slot].tolist()
-        units, ended = sequence.gather(-1, step), frames < self.frames
-        return Generation(item, units, ended, sureness=total / max(number, 1))
+    def _noise_of(self, request: Request) -> Tensor:
+        seed = self.decoding.seed if request.seed is None else request.seed
+        steps = len(self.plan.steps)
+        return item_noise(seed, request.item, steps, self.codebooks, request.candidate)
 
     def _run(self) -> None:
         """Steps all rows: once where looking is free, else until the next look."""
-        highest = int(self.position.max())
-        on_gpu = self.stepper.device.type == "cuda"
-        # Where steps move with the end, they are laid out again as soon as it is known.
-        poll = _POLL if on_gpu and not self.moves else 1
-        for ahead in range(poll):
-            window = min(-(-(highest + ahead + 1) // _WINDOW) * _WINDOW, self.stepper.steps)
-            before = self.ends.clone() if self.moves else None
-            if on_gpu:
+        for _ in range(self.poll):
+            for slot in self.ages:
+                self.ages[slot] += 1
+            # A row that has ended goes on until the next look, at the last position at most.
+            longest = max(self.ages.values(), default=1)
+            window = min(-(-longest // _WINDOW) * _WINDOW, self.stepper.steps)
+            if self.device.type == "cuda":
                 self._replay(window)
             else:
                 self._advance(window)
-            if before is not None:
-                self._lay_out_again(before)
             self.steps_run += 1
-
-    def _lay_out_again(self, before: Tensor) -> None:
-        for slot in (before != self.ends).nonzero().flatten().tolist():
-            table = self._plan_of(int(self.ends[slot])).frame_of
-            self.table[slot] = -1
-            self.table[slot, :, : table.shape[1]] = table
 
     def _replay(self, window: int) -> None:
         """The step as one CUDA graph, one for each window."""
         if window not in self.graphs:
             state = [self.sequence, self.position, self.ends, self.broken, self.surety]
-            state += [self.last_unit, self.run_length]
+            state += [self.last_unit, self.run_length, self.table]
             kept = [tensor.clone() for tensor in state]
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
@@ -248,7 +302,9 @@ class Engine:
                     self._advance(window)
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # One pool for all: they are replayed one after the other and leave nothing behind.
+            pool = next((other.pool() for other in self.graphs.values()), None)
+            with torch.cuda.graph(graph, pool=pool):
                 self._advance(window)
             self.graphs[window] = graph
             for buffer, value in zip(state, kept, strict=True):
@@ -257,6 +313,7 @@ class Engine:
 
     def _advance(self, window: int) -> None:
         """One step of every row, in place and without looking at any value."""
+        before = self.ends.clone()
         last = self.position.clamp_max(self.stepper.steps - 1)
         index = last[:, None, None].expand(-1, self.codebooks, 1)
         units = self.sequence.gather(-1, index)[..., 0]
@@ -292,6 +349,10 @@ class Engine:
         chosen = torch.where(frame < self.ends[:, None], chosen, self.empty)
         self.broken |= bad
         self.ends.masked_fill_(bad, 0)
+        if self.tables is not None:
+            # Steps that move with the end are laid out again as soon as it is known.
+            moved = (before != self.ends)[:, None, None]
+            self.table.copy_(torch.where(moved, self.tables[self.ends].long(), self.table))
         self.sequence.scatter_(-1, index + 1, chosen[..., None])
         self.position.add_(self.busy)
 
@@ -305,6 +366,11 @@ class Engine:
         length = torch.where(units == self.last_unit, self.run_length + 1, 1)
         self.run_length.copy_(torch.where(inside, length, self.run_length))
         self.last_unit.copy_(torch.where(inside, units, self.last_unit))
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Has CUDA's streams and graphs be of a model's GPU, which need not be the first."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _nothing(request: Request) -> Generation:

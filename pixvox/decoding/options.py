@@ -6,6 +6,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 
 from pixvox.decoding.sampling import Decoding, Each, each
 
@@ -88,6 +89,18 @@ def decoding_of(
         max_seconds=6.0 if max_seconds is None else _number("max_seconds", max_seconds),
         slots=whole("slots", slots, least=1),
     )
+
+
+def options_of(config: GenerationConfig) -> dict[str, Any]:
+    """What a configuration of transformers says of `generate`; raises ValueError for more."""
+    known = ("do_sample", "temperature", "top_k", "top_p", "max_new_tokens")
+    own = ("transformers_version", "_from_model_config")
+    stated = {n: v for n, v in config.to_diff_dict().items() if v is not None and n not in own}
+    if unknown := sorted(stated.keys() - set(known)):
+        raise ValueError(
+            f"generation_config: {', '.join(unknown)}; generate() takes {', '.join(known)} of it"
+        )
+    return stated
 
 
 def prompts_of(

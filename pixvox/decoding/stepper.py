@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pixvox.decoding.attention import append_and_attend, attend
 from pixvox.decoding.linear import Normalised, Ready, Residual
@@ -91,7 +92,8 @@ class Stepper:
         if model.transform is not None:
             dense = self._ready(model.transform.dense, gelu=True)
             self.transform = dense, Normalised(model.transform.norm, self.dtype)
-        self.head = self._ready(*model.heads)
+        # In float32, whatever the layers compute in: rounded scores have ties.
+        self.head = Ready([*model.heads], self.rows, torch.float32)
         tables = [cast(Tensor, table.weight) for table in model.embeddings.codebooks]
         self.embeddings = torch.cat(tables).detach().to(self.dtype)
         self.positions = model.embeddings.positions.weight.detach().to(self.dtype)
@@ -154,11 +156,8 @@ class Stepper:
             if self.dense:
                 part.keys[rows, :, position] = qkv[:, 1]
                 part.values[rows, :, position] = qkv[:, 2]
-                attended = F.scaled_dot_product_attention(
-                    qkv[:, 0, :, None],
-                    part.keys[:, :, :window],
-                    part.values[:, :, :window],
-                    attn_mask=mask,
+                attended = _attended(
+                    qkv[:, 0, :, None], part.keys[:, :, :window], part.values[:, :, :window], mask
                 ).flatten(1)
             else:
                 self._ragged_self(part, qkv, position)
@@ -174,7 +173,7 @@ class Stepper:
         if self.transform is not None:
             dense, norm = self.transform
             x = norm(dense(x))
-        return self.head(x).float().view(self.rows, self.codebooks, -1)
+        return self.head(x.float()).view(self.rows, self.codebooks, -1)
 
     def _dense_cross(self, part: _Layer, queries: Tensor) -> Tensor:
         """`[B, H, D]` → `[B, H * D]`; a memory is read once for all rows that share it."""
@@ -208,5 +207,18 @@ class Stepper:
 def _shared(queries: Tensor, lanes: int, keys: Tensor, values: Tensor) -> Tensor:
     """`[B, H, D]`, of which `lanes` neighbours share one of the memories → `[B, H * D]`."""
     grouped = queries.unflatten(0, (-1, lanes)).transpose(1, 2)
-    attended = F.scaled_dot_product_attention(grouped, keys, values)
+    attended = _attended(grouped, keys, values, None)
     return attended.transpose(1, 2).flatten(0, 1).flatten(1)
+
+
+def _attended(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """PyTorch's attention by a backend that is named here.
+
+    Left to itself, PyTorch chooses by type and shape, so that a row would round otherwise where
+    another row's length changes the window. On a GPU only the memory-efficient one takes masks in
+    float32; elsewhere it is the plain one.
+    """
+    on_gpu = queries.device.type == "cuda"
+    backend = SDPBackend.EFFICIENT_ATTENTION if on_gpu else SDPBackend.MATH
+    with sdpa_kernel(backend):
+        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)

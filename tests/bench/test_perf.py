@@ -18,6 +18,7 @@ from bench.gate.quality import judge
 from bench.gate.turns import Way, WayError, one_round
 from bench.gate.verdicts import Rule, Verdict, overall
 from bench.metrics.shipped import METRICS
+from bench.perf import gpu
 from bench.perf.decode import floor_seconds
 from bench.perf.eager import as_blip_text, eager_greedy
 from pixvox.configuration import PixVoxConfig
@@ -59,6 +60,28 @@ def test_the_comparison_projects_image_states_as_the_engine_does() -> None:
     requests = [Request(str(row), row, none) for row in range(2)]
     generated = Engine(model, decoding).generate(states, requests)
     assert all(torch.equal(a, b.units) for a, b in zip(expected, generated, strict=True))
+
+
+def test_without_a_gpu_no_check_counts_as_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(course: gpu.Course) -> gpu.Finding:
+        raise RuntimeError("CUDA error: an illegal memory access\nhints follow")
+
+    def wrong(course: gpu.Course) -> gpu.Finding:
+        return gpu.Finding("1 of 2", holds=False)
+
+    checks = (
+        gpu.Check("codec", gpu.check_codec, 1),
+        gpu.Check("broken", break_down, 1),
+        gpu.Check("wrong", wrong, 1),
+        gpu.Check("long", wrong, gpu.BUDGET_SECONDS + 1),
+    )
+    monkeypatch.setattr(gpu, "CHECKS", checks)
+    result = gpu.measure(gpu.course_of(torch.device("cpu")), lambda *_: None)
+    outcomes = [row["result"] for row in result["checks"]]
+    assert outcomes == ["not proven", "FAILED", "FAILED", "not measured"]
+    page = gpu.markdown(result)
+    assert "There is no GPU here" in page
+    assert "| broken | FAILED | RuntimeError: CUDA error: an illegal memory access |" in page
 
 
 def test_company_changes_no_unit(tmp_path: Path) -> None:

@@ -126,6 +126,19 @@ def _word_error(captions: Sequence[Caption], transcripts: Sequence[str]) -> floa
     return float(Wer().score(counted.sum(0))[0])
 
 
+def test_a_missing_library_of_cuda_is_named_before_a_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr("ctypes.CDLL", load)
+    with pytest.raises(
+        UserError, match=r"needs libcublas\.so\.12, which does not load; pip install"
+    ):
+        FasterAsr(backend="faster-whisper").transcriber("cuda", 1)
+
+
 @pytest.mark.parametrize("engine", ["openai-whisper", "faster-whisper"])
 def test_shipped_speech_is_understood_clip_by_clip(
     engine: str, transcriber: WhisperTranscriber, scenes: Dataset

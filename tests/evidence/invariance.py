@@ -41,6 +41,7 @@ class InvarianceOptions:
     temperature: float
     guidance: float
     candidates: int
+    arithmetic: str = "float32"
 
 
 def _changed(before: dict[str, Generation], after: dict[str, Generation]) -> int:
@@ -74,6 +75,7 @@ def measure(options: InvarianceOptions, report: Callable[[str, int, int], None])
                 candidates=options.candidates,
                 max_seconds=options.seconds,
                 slots=slots,
+                arithmetic=options.arithmetic,
             )
             engine = Engine(model, decoding)
         except ValueError as error:
@@ -151,7 +153,7 @@ def show(result: dict[str, Any]) -> None:
     options, items = result["plan"], result["items"]
     table = Table(
         title=f"{options['weights']} at temperature {options['temperature']:g}, guidance "
-        f"{options['guidance']:g}, best of {options['candidates']}, "
+        f"{options['guidance']:g}, best of {options['candidates']}, {options['arithmetic']}, "
         f"against all {items} items in {options['slots']} slots"
     )
     shown = [s.name for s in scores_of(_METRICS) if s.kept == ALWAYS]
@@ -193,6 +195,12 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--temperature", type=number(0, 100), default=0.5)
     parser.add_argument("--guidance", type=number(0, 100), default=1.0)
     parser.add_argument("--candidates", type=whole(1, 1000), default=1)
+    parser.add_argument(
+        "--arithmetic",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="bfloat16 needs a GPU",
+    )
     parser.add_argument("--save", type=path, help="write the figures as JSON")
     given = vars(parser.parse_args(words))
     save = given.pop("save")

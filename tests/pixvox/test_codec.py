@@ -1,12 +1,20 @@
 """The shipped codec through transformers' EncodecModel: explicit bandwidth, clear refusals."""
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from transformers import EncodecConfig, EncodecModel
 
-from pixvox.codec.encodec import Codec
+from pixvox.codec.encodec import Codec, TransformersEngine
+from pixvox.codec.facts import codec_facts
+from pixvox.codec.seanet import Seanet
 from pixvox.digests import WeightsError
 from pixvox.errors import UnitsError
+from pixvox.weights import resolve
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +36,41 @@ def test_the_codec_is_causal(codec: Codec) -> None:
     longer = np.concatenate([wave, rng.normal(size=8_000).astype(np.float32)])
     # What comes later changes no unit of what was, but for the last frame.
     assert torch.equal(codec.encode(longer)[:, :49], codec.encode(wave)[:, :49])
+
+
+def test_speech_decoded_together_is_that_decoded_alone(codec: Codec) -> None:
+    rng = np.random.default_rng(0)
+    lengths = (1, 2, 3, 64, 65, 130, 7, 20, 90, 5)
+    units = [torch.from_numpy(rng.integers(0, 256, (4, frames))) for frames in lengths]
+    together = codec.decode_all(units)
+    backwards = codec.decode_all(units[::-1])[::-1]
+    assert isinstance(codec.engine, TransformersEngine)
+    for one, wave, other in zip(units, together, backwards, strict=True):
+        np.testing.assert_array_equal(wave, codec.decode(one))
+        np.testing.assert_array_equal(wave, other)
+        with torch.inference_mode():
+            stock = codec.engine.model.decode(one[None, None], [None]).audio_values[0, 0]
+        np.testing.assert_allclose(wave, stock, rtol=0, atol=1e-6)
+
+
+def test_samples_of_the_published_size_depend_on_no_neighbour() -> None:
+    torch.manual_seed(0)
+    decoder = EncodecModel(EncodecConfig()).eval().decoder
+    ours = Seanet(decoder.layers)
+    vectors = [torch.randn(128, frames) for frames in (40, 3, 70, 12)]
+    together = ours(vectors)
+    for one, wave in zip(vectors, together, strict=True):
+        assert torch.equal(wave, ours([one])[0])
+        with torch.inference_mode():
+            torch.testing.assert_close(wave, decoder(one[None])[0], rtol=0, atol=1e-6)
+
+
+def test_a_codec_of_another_make_is_refused(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(resolve("zoo:encodec-tiny"), tmp_path / "codec"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"normalize": True}))
+    with pytest.raises(WeightsError, match="normalize is True; use a mono EnCodec"):
+        codec_facts(str(folder), 1.6)
 
 
 @pytest.mark.parametrize(

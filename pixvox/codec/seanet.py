@@ -1,0 +1,219 @@
+"""EnCodec's decoder (SEANet), computed for several clips together.
+
+Défossez et al. 2022, "High Fidelity Neural Audio Compression", section 3.1: an LSTM, then causal
+convolutions. A convolution takes each clip alone, at its own length, so no clip is padded and the
+last frame is exact. The LSTM reads all its weights for every frame, so it takes clips in groups.
+Groups are filled up and frames come in blocks, so that its products always have the same shape: a
+clip's samples do not depend on which clips it is computed with.
+
+Weight normalisation is applied once. Activations are written where the padding is, and a transposed
+convolution is a convolution of kernel 2 whose channels are the new samples. On a CPU clips lie
+`[T, C]` in memory, where both need no copy.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixvox.digests import WeightsError
+
+GROUP = 8
+"""Clips that the LSTM takes at once."""
+_BLOCK = 150
+"""Frames that the LSTM takes at once."""
+
+
+class _Step(Protocol):
+    def __call__(self, clips: list[Tensor]) -> list[Tensor]:
+        """Clips `[1, C, 1, T]`, each after this step."""
+
+
+class Seanet:
+    """The layers of a decoder of transformers or of the `encodec` package.
+
+    The weights are taken as they are now, on their device. Raises WeightsError for a layer that
+    causal EnCodec models with weight normalisation do not have.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        self.steps: list[_Step] = []
+        after_elu = False
+        for layer in layers:
+            if isinstance(layer, nn.ELU):
+                after_elu = True
+                continue
+            if isinstance(lstm := getattr(layer, "lstm", None), nn.LSTM):
+                self.steps.append(_Recurrence(lstm))
+            elif hasattr(layer, "block"):
+                self.steps.append(_Residual(layer))
+            else:
+                self.steps.append(_Each(_Convolution(layer, after_elu)))
+            after_elu = False
+
+    @torch.inference_mode()
+    def __call__(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        """Clips `[C, T]` of any lengths → clips `[C', T']`."""
+        outputs: list[Tensor] = []
+        for start in range(0, len(clips), GROUP):
+            group = [_laid_out(clip[None, :, None]) for clip in clips[start : start + GROUP]]
+            for step in self.steps:
+                group = step(group)
+            outputs += [clip[0, :, 0].contiguous() for clip in group]
+        return outputs
+
+
+def _layout(device: torch.device) -> torch.memory_format:
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=_layout(x.device))
+
+
+def _convolution_of(layer: nn.Module) -> nn.Conv1d | nn.ConvTranspose1d:
+    """The convolution inside of what wraps it; raises WeightsError where there is none."""
+    while not isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
+        inner = getattr(layer, "conv", getattr(layer, "convtr", None))
+        if inner is None:
+            raise WeightsError(f"an EnCodec with a layer {type(layer).__name__}; use a causal one")
+        layer = inner
+    return layer
+
+
+def _weight_of(conv: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
+    # The package's older weight_norm sets `weight` only when the module is called.
+    if hasattr(conv, "weight_g"):
+        direction, length = cast(Tensor, conv.weight_v), cast(Tensor, conv.weight_g)
+        return torch._weight_norm(direction, length, 0).detach()
+    return conv.weight.detach()
+
+
+class _Convolution:
+    """A causal convolution, or its transposed form, of `[1, C, 1, T]`, after an ELU if asked.
+
+    `in_place`: nobody else reads its input, so the ELU may be written over it.
+    """
+
+    def __init__(self, layer: nn.Module, after_elu: bool, in_place: bool = False) -> None:
+        conv = _convolution_of(layer)
+        weight = _weight_of(conv)
+        assert conv.bias is not None
+        bias = conv.bias.detach()
+        self.after_elu, self.in_place = after_elu, in_place
+        self.dilation, self.upsampling = conv.dilation[0], conv.stride[0]
+        if isinstance(conv, nn.ConvTranspose1d):
+            if weight.shape[2] != 2 * self.upsampling:
+                raise WeightsError("an EnCodec whose upsampling kernel is not twice its stride")
+            # Sample j of frame t is W_j x_t + W_(j + upsampling) x_(t - 1).
+            now, before = weight.split(self.upsampling, dim=2)
+            weight = torch.stack([before, now], -1).permute(2, 1, 0, 3).flatten(0, 1)
+            bias = bias.repeat(self.upsampling)
+        self.kernel = weight.shape[2]
+        self.padding = (self.kernel - 1) * self.dilation
+        self.weight, self.bias = _laid_out(weight[:, :, None]), bias
+        # A product of frames and channels where the kernel is one; oneDNN is the fastest there.
+        self.product: Tensor | None = None
+        if (
+            self.kernel == 1
+            and weight.device.type == "cpu"
+            and torch.backends.mkldnn.is_available()
+        ):
+            self.product = torch.ops.mkldnn._reorder_linear_weight(weight[..., 0].contiguous())
+
+    def __call__(self, x: Tensor, to: Tensor | None = None) -> Tensor:
+        """The convolution of `x [1, C, 1, T]`, added to `to` where that is given."""
+        if self.padding:
+            x = self._padded(x)
+        elif self.after_elu:
+            x = F.elu(x, inplace=self.in_place)
+        if self.product is not None:
+            return self._product(x, self.product, to)
+        y = F.conv2d(x, self.weight, self.bias, dilation=(1, self.dilation))
+        if self.upsampling > 1:
+            parts = y.unflatten(1, (self.upsampling, -1)).permute(0, 3, 4, 1, 2)
+            y = _laid_out(parts.reshape(1, 1, -1, parts.shape[-1]).permute(0, 3, 1, 2))
+        return y if to is None else to + y
+
+    def _product(self, x: Tensor, weight: Tensor, to: Tensor | None) -> Tensor:
+        frames = x.permute(0, 2, 3, 1).flatten(0, 2)
+        if to is None:
+            y = torch.ops.mkldnn._linear_pointwise(frames, weight, self.bias, "none", [], "")
+        else:
+            base = to.permute(0, 2, 3, 1).flatten(0, 2)
+            y = torch.ops.mkldnn._linear_pointwise.binary(frames, base, weight, self.bias, "add")
+        laid_out: Tensor = y[None, None].permute(0, 3, 1, 2)
+        return laid_out
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """`x`, after its ELU, behind its reflection; behind zeros where new samples are made."""
+        left, length = self.padding, x.shape[-1]
+        reflects = self.upsampling == 1
+        if reflects and length <= left:
+            # As EnCodec does: what is too short to be reflected is followed by zeros.
+            x = F.pad(x, (0, left + 1 - length))
+        shape = (1, x.shape[1], 1, left + x.shape[-1])
+        layout = _layout(x.device)
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+        if self.after_elu:
+            torch.ops.aten.elu.out(x, out=y[..., left:])
+        else:
+            y[..., left:] = x
+        y[..., :left] = y[..., left + 1 : 2 * left + 1].flip(-1) if reflects else 0
+        return y[..., : left + length]
+
+
+class _Each:
+    def __init__(self, convolution: _Convolution) -> None:
+        self.convolution = convolution
+
+    def __call__(self, clips: list[Tensor]) -> list[Tensor]:
+        return [self.convolution(clip) for clip in clips]
+
+
+class _Residual:
+    """`shortcut(x) + convolution(elu(convolution(elu(x))))`."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        block = layer.get_submodule("block").children()
+        inner = [part for part in block if not isinstance(part, nn.ELU)]
+        self.block = [
+            _Convolution(part, after_elu=True, in_place=number > 0)
+            for number, part in enumerate(inner)
+        ]
+        shortcut = layer.get_submodule("shortcut")
+        is_identity = isinstance(shortcut, nn.Identity)
+        self.shortcut = None if is_identity else _Convolution(shortcut, after_elu=False)
+
+    def __call__(self, clips: list[Tensor]) -> list[Tensor]:
+        return [self._one(clip) for clip in clips]
+
+    def _one(self, x: Tensor) -> Tensor:
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        for convolution in self.block[:-1]:
+            x = convolution(x)
+        return self.block[-1](x, shortcut)
+
+
+class _Recurrence:
+    """`x + lstm(x)`, in blocks of always the same shape."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        self.lstm = lstm
+
+    def __call__(self, clips: list[Tensor]) -> list[Tensor]:
+        frames = [clip[0, :, 0].mT for clip in clips]
+        longest = -(-max(map(len, frames)) // _BLOCK) * _BLOCK
+        x = frames[0].new_zeros(longest, GROUP, frames[0].shape[1])
+        for place, clip in enumerate(frames):
+            x[: len(clip), place] = clip
+        state, blocks = None, []
+        for block in x.split(_BLOCK):
+            y, state = self.lstm(block, state)
+            blocks.append(y)
+        y = torch.cat(blocks) + x
+        return [
+            _laid_out(y[: len(clip), place].mT[None, :, None]) for place, clip in enumerate(frames)
+        ]

@@ -1,0 +1,77 @@
+"""Between two looks at its rows the step loop reads no value and no memory of the CPU."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from pixvox.decoding.engine import Engine
+from pixvox.decoding.sampling import Decoding
+from pixvox.decoding.stepper import Stepper
+from pixvox.modeling import PixVoxLM
+from pixvox.patternnames import PATTERN_NAMES
+
+Make = Callable[..., PixVoxLM]
+
+
+class _NoHost(TorchDispatchMode):
+    """Raises for every operation that reads or makes a tensor of the CPU; counts the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations += 1
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves((args, kwargs, result)):
+            # A number of Python's is a CPU tensor without dimensions; it travels with the kernel.
+            if isinstance(leaf, Tensor) and leaf.ndim and leaf.device.type != "meta":
+                raise AssertionError(f"{func} on {leaf.device}")
+        return result
+
+
+def _on_meta(model: PixVoxLM, decoding: Decoding) -> Engine:
+    """A GPU's engine without a GPU: meta tensors have no values, so reading one raises."""
+    engine = Engine(model, decoding, dense=True)
+    engine.stepper = Stepper(model.to("meta"), engine.shape)
+    engine.device, engine.poll = torch.device("meta"), 8
+    for name, value in vars(engine).items():
+        if isinstance(value, Tensor):
+            setattr(engine, name, value.to("meta"))
+    return engine
+
+
+@pytest.mark.parametrize("pattern", PATTERN_NAMES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"guidance": (2.0, 1.0, 1.5), "longest_run": 2},
+        {"temperature": (0.0, 0.5, 1.0), "top_k": 4, "top_p": 0.9, "candidates": 2, "lanes": 2},
+    ],
+    ids=["greedy", "guided", "drawn"],
+)
+def test_the_step_loop_does_not_look(
+    small_model: Make, pattern: str, options: dict[str, Any]
+) -> None:
+    decoding = Decoding(max_seconds=2.0, slots=4, **options)
+    engine = _on_meta(small_model(pattern, null_image=True), decoding)
+    engine.ages = {0: 0, 3: 2}
+    with torch.inference_mode(), _NoHost() as mode:
+        engine._run()
+    assert engine.steps_run == 8
+    assert mode.operations > 100
+
+
+def test_a_look_is_noticed(small_model: Make) -> None:
+    engine = _on_meta(small_model("delay"), Decoding(max_seconds=2.0, slots=2))
+    for look in (lambda: engine.position.max().item(), lambda: engine.ends.cpu()):
+        with pytest.raises((RuntimeError, NotImplementedError)), _NoHost():
+            look()
+    with pytest.raises(AssertionError, match="on cpu"), _NoHost():
+        engine.position + torch.zeros(2, dtype=torch.long)
