@@ -42,7 +42,7 @@ def _job_file(arguments: "argparse.Namespace") -> "JobFile":
         limit and Override(("limit",), limit, "--limit", str(limit)),
         arguments.dataset,
     ]
-    return JobFile(arguments.job, (*(one for one in short if one), *arguments.changes))
+    return JobFile(arguments.job, (*filter(None, short), *arguments.changes))
 
 
 def _init(arguments: "argparse.Namespace") -> int:
@@ -80,7 +80,7 @@ def _train(arguments: "argparse.Namespace") -> int:
     from bench.training.keeping import state_folder
     from bench.training.run import RUNNERS
     from bench.training.spec import TrainingJob, at_address, seeded
-    from bench.training.stop import kept
+    from bench.training.stop import describe_checkpoint
 
     job = JobFile(arguments.job, tuple(arguments.changes)).read(TrainingJob)
     if arguments.seed is not None:
@@ -94,7 +94,7 @@ def _train(arguments: "argparse.Namespace") -> int:
             with progress() as report:
                 RUNNERS[type(job)](job, report, stop)
         except KeyboardInterrupt:
-            print(kept(folder), file=sys.stderr)
+            print(describe_checkpoint(folder), file=sys.stderr)
             raise
     print(f"weights: {job.output}")
     return 0

@@ -18,10 +18,10 @@ from transformers import BlipVisionConfig
 from pixvox.configfile import (
     SIZES,
     VISION_SIZES,
-    believed,
     check_config,
     check_sizes,
     read_config,
+    wrap_config_errors,
 )
 from pixvox.configuration import PixVoxConfig
 from pixvox.digests import WeightsError, read_tensors
@@ -89,7 +89,7 @@ def blip_config(folder: Path, **changes: Any) -> PixVoxConfig:
     path = folder / "config.json"
     check_sizes(path, vision, VISION_SIZES)
     check_sizes(path, sizes, SIZES)
-    with believed(path):
+    with wrap_config_errors(path):
         made = PixVoxConfig(**({"vision_config": BlipVisionConfig(**vision)} | sizes | changes))
         return check_config(path, made)
 

@@ -1,4 +1,4 @@
-"""config.json of weights, as far as it can be believed: read, checked, and small."""
+"""Reads the config.json of weights, and checks its type and the sizes that it states."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -55,10 +55,10 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
 
 
 @contextmanager
-def believed(path: Path) -> Iterator[None]:
-    """Tells what a configuration class refuses as a WeightsError that names the file.
+def wrap_config_errors(path: Path) -> Iterator[None]:
+    """Raises the errors of a configuration class as a WeightsError that names the file.
 
-    transformers' classes raise whatever the first calculation with a wrong value raises.
+    The classes of transformers raise whatever the first calculation with a wrong value raises.
     """
     try:
         yield
@@ -114,5 +114,5 @@ def pixvox_config(folder: Path) -> "PixVoxConfig":
     # transformers calculates with what it is given before anybody can look at it.
     check_sizes(path, stated, SIZES)
     check_sizes(path, vision, VISION_SIZES)
-    with believed(path):
+    with wrap_config_errors(path):
         return check_config(path, PixVoxConfig.from_pretrained(folder))

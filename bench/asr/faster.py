@@ -69,7 +69,7 @@ class FasterTranscriber:
         return [self._one(wave) for wave in waves]
 
     def _one(self, wave: Wave) -> Transcription:
-        segments, _ = self.model.transcribe(
+        decoded, _ = self.model.transcribe(
             wave,
             language="en",
             beam_size=self.beam_size,
@@ -78,9 +78,9 @@ class FasterTranscriber:
             without_timestamps=True,
             vad_filter=False,
         )
-        found = list(segments)
-        if not found:
+        segments = list(decoded)
+        if not segments:
             return Transcription("")
-        text = "".join(segment.text for segment in found).strip()
-        first = found[0]
+        text = "".join(segment.text for segment in segments).strip()
+        first = segments[0]
         return Transcription(text, first.no_speech_prob, first.avg_logprob, first.compression_ratio)

@@ -19,7 +19,7 @@ from pydantic import Field
 from bench.asr.base import Asr, Facts, Transcriber, Transcription
 from bench.common.audio import SpeechError, Wave
 from bench.common.bounds import Note, Option
-from bench.common.entries import Entry, check_class, made, source_of
+from bench.common.entries import Entry, check_class, instantiate, source_of
 from bench.common.machinefaults import is_machines
 from bench.common.text import reason_of
 
@@ -88,7 +88,7 @@ class OwnTranscriber:
 
     def __init__(self, spec: OwnAsr, device: str, threads: int) -> None:
         options = {"device": device, "threads": threads} | spec.options
-        self.asr = made(spec.backend, _WHO, options)
+        self.asr = instantiate(spec.backend, _WHO, options)
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
         """See Transcriber."""

@@ -10,16 +10,16 @@ from pixvox.speechfile import resample
 
 
 def transcribe(wave: Wave, rate: int, model: str = "tiny.en") -> str:
-    """What a model of openai-whisper understands of speech `[T]` at a rate in Hz.
+    """Returns the transcript of speech `[T]` at a rate in Hz, by a model of openai-whisper.
 
-    It decodes as in a job; a job's batches may round otherwise. Raises SpeechError for speech that
-    is empty or longer than MAX_SECONDS, and UserError for a model that is not there.
+    Decoding is as in a job, but the batches of a job may round differently. Raises SpeechError
+    for speech that is empty or longer than MAX_SECONDS, and UserError for a missing model.
     """
     seconds = len(wave) / rate
     if not 0 < seconds <= MAX_SECONDS:
         raise SpeechError(f"{seconds:.2f} s of speech; up to {MAX_SECONDS:g} s are transcribed")
-    [found] = _transcriber(model).transcribe([resample(wave, rate, SAMPLE_RATE)])
-    return found.transcript.strip()
+    [transcription] = _transcriber(model).transcribe([resample(wave, rate, SAMPLE_RATE)])
+    return transcription.transcript.strip()
 
 
 @lru_cache(maxsize=1)

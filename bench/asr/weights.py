@@ -53,18 +53,18 @@ class WeightsAsr(Asr):
 
     @abstractmethod
     def find(self) -> Path:
-        """As `locate`, on the machine where the model's name means something."""
+        """Returns what `locate` does, on the machine where the user named the model."""
 
     def digest(self) -> str:
-        """That of its weights' content, 16 hex digits; raises UserError as `facts`."""
-        found = self.locate()
+        """Returns the digest of the weights, 16 hex digits; raises UserError as `facts`."""
+        path = self.locate()
         try:
-            return folder_digest(found) if found.is_dir() else archive_digest(found)
+            return folder_digest(path) if path.is_dir() else archive_digest(path)
         except WeightsError as error:
             raise UserError(f"asr.model: {error}") from error
 
     def signed(self, facts: Facts) -> str:
-        """See Asr. A model is its digest, for its name may be a path."""
+        """See Asr; it has the digest instead of the model's name, which may be a path."""
         how = f"beam{self.beam_size}" if self.beam_size else "greedy"
         engine = f"{self.backend}@{facts['weights']}"
         return f"{engine}.{how}.{self.arithmetic}.v{facts['protocol']}"

@@ -35,7 +35,7 @@ _MOST_BYTES = 256 * 1024 * 1024
 
 
 class _Row(BaseModel):
-    """A row of a run's tables, all seeds pooled, and the cells that it is of."""
+    """A row of a run's tables, with all seeds pooled, and its cells."""
 
     system: str
     role: Role
@@ -54,7 +54,7 @@ class _Row(BaseModel):
 
     @property
     def place(self) -> tuple[float, str]:
-        """What two rows have in common that may be compared."""
+        """The prompt share and part, which must be equal in rows that are compared."""
         return self.prompt, self.part
 
 
@@ -101,28 +101,30 @@ def _named(side: _Side, name: str) -> list[_Row]:
 
 
 def _systems(side: _Side) -> list[_Row]:
-    """The rows that compete: neither ceilings nor floors, and something of them was transcribed."""
+    """Returns the rows of systems, not ceilings or floors, of which an item was transcribed."""
     return [row for row in side.rows if row.role == Role.SYSTEM and row.failed < row.n]
 
 
-def _matched(one: _Side, other: _Side, names: Sequence[str] | None) -> list[tuple[_Row, _Row]]:
-    """Rows of both runs, of one prompt share and part: those named, or those of equal names.
+def _matched(first: _Side, second: _Side, names: Sequence[str] | None) -> list[tuple[_Row, _Row]]:
+    """Returns pairs of rows of the same prompt share and part: those named, or of equal names.
 
-    A run with one system a place is compared with another such run, whatever they are called.
+    Two runs that each have one system at every prompt share and part need no equal names.
     """
     if names is not None:
-        first, second = _named(one, names[0]), _named(other, names[1])
-        pairs = [(a, b) for a in first for b in second if a.place == b.place]
+        first_rows, second_rows = _named(first, names[0]), _named(second, names[1])
+        pairs = [(a, b) for a in first_rows for b in second_rows if a.place == b.place]
     else:
-        first, second = _systems(one), _systems(other)
-        pairs = [(a, b) for a in first for b in second if a.name == b.name]
-        lone = all(len({row.place for row in rows}) == len(rows) for rows in (first, second))
+        first_rows, second_rows = _systems(first), _systems(second)
+        pairs = [(a, b) for a in first_rows for b in second_rows if a.name == b.name]
+        lone = all(
+            len({row.place for row in rows}) == len(rows) for rows in (first_rows, second_rows)
+        )
         if not pairs and lone:
-            pairs = [(a, b) for a in first for b in second if a.place == b.place]
+            pairs = [(a, b) for a in first_rows for b in second_rows if a.place == b.place]
     if not pairs:
         there = " and ".join(
             f"{side.run.name} has {', '.join(dict.fromkeys(row.name for row in rows)) or 'none'}"
-            for side, rows in ((one, first), (other, second))
+            for side, rows in ((first, first_rows), (second, second_rows))
         )
         raise UserError(
             clean(f"compare: no two systems belong together: {there}; name two: --systems A B")
@@ -130,43 +132,47 @@ def _matched(one: _Side, other: _Side, names: Sequence[str] | None) -> list[tupl
     return pairs
 
 
-def _unmatched(one: _Side, other: _Side, pairs: Sequence[tuple[_Row, _Row]]) -> tuple[str, ...]:
-    """The names of systems that are compared with none of the other run."""
+def _unmatched(first: _Side, second: _Side, pairs: Sequence[tuple[_Row, _Row]]) -> tuple[str, ...]:
+    """Returns the names of systems that are compared with no system of the other run."""
     matched = {id(row) for pair in pairs for row in pair}
-    systems = (row for side in (one, other) for row in _systems(side))
+    systems = (row for side in (first, second) for row in _systems(side))
     return tuple(dict.fromkeys(row.name for row in systems if id(row) not in matched))
 
 
-def _doubt(one: _Row, other: _Row, folders: tuple[Path, Path]) -> str:
-    """In what the protocols of two rows nearly agree; "" where they do.
+def _doubt(first: _Row, second: _Row, folders: tuple[Path, Path]) -> str:
+    """Returns in what the protocols of two comparable rows differ; "" where they are equal.
 
     Raises UserError where they are too different to compare.
     """
     try:
-        # How many items there are does not matter: the same ones are compared.
-        here, there = (replace(Signature(**row.signature), n=0) for row in (one, other))
+        # The numbers of items may differ, because only the items of both runs are compared.
+        first_signature, second_signature = (
+            replace(Signature(**row.signature), n=0) for row in (first, second)
+        )
     except TypeError as error:
         raise UserError(f"{folders[0]}: of another version; run: pixvox rescore JOB") from error
-    grade = grade_measured(there, here, "the first run")
+    grade = grade_measured(second_signature, first_signature, "the first run")
     if grade.mark == OTHER:
-        first, second = folders
-        raise UserError(clean(f"{second} cannot be compared with {first}: {grade.reason}"))
+        first_folder, second_folder = folders
+        raise UserError(
+            clean(f"{second_folder} cannot be compared with {first_folder}: {grade.reason}")
+        )
     return grade.reason if grade.mark == NEAR else ""
 
 
-def _dataset(one: _Side, other: _Side) -> Dataset:
-    data = one.run.dataset or other.run.dataset
+def _dataset(first: _Side, second: _Side) -> Dataset:
+    data = first.run.dataset or second.run.dataset
     if data is None:
-        raise UserError(clean(f"{one.run.folder}: cannot be compared: {one.run.lost}"))
+        raise UserError(clean(f"{first.run.folder}: cannot be compared: {first.run.lost}"))
     return data
 
 
 def _counted(
     side: _Side, rows: Sequence[_Row], items: Sequence[str], data: Dataset
 ) -> list[Counted]:
-    """What metrics count of some items in each row, averaged over its seeds.
+    """Returns the metrics' statistics of the items for each row, averaged over its seeds.
 
-    The run's own scoring and cache are taken: most of it was counted before.
+    Scoring is the run's own, and so is the cache, which holds most of the statistics already.
     """
     job, cache = side.job, side.run.folder / "cache"
     with Scorer(data, job.scoring, {}, cache, job.caption) as scorer:
@@ -202,25 +208,25 @@ def _with_measured(rows: pl.DataFrame, run: Finished, cell: ManifestCell) -> pl.
     return rows
 
 
-def _compared(one: _Side, other: _Side, names: Sequence[str] | None) -> Comparison:
-    pairs = _matched(one, other, names)
-    folders = (one.run.folder, other.run.folder)
+def _compared(first: _Side, second: _Side, names: Sequence[str] | None) -> Comparison:
+    pairs = _matched(first, second, names)
+    folders = (first.run.folder, second.run.folder)
     doubts = dict.fromkeys(doubt for a, b in pairs if (doubt := _doubt(a, b, folders)))
-    data, resampling = _dataset(one, other), one.job.scoring.resampling
-    counts = (len(one.items), len(other.items))
-    shared = set(one.items) & set(other.items)
+    data, resampling = _dataset(first, second), first.job.scoring.resampling
+    counts = (len(first.items), len(second.items))
+    shared = set(first.items) & set(second.items)
     items = [item.id for item in data.items if item.id in shared]
     if not items:
-        raise UserError(f"compare: {one.run.name} and {other.run.name} have no item in common")
-    first = _counted(one, [a for a, _ in pairs], items, data)
-    second = _counted(other, [b for _, b in pairs], items, data)
+        raise UserError(f"compare: {first.run.name} and {second.run.name} have no item in common")
+    first_counted = _counted(first, [a for a, _ in pairs], items, data)
+    second_counted = _counted(second, [b for _, b in pairs], items, data)
     paired = [
         Paired(a.name if a.name == b.name else f"{a.name} and {b.name}", *counted)
-        for (a, b), *counted in zip(pairs, first, second, strict=True)
+        for (a, b), *counted in zip(pairs, first_counted, second_counted, strict=True)
     ]
     frame = paired_frame(paired, resampling)
-    alone = _unmatched(one, other, pairs) if names is None else ()
-    called = (one.run.name, other.run.name)
+    alone = _unmatched(first, second, pairs) if names is None else ()
+    called = (first.run.name, second.run.name)
     if names is not None:
         called = (f"{names[0]} of {called[0]}", f"{names[1]} of {called[1]}")
     return Comparison(
@@ -245,14 +251,14 @@ def _compared(one: _Side, other: _Side, names: Sequence[str] | None) -> Comparis
 def compare(
     runs: Path, named: Sequence[str], systems: Sequence[str] | None, out: Path | None
 ) -> int:
-    """Prints what the second of two runs has beyond the first; writes it as Markdown if asked.
+    """Prints how the second of two runs differs from the first; writes it as Markdown if asked.
 
     `systems` are one of the first run's and one of the second's. Raises UserError for runs that are
     not finished, whose data have changed, or whose protocols cannot be compared.
     """
     with disk_errors(runs):
-        one, other = (_side(find(runs, name)) for name in named)
-        shown = _compared(one, other, systems)
+        first, second = (_side(find(runs, name)) for name in named)
+        shown = _compared(first, second, systems)
     show_comparison(shown, make_console())
     if out is not None:
         with disk_errors(out):

@@ -66,17 +66,17 @@ class _Check:
             item = self._item(cell.system)
             with progress() as report:
                 cell.system.prepare(report)
-            made = cell.system.generator(device()).generate([(item, (cell.variant,))])
-            self.rows += [(cell, item, row) for _, row in made]
+            keyed_rows = cell.system.generator(device()).generate([(item, (cell.variant,))])
+            self.rows += [(cell, item, row) for _, row in keyed_rows]
         for cell, item, row in self.rows:
             if row.status != "ok":
                 raise UserError(f"{cell.label}: {item.id}: {row.reason}; {_ADVICE}")
         return f"{self.item.id}: {plural(len(self.rows), 'speech', 'speeches')}"
 
     def _item(self, system: System) -> Item:
-        """The first item as a system sees it: shuffled speech belongs to another image."""
-        seen = system.seen(self.data.items)
-        return self.item if seen is None else seen[self.item.id]
+        """Returns the first item as the system gets it; `shuffled` gets another image's speech."""
+        views = system.seen(self.data.items)
+        return self.item if views is None else views[self.item.id]
 
     def transcribe(self) -> str:
         from bench.execution.actors import TranscriberActor

@@ -49,9 +49,9 @@ def show_plan(name: str, cells: Sequence[Cell], run: RunState, rates: Mapping[st
     """Prints a line for every cell, and the sums."""
     items = len(run.items)
     rows = [axes_of(cell) for cell in cells]
-    # A pattern is its system's.
-    some = (axis for axis in AXES if axis not in ("system", "pattern"))
-    axes = ["system", *(a for a in some if differ(a, [row[a] for row in rows]))]
+    # The pattern is a property of the system.
+    other_axes = (axis for axis in AXES if axis not in ("system", "pattern"))
+    axes = ["system", *(a for a in other_axes if differ(a, [row[a] for row in rows]))]
     columns = [
         (texts if axis in _TEXTS else numbers)(
             axis, ["-" if row[axis] is None else row[axis] for row in rows]

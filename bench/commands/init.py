@@ -33,7 +33,7 @@ _ZOO: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Contents:
     """The data and the systems in some folders; `of` are the folders of the systems."""
 
     data: DatasetSpec
@@ -56,19 +56,19 @@ class _Found:
         return all(len(item.captions) > 1 for item in self.dataset.items)
 
 
-def _looked_at(folders: Sequence[Path]) -> list[Path]:
-    """The folders, each followed by those in it."""
-    found = []
+def _with_subfolders(folders: Sequence[Path]) -> list[Path]:
+    """Returns the folders, each followed by the folders in it."""
+    nested = []
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; name one of pictures, audio or weights")
         inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-        found += [folder, *(path for path in inside if not path.name.startswith("."))]
-    return list(dict.fromkeys(found))
+        nested += [folder, *(path for path in inside if not path.name.startswith("."))]
+    return list(dict.fromkeys(nested))
 
 
 def _list_captions(folder: Path) -> bool:
-    """Writes a manifest of pictures that have a text file of their name beside them, if any has.
+    """Writes a manifest of the pictures with a text file of the same name; returns whether any has.
 
     Each line of such a file is a caption.
     """
@@ -88,15 +88,18 @@ def _list_captions(folder: Path) -> bool:
     return bool(rows)
 
 
-def _find(folders: Sequence[Path]) -> _Found:
-    """Raises UserError where nothing is found, or more than one folder of data."""
-    places = _looked_at(folders)
-    data = {place: one for place in places if (one := recognise_dataset(place))}
+def _read_contents(folders: Sequence[Path]) -> _Contents:
+    """Returns the data and systems in the folders.
+
+    Raises UserError where there are neither, or several folders of data.
+    """
+    places = _with_subfolders(folders)
+    data = {place: recognised for place in places if (recognised := recognise_dataset(place))}
     if not data:
         data = {
-            place: one
+            place: recognised
             for place in places
-            if _list_captions(place) and (one := recognise_dataset(place))
+            if _list_captions(place) and (recognised := recognise_dataset(place))
         }
     if len(data) > 1:
         named = ", ".join(str(place) for place in data)
@@ -107,10 +110,10 @@ def _find(folders: Sequence[Path]) -> _Found:
         raise UserError(f"{next(iter(data))}: {no_items(dataset)}")
     recordings = {caption.speech for item in dataset.items for caption in item.captions}
     systems = {
-        place: found
+        place: system
         for place in places
-        if place not in data and (found := recognise_system(place, dataset.items))
-        if recordings.isdisjoint(found.files(dataset.items))
+        if place not in data and (system := recognise_system(place, dataset.items))
+        if recordings.isdisjoint(system.files(dataset.items))
     }
     if not data and not systems:
         named = ", ".join(map(str, folders))
@@ -120,11 +123,11 @@ def _find(folders: Sequence[Path]) -> _Found:
             "pictures, or a checkpoint of PixVoxLM; docs/datasets.md has the formats"
         )
     named_apart = _with_own_labels(systems.values())
-    return _Found(spec, dataset, bool(data), tuple(named_apart), tuple(systems))
+    return _Contents(spec, dataset, bool(data), tuple(named_apart), tuple(systems))
 
 
 def _with_own_labels(systems: Iterable[System]) -> Iterator[System]:
-    """The systems, numbered where several have one label; ceilings and floors have theirs too."""
+    """Yields the systems, numbered where their label is used already, as by a ceiling or floor."""
     used = {"reference text", "recorded speech", "shuffled speech"}
     for system in systems:
         numbered = (f"{system.label[:90]}-{number}" for number in count(2))
@@ -134,9 +137,9 @@ def _with_own_labels(systems: Iterable[System]) -> Iterator[System]:
 
 
 def _flow(value: Any) -> str:
-    """Plain content as YAML on one line, which the strict reader reads as it was."""
+    """Returns plain content as a line of YAML, from which the strict reader reads the same."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {_flow(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_flow, value)) + "]"
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
@@ -148,48 +151,48 @@ def _given(model: DatasetSpec | System) -> str:
     return _flow(model.model_dump(mode="json", exclude_defaults=True))
 
 
-def _name(found: _Found, out: Path) -> str:
-    """The run's name: of the file, or of what is evaluated where the file has a usual name."""
+def _name(contents: _Contents, out: Path) -> str:
+    """Returns the run's name, after the file; after the first system if that has a default name."""
     usual = out.stem in ("job", "pixvox")
-    label = found.systems[0].label if found.systems else Path(found.dataset.split).name
+    label = contents.systems[0].label if contents.systems else Path(contents.dataset.split).name
     plain = re.sub(r"[^a-z0-9_-]+", "-", (label if usual else out.stem).lower()).strip("-_")
     return plain[:100] or "mine"
 
 
-def _lines(found: _Found, out: Path) -> Iterator[str]:
-    items = found.dataset.items
+def _lines(contents: _Contents, out: Path) -> Iterator[str]:
+    items = contents.dataset.items
     counts = sorted({len(item.captions) for item in items})
     most = plural(counts[-1], "caption")
     each = most if len(counts) == 1 else f"{counts[0]} to {most}"
     yield "# Written by pixvox init. docs/jobs.md explains the keys, docs/reference.md lists them."
     yield f"#   pixvox run {out} --dry-run    what there is to do"
     yield f"#   pixvox run {out}              do it, and print the tables"
-    yield f"name: {_flow(_name(found, out))}"
+    yield f"name: {_flow(_name(contents, out))}"
     yield f"# {plural(len(items), 'image')} with {each} each."
-    if not found.is_own:
+    if not contents.is_own:
         yield "# They come with the suite: no pictures with captions were found. Put yours here."
-    yield f"dataset: {_given(found.data)}"
+    yield f"dataset: {_given(contents.data)}"
     yield "# Only the first images, for a first try:"
     yield "# limit: 20"
     yield "systems:"
-    if found.has_spare_captions:
+    if contents.has_spare_captions:
         yield "  # Ceiling: a caption as text, scored against the other captions of its image."
         yield "  - {kind: text}"
-    if found.has_spare_captions and found.is_recorded:
+    if contents.has_spare_captions and contents.is_recorded:
         yield "  # Ceiling: that caption's recording."
         yield "  - {kind: recorded}"
-    if not found.systems:
+    if not contents.systems:
         yield "  # The suite's own model for photos. Replace its weights with yours."
         yield f"  - {_flow(_ZOO)}"
-    for system, folder in zip(found.systems, found.of, strict=True):
-        yield clean(f"  # {_counted(system, found.dataset, folder)}")
+    for system, folder in zip(contents.systems, contents.of, strict=True):
+        yield clean(f"  # {_counted(system, contents.dataset, folder)}")
         yield f"  - {_given(system)}"
     if len(items) > 1:
         yield "  # Floor: speech of other images. Better than not looking at the picture?"
         yield "  - {kind: shuffled}"
     yield "# Whisper. More ASR models show what depends on them: [{model: tiny.en}, {model: base}]."
     yield "asr: {model: tiny.en}"
-    if found.has_spare_captions:
+    if contents.has_spare_captions:
         yield "# One caption is left out of the references: that of the ceilings."
         yield "scoring: {references: others}"
     else:
@@ -206,19 +209,19 @@ def _counted(system: System, dataset: Dataset, folder: Path) -> str:
 
 
 def init(folders: Sequence[Path], out: Path) -> int:
-    """Writes a job for what lies in the folders, or in a folder of theirs.
+    """Writes a job that evaluates the contents of the folders and of the folders in them.
 
-    Raises UserError where nothing is found to evaluate, or the file is there already.
+    Raises UserError where there is nothing to evaluate, or the file exists.
     """
     if out.exists():
         raise UserError(f"{out}: is there already; name another file: -o FILE")
-    found = _find(folders)
-    text = "\n".join(_lines(found, out)) + "\n"
+    contents = _read_contents(folders)
+    text = "\n".join(_lines(contents, out)) + "\n"
     validate(read_yaml(text, str(out)), Job, str(out))
     with disk_errors(out):
         write_text(out, text)
-    print(clean(f"{out}: a job of {plural(len(found.dataset.items), 'image')}"))
-    for system, folder in zip(found.systems, found.of, strict=True):
-        print(clean(f"  {system.label}: {_counted(system, found.dataset, folder)}"))
+    print(clean(f"{out}: a job of {plural(len(contents.dataset.items), 'image')}"))
+    for system, folder in zip(contents.systems, contents.of, strict=True):
+        print(clean(f"  {system.label}: {_counted(system, contents.dataset, folder)}"))
     print(clean(f"look at it, then: pixvox run {out} --dry-run"))
     return 0

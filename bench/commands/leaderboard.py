@@ -28,22 +28,24 @@ _ORDER = (
 
 def _columns(ranking: Sequence[Ranked], left_out: Sequence[str]) -> list[Column]:
     def score(entry: Entry, name: str) -> str:
-        found = entry.scores[name]
-        text, spread = score_text({"x": found.score, "x_low": found.low, "x_high": found.high}, "x")
+        estimate = entry.scores[name]
+        text, spread = score_text(
+            {"x": estimate.score, "x_low": estimate.low, "x_high": estimate.high}, "x"
+        )
         return text if "±" in left_out else f"{text}{spread}"
 
-    shown = [one.entry for one in ranking]
-    made = [
-        numbers("", [one.place for one in ranking]),
+    shown = [ranked.entry for ranked in ranking]
+    columns = [
+        numbers("", [ranked.place for ranked in ranking]),
         texts("system", [entry.system for entry in shown]),
         numbers("seeds", [entry.seeds or "-" for entry in shown]),
         numbers("prompt", [f"{entry.prompt:.0%}" for entry in shown]),
         *(numbers(s.head, [score(entry, s.name) for entry in shown]) for s in SHOWN),
         numbers("failed", [entry.failed for entry in shown]),
         numbers("added", [entry.added[:10] for entry in shown]),
-        numbers("earlier", [one.earlier for one in ranking]),
+        numbers("earlier", [ranked.earlier for ranked in ranking]),
     ]
-    return [column for column in made if column.head not in left_out]
+    return [column for column in columns if column.head not in left_out]
 
 
 def _some(board: Path) -> list[Entry]:

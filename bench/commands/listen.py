@@ -50,75 +50,75 @@ def plan(share: float, difference: float, spread: float, each: int, alike: float
 
 
 def judge(files: Sequence[Path], run: str | None, runs: Path, save: Path | None) -> int:
-    """Prints what raters answered, beside the run's automatic scores where it is named.
+    """Prints the scores of a listening test, and the automatic scores of the run if one is named.
 
     Raises UserError for files that are not answers of one test, and where no rater listened.
     """
     answers = read_all(list(files))
     try:
-        found = score(answers)
+        test = score(answers)
     except ValueError as error:
         raise UserError(f"{files[0]}: {error}") from error
     cells = {"a": answers[0].a, "b": answers[0].b}
-    automatic = _automatic(run, runs, {of: one.cell for of, one in cells.items()})
+    automatic = _automatic(run, runs, {of: system.cell for of, system in cells.items()})
     console = make_console()
-    show_frame(pl.DataFrame(_rows(found, automatic)), "Listening test", console)
-    for line in _notes(found):
+    show_frame(pl.DataFrame(_rows(test, automatic)), "Listening test", console)
+    for line in _notes(test):
         say(console, line)
     if save is not None:
         with disk_errors(save):
-            whole = asdict(found) | {"page": answers[0].page, "automatic": automatic}
+            whole = asdict(test) | {"page": answers[0].page, "automatic": automatic}
             write_text(save, json.dumps(_plain(whole), indent=1) + "\n")
     return 0
 
 
 def _automatic(run: str | None, runs: Path, cells: dict[str, str]) -> dict[str, dict[str, float]]:
-    """The short tables' scores of both cells, by a and b."""
+    """Returns the scores of the short tables for both cells, by "a" and "b"."""
     if run is None:
         return {}
     finished = read_finished(find(runs, run))
-    kept = dict(finished.scores.select("metric", "kept").rows())
+    priority_by_metric = dict(finished.scores.select("metric", "kept").rows())
     known = {cell["cell"]: cell["scores"] for cell in finished.cells}
     for cell in cells.values():
         if cell not in known:
             raise UserError(f"{clean(cell)}: is no cell of {run}; name the run of the page")
     return {
         of: {
-            name: one["score"]
-            for name, one in known[cell].items()
-            if kept.get(name, 0) >= SHORT and one["score"] is not None
+            name: entry["score"]
+            for name, entry in known[cell].items()
+            if priority_by_metric.get(name, 0) >= SHORT and entry["score"] is not None
         }
         for of, cell in cells.items()
     }
 
 
-def _rows(found: Result, automatic: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
-    names = {"a": found.a, "b": found.b, "reference": "hidden reference", "anchor": "anchor"}
-    preferred = {"a": 100 * (1 - found.preference.value), "b": 100 * found.preference.value}
+def _rows(test: Result, automatic: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
+    names = {"a": test.a, "b": test.b, "reference": "hidden reference", "anchor": "anchor"}
+    preferred = {"a": 100 * (1 - test.preference.value), "b": 100 * test.preference.value}
     scores = dict.fromkeys(name for own in automatic.values() for name in own)
     return [
-        {"system": names[of], "rating": one.value, "from": one.low, "to": one.high}
+        {"system": names[of], "rating": estimate.value, "from": estimate.low, "to": estimate.high}
         | {"preferred": preferred.get(of)}
         | {name: automatic.get(of, {}).get(name) for name in scores}
-        for of, one in found.ratings.items()
+        for of, estimate in test.ratings.items()
     ]
 
 
-def _notes(found: Result) -> list[str]:
-    better, apart = found.preference, found.difference
+def _notes(test: Result) -> list[str]:
+    better, apart = test.preference, test.difference
     lines = [
-        f"{found.b} is preferred to {found.a} in {better.value:.0%} [{better.low:.0%}, "
-        f"{better.high:.0%}] of {plural(found.pairs, 'pair')} ({plural(found.ties, 'tie')}, which "
-        f"count half), by {plural(found.raters, 'rater')}; {POWER:.0%} of such tests find "
+        f"{test.b} is preferred to {test.a} in {better.value:.0%} [{better.low:.0%}, "
+        f"{better.high:.0%}] of {plural(test.pairs, 'pair')} ({plural(test.ties, 'tie')}, which "
+        f"count half), by {plural(test.raters, 'rater')}; {POWER:.0%} of such tests find "
         f"{0.5 + better.findable:.0%}.",
         f"Its ratings are {apart.value:+.2f} [{apart.low:+.2f}, {apart.high:+.2f}] apart; "
         f"{POWER:.0%} of such tests find {apart.findable:.2f}.",
         "Brackets: 95%, over raters and pictures. Agreement (Krippendorff's alpha): "
-        + ", ".join(f"{name} {_alpha(value)}" for name, value in found.agreement.items())
+        + ", ".join(f"{name} {_alpha(value)}" for name, value in test.agreement.items())
         + ".",
     ]
-    if found.inattentive:
-        left = ", ".join(found.inattentive)
+    if test.inattentive:
+        left = ", ".join(test.inattentive)
         lines.append(f"Left out, for a check was answered wrong: {left}.")
     return [clean(line) for line in lines]
 

@@ -51,11 +51,11 @@ def number(low: float, high: float) -> Callable[[str], float]:
 
 
 def each(read: Callable[[str], T]) -> Callable[[str], T | list[T]]:
-    """One such argument, or a list of one for each codebook, with commas between."""
+    """Returns a reader of one argument, or of a list with commas, one for each codebook."""
 
     def several(text: str) -> T | list[T]:
-        found = [read(part) for part in text.split(",")]
-        return found if len(found) > 1 else found[0]
+        parts = [read(part) for part in text.split(",")]
+        return parts if len(parts) > 1 else parts[0]
 
     return several
 
@@ -129,12 +129,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"pixvox: {line}; see: {self.prog} --help\n")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does; of options that are not known it names the nearest."""
-        found, unknown = self.parse_known_args(args, namespace)
+        """Parses arguments as argparse does; the error for an unknown option names the nearest."""
+        arguments, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            near = _nearest(unknown[0], self.options(getattr(found, "command", None)))
+            near = _nearest(unknown[0], self.options(getattr(arguments, "command", None)))
             self.error(f"{_short(unknown[0])} is not known{near}")
-        return found
+        return arguments
 
     def options(self, command: str | None) -> list[str]:
         """All options of a command, its subcommands' too."""

@@ -81,7 +81,7 @@ class Section:
 
     @property
     def heading(self) -> str:
-        """Its paths, and what it says of itself where several mappings may stand there."""
+        """The mapping's paths, and its kind where several mappings may be at them."""
         where = ", ".join(f"`{path}`" for path in self.paths) or "The job"
         constants = (
             f", `{name}: {get_args(field.annotation)[0]}`"
@@ -92,21 +92,21 @@ class Section:
 
 
 def _docstrings(model: type[Any]) -> dict[str, str]:
-    """The docstrings after a model's or dataclass's fields, inherited ones too."""
-    found: dict[str, str] = {}
+    """Returns the docstrings after the fields of a model or dataclass, with the inherited ones."""
+    docstrings: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if base is BaseModel or not (issubclass(base, BaseModel) or is_dataclass(base)):
             continue
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(node, ast.ClassDef)
-        for one, following in pairwise(node.body):
-            match one, following:
+        for statement, following in pairwise(node.body):
+            match statement, following:
                 case (
                     ast.AnnAssign(target=ast.Name(id=name)),
                     ast.Expr(value=ast.Constant(value=str(text))),
                 ):
-                    found[name] = " ".join(text.split())
-    return found
+                    docstrings[name] = " ".join(text.split())
+    return docstrings
 
 
 def _models(annotation: Any) -> Iterator[type[Any]]:
@@ -120,11 +120,11 @@ def _models(annotation: Any) -> Iterator[type[Any]]:
 
 
 def sections(*jobs: type[Any]) -> list[Section]:
-    """Every mapping that a job of these kinds may hold, in the order of its keys."""
-    found: dict[type[Any], list[str]] = {}
+    """Returns every mapping that a job of these kinds may hold, in the order of its keys."""
+    paths_by_model: dict[type[Any], list[str]] = {}
 
     def visit(model: type[Any], path: str) -> None:
-        paths = found.setdefault(model, [])
+        paths = paths_by_model.setdefault(model, [])
         if path in paths:
             return
         paths.append(path)
@@ -134,24 +134,26 @@ def sections(*jobs: type[Any]) -> list[Section]:
 
     for job in jobs:
         visit(job, "")
-    return [Section(tuple(path for path in paths if path), m) for m, paths in found.items()]
+    return [
+        Section(tuple(path for path in paths if path), m) for m, paths in paths_by_model.items()
+    ]
 
 
 def narration_sections() -> list[Section]:
-    """What a narration's file may hold and an evaluation's may not."""
+    """Returns the mappings that only a narration's file may hold, not an evaluation's."""
     known = {section.model for section in sections(Job)}
-    found = (one for one in sections(NarrationJob) if one.model not in known)
-    return [replace(one, paths=(), owner="") for one in found]
+    own_sections = (section for section in sections(NarrationJob) if section.model not in known)
+    return [replace(section, paths=(), owner="") for section in own_sections]
 
 
 def training_sections() -> list[Section]:
-    """Every mapping that a training job may hold and an evaluation's may not."""
+    """Returns the mappings that only a training job may hold, not an evaluation's."""
     known = {section.model for section in sections(Job)}
     return [
-        replace(one, owner=get_args(job.model_fields["kind"].annotation)[0])
+        replace(section, owner=get_args(job.model_fields["kind"].annotation)[0])
         for job in _models(TrainingJob)
-        for one in sections(job)
-        if one.model not in known
+        for section in sections(job)
+        if section.model not in known
     ]
 
 

@@ -29,23 +29,23 @@ def report(
     title: str,
     figures: Path | None,
 ) -> int:
-    """Writes the page of finished runs and says where; the first run is the baseline.
+    """Writes the page of finished runs and prints its path; the first run is the baseline.
 
     Where `figures` is a folder, charts go there as files too.
-    Raises UserError for a run that is not there or not finished, and for one named twice.
+    Raises UserError for a missing or unfinished run, and for a run that is named twice.
     """
     with disk_errors(runs):
         folders = [find(runs, name) for name in names]
         if len({folder.name for folder in folders}) < len(folders):
             raise UserError("report: two of the runs have the same name; name each once")
-        found = [read_finished(folder) for folder in folders]
-        content = read_content(found)
+        finished_runs = [read_finished(folder) for folder in folders]
+        content = read_content(finished_runs)
     target = _target(folders, out)
     usual, why = form_of(content)
     if form is not None:
         why = "as asked"
     page = build(
-        found,
+        finished_runs,
         content,
         form or usual,
         title or ", ".join(folder.name for folder in folders),
@@ -60,7 +60,7 @@ def report(
         write_text(target, page.html)
     what = "one file" if page.form == "single-file" else f"a page and {len(page.pieces)} pieces"
     print(clean(f"{target}: {what}, {page.bytes / 1e6:.1f} MB ({why}); open it in a browser"))
-    for run in found:
+    for run in finished_runs:
         if run.lost:
             print(clean(f"{run.name}: without pictures and references: {run.lost}"))
     if missing := content.unreadable:
@@ -68,7 +68,7 @@ def report(
         print(clean(f"without {several} that could not be read, the first is that of {missing[0]}"))
     if figures is not None:
         with disk_errors(figures):
-            files = [path for run in found for path in write_figures(run, figures)]
+            files = [path for run in finished_runs for path in write_figures(run, figures)]
         nothing = "no figures: no prompt share, axis or ceiling of the job gives a chart"
         several = f"{plural(len(files), 'file')} of figures" if files else nothing
         print(clean(f"{figures}: {several}"))

@@ -76,7 +76,7 @@ def run_job(file: JobFile, options: RunOptions) -> int:
         tracker.check()
     if options.dry:
         with disk_errors(runs):
-            _tell(planned_job(file, runs), runs)
+            print_plan(planned_job(file, runs), runs)
         return 0
     with opened(file, runs) as ready:
         if file.changes:
@@ -125,7 +125,7 @@ def _print_end(ready: Prepared, failed: int, seconds: float) -> None:
     rows = f"{plural(ready.total, 'row')}, {failed} failed"
     print(f"{ready.job.name}: finished in {duration(seconds)}: {rows}")
     print(clean(f"files in {ready.folder}:"))
-    for line in _made(ready.folder):
+    for line in _file_lines(ready.folder):
         print(f"  {clean(line)}")
     print(clean(f"look and listen: pixvox report {shlex.quote(str(ready.folder))}"))
 
@@ -140,15 +140,15 @@ def _beside(pace: Pace, seconds: float) -> str:
     )
 
 
-def _made(folder: Path) -> Iterator[str]:
-    """A line for every folder of files that a run has made, with their names.
+def _file_lines(folder: Path) -> Iterator[str]:
+    """Yields a line for every folder of a run, with the names of its files.
 
-    Files that differ in their suffix alone are named once: `table1.*`.
+    Files that differ only in their suffix are named once: `table1.*`.
     """
     for path in (folder, *sorted(folder.iterdir())):
         if path != folder and path.name in ("ledger", "speech", "cache"):
             continue
-        files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else []
+        files = sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else []
         times = Counter(file.stem for file in files)
         names = (f"{f.stem}.*" if times[f.stem] > 1 else f.name for f in files)
         if files:
@@ -159,8 +159,8 @@ def _made(folder: Path) -> Iterator[str]:
     yield "ledger: all generated and transcribed rows; every other file is derived from it"
 
 
-def _tell(planned: Planned, runs: Path) -> None:
-    """Says what there is to do. Nothing is written or locked, and a driver may be at work."""
+def print_plan(planned: Planned, runs: Path) -> None:
+    """Prints what a run would do. It writes and locks nothing, so another run may be at work."""
     refuse_links(planned.folder)
     ready = with_rows(planned, Ledger(planned.folder / "ledger"))
     _say_missing(ready)
@@ -231,9 +231,9 @@ def _report(ready: Prepared, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> lis
     """Scores and writes everything; returns the readings, the job's own first."""
     job, dataset = ready.job, ready.dataset
     with progress() as report:
-        made = restore(ready.state, {cell.name: t for cell, t in tables}, report)
-    if made:
-        print(f"{job.name}: {made} missing files of speech made again from the ledger")
+        restored = restore(ready.state, {cell.name: t for cell, t in tables}, report)
+    if restored:
+        print(f"{job.name}: {restored} missing files of speech made again from the ledger")
     for part, fault in ready.state.ledger.damaged.items():
         raise RunFailed(f"{part}: damaged while the run was on ({fault}); run the job again")
     cache = ready.folder / "cache"
@@ -246,13 +246,13 @@ def _report(ready: Prepared, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> lis
         scored(job.scoring.with_reading(name), partial(_reading, ready))
         for name in job.scoring.readings
     ]
-    others = [
-        found
+    renormalised = [
+        cell_scores
         for name in job.scoring.normalisers[1:]
-        for found in scored(job.scoring.with_normaliser(name), lambda _, found: found)
+        for cell_scores in scored(job.scoring.with_normaliser(name), lambda _, scores: scores)
     ]
     write_rows(ready.folder, readings[0].scores, dataset)
-    write_report(job, ready.folder, readings, others)
+    write_report(job, ready.folder, readings, renormalised)
     return readings
 
 

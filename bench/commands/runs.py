@@ -26,13 +26,13 @@ from bench.store.manifest import Manifest, read_manifest
 _MOST_BYTES = 256 * 1024 * 1024
 DAMAGED = 3
 _REMAINS = re.compile(r"\.[0-9a-f]{16}\.\d+\.part|part-[0-9a-f]{32}\.damaged")
-"""What broken writes left, and what a driver set aside."""
+"""Names of the partial files of broken writes, and of damaged parts that a run set aside."""
 _SPEECH = re.compile(r".*-\d+-([0-9a-f]{8})")
 
 
 @dataclass
 class Held:
-    """What a run's ledger holds: its parts, and what lies there and is none."""
+    """The contents of a run's ledger: its parts, and files that are no part."""
 
     parts: list[Part] = field(default_factory=list)
     foreign: list[Path] = field(default_factory=list)
@@ -43,23 +43,23 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def held(run: Path) -> Held:
-    """Reads every committed part of a run, and changes nothing."""
-    found = Held()
+    """Reads every committed part of a run without changing anything."""
+    contents = Held()
     for path in _inside(run / "ledger"):
         if path.name not in STAGES or not path.is_dir():
-            found.foreign.append(path)
+            contents.foreign.append(path)
             continue
         for key in _inside(path):
             if not key.is_dir():
-                found.foreign.append(key)
+                contents.foreign.append(key)
                 continue
-            for one in _inside(key):
-                part = read_part(one, path.name, key.name) if PART.fullmatch(one.name) else None
+            for file in _inside(key):
+                part = read_part(file, path.name, key.name) if PART.fullmatch(file.name) else None
                 if part is not None:
-                    found.parts.append(part)
-                elif not _REMAINS.fullmatch(one.name):
-                    found.foreign.append(one)
-    return found
+                    contents.parts.append(part)
+                elif not _REMAINS.fullmatch(file.name):
+                    contents.foreign.append(file)
+    return contents
 
 
 def find(runs: Path, named: str) -> Path:
@@ -193,29 +193,29 @@ class _Summary(BaseModel):
 
 
 def _scores(run: Path) -> dict[str, _Scored]:
-    """What cells scored, by key; none where a run was not scored, or its file is damaged."""
+    """Returns the cells' scores by key; none where the run's summary is missing or damaged."""
     try:
         text = read_small(run / "summary.json", _MOST_BYTES)
-        return {one.transcript_key: one for one in _Summary.model_validate_json(text).cells}
+        return {cell.transcript_key: cell for cell in _Summary.model_validate_json(text).cells}
     except (UserError, ValidationError):
         return {}
 
 
 def _score(scores: dict[str, dict[str, float]], name: str) -> str:
-    found = scores.get(name, {}).get("score")
-    return "-" if found is None else f"{round(found, 2) + 0.0:.2f}"
+    score = scores.get(name, {}).get("score")
+    return "-" if score is None else f"{round(score, 2) + 0.0:.2f}"
 
 
 def verify(runs: Path, name: str) -> int:
-    """Reads every part and names the damaged ones and what is no part; 3 if any is damaged."""
+    """Reads every part and prints the damaged parts and other files; returns 3 for damage."""
     run = find(runs, name)
-    found = held(run)
-    damaged = [part for part in found.parts if part.rows is None]
+    contents = held(run)
+    damaged = [part for part in contents.parts if part.rows is None]
     for part in damaged:
         print(f"{clean(str(part.path))}: damaged: {clean(part.fault)}; run the job again")
-    for path in found.foreign:
+    for path in contents.foreign:
         print(f"{clean(str(path))}: no part of a ledger; it is left alone")
-    print(f"{run.name}: {plural(len(found.parts), 'part')}, {len(damaged)} damaged")
+    print(f"{run.name}: {plural(len(contents.parts), 'part')}, {len(damaged)} damaged")
     try:
         read_manifest(run)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""`pixvox trend`: a line for every figure that was committed, and a picture of them all."""
+"""`pixvox trend`: prints and draws how committed figures changed over commits."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,38 +18,42 @@ def run(path: Path, only: str, plot: Path | None) -> int:
 
     Raises UserError as series_of does.
     """
-    found = series_of(path, only)
+    all_series = series_of(path, only)
     table = Listing(("figure", "commits", "first", "last", "changes"), ("figure", "changes"))
-    for one in found:
+    for series in all_series:
         changes = [
             f"{c.before:.2f} to {c.after:.2f} at {c.version.revision}, {c.version.day}: "
             f"{c.version.subject}"
-            for c in one.changes
+            for c in series.changes
         ]
-        breaks = [f"another protocol at {s[0].version.revision}" for s in one.stretches[1:]]
-        ends = (f"{one.points[0].value:.2f}", f"{one.points[-1].value:.2f}")
-        # A commit's subject is one line, whatever is in it.
+        breaks = [f"another protocol at {s[0].version.revision}" for s in series.stretches[1:]]
+        ends = (f"{series.points[0].value:.2f}", f"{series.points[-1].value:.2f}")
+        # A commit's subject may hold control characters; `clean` makes it one plain line.
         notes = "\n".join(clean(note) for note in [*changes, *breaks]) or "none"
-        table.add_row(one.name, len(one.points), *ends, notes)
+        table.add_row(series.name, len(series.points), *ends, notes)
     table.print()
     if plot is not None:
-        draw(found, plot)
+        draw(all_series, plot)
         print(clean(str(plot)))
     return 0
 
 
-def draw(found: Sequence[Series], path: Path) -> None:
-    """Saves a panel for every score, with a line for every system and its changes marked.
+def draw(all_series: Sequence[Series], path: Path) -> None:
+    """Draws a panel for every score, with a line for every system and its changes marked.
 
     The file's suffix names the format, such as .svg or .png.
     """
     from matplotlib.figure import Figure
 
     panels: dict[str, list[Series]] = {}
-    for one in found:
-        panels.setdefault(one.name.rpartition(" / ")[2], []).append(one)
+    for series in all_series:
+        panels.setdefault(series.name.rpartition(" / ")[2], []).append(series)
     figure = Figure(figsize=(_WIDTH, _HEIGHT * len(panels)), layout="constrained")
-    shown = {point.version.number: point.version.revision for one in found for point in one.points}
+    shown = {
+        point.version.number: point.version.revision
+        for series in all_series
+        for point in series.points
+    }
     revisions = {shown[number]: place for place, number in enumerate(sorted(shown))}
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
     for axis, (score, lines) in zip(axes[:, 0], panels.items(), strict=True):
@@ -60,19 +64,19 @@ def draw(found: Sequence[Series], path: Path) -> None:
 
 
 def _panel(axis: Any, score: str, lines: Sequence[Series], revisions: dict[str, int]) -> None:
-    for one in lines:
-        name = label(one.name.rpartition(" / ")[0])
+    for series in lines:
+        name = label(series.name.rpartition(" / ")[0])
         colour = None
-        for points in one.stretches:
+        for points in series.stretches:
             x = [revisions[point.version.revision] for point in points]
             values = [point.value for point in points]
             (drawn,) = axis.plot(x, values, "o-", color=colour, markersize=4, label=name)
-            # The next stretch is the same line: of its colour, and not named again.
+            # The next stretch belongs to the same line: same colour, no second legend entry.
             colour, name = drawn.get_color(), "_"
-        for change in one.changes:
+        for change in series.changes:
             at = revisions[change.version.revision]
             axis.axvline(at - 0.5, color=colour, linestyle="--", linewidth=1)
     axis.set_title(label(score), loc="left")
     axis.grid(alpha=0.3)
-    if any(one.name.rpartition(" / ")[0] for one in lines):
+    if any(series.name.rpartition(" / ")[0] for series in lines):
         axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -129,7 +129,7 @@ def _sync(folder: Path) -> None:
 
 @contextmanager
 def disk_errors(place: Path) -> Iterator[None]:
-    """Tells in one line what the disk, or what lies at a path, kept from being read or written.
+    """Turns errors of the disk, and of what lies at a path, into errors of one line.
 
     Raises RunFailed for the disk's own state and UserError for a path that cannot be used.
     """
@@ -139,14 +139,14 @@ def disk_errors(place: Path) -> Iterator[None]:
         if why := refusal(error, place):
             raise RunFailed(why) from error
         if error.filename is None:
-            # Of a connection or a process, not of a file.
+            # The error is of a connection or a process, not of a file.
             raise
         name, advice = Path(str(error.filename)), "move it away, or make it usable"
         if error.errno == errno.ENOENT:
             advice = "it may have been removed meanwhile; run the same command again"
         if error.errno == errno.ENOTDIR:
-            # Not the file that was wanted, but what stands in a folder's place above it.
-            name = next((one for one in reversed(name.parents) if one.is_file()), name)
+            # Name the plain file that is in the place of a folder above the wanted file.
+            name = next((parent for parent in reversed(name.parents) if parent.is_file()), name)
         raise UserError(f"{name}: {error.strerror}; {advice}") from error
 
 

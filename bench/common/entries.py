@@ -38,18 +38,18 @@ def source_of(entry: str, who: str) -> Path:
     module = entry.split(":")[0]
     _search_here()
     try:
-        found = importlib.util.find_spec(module)
+        module_spec = importlib.util.find_spec(module)
     except Exception as error:
         # A package is imported to find what is in it, and may raise whatever its author wrote.
         if isinstance(error, ModuleNotFoundError):
             raise UserError(_no_module(who, module)) from error
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(f"{who}: {module} cannot be imported ({reason}); fix it") from error
-    if found is None:
+    if module_spec is None:
         raise UserError(_no_module(who, module))
-    if found.origin is None or not Path(found.origin).is_file():
+    if module_spec.origin is None or not Path(module_spec.origin).is_file():
         raise UserError(f"{who}: {module!r} is no file of Python code; name a module of your own")
-    return Path(found.origin)
+    return Path(module_spec.origin)
 
 
 def module_root(entry: str, who: str) -> Path | None:
@@ -68,10 +68,10 @@ def _no_module(who: str, module: str) -> str:
     return f"{who}: no module {module!r}; install it, or run where it lies"
 
 
-def made(entry: str, who: str, options: Mapping[str, Any] | None = None) -> Any:
-    """An instance of the class; raises UserError for whatever its author's code raises.
+def instantiate(entry: str, who: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Returns an instance of the class; raises UserError for whatever its author's code raises.
 
-    `who` names it, and is empty where several labels share it.
+    `who` begins the error's line, and is empty where several labels share the class.
     """
     module, name = entry.split(":")
     _search_here()

@@ -1,7 +1,7 @@
-"""SHA-256 of many files; those of large folders are kept, so that they are read once.
+"""SHA-256 of many files; the digests of large folders are cached, so that files are read once.
 
-A file is the same one where its path, size and time of change (in ns) are. What is kept is a file
-a folder below `$XDG_CACHE_HOME/pixvox`, and can be removed at any time.
+A file is taken to be unchanged where its path, size and time of change (ns) are the same. The
+cache is one file a folder below `$XDG_CACHE_HOME/pixvox`, and can be removed at any time.
 """
 
 import hashlib
@@ -15,9 +15,12 @@ from bench.common.errors import UserError
 from bench.common.kept import cache_folder, read_kept, write_kept
 
 LARGE = 32 * 1024 * 1024
-"""Bytes of a folder's files from which on their digests are kept: less is read in no time."""
+"""Bytes. The digests of folders with less are not cached, because reading them is fast."""
 _TICK_NS = 2_000_000_000
-"""A file changed so lately may change again under the same time, as clocks of file systems tick."""
+"""The digest of a file that changed less than this ago is not cached.
+
+File systems store times coarsely, so such a file may change again and keep its time.
+"""
 MISSING = b"missing"
 
 _Known: TypeAlias = dict[str, tuple[int, int, str]]
@@ -32,22 +35,22 @@ def file_digests(paths: Iterable[Path], large: int = LARGE) -> dict[Path, bytes]
     folders: dict[Path, list[Path]] = {}
     for path in dict.fromkeys(paths):
         folders.setdefault(path.parent, []).append(path)
-    found: dict[Path, bytes] = {}
+    digests: dict[Path, bytes] = {}
     for folder, files in folders.items():
-        found |= _of_folder(folder, files, large)
-    return found
+        digests |= _digests_in(folder, files, large)
+    return digests
 
 
-def _of_folder(folder: Path, files: list[Path], large: int) -> dict[Path, bytes]:
+def _digests_in(folder: Path, files: list[Path], large: int) -> dict[Path, bytes]:
     try:
         stats = {path: path.stat() for path in files if path.is_file()}
     except OSError as error:
         raise _unreadable(Path(error.filename or folder), error) from error
-    kept = sum(stat.st_size for stat in stats.values()) >= large
-    home = _kept_at(folder)
-    known = _read(home) if kept else {}
+    is_cached = sum(stat.st_size for stat in stats.values()) >= large
+    home = _cache_file(folder)
+    known = _read(home) if is_cached else {}
     fresh: _Known = {}
-    found = dict.fromkeys(files, MISSING)
+    digests = dict.fromkeys(files, MISSING)
     for path, stat in stats.items():
         size, changed, text = known.get(path.name, (-1, -1, ""))
         if (size, changed) != (stat.st_size, stat.st_mtime_ns):
@@ -55,10 +58,10 @@ def _of_folder(folder: Path, files: list[Path], large: int) -> dict[Path, bytes]
             text = _digest(path)
             if begun - stat.st_mtime_ns > _TICK_NS:
                 fresh[path.name] = (stat.st_size, stat.st_mtime_ns, text)
-        found[path] = bytes.fromhex(text)
-    if kept and fresh:
+        digests[path] = bytes.fromhex(text)
+    if is_cached and fresh:
         write_kept(home, known | fresh)
-    return found
+    return digests
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
@@ -73,7 +76,7 @@ def _digest(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
-def _kept_at(folder: Path) -> Path:
+def _cache_file(folder: Path) -> Path:
     name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
     return cache_folder() / f"digests-{name}.json"
 

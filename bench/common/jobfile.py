@@ -59,7 +59,9 @@ class JobFile:
     @property
     def changes(self) -> tuple[str, ...]:
         """The options that gave the overrides, as they are typed in a shell."""
-        return tuple(f"{one.option} {shlex.quote(one.text)}" for one in self.overrides)
+        return tuple(
+            f"{override.option} {shlex.quote(override.text)}" for override in self.overrides
+        )
 
     @property
     def words(self) -> str:
@@ -75,20 +77,20 @@ class JobFile:
         from pydantic import ValidationError
 
         from bench.common.strictyaml import MAX_BYTES, read_yaml
-        from bench.common.validation import faults, told
+        from bench.common.validation import faults, format_errors
         from bench.common.yamlfile import read_small, strict
 
         content = read_yaml(read_small(self.path, MAX_BYTES), str(self.path))
         changed = content
-        for one in self.overrides:
+        for override in self.overrides:
             try:
-                changed = _replaced(changed, one.key, (), one.value)
+                changed = _replaced(changed, override.key, (), override.value)
             except (TypeError, ValueError) as error:
-                raise UserError(f"{self.path}: {error} (given by {one.option})") from error
+                raise UserError(f"{self.path}: {error} (given by {override.option})") from error
         try:
             return strict(changed, kind)
         except ValidationError as error:
-            found = faults(error, changed, kind)
+            messages_by_path = faults(error, changed, kind)
         own: Mapping[str, Sequence[str]] = {}
         if self.overrides:
             try:
@@ -97,17 +99,19 @@ class JobFile:
                 own = faults(error, content, kind)
         given = {
             path: self._option(path)
-            for path, messages in found.items()
+            for path, messages in messages_by_path.items()
             if own.get(path) != messages
         }
-        raise UserError(f"{self.path}: {told(found, given if self.overrides else {})}")
+        raise UserError(
+            f"{self.path}: {format_errors(messages_by_path, given if self.overrides else {})}"
+        )
 
     def _option(self, path: str) -> str:
-        """Which options gave the value at a path; all of them where none gave that one."""
+        """Returns the options that set the value at a path; all options where none of them did."""
         from bench.common.validation import written
 
-        near = [one for one in self.overrides if _is_near(written(one.key), path)]
-        options = dict.fromkeys(one.option for one in near or self.overrides)
+        near = [override for override in self.overrides if _is_near(written(override.key), path)]
+        options = dict.fromkeys(override.option for override in near or self.overrides)
         return " or ".join(options)
 
 

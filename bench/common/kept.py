@@ -1,7 +1,7 @@
-"""What was found out once and is kept below `$XDG_CACHE_HOME/pixvox`; it may be removed.
+"""Facts that are slow to compute, cached below `$XDG_CACHE_HOME/pixvox`; it may be removed.
 
-A look at content is kept under all that it depends on, this code and the libraries' versions
-included, so that it is never out of date.
+The name of a cache file is a digest of all that its facts depend on, including this code and the
+versions of the libraries, so that a cached fact is never out of date.
 """
 
 import hashlib
@@ -21,20 +21,22 @@ from pixvox.cache import cache_folder as cache_folder
 _LIBRARIES = ("torch", "transformers")
 
 
-def look(of: Sequence[str], make: Callable[[], Any]) -> Any:
-    """The JSON that `make` gives for content of these digests, made once; what it raises is not
-    kept."""
-    name = hashlib.sha256(json.dumps([*of, _ours()]).encode()).hexdigest()[:16]
+def cached_json(keys: Sequence[str], compute: Callable[[], Any]) -> Any:
+    """Returns the JSON that `compute` returns, from the cache where these keys have been used.
+
+    `keys` are the digests and settings that it depends on. What `compute` raises is not cached.
+    """
+    name = hashlib.sha256(json.dumps([*keys, _versions()]).encode()).hexdigest()[:16]
     path = cache_folder() / f"look-{name}.json"
-    found = read_kept(path)
-    if found is None:
-        found = make()
-        write_kept(path, found)
-    return found
+    content = read_kept(path)
+    if content is None:
+        content = compute()
+        write_kept(path, content)
+    return content
 
 
-def _ours() -> list[str]:
-    """What the code is that looks."""
+def _versions() -> list[str]:
+    """The digest of this code and the versions of the libraries that cached facts depend on."""
     return [code_digest(), *map(importlib.metadata.version, _LIBRARIES)]
 
 
@@ -50,7 +52,7 @@ def code_digest() -> str:
 
 
 def read_kept(path: Path) -> Any:
-    """What is kept there: None where the file is not there, or is not as it was written."""
+    """The JSON of a cache file; None where it is missing or its checksum does not match."""
     try:
         stated, _, body = path.read_bytes().partition(b"\n")
     except OSError:
@@ -60,8 +62,8 @@ def read_kept(path: Path) -> Any:
     return json.loads(body)
 
 
-def write_kept(path: Path, found: Any) -> None:
-    """Keeps JSON; where it cannot be kept it is found again, which is slow and not wrong."""
-    body = json.dumps(found).encode()
+def write_kept(path: Path, content: Any) -> None:
+    """Writes JSON to a cache file; where that fails, it is computed again the next time."""
+    body = json.dumps(content).encode()
     with suppress(OSError):
         write_bytes(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)

@@ -8,15 +8,15 @@ from bench.common.errors import UserError
 
 def refuse_links(run: Path) -> None:
     """Raises UserError naming the first link at or below a run's folder."""
-    found = run if run.is_symlink() else _first(run)
-    if found is not None:
+    link = run if run.is_symlink() else _first_link(run)
+    if link is not None:
         raise UserError(
-            f"{found}: a link inside a run, and what it leads to may be somebody else's; remove "
+            f"{link}: a link inside a run, and what it leads to may be somebody else's; remove "
             "it, or put in its place what it leads to (the folder of all runs may be a link)"
         )
 
 
-def _first(folder: Path) -> Path | None:
+def _first_link(folder: Path) -> Path | None:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
@@ -24,6 +24,6 @@ def _first(folder: Path) -> Path | None:
     for entry in entries:
         if entry.is_symlink():
             return Path(entry.path)
-        if entry.is_dir(follow_symlinks=False) and (found := _first(Path(entry.path))):
-            return found
+        if entry.is_dir(follow_symlinks=False) and (link := _first_link(Path(entry.path))):
+            return link
     return None

@@ -39,15 +39,15 @@ def _is_at(descriptor: int, folder: Path) -> bool:
 
 
 def holder(folder: Path) -> int | None:
-    """The process that has a folder locked, as Linux lists it; None where it names none."""
+    """Returns the process that has a folder locked, from /proc/locks; None where there is none."""
     try:
         lines = Path("/proc/locks").read_text().splitlines()
         node = f":{folder.stat().st_ino}"
     except OSError:
         return None
-    fields = (line.split() for line in lines if " FLOCK " in line)
-    found = [int(one[4]) for one in fields if len(one) == 8 and one[5].endswith(node)]
-    return found[0] if found else None
+    locks = (line.split() for line in lines if " FLOCK " in line)
+    pids = [int(lock[4]) for lock in locks if len(lock) == 8 and lock[5].endswith(node)]
+    return pids[0] if pids else None
 
 
 @contextmanager

@@ -37,21 +37,21 @@ def state(pid: int) -> str:
 
 
 def below(pid: int) -> dict[int, str]:
-    """The names of all processes below one, zombies included."""
+    """Returns the commands of all processes below a process, by their ids, zombies included."""
     parents: dict[int, list[int]] = {}
-    for one in everyone():
-        fields = _fields(one)
+    for child in everyone():
+        fields = _fields(child)
         if fields:
-            parents.setdefault(int(fields[1]), []).append(one)
-    found: dict[int, str] = {}
+            parents.setdefault(int(fields[1]), []).append(child)
+    commands: dict[int, str] = {}
     stack = [pid]
     while stack:
-        for one in parents.get(stack.pop(), []):
+        for child in parents.get(stack.pop(), []):
             with suppress(OSError):
-                command = Path(f"/proc/{one}/cmdline").read_bytes()
-                found[one] = command.split(b"\0")[0].decode(errors="replace")
-                stack.append(one)
-    return found
+                command = Path(f"/proc/{child}/cmdline").read_bytes()
+                commands[child] = command.split(b"\0")[0].decode(errors="replace")
+                stack.append(child)
+    return commands
 
 
 def first_child(pid: int) -> int | None:
@@ -66,13 +66,13 @@ def first_child(pid: int) -> int | None:
 def marked(name: str, value: str) -> list[int]:
     """The living processes that were started with `name=value` in their environment."""
     wanted = f"{name}={value}".encode()
-    found = []
+    pids = []
     for pid in everyone():
         with suppress(OSError):
             environment = Path(f"/proc/{pid}/environ").read_bytes()
             if wanted in environment.split(b"\0") and state(pid):
-                found.append(pid)
-    return found
+                pids.append(pid)
+    return pids
 
 
 def writers(folder: Path, but: str) -> list[int]:
@@ -90,8 +90,8 @@ def _writes(pid: int, inside: str, spared: str) -> bool:
         with suppress(OSError):
             file = str(descriptor.readlink())
             if file.startswith(inside) and file != spared:
-                told = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text()
-                flags = int(told.split("flags:")[1].split()[0], 8)
+                fdinfo = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text()
+                flags = int(fdinfo.split("flags:")[1].split()[0], 8)
                 if flags & os.O_ACCMODE != os.O_RDONLY:
                     return True
     return False

@@ -70,16 +70,19 @@ def make(levels: int = 1) -> Scratch:
 
 
 def sweep() -> list[Path]:
-    """Removes the folders of this user's dead commands, ends what those left; which they were."""
-    found = []
+    """Removes the folders of this user's dead commands, and ends the processes that they left.
+
+    Returns the removed folders.
+    """
+    swept_folders = []
     for path in base().glob(f"{_PREFIX}*"):
         if swept(path):
-            found.append(path)
-    return found
+            swept_folders.append(path)
+    return swept_folders
 
 
 def swept(path: Path) -> bool:
-    """Removes one folder, if its command is dead; whether it was."""
+    """Removes a folder if its command is dead; returns whether it was."""
     try:
         if path.is_symlink() or path.stat().st_uid != os.getuid():
             return False

@@ -75,15 +75,15 @@ def _list(loader: _Loader, node: yaml.SequenceNode) -> list[Any]:
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
             raise loader.refuse(key_node, f"a key is text, not {str(key)[:40]}; quote it")
-        if key in found:
+        if key in content:
             raise loader.refuse(key_node, f"the key {key[:80]!r} is there twice; remove one")
-        found[key] = loader.construct_object(value_node, deep=True)
-    return found
+        content[key] = loader.construct_object(value_node, deep=True)
+    return content
 
 
 def _unknown(loader: _Loader, node: yaml.Node) -> Any:

@@ -37,14 +37,15 @@ class End:
     why: str = ""
 
 
-def _tell(end: End) -> None:
+def send_result(end: End) -> None:
+    """Sends the child's end to its parent; does nothing in a process that is not supervised."""
     if _pipe is not None:
         os.write(_pipe, json.dumps([end.code, end.why]).encode() + b"\n")
 
 
 def abandon(why: str) -> NoReturn:
     """Ends a supervised command from any thread, at once, with one line."""
-    _tell(End(FAILED, why))
+    send_result(End(FAILED, why))
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
@@ -87,7 +88,7 @@ def supervise(
     sys.stderr.flush()
     parent = os.getpid()
     # What the shell has this command ignore (nohup, &) stays ignored.
-    heeded = {one for one in _STOPS if signal.getsignal(one) != signal.SIG_IGN}
+    heeded = {stop for stop in _STOPS if signal.getsignal(stop) != signal.SIG_IGN}
     signal.pthread_sigmask(signal.SIG_BLOCK, heeded | {signal.SIGCHLD})
     child = os.fork()
     if child == 0:
@@ -97,10 +98,10 @@ def supervise(
             _become_child(parent, write, heeded)
             folder.enter()
             code = work()
-            _tell(End(code))
+            send_result(End(code))
             return code
         except KeyboardInterrupt:
-            _tell(End(128 + signal.SIGINT, f"stopped by SIGINT; {advice}"))
+            send_result(End(128 + signal.SIGINT, f"stopped by SIGINT; {advice}"))
             return 128 + signal.SIGINT
     os.close(write)
     if os.fork() == 0:
@@ -132,8 +133,8 @@ def _become_child(parent: int, write: int, heeded: set[signal.Signals]) -> None:
     def pass_on(number: int, frame: FrameType | None) -> None:
         os.kill(os.getppid(), number)
 
-    for one in heeded - {signal.SIGINT}:
-        signal.signal(one, pass_on)
+    for stop in heeded - {signal.SIGINT}:
+        signal.signal(stop, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, heeded | {signal.SIGCHLD})
     # What was printed is not lost, however the child dies.
     reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
@@ -172,17 +173,17 @@ def _watch(
     asking: Collection[signal.Signals],
     advice: str,
 ) -> End:
-    """Waits for the child's end, or for a signal that ends it."""
+    """Waits until the child ends or a signal asks for its end."""
     sent, leaving = b"", 0.0
     status: int | None = None
     stop: signal.Signals | None = None
     while status is None and not (leaving and time.monotonic() > leaving):
-        found = signal.sigtimedwait(heeded | {signal.SIGCHLD}, 1.0)
+        signal_info = signal.sigtimedwait(heeded | {signal.SIGCHLD}, 1.0)
         status, sent = _reaped(child), _sent(read, sent)
         if sent:
             leaving = leaving or time.monotonic() + _LEAVING_SECONDS
-        elif found is not None and found.si_signo != signal.SIGCHLD:
-            before, stop = stop, signal.Signals(found.si_signo)
+        elif signal_info is not None and signal_info.si_signo != signal.SIGCHLD:
+            before, stop = stop, signal.Signals(signal_info.si_signo)
             if stop not in asking or before is not None:
                 break
             if status is None:
@@ -190,7 +191,7 @@ def _watch(
     sent = _sent(read, sent)
     if sent:
         end = End(*json.loads(sent.splitlines()[0]))
-        # The child knows of SIGINT only, whatever it was asked by.
+        # The child gets SIGINT, whichever signal this process got.
         asked = stop is not None and end.code == 128 + signal.SIGINT
         return End(128 + stop, end.why) if stop is not None and asked else end
     if stop is not None:
@@ -200,12 +201,12 @@ def _watch(
 
 
 def _reaped(child: int) -> int | None:
-    """The child's status, if it is dead; whatever else was left to this process is reaped too."""
+    """Returns the child's status, if it has ended; reaps all other ended processes too."""
     status = None
     try:
-        while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            if found[0] == child:
-                status = found[1]
+        while (reaped := os.waitpid(-1, os.WNOHANG))[0]:
+            if reaped[0] == child:
+                status = reaped[1]
     except ChildProcessError:
         pass
     return status

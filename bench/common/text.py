@@ -131,6 +131,9 @@ def reason_of(error: BaseException) -> str:
     return as_reason(f"{name}: {message}" if message else name)
 
 
-def plural(count: int, one: str, several: str = "") -> str:
-    """A count with its noun; `several` where that is not the noun and an s."""
-    return f"{count} {one if count == 1 else several or one + 's'}"
+def plural(count: int, singular: str, several: str = "") -> str:
+    """Returns a count with its noun, such as "2 images".
+
+    `several` is the plural where that is not `singular` and an s.
+    """
+    return f"{count} {singular if count == 1 else several or singular + 's'}"

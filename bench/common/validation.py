@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 SHOWN = 10
-"""Errors that are told; the others are counted."""
+"""How many errors are printed; further ones are only counted."""
 
 _TYPES = {
     "bool_type": "true or false",
@@ -118,20 +118,20 @@ class _Schema:
 
     def place(self, key: str) -> str:
         """The mapping nearest to the root that has a key, as users write its path; "" if none."""
-        level, seen = [("", self.root)], set()
+        level, references = [("", self.root)], set()
         while level:
             following = []
             for path, node in level:
-                for one in self.choices(node, None):
-                    if "$ref" in one:
-                        if one["$ref"] in seen:
+                for choice in self.choices(node, None):
+                    if "$ref" in choice:
+                        if choice["$ref"] in references:
                             break
-                        seen.add(one["$ref"])
-                    if key in one.get("properties", {}):
+                        references.add(choice["$ref"])
+                    if key in choice.get("properties", {}):
                         return path
-                    if isinstance(one.get("items"), dict):
-                        following.append((f"{path}[]", one["items"]))
-                    for name, inner in one.get("properties", {}).items():
+                    if isinstance(choice.get("items"), dict):
+                        following.append((f"{path}[]", choice["items"]))
+                    for name, inner in choice.get("properties", {}).items():
                         following.append((f"{path}.{name}".removeprefix("."), inner))
             level = following
         return ""
@@ -161,8 +161,8 @@ def written(path: Sequence[str | int]) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    found = text.removeprefix(".") or "the file"
-    return found if len(found) <= 120 else found[:119] + "…"
+    text = text.removeprefix(".") or "the file"
+    return text if len(text) <= 120 else text[:119] + "…"
 
 
 def _reason(nodes: Iterable[Mapping[str, Any]]) -> str:
@@ -173,8 +173,8 @@ def _reason(nodes: Iterable[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _said(error: ErrorDetails, nodes: Sequence[Mapping[str, Any]]) -> str:
-    """One error's message; `nodes` are the schemas of what it is about."""
+def _message(error: ErrorDetails, nodes: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the message of one error; `nodes` are the schemas of the value at its path."""
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind in _TYPES:
         return f"must be {_TYPES[kind]}, not {shown(value)}"
@@ -185,9 +185,11 @@ def _said(error: ErrorDetails, nodes: Sequence[Mapping[str, Any]]) -> str:
         why = _reason(nodes) if kind.startswith("less") else ""
         return f"must be {words} {bound}, not {shown(value)}{why}"
     if kind in _LENGTHS:
-        key, words, one, several = _LENGTHS[kind]
+        key, words, singular, several = _LENGTHS[kind]
         why = _reason(nodes) if kind.endswith("long") else ""
-        return f"must have {words} {context[key]:,} {one if context[key] == 1 else several}{why}"
+        return (
+            f"must have {words} {context[key]:,} {singular if context[key] == 1 else several}{why}"
+        )
     if kind in ("literal_error", "union_tag_invalid"):
         known = [node["enum"] for node in nodes if "enum" in node]
         known += [[node["const"]] for node in nodes if "const" in node]
@@ -237,36 +239,41 @@ def _lines(error: ErrorDetails, content: Any, schema: _Schema) -> Iterator[tuple
         return
     if kind == "union_tag_invalid":
         path = [*path, context["discriminator"].strip("'")]
-    yield written(path), _said(error, nodes)
+    yield written(path), _message(error, nodes)
 
 
 def faults(error: ValidationError, content: Any, kind: Any) -> dict[str, list[str]]:
-    """All that is wrong with `content`, which was to be a `kind`: messages by the path of a key."""
+    """Returns the messages about each path of `content` that does not fit the schema of `kind`."""
     schema = _Schema(kind)
-    found: dict[str, list[str]] = {}
+    messages_by_path: dict[str, list[str]] = {}
     errors = error.errors(include_url=False)
     at = [tuple(_path(details["loc"], content)) for details in errors]
-    # Of several kinds that a value may have, the one that fits tells what is wrong with it.
-    told_by = {path[:n] for path in at for n in range(len(path))}
-    told_by |= {path for path, one in zip(at, errors, strict=True) if one["type"] not in _TYPES}
+    # pydantic reports errors for each type that a value may have. Where one type fits and only the
+    # value or a part of it is wrong, the errors about the other types are left out.
+    fitting_paths = {path[:n] for path in at for n in range(len(path))}
+    fitting_paths |= {
+        path for path, details in zip(at, errors, strict=True) if details["type"] not in _TYPES
+    }
     for where, details in zip(at, errors, strict=True):
-        if details["type"] in _TYPES and where in told_by:
+        if details["type"] in _TYPES and where in fitting_paths:
             continue
         for path, message in _lines(details, content, schema):
-            messages = found.setdefault(path, [])
+            messages = messages_by_path.setdefault(path, [])
             if message not in messages:
                 messages.append(message)
-    return found
+    return messages_by_path
 
 
-def told(found: Mapping[str, Sequence[str]], given: Mapping[str, str] | None = None) -> str:
-    """Faults in one line, each behind the path of its key.
+def format_errors(
+    messages: Mapping[str, Sequence[str]], given: Mapping[str, str] | None = None
+) -> str:
+    """Returns all errors in one line, each after the path of its key.
 
-    Several are numbered, and those after the first SHOWN only counted. `given` names, by path, the
-    options of the command line that a value came from.
+    `messages` has the messages of each path. Several errors are numbered, and those after the
+    first SHOWN only counted. `given` names, by path, the command-line option that set the value.
     """
-    lines = [f"{path}: {' or '.join(messages)}" for path, messages in found.items()]
-    options = [f" (given by {given[path]})" if given and path in given else "" for path in found]
+    lines = [f"{path}: {' or '.join(texts)}" for path, texts in messages.items()]
+    options = [f" (given by {given[path]})" if given and path in given else "" for path in messages]
     lines = [line + option for line, option in zip(lines, options, strict=True)]
     if len(lines) == 1:
         return lines[0]

@@ -36,18 +36,21 @@ WeightsName = Annotated[str, AfterValidator(_named)]
 
 
 def read_small(path: Path, most: int) -> str:
-    """The text of a small UTF-8 file; raises UserError for anything else, pipes and devices too."""
+    """Returns the text of a UTF-8 file of at most `most` bytes.
+
+    Raises UserError for anything else, including pipes and devices.
+    """
     reason = unusable_path(str(path))
     if reason:
         raise UserError(f"{str(path)[:80]!r}: {reason}")
     try:
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
+        file_stat = path.stat()
+        if stat.S_ISDIR(file_stat.st_mode):
             raise UserError(f"{path}: is a folder; name a file in it")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(file_stat.st_mode):
             raise UserError(f"{path}: is not a plain file; copy it to one")
-        if found.st_size > most:
-            raise UserError(f"{path}: {found.st_size:,} bytes; at most {most:,} are read")
+        if file_stat.st_size > most:
+            raise UserError(f"{path}: {file_stat.st_size:,} bytes; at most {most:,} are read")
         return path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{path}: no such file") from error
@@ -73,9 +76,9 @@ def strict(content: Any, kind: Any) -> Any:
 
 def validate(content: Any, kind: Any, name: str) -> Any:
     """Plain content as `kind`; raises UserError naming `name` and all that is wrong."""
-    from bench.common.validation import faults, told
+    from bench.common.validation import faults, format_errors
 
     try:
         return strict(content, kind)
     except ValidationError as error:
-        raise UserError(f"{name}: {told(faults(error, content, kind))}") from error
+        raise UserError(f"{name}: {format_errors(faults(error, content, kind))}") from error

@@ -38,7 +38,7 @@ _IMAGE_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images", "images")
 
 def read_tokens(path: Path) -> dict[str, list[str]]:
     """Image name → captions in the order of their numbers, from a token file."""
-    found: dict[str, dict[int, str]] = {}
+    captions_by_image: dict[str, dict[int, str]] = {}
     for number, line in enumerate(text_lines(path), 1):
         if not line.strip():
             continue
@@ -46,22 +46,24 @@ def read_tokens(path: Path) -> dict[str, list[str]]:
         if match is None:
             raise UserError(f"{path}:{number}: expected NAME.jpg#N<TAB>caption, got {line[:60]!r}")
         check_caption(match["text"], f"{path}:{number}")
-        captions = found.setdefault(match["name"], {})
+        captions = captions_by_image.setdefault(match["name"], {})
         if int(match["number"]) in captions:
             raise UserError(f"{path}:{number}: {match['name']}#{match['number']} appears twice")
         captions[int(match["number"])] = match["text"]
-    return {name: [texts[key] for key in sorted(texts)] for name, texts in found.items()}
+    return {
+        name: [texts[key] for key in sorted(texts)] for name, texts in captions_by_image.items()
+    }
 
 
 def read_csv(path: Path) -> dict[str, list[str]]:
     """Image name → captions in file order, from a CSV with the columns image and caption."""
-    found: dict[str, list[str]] = {}
+    captions_by_image: dict[str, list[str]] = {}
     for line, row in read_rows(path, ("image", "caption")):
         if not row["image"] or not row["caption"].strip():
             raise UserError(f"{path}:{line}: an image without a caption; fix the line")
         check_caption(row["caption"], f"{path}:{line}")
-        found.setdefault(row["image"], []).append(row["caption"].strip())
-    return found
+        captions_by_image.setdefault(row["image"], []).append(row["caption"].strip())
+    return captions_by_image
 
 
 def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
@@ -72,7 +74,7 @@ def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
             f"{path}: no such file; name the folder of the Flickr Audio Caption Corpus, or have "
             "the captions read aloud: pixvox narrate"
         )
-    found = {}
+    speech_files = {}
     for number, line in enumerate(text_lines(path), 1):
         match = _SPEECH_LINE.fullmatch(line.strip())
         if match is None:
@@ -81,8 +83,8 @@ def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
             file = inside(folder / "wavs", Path(match["wav"]).name)
         except ValueError as error:
             raise UserError(f"{path}:{number}: {error}") from error
-        found[match["image"], int(match["number"])] = file
-    return found
+        speech_files[match["image"], int(match["number"])] = file
+    return speech_files
 
 
 class Recordings:

@@ -95,7 +95,7 @@ def read_manifest(path: Path) -> Gathered:
 
     Raises UserError naming the line, the item and what to do.
     """
-    found = Gathered()
+    gathered = Gathered()
     units = entries_beside(path.parent)
     rows = _of_table(path) if path.suffix.lower() == ".csv" else _of_lines(path)
     for number, row in rows:
@@ -108,8 +108,8 @@ def read_manifest(path: Path) -> Gathered:
             speech = file(c.speech) if c.speech is not None else None
             entry = units.get(name_of(name, caption_number) if speech is None else speech.stem)
             captions.append(Caption(c.text, speech, c.speaker, entry))
-        found.add(at, name, image, captions)
-    return found
+        gathered.add(at, name, image, captions)
+    return gathered
 
 
 class FolderSpec(DatasetSpec):
@@ -144,10 +144,10 @@ class FolderSpec(DatasetSpec):
 
     def read(self) -> Dataset:
         """See DatasetSpec."""
-        found = read_manifest(self.manifest)
-        kind = kind_of_speech(self.manifest.parent, speech_kind(found.items))
+        gathered = read_manifest(self.manifest)
+        kind = kind_of_speech(self.manifest.parent, speech_kind(gathered.items))
         split = self.manifest.stem
-        return Dataset(self.name, split, kind, found.items, "", found.unusable, (OWN_DATA,))
+        return Dataset(self.name, split, kind, gathered.items, "", gathered.unusable, (OWN_DATA,))
 
     def half(self, half: Half, report: Report) -> Sequence[Item]:
         """See DatasetSpec."""

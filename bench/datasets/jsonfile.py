@@ -45,11 +45,14 @@ def parsed(text: str, at: str) -> Any:
 
 
 def read_list(path: Path, key: str) -> tuple[dict[str, Any], list[Any]]:
-    """A file that is an object, and the list that it has under `key`."""
-    found = parsed("\n".join(text_lines(path)), str(path))
-    if not isinstance(found, dict) or not isinstance(found.get(key), list):
+    """Returns the JSON object of a file, and the list under its `key`.
+
+    Raises UserError where the file holds anything else.
+    """
+    content = parsed("\n".join(text_lines(path)), str(path))
+    if not isinstance(content, dict) or not isinstance(content.get(key), list):
         raise UserError(f"{path}: expected an object with a list {key!r}; is it another format?")
-    return found, found[key]
+    return content, content[key]
 
 
 def checked(content: Any, kind: type[T], at: str) -> T:

@@ -46,7 +46,7 @@ def read_karpathy(
     name = _title(whole, file)
     wanted = {"train", "restval"} if split == "train" else {split}
     recordings = Recordings(audio)
-    found = Gathered()
+    gathered = Gathered()
     for number, content in enumerate(entries):
         at = f"{file}: images[{number}]"
         entry = checked(content, _Image, at)
@@ -58,8 +58,8 @@ def read_karpathy(
             for n, s in enumerate(entry.sentences)
         ]
         image = below(images, at)(path)
-        found.add(at, image.stem, image, captions)
-    return name, found
+        gathered.add(at, image.stem, image, captions)
+    return name, gathered
 
 
 def _title(whole: Mapping[str, Any], file: Path) -> str:
@@ -108,11 +108,11 @@ class KarpathySpec(DatasetSpec):
 
     def read(self) -> Dataset:
         """See DatasetSpec."""
-        name, found = read_karpathy(self.file, self.images, self.split, self.audio)
-        natural = "natural, many speakers" if self.audio else speech_kind(found.items)
+        name, gathered = read_karpathy(self.file, self.images, self.split, self.audio)
+        natural = "natural, many speakers" if self.audio else speech_kind(gathered.items)
         kind = kind_of_speech(self.audio, natural)
-        standing = standing_of(name, self.split, found.items)
-        return Dataset(name, self.split, kind, found.items, "", found.unusable, *standing)
+        standing = standing_of(name, self.split, gathered.items)
+        return Dataset(name, self.split, kind, gathered.items, "", gathered.unusable, *standing)
 
     def title(self) -> str:
         """The name that the file gives; raises UserError where it gives none."""

@@ -9,16 +9,17 @@ from bench.datasets.base import SUBSET, Dataset, DatasetSpec, digest_of, text_li
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
     """The dataset that a job names; raises UserError for files that cannot be used."""
-    found = spec.read()
+    dataset = spec.read()
     if spec.items is not None:
-        found = taken(found, spec.items)
-    return replace(found, digest=digest_of(found.items))
+        dataset = select_items(dataset, spec.items)
+    return replace(dataset, digest=digest_of(dataset.items))
 
 
-def taken(dataset: Dataset, listing: Path) -> Dataset:
-    """The items that a file names, one a line, by id or by the image's name; in the split's order.
+def select_items(dataset: Dataset, listing: Path) -> Dataset:
+    """Returns the dataset with only the items that a file lists, in the split's order.
 
-    Raises UserError naming the line that names no item, or one that another line named.
+    Each line of the file is an item's id or the file name of its image. Raises UserError with the
+    number of a line that names no item, several items, or an item that an earlier line named.
     """
     numbers: dict[str, list[int]] = {}
     for number, item in enumerate(dataset.items):
@@ -30,22 +31,22 @@ def taken(dataset: Dataset, listing: Path) -> Dataset:
         name, at = text.strip(), f"{listing}:{line}"
         if not name:
             continue
-        found = numbers.get(name, [])
-        if not found:
+        matches = numbers.get(name, [])
+        if not matches:
             why = f" that can be scored: {reasons[name]}" if name in reasons else ""
             where = f"{dataset.name} {dataset.split}"
             raise UserError(f"{at}: {name[:80]} is no item of {where}{why}; remove the line")
-        if len(found) > 1:
-            raise UserError(f"{at}: {name[:80]} names {len(found)} items; name one by its id")
-        if found[0] in lines:
-            first = lines[found[0]]
+        if len(matches) > 1:
+            raise UserError(f"{at}: {name[:80]} names {len(matches)} items; name one by its id")
+        if matches[0] in lines:
+            first = lines[matches[0]]
             raise UserError(f"{at}: {name[:80]} is on line {first} already; remove one")
-        lines[found[0]] = line
+        lines[matches[0]] = line
     if not lines:
         raise UserError(f"{listing}: names no item; write an id or image name on each line")
     if len(lines) == len(dataset.items):
         return dataset
     items = tuple(dataset.items[number] for number in sorted(lines))
     standing = tuple(dict.fromkeys([SUBSET, *dataset.standing]))
-    # Entries that were not asked for are no part of it.
+    # Unusable entries of the whole split are not part of the selection.
     return replace(dataset, items=items, unusable=(), standing=standing, whole=dataset.of)

@@ -27,7 +27,7 @@ class _Entry(Loose):
 
 def read_spokencoco(file: Path, images: Path, audio: Path) -> Gathered:
     """The entries of one of its JSON files; raises UserError naming the one that is wrong."""
-    found = Gathered()
+    gathered = Gathered()
     for number, content in enumerate(read_list(file, "data")[1]):
         at = f"{file}: data[{number}]"
         entry = checked(content, _Entry, at)
@@ -37,8 +37,8 @@ def read_spokencoco(file: Path, images: Path, audio: Path) -> Gathered:
             Caption(c.text, speech(c.wav) if c.wav is not None else None, c.speaker)
             for c in entry.captions
         ]
-        found.add(at, image.stem, image, captions)
-    return found
+        gathered.add(at, image.stem, image, captions)
+    return gathered
 
 
 class SpokenCocoSpec(DatasetSpec):
@@ -79,20 +79,20 @@ class SpokenCocoSpec(DatasetSpec):
                 return cls(name="spokencoco", file=file, images=other)
         return None
 
-    def _found(self, file: Path) -> Gathered:
+    def _gather(self, file: Path) -> Gathered:
         return read_spokencoco(file, self.images or file.parent, self.audio or file.parent)
 
     def read(self) -> Dataset:
         """See DatasetSpec."""
-        found = self._found(self.file)
-        kind = speech_kind(found.items)
+        gathered = self._gather(self.file)
+        kind = speech_kind(gathered.items)
         split = self.file.stem.removeprefix("SpokenCOCO_")
-        return Dataset(self.name, split, kind, found.items, "", found.unusable, (UNCHECKED,))
+        return Dataset(self.name, split, kind, gathered.items, "", gathered.unusable, (UNCHECKED,))
 
     def half(self, half: Half, report: Report) -> Sequence[Item]:
         """See DatasetSpec."""
         file = self.file if half == "train" else self.validation
-        return self._found(file).items if file is not None else ()
+        return self._gather(file).items if file is not None else ()
 
     def computed(self) -> Path:
         """See DatasetSpec."""

@@ -42,18 +42,18 @@ def official(name: str, split: str) -> Mapping[str, str]:
 
 
 def standing_of(name: str, split: str, items: Iterable[Item]) -> tuple[tuple[str, ...], int | None]:
-    """`Dataset.standing` and `Dataset.whole` of items that are said to be a split."""
+    """Returns `Dataset.standing` and `Dataset.whole` of items that a file calls a split."""
     known = official(name, split)
     if not known:
         return (UNCHECKED,), None
-    found = {
+    digests = {
         name_digest(item.image.name): captions_digest(
             item.image.name, (caption.text for caption in item.captions)
         )
         for item in items
     }
-    captions = (OWN_CAPTIONS,) if any(known.get(n, c) != c for n, c in found.items()) else ()
-    if not found.keys() <= known.keys():
+    captions = (OWN_CAPTIONS,) if any(known.get(n, c) != c for n, c in digests.items()) else ()
+    if not digests.keys() <= known.keys():
         return (OWN_LIST, *captions), None
-    subset = (SUBSET,) if len(found) < len(known) else ()
+    subset = (SUBSET,) if len(digests) < len(known) else ()
     return (*subset, *captions), len(known)

@@ -91,10 +91,13 @@ def _bytes(arrays: dict[str, Any]) -> bytes:
 
 
 def read_units_file(path: Path) -> UnitsFile:
-    """All that a file holds, read once a process; raises SpeechError for a damaged file."""
+    """Returns the content of a file, which is read once a process.
+
+    Raises SpeechError for a damaged file.
+    """
     try:
-        found = path.stat()
-        return _read(path, found.st_mtime_ns, found.st_size)
+        file_stat = path.stat()
+        return _read(path, file_stat.st_mtime_ns, file_stat.st_size)
     except OSError as error:
         raise _damaged(path) from error
 
@@ -173,29 +176,30 @@ def has_units(entry: UnitsEntry, codec: "Codec | CodecFacts") -> bool:
 
 def _fitting(entry: UnitsEntry, codec: "Codec | CodecFacts") -> Units | None:
     held = read_units_file(entry.file)
-    found = held.units.get(entry.name)
-    if found is None or held.codec != codec.digest:
+    units = held.units.get(entry.name)
+    if units is None or held.codec != codec.digest:
         return None
-    if found.ndim != 2 or len(found) < codec.codebooks or not found.shape[1]:
+    if units.ndim != 2 or len(units) < codec.codebooks or not units.shape[1]:
         return None
-    return found
+    return units
 
 
 def stored_units(entry: UnitsEntry, codec: "Codec") -> "Tensor | None":
-    """A caption's units `[K, N]`, int64; None where they are of another codec, or not there.
+    """Returns a caption's units `[K, N]`, int64; None where they are missing or of another codec.
 
-    Those of a codec with residual codebooks hold those of its lower bandwidths. Raises SpeechError
-    for a damaged file.
+    Units that were stored at a higher bandwidth are cut to this codec's K codebooks, as the first
+    codebooks of a residual codec are its units at lower bandwidths. Raises SpeechError for a
+    damaged file.
     """
     import torch
 
-    found = _fitting(entry, codec)
-    if found is None:
+    array = _fitting(entry, codec)
+    if array is None:
         return None
     damaged = SpeechError(f"{entry.file.name}: damaged at {entry.name}; make it again")
-    if not np.issubdtype(found.dtype, np.integer):
+    if not np.issubdtype(array.dtype, np.integer):
         raise damaged
-    units = torch.from_numpy(found[: codec.codebooks].astype(np.int64))
+    units = torch.from_numpy(array[: codec.codebooks].astype(np.int64))
     if int(units.min()) < 0 or int(units.max()) >= codec.codebook_size:
         raise damaged
     return units

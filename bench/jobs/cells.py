@@ -54,9 +54,9 @@ class Cell:
 
     @property
     def seed(self) -> int | None:
-        """The seed of its noise, for what has one."""
-        found: int | None = self.system.point().get("seed")
-        return found
+        """The seed of the system's random numbers; None for systems without one."""
+        seed: int | None = self.system.point().get("seed")
+        return seed
 
     @property
     def variant(self) -> Variant:

@@ -21,7 +21,7 @@ SPEECH_PROTOCOL = 2
 
 
 def content_of(system: System, lookup: Lookup) -> Content:
-    """What a system's speech depends on.
+    """Returns what a system's speech depends on.
 
     Raises UserError, naming the system, for files that cannot be used.
     """
@@ -30,13 +30,13 @@ def content_of(system: System, lookup: Lookup) -> Content:
     except WeightsError as error:
         raise UserError(f"{system.label}: {error}") from error
     except OSError as error:
-        # All that is opened here is named in the job.
+        # Only files that the job names are opened here, so the message can name this one.
         raise UserError(f"{system.label}: {error.filename}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
 class _Speech:
-    """A variant of a system, its speech's key, and what that stands on."""
+    """A variant of a system, its speech's key, and the content that the key is a digest of."""
 
     system: System
     prompt: float
@@ -45,8 +45,11 @@ class _Speech:
 
 
 def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
-    """Every variant of every system, and its speech's key."""
-    found: list[_Speech] = []
+    """Returns every variant of every system with its speech's key.
+
+    Raises UserError for two equal variants, and for candidates that no system draws.
+    """
+    speeches: list[_Speech] = []
     lookup = Lookup(dataset)
     for base in job.systems:
         for system in variants(base, job.grid):
@@ -59,21 +62,21 @@ def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
                 | {"protocol": SPEECH_PROTOCOL, "decoding_protocol": PROTOCOL}
                 | caption
             )
-            found.append(_Speech(system, prompt, key, content))
+            speeches.append(_Speech(system, prompt, key, content))
     asked = {*job.grid.candidates, *(point.candidates for point in job.grid.include)}
-    drawn = {one.system.point().get("candidates") for one in found}
+    drawn = {speech.system.point().get("candidates") for speech in speeches}
     if unused := sorted(number for number in asked - drawn if number and number > 1):
         raise UserError(
             f"grid: {unused[0]} candidates, and no system draws them; greedy decoding gives the "
             "same speech each time: give a temperature too, or drop them"
         )
-    times = Counter(one.key for one in found)
-    for one in found:
-        if times[one.key] > 1:
+    times = Counter(speech.key for speech in speeches)
+    for speech in speeches:
+        if times[speech.key] > 1:
             raise UserError(
-                f"systems: {one.system.label} at {one.prompt:.0%} is there twice; remove one"
+                f"systems: {speech.system.label} at {speech.prompt:.0%} is there twice; remove one"
             )
-    return found
+    return speeches
 
 
 def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, Any]]]) -> list[Cell]:

@@ -12,9 +12,9 @@ from bench.jobs.cells import Cell
 
 
 def words_of(cell: Cell, seeds: bool = True) -> tuple[str, ...]:
-    """A cell's place on each axis but the prompt's: `seed 0`, `guidance 2`, `temperature 0.5/1`.
+    """Returns a cell's values on the axes, without the prompt's: `seed 0`, `temperature 0.5/1`.
 
-    Numbers are exact, so that two values never read alike.
+    Numbers are exact, so that two different values never have the same text.
     """
     point = cell.system.details()
     if seeds and cell.seed is not None:
@@ -23,8 +23,8 @@ def words_of(cell: Cell, seeds: bool = True) -> tuple[str, ...]:
 
 
 def _exact(value: Any) -> str:
-    several = value if isinstance(value, tuple) else (value,)
-    texts = ("none" if one is None else str(one).removesuffix(".0") for one in several)
+    parts = value if isinstance(value, tuple) else (value,)
+    texts = ("none" if part is None else str(part).removesuffix(".0") for part in parts)
     return "/".join(texts)
 
 

@@ -1,4 +1,4 @@
-"""What is known to fail before anything is run: files that are not there, classes that are none."""
+"""Checks before a run starts: missing files, and classes that cannot be used."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from bench.jobs.cells import Cell
 from bench.jobs.measurements import measurements_of
 from bench.metrics.loading import metrics_of
 from bench.systems.base import System
-from bench.systems.looks import codec_look
+from bench.systems.weightfacts import cached_codec_facts
 
 
 def _line(what: str, missing: Sequence[Path], of: int) -> str:
@@ -21,18 +21,18 @@ def _line(what: str, missing: Sequence[Path], of: int) -> str:
     return f"{len(missing)} of {of} {what} {verb} missing: no such file; first: {first}"
 
 
-def _chosen(caption: Choice, items: Sequence[Item]) -> list[Caption]:
-    """The captions chosen of those items that have them."""
-    return [one for item in items for one in item.captions[item.chosen(caption) :][:1]]
+def _chosen(choice: Choice, items: Sequence[Item]) -> list[Caption]:
+    """Returns the chosen caption of each item that has a caption of that number."""
+    return [caption for item in items for caption in item.captions[item.chosen(choice) :][:1]]
 
 
 def _played_from_units(system: System, captions: Sequence[Caption]) -> list[bool]:
-    """Whether the system takes a caption's stored units, and needs no recording of it."""
+    """Returns for each caption whether the system uses its stored units instead of a recording."""
     stored = [caption.units for caption in captions]
     codec = system.codec_of() if any(entry is not None for entry in stored) else None
     if codec is None:
         return [False] * len(stored)
-    facts = codec_look(*codec)
+    facts = cached_codec_facts(*codec)
     try:
         return [entry is not None and has_units(entry, facts) for entry in stored]
     except SpeechError:
@@ -83,12 +83,12 @@ def _shared_recordings(items: Sequence[Item]) -> Iterable[str]:
 def missing_files(
     items: Sequence[Item], whole: Sequence[Item], cells: Sequence[Cell]
 ) -> Iterable[str]:
-    """A line for each kind of file that systems need and that is not there, or not all of it.
+    """Yields a line for each kind of file that systems need and that is missing for some items.
 
-    `items` are those asked for, `whole` the split's, in which shuffled speech is looked for. Each
-    missing file still becomes a failed row.
+    `items` are those of the job, `whole` those of the split, from which a shuffled system takes
+    its items. Each missing file still becomes a failed row.
     """
-    # What is shuffled of another system's transcripts needs no files of its own.
+    # Cells that shuffle another cell's transcripts need no files of their own.
     systems = [cell.system for cell in cells if cell.source is None]
     if any(system.needs_images for system in systems):
         gone = [item.image for item in items if not item.image.is_file()]
@@ -100,13 +100,13 @@ def missing_files(
         gone = [path for path in system.files(items) if not path.is_file()]
         if gone:
             yield _line(f"audio files of {clean(system.label)}", gone, len(items))
-        seen = system.seen(whole)
+        views = system.seen(whole)
         if not (system.uses_caption() and system.has_speech):
             continue
-        chosen = _chosen(caption, items if seen is None else [seen[i.id] for i in items])
+        chosen = _chosen(caption, items if views is None else [views[i.id] for i in items])
         for line in _missing_recordings(system, chosen, caption, len(items)):
-            if (seen is None, line) not in said:
-                said.add((seen is None, line))
+            if (views is None, line) not in said:
+                said.add((views is None, line))
                 yield line
 
 
@@ -115,15 +115,15 @@ def _missing_recordings(
 ) -> Iterable[str]:
     which = "their caption" if choice == "rotating" else f"caption {choice}"
     from_units = _played_from_units(system, chosen)
-    needed = [one for one, without in zip(chosen, from_units, strict=True) if not without]
-    files = [one.speech for one in needed if one.speech is not None]
+    needed = [caption for caption, without in zip(chosen, from_units, strict=True) if not without]
+    files = [caption.speech for caption in needed if caption.speech is not None]
     gone = [path for path in files if not path.is_file()]
     if gone:
         yield _line(f"recordings of {which}", gone, of)
     lacking = of - sum(from_units) - len(files)
     if lacking:
         line = f"{lacking} of {of} items have no recording of {which}"
-        units = sum(one.units is not None for one in needed if one.speech is None)
+        units = sum(caption.units is not None for caption in needed if caption.speech is None)
         yield line + (
             f"; {units} have only units, which {clean(system.label)} cannot use" if units else ""
         )

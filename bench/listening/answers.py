@@ -34,7 +34,7 @@ class Pair(Strict):
 
     @property
     def check(self) -> bool:
-        """Whether it only asks if the rater listens: one is speech of another picture."""
+        """Whether the pair checks that the rater listens: one speech is of another picture."""
         return "anchor" in (self.first, self.second)
 
 
@@ -60,7 +60,7 @@ class Answers(Strict):
 
     @property
     def listened(self) -> bool:
-        """Whether every check was answered right; there have to be some."""
+        """Whether there was a check, and every check was answered right."""
         checks = [pair for pair in self.pairs if pair.check]
         return bool(checks) and all(pair.answer not in ("anchor", "tie") for pair in checks)
 
@@ -81,7 +81,7 @@ def code_of(content: dict[str, Any]) -> str:
 
 
 def read_answers(path: Path) -> Answers:
-    """One file of answers; raises UserError for what is none, or was changed afterwards."""
+    """Reads a file of answers; raises UserError for other content and for changed answers."""
     try:
         content = json.loads(read_small(path, _MOST_BYTES))
     except (ValueError, RecursionError) as error:
@@ -94,16 +94,20 @@ def read_answers(path: Path) -> Answers:
     return answers
 
 
+def _test_of(answers: Answers) -> tuple[str, Named, Named]:
+    """Returns what is equal in all answers of one test: the page and both systems."""
+    return answers.page, answers.a, answers.b
+
+
 def read_all(paths: list[Path]) -> list[Answers]:
-    """Files of one test; raises UserError for two tests, or one rater twice."""
-    found = [read_answers(path) for path in paths]
+    """Reads the files of one test; raises UserError for files of two tests or of one rater."""
+    answers = [read_answers(path) for path in paths]
     raters: dict[str, Path] = {}
-    for path, one in zip(paths, found, strict=True):
-        if (one.page, one.a, one.b) != (found[0].page, found[0].a, found[0].b):
+    for path, rater_answers in zip(paths, answers, strict=True):
+        if _test_of(rater_answers) != _test_of(answers[0]):
             raise UserError(f"{path}: answers of another test than {paths[0]}; score them apart")
-        if one.rater in raters:
-            raise UserError(
-                f"{path}: rater {one.rater} is in {raters[one.rater]} too; leave one out"
-            )
-        raters[one.rater] = path
-    return found
+        rater = rater_answers.rater
+        if rater in raters:
+            raise UserError(f"{path}: rater {rater} is in {raters[rater]} too; leave one out")
+        raters[rater] = path
+    return answers

@@ -1,6 +1,6 @@
-"""What a listening test says: preference, ratings, their intervals, and how far raters agree.
+"""Scores a listening test: preference, ratings, their intervals, and how far raters agree.
 
-Raters and pictures are both drawn: an interval resamples both at once, so that it holds for other
+Raters and pictures are both samples: an interval resamples both at once, so that it holds for other
 raters and other pictures (Owen 2007, "The pigeonhole bootstrap", section 3).
 """
 
@@ -23,7 +23,7 @@ _WORTH = {"a": 0.0, "tie": 0.5, "b": 1.0}
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95% interval, and what difference it would have found with POWER."""
+    """A figure with its 95% interval; `findable` is the difference that is detected with POWER."""
 
     value: float
     low: float
@@ -33,7 +33,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Result:
-    """A whole test. `preference` is the share of B over A, ties half; `ratings` by condition.
+    """The scores of a whole test.
+
+    `preference` is the share of pairs in which B is preferred to A, ties counted half. `ratings`
+    are by condition.
 
     `agreement` are Krippendorff's alphas of pairs (nominal) and ratings (ordinal), NaN where no
     answer was given by two raters. `inattentive` are raters left out for a check answered wrong.
@@ -53,22 +56,22 @@ class Result:
 
 def score(answers: Sequence[Answers], seed: int = 0) -> Result:
     """Scores the raters of one test who listened; raises ValueError where nobody did."""
-    heard = [one for one in answers if one.listened]
+    heard = [a for a in answers if a.listened]
     if not heard:
         raise ValueError("no rater answered every check right; there is nothing to score")
-    inattentive = tuple(one.rater for one in answers if not one.listened)
-    items = {i: n for n, i in enumerate(sorted({p.item for one in heard for p in one.pairs}))}
+    inattentive = tuple(a.rater for a in answers if not a.listened)
+    items = {i: n for n, i in enumerate(sorted({p.item for a in heard for p in a.pairs}))}
     pairs = np.full((len(heard), len(items)), np.nan)
     rated = np.full((len(CONDITIONS), len(heard), len(items)), np.nan)
-    for rater, one in enumerate(heard):
-        for pair in one.pairs:
+    for rater, rater_answers in enumerate(heard):
+        for pair in rater_answers.pairs:
             if not pair.check:
                 pairs[rater, items[pair.item]] = _WORTH[pair.answer]
-        for rating in one.ratings:
+        for rating in rater_answers.ratings:
             if rating.item in items:
                 at = CONDITIONS.index(rating.of), rater, items[rating.item]
                 rated[at] = rating.rating
-    found = {
+    ratings = {
         of: _estimate(rated[n], seed)
         for n, of in enumerate(CONDITIONS)
         if not np.isnan(rated[n]).all()
@@ -82,7 +85,7 @@ def score(answers: Sequence[Answers], seed: int = 0) -> Result:
         int((~np.isnan(pairs)).sum()),
         int((pairs == _WORTH["tie"]).sum()),
         _estimate(pairs, seed, 0.0, 1.0),
-        found,
+        ratings,
         _estimate(both, seed),
         {"pairs": _alpha(pairs, "nominal"), "ratings": _alpha(_flat(rated), "ordinal")},
     )
@@ -100,8 +103,8 @@ def _alpha(values: Array, level: str) -> float:
     several = (~np.isnan(values)).sum(0) > 1
     if not several.any() or len(np.unique(values[:, several][~np.isnan(values[:, several])])) < 2:
         return float("nan")
-    found: Callable[..., float] = krippendorff.alpha
-    return float(found(reliability_data=values, level_of_measurement=level))
+    alpha: Callable[..., float] = krippendorff.alpha
+    return float(alpha(reliability_data=values, level_of_measurement=level))
 
 
 def _estimate(values: Array, seed: int, least: float = -np.inf, most: float = np.inf) -> Estimate:

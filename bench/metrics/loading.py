@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Tag
 
-from bench.common.entries import Entry, made, source_of
+from bench.common.entries import Entry, instantiate, source_of
 from bench.common.errors import UserError
 from bench.common.plugins import METRICS as METRIC_PLUGINS
 from bench.common.plugins import plugins
@@ -55,7 +55,7 @@ def metric_of(entry: str) -> CorpusMetric:
     if not name:
         return NAMED[entry]
     source_of(name, _WHO)
-    metric = made(name, _WHO)
+    metric = instantiate(name, _WHO)
     if not isinstance(metric, Metric | AudioMetric | RowMetric):
         needs = "Metric, AudioMetric or RowMetric"
         raise UserError(f"{_WHO}: {name} is no {needs} of bench.metrics.base; derive it from one")

@@ -44,27 +44,27 @@ class Folder:
         self._known: dict[str, Utterance] = {}
 
     def prepare(self, narration: Narration, plan: Plan) -> list[Utterance]:
-        """What is still to be read of a plan.
+        """Returns the utterances of a plan whose speech or units are still missing.
 
         Raises UserError where the folder holds other speech.
         """
         self._join(narration)
         wants_units = narration.codec_digest is not None
-        self._known = {one.wav: one for one in self._read_texts()}
-        wanted = {one.wav: one for one in plan.utterances}
-        stale = [wav for wav, one in wanted.items() if self._known.get(wav) != one]
+        self._known = {utterance.wav: utterance for utterance in self._read_texts()}
+        wanted = {utterance.wav: utterance for utterance in plan.utterances}
+        stale = [wav for wav, utterance in wanted.items() if self._known.get(wav) != utterance]
         if self.sound:
             self.wavs.mkdir(parents=True, exist_ok=True)
         self.units.remove(_name(wav) for wav in stale)
         if any(self._is_there(wav) for wav in stale):
-            # Not left with lists that name speech which is being read again.
+            # The lists would name speech that is about to be read again.
             for name in ("wav2capt.txt", "wav2spk.txt"):
                 (self.path / name).unlink(missing_ok=True)
             for wav in stale:
                 (self.wavs / wav).unlink(missing_ok=True)
         for folder in (self.path, self.wavs, self.units.folder):
             for partial in folder.glob(".*.part"):
-                # Of a process that was killed while it wrote; this one has the folder locked.
+                # A killed process left it; no other one writes, as this one has the folder locked.
                 partial.unlink()
         assert self.narration is not None
         described = self.narration.model_dump_json(indent=1, exclude_none=True)
@@ -75,18 +75,18 @@ class Folder:
         ]
         write_text(self.path / TEXTS, "".join(lines))
         return [
-            one
-            for one in plan.utterances
-            if (self.sound and not self._is_there(one.wav))
-            or (wants_units and not self.units.has(_name(one.wav)))
+            utterance
+            for utterance in plan.utterances
+            if (self.sound and not self._is_there(utterance.wav))
+            or (wants_units and not self.units.has(_name(utterance.wav)))
         ]
 
-    def keep(self, one: Utterance, wav: bytes | None, units: Units | None = None) -> None:
-        """Writes the speech and units of a caption, as far as they are given."""
+    def keep(self, utterance: Utterance, wav: bytes | None, units: Units | None = None) -> None:
+        """Writes the speech and the units of a caption, each where it is given."""
         if units is not None:
-            self.units.keep(_name(one.wav), units)
-        if wav is not None and not self._is_there(one.wav):
-            write_bytes(self.wavs / one.wav, wav)
+            self.units.keep(_name(utterance.wav), units)
+        if wav is not None and not self._is_there(utterance.wav):
+            write_bytes(self.wavs / utterance.wav, wav)
 
     def write_units(self) -> None:
         """Writes the units of all captions as one file, where there are any."""
@@ -95,12 +95,13 @@ class Folder:
             self.units.merge(self.narration.codec_digest)
 
     def write_flickr(self) -> None:
-        """Writes the lists of the Flickr Audio Caption Corpus, of all speech that is here."""
+        """Writes the lists of the Flickr Audio Caption Corpus for all speech in the folder."""
         assert self.narration is not None
         speaker = speaker_of(self.narration)
-        here = [one for one in sorted(self._known.values()) if self._is_there(one.wav)]
-        of_captions = [f"{one.wav} {one.image} #{one.number}\n" for one in here]
-        write_text(self.path / "wav2spk.txt", "".join(f"{one.wav} {speaker}\n" for one in here))
+        spoken = [u for u in sorted(self._known.values()) if self._is_there(u.wav)]
+        of_speakers = [f"{u.wav} {speaker}\n" for u in spoken]
+        of_captions = [f"{u.wav} {u.image} #{u.number}\n" for u in spoken]
+        write_text(self.path / "wav2spk.txt", "".join(of_speakers))
         write_text(self.path / "wav2capt.txt", "".join(of_captions))
 
     def write_manifests(self, datasets: Iterable[Dataset]) -> None:

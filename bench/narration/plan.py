@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from bench.common.errors import UserError
 from bench.common.text import plural, short
 from bench.datasets.base import Dataset, Item, no_items
-from bench.datasets.loading import taken
+from bench.datasets.loading import select_items
 from bench.narration.job import NarrationJob
 from bench.systems.spoken import spoken
 from bench.systems.voices import NO_WORD
@@ -51,7 +51,7 @@ def read_datasets(job: NarrationJob) -> tuple[Dataset, ...]:
 
 
 def _cut(datasets: Sequence[Dataset], job: NarrationJob) -> list[Dataset]:
-    """The items that the job's file names, of all its splits together."""
+    """Returns the datasets with only the items that the job's `dataset.items` file lists."""
     assert job.dataset.items is not None
     together = replace(
         datasets[0],
@@ -59,8 +59,8 @@ def _cut(datasets: Sequence[Dataset], job: NarrationJob) -> list[Dataset]:
         items=tuple(item for dataset in datasets for item in dataset.items),
         unusable=tuple(entry for dataset in datasets for entry in dataset.unusable),
     )
-    # Items of two splits may have one name, and are then told apart by what they are.
-    wanted = {id(item) for item in taken(together, job.dataset.items).items}
+    # Items of two splits may have the same name, so the chosen objects are compared.
+    wanted = {id(item) for item in select_items(together, job.dataset.items).items}
     return [
         replace(dataset, items=tuple(i for i in dataset.items if id(i) in wanted), unusable=())
         for dataset in datasets
@@ -68,17 +68,22 @@ def _cut(datasets: Sequence[Dataset], job: NarrationJob) -> list[Dataset]:
 
 
 def planned(job: NarrationJob) -> Plan:
-    """What a job asks for; raises UserError for names that cannot be written into its lists."""
+    """Returns the captions that a job reads aloud.
+
+    Raises UserError for names that cannot be written into its lists.
+    """
     datasets = read_datasets(job)
     utterances: dict[str, Utterance] = {}
     left_out: list[str] = []
     for dataset in datasets:
         for item in dataset.items:
             for number, text in enumerate(_texts(item, job.captions)):
-                one = Utterance(item.image.name, number, f"{item.id}_{number}.wav", spoken(text))
-                if not one.text:
-                    left_out.append(left_out_line(one, f"{NO_WORD}: {short(text)!r}"))
-                elif utterances.setdefault(one.wav, one) != one:
+                utterance = Utterance(
+                    item.image.name, number, f"{item.id}_{number}.wav", spoken(text)
+                )
+                if not utterance.text:
+                    left_out.append(left_out_line(utterance, f"{NO_WORD}: {short(text)!r}"))
+                elif utterances.setdefault(utterance.wav, utterance) != utterance:
                     raise UserError(
                         f"{item.id[:80]}: is in several splits with other captions; narrate each "
                         "split into a folder of its own"
@@ -88,9 +93,9 @@ def planned(job: NarrationJob) -> Plan:
     return Plan(datasets, tuple(utterances.values()), tuple(left_out))
 
 
-def left_out_line(one: Utterance, reason: str) -> str:
-    """What is printed of a caption that cannot be read."""
-    return f"{one.image}#{one.number}: left out: {reason}"
+def left_out_line(utterance: Utterance, reason: str) -> str:
+    """Returns the line that is printed for a caption that cannot be read aloud."""
+    return f"{utterance.image}#{utterance.number}: left out: {reason}"
 
 
 def _texts(item: Item, captions: int | None) -> list[str]:
@@ -98,16 +103,16 @@ def _texts(item: Item, captions: int | None) -> list[str]:
 
 
 def _check_names(utterances: Iterable[Utterance]) -> None:
-    """Raises UserError for names that `wav2capt.txt` cannot tell apart."""
+    """Raises UserError for names with spaces and for equal names in `wav2capt.txt`."""
     places: dict[tuple[str, int], str] = {}
-    for one in utterances:
-        if any(character.isspace() for character in one.image + one.wav):
+    for utterance in utterances:
+        if any(character.isspace() for character in utterance.image + utterance.wav):
             raise UserError(
-                f"{one.image[:80]}: has a space in its name or id, which the layout of Flickr "
-                "Audio cannot hold; ask for layout: manifest"
+                f"{utterance.image[:80]}: has a space in its name or id, which the layout of "
+                "Flickr Audio cannot hold; ask for layout: manifest"
             )
-        if places.setdefault((one.image, one.number), one.wav) != one.wav:
+        if places.setdefault((utterance.image, utterance.number), utterance.wav) != utterance.wav:
             raise UserError(
-                f"{one.image[:80]}: several images have this name, which the layout of Flickr "
-                "Audio cannot tell apart; ask for layout: manifest"
+                f"{utterance.image[:80]}: several images have this name, which the layout of "
+                "Flickr Audio cannot tell apart; ask for layout: manifest"
             )

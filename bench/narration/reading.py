@@ -73,7 +73,7 @@ class Narrator(Clocked):
         return reader(voice, "cpu")
 
     def work(self, texts: Sequence[str]) -> list[Speech]:
-        """Each text's speech, in order."""
+        """Returns the speech of each text, in order."""
         return [self._read(text) for text in texts]
 
     def _read(self, text: str) -> Speech:
@@ -171,17 +171,17 @@ def read_aloud(
 
 
 def _texts(batch: Batch[Utterance]) -> list[str]:
-    return [one.text for one in batch.items]
+    return [utterance.text for utterance in batch.items]
 
 
 def _here(workers: Workers, remote: Callable[[type], Any]) -> Callable[[int], Any]:
-    """What starts narrators in a Ray of this command's own."""
+    """Returns a function that starts narrators in a Ray of this command's own."""
     actor = remote(workers.narrator)
     return lambda place: actor.remote(workers.voice, workers.wanted)
 
 
 def _on_nodes(workers: Workers, remote: Callable[[type], Any]) -> Callable[[int], Any]:
-    """What starts narrators in a cluster, whose nodes have none of the driver's files."""
+    """Returns a function that starts narrators in a cluster, and sends its nodes their files."""
     codec = workers.wanted.codec
     names = [workers.voice] if workers.voice != PIPER else []
     files = NodeFiles(weights_files([*names, *([codec[0]] if codec is not None else [])]))
@@ -192,8 +192,8 @@ def _on_nodes(workers: Workers, remote: Callable[[type], Any]) -> Callable[[int]
 def _collected(pool: Pool[Any]) -> Iterator[Said]:
     for done in pool.collect():
         if done.failure:
-            [one] = done.items
-            yield Said(one, Speech(reason=done.failure), done.machine)
+            [utterance] = done.items
+            yield Said(utterance, Speech(reason=done.failure), done.machine)
             continue
-        for one, speech in zip(done.items, done.result, strict=True):
-            yield Said(one, speech)
+        for utterance, speech in zip(done.items, done.result, strict=True):
+            yield Said(utterance, speech)

@@ -130,12 +130,12 @@ _Estimate = tuple[Array, Array]
 
 
 def _estimates(counted: Counted, rows: Array, weights: Array) -> dict[str, _Estimate]:
-    """Every score of items `[n, D]` weighted in `[R, n]` ways, with its standard error.
+    """Returns every score of items `[n, D]` at weights `[R, n]`, with its standard error `[R]`.
 
     An item's influence on a score is the score's gradient in the sums times what the item has
     beyond the mean (Efron 1982, section 6).
     """
-    found: dict[str, _Estimate] = {}
+    estimates: dict[str, _Estimate] = {}
     start = 0
     total = weights.sum(1)
     for metric in counted.metrics:
@@ -146,9 +146,9 @@ def _estimates(counted: Counted, rows: Array, weights: Array) -> dict[str, _Esti
             influence = slopes[:, number] @ own.T
             influence -= ((weights * influence).sum(1) / total)[:, None]
             error = np.sqrt((weights * influence**2).sum(1))
-            found[score.name] = (scores[:, number], error)
+            estimates[score.name] = (scores[:, number], error)
         start = end
-    return found
+    return estimates
 
 
 def gradients(score: Callable[[Array], Array], sums: Array) -> tuple[Array, Array]:

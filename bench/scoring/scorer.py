@@ -55,8 +55,8 @@ class CellScores:
 
     @property
     def corpus(self) -> dict[str, float]:
-        """The corpus scores alone."""
-        return {name: found.score for name, found in self.scores.items()}
+        """The corpus scores without their intervals."""
+        return {name: estimate.score for name, estimate in self.scores.items()}
 
 
 class Scorer:
@@ -127,7 +127,7 @@ class Scorer:
         return [self._tokens[text] for text in texts]
 
     def counted(self, hypotheses: Mapping[str, str]) -> Counted:
-        """What metrics count of tokenised texts, but for those against the caption spoken."""
+        """Returns the statistics of tokenised texts, without metrics against the spoken caption."""
         threads = ThreadPoolExecutor()
         waited = {
             metric: threads.submit(statistics_of, metric, count, hypotheses, truth)
@@ -140,9 +140,9 @@ class Scorer:
                 for metric, (count, truth) in self._count.items()
                 if not metric.waits
             }
-            parts |= {metric: one.result() for metric, one in waited.items()}
+            parts |= {metric: future.result() for metric, future in waited.items()}
         finally:
-            # An interrupt must not wait for a process that whoever closes this scorer ends.
+            # An interrupt does not wait for a metric's process; closing this scorer ends it.
             threads.shutdown(wait=False, cancel_futures=True)
         return joined(list(self._count), [parts[metric] for metric in self._count])
 

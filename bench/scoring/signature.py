@@ -60,9 +60,9 @@ def _compared(noun: str) -> Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """The protocol of a cell's scores; every field is text or a count, and none is left out.
+    """The protocol of a cell's scores; every field is a text or a count, and none is left out.
 
-    What follows where two of them differ stands beside each field, for all who ask.
+    The policy of each field says what follows where two signatures differ in it.
     """
 
     data: Annotated[str, _decides("dataset")]
@@ -78,11 +78,11 @@ class Signature:
     codec: Annotated[str, _compared("codec")]
     weights: Annotated[str, _compared("digest of the weights")]
     seeds: Annotated[str, _compared("list of seeds")]
-    # A gate looks at fewer items than its golden has, the same ones.
+    # A gate may evaluate fewer items than its golden has, always the same ones.
     n: Annotated[int, Policy("number of items", OTHER, board=True, stretch=True)]
     failed: Annotated[int, _compared("number of failed items")]
     version: Annotated[str, Policy("version of the suite", NEAR)]
-    # What is compared, so that tables and boards take any; but no golden can judge another.
+    # Tables and boards compare different decodings; a gate needs the golden's own decoding.
     decoding: Annotated[str, Policy("decoding", gate=True)] = ""
 
     def text(self, metric: str) -> str:
@@ -99,11 +99,13 @@ POLICIES: Mapping[str, Policy] = {
 
 
 def differing(
-    one: Mapping[str, Any], other: Mapping[str, Any], asks: Literal["board", "gate", "stretch"]
+    signature: Mapping[str, Any],
+    other: Mapping[str, Any],
+    asks: Literal["board", "gate", "stretch"],
 ) -> str | None:
-    """The first field in which two signatures may not differ for who asks, None where none does."""
+    """Returns the first field that differs where `asks` allows no difference; None without one."""
     for name, policy in POLICIES.items():
-        if getattr(policy, asks) and one.get(name) != other.get(name):
+        if getattr(policy, asks) and signature.get(name) != other.get(name):
             return name
     return None
 

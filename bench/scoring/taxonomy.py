@@ -58,7 +58,7 @@ def plain_text(text: str) -> str:
 
 
 def kinds(table: pl.DataFrame, shortest: pl.Series) -> pl.DataFrame:
-    """One column of booleans a kind, for a cell's rows; an item may be of several.
+    """Returns a column of booleans for each kind of failure; an item may be of several kinds.
 
     `shortest` is how many words each item's shortest reference has.
     """
@@ -87,30 +87,30 @@ def kinds(table: pl.DataFrame, shortest: pl.Series) -> pl.DataFrame:
     )
 
 
-def shares(found: pl.DataFrame) -> dict[str, float]:
-    """The share of items of each kind, 0 to 1."""
-    return {name: float(found[name].mean() or 0.0) for name in KINDS}  # type: ignore[arg-type]
+def shares(flags: pl.DataFrame) -> dict[str, float]:
+    """Returns the share of items of each kind, 0 to 1, from the columns of `kinds`."""
+    return {name: float(flags[name].mean() or 0.0) for name in KINDS}  # type: ignore[arg-type]
 
 
 def reasons(failed: pl.Series, most: int = 3) -> list[str]:
-    """The reasons of failed rows, the most frequent first, those of many counted together.
+    """Returns a line for each of the `most` frequent reasons of failed rows, and one for the rest.
 
-    What differs only in the name before it, such as a file's, is one reason.
+    Reasons that differ only in the name they begin with, such as a file's, are counted as one.
     """
-    # A name may hold anything but what parts it from the reason.
-    told = pl.DataFrame({"reason": failed.fill_null("no row")}).with_columns(
+    # A name ends at the first ": ".
+    failures = pl.DataFrame({"reason": failed.fill_null("no row")}).with_columns(
         what=pl.col("reason").str.replace(r"^\S.*?: ", ""),
     )
     kinds = (
-        told.sort("reason")
+        failures.sort("reason")
         .group_by("what", maintain_order=True)
         .agg(pl.len(), pl.col("reason").n_unique(), first=pl.col("reason").first())
         .sort("len", "what", descending=[True, False])
     )
-    said = [
+    lines = [
         f"{row['len']} × {row['first']}"
         if row["reason"] == 1
         else f"{row['len']} × {row['what']} (first: {row['first'].removesuffix(row['what'])[:-2]})"
         for row in kinds.head(most).iter_rows(named=True)
     ]
-    return said + ([f"{kinds.height - most} other reasons"] if kinds.height > most else [])
+    return lines + ([f"{kinds.height - most} other reasons"] if kinds.height > most else [])

@@ -132,13 +132,13 @@ class Ledger:
         return path
 
     def _join(self, stage: str, key: str, paths: Sequence[Path], least: int) -> None:
-        """Joins parts, if they are many, into ones of at most the largest size; order is kept."""
+        """Joins at least `least` parts into parts of at most the largest size, in their order."""
         if len(paths) < least:
             return
         known = self._rows_of[stage, key]
         group: list[Path] = []
         for path in [*paths, None]:
-            if path is None or sum(known[one] for one in [*group, path]) > _WHOLE:
+            if path is None or sum(known[p] for p in [*group, path]) > _WHOLE:
                 if len(group) > 1:
                     self._replace(stage, key, group)
                 group = []
@@ -153,7 +153,7 @@ class Ledger:
                 part = read_part(path, stage, key)
                 rows = part.rows if part is not None else None
             if rows is None:
-                # What cannot be read any more stays as it is, for whoever reads it next to tell.
+                # A damaged part stays as it is, and the next reader reports it.
                 known.pop(path)
             else:
                 frames[path] = rows
@@ -168,15 +168,15 @@ class Ledger:
         known[joined] = whole.height
 
     def names(self, stage: str, key: str) -> list[Path]:
-        """Whatever has the name of a part, in order."""
+        """Returns the paths of all files with the name of a part, sorted."""
         try:
-            with os.scandir(self._parts(stage, key)) as found:
-                return sorted(Path(one.path) for one in found if PART.fullmatch(one.name))
+            with os.scandir(self._parts(stage, key)) as entries:
+                return sorted(Path(entry.path) for entry in entries if PART.fullmatch(entry.name))
         except FileNotFoundError:
             return []
 
     def parts(self, stage: str, key: str, schema: dict[str, Any]) -> Iterator[pl.DataFrame]:
-        """The committed parts, one at a time; the damaged ones are left out and remembered.
+        """Yields the committed parts; damaged ones are left out and added to `damaged`.
 
         Rows may come twice while parts are being joined. Raises UserError for a part with other
         columns, which another version wrote.
@@ -188,17 +188,17 @@ class Ledger:
     def _read(
         self, stage: str, key: str, schema: dict[str, Any], columns: Sequence[str] | None = None
     ) -> Iterator[Part]:
-        seen: set[Path] = set()
+        read_paths: set[Path] = set()
         again = True
         while again:
             again = False
             for path in self.names(stage, key):
-                if path in seen:
+                if path in read_paths:
                     continue
-                seen.add(path)
+                read_paths.add(path)
                 part = read_part(path, stage, key, columns)
                 if part is None:
-                    # A driver has joined it with others: its rows are in a part that is new.
+                    # Another process has joined it with others, so its rows are in a new part.
                     again = True
                 elif part.rows is None:
                     self.damaged[path] = part.fault
@@ -208,7 +208,7 @@ class Ledger:
                     yield part
 
     def set_aside(self) -> None:
-        """Moves damaged parts out of the way, so that their rows are made again."""
+        """Renames damaged parts, so that their rows are generated or transcribed again."""
         for path in self.damaged:
             path.replace(path.with_suffix(".damaged"))
         self.damaged = {}

@@ -67,22 +67,25 @@ def write_manifest(
     cells: Sequence[ManifestCell],
     changes: Sequence[str] = (),
 ) -> None:
-    """Writes what a run is."""
+    """Writes `run.json`, which holds a run's job and cells."""
     digest = _digest(job, cells)
-    made = Manifest(job=job, cells=tuple(cells), digest=digest, changes=tuple(changes))
-    content = made.model_dump() | {"cells": _plain(made.cells)}
+    manifest = Manifest(job=job, cells=tuple(cells), digest=digest, changes=tuple(changes))
+    content = manifest.model_dump() | {"cells": _plain(manifest.cells)}
     write_text(folder / "run.json", json.dumps(content, indent=1) + "\n", durable=True)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """A run's job and cells, None where nothing has been run; raises UserError if unreadable."""
+    """Returns a run's job and cells; None where nothing has been run.
+
+    Raises UserError where the file is damaged or was changed.
+    """
     path = folder / "run.json"
     if not path.exists():
         return None
     try:
-        found = Manifest.model_validate_json(read_small(path, _MOST_BYTES))
+        manifest = Manifest.model_validate_json(read_small(path, _MOST_BYTES))
     except ValidationError as error:
         raise UserError(f"{path}: damaged; delete it, and run the job again") from error
-    if found.digest != _digest(found.job, found.cells):
+    if manifest.digest != _digest(manifest.job, manifest.cells):
         raise UserError(f"{path}: changed by hand; delete it, and run the job again")
-    return found
+    return manifest

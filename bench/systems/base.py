@@ -22,7 +22,7 @@ from bench.datasets.base import Choice, Dataset, Item
 from bench.datasets.storedunits import UnitsEntry
 from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.borrowing import Borrowing
-from bench.systems.looks import codec_look
+from bench.systems.weightfacts import cached_codec_facts
 
 if TYPE_CHECKING:
     from pixvox.codec.facts import CodecFacts
@@ -76,7 +76,7 @@ class Lookup:
 
     def codec(self, name: str, bandwidth: float) -> "CodecFacts":
         """What is known of a codec at a bandwidth in kbps."""
-        return self.once(("codec", name, bandwidth), lambda: codec_look(name, bandwidth))
+        return self.once(("codec", name, bandwidth), lambda: cached_codec_facts(name, bandwidth))
 
 
 @dataclass(frozen=True)

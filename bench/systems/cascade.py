@@ -43,12 +43,12 @@ class CascadeSystem(ReadAloud):
 
     def content(self, lookup: Lookup) -> Content:
         """See System."""
-        found = super().content(lookup)
+        content = super().content(lookup)
         if self.beams > 1:
-            return found
-        # A greedy cascade has the key that it had before `beams` was an option.
-        depends = {key: value for key, value in found.depends.items() if key != "beams"}
-        return replace(found, depends=depends)
+            return content
+        # The key of a greedy cascade stays what it was before `beams` was an option.
+        depends = {key: value for key, value in content.depends.items() if key != "beams"}
+        return replace(content, depends=depends)
 
     def weights_names(self) -> Sequence[str]:
         """See System."""

@@ -47,11 +47,11 @@ class WordSimilarity:
         self._log_images = log(max(images, 1))
 
     def __call__(self, captions: Sequence[str]) -> Array:
-        """`[C, C]`, from 0 to 1: the mean over n of cosines of n-grams' tf-idf."""
+        """Returns `[C, C]`, from 0 to 1: the mean over n of cosines of n-grams' tf-idf."""
         words = [_words(text) for text in captions]
         total = np.zeros((len(words), len(words)))
         for order in _ORDERS:
-            counts = [Counter(_grams(one, order)) for one in words]
+            counts = [Counter(_grams(caption_words, order)) for caption_words in words]
             columns = {
                 gram: at for at, gram in enumerate(dict.fromkeys(g for c in counts for g in c))
             }
@@ -95,13 +95,14 @@ def substitution_costs(codebook: npt.NDArray[np.float32]) -> npt.NDArray[np.int3
 
 
 def unit_similarity(units: Sequence[Units], costs: npt.NDArray[np.int32]) -> Array:
-    """`[C, C]` of sequences `[N]`: one minus their edit distance over the longer's length.
+    """Returns `[C, C]`: one minus the edit distance of two sequences `[N]` over the longer length.
 
-    Frames count, not runs of a unit, so it is near 0 where all of the longer one is substituted.
+    Repeated units count as often as they occur, so it is near 0 where all of the longer sequence is
+    substituted.
     """
     from bench.systems.editdistance import edit_distances
 
-    lengths = np.array([len(one) for one in units])
+    lengths = np.array([len(sequence) for sequence in units])
     ends = np.concatenate([[0], np.cumsum(lengths)])
     distances = edit_distances(np.concatenate(units), ends, costs, GAP)
     longer = np.maximum(np.maximum(lengths[:, None], lengths[None]), 1)

@@ -73,10 +73,12 @@ class DecodingSpec(Strict):
         return any(heat) if isinstance(heat, tuple) else heat > 0
 
     def at(self, point: Mapping[str, Any]) -> "DecodingSpec":
-        """Decoding at a point of the grid."""
-        found = self.model_copy(update={axis: point[axis] for axis in AXES if axis in point})
-        # Greedy decoding draws nothing, so all seeds and candidates are one.
-        return found if found.draws else found.model_copy(update={"seed": 0, "candidates": 1})
+        """Returns the decoding with the values of a point of the grid."""
+        decoding = self.model_copy(update={axis: point[axis] for axis in AXES if axis in point})
+        if decoding.draws:
+            return decoding
+        # Greedy decoding draws nothing, so all its seeds and candidates are the same variant.
+        return decoding.model_copy(update={"seed": 0, "candidates": 1})
 
     def depends(self) -> dict[str, Any]:
         """What keys of its speech hold; what is new and not used is not among it."""
@@ -103,11 +105,11 @@ class DecodingSpec(Strict):
         return ""
 
     def signed(self) -> str:
-        """What signatures say: temperature, longest speech, slots, and what is not as usual."""
+        """Returns what signatures state: temperature, max_seconds, slots and non-default values."""
         usual, always = DecodingSpec(), ("temperature", "max_seconds", "slots")
-        found = self.model_dump(exclude={"seed"})
-        some = (n for n, value in found.items() if n in always or value != getattr(usual, n))
-        return ",".join(f"{name}={_exactly(found[name])}" for name in some)
+        settings = self.model_dump(exclude={"seed"})
+        names = (n for n, value in settings.items() if n in always or value != getattr(usual, n))
+        return ",".join(f"{name}={_exactly(settings[name])}" for name in names)
 
     def described(self) -> list[str]:
         """What tells it apart, in words: seed and temperature, and what is not as usual."""
@@ -126,9 +128,9 @@ def usual_value(axis: str) -> str:
 
 
 def _words(value: Any) -> str:
-    return ", ".join(f"{one:g}" for one in (value if isinstance(value, tuple) else (value,)))
+    return ", ".join(f"{part:g}" for part in (value if isinstance(value, tuple) else (value,)))
 
 
 def _exactly(value: Any) -> str:
-    several = value if isinstance(value, tuple) else (value,)
-    return "/".join(str(one).removesuffix(".0") for one in several)
+    parts = value if isinstance(value, tuple) else (value,)
+    return "/".join(str(part).removesuffix(".0") for part in parts)

@@ -19,13 +19,13 @@ def edit_distances(
     costs: npt.NDArray[np.int32],
     gap: int,
 ) -> npt.NDArray[np.int64]:
-    """The lowest cost `[C, C]` that turns each sequence into each other one.
+    """Returns the lowest cost `[C, C]` of turning each sequence into each other one.
 
-    Sequence `c` is `units[ends[c]:ends[c + 1]]`. To insert or delete a unit costs `gap`, to
-    substitute one `costs[V, V]`, which is symmetric.
+    Sequence `c` is `units[ends[c]:ends[c + 1]]`. Inserting or deleting a unit costs `gap`.
+    Substituting unit `u` by `v` costs `costs[u, v]`, which is symmetric.
     """
     count = len(ends) - 1
-    found = np.zeros((count, count), dtype=np.int64)
+    distances = np.zeros((count, count), dtype=np.int64)
     row = np.empty(len(units) + 1, dtype=np.int64)
     for first in range(count):
         for second in range(first):
@@ -42,5 +42,5 @@ def edit_distances(
                     left = min(best, min(above, left) + gap)
                     diagonal = above
                     row[j + 1] = left
-            found[first, second] = found[second, first] = row[length]
-    return found
+            distances[first, second] = distances[second, first] = row[length]
+    return distances

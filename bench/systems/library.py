@@ -17,9 +17,9 @@ from bench.datasets.base import Caption, DatasetSpec, Item
 from bench.datasets.unitcache import known_units, units_of
 from bench.systems.consensus import Units, substitution_costs
 from bench.systems.imagestates import States, encoder_digest, load_encoder, mean_states
-from bench.systems.looks import codec_look
 from bench.systems.resynthesis import prompt_units
 from bench.systems.trainingspeech import Recording, recordings, silent, training_items
+from bench.systems.weightfacts import cached_codec_facts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ class Library:
         *,
         report: Progress = silent,
     ) -> None:
-        self.codec = codec_look(*codec) if codec is not None else None
+        self.codec = cached_codec_facts(*codec) if codec is not None else None
         self.items: Sequence[Item] = training_items(data, self.codec, report)
         self.folder = data.computed() / "train"
         self.vision = vision

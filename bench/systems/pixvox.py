@@ -13,8 +13,8 @@ from bench.common.yamlfile import WeightsName, read_small
 from bench.datasets.base import Choice, Item
 from bench.systems.base import Content, Generator, Lookup, System, label_of
 from bench.systems.decoding import AXES, DecodingSpec
-from bench.systems.looks import Make, Model, make_of, model_look
 from bench.systems.pixvoxgenerator import PixVoxGenerator
+from bench.systems.weightfacts import ConfigFacts, Model, cached_model_facts, config_facts
 from pixvox.decoding.protocol import end_protocol
 from pixvox.patternnames import fitted_name, pattern_name
 
@@ -63,7 +63,9 @@ class PixVoxSystem(System):
     def content(self, lookup: Lookup) -> Content:
         """See System; checks that the longest speech fits the model's positions."""
         kept = (self.weights, self.codec, self.pattern)
-        found = lookup.once(("pixvox", *kept), lambda: model_look(*kept, lambda: _model(self)))
+        found = lookup.once(
+            ("pixvox", *kept), lambda: cached_model_facts(*kept, lambda: _model(self))
+        )
         config, seconds = found.config, self.decoding.max_seconds
         frames = round(seconds * config.frame_rate) + 1
         steps = lookup.once(
@@ -168,7 +170,7 @@ def _model(spec: PixVoxSystem) -> Model:
         )
     codec, facts = fitting_codec(spec.weights, config, spec.codec)
     check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
-    return Model(make_of(config), codec, facts, digest(folder))
+    return Model(config_facts(config), codec, facts, digest(folder))
 
 
 def _fitted(spec: PixVoxSystem, codebooks: int) -> str:
@@ -179,7 +181,7 @@ def _fitted(spec: PixVoxSystem, codebooks: int) -> str:
         raise UserError(f"{spec.weights}: {error}") from error
 
 
-def _steps(config: Make, frames: int) -> int:
+def _steps(config: ConfigFacts, frames: int) -> int:
     from pixvox.patterns import layout
 
     return len(layout(config.pattern, config.num_codebooks, frames).steps)

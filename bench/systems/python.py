@@ -15,7 +15,7 @@ from pydantic import Field
 
 from bench.common.audio import LONGEST_SECONDS, RATES, SpeechError, unusable_samples
 from bench.common.bounds import Label, Note, Option
-from bench.common.entries import Entry, check_class, made, source_of
+from bench.common.entries import Entry, check_class, instantiate, source_of
 from bench.common.machinefaults import is_machines
 from bench.common.text import reason_of
 from bench.datasets.base import Item
@@ -78,7 +78,7 @@ class PythonGenerator(EachItem):
     """Holds one instance of the user's class."""
 
     def __init__(self, spec: PythonSystem, device: str) -> None:
-        self.system = made(spec.entry, spec.label, {"device": device} | spec.options)
+        self.system = instantiate(spec.entry, spec.label, {"device": device} | spec.options)
 
     def one(self, item: Item, variant: Variant) -> SpeechRow:
         """A row that holds the sound as FLAC, 16 bits."""

@@ -282,12 +282,12 @@ def _drawn(library: Library, seed: int) -> Chooser:
 
 
 def _by_words(library: Library) -> Chooser:
-    texts = ([one.text for one in library.candidates([item])] for item in library.items)
+    texts = ([recording.text for recording in library.candidates([item])] for item in library.items)
     similarity = WordSimilarity(texts)
 
     def choose(item: Item, nearest: Sequence[Item]) -> Recording:
         candidates = library.candidates(nearest)
-        return candidates[most_central(similarity([one.text for one in candidates]))]
+        return candidates[most_central(similarity([recording.text for recording in candidates]))]
 
     return choose
 
@@ -297,7 +297,7 @@ def _by_units(library: Library, codec: "Codec") -> Chooser:
 
     def choose(item: Item, nearest: Sequence[Item]) -> Recording:
         candidates = library.candidates(nearest)
-        similarity = unit_similarity([units[one.name] for one in candidates], costs)
+        similarity = unit_similarity([units[recording.name] for recording in candidates], costs)
         return candidates[most_central(similarity)]
 
     return choose

@@ -21,11 +21,11 @@ _WORDED = frozenset("#%$€£¥¢+=@°§©®™")
 
 
 def spoken(text: str) -> str:
-    """The text without quotation marks, final punctuation, and symbols that stand alone.
+    """Returns the text without quotation marks, final punctuation, and symbols that stand alone.
 
     A `&` that stands alone becomes "and"; brackets, dashes and whatever else has no word are
     removed. Spaces before punctuation and before the 's of a tokenised text are removed too.
-    Final punctuation is the voice's to add. The result is "" where there is no word.
+    The voice adds the final punctuation. The result is "" where there is no word.
     """
     text = _QUOTES.sub("", text.replace("’", "'").replace("‘", "'"))
     words: list[str] = []
@@ -34,8 +34,8 @@ def spoken(text: str) -> str:
             words.append(word)
         elif words:
             words[-1] += word
-    found = " ".join(words).rstrip(_PUNCTUATION + " ")
-    return found if has_word(found) else ""
+    sentence = " ".join(words).rstrip(_PUNCTUATION + " ")
+    return sentence if has_word(sentence) else ""
 
 
 def has_word(text: str) -> bool:

@@ -112,9 +112,9 @@ def training_digest(items: Sequence[Item], codec: CodecFacts | None, with_text: 
 
 @lru_cache(maxsize=4)
 def speech_by_name(data: DatasetSpec) -> dict[str, Path]:
-    """`ID#N` → the file of that recorded caption; read once a process."""
+    """Returns `ID#N` → the file of that recorded caption; the data is read once a process."""
     return {
-        one.name: one.caption.speech
-        for one in recordings(training_items(data, None, silent), None)
-        if one.caption.speech is not None
+        recording.name: recording.caption.speech
+        for recording in recordings(training_items(data, None, silent), None)
+        if recording.caption.speech is not None
     }

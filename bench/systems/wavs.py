@@ -58,15 +58,15 @@ class WavsSystem(System):
 
     @classmethod
     def recognised(cls, folder: Path, items: Sequence[Item]) -> Self | None:
-        """See System; a file's name is that which most items have one of."""
+        """Returns the folder's system, with the pattern of file names that fits most items."""
         names = {path.name for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES}
         suffixes = sorted({Path(name).suffix for name in names})
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for suffix in suffixes:
-            found[f"{{stem}}{suffix}"] = sum(f"{i.image.stem}{suffix}" in names for i in items)
-            found[f"{{id}}{suffix}"] = sum(f"{i.id}{suffix}" in names for i in items)
-        file = max(found, key=lambda name: found[name], default="")
-        if not found.get(file):
+            counts[f"{{stem}}{suffix}"] = sum(f"{i.image.stem}{suffix}" in names for i in items)
+            counts[f"{{id}}{suffix}"] = sum(f"{i.id}{suffix}" in names for i in items)
+        file = max(counts, key=lambda name: counts[name], default="")
+        if not counts.get(file):
             return None
         return cls(kind="wavs", label=label_of(folder), folder=folder, file=file)
 
@@ -167,13 +167,16 @@ def _named(spec: WavsSystem, item: Item) -> str:
 
 
 def _mapping(path: Path) -> Mapping[str, str]:
-    """The file of each item; read once a process, for items are often asked for one by one."""
+    """Returns the file of each item.
+
+    The mapping is read once a process, because items are often asked for one at a time.
+    """
     try:
-        found = path.stat()
+        file_stat = path.stat()
     except OSError:
-        # The reader says so.
+        # The reader raises the error.
         return _read_mapping(path, 0, 0)
-    return _read_mapping(path, found.st_mtime_ns, found.st_size)
+    return _read_mapping(path, file_stat.st_mtime_ns, file_stat.st_size)
 
 
 @lru_cache(maxsize=4)

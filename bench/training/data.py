@@ -121,10 +121,10 @@ def pictures(
             for start in range(0, len(paths), _ENCODED_AT_ONCE):
                 pixels = torch.stack([_pixels(p, size) for p in paths[start:][:_ENCODED_AT_ONCE]])
                 for copy in range(copies):
-                    seen = pixels.flip(-1) if copy else pixels
+                    batch = pixels.flip(-1) if copy else pixels
                     place = copy * len(paths) + start
-                    rows[place : place + len(seen)] = (
-                        _states(vision, seen) if frozen else seen.numpy()
+                    rows[place : place + len(batch)] = (
+                        _states(vision, batch) if frozen else batch.numpy()
                     )
                 report("pictures", start + len(pixels), len(paths))
     mapped: npt.NDArray[Any] = np.load(file, mmap_mode="r")
@@ -177,12 +177,12 @@ def spoken_captions(
     report: Report,
     mirrored: bool = False,
 ) -> SpokenCaptions:
-    """A split ready for training; what takes long is done once and cached."""
+    """Returns a split ready for training; units and pictures are computed once and cached."""
     spoken = spoken_of(data, split, report)
-    units = units_of([one.caption for one in spoken], codec, _cache(data, split), report)
+    units = units_of([speech.caption for speech in spoken], codec, _cache(data, split), report)
     spoken, units = _fitting(spoken, units, model, skip_too_long)
-    paths = sorted({one.image for one in spoken})
+    paths = sorted({speech.image for speech in spoken})
     index = {path: number for number, path in enumerate(paths)}
     vision = ImageEncoder(model.vision, model.config.scaling)
     images = pictures(data, split, paths, vision, frozen, report, mirrored)
-    return SpokenCaptions(units, [index[one.image] for one in spoken], images, mirrored)
+    return SpokenCaptions(units, [index[speech.image] for speech in spoken], images, mirrored)

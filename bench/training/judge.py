@@ -1,7 +1,7 @@
-"""Judges a model in training by its speech, through the suite's own generating and transcribing.
+"""Scores a model in training by its speech for validation pictures.
 
-Losses say how surely the reference's units are predicted; whether the speech says what is in the
-picture is measured, by the ASR and the metrics that tables are made with, on validation pictures.
+A loss measures how well the reference's units are predicted, not whether the speech describes the
+picture. So the speech is transcribed by the ASR and scored by the metrics of the tables.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ from pixvox.images import load_image
 from pixvox.modeling import PixVoxLM
 
 SPEECH = "speech"
-"""What the best checkpoint is chosen by: the mean of its parts, n-grams and, where the dataset
-knows what is true of its pictures, facts."""
+"""The score that chooses the best checkpoint: the mean of BLEU and, for datasets that have them,
+facts."""
 
 
 class SpeechJudge:
@@ -43,7 +43,7 @@ class SpeechJudge:
         self._transcriber: TranscriberActor | None = None
 
     def __call__(self, model: PixVoxLM) -> Mapping[str, float]:
-        """Scores in percent: `speech` first, then its parts and how many speeches ended."""
+        """Returns scores in percent: `speech`, its parts, and the share of speeches that ended."""
         engine = Engine(model, Decoding(**self.spec.decoding.model_dump()))
         scaling = model.config.scaling
         device = next(model.parameters()).device
@@ -52,34 +52,34 @@ class SpeechJudge:
             images = [load_image(item.image, scaling)[None].to(device) for item in self.items]
             states = torch.cat([model.encode_images(image) for image in images])
         asked = [Request(item.id, row, none) for row, item in enumerate(self.items)]
-        made = engine.generate(states, asked)
-        said = self._said([packed(one.units.cpu().numpy()) for one in made], len(none))
-        scores = self._scores(said)
-        ended = 100 * sum(one.ended for one in made) / len(made)
+        generations = engine.generate(states, asked)
+        units = [packed(generation.units.cpu().numpy()) for generation in generations]
+        scores = self._scores(self._transcripts(units, len(none)))
+        ended = 100 * sum(generation.ended for generation in generations) / len(generations)
         return {SPEECH: sum(scores.values()) / len(scores), **scores, "ended": ended}
 
-    def _said(self, units: Sequence[bytes], codebooks: int) -> list[str]:
-        """Transcripts; nothing of what could not be generated or transcribed."""
+    def _transcripts(self, units: Sequence[bytes], codebooks: int) -> list[str]:
+        """Returns a transcript of each item; "" where generation or transcription failed."""
         if self._transcriber is None:
             self._transcriber = TranscriberActor(self.spec.asr, self.threads)
         entries = [
-            ToTranscribe(SpeechRow(item.id, "ok", units=one, codebooks=codebooks), item)
-            for item, one in zip(self.items, units, strict=True)
-            if one
+            ToTranscribe(SpeechRow(item.id, "ok", units=packed_units, codebooks=codebooks), item)
+            for item, packed_units in zip(self.items, units, strict=True)
+            if packed_units
         ]
         rows = [done.row for done in self._transcriber.work((self.voice, "whole", entries))]
         transcripts = {row.item: row.transcript or "" for row in rows}
         return [transcripts.get(item.id, "") for item in self.items]
 
-    def _scores(self, said: Sequence[str]) -> dict[str, float]:
-        tokens = tokenise(said)
+    def _scores(self, transcripts: Sequence[str]) -> dict[str, float]:
+        tokens = tokenise(transcripts)
         hypotheses = {item.id: text for item, text in zip(self.items, tokens, strict=True)}
         references = {i.id: tokenise([c.text for c in i.captions]) for i in self.items}
-        found = dict([_score(Bleu(), hypotheses, references)])
+        scores = dict([_score(Bleu(), hypotheses, references)])
         facts = {item.id: item.facts for item in self.items}
         if all(facts.values()):
-            found |= [_score(Facts(), hypotheses, facts)]
-        return found
+            scores |= [_score(Facts(), hypotheses, facts)]
+        return scores
 
 
 def _score(metric: Metric, hypotheses: Hypotheses, truth: References) -> tuple[str, float]:

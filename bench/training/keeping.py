@@ -253,18 +253,18 @@ def keep_post(post: Post, job: PixVoxJob, log: Logged) -> None:
 
 
 def packed(captions: SpokenCaptions) -> SpokenCaptions:
-    """The same with all units in one tensor `[K, sum of N]`, and how many each caption has.
+    """Returns the captions with their units in one tensor `[K, sum of N]`, and the N of each.
 
     Tensors that share their memory would each be pickled with all of it.
     """
     sizes = torch.tensor([units.shape[-1] for units in captions.units])
-    # A mapped array would be copied into every worker's message, a plain one lies once on a node.
+    # A mapped array would be copied into every worker's message; a plain one is stored once a node.
     images = np.asarray(captions.images)
     return replace(captions, units=[torch.cat(list(captions.units), -1), sizes], images=images)
 
 
 def unpacked_captions(captions: SpokenCaptions) -> SpokenCaptions:
-    """What was packed."""
+    """Returns the captions that `packed` was given."""
     units, sizes = captions.units
-    each = units.split(sizes.tolist(), -1)
-    return replace(captions, units=[one.contiguous() for one in each])
+    parts = units.split(sizes.tolist(), -1)
+    return replace(captions, units=[part.contiguous() for part in parts])

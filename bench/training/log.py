@@ -20,8 +20,8 @@ class Log:
     def write(self, row: dict[str, Any]) -> None:
         """Appends a row, which has a `step`."""
         if self._fresh and self._path.exists():
-            kept = [line for line in read_log(self._path) if line["step"] < row["step"]]
-            text = "".join(json.dumps(line) + "\n" for line in kept)
+            earlier = [line for line in read_log(self._path) if line["step"] < row["step"]]
+            text = "".join(json.dumps(line) + "\n" for line in earlier)
             write_text(self._path, text)
         self._fresh = False
         seconds = round(time.perf_counter() - self._start, 2)
@@ -41,7 +41,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def last_row(path: Path) -> dict[str, Any] | None:
-    """The last whole row of a log, however long it is; None where there is none yet."""
+    """Returns the last complete row of a log; None where there is none yet."""
     if not path.exists():
         return None
     with path.open("rb") as file:
@@ -54,7 +54,8 @@ def last_row(path: Path) -> dict[str, Any] | None:
 def draw(folder: Path) -> Path | None:
     """Draws `loss.svg` beside the log: the training loss, and the validation loss per codebook.
 
-    Of a similarity head, whose rows have `found`, the share of speech that finds its image.
+    For a similarity head, whose rows have `found`, it also draws the share of validation speech
+    that finds its image. Returns None where the log has no row yet.
     """
     log = folder / "log.jsonl"
     rows = read_log(log) if log.exists() else []
@@ -77,13 +78,13 @@ def draw(folder: Path) -> Path | None:
         colour = colours(q / max(1, codebooks - 1) * 0.85)
         steps = [row["step"] for row in checked]
         axes.plot(steps, values, color=colour, marker=".", label=f"validation, codebook {q + 1}")
-    found = [(row["step"], row["found"]) for row in rows if row.get("found") is not None]
-    if found:
+    shares = [(row["step"], row["found"]) for row in rows if row.get("found") is not None]
+    if shares:
         axes.plot(
-            *zip(*found, strict=True), marker=".", label="validation speech that finds its image"
+            *zip(*shares, strict=True), marker=".", label="validation speech that finds its image"
         )
     axes.set_xlabel("step")
-    axes.set_ylabel("cross entropy in nats; share" if found else "cross entropy, nats a unit")
+    axes.set_ylabel("cross entropy in nats; share" if shares else "cross entropy, nats a unit")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     target = folder / "loss.svg"

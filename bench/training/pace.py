@@ -37,11 +37,11 @@ class Pace:
         self._last: deque[tuple[float, float, float]] = deque(maxlen=_STEPS)
 
     def of(self, step: Step) -> Speed:
-        """The pace up to and with a step."""
+        """Returns the pace of the last steps, including this one."""
         layout = self._model.config.layout
         lengths = [self._data.units[row].shape[-1] + 1 for row in step.rows]
         units = self._data.targets(step.rows) * self._model.config.num_codebooks
         flops = step_flops(self._model, [len(layout(frames).steps) for frames in lengths])
         self._last.append((step.seconds, units, flops))
-        seconds, made, done = (sum(part) for part in zip(*self._last, strict=True))
-        return {"units_per_second": made / seconds, "of_product": done / seconds / self._rate}
+        seconds, unit_count, done = (sum(part) for part in zip(*self._last, strict=True))
+        return {"units_per_second": unit_count / seconds, "of_product": done / seconds / self._rate}

@@ -96,15 +96,17 @@ def prepare(job: PixVoxJob, report: Report) -> tuple[PixVoxLM, SpokenCaptions, S
 
 @torch.no_grad()
 def _begin_null_image(model: PixVoxLM, data: SpokenCaptions) -> None:
-    """Has a null image that was never trained start as the mean of up to 1000 training images."""
+    """Sets a null image that was never trained to the mean of at most 1000 training images."""
     if model.null_image is None or model.null_image.any():
         return
-    some = torch.from_numpy(data.images[:1000].copy())
-    if some.dtype == torch.uint8:
+    sample = torch.from_numpy(data.images[:1000].copy())
+    if sample.dtype == torch.uint8:
         scaling = model.config.scaling
-        each = torch.stack([model.encode_images(normalise(one, scaling)[None])[0] for one in some])
+        each = torch.stack(
+            [model.encode_images(normalise(image, scaling)[None])[0] for image in sample]
+        )
     else:
-        each = some.float()
+        each = sample.float()
     model.null_image.copy_(each.mean(0))
 
 

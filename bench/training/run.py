@@ -37,7 +37,7 @@ def run_codec(job: CodecJob, report: Report, stop: Stop) -> None:
     else:
         codec = EncodecModel(tiny_config())
     spoken = spoken_of(job.data, "train", ending(report, stop))[: job.clips]
-    waves = [read_wave(sound_of(one.caption), codec.config.sampling_rate) for one in spoken]
+    waves = [read_wave(sound_of(speech.caption), codec.config.sampling_rate) for speech in spoken]
     state = state_folder(job)
     log = Log(state)
     last = job.plan.steps

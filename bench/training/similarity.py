@@ -22,25 +22,25 @@ from pixvox.weights import resolve
 def run_similarity(job: SimilarityJob, report: Report, stop: Stop) -> None:
     """Trains and exports the model with its head; raises KeyboardInterrupt where it was stopped.
 
-    Raises UserError for a model without a null image and for data that do not do, WeightsError for
-    weights that are none.
+    Raises UserError for a model without a null image and for unusable data, WeightsError for
+    unusable weights.
     """
     if job.threads:
         torch.set_num_threads(job.threads)
     model, codec = _with_head(job)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     preparing = ending(report, stop)
-    # What the model has no positions for it can neither generate nor encode.
+    # Captions with more steps than the model has positions are skipped.
     data = spoken_captions(job.data, "train", codec, model, True, True, preparing)
     held = spoken_captions(job.data, "val", codec, model, True, True, preparing)
     folder = state_folder(job)
     log = Log(folder)
     last, found_share = 0, ""
     for step in train_similarity(model, data, held, job.plan, folder, stop, preparing):
-        found, last = step.found, step.step
-        log.write({"step": last, "loss": step.loss, "found": found})
-        if found is not None:
-            found_share = f", {100 * found:.0f}% of validation speech finds its image"
+        share, last = step.found, step.step
+        log.write({"step": last, "loss": step.loss, "found": share})
+        if share is not None:
+            found_share = f", {100 * share:.0f}% of validation speech finds its image"
         report(f"loss {step.loss:.3f}{found_share}", last, job.plan.steps)
     draw(folder)
     if 0 < last < job.plan.steps:

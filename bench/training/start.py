@@ -132,22 +132,23 @@ def _continued(job: PixVoxJob, options: dict[str, Any]) -> PixVoxLM:
 
 
 def _take(model: PixVoxLM, folder: Path, config: PixVoxConfig, but: str) -> None:
-    """Gives the model all weights of a folder's PixVoxLM that it has a place for, `but` some.
+    """Copies weights of a folder's PixVoxLM into the model's parameters of the same names.
 
-    What reads image states stays as it is in the model where its image encoder has others.
+    Names that begin with `but` are left out, and so are the parameters that read image states
+    where the image encoder has states of another size. Raises WeightsError for other shapes.
     """
     held = tensor_shapes(folder)
     check_fit(folder, held, shapes_of(PixVoxLM, config))
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    taken = {name for name in held if name in wanted and not name.startswith(but)}
-    for name in sorted(taken):
+    names = {name for name in held if name in wanted and not name.startswith(but)}
+    for name in sorted(names):
         if held[name] != wanted[name]:
             if any(part in name for part in _OF_IMAGE_STATES):
-                taken.remove(name)
+                names.remove(name)
                 continue
             raise WeightsError(
                 f"{folder}: {name} is {held[name]}, in the job's model {wanted[name]}; start from "
                 "a model of its size"
             )
     before = PixVoxLM.from_pretrained(folder, dtype=torch.float32).state_dict()
-    model.load_state_dict({name: before[name] for name in taken}, strict=False)
+    model.load_state_dict({name: before[name] for name in names}, strict=False)

@@ -12,7 +12,10 @@ Stop = Callable[[], bool]
 
 
 def ending(report: Report, stop: Stop) -> Report:
-    """A report that ends what it is told of by KeyboardInterrupt, for what is done before steps."""
+    """Returns a report that raises KeyboardInterrupt once the user has asked to stop.
+
+    It is for the preparations before the first step.
+    """
 
     def watched(what: str, done: int, total: int) -> None:
         report(what, done, total)
@@ -22,11 +25,11 @@ def ending(report: Report, stop: Stop) -> Report:
     return watched
 
 
-def kept(folder: Path) -> str:
-    """What a training that was stopped resumes from."""
+def describe_checkpoint(folder: Path) -> str:
+    """Returns a line about the checkpoint that a stopped training resumes from."""
     path = folder / "state.pt"
     if not path.exists():
         return "no step was finished yet; the next start begins with the first"
-    # Mapped, so that only the number is read.
+    # The file is mapped, so that only the step's number is read.
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     return f"{path}: the checkpoint of step {state['step']}, from which the next start resumes"

@@ -42,18 +42,18 @@ def noise(values: Sequence[float]) -> float:
 
 
 def _divided(series: Array, price: float) -> tuple[list[int], float]:
-    """Where the cheapest division changes, and what it costs, prices included."""
+    """Returns the indices where the cheapest division changes level, and its cost with prices."""
     count = len(series)
     sums, squares = (np.concatenate([[0.0], np.cumsum(x)]) for x in (series, series**2))
     best, last = np.zeros(count + 1), np.zeros(count + 1, dtype=np.int64)
     best[0] = -price
     starts = np.arange(count)
     for end in range(1, count + 1):
-        some = starts[:end]
-        totals = sums[end] - sums[some]
-        found = best[some] + squares[end] - squares[some] - totals**2 / (end - some) + price
-        last[end] = int(np.argmin(found))
-        best[end] = found[last[end]]
+        begins = starts[:end]
+        totals = sums[end] - sums[begins]
+        costs = best[begins] + squares[end] - squares[begins] - totals**2 / (end - begins) + price
+        last[end] = int(np.argmin(costs))
+        best[end] = costs[last[end]]
     points: list[int] = []
     at = int(last[count])
     while at > 0:

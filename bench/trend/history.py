@@ -26,7 +26,7 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def versions(path: Path) -> list[Version]:
-    """Every committed version of a file; raises UserError where there is none."""
+    """Returns every committed version of a file; raises UserError where there is none."""
     folder = path.resolve().parent
     while not folder.is_dir():
         folder = folder.parent
@@ -36,13 +36,13 @@ def versions(path: Path) -> list[Version]:
     top = Path(inside.stdout.strip())
     name = path.resolve().relative_to(top).as_posix()
     log = _git(top, "log", "--reverse", "--format=%h%x09%cs%x09%s", "--", name)
-    found: list[Version] = []
+    committed: list[Version] = []
     for line in log.stdout.splitlines():
         revision, day, subject = line.split("\t", 2)
         shown = _git(top, "show", f"{revision}:{name}")
-        # A commit that removed the file has no version of it.
+        # git show fails for a commit that removed the file.
         if shown.returncode == 0:
-            found.append(Version(len(found), revision, day, subject, shown.stdout))
-    if not found:
+            committed.append(Version(len(committed), revision, day, subject, shown.stdout))
+    if not committed:
         raise UserError(f"{path}: no commit has it; commit results to see their trend")
-    return found
+    return committed

@@ -48,21 +48,22 @@ class Series:
 
     @property
     def stretches(self) -> list[list[Point]]:
-        """Runs of points of one protocol."""
-        return [list(some) for _, some in groupby(self.points, key=lambda point: point.protocol)]
+        """Runs of consecutive points of the same protocol."""
+        runs = groupby(self.points, key=lambda point: point.protocol)
+        return [list(points) for _, points in runs]
 
     @property
     def changes(self) -> list[Change]:
-        """All changes of level, stretch by stretch."""
-        found: list[Change] = []
+        """All changes of level within the stretches."""
+        changes: list[Change] = []
         for points in self.stretches:
             values = [point.value for point in points]
             at = change_points(values)
             edges = [0, *at, len(values)]
             levels = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
             for number, index in enumerate(at):
-                found.append(Change(points[index].version, levels[number], levels[number + 1]))
-        return found
+                changes.append(Change(points[index].version, levels[number], levels[number + 1]))
+        return changes
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]]:
@@ -80,7 +81,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]
 
 
 def _figures(data: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, float]]:
-    """All numbers of a file of figures, each by its place; a list's entries by their own name."""
+    """Yields all numbers of a JSON file by their path; entries of lists go by the texts in them."""
     if isinstance(data, bool) or data is None or isinstance(data, str):
         return
     if isinstance(data, int | float):
@@ -90,13 +91,13 @@ def _figures(data: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, floa
             if place or key not in _ABOUT:
                 yield from _figures(value, (*place, str(key)))
     else:
-        taken: set[str] = set()
+        used_names: set[str] = set()
         for number, value in enumerate(data):
             texts = [v for v in value.values() if isinstance(v, str)] if _is_row(value) else []
             name = ", ".join(texts)
-            # Rows that are called the same are told apart by their place.
-            name = f"{name} {number}".strip() if not name or name in taken else name
-            taken.add(name)
+            # Rows of the same name get their number in the list.
+            name = f"{name} {number}".strip() if not name or name in used_names else name
+            used_names.add(name)
             yield from _figures(value, (*place, name))
 
 
@@ -118,15 +119,15 @@ def _read(version: Version, path: Path) -> list[tuple[str, str, float]]:
 
 
 def series_of(path: Path, only: str = "") -> list[Series]:
-    """Every figure whose name has `only` in it, over all commits of a file.
+    """Returns every figure whose name contains `only`, over all commits of a file.
 
     Raises UserError for a file without commits, one that is no JSON, or where no name fits.
     """
-    points: dict[str, list[Point]] = {}
+    lines: dict[str, list[Point]] = {}
     for version in versions(path):
         for name, protocol, value in _read(version, path):
             if only.lower() in name.lower():
-                points.setdefault(name, []).append(Point(version, value, protocol))
-    if not points:
+                lines.setdefault(name, []).append(Point(version, value, protocol))
+    if not lines:
         raise UserError(f"{path}: no figure has {only!r} in its name; leave out --only to see all")
-    return [Series(name, tuple(some)) for name, some in points.items()]
+    return [Series(name, tuple(line)) for name, line in lines.items()]

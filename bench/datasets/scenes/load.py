@@ -146,9 +146,9 @@ class ScenesSpec(DatasetSpec):
         images = (self.train_images or 0) if half == "train" else self.validation_images
         folder = self.computed() / half
         manifest = folder / MANIFEST
-        plan, made = SplitPlan(half, images, self.seed), read_plan(folder)
+        plan, previous = SplitPlan(half, images, self.seed), read_plan(folder)
         enough = manifest.exists() and len(text_lines(manifest)) >= images
-        if not enough or not isinstance(made, dict) or made.get("seed") != self.seed:
+        if not enough or not isinstance(previous, dict) or previous.get("seed") != self.seed:
             for done in build_split(plan, folder):
                 report(f"scenes {half}", done, images)
         return read_scenes(folder, images)
