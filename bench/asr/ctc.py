@@ -71,7 +71,10 @@ class CtcTranscriber:
         """See Transcriber; `avg_logprob` is the mean over frames of the chosen token's."""
         import torch
 
-        with torch.inference_mode():
+        from pixvox.precision import precision
+
+        arithmetic = "float16" if self.model.dtype == torch.float16 else "float32"
+        with torch.inference_mode(), precision(arithmetic):
             return [self._one(wave) for wave in waves]
 
     def _one(self, wave: Wave) -> Transcription:

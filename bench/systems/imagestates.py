@@ -82,11 +82,12 @@ class _Encoder:
         import torch
 
         from pixvox.images import load_image
+        from pixvox.precision import precision
         from pixvox.vision import image_states
 
         # One image at a time, so that its state does not depend on others in a batch.
         pixels = load_image(image, self.scaling)[None].to(self.model.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), precision("float32"):
             mean = image_states(self.model, pixels)[0].float().mean(0)
         return np.asarray(mean.cpu().numpy())
 
