@@ -204,7 +204,7 @@ def _intervals(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) ->
         yield f"[low, high] are the ends of {of}."
     published = frame.filter(block="published").to_dicts()
     if any(row[name] for row in published for name in row if name.endswith("_low")):
-        how = "simulated by pixvox perf published"
+        how = "simulated: docs/comparison.md"
         yield f"± of published rows is what {IMAGES} images imply ({how})."
 
 
