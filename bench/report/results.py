@@ -323,9 +323,8 @@ def write_report(
     failing = failures(rows)
     if not failing.is_empty():
         title = "How speech fails: shares of each system's items, in percent"
-        present = _present(failing)
-        shown.append(_small(present, title))
-        files.write_frame(present, "failures", title, tables)
+        shown.append(_small(_present(failing), title))
+        files.write_frame(failing, "failures", title, tables)
     falls = waterfall_frame([fall for reading in readings for fall in reading.falls])
     if not falls.is_empty():
         title = "Where points are lost, from a caption as text to the model; below 0 they are won"

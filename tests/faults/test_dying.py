@@ -23,7 +23,7 @@ from bench.common.scratch import MARK
 from tests.evidence.stub import PAUSE
 
 ROOT = Path(__file__).parents[2]
-STUB = ("tests.evidence.chaos", "run", "--items", "4000", "--die", "none", "--after", "1")
+STUB = ("tests.evidence.chaos.stubrun", "run", "--items", "4000", "--die", "none", "--after", "1")
 PATIENCE = 180.0
 
 

@@ -10,10 +10,7 @@ from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
 from pixvox.weights import resolve
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is visible"),
-]
+pytestmark = pytest.mark.gpu
 ALONE = [check for check in CHECKS if check.title != "a whole run"]
 
 
