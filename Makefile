@@ -1,9 +1,9 @@
-# Two commands: `make demo` and `make test`. Each sets up all that it needs in .venv.
+# `make demo` and `make test`; `make check` is the fast part of the latter. Each sets up all that it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test gate zoo clean
+.PHONY: demo check test gate zoo clean
 .DELETE_ON_ERROR:
 
 $(READY): pyproject.toml constraints.txt
@@ -19,6 +19,12 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/pixvox run jobs/demo.yaml
+
+# What a maintainer runs between two edits: all but the slow modules.
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest -n 2 -m "not slow"
 
 test: $(READY)
 	$(BIN)/ruff check .

@@ -58,11 +58,15 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[Lock]:
     """
     until = time.monotonic() + patience
     while True:
-        # In the loop: who had it before may have removed it.
-        folder.mkdir(parents=True, exist_ok=True)
+        # In the loop: who had it before may have removed it, at any point.
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
+            continue
+        except FileExistsError:
+            if folder.exists():
+                raise
             continue
         try:
             if _taken(descriptor, folder, time.monotonic() < until):

@@ -26,6 +26,8 @@ from bench.execution.prepare import planned_job
 from bench.jobs.spec import Job
 from bench.store.columns import schema
 
+pytestmark = pytest.mark.slow
+
 
 def _waves(scenes: Dataset, count: int) -> tuple[list[str], list[Wave]]:
     captions = [item.captions[0] for item in scenes.items[:count]]

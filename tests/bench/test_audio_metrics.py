@@ -24,6 +24,8 @@ from bench.store.ledger import Ledger
 from bench.store.rows import SpeechRow, TranscriptRow
 from tests.evidence.stub import METRIC
 
+pytestmark = pytest.mark.slow
+
 PEAK = """
 import numpy as np
 from bench.common.audio import SpeechError

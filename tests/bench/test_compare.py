@@ -10,6 +10,8 @@ import pytest
 
 from bench.cli import main
 
+pytestmark = pytest.mark.slow
+
 Printed = Callable[..., str]
 
 

@@ -15,6 +15,8 @@ from bench.cli import main
 from bench.common.audio import read_speech
 from bench.datasets.scenes.load import load_scenes
 
+pytestmark = pytest.mark.slow
+
 DOC = Path(__file__).parents[2] / "docs" / "extending.md"
 
 

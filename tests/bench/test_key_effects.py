@@ -36,6 +36,8 @@ from bench.metrics.base import Array, Hypotheses, Metric, References, Score
 from bench.tables.pooling import role
 from pixvox.weights import zoo_folder
 
+pytestmark = pytest.mark.slow
+
 PIXVOX = {"kind": "pixvox", "label": "delay", "weights": "zoo:pixvox-tiny-delay"}
 DRAWING = PIXVOX | {"decoding": {"temperature": 0.5}}
 RETRIEVAL = {

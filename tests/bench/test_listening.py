@@ -17,6 +17,8 @@ from bench.listening.answers import Answers, code_of, hashed
 from bench.listening.power import findable, pairs_needed, raters_needed, ratings_needed
 from bench.listening.score import score
 
+pytestmark = pytest.mark.slow
+
 Opened = Callable[..., Page]
 
 

@@ -28,6 +28,8 @@ from bench.metrics.stock import stock_meteor
 from bench.metrics.tokens import package_file, tokenise
 from bench.metrics.wer import Wer
 
+pytestmark = pytest.mark.slow
+
 Corpus = tuple[dict[str, str], dict[str, tuple[str, ...]]]
 
 

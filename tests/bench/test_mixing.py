@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from bench.cli import main
 from bench.store.manifest import read_manifest
 
+pytestmark = pytest.mark.slow
+
 
 class _Run:
     """One job that is changed and run again."""

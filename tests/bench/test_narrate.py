@@ -48,6 +48,8 @@ from pixvox.codec.facts import codec_facts
 from pixvox.configuration import PixVoxConfig
 from pixvox.modeling import PixVoxLM
 
+pytestmark = pytest.mark.slow
+
 FILES_BEFORE_DEATH = 5
 
 

@@ -15,6 +15,8 @@ from playwright.sync_api import Page, expect
 from bench.report.page.words import visible
 from bench.tables.audit import UNALIKE, disagreement
 
+pytestmark = pytest.mark.slow
+
 
 def _content(page: Page) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(page.locator("#data").text_content() or "")

@@ -5,8 +5,11 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import polars as pl
+import pytest
 from pages import VIEWS, Opened
 from playwright.sync_api import Locator, Page, expect
+
+pytestmark = pytest.mark.slow
 
 
 def _state(page: Page) -> dict[str, list[str]]:

@@ -30,6 +30,8 @@ from bench.tables.points import COLUMNS
 from tests.evidence.page import drawn_run
 from tests.evidence.program import output_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_hostile_text_is_inert(runs: Path, single: Path, show: Opened) -> None:
     stored = pl.read_parquet(runs / "one" / "rows.parquet")["transcript"]

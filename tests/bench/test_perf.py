@@ -30,6 +30,8 @@ from tests.evidence import invariance
 from tests.evidence.rates import LOSS, points
 from tests.evidence.stored import read_stored, simulated
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 WEIGHTS = "zoo:pixvox-tiny-delay"
 

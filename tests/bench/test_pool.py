@@ -21,6 +21,8 @@ from bench.execution.stages import Pace, Stage, together
 from bench.execution.worktime import Clocked, spent
 from bench.jobs.spec import ClusterSpec
 
+pytestmark = pytest.mark.slow
+
 
 def _doubler() -> type:
     # Made inside a function, so that Ray ships the class itself and not its module's name.

@@ -20,6 +20,8 @@ from bench.metrics.tokens import tokenise
 from bench.scoring.scorer import CellScores, Scorer
 from bench.systems.copied import CopiedSystem
 
+pytestmark = pytest.mark.slow
+
 
 def _scored(
     data: Dataset, reading: Reading, caption: Choice, cache: Path

@@ -13,6 +13,8 @@ import yaml
 from bench.cli import main
 from bench.store.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 
 def _job(tmp_path: Path, root: Path, **changes: object) -> Path:
     content = {

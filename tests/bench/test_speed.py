@@ -15,6 +15,8 @@ from bench.perf.transcribe import encoder_flops, keys_flops
 from tests.evidence.audit import Audited, faults
 from tests.evidence.scoring import measure
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seconds", [WHOLE, SHORTER[0]])
 def test_whisper_s_floor_counts_what_torch_counts(seconds: int) -> None:

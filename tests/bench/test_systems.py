@@ -19,6 +19,8 @@ from bench.systems.pixvoxgenerator import PixVoxGenerator
 from bench.systems.shuffled import shuffled
 from bench.systems.wavs import WavsSystem, wav_files
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 import numpy as np
 class Hum:

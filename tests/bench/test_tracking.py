@@ -22,6 +22,8 @@ from bench.common.yamlfile import Strict, validate
 from bench.tracking.base import Evaluation, TrackedRow
 from bench.tracking.shipped import Tracking, tracker_of
 
+pytestmark = pytest.mark.slow
+
 MLFLOW = """
 import itertools, json, os, pathlib, types
 from mlflow.exceptions import MlflowException

@@ -47,6 +47,8 @@ from pixvox.training.recipe import identity
 from pixvox.vision import ImageScaling
 from pixvox.weights import resolve
 
+pytestmark = pytest.mark.slow
+
 PLAN: dict[str, object] = {
     "steps": 10,
     "batch": 6,

@@ -13,6 +13,8 @@ from bench.trend import changepoints
 from bench.trend.changepoints import change_points, noise
 from bench.trend.series import series_of
 
+pytestmark = pytest.mark.slow
+
 
 def _by_enumeration(values: list[float]) -> list[int]:
     """The cheapest division among all of them."""

@@ -20,6 +20,8 @@ from bench.systems.recorded import RecordedSystem
 from bench.tables.pooling import Row, pooled
 from bench.tables.waterfall import Waterfall, waterfalls
 
+pytestmark = pytest.mark.slow
+
 ITEMS = 24
 CLEAR, UNCLEAR = -0.1, -0.8
 SYSTEM = PythonSystem(kind="python", label="system", entry="a:B")

@@ -24,6 +24,8 @@ from bench.metrics.wer import Wer
 from pixvox.cache import cache_folder
 from pixvox.digests import archive_digest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def transcriber() -> WhisperTranscriber:

@@ -17,6 +17,8 @@ from bench.common.yamlfile import parse, validate
 from bench.jobs.spec import MAX_CELLS, Job
 from bench.training.spec import TrainingJob
 
+pytestmark = pytest.mark.slow
+
 HEAD = "name: a\ndataset: {name: scenes}\n"
 PLAIN = HEAD + "systems: [{kind: recorded}]\n"
 

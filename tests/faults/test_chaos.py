@@ -10,6 +10,8 @@ from tests.evidence.chaos.blows import kinds
 from tests.evidence.chaos.rounds import one_round, unbroken
 from tests.evidence.chaos.subjects import stubs
 
+pytestmark = pytest.mark.slow
+
 SUBJECT = stubs(64)
 
 

@@ -22,6 +22,8 @@ from bench.common.processes import below, first_child, kill, marked, state
 from bench.common.scratch import MARK
 from tests.evidence.stub import PAUSE
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 STUB = ("tests.evidence.chaos.stubrun", "run", "--items", "4000", "--die", "none", "--after", "1")
 PATIENCE = 180.0

@@ -31,6 +31,8 @@ from bench.systems.units import UnitsGenerator, UnitsSystem
 from bench.systems.voice import Voice
 from pixvox.errors import UnitsError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(

@@ -26,6 +26,8 @@ from pixvox.weights import zoo_folder
 from tests.evidence.chaos.attempt import finish
 from tests.evidence.stub import stub_dataset, stub_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ITEMS = 120
 

@@ -7,9 +7,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import yaml
 
 from bench.gate.golden import Golden, read_golden, write_golden
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 REVERT = "        step = self._plan_of(frames).step_of[:, :frames]\n"

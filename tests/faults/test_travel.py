@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from bench.execution.stages import PACE
 from tests.evidence.units import measure
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 JOB = {

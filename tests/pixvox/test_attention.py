@@ -10,6 +10,8 @@ import pytest
 
 from pixvox.decoding.attention import Array, append_and_attend, attend
 
+pytestmark = pytest.mark.slow
+
 F = np.float32
 
 

@@ -29,6 +29,8 @@ from pixvox.images import ImageError
 from pixvox.speechfile import read_speech
 from pixvox.weights import resolve
 
+pytestmark = pytest.mark.slow
+
 ZOO = "zoo:pixvox-tiny-delay"
 Make = Callable[[str], pixvox.PixVoxLM]
 

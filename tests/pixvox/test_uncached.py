@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from transformers import BlipVisionConfig
@@ -16,6 +17,8 @@ from pixvox.decoding.sampling import Decoding, each, item_noise
 from pixvox.modeling import PixVoxLM
 from pixvox.patternnames import PATTERN_NAMES
 from pixvox.patterns import layout
+
+pytestmark = pytest.mark.slow
 
 CASES, FRAMES, UNITS = 150, 7, 12
 
