@@ -124,9 +124,12 @@ def certificate(
         base = measured(golden, groups(list(golden.signatures))[group], known)
         allowed = base.passable(items, len(seeds))
         margin = allowed if rule.share is None else base.margin(rule.share)
-        found = base.findable(items, len(seeds), rule)
+        findable = base.findable(items, len(seeds), rule)
         losses.append(
-            {n: f"{found * one:.1f} / {margin * one:.1f}" for n, one in base.measure.points.items()}
+            {
+                name: f"{findable * points:.1f} / {margin * points:.1f}"
+                for name, points in base.measure.points.items()
+            }
         )
         runs.add(f"{plural(len(seeds), 'seed')}, the golden has {plural(len(base.cells), 'seed')}")
         unsure += margin < allowed

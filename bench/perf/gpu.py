@@ -130,9 +130,9 @@ def _asked(model: PixVoxLM, count: int) -> tuple[Tensor, list[Request]]:
     return states, [Request(str(row), row, none) for row in range(count)]
 
 
-def _equal(some: Sequence[Generation], others: Sequence[Generation]) -> int:
-    units = {one.item: one.units for one in others}
-    return sum(torch.equal(one.units, units[one.item]) for one in some)
+def _equal(speeches: Sequence[Generation], others: Sequence[Generation]) -> int:
+    units = {speech.item: speech.units for speech in others}
+    return sum(torch.equal(speech.units, units[speech.item]) for speech in speeches)
 
 
 def check_units(course: Course) -> Finding:
@@ -187,15 +187,15 @@ def check_bfloat16(course: Course) -> Finding:
     items = load_scenes(None).items[:32]
     with torch.inference_mode(), precision("float32"):
         pixels = [load_image(item.image, model.config.scaling) for item in items]
-        states = torch.cat([model.encode_images(one[None].to(course.device)) for one in pixels])
+        states = torch.cat([model.encode_images(image[None].to(course.device)) for image in pixels])
     _, requests = _asked(model, len(items))
-    made = {
+    speeches = {
         arithmetic: _engine(course, model, Decoding(slots=32, arithmetic=arithmetic)).generate(
             states, requests
         )
         for arithmetic in ("float32", "bfloat16")
     }
-    same = _equal(made["float32"], made["bfloat16"])
+    same = _equal(speeches["float32"], speeches["bfloat16"])
     return Finding(
         f"{same} of {len(items)} greedy speeches have the same units in both",
         figures={"equal": same, "speeches": len(items)},
@@ -256,7 +256,7 @@ def check_whisper(course: Course) -> Finding:
         one.transcript for s in range(0, len(waves), 8) for one in here.transcribe(waves[s : s + 8])
     ]
     rate = len(waves) / (time.perf_counter() - started)
-    wanted = [one.transcript for one in cpu.transcribe(waves[:count])]
+    wanted = [result.transcript for result in cpu.transcribe(waves[:count])]
     same = sum(a == b for a, b in zip(texts, wanted, strict=False))
     words = f"{same} of {count} transcripts equal the CPU's; {rate:.1f} clips a second"
     return Finding(words, same == count, {"clips a second": rate, "equal": same, "clips": count})
@@ -439,11 +439,11 @@ def _outcome(check: Check, course: Course) -> tuple[Finding, Outcome]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The report as a page."""
-    made = result["machine"]
+    computer = result["machine"]
     lines = [
         "# What was proven on a GPU",
         "",
-        f"`pixvox perf gpu` on {made['gpu'] or made['processor']}, torch {made['torch']}, "
+        f"`pixvox perf gpu` on {computer['gpu'] or computer['processor']}, torch {computer['torch']}, "
         f"{result['seconds']:.0f} s.",
         "",
     ]

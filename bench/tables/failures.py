@@ -36,4 +36,4 @@ def failures(rows: Sequence[Row]) -> pl.DataFrame:
 
 
 def _share(row: Row, kind: str) -> float:
-    return 100 * sum(found.kinds[kind] * found.n for found in row.cells) / max(row.asked, 1)
+    return 100 * sum(cell.kinds[kind] * cell.n for cell in row.cells) / max(row.asked, 1)
