@@ -439,11 +439,11 @@ def _outcome(check: Check, course: Course) -> tuple[Finding, Outcome]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The report as a page."""
-    computer = result["machine"]
+    facts = result["machine"]
     lines = [
         "# What was proven on a GPU",
         "",
-        f"`pixvox perf gpu` on {computer['gpu'] or computer['processor']}, torch {computer['torch']}, "
+        f"`pixvox perf gpu` on {facts['gpu'] or facts['processor']}, torch {facts['torch']}, "
         f"{result['seconds']:.0f} s.",
         "",
     ]
