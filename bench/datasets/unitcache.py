@@ -4,8 +4,9 @@ Trainings and systems that compare speech by its units share one file a codec.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from bench.common.audio import SpeechError, read_speech
 from bench.common.errors import UserError
 from bench.common.filedigests import MISSING, file_digests
+from bench.common.spread import Compute, Task, compute_here, single_thread
 from bench.datasets.base import Caption, Report
 from bench.datasets.storedunits import stored_units
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _SAVE_EVERY = 2000
 """Captions between two writes of the cache."""
+_ENCODED_AT_ONCE = 8
+"""Captions in a batch that another process encodes: a second or two of its work."""
 
 
 def read_wave(path: Path, rate: int) -> npt.NDArray[np.float32]:
@@ -68,8 +72,32 @@ def read_units(file: Path) -> "dict[str, Tensor]":
         return {}
 
 
+class _Encoding:
+    """Speech `[T]` at the codec's rate → units `[K, N]`, int16.
+
+    Always on a CPU and one thread: a difference of 1e-7 in a sum can choose another unit.
+    """
+
+    for_gpu = False
+
+    def __init__(self, codec: "Codec") -> None:
+        self._codec = codec
+
+    def to(self, device: str) -> None:
+        """Stays on the CPU."""
+
+    def __call__(self, values: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[Any]]:
+        with single_thread():
+            return [self._codec.encode(wave).numpy().astype(np.int16) for wave in values]
+
+
 def encoded_units(
-    speech: Sequence[Path], codec: "Codec", folder: Path, report: Report
+    speech: Sequence[Path],
+    codec: "Codec",
+    folder: Path,
+    report: Report,
+    *,
+    compute: Compute = compute_here,
 ) -> "list[Tensor]":
     """Units of every speech file, int16 `[K, N]`; what the cache in `folder` lacks is encoded."""
     import torch
@@ -80,12 +108,22 @@ def encoded_units(
     known = read_units(file)
     keys = content_keys(speech)
     missing = {key: path for key, path in zip(keys, speech, strict=True) if key not in known}
+    missing_keys, paths = list(missing), list(missing.values())
+    task = Task(
+        work=_Encoding(codec),
+        count=len(paths),
+        batch=_ENCODED_AT_ONCE,
+        read=lambda number: read_wave(paths[number], codec.sample_rate),
+        name=lambda number: str(paths[number]),
+    )
     try:
-        for number, (key, path) in enumerate(missing.items(), 1):
-            known[key] = codec.encode(read_wave(path, codec.sample_rate)).to(torch.int16)
-            report("units", number, len(missing))
-            if number % _SAVE_EVERY == 0:
-                save_state(file, known)
+        with closing(compute(task)) as results:
+            for ready, (number, units) in enumerate(results, 1):
+                # Copied: what comes from another process is read-only memory of Ray.
+                known[missing_keys[number]] = torch.tensor(units)
+                report("units", ready, len(missing))
+                if ready % _SAVE_EVERY == 0:
+                    save_state(file, known)
     finally:
         # What was encoded before an interruption is kept.
         if missing:
@@ -94,7 +132,12 @@ def encoded_units(
 
 
 def units_of(
-    captions: Sequence[Caption], codec: "Codec", folder: Path, report: Report
+    captions: Sequence[Caption],
+    codec: "Codec",
+    folder: Path,
+    report: Report,
+    *,
+    compute: Compute = compute_here,
 ) -> "list[Tensor]":
     """Units of every caption that has speech or units, int64 `[K, N]`.
 
@@ -105,7 +148,7 @@ def units_of(
     stored = [_stored(caption, codec) for caption in captions]
     pairs = zip(captions, stored, strict=True)
     speech = [_sound_to_encode(caption, codec) for caption, units in pairs if units is None]
-    encoded = iter(encoded_units(speech, codec, folder, report) if speech else ())
+    encoded = iter(encoded_units(speech, codec, folder, report, compute=compute) if speech else ())
     return [next(encoded).long() if units is None else units for units in stored]
 
 

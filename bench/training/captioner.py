@@ -8,7 +8,9 @@ from transformers import PreTrainedTokenizerFast
 
 from bench.common.errors import UserError
 from bench.datasets.base import Report
-from bench.training.data import ImageEncoder, pictures
+from bench.execution.cluster import find_cluster
+from bench.execution.spreading import compute_on_ray
+from bench.training.data import ImageEncoder, Preparing, pictures
 from bench.training.keeping import state_folder
 from bench.training.log import Log, draw
 from bench.training.pixvox import export
@@ -46,7 +48,8 @@ def run_captioner(job: CaptionerJob, report: Report, stop: Stop) -> None:
     words = tokeniser_of(texts, job.min_word_count)
     model = new_captioner(encoder.model, words, job.plan, _text_size(job))
     paths = sorted({item.image for item in items})
-    states = pictures(job.data, "train", paths, encoder, True, ending(report, stop))
+    how = Preparing(report=ending(report, stop), compute=compute_on_ray(find_cluster(None)))
+    states = pictures(job.data, "train", paths, encoder, how)
     place = {path: number for number, path in enumerate(paths)}
     owner = [place[item.image] for item in items for _ in item.captions]
     folder = state_folder(job)

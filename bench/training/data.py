@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bench.common.errors import UserError
+from bench.common.spread import Compute, Task, Work, compute_here, single_thread
 from bench.datasets.base import Caption, DatasetSpec, Half, Report
 from bench.datasets.unitcache import units_of
 from pixvox.codec.encodec import Codec
@@ -84,51 +86,121 @@ def _content(path: Path) -> str:
         raise UserError(f"{path}: not readable ({error.strerror}); fix or remove it") from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class Preparing:
+    """How a split's caches are computed: `compute` says where, `report` shows the progress."""
+
+    report: Report
+    compute: Compute = compute_here
+    mirrored: bool = False
+
+
+class _States:
+    """Uint8 pictures `[3, H, W]` → the image encoder's states `[C, P, D]`, float16.
+
+    C is 1, or 2 where the states of the mirrored picture follow.
+    """
+
+    for_gpu = True
+
+    def __init__(self, vision: ImageEncoder, mirrored: bool) -> None:
+        self._vision, self._mirrored = vision, mirrored
+
+    def to(self, device: str) -> None:
+        self._vision.model.to(device)
+
+    def __call__(self, values: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        pixels = torch.from_numpy(np.stack(values))
+        with single_thread():
+            copies = [_states(self._vision, pixels)]
+            if self._mirrored:
+                copies.append(_states(self._vision, pixels.flip(-1)))
+        return list(np.stack(copies, 1))
+
+
+class _Pixels:
+    """Uint8 pictures `[3, H, W]` as they are, `[C, 3, H, W]`: C is 1, or 2 with mirrored ones."""
+
+    for_gpu = False
+
+    def __init__(self, mirrored: bool) -> None:
+        self._mirrored = mirrored
+
+    def to(self, device: str) -> None:
+        """Nothing is computed."""
+
+    def __call__(self, values: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        return [np.stack([v, v[..., ::-1]] if self._mirrored else [v]) for v in values]
+
+
 def pictures(
     data: DatasetSpec,
     split: Half,
     paths: Sequence[Path],
-    vision: ImageEncoder,
-    frozen: bool,
-    report: Report,
-    mirrored: bool = False,
+    vision: ImageEncoder | ImageScaling,
+    how: Preparing,
 ) -> npt.NDArray[Any]:
-    """Uint8 pictures `[I, 3, H, W]`, or the frozen encoder's states of them `[I, P, D]` (float16).
+    """The encoder's states of pictures `[I, P, D]`, float16, or, by a scaling alone, the pictures
+    themselves `[I, 3, H, W]`, uint8.
 
-    Where they are `mirrored`, the same of the pictures mirrored left to right follow: `[2I, …]`.
-    Kept as a memory-mapped file, so that the workers of one machine share it. Raises UserError
+    Where they are mirrored, the same of the pictures mirrored left to right follow: `[2I, …]`.
+    Cached as a memory-mapped file, so that the workers of one machine share it. Raises UserError
     for a picture that cannot be used.
     """
-    size, cache = vision.scaling.size, _cache(data, split)
+    encoder = vision if isinstance(vision, ImageEncoder) else None
+    scaling = vision.scaling if isinstance(vision, ImageEncoder) else vision
+    cache = _cache(data, split)
     key = hashlib.sha256("\n".join(_content(path) for path in paths).encode())
-    if frozen:
-        key.update(str(vision.scaling).encode())
-        for name, value in vision.model.state_dict().items():
+    if encoder is not None:
+        key.update(str(scaling).encode())
+        for name, value in encoder.model.state_dict().items():
             key.update(name.encode() + value.float().cpu().numpy().tobytes())
-    kind = "states" if frozen else f"pixels-{size}"
+    kind = "states" if encoder is not None else f"pixels-{scaling.size}"
     name = f"{kind}-{key.hexdigest()[:16]}"
     file, both = cache / f"{name}.npy", cache / f"{name}-mirrored.npy"
-    if both.exists() and not mirrored:
-        whole: npt.NDArray[Any] = np.load(both, mmap_mode="r")
-        return whole[: len(paths)]
-    if mirrored:
+    if both.exists() and not how.mirrored:
+        all_rows: npt.NDArray[Any] = np.load(both, mmap_mode="r")
+        return all_rows[: len(paths)]
+    if how.mirrored:
         file = both
     if not file.exists():
-        shape = state_shape(vision.model.config, size) if frozen else (3, size, size)
-        dtype = np.float16 if frozen else np.uint8
-        copies = 1 + mirrored
-        with written(file, dtype, (copies * len(paths), *shape)) as rows:
-            for start in range(0, len(paths), _ENCODED_AT_ONCE):
-                pixels = torch.stack([_pixels(p, size) for p in paths[start:][:_ENCODED_AT_ONCE]])
-                for copy in range(copies):
-                    batch = pixels.flip(-1) if copy else pixels
-                    place = copy * len(paths) + start
-                    rows[place : place + len(batch)] = (
-                        _states(vision, batch) if frozen else batch.numpy()
-                    )
-                report("pictures", start + len(pixels), len(paths))
+        _write_pictures(file, paths, encoder, scaling, how=how)
     mapped: npt.NDArray[Any] = np.load(file, mmap_mode="r")
     return mapped
+
+
+def _write_pictures(
+    file: Path,
+    paths: Sequence[Path],
+    encoder: ImageEncoder | None,
+    scaling: ImageScaling,
+    *,
+    how: Preparing,
+) -> None:
+    size, copies = scaling.size, 1 + how.mirrored
+    shape: tuple[int, ...] = (3, size, size)
+    work: Work = _Pixels(how.mirrored)
+    if encoder is not None:
+        shape = state_shape(encoder.model.config, size)
+        work = _States(encoder, how.mirrored)
+    task = Task(
+        work=work,
+        count=len(paths),
+        batch=_ENCODED_AT_ONCE,
+        read=lambda number: _pixels(paths[number], size).numpy(),
+        name=lambda number: str(paths[number]),
+    )
+    # Pixels alone are read in this process, wherever other work is done.
+    compute = how.compute if encoder is not None else compute_here
+    dtype = np.float16 if encoder is not None else np.uint8
+    with (
+        written(file, dtype, (copies * len(paths), *shape)) as rows,
+        closing(compute(task)) as results,
+    ):
+        for ready, (number, values) in enumerate(results, 1):
+            for copy in range(copies):
+                rows[copy * len(paths) + number] = values[copy]
+            how.report("pictures", ready, len(paths))
 
 
 def _pixels(path: Path, size: int) -> Tensor:
@@ -172,17 +244,19 @@ def spoken_captions(
     split: Half,
     codec: Codec,
     model: PixVoxLM,
+    *,
     frozen: bool,
     skip_too_long: bool,
-    report: Report,
-    mirrored: bool = False,
+    how: Preparing,
 ) -> SpokenCaptions:
     """Returns a split ready for training; units and pictures are computed once and cached."""
-    spoken = spoken_of(data, split, report)
-    units = units_of([speech.caption for speech in spoken], codec, _cache(data, split), report)
+    spoken = spoken_of(data, split, how.report)
+    captions = [speech.caption for speech in spoken]
+    units = units_of(captions, codec, _cache(data, split), how.report, compute=how.compute)
     spoken, units = _fitting(spoken, units, model, skip_too_long)
     paths = sorted({speech.image for speech in spoken})
     index = {path: number for number, path in enumerate(paths)}
-    vision = ImageEncoder(model.vision, model.config.scaling)
-    images = pictures(data, split, paths, vision, frozen, report, mirrored)
-    return SpokenCaptions(units, [index[speech.image] for speech in spoken], images, mirrored)
+    scaling = model.config.scaling
+    vision = ImageEncoder(model.vision, scaling) if frozen else scaling
+    images = pictures(data, split, paths, vision, how)
+    return SpokenCaptions(units, [index[speech.image] for speech in spoken], images, how.mirrored)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from bench.asr.base import Asr
 from bench.common.errors import RunFailed, UserError
+from bench.common.spread import Compute, compute_here
 from bench.common.text import reason_of
 from bench.datasets.base import Item, Report
 from bench.execution.actors import device
@@ -34,7 +35,8 @@ from bench.execution.nodefiles import (
 from bench.execution.ownmodules import own_modules
 from bench.execution.parcels import pack, unpacked
 from bench.execution.session import ray_session
-from bench.training.data import spoken_captions
+from bench.execution.spreading import compute_on_ray
+from bench.training.data import Preparing, spoken_captions
 from bench.training.keeping import (
     STOP,
     ByPost,
@@ -75,7 +77,9 @@ def export(model: PreTrainedModel, folder: Path) -> None:
     model.float()
 
 
-def prepare(job: PixVoxJob, report: Report) -> tuple[PixVoxLM, SpokenCaptions, SpokenCaptions]:
+def prepare(
+    job: PixVoxJob, report: Report, compute: Compute = compute_here
+) -> tuple[PixVoxLM, SpokenCaptions, SpokenCaptions]:
     """The model and both splits; a second call finds everything that takes long in the caches.
 
     Raises UserError where the judge's decoding does not fit the model.
@@ -87,9 +91,12 @@ def prepare(job: PixVoxJob, report: Report) -> tuple[PixVoxLM, SpokenCaptions, S
         if unfit := job.judge.decoding.unfit(config.num_codebooks, config.null_image):
             raise UserError(f"judge: {unfit}")
     frozen, skip = not job.plan.train_vision, job.too_long == "skip"
-    mirrored = job.plan.mirror
-    data = spoken_captions(job.data, "train", codec, model, frozen, skip, report, mirrored)
-    held = spoken_captions(job.data, "val", codec, model, frozen, skip, report)
+    how = Preparing(report=report, compute=compute)
+    split = partial(spoken_captions, job.data, codec=codec, model=model)
+    data = split(
+        "train", frozen=frozen, skip_too_long=skip, how=replace(how, mirrored=job.plan.mirror)
+    )
+    held = split("val", frozen=frozen, skip_too_long=skip, how=how)
     _begin_null_image(model, data)
     return model, data, held
 
@@ -209,7 +216,7 @@ def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
     (folder / STOP).unlink(missing_ok=True)
     address = find_cluster(job.address)
     # In the driver first, so that bad input is one line and caches are written once.
-    model, data, held = prepare(job, ending(report, stop))
+    model, data, held = prepare(job, ending(report, stop), compute_on_ray(address))
     check_resumable(model, data, job.plan, folder=folder, origin=origin(job))
     given = Given(model, data, held, _judged(job)) if address else None
     del model, data, held

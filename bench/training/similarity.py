@@ -1,10 +1,14 @@
 """A similarity head's training: a PixVoxLM that only speaks becomes one that also compares."""
 
+from functools import partial
+
 import torch
 
 from bench.common.errors import UserError
 from bench.datasets.base import Report
-from bench.training.data import spoken_captions
+from bench.execution.cluster import find_cluster
+from bench.execution.spreading import compute_on_ray
+from bench.training.data import Preparing, spoken_captions
 from bench.training.keeping import state_folder
 from bench.training.log import Log, draw
 from bench.training.pixvox import export
@@ -29,14 +33,16 @@ def run_similarity(job: SimilarityJob, report: Report, stop: Stop) -> None:
         torch.set_num_threads(job.threads)
     model, codec = _with_head(job)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    preparing = ending(report, stop)
+    compute = compute_on_ray(find_cluster(None))
+    how = Preparing(report=ending(report, stop), compute=compute)
+    split = partial(spoken_captions, job.data, codec=codec, model=model)
     # Captions with more steps than the model has positions are skipped.
-    data = spoken_captions(job.data, "train", codec, model, True, True, preparing)
-    held = spoken_captions(job.data, "val", codec, model, True, True, preparing)
+    data = split("train", frozen=True, skip_too_long=True, how=how)
+    held = split("val", frozen=True, skip_too_long=True, how=how)
     folder = state_folder(job)
     log = Log(folder)
     last, found_share = 0, ""
-    for step in train_similarity(model, data, held, job.plan, folder, stop, preparing):
+    for step in train_similarity(model, data, held, job.plan, folder, stop, how.report):
         share, last = step.found, step.step
         log.write({"step": last, "loss": step.loss, "found": share})
         if share is not None:

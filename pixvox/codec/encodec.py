@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import EncodecModel
+from transformers import EncodecConfig, EncodecModel
 
 from pixvox.codec.facts import codec_facts
 from pixvox.codec.official import OfficialEngine, checkpoint_of, is_official
@@ -78,6 +78,10 @@ class TransformersEngine:
             model = EncodecModel.from_pretrained(folder, dtype=torch.float32).eval()
         return cls(model.to(device))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # PyTorch pickles no model with weight normalisation, only its weights.
+        return _with_weights, (self.model.config, self.model.state_dict())
+
     @property
     def channels(self) -> int:
         """Channels of the audio."""
@@ -122,6 +126,12 @@ class TransformersEngine:
         return Seanet(self.model.decoder.layers)
 
 
+def _with_weights(config: EncodecConfig, weights: dict[str, Tensor]) -> TransformersEngine:
+    model = EncodecModel(config).eval()
+    model.load_state_dict(weights)
+    return TransformersEngine(model.to(next(iter(weights.values())).device))
+
+
 @dataclass(frozen=True)
 class Codec:
     """An EnCodec at a bandwidth in kbps, and the digest of its weights.
@@ -150,6 +160,9 @@ class Codec:
         if engine.channels != 1:
             raise WeightsError(f"{name} is not mono; use a mono EnCodec such as the 24 kHz one")
         return cls(engine, bandwidth, digest, device, engine.decoder())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _with_decoder, (self.engine, self.bandwidth, self.digest, self.device)
 
     @property
     def sample_rate(self) -> int:
@@ -213,3 +226,7 @@ class Codec:
                 f"units from {int(units.min())} to {int(units.max())}; "
                 f"this codec's run from 0 to {self.codebook_size - 1}"
             )
+
+
+def _with_decoder(engine: Engine, bandwidth: float, digest: str, device: str) -> Codec:
+    return Codec(engine, bandwidth, digest, device, engine.decoder())

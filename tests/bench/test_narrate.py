@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ from bench.systems.voices import Reader, reader
 from bench.tables.comparability import grade_published
 from bench.tables.protocol import Protocol
 from bench.tables.published import load_published
-from bench.training.data import spoken_captions, spoken_of
+from bench.training.data import Preparing, spoken_captions, spoken_of
 from pixvox.codec.encodec import Codec
 from pixvox.codec.facts import codec_facts
 from pixvox.configuration import PixVoxConfig
@@ -303,14 +304,16 @@ def test_trainings_and_prompts_take_units_without_sound(root: Path, tmp_path: Pa
         "wav2spk.txt",
     }
     spec = Flickr8kSpec(name="flickr8k", root=data, audio=job.output, folder=tmp_path / "work")
-    arguments = (PixVoxLM(PixVoxConfig.tiny()), False, False, lambda *_: None)
-    found = spoken_captions(spec, "train", codec, *arguments)
-    assert len(found.units) == 13
-    for units, text in zip(found.units, left, strict=True):
+    how = Preparing(report=lambda *_: None)
+    model = PixVoxLM(PixVoxConfig.tiny())
+    split = partial(spoken_captions, spec, "train", model=model, frozen=False, skip_too_long=False)
+    data = split(codec=codec, how=how)
+    assert len(data.units) == 13
+    for units, text in zip(data.units, left, strict=True):
         assert torch.equal(units, codec.encode(_wave(text)))
     other = replace(codec, digest="0" * 16)
     with pytest.raises(UserError, match="_0 has no sound, and no units by the codec 0000"):
-        spoken_captions(spec, "train", other, *arguments)
+        split(codec=other, how=how)
     spoken_caption = spoken_of(spec, "train", lambda *_: None)[0].caption
     with pytest.raises(UserError, match="_0 has no sound here, only a codec's units"):
         sound_of(spoken_caption)
@@ -318,7 +321,7 @@ def test_trainings_and_prompts_take_units_without_sound(root: Path, tmp_path: Pa
     with pytest.raises(SpeechError, match="caption 0 has units but no sound; narrate it"):
         speech_file(item, 0)
     # So do prompts and resynthesis, by that codec.
-    assert torch.equal(prompt_units(item, 0, 1.0, codec), found.units[0])
+    assert torch.equal(prompt_units(item, 0, 1.0, codec), data.units[0])
     with pytest.raises(SpeechError, match="caption 0 has no sound, and no units by the codec 0000"):
         prompt_units(item, 0, 1.0, other)
     systems: list[dict[str, object]] = [
