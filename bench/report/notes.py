@@ -36,8 +36,8 @@ _REFERENCES = {
         "supplies the prompts."
     ),
     "all": (
-        "The references are all captions of an image, with the one that supplies the prompts, so a "
-        "system that repeats the prompt gains score."
+        "The references are all captions of an image, also that of ceilings and prompts. Repeating "
+        "a part of it gains score, so half of a caption is no floor here."
     ),
 }
 _LEFT_OUT = {"rotating": "Which caption is left out rotates from image to image."}
@@ -149,6 +149,8 @@ def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> It
         if error.lower_is_better:
             only = "only systems that say a reference caption have it"
             yield f"{error.head}: lower is better, above 100 is possible; {only}."
+    if frame["system"].str.contains(r", \d+ seeds?\b").any():
+        yield "N seeds after a name: the system draws at random, and N runs are pooled."
     yield "n counts items over all seeds; failed items are included and score as empty transcripts."
     if any(row[name] is None for row in frame.to_dicts() for name in shown):
         yield "A dash stands for what a paper does not print or a row does not have."
@@ -198,7 +200,7 @@ def _intervals(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) ->
     signs = {score(row, name)[1][:1] for row in rows for name in shown if is_score(row, name)}
     of = f"the {protocol.confidence:.0%} bootstrap interval over images"
     if "±" in signs:
-        ends = "; [low, high] are its ends, where ± would mislead" if "[" in signs else ""
+        ends = "; [low, high] are its ends where it is lopsided" if "[" in signs else ""
         yield f"± is half of {of}{ends}."
     elif "[" in signs:
         yield f"[low, high] are the ends of {of}."
@@ -217,7 +219,10 @@ def _grades(frame: pl.DataFrame) -> Iterator[str]:
     if SAME in marks:
         yield f"✓ marks rows with the protocol of {first}; only these are ranked."
     if NEAR in marks:
-        yield "≈ marks rows whose protocol differs in what may move scores."
+        yield (
+            "≈ marks rows whose protocol differs, or is not stated, in something that may move "
+            "scores; other notes say in what."
+        )
     if OTHER in marks:
         yield (
             "✗ marks rows of other images, references or parts of the speech; do not compare their "
@@ -387,6 +392,9 @@ def _names(places: Sequence[int], rows: Sequence[dict[str, Any]]) -> list[str]:
         ]
 
     own = named(places)
-    rest = named([place for place in range(len(rows)) if place not in places])
-    rest[:1] = [f"all but {rest[0]}"] if rest else []
-    return rest if rest and sum(map(len, rest)) < sum(map(len, own)) else own
+    others = named([place for place in range(len(rows)) if place not in places])
+    if not others:
+        return own
+    *before, last = others
+    rest = f"all but {'; '.join(before)}{' and ' if before else ''}{last}"
+    return [rest] if len(rest) < sum(map(len, own)) else own

@@ -47,7 +47,11 @@ class Policy:
     def remark(self, here: object) -> str:
         """Says what the field is here, under a table that says what its other rows have."""
         none = here in ("", "none")
-        return f"No {self.noun}" if none else f"Another {self.noun}: {here}"
+        return (
+            f"Protocol without {self.noun}"
+            if none
+            else f"Protocol with another {self.noun}: {here}"
+        )
 
 
 def _decides(noun: str) -> Policy:

@@ -293,7 +293,7 @@ def test_a_later_table_prints_what_is_new() -> None:
     assert [printed[-1].text.startswith(text) for _, text in numbered] == [True]
     # All but the note of the other references; the last is new.
     other = next(
-        n for n, note in enumerate(printed, 1) if "repeats the prompt gains score" in note.text
+        n for n, note in enumerate(printed, 1) if "Repeating a part of it gains score" in note.text
     )
     kept = terminal.ranges([n for n in range(1, len(printed)) if n != other])
     assert f"Notes {kept} above hold here too." in second
