@@ -20,11 +20,12 @@ from bench.jobs.spec import Job
 from bench.metrics.base import SHORT
 from bench.metrics.shipped import METRICS, scores_of
 from bench.narration.job import NarrationJob
-from bench.report.results import TESTS, row_columns
 from bench.store.columns import Column, Columns, without
 from bench.store.rows import GENERATED, MEASURED, TRANSCRIBED
 from bench.tables import audit, failures, points, sweep, waterfall
 from bench.tables.comparison import table_columns
+from bench.tables.items import item_columns
+from bench.tables.testing import TESTS
 from bench.training.spec import PLAN_BOUNDS, TrainingJob
 
 COMMAND = "python -m bench.commands.reference > docs/reference.md"
@@ -38,7 +39,7 @@ FILES: Mapping[str, tuple[str, Columns]] = {
         "What an audio metric measured, a row an item.",
         MEASURED,
     ),
-    "rows.parquet": ("A row an item and cell.", row_columns(METRICS)),
+    "rows.parquet": ("A row an item and cell.", item_columns(METRICS)),
     "scores.parquet": ("A row a cell, normaliser and score.", sweep.COLUMNS),
     "tables/table[12].*": (
         "Tables I and II: a row a system, published or measured.",

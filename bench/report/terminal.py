@@ -147,6 +147,7 @@ def show(
     table: str,
     protocol: Protocol,
     console: Console,
+    *,
     printed: list[Note] | None = None,
 ) -> None:
     """Prints a table, its blocks apart, and its notes.

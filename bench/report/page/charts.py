@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.jobs.tables import Table2
 from bench.metrics.base import ALWAYS, SHORT
 from bench.metrics.shipped import KNOWN, METRICS, scores_of
 from bench.report.drawn import SHADES, Bar, Line
@@ -53,7 +54,7 @@ def curves(run: Finished) -> Iterator[tuple[str, list[Line], dict[float, str]]]:
     Published rows are there where they are of the same dataset. A score whose measured rows have
     one share only has no curve.
     """
-    frame = run.tables.get("table2")
+    frame = run.tables.get(Table2.name)
     if frame is None or frame.is_empty():
         return
     same = (pl.col("block") == "measured") | (pl.col("dataset") == run.protocol.dataset)
