@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,16 @@ from pathlib import Path
 
 import polars as pl
 
+from bench.commands.arguments import (
+    add_address,
+    add_job,
+    add_limit,
+    add_publish,
+    add_runs,
+    job_file,
+)
 from bench.commands.dry_run import show_plan
+from bench.commands.options import Parser
 from bench.common.atomic import disk_errors
 from bench.common.errors import RunFailed, UserError
 from bench.common.jobfile import JobFile
@@ -33,6 +43,29 @@ from bench.store.publish import check_address, publish
 from bench.tables.readings import Transcribed
 from bench.tables.results import RunTables, compute_tables
 from bench.tracking.base import TRACKING, Tracker
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    add_job(parser, "a job file, such as jobs/demo.yaml")
+    add_limit(parser)
+    add_runs(parser)
+    parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
+    parser.add_argument("--verbose", action="store_true", help="say how busy each stage was")
+    add_address(parser)
+    add_publish(parser)
+
+
+def run(args: Namespace) -> int:
+    """Runs the job; 0 when all rows are there."""
+    options = RunOptions(
+        runs=args.runs,
+        address=args.address,
+        dry=args.dry_run,
+        verbose=args.verbose,
+        publish_to=args.publish,
+    )
+    return run_job(job_file(args), options)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,14 @@
 """`pixvox speak`: pictures in, one WAV file each out."""
 
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.commands.arguments import SEED
+from bench.commands.options import Parser, each, number, path, weights, whole
 from bench.common.atomic import disk_errors
 from bench.common.audio import SpeechError, read_speech, write_wav
 from bench.common.errors import RunFailed, UserError, bad_input
@@ -15,6 +18,79 @@ from pixvox.pipeline import ImageToSpeech, load, name_of
 from pixvox.weights import resolve
 
 _AT_ONCE = 32
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument("images", type=path, nargs="+", metavar="IMAGE")
+    parser.add_argument("-o", "--out", type=path, required=True, help="the folder for WAV files")
+    parser.add_argument(
+        "--weights",
+        type=weights,
+        default="zoo:pixvox-tiny-delay",
+        help="a folder, zoo:NAME or a hub id (%(default)s)",
+    )
+    parser.add_argument(
+        "--prompt", type=path, help="a WAV file that each speech starts with: its start, not all"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=each(number(0, 100)),
+        default=0.5,
+        help="0 is greedy (%(default)s); it and the next three: one, or A,B,... for each codebook",
+    )
+    parser.add_argument(
+        "--guidance",
+        type=each(number(0, 100)),
+        default=1.0,
+        help="how far away from speech of no picture (%(default)s is none)",
+    )
+    parser.add_argument(
+        "--top-k",
+        type=each(whole(0, 32_767)),
+        default=0,
+        help="draw from so many of the likeliest units, 0 for all (%(default)s)",
+    )
+    parser.add_argument(
+        "--top-p",
+        type=each(number(0.000001, 1)),
+        default=1.0,
+        help="draw from the likeliest units that reach this probability (%(default)s)",
+    )
+    parser.add_argument(
+        "--longest-run",
+        type=whole(0, 1000),
+        default=0,
+        help="end after so many frames of one first-codebook unit, 0 for never (%(default)s)",
+    )
+    parser.add_argument(
+        "--candidates",
+        type=whole(1, 1000),
+        default=1,
+        help="draw so many speeches and keep the best (%(default)s)",
+    )
+    parser.add_argument("--seed", type=SEED, default=0, help="of the draws (%(default)s)")
+    parser.add_argument(
+        "--max-seconds",
+        type=number(0.1, 30),
+        default=6.0,
+        help="the longest speech, its prompt included (%(default)s)",
+    )
+
+
+def run(args: Namespace) -> int:
+    """Generates the speech."""
+    how = {
+        "temperature": args.temperature,
+        "top_k": args.top_k,
+        "top_p": args.top_p,
+        "guidance": args.guidance,
+        "longest_run": args.longest_run,
+        "candidates": args.candidates,
+        "seed": args.seed,
+        "max_seconds": args.max_seconds,
+    }
+    return speak(SpeakOptions(args.images, args.out, args.weights, args.prompt, how))
 
 
 @dataclass(frozen=True)

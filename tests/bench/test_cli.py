@@ -86,7 +86,7 @@ def test_the_version_is_that_of_the_package(
         (["runs", "show", "x" * 300], "at most 100 characters"),
         (["run", "x" * 300], "too long for a file system"),
         (["run", "a\0b"], "null character"),
-        (["model", "info", "~nobody-of-this-name/x"], "no such user"),
+        (["show", "model", "~nobody-of-this-name/x"], "no such user"),
     ],
 )
 def test_a_bad_argument_is_one_line(
