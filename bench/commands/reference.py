@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 
 from bench.gate import golden
+from bench.jobs import grid
 from bench.jobs.spec import Job
 from bench.metrics.base import SHORT
 from bench.metrics.shipped import METRICS, scores_of
@@ -101,6 +102,10 @@ def _docstrings(model: type[Any]) -> dict[str, str]:
     docstrings: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if base is BaseModel or not (issubclass(base, BaseModel) or is_dataclass(base)):
+            continue
+        docstrings |= vars(base).get("meanings", {})
+        if base.__module__ == grid.__name__ and base.__name__.startswith("_"):
+            # Its fields are the axes that systems declare, whose meanings are theirs.
             continue
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(node, ast.ClassDef)

@@ -1,23 +1,28 @@
 """`pixvox speak`: pictures in, one WAV file each out."""
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.commands.arguments import SEED
+from pydantic import TypeAdapter, ValidationError
+
 from bench.commands.options import Parser, each, number, path, weights, whole
 from bench.common.atomic import disk_errors
 from bench.common.audio import SpeechError, read_speech, write_wav
 from bench.common.errors import RunFailed, UserError, bad_input
+from bench.systems.axes import Axis
+from bench.systems.decoding import AXES, DecodingSpec
 from pixvox.configfile import pixvox_config
 from pixvox.images import ImageError, load_pixels
 from pixvox.pipeline import ImageToSpeech, load, name_of
 from pixvox.weights import resolve
 
 _AT_ONCE = 32
+_DEFAULTS = {"temperature": 0.5}
+"""Of settings that are others than in a job, which is to be reproduced."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -33,43 +38,13 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--prompt", type=path, help="a WAV file that each speech starts with: its start, not all"
     )
-    parser.add_argument(
-        "--temperature",
-        type=each(number(0, 100)),
-        default=0.5,
-        help="0 is greedy (%(default)s); it and the next three: one, or A,B,... for each codebook",
-    )
-    parser.add_argument(
-        "--guidance",
-        type=each(number(0, 100)),
-        default=1.0,
-        help="how far away from speech of no picture (%(default)s is none)",
-    )
-    parser.add_argument(
-        "--top-k",
-        type=each(whole(0, 32_767)),
-        default=0,
-        help="draw from so many of the likeliest units, 0 for all (%(default)s)",
-    )
-    parser.add_argument(
-        "--top-p",
-        type=each(number(0.000001, 1)),
-        default=1.0,
-        help="draw from the likeliest units that reach this probability (%(default)s)",
-    )
-    parser.add_argument(
-        "--longest-run",
-        type=whole(0, 1000),
-        default=0,
-        help="end after so many frames of one first-codebook unit, 0 for never (%(default)s)",
-    )
-    parser.add_argument(
-        "--candidates",
-        type=whole(1, 1000),
-        default=1,
-        help="draw so many speeches and keep the best (%(default)s)",
-    )
-    parser.add_argument("--seed", type=SEED, default=0, help="of the draws (%(default)s)")
+    for axis in AXES:
+        parser.add_argument(
+            f"--{axis.name.replace('_', '-')}",
+            type=_reader(axis),
+            default=_DEFAULTS.get(axis.name, DecodingSpec.model_fields[axis.name].default),
+            help=f"{axis.meaning[0].lower()}{axis.meaning[1:-1]} (%(default)s)",
+        )
     parser.add_argument(
         "--max-seconds",
         type=number(0.1, 30),
@@ -78,18 +53,32 @@ def add_arguments(parser: Parser) -> None:
     )
 
 
+def _reader(axis: Axis) -> Callable[[str], Any]:
+    """Reads a value of an axis, or a list with commas, within the bounds that a job has for it."""
+    adapter: TypeAdapter[Any] = TypeAdapter(axis.type)
+    schema = adapter.json_schema()
+    branches = schema.get("anyOf", [schema])
+    single = next(branch for branch in branches if branch["type"] != "array")
+    low = single.get("minimum", single.get("exclusiveMinimum", 0))
+    high = single.get("maximum", single.get("exclusiveMaximum", 100))
+    read = whole(low, high) if single["type"] == "integer" else number(low, high)
+    several = each(read) if len(branches) > 1 else read
+
+    def value(text: str) -> Any:
+        given = several(text)
+        try:
+            valid = adapter.validate_python(given)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ArgumentTypeError(f"{text!r}: {reason}") from error
+        return list(valid) if isinstance(valid, tuple) else valid
+
+    return value
+
+
 def run(args: Namespace) -> int:
     """Generates the speech."""
-    how = {
-        "temperature": args.temperature,
-        "top_k": args.top_k,
-        "top_p": args.top_p,
-        "guidance": args.guidance,
-        "longest_run": args.longest_run,
-        "candidates": args.candidates,
-        "seed": args.seed,
-        "max_seconds": args.max_seconds,
-    }
+    how = {name: getattr(args, name) for name in (*(axis.name for axis in AXES), "max_seconds")}
     return speak(SpeakOptions(args.images, args.out, args.weights, args.prompt, how))
 
 

@@ -46,13 +46,13 @@ SEED = Axis(
     name="seed",
     type=Seed,
     column=pl.Int64,
-    meaning="The seed of its noise; this and the next null where there is none.",
+    meaning="The seed of its draws; null where there are none.",
 )
 BANDWIDTH = Axis(
     name="bandwidth",
     type=Bandwidth,
     column=pl.Float64,
-    meaning="The codec's bandwidth in kbps, where the grid may vary it.",
+    meaning="The codec's bandwidth in kbps, of systems that name one.",
 )
 SNR = Axis(
     name="snr",

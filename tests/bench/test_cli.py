@@ -73,6 +73,7 @@ def test_the_version_is_that_of_the_package(
         (["run", "x.yaml", "--limt", "3"], "did you mean --limit?"),
         (["run", "x.yaml", "--limit", "0"], "--limit: '0': a whole number from 1 to 10,000,000"),
         (["speak", "x", "-o", "y", "--top-k", "1,x"], "--top-k: 'x': a whole number from"),
+        (["speak", "x", "-o", "y", "--temperature", "0.0005"], "must be 0 (greedy) or from 0.001"),
         (["scenes", "x", "--images", "-1"], "--images: '-1'"),
         (["scenes", "x", "--images", "9" * 5000], "'…: a whole number from 1"),
         (["scenes", "x", "--seed", "1.5"], "--seed: '1.5'"),

@@ -20,15 +20,15 @@ Plain = dict[str, Any]
 def _fall(rows: list[Plain]) -> list[Bar]:
     """The bars of one model and score, from the caption as text down to the model."""
     at = rows[0]["start"]
-    made = [Bar("caption", 0, at, "whole", f"{at:.1f}")]
+    drawn = [Bar("caption", 0, at, "whole", f"{at:.1f}")]
     for row in rows:
         after = at - row["lost"]
         half = (row["high"] - row["low"]) / 2
         text = f"{-row['lost']:+.1f} ±{half:.1f}"
         kind = "lost" if row["lost"] >= 0 else "won"
-        made.append(Bar(row["step"], min(at, after), max(at, after), kind, text))
+        drawn.append(Bar(row["step"], min(at, after), max(at, after), kind, text))
         at = after
-    return [*made, Bar("result", 0, rows[0]["end"], "whole", f"{rows[0]['end']:.1f}")]
+    return [*drawn, Bar("result", 0, rows[0]["end"], "whole", f"{rows[0]['end']:.1f}")]
 
 
 def falls(run: Finished) -> Iterator[tuple[str, list[Bar]]]:
