@@ -219,8 +219,10 @@ def refuse_empty(name: str, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> None
         return
     label, table = lost[0]
     reason = table["reason"].mode().sort()[0]
-    others = len({label for label, _ in lost}) - 1
-    more = f", nor {'has' if others == 1 else 'have'} {plural(others, 'other')}" if others else ""
+    further = len({label for label, _ in lost}) - 1
+    more = (
+        f", nor {'has' if further == 1 else 'have'} {plural(further, 'other')}" if further else ""
+    )
     tried = "; the same command tries again" if "machine" in table["cause"] else ""
     raise RunFailed(f"{name}: {label} has no good row{more}: {reason}{tried}")
 

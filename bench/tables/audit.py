@@ -137,7 +137,7 @@ def summary(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def survival(
-    own: pl.DataFrame, others: Sequence[tuple[str, pl.DataFrame]], asr: str, level: float
+    own: pl.DataFrame, further: Sequence[tuple[str, pl.DataFrame]], asr: str, level: float
 ) -> pl.DataFrame:
     """Which conclusions of the job's own ASR's tests hold by another's.
 
@@ -145,7 +145,7 @@ def survival(
     """
     on = ["system", "against", "prompt", "metric"]
     frames = [pl.DataFrame(schema=schema(SURVIVAL))]
-    for name, table in others:
+    for name, table in further:
         pairs = own.select(*on, "difference", "p_adjusted").join(
             table.select(*on, other_difference="difference", other_p_adjusted="p_adjusted"), on=on
         )

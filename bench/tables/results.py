@@ -163,10 +163,10 @@ def _audit_tests(
     job: Job, scores: Sequence[CellScores], tests: pl.DataFrame, names: Mapping[Asr, str]
 ) -> pl.DataFrame:
     """The tests again, of what every further ASR has transcribed."""
-    resampling, others = job.scoring.resampling, []
+    resampling, further = job.scoring.resampling, []
     for other in job.asrs[1:]:
         of_asr = [cell_scores for cell_scores in scores if cell_scores.cell.asr == other]
         pairs = PairTests(resampling)
         tested = tested_rows(pooled(of_asr, resampling), pairs)
-        others.append((names[other], tests_frame(tested, pairs)))
-    return survival(tests, others, names[job.asrs[0]], SIGNIFICANT)
+        further.append((names[other], tests_frame(tested, pairs)))
+    return survival(tests, further, names[job.asrs[0]], SIGNIFICANT)

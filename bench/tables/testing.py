@@ -73,8 +73,8 @@ class PairTests:
 
 def shared_scores(rows: Sequence[Row]) -> list[Score]:
     """The scores that all rows have."""
-    first, *others = (row.counted.scores for row in rows)
-    return [score for score in first if all(score in other for other in others)]
+    first, *rest = (row.counted.scores for row in rows)
+    return [score for score in first if all(score in other for other in rest)]
 
 
 def competing_groups(competing: Sequence[Row], first: Row) -> list[list[int]]:
