@@ -5,346 +5,173 @@
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
-    from bench.common.jobfile import JobFile
-
-
-def _run(arguments: "argparse.Namespace") -> int:
-    from bench.commands.run import RunOptions, run_job
-
-    if arguments.command == "rescore":
-        rescore = RunOptions(runs=arguments.runs, score_only=True, publish_to=arguments.publish)
-        return run_job(_job_file(arguments), rescore)
-    options = RunOptions(
-        runs=arguments.runs,
-        address=arguments.address,
-        dry=arguments.dry_run,
-        verbose=arguments.verbose,
-        publish_to=arguments.publish,
-    )
-    return run_job(_job_file(arguments), options)
+    from bench.commands.options import Parser
 
 
-def _job_file(arguments: "argparse.Namespace") -> "JobFile":
-    """The job file that is named, and what the options change of it."""
-    from bench.common.jobfile import JobFile, Override
+@dataclass(frozen=True)
+class Command:
+    """A command: its line of help, and the module with its `add_arguments` and `run`.
 
-    # A gate takes as many items as its golden has, a doctor one.
-    limit = getattr(arguments, "limit", None)
-    short = [
-        arguments.asr,
-        limit and Override(("limit",), limit, "--limit", str(limit)),
-        arguments.dataset,
-    ]
-    return JobFile(arguments.job, (*filter(None, short), *arguments.changes))
+    One that is a group has commands of its own instead. What is `light` only reads, starts nothing,
+    and is done without a supervisor.
+    """
 
-
-def _init(arguments: "argparse.Namespace") -> int:
-    from bench.commands.init import init
-
-    return init(arguments.folders, arguments.out)
+    help: str
+    module: str = ""
+    light: bool = False
+    commands: "Mapping[str, Command] | None" = None
 
 
-def _speak(arguments: "argparse.Namespace") -> int:
-    from bench.commands.speak import SpeakOptions, speak
-
-    how = {
-        "temperature": arguments.temperature,
-        "top_k": arguments.top_k,
-        "top_p": arguments.top_p,
-        "guidance": arguments.guidance,
-        "longest_run": arguments.longest_run,
-        "candidates": arguments.candidates,
-        "seed": arguments.seed,
-        "max_seconds": arguments.max_seconds,
-    }
-    return speak(
-        SpeakOptions(arguments.images, arguments.out, arguments.weights, arguments.prompt, how)
-    )
-
-
-def _train(arguments: "argparse.Namespace") -> int:
-    from bench.common.atomic import disk_errors
-    from bench.common.errors import bad_input
-    from bench.common.interrupt import stoppable
-    from bench.common.jobfile import JobFile
-    from bench.common.lock import locked
-    from bench.common.progress import progress
-    from bench.execution.cluster import refuse_submitted
-    from bench.training.keeping import state_folder
-    from bench.training.run import RUNNERS
-    from bench.training.spec import TrainingJob, at_address, seeded
-    from bench.training.stop import describe_checkpoint
-
-    job = JobFile(arguments.job, tuple(arguments.changes)).read(TrainingJob)
-    if arguments.seed is not None:
-        job = seeded(job, arguments.seed)
-    refuse_submitted(job.output, "output")
-    if arguments.address is not None:
-        job = at_address(job, arguments.address)
-    folder = state_folder(job)
-    with bad_input(), disk_errors(folder), locked(folder), stoppable() as stop:
-        try:
-            with progress() as report:
-                RUNNERS[type(job)](job, report, stop)
-        except KeyboardInterrupt:
-            print(describe_checkpoint(folder), file=sys.stderr)
-            raise
-    print(f"weights: {job.output}")
-    return 0
-
-
-def _doctor(arguments: "argparse.Namespace") -> int:
-    from bench.commands.doctor import examine
-    from bench.common.errors import UserError
-
-    if arguments.job is None and (changes := _job_file(arguments).changes):
-        raise UserError(f"doctor: name the job file that {changes[0]} is to change")
-    return examine(_job_file(arguments) if arguments.job else None)
-
-
-def _scenes(arguments: "argparse.Namespace") -> int:
-    from bench.common.errors import UserError
-    from bench.common.progress import progress
-    from bench.datasets.scenes.build import SplitPlan, build_split
-
-    if arguments.units is not None and arguments.bandwidth is None:
-        raise UserError("--units needs --bandwidth, the codec's in kbps")
-    plan = SplitPlan(arguments.split, arguments.images, arguments.seed, lossy=arguments.lossy)
-    with progress() as report:
-        for done in build_split(plan, arguments.folder):
-            report("scenes", done, plan.images)
-        if arguments.units is not None:
-            from bench.datasets.scenes.units import build_units
-
-            for done, all_of in build_units(arguments.folder, arguments.units, arguments.bandwidth):
-                report("units", done, all_of)
-    return 0
-
-
-def _narrate(arguments: "argparse.Namespace") -> int:
-    from bench.commands.narrate import narrate
-
-    options = {
-        "splits": arguments.splits,
-        "voice": arguments.voice,
-        "captions": arguments.captions,
-        "codec": arguments.codec,
-        "bandwidth": arguments.bandwidth,
-        "sound": arguments.sound,
-        "items": None if arguments.items is None else str(arguments.items),
-        "layout": arguments.layout,
-        "workers": arguments.workers,
-        "address": arguments.address,
-        "output": None if arguments.output is None else str(arguments.output),
-    }
-    return narrate(arguments.job, options)
-
-
-def _push(arguments: "argparse.Namespace") -> int:
-    from bench.commands.push import PushOptions, push
-
-    options = PushOptions(
-        runs=arguments.runs,
-        run=arguments.run,
-        repo=arguments.repo,
-        repo_type=arguments.repo_type,
-        private=arguments.private,
-        speech=arguments.speech,
-        send=arguments.yes,
-    )
-    return push(options)
-
-
-def _gate(arguments: "argparse.Namespace") -> int:
-    from bench.gate import looks as gate
-
-    job = _job_file(arguments)
-    plan = gate.GateOptions(
-        job=job,
-        baseline=arguments.baseline,
-        budget=gate.seconds(arguments.budget),
-        exact=arguments.exact,
-        any_machine=arguments.any_machine,
-        margin=gate.share(arguments.margin) if arguments.margin else None,
-        base=arguments.base,
-        out=arguments.out,
-        links=arguments.links,
-        allow_inconclusive=arguments.allow_inconclusive,
-    )
-    if arguments.accept:
-        return gate.accept(job, arguments.baseline)
-    return gate.judge_job(plan)
-
-
-def _trend(arguments: "argparse.Namespace") -> int:
-    from bench.commands import trend
-
-    return trend.run(arguments.file, arguments.only, arguments.plot)
-
-
-def _leaderboard(arguments: "argparse.Namespace") -> int:
-    from bench.commands.leaderboard import page, show
-    from bench.commands.runs import find
-    from bench.common.errors import UserError
-    from bench.tables import leaderboard
-
-    if arguments.what in ("show", "verify"):
-        commands = {"show": show, "verify": leaderboard.verify}
-        return commands[arguments.what](arguments.board)
-    if arguments.what == "page":
-        return page(arguments.board, arguments.runs, arguments.out)
-    if arguments.run is None:
-        raise UserError("leaderboard add: name the run; pixvox runs list shows them")
-    return leaderboard.add(find(arguments.runs, arguments.run), arguments.board)
-
-
-def _report(arguments: "argparse.Namespace") -> int:
-    from bench.commands.report import report
-
-    asked = (arguments.out, arguments.form, arguments.title, arguments.figures)
-    return report(arguments.runs, arguments.names, *asked)
-
-
-def _compare(arguments: "argparse.Namespace") -> int:
-    from bench.commands.compare import compare
-
-    return compare(arguments.runs, arguments.names, arguments.systems, arguments.out)
-
-
-def _listen(arguments: "argparse.Namespace") -> int:
-    from bench.commands import listen
-
-    if arguments.what == "score":
-        return listen.judge(arguments.files, arguments.run, arguments.runs, arguments.save)
-    sizes = (arguments.spread, arguments.each, arguments.alike)
-    return listen.plan(arguments.share, arguments.difference, *sizes)
-
-
-def _runs(arguments: "argparse.Namespace") -> int:
-    from bench.commands import runs
-    from bench.common.atomic import disk_errors
-    from bench.common.errors import UserError
-
-    if arguments.what == "list":
-        with disk_errors(arguments.runs):
-            return runs.listing(arguments.runs)
-    if arguments.name is None:
-        raise UserError(f"runs {arguments.what}: name a run; pixvox runs list shows them")
-    commands = {"show": runs.show, "verify": runs.verify, "prune": runs.prune}
-    with disk_errors(arguments.runs):
-        return commands[arguments.what](arguments.runs, arguments.name)
-
-
-def _plugins(arguments: "argparse.Namespace") -> int:
-    from bench.commands.plugins import listing
-
-    return listing()
-
-
-def _model(arguments: "argparse.Namespace") -> int:
-    from bench.commands.model_info import info
-    from bench.common.errors import bad_input
-
-    with bad_input():
-        return info(arguments.weights)
-
-
-def _perf(arguments: "argparse.Namespace") -> int:
-    from bench.commands.perf import measure
-
-    return measure(arguments)
-
-
-_COMMANDS = {
-    "run": _run,
-    "rescore": _run,
-    "init": _init,
-    "speak": _speak,
-    "train": _train,
-    "doctor": _doctor,
-    "scenes": _scenes,
-    "narrate": _narrate,
-    "report": _report,
-    "compare": _compare,
-    "listen": _listen,
-    "runs": _runs,
-    "push": _push,
-    "leaderboard": _leaderboard,
-    "gate": _gate,
-    "trend": _trend,
-    "plugins": _plugins,
-    "model": _model,
-    "perf": _perf,
+COMMANDS: "Mapping[str, Command]" = {
+    "run": Command("run an evaluation job, or resume it", "run"),
+    "rescore": Command("score a run's transcripts again, without models", "rescore"),
+    "init": Command("write a job for what lies in some folders", "init", light=True),
+    "speak": Command("generate the speech of pictures", "speak"),
+    "train": Command("run a training job, or resume it", "train"),
+    "doctor": Command("push one item through every stage", "doctor"),
+    "scenes": Command("build a split of the scenes dataset", "scenes"),
+    "narrate": Command("read the captions of a dataset aloud, or continue", "narrate"),
+    "runs": Command("list, show, verify, prune or push what has been run", "runs", light=True),
+    "report": Command("a page to look at and listen to", "report", light=True),
+    "compare": Command("two finished runs: paired differences", "compare", light=True),
+    "listen": Command("plan a listening test, or score its answers", "listen", light=True),
+    "gate": Command("judge a job by a golden: pass, regressed, ...", "gate"),
+    "leaderboard": Command("keep scores of one protocol, best first", "leaderboard", light=True),
+    "show": Command(
+        "weights, plug-ins, and trends of committed figures",
+        light=True,
+        commands={
+            "model": Command("a model's sizes and parameter counts", "model_info"),
+            "plugins": Command("what installed packages add, with their versions", "plugins"),
+            "trend": Command("how committed figures moved, and where they changed", "trend"),
+        },
+    ),
+    "perf": Command("measure decoding and transcribing", "perf"),
 }
-_LIGHT = ("init", "report", "compare", "listen", "runs", "leaderboard", "trend", "plugins", "model")
-"""Commands that only read, and start nothing."""
+
+
+def _called(words: "Sequence[str]", commands: "Mapping[str, Command]") -> "list[str]":
+    """The names of the command that is called, and of its group: words before any option."""
+    name = next((word for word in words if not word.startswith("-")), "")
+    if name not in commands:
+        return []
+    within = commands[name].commands
+    return [name, *(_called(words[words.index(name) + 1 :], within) if within else ())]
+
+
+def _module(names: "Sequence[str]") -> "Any":
+    """The module of a command; None where no command, or a group alone, is called."""
+    from importlib import import_module
+
+    within, module = COMMANDS, ""
+    for name in names:
+        module, within = within[name].module, within[name].commands or {}
+    return import_module(f"bench.commands.{module}") if module else None
+
+
+def _parser(names: "Sequence[str]") -> "Parser":
+    """The parser of the command line, with the arguments of the command that is called."""
+    from bench.commands.options import Parser, Version
+
+    parser = Parser(
+        prog="pixvox", description="Evaluate image-to-speech models, PixVoxLM among them."
+    )
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version")
+    inner, commands, dest = parser, COMMANDS, "command"
+    for name in (*names, None):
+        if not commands:
+            break
+        subparsers = inner.add_subparsers(dest=dest, required=True, metavar=dest.upper())
+        added = {key: subparsers.add_parser(key, help=c.help) for key, c in commands.items()}
+        if name is not None:
+            inner, commands, dest = added[name], commands[name].commands or {}, "what"
+    module = _module(names)
+    if module is not None:
+        module.add_arguments(inner)
+    return parser
+
+
+def parse(argv: "Sequence[str]") -> "argparse.Namespace":
+    """The arguments of a command line; ends the process with 2 where they cannot be used."""
+    arguments: argparse.Namespace = _parser(_called(argv, COMMANDS)).parse_args(argv)
+    return arguments
 
 
 def main(argv: "Sequence[str] | None" = None) -> int:
     """Does a command's work in this process; the exit code, as docs/cluster.md lists them."""
-    from bench.commands.parser import parser
     from bench.common.streams import replace_unprintable
 
+    words = sys.argv[1:] if argv is None else argv
     replace_unprintable()
-    return _work(parser().parse_args(argv), _again(argv))
+    return _work(parse(words), words)
 
 
 def entry(argv: "Sequence[str] | None" = None) -> int:
     """The command; its exit code is 1 only where a gate's verdict is REGRESSED."""
-    arguments: argparse.Namespace | None = None
+    words = sys.argv[1:] if argv is None else argv
     try:
         from bench.common.streams import prepare
 
         prepare()
-        from bench.commands.parser import parser
-
-        arguments = parser().parse_args(argv)
-        return _supervised(arguments, argv)
+        return _supervised(words)
     except KeyboardInterrupt:
         return 130
     except SystemExit as error:
         # The parser ends with 0 and 2; whatever else ends the process is a failed run.
         if error.code in (0, 2, None):
             raise
-        return _failed(error, arguments)
+        return _failed(error, words)
     except BaseException as error:
-        return _failed(error, arguments)
+        return _failed(error, words)
 
 
-def _failed(error: BaseException, arguments: "argparse.Namespace | None") -> int:
+def _failed(error: BaseException, words: "Sequence[str]") -> int:
     """Says of an error that nothing else has reported what can still be said; gives 3."""
     try:
         why = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"pixvox: the command could not run ({why})", file=sys.stderr)
-        if arguments is not None:
-            _gate_failed(arguments, why)
-    except Exception:
+        _gate_failed(words, why)
+    except (Exception, SystemExit):
         # Without memory or a place to write nothing is left but the code.
         return 3
     return 3
 
 
-def _supervised(arguments: "argparse.Namespace", argv: "Sequence[str] | None") -> int:
-    """What is more than looking at files is done in a child, under supervision."""
-    if arguments.command in _LIGHT:
-        return _work(arguments, _again(argv))
+def _supervised(words: "Sequence[str]") -> int:
+    """What is more than looking at files is done in a child, under supervision.
+
+    The child parses its arguments too: a command's module imports what its work needs.
+    """
+    names = _called(words, COMMANDS)
+    if not names or COMMANDS[names[0]].light:
+        return _work(parse(words), words)
     import signal
 
     from bench.common.supervisor import supervise
 
+    def parse_and_work() -> int:
+        try:
+            arguments = parse(words)
+        except SystemExit as error:
+            sys.stdout.flush()
+            return error.code if isinstance(error.code, int) else 0
+        return _work(arguments, words)
+
     # A training that is stopped writes a checkpoint first; everything else commits as it goes.
-    training = arguments.command == "train"
+    training = names[0] == "train"
     return supervise(
-        lambda: _work(arguments, _again(argv)),
-        f"{_kept(arguments)}continue with: {_again(argv)}",
-        lambda why: _gate_failed(arguments, why),
+        parse_and_work,
+        f"{_kept(words)}continue with: {_again(words)}",
+        lambda why: _gate_failed(words, why),
         (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if training else (signal.SIGINT,),
     )
 
@@ -358,29 +185,28 @@ def _check_current_folder() -> None:
         raise UserError("the current folder was removed; change to one that exists") from error
 
 
-def _again(argv: "Sequence[str] | None") -> str:
+def _again(words: "Sequence[str]") -> str:
     import shlex
 
-    return f"pixvox {shlex.join(argv if argv is not None else sys.argv[1:])}"
+    return f"pixvox {shlex.join(words)}"
 
 
-def _kept(arguments: "argparse.Namespace") -> str:
+def _is_gate(words: "Sequence[str]") -> bool:
+    return _called(words, COMMANDS) == ["gate"]
+
+
+def _kept(words: "Sequence[str]") -> str:
     """A gate keeps nothing: it judges what one version does from the beginning."""
-    return "" if arguments.command == "gate" else "what was done is kept; "
+    return "" if _is_gate(words) else "what was done is kept; "
 
 
-def _gate_failed(arguments: "argparse.Namespace", why: str) -> None:
+def _gate_failed(words: "Sequence[str]", why: str) -> None:
     """A gate that did not come to judge says so where its findings would be."""
-    if arguments.command == "gate" and not arguments.accept:
-        from bench.gate.failure import publish_failure
-
-        try:
-            publish_failure(why, arguments.out)
-        except OSError as error:
-            print(f"pixvox: the report could not be written: {error}", file=sys.stderr)
+    if _is_gate(words):
+        _module(["gate"]).report_failure(parse(words), why)
 
 
-def _work(arguments: "argparse.Namespace", again: str) -> int:
+def _work(arguments: "argparse.Namespace", words: "Sequence[str]") -> int:
     """Bad input is one line on stderr and 2, a failed run one line and 3, a bug a traceback and 3.
 
     1 is the gate's REGRESSED and nothing else.
@@ -392,17 +218,17 @@ def _work(arguments: "argparse.Namespace", again: str) -> int:
     try:
         _check_current_folder()
         share_cache()
-        code = _COMMANDS[arguments.command](arguments)
+        code: int = _module(_called(words, COMMANDS)).run(arguments)
         sys.stdout.flush()
         return code
     except (UserError, RunFailed) as error:
         why = clean(str(error))
         print(f"pixvox: {why}", file=sys.stderr)
-        _gate_failed(arguments, why)
+        _gate_failed(words, why)
         return 2 if isinstance(error, UserError) else 3
     except KeyboardInterrupt:
-        print(f"\nstopped; {_kept(arguments)}continue with: {again}", file=sys.stderr)
-        _gate_failed(arguments, "it was stopped by Ctrl-C")
+        print(f"\nstopped; {_kept(words)}continue with: {_again(words)}", file=sys.stderr)
+        _gate_failed(words, "it was stopped by Ctrl-C")
         return 130
     except (Exception, SystemExit) as error:
         why = _machines_fault(error)
@@ -413,7 +239,7 @@ def _work(arguments: "argparse.Namespace", again: str) -> int:
 
             # A bug shows itself, and so does a class of the user that ends the process.
             traceback.print_exc()
-        _gate_failed(arguments, why or f"a bug: {clean(' '.join(repr(error).split()))}")
+        _gate_failed(words, why or f"a bug: {clean(' '.join(repr(error).split()))}")
         return 3
     finally:
         try:

@@ -1,5 +1,6 @@
 """`pixvox compare`: two finished runs, system by system, on the items that both have."""
 
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from bench.commands.runs import find
+from bench.commands.arguments import add_runs
+from bench.commands.options import Parser, path, run_name
+from bench.commands.runfolders import find
 from bench.common.atomic import disk_errors, write_text
 from bench.common.errors import UserError
 from bench.common.text import clean
@@ -32,6 +35,18 @@ from bench.tables.paired import Paired, paired_frame
 from bench.tables.pooling import CONTINUATION
 
 _MOST_BYTES = 256 * 1024 * 1024
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument(
+        "names", type=run_name, nargs=2, metavar="RUN", help="the baseline, and what it became"
+    )
+    parser.add_argument(
+        "--systems", nargs=2, metavar=("A", "B"), help="one of the first run's, one of the second's"
+    )
+    parser.add_argument("-o", "--out", type=path, help="a file for the same as Markdown")
+    add_runs(parser)
 
 
 class _Row(BaseModel):
@@ -256,20 +271,18 @@ def _compared(first: _Side, second: _Side, names: Sequence[str] | None) -> Compa
     )
 
 
-def compare(
-    runs: Path, named: Sequence[str], systems: Sequence[str] | None, out: Path | None
-) -> int:
+def run(args: Namespace) -> int:
     """Prints how the second of two runs differs from the first; writes it as Markdown if asked.
 
-    `systems` are one of the first run's and one of the second's. Raises UserError for runs that are
+    Raises UserError for runs that are
     not finished, whose data have changed, or whose protocols cannot be compared.
     """
-    with disk_errors(runs):
-        first, second = (_side(find(runs, name)) for name in named)
-        shown = _compared(first, second, systems)
+    with disk_errors(args.runs):
+        first, second = (_side(find(args.runs, name)) for name in args.names)
+        shown = _compared(first, second, args.systems)
     show_comparison(shown, make_console())
-    if out is not None:
-        with disk_errors(out):
-            write_text(out, comparison_markdown(shown))
-        print(clean(f"{out}: the same as Markdown"))
+    if args.out is not None:
+        with disk_errors(args.out):
+            write_text(args.out, comparison_markdown(shown))
+        print(clean(f"{args.out}: the same as Markdown"))
     return 0

@@ -1,9 +1,12 @@
 """`pixvox doctor`: pushes one item through every stage; says what fails and how to fix it."""
 
 import tempfile
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.commands.arguments import add_job, job_file
+from bench.commands.options import Parser
 from bench.common.errors import RunFailed, UserError
 from bench.common.jobfile import JobFile
 from bench.common.machinefaults import is_machines
@@ -22,6 +25,19 @@ _ZOO_JOB = {
     ],
 }
 _ADVICE = "fix what the system reads, or remove it from the job"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    add_job(parser, "a job file; without one, the zoo", nargs="?")
+
+
+def run(args: Namespace) -> int:
+    """Examines the job."""
+    file = job_file(args)
+    if args.job is None and file.changes:
+        raise UserError(f"doctor: name the job file that {file.changes[0]} is to change")
+    return examine(file if args.job else None)
 
 
 class _Check:

@@ -2,12 +2,14 @@
 
 import json
 import re
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from bench.commands.options import Parser, path
 from bench.common.atomic import disk_errors, write_text
 from bench.common.errors import UserError
 from bench.common.strictyaml import read_yaml
@@ -218,6 +220,26 @@ def _counted(system: System, dataset: Dataset, folder: Path) -> str:
         return f"The checkpoint in {folder}."
     there = sum(path.is_file() for path in files)
     return f"{there} of {len(files)} images have an audio file in {folder}."
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument(
+        "folders",
+        type=path,
+        nargs="*",
+        default=[Path()],
+        metavar="FOLDER",
+        help="pictures with captions, audio files, a checkpoint; without any, the current folder",
+    )
+    parser.add_argument(
+        "-o", "--out", type=path, default=Path("job.yaml"), help="the job file (%(default)s)"
+    )
+
+
+def run(args: Namespace) -> int:
+    """Writes the job."""
+    return init(args.folders, args.out)
 
 
 def init(folders: Sequence[Path], out: Path) -> int:

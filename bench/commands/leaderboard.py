@@ -1,10 +1,14 @@
-"""`pixvox leaderboard show` and `page`: a board, the best first, in a terminal and as a file."""
+"""`pixvox leaderboard`: a board's entries, the best first, in a terminal and as a file."""
 
 import os
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from bench.commands.arguments import add_runs
+from bench.commands.options import Parser, path, run_name
+from bench.commands.runfolders import find
 from bench.common.atomic import disk_errors, write_text
 from bench.common.errors import UserError
 from bench.common.text import clean, plural
@@ -13,7 +17,7 @@ from bench.report.fit import Column, first_fit, numbers, texts
 from bench.report.page.board import board_page
 from bench.report.terminal import draw, make_console, say
 from bench.report.text import score as score_text
-from bench.tables.leaderboard import SHOWN, SIGNED, Entry, read_board
+from bench.tables.leaderboard import SHOWN, SIGNED, Entry, add_run, read_board
 from bench.tables.ranking import Ranked, ranked
 
 _ORDER = (
@@ -24,6 +28,56 @@ _ORDER = (
     *((s.head,) for s in sorted(SHOWN, key=lambda s: s.kept) if SHORT <= s.kept < ALWAYS),
 )
 """What is given up for want of width, first to last."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument(
+        "what",
+        choices=("add", "show", "verify", "page"),
+        help="add a run's systems, print the ranking, check that no entry was changed, or write "
+        "the ranking as an HTML file",
+    )
+    parser.add_argument("run", type=run_name, nargs="?", help="the run to add: its name or folder")
+    parser.add_argument(
+        "--board",
+        type=path,
+        default=Path("results/leaderboard.jsonl"),
+        help="the board's file, which the first `add` makes and whose protocol that run sets; name "
+        "another file for another protocol (default: %(default)s)",
+    )
+    add_runs(parser)
+    parser.add_argument("-o", "--out", type=path, help="the page's HTML file; beside the board")
+
+
+def run(args: Namespace) -> int:
+    """Adds, shows, verifies or writes a page."""
+    if args.what == "show":
+        return show(args.board)
+    if args.what == "verify":
+        return verify(args.board)
+    if args.what == "page":
+        return page(args.board, args.runs, args.out)
+    if args.run is None:
+        raise UserError("leaderboard add: name the run; pixvox runs list shows them")
+    added = add_run(find(args.runs, args.run), args.board)
+    there = f"{added.known} were there already"
+    print(f"{clean(str(args.board))}: {added.new} entries added, {there}")
+    return 0
+
+
+def verify(board: Path) -> int:
+    """Says whether every entry is as it was added and follows the one before; 3 if not."""
+    try:
+        entries = read_board(board)
+    except UserError as error:
+        print(clean(str(error)))
+        return 3
+    if not entries:
+        raise UserError(f"{board}: no entries; name a board with --board")
+    last = entries[-1].hash
+    print(f"{clean(str(board))}: {len(entries)} entries, none changed; the last is {last}")
+    return 0
 
 
 def _columns(ranking: Sequence[Ranked], left_out: Sequence[str]) -> list[Column]:
@@ -48,7 +102,7 @@ def _columns(ranking: Sequence[Ranked], left_out: Sequence[str]) -> list[Column]
     return [column for column in columns if column.head not in left_out]
 
 
-def _some(board: Path) -> list[Entry]:
+def _entries(board: Path) -> list[Entry]:
     entries = read_board(board)
     if not entries:
         raise UserError(f"{board}: empty; add a run: pixvox leaderboard add RUN")
@@ -57,7 +111,7 @@ def _some(board: Path) -> list[Entry]:
 
 def show(board: Path) -> int:
     """Prints the board, the best first within a prompt share."""
-    entries = _some(board)
+    entries = _entries(board)
     ranking = ranked(entries)
     console = make_console()
     columns, left_out = first_fit(lambda out: _columns(ranking, out), _ORDER, console.width)
@@ -71,7 +125,7 @@ def show(board: Path) -> int:
 
 def page(board: Path, runs: Path, out: Path | None) -> int:
     """Writes the board as one HTML file, whose entries link to their runs' reports."""
-    entries = _some(board)
+    entries = _entries(board)
     target = out or board.with_suffix(".html")
     reports: dict[str, str] = {}
     for name in dict.fromkeys(entry.run for entry in entries):

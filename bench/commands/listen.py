@@ -1,14 +1,16 @@
 """`pixvox listen`: how many answers a listening test needs, and what its answers say."""
 
 import json
-from collections.abc import Sequence
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from bench.commands.runs import find
+from bench.commands.arguments import add_runs
+from bench.commands.options import Parser, number, path, run_name, whole
+from bench.commands.runfolders import find
 from bench.common.atomic import disk_errors, write_text
 from bench.common.errors import UserError
 from bench.common.text import clean, plural
@@ -23,18 +25,42 @@ _PANELS = (1, 2, 4, 8)
 """Times the answers of one sitting that a rater gives."""
 
 
-def plan(share: float, difference: float, spread: float, each: int, alike: float) -> int:
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    score = kinds.add_parser("score", help="what the raters of a page's test answered")
+    score.add_argument("files", type=path, nargs="+", help="the files that raters sent back")
+    score.add_argument(
+        "--run", type=run_name, help="the page's run, for its automatic scores beside"
+    )
+    add_runs(score)
+    score.add_argument("--save", type=path, help="write the figures as JSON")
+    plan = kinds.add_parser("plan", help="how many raters a difference needs")
+    plan.add_argument("--share", type=number(0.01, 0.99), default=0.6, help="preferences to find")
+    plan.add_argument("--difference", type=number(0.01, 4), default=0.3, help="of ratings, 1 to 5")
+    plan.add_argument("--spread", type=number(0.01, 4), default=1.2, help="of such differences")
+    plan.add_argument("--each", type=whole(1, 1000), default=12, help="pairs in one sitting")
+    plan.add_argument("--alike", type=number(0, 1), default=0.05, help="answers of one rater")
+
+
+def run(args: Namespace) -> int:
+    """Plans a test, or scores one."""
+    return _score(args) if args.what == "score" else _plan(args)
+
+
+def _plan(args: Namespace) -> int:
     """Prints how many raters a difference needs, for one sitting a rater and for several."""
+    share, difference = args.share, args.difference
     wanted = {
         f"{share:.0%} prefer the better one": pairs_needed(max(share, 1 - share), POWER),
-        f"{difference:g} points of rating apart": ratings_needed(difference, spread, POWER),
+        f"{difference:g} points of rating apart": ratings_needed(difference, args.spread, POWER),
     }
     rows = [
         {
             "difference": name,
             "independent answers": needed,
-            "answers a rater": each * times,
-            "raters": raters_needed(needed, each * times, alike),
+            "answers a rater": args.each * times,
+            "raters": raters_needed(needed, args.each * times, args.alike),
         }
         for name, needed in wanted.items()
         for times in _PANELS
@@ -43,32 +69,33 @@ def plan(share: float, difference: float, spread: float, each: int, alike: float
     show_frame(pl.DataFrame(rows), f"To find it in {POWER:.0%}, at {LEVEL:.0%}", console)
     say(
         console,
-        f"Answers of one rater are taken to be alike by {alike:g}, single differences of ratings "
-        f"to spread by {spread:g} points. After a pilot, take what pixvox listen score found.",
+        f"Answers of one rater are taken to be alike by {args.alike:g}, single differences of "
+        f"ratings to spread by {args.spread:g} points. After a pilot, take what pixvox listen "
+        "score found.",
     )
     return 0
 
 
-def judge(files: Sequence[Path], run: str | None, runs: Path, save: Path | None) -> int:
+def _score(args: Namespace) -> int:
     """Prints the scores of a listening test, and the automatic scores of the run if one is named.
 
     Raises UserError for files that are not answers of one test, and where no rater listened.
     """
-    answers = read_all(list(files))
+    answers = read_all(list(args.files))
     try:
         test = score(answers)
     except ValueError as error:
-        raise UserError(f"{files[0]}: {error}") from error
+        raise UserError(f"{args.files[0]}: {error}") from error
     cells = {"a": answers[0].a, "b": answers[0].b}
-    automatic = _automatic(run, runs, {of: system.cell for of, system in cells.items()})
+    automatic = _automatic(args.run, args.runs, {of: system.cell for of, system in cells.items()})
     console = make_console()
     show_frame(pl.DataFrame(_rows(test, automatic)), "Listening test", console)
     for line in _notes(test):
         say(console, line)
-    if save is not None:
-        with disk_errors(save):
+    if args.save is not None:
+        with disk_errors(args.save):
             whole = asdict(test) | {"page": answers[0].page, "automatic": automatic}
-            write_text(save, json.dumps(_plain(whole), indent=1) + "\n")
+            write_text(args.save, json.dumps(_plain(whole), indent=1) + "\n")
     return 0
 
 

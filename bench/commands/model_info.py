@@ -1,8 +1,12 @@
-"""`pixvox model info`: what a model is made of, and how far it is from the published sizes."""
+"""`pixvox show model`: what a model is made of, and how far it is from the published sizes."""
+
+from argparse import Namespace
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.commands.options import Parser, weights
+from bench.common.errors import bad_input
 from pixvox.blip import blip_config, check_blip
 from pixvox.card import PUBLISHED_TOTAL, PUBLISHED_TRAINABLE, Counts
 from pixvox.configfile import pixvox_config, read_config
@@ -13,6 +17,21 @@ from pixvox.weights import resolve
 
 _CODEBOOKS = (2, 4, 8, 16, 32)
 """K of EnCodec's 24 kHz model at 1.5, 3, 6, 12 and 24 kbps."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument(
+        "weights",
+        type=weights,
+        help="base, tiny, zoo:NAME, a folder or a hub id; PixVoxLM's or BLIP's",
+    )
+
+
+def run(args: Namespace) -> int:
+    """Prints sizes and parameter counts."""
+    with bad_input():
+        return info(args.weights)
 
 
 def _config(name: str) -> PixVoxConfig:

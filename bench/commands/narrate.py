@@ -1,9 +1,12 @@
 """`pixvox narrate`: the captions of a dataset in, speech that a dataset reads out."""
 
+from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.commands.arguments import add_address
+from bench.commands.options import Parser, name, number, path, weights, whole
 from bench.common.atomic import disk_errors
 from bench.common.errors import RunFailed, bad_input
 from bench.common.interrupt import stoppable
@@ -22,13 +25,49 @@ from bench.systems.voices import PIPER, voice_digest
 from pixvox.codec.facts import codec_facts
 
 
-def narrate(path: Path, options: Mapping[str, Any], narrator: type = Narrator) -> int:
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument("job", type=path, help="a file such as jobs/flickr8k/narrate.yaml")
+    parser.add_argument("--splits", type=name, nargs="+", metavar="SPLIT", help="train, val, ...")
+    parser.add_argument("--voice", type=weights, help="piper:joe, a folder or a hub id")
+    parser.add_argument("--captions", type=whole(1, 1000), help="the first N of each image")
+    parser.add_argument("--items", type=path, help="a file of ids or image names: only these")
+    parser.add_argument("--codec", type=weights, help="write the units of this codec, too")
+    parser.add_argument("--bandwidth", type=number(0.1, 100), help="that codec's, in kbps")
+    parser.add_argument(
+        "--sound", action=BooleanOptionalAction, help="write the speech; without, units"
+    )
+    parser.add_argument("--layout", choices=("flickr", "manifest"), help="how speech is listed")
+    parser.add_argument("--workers", type=whole(0, 1000), help="processes; 0 for one a core")
+    add_address(parser)
+    parser.add_argument("-o", "--output", type=path, help="the folder for speech and lists")
+
+
+def run(args: Namespace) -> int:
+    """Reads aloud what is missing."""
+    options = {
+        "splits": args.splits,
+        "voice": args.voice,
+        "captions": args.captions,
+        "codec": args.codec,
+        "bandwidth": args.bandwidth,
+        "sound": args.sound,
+        "items": None if args.items is None else str(args.items),
+        "layout": args.layout,
+        "workers": args.workers,
+        "address": args.address,
+        "output": None if args.output is None else str(args.output),
+    }
+    return narrate(args.job, options)
+
+
+def narrate(file: Path, options: Mapping[str, Any], narrator: type = Narrator) -> int:
     """Reads aloud what a narration's file asks for and its folder lacks; 0 when all is there.
 
     `options` are as in read_job. What no voice can read is printed, counted and left out. Raises
     UserError for input that cannot be used, RunFailed where processes died over captions.
     """
-    job = read_job(path, options)
+    job = read_job(file, options)
     refuse_submitted(job.output, "output")
     with bad_input():
         plan = planned(job)
@@ -111,8 +150,8 @@ class _Said:
 
 def _print_left_out(plan: Plan) -> None:
     for dataset in plan.datasets:
-        for name, reason in dataset.unusable:
-            print(clean(f"{name}: left out: {reason}"))
+        for item, reason in dataset.unusable:
+            print(clean(f"{item}: left out: {reason}"))
     for line in plan.left_out:
         print(clean(line))
 

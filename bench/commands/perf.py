@@ -1,29 +1,71 @@
-"""`pixvox perf`: which measurement is meant."""
+"""`pixvox perf`: measures decoding and transcribing on this machine."""
 
-import argparse
+from argparse import Namespace
+
+from bench.commands.arguments import IMAGES
+from bench.commands.options import Parser, number, path, weights, whole
+
+_ROUNDS = whole(1, 100_000)
 
 
-def measure(arguments: argparse.Namespace) -> int:
-    """Does what is asked; the exit code."""
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    decode = commands.add_parser("decode", help="our engine, eager decoding, and the floor")
+    decode.add_argument(
+        "--weights",
+        type=weights,
+        default="zoo:pixvox-tiny-delay",
+        help="or base, tiny: of that size, random",
+    )
+    decode.add_argument("--slots", type=whole(1, 4096), default=32)
+    decode.add_argument("--seconds", type=number(0.1, 30), default=6.0, help="the longest speech")
+    decode.add_argument("--images", type=IMAGES, default=200)
+    decode.add_argument("--rounds", type=_ROUNDS, default=3, help="each way runs once a round")
+    decode.add_argument(
+        "--codebooks", type=whole(1, 64), default=8, help="K, where weights is base"
+    )
+    decode.add_argument("--save", type=path, help="write the figures as JSON")
+    gpu = commands.add_parser(
+        "gpu", help="whether a GPU computes what the CPU does, and how fast, in 8 minutes"
+    )
+    gpu.add_argument("--save", type=path, help="write the report as JSON, and Markdown beside it")
+    transcribe = commands.add_parser(
+        "transcribe", help="Whisper beside its floor, and what a shorter window changes"
+    )
+    transcribe.add_argument(
+        "--weights",
+        type=weights,
+        nargs="*",
+        default=["zoo:pixvox-tiny-delay", "zoo:pixvox-tiny-parallel"],
+        help="whose speech is transcribed beside the recorded (%(default)s)",
+    )
+    transcribe.add_argument("--images", type=IMAGES, default=200)
+    transcribe.add_argument("--rounds", type=_ROUNDS, default=1)
+    transcribe.add_argument("--save", type=path, help="write the figures as JSON")
+
+
+def run(args: Namespace) -> int:
+    """Measures what is asked for."""
     from bench.common.errors import bad_input
 
-    if arguments.what == "transcribe":
+    if args.what == "transcribe":
         from bench.perf import transcribe
 
-        return transcribe.run(arguments.weights, arguments.images, arguments.rounds, arguments.save)
-    if arguments.what == "gpu":
+        return transcribe.run(args.weights, args.images, args.rounds, args.save)
+    if args.what == "gpu":
         from bench.perf import gpu
 
-        return gpu.run(arguments.save)
+        return gpu.run(args.save)
     from bench.perf import decode
 
     plan = decode.DecodeOptions(
-        arguments.weights,
-        arguments.slots,
-        arguments.images,
-        arguments.seconds,
-        arguments.rounds,
-        codebooks=arguments.codebooks,
+        args.weights,
+        args.slots,
+        args.images,
+        args.seconds,
+        args.rounds,
+        codebooks=args.codebooks,
     )
     with bad_input():
-        return decode.run(plan, arguments.save)
+        return decode.run(plan, args.save)

@@ -1,11 +1,18 @@
-"""`pixvox plugins`: what installed packages add to the suite."""
+"""`pixvox show plugins`: what installed packages add to the suite."""
 
+from argparse import Namespace
+
+from bench.commands.options import Parser
 from bench.common.plugins import GROUPS, plugins
 from bench.common.text import clean
 from bench.report.terminal import Listing
 
 
-def listing() -> int:
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes: nothing."""
+
+
+def run(args: Namespace) -> int:
     """Prints a line for every plug-in, or that there is none."""
     heads = ("kind", "name", "class", "package", "version")
     table = Listing(heads, heads)

@@ -1,12 +1,15 @@
-"""`pixvox push`: a finished run's scores into a model card, and its tables beside it."""
+"""`pixvox runs push`: a finished run's scores into a model card, and its tables beside it."""
 
 import json
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.commands.runs import find, state_of
+from bench.commands.arguments import add_runs
+from bench.commands.options import Parser, run_name, weights
+from bench.commands.runfolders import find, state_of
 from bench.common.atomic import disk_errors
 from bench.common.errors import UserError
 from bench.common.text import clean, plural
@@ -18,6 +21,37 @@ _TABLES = (".md", ".json", ".parquet", ".yaml")
 _MOST_BYTES = 256 * 1024 * 1024
 _AT_ONCE = 500
 """Files of speech in one commit."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument("run", type=run_name, help="a finished run: its name or folder")
+    parser.add_argument("repo", type=weights, metavar="REPO", help="USER/NAME on the hub")
+    parser.add_argument(
+        "--kind",
+        dest="repo_type",
+        choices=("model", "dataset"),
+        default="model",
+        help="REPO's kind (%(default)s)",
+    )
+    parser.add_argument("--private", action="store_true", help="of a repository that is not there")
+    parser.add_argument("--speech", action="store_true", help="send the WAV files too")
+    parser.add_argument("--yes", action="store_true", help="send; without, only say what")
+    add_runs(parser)
+
+
+def run(args: Namespace) -> int:
+    """Sends the run, or prints what would be sent."""
+    options = PushOptions(
+        runs=args.runs,
+        run=args.run,
+        repo=args.repo,
+        repo_type=args.repo_type,
+        private=args.private,
+        speech=args.speech,
+        send=args.yes,
+    )
+    return push(options)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,15 +16,17 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 
 from bench.gate import golden
+from bench.jobs import grid
 from bench.jobs.spec import Job
 from bench.metrics.base import SHORT
 from bench.metrics.shipped import METRICS, scores_of
 from bench.narration.job import NarrationJob
-from bench.report.results import TESTS, row_columns
 from bench.store.columns import Column, Columns, without
 from bench.store.rows import GENERATED, MEASURED, TRANSCRIBED
 from bench.tables import audit, failures, points, sweep, waterfall
 from bench.tables.comparison import table_columns
+from bench.tables.items import item_columns
+from bench.tables.testing import TESTS
 from bench.training.spec import PLAN_BOUNDS, TrainingJob
 
 COMMAND = "python -m bench.commands.reference > docs/reference.md"
@@ -38,7 +40,7 @@ FILES: Mapping[str, tuple[str, Columns]] = {
         "What an audio metric measured, a row an item.",
         MEASURED,
     ),
-    "rows.parquet": ("A row an item and cell.", row_columns(METRICS)),
+    "rows.parquet": ("A row an item and cell.", item_columns(METRICS)),
     "scores.parquet": ("A row a cell, normaliser and score.", sweep.COLUMNS),
     "tables/table[12].*": (
         "Tables I and II: a row a system, published or measured.",
@@ -100,6 +102,10 @@ def _docstrings(model: type[Any]) -> dict[str, str]:
     docstrings: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if base is BaseModel or not (issubclass(base, BaseModel) or is_dataclass(base)):
+            continue
+        docstrings |= vars(base).get("meanings", {})
+        if base.__module__ == grid.__name__ and base.__name__.startswith("_"):
+            # Its fields are the axes that systems declare, whose meanings are theirs.
             continue
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(node, ast.ClassDef)

@@ -3,16 +3,24 @@
 import shlex
 import sys
 import time
+from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import polars as pl
 
+from bench.commands.arguments import (
+    add_address,
+    add_job,
+    add_limit,
+    add_publish,
+    add_runs,
+    job_file,
+)
 from bench.commands.dry_run import show_plan
+from bench.commands.options import Parser
 from bench.common.atomic import disk_errors
 from bench.common.errors import RunFailed, UserError
 from bench.common.jobfile import JobFile
@@ -26,20 +34,38 @@ from bench.execution.speech import lost_speech, restore
 from bench.execution.stages import Pace
 from bench.jobs.cells import Cell
 from bench.jobs.preflight import missing_files, short_limits, unmatched
-from bench.jobs.spec import Job, ScoringSpec
-from bench.metrics.shipped import METRICS, scores_of
-from bench.report.results import ScoredReading, write_report, write_rows
+from bench.jobs.spec import Job
+from bench.report.results import print_results, write_results
 from bench.report.tracked import evaluation_of
-from bench.scoring.scorer import CellScores, Scorer
+from bench.scoring.scorer import CellScores
 from bench.store.ledger import Ledger
 from bench.store.publish import check_address, publish
-from bench.tables.looking import looks
-from bench.tables.pooling import pooled
-from bench.tables.protocol import Protocol
-from bench.tables.waterfall import waterfalls
+from bench.tables.readings import Transcribed
+from bench.tables.results import RunTables, compute_tables
 from bench.tracking.base import TRACKING, Tracker
 
-T = TypeVar("T")
+
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    add_job(parser, "a job file, such as jobs/demo.yaml")
+    add_limit(parser)
+    add_runs(parser)
+    parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
+    parser.add_argument("--verbose", action="store_true", help="say how busy each stage was")
+    add_address(parser)
+    add_publish(parser)
+
+
+def run(args: Namespace) -> int:
+    """Runs the job; 0 when all rows are there."""
+    options = RunOptions(
+        runs=args.runs,
+        address=args.address,
+        dry=args.dry_run,
+        verbose=args.verbose,
+        publish_to=args.publish,
+    )
+    return run_job(job_file(args), options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +121,10 @@ def run_job(file: JobFile, options: RunOptions) -> int:
                 f"first: pixvox run {file.words}"
             )
         pace = complete(ready, options.address)
-        tables = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
-        readings = _report(ready, tables)
-        failed = sum(scores.failed for scores in readings[0].scores)
+        transcripts = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
+        tables = _report(ready, transcripts)
+        scores = tables.readings[0].scores
+        failed = sum(cell_scores.failed for cell_scores in scores)
         seconds = time.monotonic() - started
         _print_end(ready, failed, seconds)
         if pace is not None:
@@ -107,7 +134,7 @@ def run_job(file: JobFile, options: RunOptions) -> int:
             if options.verbose:
                 print(f"{ready.job.name}: {pace.words}{_beside(pace, seconds)}")
         if tracker is not None:
-            _track(tracker, ready, readings)
+            _track(tracker, ready, tables)
         if options.publish_to is not None:
             with progress() as report:
                 copied = publish(ready.folder, options.publish_to, report)
@@ -115,8 +142,8 @@ def run_job(file: JobFile, options: RunOptions) -> int:
                 clean(f"{options.publish_to}: {plural(copied, 'file')} of {ready.job.name} copied")
             )
         if not options.score_only:
-            refuse_empty(ready.job.name, tables)
-            refuse_unmeasured(ready.job.name, readings[0].scores)
+            refuse_empty(ready.job.name, transcripts)
+            refuse_unmeasured(ready.job.name, scores)
     return 0
 
 
@@ -192,8 +219,10 @@ def refuse_empty(name: str, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> None
         return
     label, table = lost[0]
     reason = table["reason"].mode().sort()[0]
-    others = len({label for label, _ in lost}) - 1
-    more = f", nor {'has' if others == 1 else 'have'} {plural(others, 'other')}" if others else ""
+    further = len({label for label, _ in lost}) - 1
+    more = (
+        f", nor {'has' if further == 1 else 'have'} {plural(further, 'other')}" if further else ""
+    )
     tried = "; the same command tries again" if "machine" in table["cause"] else ""
     raise RunFailed(f"{name}: {label} has no good row{more}: {reason}{tried}")
 
@@ -208,13 +237,13 @@ def refuse_unmeasured(name: str, scores: Sequence[CellScores]) -> None:
                 raise RunFailed(f"{name}: {metric} has no value of {label}: {reasons[0]}")
 
 
-def _track(tracker: Tracker, ready: Prepared, readings: Sequence[ScoredReading]) -> None:
+def _track(tracker: Tracker, ready: Prepared, tables: RunTables) -> None:
     """Logs the tables' measured rows; a line says where, or why not.
 
     The results are complete, so what the tracker fails of changes no exit code.
     """
     name, folder = ready.job.name, ready.folder
-    evaluation = evaluation_of(ready.job, folder, readings)
+    evaluation = evaluation_of(tables, folder)
     try:
         place = tracker.log(evaluation, folder / TRACKING)
     except Exception as error:
@@ -228,64 +257,25 @@ def _track(tracker: Tracker, ready: Prepared, readings: Sequence[ScoredReading])
     print(clean(f"{name}: {plural(len(evaluation.rows), 'row')} logged: {place}"))
 
 
-def _report(ready: Prepared, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> list[ScoredReading]:
-    """Scores and writes everything; returns the readings, the job's own first."""
-    job, dataset = ready.job, ready.dataset
+def _report(ready: Prepared, transcripts: Sequence[tuple[Cell, pl.DataFrame]]) -> RunTables:
+    """Scores everything, and writes and prints the tables; returns them."""
+    job = ready.job
     with progress() as report:
-        restored = restore(ready.state, {cell.name: t for cell, t in tables}, report)
+        restored = restore(ready.state, {cell.name: t for cell, t in transcripts}, report)
     if restored:
         print(f"{job.name}: {restored} missing files of speech made again from the ledger")
     for part, fault in ready.state.ledger.damaged.items():
         raise RunFailed(f"{part}: damaged while the run was on ({fault}); run the job again")
-    cache = ready.folder / "cache"
-
-    def scored(spec: ScoringSpec, use: Callable[[Scorer, list[CellScores]], T]) -> T:
-        with Scorer(dataset, spec, ready.facts, cache, job.caption) as scorer:
-            return use(scorer, scorer.score_all(tables))
-
-    readings = [
-        scored(job.scoring.with_reading(name), partial(_reading, ready))
-        for name in job.scoring.readings
-    ]
-    renormalised = [
-        cell_scores
-        for name in job.scoring.normalisers[1:]
-        for cell_scores in scored(job.scoring.with_normaliser(name), lambda _, scores: scores)
-    ]
-    write_rows(ready.folder, readings[0].scores, dataset)
-    write_report(job, ready.folder, readings, renormalised)
-    return readings
-
-
-def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> ScoredReading:
-    """What the tables of one reading of the references are made of."""
-    job, dataset = ready.job, ready.dataset
-    protocol = Protocol(
-        dataset=dataset.name,
-        split=dataset.split,
-        dataset_digest=dataset.digest,
-        speech=dataset.speech_kind,
-        items=len(ready.state.items),
-        of=dataset.of,
-        asr=job.asrs[0].in_words(ready.facts[job.asrs[0]]) if ready.facts else "none",
-        references=scorer.spec.readings[0],
-        left_out=scorer.left_out,
-        normaliser=job.scoring.normalisers[0],
-        confidence=job.scoring.confidence,
-        unusable=len(dataset.unusable),
-        standing=dataset.standing,
-        legend=tuple(
-            (score.head, score.name, score.unit)
-            for score in scores_of(scorer.metrics)
-            if score not in scores_of(METRICS)
-        ),
+    tables = compute_tables(
+        Transcribed(
+            job=job,
+            dataset=ready.dataset,
+            facts=ready.facts,
+            items=len(ready.state.items),
+            cells=transcripts,
+            cache=ready.folder / "cache",
+        )
     )
-    own = [s for s in scores if s.cell.asr is None or s.cell.asr == job.asrs[0]]
-    rows = pooled(own, job.scoring.resampling)
-    return ScoredReading(
-        protocol=protocol,
-        scores=scores,
-        rows=rows,
-        falls=waterfalls(rows, scorer) if scorer.spec.readings[0] == "others" else [],
-        seen=looks(rows, dataset.name, scorer),
-    )
+    write_results(tables, ready.folder)
+    print_results(tables, ready.folder)
+    return tables

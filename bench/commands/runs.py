@@ -3,17 +3,29 @@
 import os
 import re
 import stat
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
+from bench.commands import push
+from bench.commands.arguments import add_runs
+from bench.commands.options import Parser, run_name
+from bench.commands.runfolders import (
+    REMAINS,
+    all_runs,
+    find,
+    held,
+    inside,
+    state_of,
+    written_at,
+)
+from bench.common.atomic import disk_errors
 from bench.common.errors import UserError
 from bench.common.links import refuse_links
-from bench.common.lock import holder
 from bench.common.text import clean, plural
 from bench.common.yamlfile import read_small
 from bench.jobs.naming import told_apart
@@ -25,66 +37,33 @@ from bench.store.manifest import Manifest, read_manifest
 
 _MOST_BYTES = 256 * 1024 * 1024
 DAMAGED = 3
-_REMAINS = re.compile(r"\.[0-9a-f]{16}\.\d+\.part|part-[0-9a-f]{32}\.damaged")
-"""Names of the partial files of broken writes, and of damaged parts that a run set aside."""
 _SPEECH = re.compile(r".*-\d+-([0-9a-f]{8})")
 
 
-@dataclass
-class Held:
-    """The contents of a run's ledger: its parts, and files that are no part."""
-
-    parts: list[Part] = field(default_factory=list)
-    foreign: list[Path] = field(default_factory=list)
-
-
-def _inside(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def held(run: Path) -> Held:
-    """Reads every committed part of a run without changing anything."""
-    contents = Held()
-    for path in _inside(run / "ledger"):
-        if path.name not in STAGES or not path.is_dir():
-            contents.foreign.append(path)
-            continue
-        for key in _inside(path):
-            if not key.is_dir():
-                contents.foreign.append(key)
-                continue
-            for file in _inside(key):
-                part = read_part(file, path.name, key.name) if PART.fullmatch(file.name) else None
-                if part is not None:
-                    contents.parts.append(part)
-                elif not _REMAINS.fullmatch(file.name):
-                    contents.foreign.append(file)
-    return contents
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    add_runs(kinds.add_parser("list", help="a line for every run"))
+    for what, meaning in (
+        ("show", "a run's cells, and how they scored"),
+        ("verify", "read a run's ledger, and name damaged parts"),
+        ("prune", "delete what a run's job no longer has"),
+    ):
+        one_run = kinds.add_parser(what, help=meaning)
+        one_run.add_argument("name", type=run_name, help="the run: its name or folder")
+        add_runs(one_run)
+    push.add_arguments(kinds.add_parser("push", help="send a finished run to the Hugging Face hub"))
 
 
-def find(runs: Path, named: str) -> Path:
-    """The folder of a run, named by its path or by its name in the folder of all runs.
-
-    Raises UserError for one that is not there, naming those that are, and for a link in the run.
-    """
-    path = Path(named)
-    # The last part of a path is the run's name.
-    path = path.resolve() if path.name in ("", "..") else path
-    for folder in (runs / named, path) if path.name == named else (path,):
-        is_run = (folder / "ledger").is_dir() or (folder / "summary.json").is_file()
-        if folder.is_symlink() or is_run:
-            refuse_links(folder)
-            return folder
-    if path.name != named:
-        raise UserError(f"{named}: no run's folder; pixvox runs list shows the runs")
-    known = ", ".join(path.name for path in _all(runs)) or "none yet"
-    raise UserError(f"{runs}: no run {named!r}; there are: {known}")
-
-
-def _all(runs: Path) -> list[Path]:
-    return sorted(
-        path for path in _inside(runs) if not path.is_symlink() and (path / "ledger").is_dir()
-    )
+def run(args: Namespace) -> int:
+    """Lists, shows, verifies, prunes or sends."""
+    if args.what == "push":
+        return push.run(args)
+    with disk_errors(args.runs):
+        if args.what == "list":
+            return listing(args.runs)
+        commands = {"show": show, "verify": verify, "prune": prune}
+        return commands[args.what](args.runs, args.name)
 
 
 def _counts(run: Path, stage: str, key: str) -> tuple[int, int]:
@@ -106,7 +85,7 @@ def listing(runs: Path) -> int:
     heads = ("run", "state", "changed", "cells", "transcribed", "failed", "MB")
     table = Listing(heads, ("run", "state"), str(runs))
     unreadable: list[str] = []
-    for run in _all(runs):
+    for run in all_runs(runs):
         try:
             refuse_links(run)
             manifest = read_manifest(run)
@@ -131,25 +110,10 @@ def listing(runs: Path) -> int:
     return 0
 
 
-def state_of(run: Path) -> str:
-    """Whether a process is at work on a run, and if not, whether it came to its end.
-
-    A driver writes run.json when it begins and summary.json when it ends.
-    """
-    if holder(run / "ledger") is not None:
-        return "running"
-    begun, ended = (_written(run / name) for name in ("run.json", "summary.json"))
-    return "unfinished" if ended is None or (begun or 0) > ended else "done"
-
-
-def _written(path: Path) -> float | None:
-    return path.stat().st_mtime if path.is_file() else None
-
-
 def _changed(run: Path, parts: Sequence[Part]) -> str:
     """When anything was last committed to a run, in local time."""
     files = (run / "run.json", run / "summary.json", *(part.path for part in parts))
-    times = [time for path in files if (time := _written(path)) is not None]
+    times = [time for path in files if (time := written_at(path)) is not None]
     return f"{datetime.fromtimestamp(max(times)):%Y-%m-%d %H:%M}" if times else "-"
 
 
@@ -240,7 +204,7 @@ def prune(runs: Path, name: str) -> int:
         freed = sum(path.lstat().st_size for path in gone)
         for path in gone:
             path.unlink()
-        folders = [folder for folder in {path.parent for path in gone} if not _inside(folder)]
+        folders = [folder for folder in {path.parent for path in gone} if not inside(folder)]
         for folder in folders:
             folder.rmdir()
     print(f"{run.name}: {plural(len(gone), 'file')} and {freed / 1e6:.1f} MB gone")
@@ -250,18 +214,18 @@ def prune(runs: Path, name: str) -> int:
 def _unneeded(run: Path, manifest: Manifest) -> Iterator[Path]:
     """Parts of other keys, speech of other keys, and remains anywhere."""
     for stage in STAGES:
-        for folder in _inside(run / "ledger" / stage):
+        for folder in inside(run / "ledger" / stage):
             if folder.name not in manifest.keys:
-                yield from (p for p in _inside(folder) if PART.fullmatch(p.name) and _plain(p))
+                yield from (p for p in inside(folder) if PART.fullmatch(p.name) and _plain(p))
     # Whatever its label was, speech is found by its key.
     needed = {cell.speech_key[:8] for cell in manifest.cells}
-    for folder in _inside(run / "speech"):
+    for folder in inside(run / "speech"):
         key = _SPEECH.fullmatch(folder.name)
         if key is not None and key[1] not in needed:
-            yield from (path for path in _inside(folder) if path.suffix == ".wav" and _plain(path))
+            yield from (path for path in inside(folder) if path.suffix == ".wav" and _plain(path))
     for place, _, names in os.walk(run):
         yield from (
-            path for name in names if _REMAINS.fullmatch(name) and _plain(path := Path(place, name))
+            path for name in names if REMAINS.fullmatch(name) and _plain(path := Path(place, name))
         )
 
 

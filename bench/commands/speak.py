@@ -1,20 +1,85 @@
 """`pixvox speak`: pictures in, one WAV file each out."""
 
+from argparse import ArgumentTypeError, Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from bench.commands.options import Parser, each, number, path, weights, whole
 from bench.common.atomic import disk_errors
 from bench.common.audio import SpeechError, read_speech, write_wav
 from bench.common.errors import RunFailed, UserError, bad_input
+from bench.systems.axes import Axis
+from bench.systems.decoding import AXES, DecodingSpec
 from pixvox.configfile import pixvox_config
 from pixvox.images import ImageError, load_pixels
 from pixvox.pipeline import ImageToSpeech, load, name_of
 from pixvox.weights import resolve
 
 _AT_ONCE = 32
+_DEFAULTS = {"temperature": 0.5}
+"""Of settings that are others than in a job, which is to be reproduced."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument("images", type=path, nargs="+", metavar="IMAGE")
+    parser.add_argument("-o", "--out", type=path, required=True, help="the folder for WAV files")
+    parser.add_argument(
+        "--weights",
+        type=weights,
+        default="zoo:pixvox-tiny-delay",
+        help="a folder, zoo:NAME or a hub id (%(default)s)",
+    )
+    parser.add_argument(
+        "--prompt", type=path, help="a WAV file that each speech starts with: its start, not all"
+    )
+    for axis in AXES:
+        parser.add_argument(
+            f"--{axis.name.replace('_', '-')}",
+            type=_reader(axis),
+            default=_DEFAULTS.get(axis.name, DecodingSpec.model_fields[axis.name].default),
+            help=f"{axis.meaning[0].lower()}{axis.meaning[1:-1]} (%(default)s)",
+        )
+    parser.add_argument(
+        "--max-seconds",
+        type=number(0.1, 30),
+        default=6.0,
+        help="the longest speech, its prompt included (%(default)s)",
+    )
+
+
+def _reader(axis: Axis) -> Callable[[str], Any]:
+    """Reads a value of an axis, or a list with commas, within the bounds that a job has for it."""
+    adapter: TypeAdapter[Any] = TypeAdapter(axis.type)
+    schema = adapter.json_schema()
+    branches = schema.get("anyOf", [schema])
+    single = next(branch for branch in branches if branch["type"] != "array")
+    low = single.get("minimum", single.get("exclusiveMinimum", 0))
+    high = single.get("maximum", single.get("exclusiveMaximum", 100))
+    read = whole(low, high) if single["type"] == "integer" else number(low, high)
+    several = each(read) if len(branches) > 1 else read
+
+    def value(text: str) -> Any:
+        given = several(text)
+        try:
+            valid = adapter.validate_python(given)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ArgumentTypeError(f"{text!r}: {reason}") from error
+        return list(valid) if isinstance(valid, tuple) else valid
+
+    return value
+
+
+def run(args: Namespace) -> int:
+    """Generates the speech."""
+    how = {name: getattr(args, name) for name in (*(axis.name for axis in AXES), "max_seconds")}
+    return speak(SpeakOptions(args.images, args.out, args.weights, args.prompt, how))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
-"""`pixvox trend`: prints and draws how committed figures changed over commits."""
+"""`pixvox show trend`: prints and draws how committed figures changed over commits."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.commands.options import Parser
+from bench.commands.options import path as path_argument
 from bench.common.figures import label, save_figure
 from bench.common.text import clean
 from bench.report.terminal import Listing
@@ -13,12 +16,19 @@ _WIDTH, _HEIGHT = 8.0, 2.6
 """Inches of a panel."""
 
 
-def run(path: Path, only: str, plot: Path | None) -> int:
+def add_arguments(parser: Parser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument("file", type=path_argument, help="a committed JSON file, such as a table's")
+    parser.add_argument("--only", default="", help="figures that have this in their name")
+    parser.add_argument("--plot", type=path_argument, help="draw them: an .svg or .png")
+
+
+def run(args: Namespace) -> int:
     """Prints every figure with its changes, and draws them if asked.
 
     Raises UserError as series_of does.
     """
-    all_series = series_of(path, only)
+    all_series = series_of(args.file, args.only)
     table = Listing(("figure", "commits", "first", "last", "changes"), ("figure", "changes"))
     for series in all_series:
         changes = [
@@ -32,9 +42,9 @@ def run(path: Path, only: str, plot: Path | None) -> int:
         notes = "\n".join(clean(note) for note in [*changes, *breaks]) or "none"
         table.add_row(series.name, len(series.points), *ends, notes)
     table.print()
-    if plot is not None:
-        draw(all_series, plot)
-        print(clean(str(plot)))
+    if args.plot is not None:
+        draw(all_series, args.plot)
+        print(clean(str(args.plot)))
     return 0
 
 

@@ -4,8 +4,6 @@ Nothing heavy is imported: a gate may have failed for want of memory.
 """
 
 import json
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -40,20 +38,19 @@ def prepare(folder: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def publish_failure(why: str, folder: Path | None) -> None:
-    """Tells GitHub and the folder that nothing was judged: an error in JUnit, not a failure.
-
-    Raises OSError where that cannot be written.
-    """
+def failure_texts(why: str) -> tuple[str, str, str]:
+    """The texts of a gate's three files where nothing was judged: an error in JUnit, no failure."""
     suite = ElementTree.Element("testsuite", name="pixvox gate", tests="1", errors="1")
     case = ElementTree.SubElement(suite, "testcase", classname="gate", name="run")
     ElementTree.SubElement(case, "error", message=clean(why))
     text = f"## pixvox gate: FAILED\n\nNothing was judged: {inert_markdown(why)}\n"
     facts = {"schemaVersion": 1, "label": "pixvox gate", "message": "failed", "color": "red"}
-    if folder is not None and not folder.is_file():
-        prepare(folder)
-        write(folder, xml(suite), text, json.dumps(facts) + "\n")
-    tell_github([f"::error title=pixvox gate::{escaped(why)}"], text)
+    return xml(suite), text, json.dumps(facts) + "\n"
+
+
+def github_error(why: str) -> str:
+    """The same as a GitHub workflow command."""
+    return f"::error title=pixvox gate::{escaped(why)}"
 
 
 def write(folder: Path, *texts: str) -> None:
@@ -61,14 +58,3 @@ def write(folder: Path, *texts: str) -> None:
     for name, text in zip(_FILES, texts, strict=True):
         # A CI reads them after the gate has ended, so no reader sees half of one.
         (folder / name).write_text(text, encoding="utf-8")
-
-
-def tell_github(lines: Sequence[str], text: str) -> None:
-    """Under GitHub Actions: annotations, and the comment as the step's summary."""
-    if os.environ.get("GITHUB_ACTIONS") != "true":
-        return
-    print("\n".join(lines))
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        with Path(summary).open("a", encoding="utf-8") as stream:
-            stream.write(text)

@@ -63,7 +63,8 @@ def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
                 | caption
             )
             speeches.append(_Speech(system, prompt, key, content))
-    asked = {*job.grid.candidates, *(point.candidates for point in job.grid.include)}
+    included = (point.values.get("candidates") for point in job.grid.include)
+    asked = {*job.grid.values("candidates"), *included}
     drawn = {speech.system.point().get("candidates") for speech in speeches}
     if unused := sorted(number for number in asked - drawn if number and number > 1):
         raise UserError(

@@ -1,53 +1,50 @@
-"""A job's grid: which variants of its systems become cells."""
+"""A job's grid: which variants of its systems become cells.
 
-from collections.abc import Iterator
+Its axes are those that systems declare (bench.systems.axes).
+"""
+
+from collections.abc import Iterator, Mapping
 from itertools import product
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import model_validator
+from pydantic import create_model, model_validator
 
-from bench.common.bounds import (
-    Bandwidth,
-    Candidates,
-    Decibels,
-    Guidance,
-    Numbers,
-    Run,
-    Seed,
-    Share,
-    Temperatures,
-    TopPs,
-)
 from bench.common.yamlfile import Strict
 from bench.systems.base import System
+from bench.systems.shipped import AXES
+
+if TYPE_CHECKING:
+
+    class _PointAxes(Strict):
+        system: str | None = None
+
+    class _GridAxes(Strict):
+        pass
+
+else:
+    _PointAxes = create_model(
+        "_PointAxes",
+        __base__=Strict,
+        __module__=__name__,
+        system=(str | None, None),
+        **{axis.name: (axis.type | None, None) for axis in AXES},
+    )
+    _GridAxes = create_model(
+        "_GridAxes",
+        __base__=Strict,
+        __module__=__name__,
+        **{axis.name: (tuple[axis.type, ...], ()) for axis in AXES},
+    )
 
 
-class Point(Strict):
+class Point(_PointAxes):
     """Values on some axes: all cells that have them, or, where included, one more cell."""
 
-    system: str | None = None
-    """A system's label."""
-    prompt: Share | None = None
-    """A prompt's share."""
-    seed: Seed | None = None
-    """A seed of decoding."""
-    temperature: Temperatures | None = None
-    """A temperature of decoding."""
-    top_k: Numbers | None = None
-    """A `top_k` of decoding."""
-    top_p: TopPs | None = None
-    """A `top_p` of decoding."""
-    guidance: Guidance | None = None
-    """A scale of guidance of decoding."""
-    longest_run: Run | None = None
-    """The longest run of one unit in the first codebook."""
-    candidates: Candidates | None = None
-    """How many candidates decoding draws."""
-    bandwidth: Bandwidth | None = None
-    """A codec's bandwidth in kbps."""
-    snr: Decibels | None = None
-    """A signal-to-noise ratio in dB."""
+    meanings: ClassVar[Mapping[str, str]] = {
+        "system": "A system's label.",
+        **{axis.name: axis.meaning for axis in AXES},
+    }
     asr: str | None = None
     """An ASR's label: its backend and model, as in `openai-whisper tiny.en`."""
 
@@ -57,29 +54,13 @@ class Point(Strict):
         return self.model_dump(exclude_none=True)
 
 
-class Grid(Strict):
-    """Axes that are crossed for every system they apply to, and cells to add or leave out."""
+class Grid(_GridAxes):
+    """Axes that are crossed for every system they apply to, and cells to add or leave out.
 
-    prompt: tuple[Share, ...] = ()
-    """Shares of the reference speech, for systems that take a prompt."""
-    seed: tuple[Seed, ...] = ()
-    """Seeds of PixVoxLM's decoding."""
-    temperature: tuple[Temperatures, ...] = ()
-    """Temperatures of PixVoxLM's decoding; each one number, or a list of one for each codebook."""
-    top_k: tuple[Numbers, ...] = ()
-    """Values of `top_k` of PixVoxLM's decoding."""
-    top_p: tuple[TopPs, ...] = ()
-    """Values of `top_p` of PixVoxLM's decoding."""
-    guidance: tuple[Guidance, ...] = ()
-    """Scales of guidance of PixVoxLM's decoding."""
-    longest_run: tuple[Run, ...] = ()
-    """Longest runs of one unit in the first codebook, in PixVoxLM's decoding."""
-    candidates: tuple[Candidates, ...] = ()
-    """Numbers of candidates of PixVoxLM's decoding."""
-    bandwidth: tuple[Bandwidth, ...] = ()
-    """Bandwidths in kbps, for systems that name a codec's."""
-    snr: tuple[Decibels, ...] = ()
-    """Signal-to-noise ratios in dB, for speech in noise."""
+    Each axis is a list of values, for the systems that have it.
+    """
+
+    meanings: ClassVar[Mapping[str, str]] = {axis.name: axis.meaning for axis in AXES}
     include: tuple[Point, ...] = ()
     """Single cells beside the crossed ones; each names its system."""
     exclude: tuple[Point, ...] = ()
@@ -91,12 +72,22 @@ class Grid(Strict):
             raise ValueError("include: every entry names the label of its system")
         return self
 
+    def values(self, axis: str) -> tuple[Any, ...]:
+        """The values of an axis that are crossed; none where the grid does not name it."""
+        values: tuple[Any, ...] = getattr(self, axis)
+        return values
+
+    @property
+    def crossed(self) -> list[str]:
+        """The axes that it names."""
+        return [axis.name for axis in AXES if self.values(axis.name)]
+
 
 def _axes(system: System, grid: Grid) -> dict[str, tuple[Any, ...]]:
     """The axes that a system is varied on: the grid's values, or else its own."""
     return {
-        axis: tuple(value for value in getattr(grid, axis) or own if system.allowed(axis, value))
-        for axis, own in system.axes().items()
+        axis: tuple(value for value in grid.values(axis) or own if system.allowed(axis, value))
+        for axis, own in system.values().items()
     }
 
 

@@ -176,9 +176,9 @@ class Job(Strict):
             for n, label in enumerate(labels)
             if (first := labels.index(label)) < n
         }
-        had = {axis for system in self.systems for axis in system.axes()}
-        for axis in type(self.grid).model_fields:
-            if axis not in (*had, "include", "exclude") and getattr(self.grid, axis):
+        had = {axis for system in self.systems for axis in system.values()}
+        for axis in self.grid.crossed:
+            if axis not in had:
                 reasons[f"grid.{axis}"] = "no system of the job has it"
         if reasons:
             raise keys_error(reasons)
@@ -190,12 +190,12 @@ class Job(Strict):
         reasons: dict[str, str] = {}
         for number, point in enumerate(self.grid.include):
             system = next(each for each in self.systems if each.label == point.system)
-            for axis in point.values.keys() - {"system", *system.axes()}:
+            for axis in point.values.keys() - {"system", *system.values()}:
                 why = f"{shown(system.label)} does not have it; remove it"
                 if axis == "asr":
                     why = "every ASR transcribes an included cell; use exclude for the others"
                 reasons[f"grid.include[{number}].{axis}"] = why
-        axes = {axis for system in self.systems for axis in system.axes()}
+        axes = {axis for system in self.systems for axis in system.values()}
         for number, point in enumerate(self.grid.exclude):
             for axis in point.values.keys() - {"system", "asr", "prompt", *axes}:
                 reasons[f"grid.exclude[{number}].{axis}"] = "no system of the job has it"

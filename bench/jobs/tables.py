@@ -8,6 +8,7 @@ from pydantic import AfterValidator
 
 from bench.common.validation import did_you_mean, shown
 from bench.jobs.cells import Cell
+from bench.systems.axes import PROMPT
 
 
 class Table(ABC):
@@ -50,7 +51,7 @@ class Table2(Table):
 
     def belongs(self, cell: Cell) -> bool:
         """See Table."""
-        return "prompt" in cell.system.axes()
+        return PROMPT in cell.system.axes()
 
     def worthwhile(self, cells: Sequence[Cell]) -> bool:
         """See Table."""

@@ -82,8 +82,8 @@ def _without(entry: Any, source: Source) -> dict[str, Any] | None:
     results = entry.get("results") if isinstance(entry, dict) else None
     if not isinstance(results, list):
         raise UserError(_FORM)
-    others = [result for result in results if not _is_from(result, source)]
-    return None if results and not others else {**entry, "results": others}
+    remaining = [result for result in results if not _is_from(result, source)]
+    return None if results and not remaining else {**entry, "results": remaining}
 
 
 def _is_from(result: Any, source: Source) -> bool:

@@ -20,6 +20,7 @@ from bench.report.text import (
     score,
 )
 from bench.tables.protocol import Protocol
+from bench.tables.results import ComparisonTable
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -83,16 +84,11 @@ def csv(frame: pl.DataFrame) -> str:
     return safe.write_csv()
 
 
-def write(
-    frame: pl.DataFrame, table: str, protocol: Protocol, folder: Path, ending: str = ""
-) -> None:
-    """Writes a table into a folder as `.md`, `.tex`, `.csv`, `.json` and `.parquet`.
-
-    The files are called after the table, with an ending where it is there in several readings.
-    """
-    name = table + ending
-    write_text(folder / f"{name}.md", markdown(frame, table, protocol))
-    write_text(folder / f"{name}.tex", latex(frame, table, protocol))
+def write(table: ComparisonTable, folder: Path) -> None:
+    """Writes a table into a folder as `.md`, `.tex`, `.csv`, `.json` and `.parquet`."""
+    name, frame = table.file, table.frame
+    write_text(folder / f"{name}.md", markdown(frame, table.table, table.protocol))
+    write_text(folder / f"{name}.tex", latex(frame, table.table, table.protocol))
     write_text(folder / f"{name}.csv", csv(frame))
     write_text(folder / f"{name}.json", frame.write_json())
     write_bytes(folder / f"{name}.parquet", parquet(frame))

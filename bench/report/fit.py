@@ -66,10 +66,10 @@ def wrapped(text: str, width: int) -> list[str]:
 def _parts(word: str, width: int) -> list[str]:
     if cell_len(word) <= width:
         return [word]
-    found: list[str] = []
+    parts: list[str] = []
     for part in _PART.findall(word):
-        found += [part] if cell_len(part) <= width else list(part)
-    return found
+        parts += [part] if cell_len(part) <= width else list(part)
+    return parts
 
 
 def _full(column: Column) -> int:
@@ -91,19 +91,19 @@ def _least(column: Column, level: int) -> int:
 
 def _widths(columns: Sequence[Column], width: int, level: int) -> list[int] | None:
     """The columns' widths, the widest texts wrapped first; None where they do not fit."""
-    found, least = [_full(c) for c in columns], [_least(c, level) for c in columns]
-    over = sum(found) + GAP * (len(found) - 1) - width
+    widths, least = [_full(c) for c in columns], [_least(c, level) for c in columns]
+    over = sum(widths) + GAP * (len(widths) - 1) - width
     while over > 0:
-        may = [place for place, (f, m) in enumerate(zip(found, least, strict=True)) if f > m]
+        may = [place for place, (f, m) in enumerate(zip(widths, least, strict=True)) if f > m]
         if not may:
             return None
-        widest = max(may, key=found.__getitem__)
+        widest = max(may, key=widths.__getitem__)
         # Down to the next one's width, so that two long columns share what there is.
-        rest = sorted(found[place] for place in may if found[place] < found[widest])
-        step = min(over, found[widest] - max([least[widest], *rest[-1:]]))
-        found[widest] -= max(step, 1)
+        rest = sorted(widths[place] for place in may if widths[place] < widths[widest])
+        step = min(over, widths[widest] - max([least[widest], *rest[-1:]]))
+        widths[widest] -= max(step, 1)
         over -= max(step, 1)
-    return found
+    return widths
 
 
 def full_width(columns: Sequence[Column]) -> int:
@@ -133,19 +133,19 @@ def first_fit(
 def pieces(columns: Sequence[Column], width: int) -> list[list[Column]]:
     """A table as several below each other, each of which begins with the leading texts."""
     count = next((n for n, column in enumerate(columns) if not column.text), len(columns))
-    keys, others = list(columns[:count]), list(columns[count:])
-    made = [list(keys)]
-    for column in others:
-        if len(made[-1]) > count and not fits([*made[-1], column], width):
-            made.append(list(keys))
-        made[-1].append(column)
-    return made
+    keys, rest = list(columns[:count]), list(columns[count:])
+    tables = [list(keys)]
+    for column in rest:
+        if len(tables[-1]) > count and not fits([*tables[-1], column], width):
+            tables.append(list(keys))
+        tables[-1].append(column)
+    return tables
 
 
 def rich_table(columns: Sequence[Column], width: int) -> Table:
     """The columns as a table of at most `width` characters, wrapped as far as that needs."""
     levels = (_widths(columns, width, level) for level in range(3))
-    fitting = next((found for found in levels if found is not None), None)
+    fitting = next((level for level in levels if level is not None), None)
     widths = fitting or [_least(column, 2) for column in columns]
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -166,4 +166,4 @@ def _laid_out(column: Column, cell: Text, width: int) -> Text:
     if not column.text:
         return cell
     lines = (wrapped(line, width) for line in cell.plain.split("\n"))
-    return Text("\n".join(line for some in lines for line in some))
+    return Text("\n".join(line for parts in lines for line in parts))

@@ -4,20 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.common.text import clean
-from bench.tables.pooling import Row, ranked
+from bench.tables.pooling import Row
 from bench.tables.protocol import Protocol
 
 
-def model_index(rows: Sequence[Row], protocol: Protocol) -> str:
-    """`model-index` in YAML, to be put into a model card's front matter."""
+def model_index(competing: Sequence[Row], protocol: Protocol) -> str:
+    """`model-index` of rows in YAML, to be put into a model card's front matter."""
     import yaml
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
     entries: list[dict[str, Any]] = []
-    for row in rows:
-        if not ranked(row):
-            continue
+    for row in competing:
         name = clean(row.label) + (f" at {row.cell.prompt:.0%}" if row.cell.prompt else "")
         results = [
             EvalResult(

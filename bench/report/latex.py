@@ -65,9 +65,9 @@ def _columns(frame: pl.DataFrame, table: str) -> list[str]:
     """Those of every table but what a narrow one gives up before its intervals."""
     first = {score.head for score in KNOWN if score.kept < 0}
     measured = frame.filter(block="measured")
-    some = bool(measured["failed"].sum())
+    any_failed = bool(measured["failed"].sum())
     left = first | ({"training"} if table_of(table).column == "training" else set())
-    left |= set() if some else {"failed"}
+    left |= set() if any_failed else {"failed"}
     return [name for name in columns(frame, table) if name not in left]
 
 

@@ -79,8 +79,8 @@ def notes(shown: Comparison) -> list[str]:
     images = plural(shown.items, "image")
     same = shown.items == first == second
     of = "both runs have" if same else f"both runs have, of {first} and {second}"
-    some = (shown.frame["p_adjusted"] < SIGNIFICANT).any()
-    said = "*: differs at 5%" if some else f"no score differs significantly (5%, {images})"
+    differs = (shown.frame["p_adjusted"] < SIGNIFICANT).any()
+    said = "*: differs at 5%" if differs else f"no score differs significantly (5%, {images})"
     return [
         *(f"≈ {doubt} The difference may come from that." for doubt in shown.doubts),
         *([f"Not compared, in one run only: {', '.join(shown.alone)}."] if shown.alone else []),
@@ -102,9 +102,9 @@ def show_comparison(shown: Comparison, console: Console) -> None:
     say(console, shown.title, "bold")
     for system in shown.systems:
         rows = [_cells(row) for row in system.iter_rows(named=True)]
-        first, *others = zip(*rows, strict=True)
+        first, *rest = zip(*rows, strict=True)
         scores = Column(_HEADS[0], [Text(name) for name in first], text=True)
-        columns = [scores, *(numbers(*one) for one in zip(_HEADS[1:], others, strict=True))]
+        columns = [scores, *(numbers(*cells) for cells in zip(_HEADS[1:], rest, strict=True))]
         draw(console, columns, system["system"][0])
         console.print()
     for line in notes(shown):

@@ -118,14 +118,14 @@ def axis_charts(frame: pl.DataFrame, *, prompts: bool) -> Iterator[AxisChart]:
     axes = choices(frame)
     for axis in (axis for axis in axes if prompts or axis != "prompt"):
         levels = _levels(frame, axis)
-        others = [other for other in axes if other != axis]
+        further = [other for other in axes if other != axis]
         for (metric,), part in frame.filter(SHORT_TABLES).group_by("metric", maintain_order=True):
-            lines = _lines(part, axis, others, levels, is_mean=False)
+            lines = _lines(part, axis, further, levels, is_mean=False)
             crowded = len(lines) > SHADES
             if crowded:
-                lines = _lines(part, axis, [], levels, is_mean=bool(others))
+                lines = _lines(part, axis, [], levels, is_mean=bool(further))
             named = {_place(axis, level, levels): _level(axis, level) for level in levels}
-            averaged = tuple(map(words, others)) if crowded else ()
+            averaged = tuple(map(words, further)) if crowded else ()
             if lines:
                 yield AxisChart(words(axis), str(metric), tuple(lines), named, averaged)
 
@@ -135,23 +135,23 @@ def _place(axis: str, level: Any, levels: Sequence[Any]) -> float:
 
 
 def _lines(
-    part: pl.DataFrame, axis: str, others: Sequence[str], levels: Sequence[Any], *, is_mean: bool
+    part: pl.DataFrame, axis: str, further: Sequence[str], levels: Sequence[Any], *, is_mean: bool
 ) -> list[Line]:
     """Lines of more than one place along an axis."""
-    found = []
+    lines = []
     several = part["system"].n_unique() > 1
-    for key, rows in part.group_by("system", *others, maintain_order=True):
+    for key, rows in part.group_by("system", *further, maintain_order=True):
         at = rows.group_by(axis).agg(pl.col("score", "low", "high").mean()).to_dicts()
         placed = sorted((_place(axis, r[axis], levels), r) for r in at if r[axis] in levels)
         if len(placed) < 2:
             continue
-        said = [f"{words(o)} {_level(o, v)}" for o, v in zip(others, key[1:], strict=True)]
+        said = [f"{words(o)} {_level(o, v)}" for o, v in zip(further, key[1:], strict=True)]
         label = ", ".join([*([clean(str(key[0]))] if several or not said else []), *said])
         points = tuple((x, row["score"]) for x, row in placed)
         # A mean of intervals is no interval.
         spread = () if is_mean else tuple((x, row["low"], row["high"]) for x, row in placed)
-        found.append(Line(label, points, spread=spread))
-    return found
+        lines.append(Line(label, points, spread=spread))
+    return lines
 
 
 def heat_maps(frame: pl.DataFrame) -> Iterator[HeatMap]:

@@ -104,8 +104,8 @@ def _column(rows: Sequence[dict[str, Any]], name: str, halves: bool) -> Column:
     head = HEADINGS.get(name, name)
     if rows and is_score(rows[0], name):
         return Column(head, [_score(row, name, halves) for row in rows])
-    made = texts if name in LEFT else numbers
-    return made(head, [plain(row, name) for row in rows])
+    column = texts if name in LEFT else numbers
+    return column(head, [plain(row, name) for row in rows])
 
 
 def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
@@ -114,8 +114,8 @@ def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
     The roles, which the notes repeat; details; scores as their metrics say, after the first of them
     intervals; a column of zeros. That items failed, and the only column with a star, go last.
     """
-    kept = {score.head: score.kept for score in KNOWN}
-    level_of = {name: kept.get(name, SHORT + 1) for name in heads(frame)}
+    level_by_head = {score.head: score.kept for score in KNOWN}
+    level_of = {name: level_by_head.get(name, SHORT + 1) for name in heads(frame)}
     starred = {name for row in frame["significant"].drop_nulls() for name in row} & set(level_of)
     only = max(starred, key=lambda name: level_of[name], default="")
     if only and level_of[only] < ALWAYS:
@@ -133,8 +133,8 @@ def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
 
 def _build(frame: pl.DataFrame, names: Sequence[str], left_out: Sequence[str]) -> list[Column]:
     rows = frame.to_dicts()
-    kept = [name for name in names if name not in left_out]
-    return [_column(rows, name, "±" not in left_out) for name in kept]
+    shown = [name for name in names if name not in left_out]
+    return [_column(rows, name, "±" not in left_out) for name in shown]
 
 
 def widest(frame: pl.DataFrame, table: str) -> int:
@@ -147,6 +147,7 @@ def show(
     table: str,
     protocol: Protocol,
     console: Console,
+    *,
     printed: list[Note] | None = None,
 ) -> None:
     """Prints a table, its blocks apart, and its notes.

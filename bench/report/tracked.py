@@ -1,48 +1,36 @@
 """Measured rows as trackers log them: scores as numbers, all that they stand on as text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench.common.text import clean
 from bench.jobs.cells import key_of
-from bench.jobs.spec import Job
-from bench.jobs.tables import table_of
-from bench.report.results import ScoredReading
 from bench.scoring.signature import NONE
 from bench.tables.pooling import Row
 from bench.tables.protocol import Protocol
+from bench.tables.readings import ScoredReading
+from bench.tables.results import RunTables
 from bench.tracking.base import Evaluation, TrackedRow
 
 _SUFFIXES = (".md", ".csv", ".json", ".parquet", ".yaml")
 """Of the tables' files that are logged; the others show the same."""
 
 
-def evaluation_of(job: Job, folder: Path, readings: Sequence[ScoredReading]) -> Evaluation:
+def evaluation_of(tables: RunTables, folder: Path) -> Evaluation:
     """Every measured row of every reading's tables, once, and the files of the tables."""
-    rows = [row for reading in readings for row in _rows(job, reading)]
+    rows = [row for reading in tables.readings for row in _rows(tables, reading)]
     files = sorted((folder / "tables").iterdir())
-    tables = tuple(path for path in files if path.suffix in _SUFFIXES)
-    return Evaluation(run=job.name, rows=tuple(rows), tables=tables)
+    logged = tuple(path for path in files if path.suffix in _SUFFIXES)
+    return Evaluation(run=tables.job.name, rows=tuple(rows), tables=logged)
 
 
-def _rows(job: Job, reading: ScoredReading) -> Iterator[TrackedRow]:
+def _rows(tables: RunTables, reading: ScoredReading) -> Iterator[TrackedRow]:
     for row in reading.rows:
-        if names := _tables_with(row, job, reading.rows):
-            about = {"run": job.name, "tables": ", ".join(names)}
+        if names := [table.table for table in tables.comparisons if row in table.rows]:
+            about = {"run": tables.job.name, "tables": ", ".join(names)}
             yield _tracked(row, reading.protocol, about)
-
-
-def _tables_with(row: Row, job: Job, rows: Sequence[Row]) -> list[str]:
-    """The job's tables that have the row."""
-    tables = [table_of(name) for name in job.tables]
-    return [
-        table.name
-        for table in tables
-        if table.belongs(row.cell)
-        and table.worthwhile([other.cell for other in rows if table.belongs(other.cell)])
-    ]
 
 
 def _tracked(row: Row, protocol: Protocol, about: dict[str, str]) -> TrackedRow:

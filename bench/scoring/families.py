@@ -22,7 +22,7 @@ K = TypeVar("K", bound=Hashable)
 class Compared:
     """An observed difference, and its draws `[R]` under the null hypothesis of no difference."""
 
-    seen: float
+    observed: float
     drawn: Array
 
 
@@ -38,7 +38,7 @@ def adjusted(family: Mapping[K, Compared]) -> dict[K, float]:
     drawn = np.abs(np.stack([family[name].drawn for name in names], axis=1))
     spread = np.sqrt((drawn**2).mean(0))
     unit = np.where(spread > 0, spread, np.inf)
-    statistics = np.array([abs(family[name].seen) for name in names]) / unit
+    statistics = np.array([abs(family[name].observed) for name in names]) / unit
     order = np.argsort(-statistics, kind="stable")
     # For each draw, the largest statistic among this comparison and all less extreme ones.
     largest = np.maximum.accumulate((drawn / unit)[:, order[::-1]], axis=1)[:, ::-1]

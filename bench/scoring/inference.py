@@ -242,8 +242,21 @@ def sign_test(worse: int, better: int) -> float:
     return sum(comb(changed, k) for k in range(worse, changed + 1)) / 2**changed
 
 
-def compare(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Difference]:
+def interval_ends(replicates: Array, confidence: float) -> tuple[float, float]:
+    """Returns the ends of the percentile interval of bootstrap replicates `[replicates]`."""
+    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def compare(
+    a: Counted,
+    b: Counted,
+    resampling: Resampling,
+    permuted: Mapping[str, Compared] | None = None,
+) -> dict[str, Difference]:
     """Compares two cells on the same images, a row an image, in the same order.
+
+    `permuted` are their `permuted_differences`, where these are known already.
 
     The bootstrap is paired (both systems on the same draw), signed and centred: the null
     distribution of a difference is that of its replicates about what was observed (Hall & Wilson
@@ -251,17 +264,17 @@ def compare(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Differe
     ValueError as `drawn_differences` does.
     """
     drawn = drawn_differences(a, b, resampling)
-    permuted = permuted_differences(a, b, resampling)
-    tails = [(1 - resampling.confidence) / 2, (1 + resampling.confidence) / 2]
+    if permuted is None:
+        permuted = permuted_differences(a, b, resampling)
     normal = NormalDist()
     reach = normal.inv_cdf(0.975) + normal.inv_cdf(POWER)
     rows: dict[str, Difference] = {}
     for name, (observed, replicates) in drawn.items():
-        low, high = np.quantile(replicates, tails)
+        low, high = interval_ends(replicates, resampling.confidence)
         rows[name] = Difference(
             difference=observed,
-            low=float(low),
-            high=float(high),
+            low=low,
+            high=high,
             p_bootstrap=_share(np.abs(replicates - observed) >= abs(observed)),
             # Rounding must not decide whether a permutation is as extreme as what was observed.
             p_permutation=_share(np.abs(permuted[name].drawn) >= abs(observed) - 1e-9),

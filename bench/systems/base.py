@@ -21,6 +21,7 @@ from bench.common.yamlfile import Strict
 from bench.datasets.base import Choice, Dataset, Item
 from bench.datasets.storedunits import UnitsEntry
 from bench.store.rows import SpeechRow, ToTranscribe
+from bench.systems.axes import Axis
 from bench.systems.borrowing import Borrowing
 from bench.systems.weightfacts import cached_codec_facts
 
@@ -156,8 +157,13 @@ class System(Strict, ABC):
         """What its speech depends on; raises WeightsError, UserError or OSError for what is not."""
         return Content(self.model_dump(exclude={"label"}))
 
-    def axes(self) -> Mapping[str, tuple[Any, ...]]:
-        """The axes that a job's grid may vary, each with the values that the job names here."""
+    @classmethod
+    def axes(cls) -> tuple[Axis, ...]:
+        """The axes that a job's grid may vary."""
+        return ()
+
+    def values(self) -> Mapping[str, tuple[Any, ...]]:
+        """The values that the job names here of each axis that it may vary."""
         return {}
 
     def at(self, point: Mapping[str, Any]) -> Self:
@@ -174,7 +180,7 @@ class System(Strict, ABC):
 
     def point(self) -> dict[str, Any]:
         """Where it is on each of its axes."""
-        return {axis: values[0] for axis, values in self.axes().items()}
+        return {axis: values[0] for axis, values in self.values().items()}
 
     def described(self) -> list[str]:
         """Its place in the grid in words, for the name of a cell that has to last."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import polars as pl
 from pydantic import model_validator
 
 from bench.common.bounds import (
@@ -18,8 +19,47 @@ from bench.common.bounds import (
 )
 from bench.common.validation import keys_error
 from bench.common.yamlfile import Strict
+from bench.systems.axes import SEED, Axis
 
-AXES = ("seed", "temperature", "top_k", "top_p", "guidance", "longest_run", "candidates")
+AXES = (
+    SEED,
+    Axis(
+        name="temperature",
+        type=Temperatures,
+        column=pl.Float64,
+        meaning="The temperature of decoding; 0 is greedy.",
+    ),
+    Axis(
+        name="top_k",
+        type=Numbers,
+        column=pl.Int64,
+        meaning="From how many of the likeliest units is drawn; 0 for all.",
+    ),
+    Axis(
+        name="top_p",
+        type=TopPs,
+        column=pl.Float64,
+        meaning="The probability that the units drawn from reach together.",
+    ),
+    Axis(
+        name="guidance",
+        type=Guidance,
+        column=pl.Float64,
+        meaning="The scale of guidance; 1 is none.",
+    ),
+    Axis(
+        name="longest_run",
+        type=Run,
+        column=pl.Int64,
+        meaning="After how many frames of one unit speech ends; 0 for never.",
+    ),
+    Axis(
+        name="candidates",
+        type=Candidates,
+        column=pl.Int64,
+        meaning="How many speeches were drawn, of which one was kept.",
+    ),
+)
 """Axes of decoding that a grid may vary."""
 
 
@@ -74,7 +114,8 @@ class DecodingSpec(Strict):
 
     def at(self, point: Mapping[str, Any]) -> "DecodingSpec":
         """Returns the decoding with the values of a point of the grid."""
-        decoding = self.model_copy(update={axis: point[axis] for axis in AXES if axis in point})
+        update = {axis.name: point[axis.name] for axis in AXES if axis.name in point}
+        decoding = self.model_copy(update=update)
         if decoding.draws:
             return decoding
         # Greedy decoding draws nothing, so all its seeds and candidates are the same variant.
@@ -91,10 +132,10 @@ class DecodingSpec(Strict):
     def unfit(self, codebooks: int, null_image: bool) -> str:
         """What keeps a model from decoding so, in words; empty where nothing does."""
         for axis in AXES:
-            value = getattr(self, axis)
+            value = getattr(self, axis.name)
             if isinstance(value, tuple) and len(value) != codebooks:
                 return (
-                    f"decoding.{axis} has {len(value)} values, and the model {codebooks} "
+                    f"decoding.{axis.name} has {len(value)} values, and the model {codebooks} "
                     "codebooks; give one, or one for each"
                 )
         if self.guidance != 1 and not null_image:
@@ -116,7 +157,7 @@ class DecodingSpec(Strict):
         usual = DecodingSpec()
         return [
             f"{axis.replace('_', ' ')} {_words(getattr(self, axis))}"
-            for axis in AXES
+            for axis in (axis.name for axis in AXES)
             if axis in ("seed", "temperature") or getattr(self, axis) != getattr(usual, axis)
         ]
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from bench.common.audio import Wave
 from bench.common.bounds import Decibels, Label, Seed
 from bench.store.rows import ToTranscribe
+from bench.systems.axes import SNR, Axis
 from bench.systems.base import Generator, Loss, Role, System
 from bench.systems.noise import white
 from bench.systems.recorded import RecordedGenerator
@@ -39,7 +40,12 @@ class NoisySystem(System):
         """See System."""
         return RecordedGenerator()
 
-    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+    @classmethod
+    def axes(cls) -> tuple[Axis, ...]:
+        """See System."""
+        return (SNR,)
+
+    def values(self) -> Mapping[str, tuple[Any, ...]]:
         """See System."""
         return {"snr": self.snr}
 

@@ -13,6 +13,7 @@ from bench.common.bounds import Label, Seed
 from bench.datasets.base import Item
 from bench.datasets.scenes.captions import caption
 from bench.datasets.scenes.facts import scene_of
+from bench.systems.axes import SEED, Axis
 from bench.systems.base import Role, Variant
 from bench.systems.readaloud import ReadAloud, Writer
 
@@ -35,7 +36,12 @@ class OracleSystem(ReadAloud):
         """See ReadAloud."""
         return ""
 
-    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+    @classmethod
+    def axes(cls) -> tuple[Axis, ...]:
+        """See System."""
+        return (SEED,)
+
+    def values(self) -> Mapping[str, tuple[Any, ...]]:
         """See System."""
         return {"seed": (self.seed,)}
 

@@ -11,6 +11,7 @@ from bench.common.bounds import Label, Share
 from bench.common.errors import UserError
 from bench.common.yamlfile import WeightsName, read_small
 from bench.datasets.base import Choice, Item
+from bench.systems.axes import PROMPT, Axis
 from bench.systems.base import Content, Generator, Lookup, System, label_of
 from bench.systems.decoding import AXES, DecodingSpec
 from bench.systems.pixvoxgenerator import PixVoxGenerator
@@ -86,9 +87,16 @@ class PixVoxSystem(System):
         learnt = tuple(config.trained_on)
         return Content(depends, config.pattern, found.digest, found.facts.digest, learnt)
 
-    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+    @classmethod
+    def axes(cls) -> tuple[Axis, ...]:
         """See System."""
-        return {"prompt": self.prompts} | {a: (getattr(self.decoding, a),) for a in AXES}
+        return (PROMPT, *AXES)
+
+    def values(self) -> Mapping[str, tuple[Any, ...]]:
+        """See System."""
+        return {"prompt": self.prompts} | {
+            axis.name: (getattr(self.decoding, axis.name),) for axis in AXES
+        }
 
     def at(self, point: Mapping[str, Any]) -> Self:
         """See System."""

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from bench.common.bounds import Bandwidth, Label, SomeShare
 from bench.common.yamlfile import WeightsName
+from bench.systems.axes import BANDWIDTH, PROMPT, Axis
 from bench.systems.base import Content, Generator, Lookup, Role, System
 from bench.systems.resynthesis import CodecGenerator
 
@@ -35,7 +36,12 @@ class PromptSystem(System):
         depends = self.model_dump(exclude={"label", "prompts"}) | {"codec": codec}
         return Content(depends, codec=codec)
 
-    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+    @classmethod
+    def axes(cls) -> tuple[Axis, ...]:
+        """See System."""
+        return (PROMPT, BANDWIDTH)
+
+    def values(self) -> Mapping[str, tuple[Any, ...]]:
         """See System."""
         return {"prompt": self.prompts, "bandwidth": (self.bandwidth,)}
 

@@ -9,6 +9,7 @@ from bench.common.yamlfile import WeightsName
 from bench.datasets.base import Item
 from bench.datasets.storedunits import stored_units
 from bench.store.rows import SpeechRow, packed
+from bench.systems.axes import BANDWIDTH, Axis
 from bench.systems.base import (
     Content,
     EachItem,
@@ -52,7 +53,12 @@ class ResynthesisSystem(System):
         depends = self.model_dump(exclude={"label"}) | {"codec": codec}
         return Content(depends, codec=codec)
 
-    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+    @classmethod
+    def axes(cls) -> tuple[Axis, ...]:
+        """See System."""
+        return (BANDWIDTH,)
+
+    def values(self) -> Mapping[str, tuple[Any, ...]]:
         """See System."""
         return {"bandwidth": (self.bandwidth,)}
 

@@ -19,6 +19,7 @@ from bench.common.yamlfile import WeightsName
 from bench.datasets.base import DatasetSpec, Item, to_train
 from bench.datasets.shipped import AnyDataset
 from bench.store.rows import SpeechRow, packed
+from bench.systems.axes import SEED, Axis
 from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant
 from bench.systems.consensus import WordSimilarity, most_central, unit_similarity
 from bench.systems.imagestates import encoder_digest, load_encoder
@@ -157,7 +158,12 @@ class RetrievalSystem(System):
             if codec is not None and self.choose == "consensus-units":
                 library.read_units(_loaded(*codec), report)
 
-    def axes(self) -> Mapping[str, tuple[Any, ...]]:
+    @classmethod
+    def axes(cls) -> tuple[Axis, ...]:
+        """See System."""
+        return (SEED,)
+
+    def values(self) -> Mapping[str, tuple[Any, ...]]:
         """See System."""
         return {"seed": (self.seed,)} if self.choose == "nearest" else {}
 

@@ -7,6 +7,7 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from bench.datasets.base import Item
+from bench.systems.axes import Axis
 from bench.systems.base import System
 from bench.systems.cascade import CascadeSystem
 from bench.systems.copied import CopiedSystem
@@ -45,9 +46,12 @@ AnySystem = Annotated[
     Field(discriminator="kind"),
 ]
 """What a job's `systems` may hold."""
+KINDS: tuple[type[System], ...] = get_args(get_args(AnySystem)[0])
+AXES: tuple[Axis, ...] = tuple(dict.fromkeys(axis for kind in KINDS for axis in kind.axes()))
+"""All axes that a job's grid may vary."""
 
 
 def recognise_system(folder: Path, items: Sequence[Item]) -> System | None:
     """What a job would say of a system in a folder, for some items; None where there is none."""
-    kinds: tuple[type[System], ...] = get_args(get_args(AnySystem)[0])
-    return next((found for kind in kinds if (found := kind.recognised(folder, items))), None)
+    recognised = (kind.recognised(folder, items) for kind in KINDS)
+    return next((system for system in recognised if system is not None), None)

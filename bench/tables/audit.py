@@ -63,15 +63,15 @@ SURVIVAL: Columns = (
 )
 
 
-def disagreement(one: str, other: str) -> float:
+def disagreement(a: str, b: str) -> float:
     """Word edits between two tokenised texts, as a share of the longer one's words."""
     import jiwer
 
-    lengths = [len(text.split()) for text in (one, other)]
+    lengths = [len(text.split()) for text in (a, b)]
     if not all(lengths):
         return float(any(lengths))
-    found = jiwer.process_words(one, other)
-    return (found.substitutions + found.deletions + found.insertions) / max(lengths)
+    edits = jiwer.process_words(a, b)
+    return (edits.substitutions + edits.deletions + edits.insertions) / max(lengths)
 
 
 def _fault(apart: float, score: float, other: float, usual: float) -> str:
@@ -86,7 +86,7 @@ def _fault(apart: float, score: float, other: float, usual: float) -> str:
 def audited(scores: Sequence[CellScores], asrs: Sequence[Asr]) -> pl.DataFrame:
     """A row for every speech that the first of the ASRs and another one have transcribed."""
     names = names_of(asrs)
-    called = names_without_seed([found.cell for found in scores])
+    called = names_without_seed([cell_scores.cell for cell_scores in scores])
     transcribed = [(s.cell.asr, s) for s in scores if s.cell.asr is not None]
     own = {(s.cell.speech_key, s.cell.part): s for asr, s in transcribed if asr == asrs[0]}
     rows = []
@@ -126,34 +126,34 @@ def summary(items: pl.DataFrame) -> pl.DataFrame:
     def share(fault: str) -> pl.Expr:
         return 100 * (pl.col("fault") == fault).mean()
 
-    found = items.group_by(by, maintain_order=True).agg(
+    frame = items.group_by(by, maintain_order=True).agg(
         n=pl.len().cast(pl.Int64),
         disagreement=100 * pl.col("disagreement").mean(),
         asr_at_fault=share("asr"),
         other_at_fault=share("other"),
         unclear=share("speech"),
     )
-    return found.select(*schema(SUMMARY))
+    return frame.select(*schema(SUMMARY))
 
 
 def survival(
-    own: pl.DataFrame, others: Sequence[tuple[str, pl.DataFrame]], asr: str, level: float
+    own: pl.DataFrame, further: Sequence[tuple[str, pl.DataFrame]], asr: str, level: float
 ) -> pl.DataFrame:
     """Which conclusions of the job's own ASR's tests hold by another's.
 
-    Both are tables of tests (see bench.report.results.TESTS).
+    Both are tables of tests (see bench.tables.testing.TESTS).
     """
     on = ["system", "against", "prompt", "metric"]
-    made = [pl.DataFrame(schema=schema(SURVIVAL))]
-    for name, table in others:
+    frames = [pl.DataFrame(schema=schema(SURVIVAL))]
+    for name, table in further:
         pairs = own.select(*on, "difference", "p_adjusted").join(
             table.select(*on, other_difference="difference", other_p_adjusted="p_adjusted"), on=on
         )
         sure, other_sure = (pl.col(p) < level for p in ("p_adjusted", "other_p_adjusted"))
         same = pl.col("difference").sign() == pl.col("other_difference").sign()
-        made.append(
+        frames.append(
             pairs.with_columns(
                 asr=pl.lit(asr), other=pl.lit(name), survives=(sure == other_sure) & (same | ~sure)
             ).select(*schema(SURVIVAL))
         )
-    return pl.concat(made)
+    return pl.concat(frames)

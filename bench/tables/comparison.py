@@ -5,7 +5,6 @@ from typing import Any
 
 import polars as pl
 
-from bench.common.resampling import Resampling
 from bench.datasets.standing import OWN_DATA
 from bench.jobs.tables import table_of
 from bench.metrics.base import Score
@@ -14,8 +13,8 @@ from bench.metrics.shipped import METRICS, scores_of
 from bench.scoring import taxonomy
 from bench.scoring.signature import NONE
 from bench.store.columns import Column, Columns, schema
+from bench.tables.chance import AboveChance
 from bench.tables.comparability import grade_published
-from bench.tables.looking import Looks
 from bench.tables.pooling import Row, base_of, grade_of, ranked, role
 from bench.tables.protocol import Protocol
 from bench.tables.published import (
@@ -25,8 +24,9 @@ from bench.tables.published import (
     half_of,
     load_noise,
     load_published,
+    noise_dataset,
 )
-from bench.tables.testing import SIGNIFICANT, marked
+from bench.tables.testing import SIGNIFICANT, PairTests, marked
 
 _LEFT: Columns = (
     Column("block", pl.String, "`published` or `measured`; the two are never mixed."),
@@ -65,8 +65,8 @@ _ENDS = {
 def table_columns(scores: Sequence[Score]) -> Columns:
     """A table's columns; every score has two more, its interval's ends."""
     middle = (
-        Column(f"{one.head}{end}", pl.Float64, meaning.format(one.name, one.unit))
-        for one in scores
+        Column(f"{score.head}{end}", pl.Float64, meaning.format(score.name, score.unit))
+        for score in scores
         for end, meaning in _ENDS.items()
     )
     return (*_LEFT, *middle, *_RIGHT)
@@ -128,18 +128,18 @@ def _implied(row: PublishedRow, noise: Noise, confidence: float) -> dict[str, fl
     ends: dict[str, float] = {}
     for head, score in row.scores.items():
         half = half_of(noise, head, score, confidence)
-        if half is not None and row.dataset == "flickr8k":
+        if half is not None and row.dataset == noise_dataset():
             ends |= {f"{head}_low": max(score - half, 0.0), f"{head}_high": score + half}
     return ends
 
 
-def _remarks(row: Row, seen: Looks) -> list[str]:
+def _remarks(row: Row, above_chance: AboveChance) -> list[str]:
     """What the notes under a table say of a row alone, over all seeds (see bench.report.notes)."""
     items = row.items
     source = row.cell.source
     remarks = []
-    if row.cell.name in seen:
-        remarks.append(f"{_CHANCE}: {', '.join(seen[row.cell.name]) or 'none'}")
+    if row.cell.name in above_chance:
+        remarks.append(f"{_CHANCE}: {', '.join(above_chance[row.cell.name]) or 'none'}")
     remarks += [f"Transcripts for other images: those of {source.label}"] if source else []
     failed = taxonomy.reasons(items.filter(pl.col("status") != "ok")["reason"])
     remarks += [f"Failed items: {reason}" for reason in failed]
@@ -166,18 +166,18 @@ _CHANCE = (
 
 def _scores(row: Row) -> dict[str, float | None]:
     """A row's scores with their intervals; none where nothing was transcribed."""
-    found: dict[str, float | None] = {}
+    value_by_column: dict[str, float | None] = {}
     for score in row.counted.scores if row.failed < row.asked else ():
         interval = row.scores[score.name]
         ends = {"": interval.score, "_low": interval.low, "_high": interval.high}
-        found |= {f"{score.head}{end}": value for end, value in ends.items()}
-    return found
+        value_by_column |= {f"{score.head}{end}": value for end, value in ends.items()}
+    return value_by_column
 
 
 def _all_scores(rows: Sequence[Row]) -> tuple[Score, ...]:
     """The shipped metrics' scores, and whatever else any row has."""
-    found = [*scores_of(METRICS), *(score for row in rows for score in row.counted.scores)]
-    return tuple(dict.fromkeys(found))
+    scores = [*scores_of(METRICS), *(score for row in rows for score in row.counted.scores)]
+    return tuple(dict.fromkeys(scores))
 
 
 def measured_frame(
@@ -186,27 +186,27 @@ def measured_frame(
     protocol: Protocol,
     *,
     run: str,
-    resampling: Resampling,
-    seen: Looks,
+    tests: PairTests,
+    above_chance: AboveChance,
 ) -> pl.DataFrame:
-    """A table's measured rows, in the job's order; `seen` says which of them look at pictures.
+    """A table's measured rows, in the job's order.
 
     Only rows of the first one's protocol are ranked. `significant` names the scores in which a
     row differs from `base`, the first ranked row of its prompt (see bench.tables.testing).
     """
     chosen = [row for row in rows if table_of(table).belongs(row.cell)]
     competing = [row for row in chosen if ranked(row)]
-    some = [row for row in chosen if row.outcome.mark != NONE]
-    first = next(iter([*competing, *some, *chosen]), None)
-    marks = marked(competing, first, resampling)
+    transcribed = [row for row in chosen if row.outcome.mark != NONE]
+    first = next(iter([*competing, *transcribed, *chosen]), None)
+    marks = marked(competing, first, tests)
     places = {id(row): place for place, row in enumerate(competing)}
-    made, wanted = [], _schema(_all_scores(rows))
+    values, wanted = [], _schema(_all_scores(rows))
     for row in chosen:
         assert first is not None
         grade = grade_of(row, first)
         place, base = places.get(id(row), -1), base_of(row, competing)
         different = marks.different.get(place, {})
-        found = dict.fromkeys(wanted) | {
+        value_by_column = dict.fromkeys(wanted) | {
             "block": "measured",
             "grade": grade.mark,
             "reason": grade.reason,
@@ -218,17 +218,17 @@ def measured_frame(
             **_scores(row),
             "n": row.asked,
             "failed": row.failed,
-            "unended": sum(found.unended for found in row.cells),
+            "unended": sum(scores.unended for scores in row.cells),
             "seeds": len(row.cells),
             "best": _heads(row, marks.best.get(place, [])),
             "significant": _heads(row, [n for n, p in different.items() if p < SIGNIFICANT]),
             "base": base.label if base is not None and base is not row and different else "",
             "source": f"pixvox run {run}",
-            "note": "\n".join(_remarks(row, seen)),
+            "note": "\n".join(_remarks(row, above_chance)),
             "signature": row.signature.text("*"),
         }
-        made.append(found)
-    return pl.DataFrame(made, schema=wanted)
+        values.append(value_by_column)
+    return pl.DataFrame(values, schema=wanted)
 
 
 def _heads(row: Row, names: Sequence[str]) -> list[str]:
@@ -243,12 +243,12 @@ def comparison(
     *,
     asr: str,
     run: str,
-    resampling: Resampling,
-    seen: Looks | None = None,
+    tests: PairTests,
+    above_chance: AboveChance | None = None,
 ) -> pl.DataFrame:
     """A whole table: the published block, then the measured one; empty where it says nothing.
 
-    `seen` are the rows that were tested for whether they look at pictures (bench.tables.looking).
+    `above_chance` are the rows that were tested against chance (see bench.tables.chance).
     """
     kind = table_of(table)
     if not kind.worthwhile([row.cell for row in rows if kind.belongs(row.cell)]):
@@ -256,6 +256,6 @@ def comparison(
     scores = _all_scores(rows)
     published = published_frame(load_published(), table, protocol, asr, scores)
     measured = measured_frame(
-        rows, table, protocol, run=run, resampling=resampling, seen=seen or {}
+        rows, table, protocol, run=run, tests=tests, above_chance=above_chance or {}
     )
     return pl.concat([published, measured])

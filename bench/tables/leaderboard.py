@@ -7,6 +7,7 @@ it and its own, so that what was edited, moved or taken out shows.
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,6 @@ from bench.common.errors import UserError
 from bench.common.links import refuse_links
 from bench.common.lock import locked
 from bench.common.resampling import Resampling
-from bench.common.text import clean
 from bench.common.yamlfile import Strict, read_small
 from bench.metrics.shipped import METRICS
 from bench.scoring.signature import POLICIES
@@ -39,10 +39,10 @@ SHOWN = tuple(
 def _all_of(names: Iterable[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     wanted = set(names)
 
-    def check(found: dict[str, Any]) -> dict[str, Any]:
-        if lacking := sorted(wanted - found.keys()):
+    def check(values: dict[str, Any]) -> dict[str, Any]:
+        if lacking := sorted(wanted - values.keys()):
             raise ValueError(f"lacks {', '.join(lacking)}")
-        return found
+        return values
 
     return check
 
@@ -173,7 +173,7 @@ def _entries(run: Path) -> list[Entry]:
                 run=run.name,
                 system=row.system,
                 prompt=row.prompt,
-                scores={name: Score(**found) for name, found in row.scores.items()},
+                scores={name: Score(**score) for name, score in row.scores.items()},
                 seeds=row.seeds if row.sampled else 0,
                 n=row.n,
                 failed=row.failed,
@@ -198,7 +198,15 @@ def _refuse(entry: Entry, board: Path, first: Entry) -> None:
             )
 
 
-def add(run: Path, board: Path) -> int:
+@dataclass(frozen=True)
+class Added:
+    """How many entries a run brought, and how many of its systems were on the board already."""
+
+    new: int
+    known: int
+
+
+def add_run(run: Path, board: Path) -> Added:
     """Adds a run's systems; raises UserError, and adds none, where one has another protocol."""
     fresh = _entries(run)
     if not fresh:
@@ -209,28 +217,13 @@ def add(run: Path, board: Path) -> int:
         known = read_board(board)
         for entry in fresh:
             _refuse(entry, board, (known or fresh)[0])
-        seen = {entry.content for entry in known}
+        contents = {entry.content for entry in known}
         entries = list(known)
         for entry in fresh:
-            if entry.content not in seen:
+            if entry.content not in contents:
                 entries.append(entry.after(entries[-1].hash if entries else ""))
         new = len(entries) - len(known)
         if new:
             text = "".join(entry.model_dump_json() + "\n" for entry in entries)
             write_text(board, text, durable=True)
-    print(f"{clean(str(board))}: {new} entries added, {len(fresh) - new} were there already")
-    return 0
-
-
-def verify(board: Path) -> int:
-    """Says whether every entry is as it was added and follows the one before; 3 if not."""
-    try:
-        entries = read_board(board)
-    except UserError as error:
-        print(clean(str(error)))
-        return 3
-    if not entries:
-        raise UserError(f"{board}: no entries; name a board with --board")
-    last = entries[-1].hash
-    print(f"{clean(str(board))}: {len(entries)} entries, none changed; the last is {last}")
-    return 0
+    return Added(new, len(fresh) - new)

@@ -1,6 +1,6 @@
 """Systems of two runs on the items that both have: paired differences, tested as one family."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -39,15 +39,15 @@ def paired_frame(pairs: Sequence[Paired], resampling: Resampling) -> pl.DataFram
     Raises ValueError where a pair's items differ in number.
     """
     shared = [_shared(pair) for pair in pairs]
-    family: dict[tuple[int, str], Compared] = {}
-    for place, pair in enumerate(shared):
-        compared = permuted_differences(pair.first, pair.second, resampling)
-        family |= {(place, name): test for name, test in compared.items()}
+    permuted = [permuted_differences(pair.first, pair.second, resampling) for pair in shared]
+    family = {
+        (place, name): test for place, tests in enumerate(permuted) for name, test in tests.items()
+    }
     p = adjusted(family)
     rows = [
         row | {"p_adjusted": p[place, str(row["metric"])]}
         for place, pair in enumerate(shared)
-        for row in _rows(pair, resampling)
+        for row in _rows(pair, resampling, permuted[place])
     ]
     return pl.DataFrame(rows, schema=schema(PAIRED))
 
@@ -57,9 +57,11 @@ def _shared(pair: Paired) -> Paired:
     return Paired(pair.name, pair.first.only(both), pair.second.only(both))
 
 
-def _rows(pair: Paired, resampling: Resampling) -> list[dict[str, object]]:
+def _rows(
+    pair: Paired, resampling: Resampling, permuted: Mapping[str, Compared]
+) -> list[dict[str, object]]:
     first, second = pair.first.corpus(), pair.second.corpus()
-    changes = compare(pair.first, pair.second, resampling)
+    changes = compare(pair.first, pair.second, resampling, permuted)
     return [
         {
             "system": pair.name,

@@ -38,7 +38,7 @@ COLUMNS: Columns = (
 
 def points(competing: Sequence[Row], marks: Marked) -> pl.DataFrame:
     """A row for every point and score of the rows that compete, scored whole."""
-    found = []
+    values_of_points = []
     for place, row in enumerate(competing):
         if row.cell.part != "whole":
             continue
@@ -59,8 +59,8 @@ def points(competing: Sequence[Row], marks: Marked) -> pl.DataFrame:
                 "alike": place in marks.alike.get(score.name, ()),
                 "tested": place in marks.tested,
             }
-            found.append(axes | values)
-    return pl.DataFrame(found, schema=schema(COLUMNS))
+            values_of_points.append(axes | values)
+    return pl.DataFrame(values_of_points, schema=schema(COLUMNS))
 
 
 def choices(frame: pl.DataFrame) -> list[str]:

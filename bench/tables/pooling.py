@@ -11,7 +11,7 @@ from bench.common.resampling import Resampling
 from bench.jobs.cells import Cell
 from bench.jobs.naming import names_without_seed
 from bench.metrics.counted import Counted
-from bench.scoring.inference import Difference, Interval, compare, intervals
+from bench.scoring.inference import Interval, intervals
 from bench.scoring.scorer import CellScores
 from bench.scoring.signature import NONE, SAME, Signature
 from bench.systems.base import Role
@@ -21,7 +21,7 @@ CONTINUATION = ", continuation only"
 """What the label of a row ends with of which only what follows the prompt was transcribed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """A measured row: one cell, or the cells that differ only in their seed, pooled by image.
 
@@ -55,28 +55,28 @@ class Row:
     @property
     def signature(self) -> Signature:
         """The first cell's, with all seeds and the failures of all."""
-        seeds = ",".join(found.signature.seeds for found in self.cells)
+        seeds = ",".join(scores.signature.seeds for scores in self.cells)
         return replace(self.first.signature, seeds=seeds, failed=self.failed)
 
     @property
     def asked(self) -> int:
         """How many items were asked for, over all seeds."""
-        return sum(found.n for found in self.cells)
+        return sum(scores.n for scores in self.cells)
 
     @property
     def failed(self) -> int:
         """How many of them failed."""
-        return sum(found.failed for found in self.cells)
+        return sum(scores.failed for scores in self.cells)
 
     @property
     def items(self) -> pl.DataFrame:
         """The rows of all items and seeds."""
-        return pl.concat([found.items for found in self.cells], how="vertical_relaxed")
+        return pl.concat([scores.items for scores in self.cells], how="vertical_relaxed")
 
     @cached_property
     def outcome(self) -> Grade:
         """The row's grade by its own failures."""
-        lost = sum(found.items.filter(cause="machine").height for found in self.cells)
+        lost = sum(scores.items.filter(cause="machine").height for scores in self.cells)
         bound = self.cell.system.role != Role.SYSTEM
         return grade_outcome(self.asked, self.failed, lost, bound)
 
@@ -84,7 +84,7 @@ class Row:
         """The standard deviation of a score over seeds, None for a single one."""
         if len(self.cells) < 2:
             return None
-        return float(np.std([found.corpus[metric] for found in self.cells], ddof=1))
+        return float(np.std([scores.corpus[metric] for scores in self.cells], ddof=1))
 
 
 def _without_seed(cell: Cell) -> str:
@@ -150,18 +150,12 @@ def base_of(row: Row, competing: Sequence[Row]) -> Row | None:
     return None
 
 
-def on_common_scale(one: Row, other: Row) -> tuple[Counted, Counted]:
+def on_common_scale(a: Row, b: Row) -> tuple[Counted, Counted]:
     """What was counted of both by the metrics that both have, averaged over each one's seeds."""
-    both = [metric for metric in one.counted.metrics if metric in other.counted.metrics]
-    first, second = (
-        some.with_values(some.values / len(row.cells))
-        for row in (one, other)
-        for some in (row.counted.only(both),)
-    )
-    return first, second
+    both = [metric for metric in a.counted.metrics if metric in b.counted.metrics]
 
+    def averaged(row: Row) -> Counted:
+        counted = row.counted.only(both)
+        return counted.with_values(counted.values / len(row.cells))
 
-def differences(one: Row, other: Row, resampling: Resampling) -> dict[str, Difference]:
-    """Returns `other` less `one`, on scores that both have; seeds are averaged within an image."""
-    first, second = on_common_scale(one, other)
-    return compare(first, second, resampling)
+    return averaged(a), averaged(b)

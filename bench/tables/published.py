@@ -6,7 +6,7 @@ from itertools import combinations
 from math import hypot
 from pathlib import Path
 from statistics import NormalDist
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -89,10 +89,20 @@ MEASURED_CONFIDENCE = Resampling.confidence
 """The confidence of the intervals whose halves `Noise` has."""
 
 
+def _noise_file() -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(_baselines("noise.json").read_text(encoding="utf-8"))
+    return facts
+
+
 def load_noise() -> Noise:
     """How uncertain scores are, as `python -m tests.evidence.published` measured it."""
-    found: Noise = json.loads(_baselines("noise.json").read_text(encoding="utf-8"))["halves"]
-    return found
+    noise: Noise = _noise_file()["halves"]
+    return noise
+
+
+def noise_dataset() -> str:
+    """The dataset whose images and captions that was measured with."""
+    return str(_noise_file()["captions"])
 
 
 def half_of(
@@ -117,13 +127,13 @@ def not_told_apart(frame: pl.DataFrame, noise: Noise) -> list[str]:
     Two scores of independent systems differ at 5% where their difference is more than the root of
     the sum of both squared halves.
     """
-    found = []
-    for one, other in combinations(frame.filter(block="published").to_dicts(), 2):
+    pairs = []
+    for first, second in combinations(frame.filter(block="published").to_dicts(), 2):
         heads = []
-        for head in (head for head in HEADS if None not in (one[head], other[head])):
-            a, b = half_of(noise, head, one[head]), half_of(noise, head, other[head])
-            if a and b and abs(one[head] - other[head]) < hypot(a, b):
+        for head in (head for head in HEADS if None not in (first[head], second[head])):
+            a, b = half_of(noise, head, first[head]), half_of(noise, head, second[head])
+            if a and b and abs(first[head] - second[head]) < hypot(a, b):
                 heads.append(head)
-        if heads and one["prompt"] == other["prompt"]:
-            found.append(f"{one['system']} and {other['system']} in {', '.join(heads)}")
-    return found
+        if heads and first["prompt"] == second["prompt"]:
+            pairs.append(f"{first['system']} and {second['system']} in {', '.join(heads)}")
+    return pairs

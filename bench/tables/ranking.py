@@ -26,7 +26,7 @@ def ranked(entries: Sequence[Entry]) -> list[Ranked]:
     for entry in entries:
         last[entry.key] = entry
         times[entry.key] = times.get(entry.key, -1) + 1
-    order = sorted(last.values(), key=lambda one: (one.prompt, -one.scores[METRIC].score))
+    order = sorted(last.values(), key=lambda entry: (entry.prompt, -entry.scores[METRIC].score))
     prompts = [entry.prompt for entry in order]
     return [
         Ranked(entry, 1 + number - prompts.index(entry.prompt), times[entry.key])

@@ -11,51 +11,37 @@ from bench.jobs.naming import names_without_seed
 from bench.metrics.base import SHORT
 from bench.scoring.scorer import CellScores
 from bench.store.columns import Column, Columns, declared, schema
+from bench.systems import decoding, shipped
+from bench.systems.axes import PROMPT
 
-AXES = (
-    "system",
-    "pattern",
-    "prompt",
-    "part",
-    "seed",
-    "temperature",
-    "top_k",
-    "top_p",
-    "guidance",
-    "longest_run",
-    "candidates",
-    "per_codebook",
-    "bandwidth",
-    "snr",
-    "asr",
-)
-NUMERIC = (
-    *("prompt", "temperature", "top_k", "top_p", "guidance", "longest_run", "candidates"),
-    *("bandwidth", "snr", "seed"),
-)
-COLUMNS: Columns = (
-    Column("cell", pl.String, "The cell's own name, with the keys of its speech and transcripts."),
+_NAMES = (
     Column("system", pl.String, "The system's label."),
     Column("pattern", pl.String, "The pattern of its codebooks; null where it has none."),
-    Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
-    Column("part", pl.String, "What was transcribed: `whole`, or the `continuation` alone."),
-    Column("seed", pl.Int64, "The seed of its noise; this and the next null where there is none."),
-    Column("temperature", pl.Float64, "The temperature of decoding; 0 is greedy."),
-    Column("top_k", pl.Int64, "From how many of the likeliest units is drawn; 0 for all."),
-    Column("top_p", pl.Float64, "The probability that the units drawn from reach together."),
-    Column("guidance", pl.Float64, "The scale of guidance; 1 is none."),
-    Column("longest_run", pl.Int64, "After how many frames of one unit speech ends; 0 for never."),
-    Column("candidates", pl.Int64, "How many speeches were drawn, of which one was kept."),
-    Column(
-        "per_codebook",
-        pl.String,
-        "Which of these are set for each codebook, and how; their columns hold the first's.",
-    ),
-    Column("bandwidth", pl.Float64, "The codec's bandwidth in kbps, where the grid may vary it."),
-    Column("snr", pl.Float64, "The signal-to-noise ratio of speech in noise, in dB."),
-    Column(
-        "asr", pl.String, "The ASR's label, and how it decodes where two share it; null for a text."
-    ),
+)
+_PART = Column("part", pl.String, "What was transcribed: `whole`, or the `continuation` alone.")
+_PER_CODEBOOK = Column(
+    "per_codebook",
+    pl.String,
+    "Which of these are set for each codebook, and how; their columns hold the first's.",
+)
+_ASR = Column(
+    "asr", pl.String, "The ASR's label, and how it decodes where two share it; null for a text."
+)
+_AXES: Columns = (
+    *_NAMES,
+    PROMPT.declared,
+    _PART,
+    *(axis.declared for axis in decoding.AXES),
+    _PER_CODEBOOK,
+    *(axis.declared for axis in shipped.AXES if axis not in (PROMPT, *decoding.AXES)),
+    _ASR,
+)
+"""Columns of all on which cells differ: what systems declare, and how they are measured."""
+AXES = tuple(column.name for column in _AXES)
+NUMERIC = tuple(axis.name for axis in shipped.AXES if axis.is_numeric)
+COLUMNS: Columns = (
+    Column("cell", pl.String, "The cell's own name, with the keys of its speech and transcripts."),
+    *_AXES,
     Column("normaliser", pl.String, "What both sides were normalised by before tokenising."),
     Column("metric", pl.String, "The score's name."),
     Column("kept", pl.Int64, "How long narrow tables keep the score: the lowest goes first."),
@@ -93,38 +79,38 @@ SHORT_TABLES = pl.col("kept") >= SHORT
 
 def axes_of(cell: Cell) -> dict[str, Any]:
     """A cell's place on every axis; null where it has none."""
-    found: dict[str, Any] = dict.fromkeys(AXES)
-    found |= {"system": cell.label, "pattern": cell.pattern or None, "prompt": cell.prompt}
-    found |= {"part": cell.part, "asr": cell.asr.label if cell.asr else None}
+    places: dict[str, Any] = dict.fromkeys(AXES)
+    places |= {"system": cell.label, "pattern": cell.pattern or None, "prompt": cell.prompt}
+    places |= {"part": cell.part, "asr": cell.asr.label if cell.asr else None}
     point = cell.system.point()
     several = {axis: value for axis, value in point.items() if isinstance(value, tuple)}
-    words = (f"{axis} {' '.join(f'{one:g}' for one in v)}" for axis, v in several.items())
-    found |= point | {axis: values[0] for axis, values in several.items()}
-    return found | {"prompt": cell.prompt, "per_codebook": ", ".join(words) or None}
+    words = (f"{axis} {' '.join(f'{value:g}' for value in v)}" for axis, v in several.items())
+    places |= point | {axis: values[0] for axis, values in several.items()}
+    return places | {"prompt": cell.prompt, "per_codebook": ", ".join(words) or None}
 
 
 def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
     """A row for every cell and metric, with all axes, the interval and the signature."""
-    asrs = dict.fromkeys(found.cell.asr for found in scores if found.cell.asr is not None)
+    asrs = dict.fromkeys(s.cell.asr for s in scores if s.cell.asr is not None)
     names = names_of(list(asrs))
     rows = [
-        axes_of(found.cell)
+        axes_of(s.cell)
         | {
-            "cell": found.cell.name,
-            "asr": names[found.cell.asr] if found.cell.asr else None,
-            "normaliser": found.signature.normaliser,
+            "cell": s.cell.name,
+            "asr": names[s.cell.asr] if s.cell.asr else None,
+            "normaliser": s.signature.normaliser,
             "metric": score.name,
             "kept": score.kept,
             "score": interval.score,
             "low": interval.low,
             "high": interval.high,
-            "n": found.n,
-            "failed": found.failed,
-            "signature": found.signature.text(score.name),
+            "n": s.n,
+            "failed": s.failed,
+            "signature": s.signature.text(score.name),
         }
-        for found in scores
-        for score in found.counted.scores
-        for interval in (found.scores[score.name],)
+        for s in scores
+        for score in s.counted.scores
+        for interval in (s.scores[score.name],)
     ]
     return pl.DataFrame(rows, schema=schema(COLUMNS))
 
@@ -134,8 +120,8 @@ def differ(axis: str, values: Iterable[Any]) -> bool:
 
     What is set for each codebook differs from one value for all, of which `per_codebook` is null.
     """
-    found = set(values)
-    return len(found if axis == "per_codebook" else found - {None}) > 1
+    places = set(values)
+    return len(places if axis == "per_codebook" else places - {None}) > 1
 
 
 def varied(frame: pl.DataFrame) -> list[str]:
@@ -150,8 +136,8 @@ def pivot(frame: pl.DataFrame) -> pl.DataFrame:
         on="metric", index=axes, values="score", aggregate_function="mean"
     )
     seeds = frame.group_by(axes, maintain_order=True).agg(seeds=pl.col("cell").n_unique())
-    found = wide.join(seeds, on=axes, how="left", nulls_equal=True)
-    return declared(found, pivot_columns(axes, wide.columns[len(axes) :]))
+    means = wide.join(seeds, on=axes, how="left", nulls_equal=True)
+    return declared(means, pivot_columns(axes, wide.columns[len(axes) :]))
 
 
 def sensitivity(
@@ -168,13 +154,15 @@ def sensitivity(
     )
     point = [axis for axis in AXES if axis not in ("pattern", "part", "seed", "asr")]
     point += ["metric", "kept"]
-    kept = frame.filter(
+    transcribed = frame.filter(
         SHORT_TABLES,
         pl.col("asr").is_not_null(),
         pl.col("part") == "whole",
         pl.col("failed") < pl.col("n"),
     )
-    means = kept.group_by([*point, *_TRANSCRIBER], maintain_order=True).agg(pl.col("score").mean())
+    means = transcribed.group_by([*point, *_TRANSCRIBER], maintain_order=True).agg(
+        pl.col("score").mean()
+    )
     ranks = means.with_columns(
         rank=pl.col("score")
         .rank("min", descending=True)
@@ -184,7 +172,7 @@ def sensitivity(
     own = (pl.col("asr") == asr) & (pl.col("normaliser") == normaliser)
     base = ranks.filter(own).select(*point, first="rank", first_score="score")
     joined = ranks.filter(~own).join(base, on=point, how="inner", nulls_equal=True)
-    found = joined.select(
+    changes = joined.select(
         "system",
         "prompt",
         "metric",
@@ -195,4 +183,4 @@ def sensitivity(
         rank="rank",
         rank_change=pl.col("first") - pl.col("rank"),
     )
-    return declared(found, SENSITIVITY)
+    return declared(changes, SENSITIVITY)

@@ -1,18 +1,34 @@
 """Which rows of a table differ: all comparisons that a table shows are one family."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
+
+import polars as pl
 
 from bench.common.resampling import Resampling
 from bench.metrics.base import Score
 from bench.scoring.families import Compared, adjusted
-from bench.scoring.inference import permuted_differences
+from bench.scoring.inference import Difference, compare, permuted_differences
 from bench.scoring.signature import SAME
-from bench.tables.pooling import Row, base_of, grade_of, on_common_scale
+from bench.store.columns import Column, Columns, schema
+from bench.tables.pooling import Row, base_of, grade_of, on_common_scale, ranked
 
 SIGNIFICANT = 0.05
 """The level of a whole table's comparisons."""
+TESTS: Columns = (
+    Column("system", pl.String, "The system."),
+    Column("against", pl.String, "The first system of its prompt, which it is compared with."),
+    Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
+    Column("metric", pl.String, "The score."),
+    Column("difference", pl.Float64, "Its score less the other's, in the score's unit."),
+    Column("low", pl.Float64, "The lower end of the difference's confidence interval."),
+    Column("high", pl.Float64, "The upper end of the difference's confidence interval."),
+    Column("p_bootstrap", pl.Float64, "The paired bootstrap's p-value that there is none."),
+    Column("p_permutation", pl.Float64, "The paired permutation test's p-value of the same."),
+    Column("p_adjusted", pl.Float64, "That, adjusted for all systems, prompts and scores here."),
+    Column("detectable", pl.Float64, "The difference that is found with a power of 80%."),
+)
 
 Marks = dict[int, list[str]]
 """A row's place → the names of scores."""
@@ -36,40 +52,53 @@ class Marked:
     tested: set[int]
 
 
+class PairTests:
+    """Permutation tests of pairs of rows; a pair is permuted once, however many tables show it."""
+
+    def __init__(self, resampling: Resampling) -> None:
+        self.resampling = resampling
+        self._compared: dict[tuple[Row, Row], dict[str, Compared]] = {}
+
+    def compared(self, a: Row, b: Row) -> dict[str, Compared]:
+        """Returns every score that both have of `b` less that of `a`, and its permutations."""
+        if (a, b) not in self._compared:
+            first, second = on_common_scale(a, b)
+            self._compared[a, b] = permuted_differences(first, second, self.resampling)
+        return self._compared[a, b]
+
+    def differences(self, a: Row, b: Row) -> dict[str, Difference]:
+        """Returns `b` less `a` with intervals, on scores that both have."""
+        return compare(*on_common_scale(a, b), self.resampling, self.compared(a, b))
+
+
 def shared_scores(rows: Sequence[Row]) -> list[Score]:
     """The scores that all rows have."""
-    first, *others = (row.counted.scores for row in rows)
-    return [score for score in first if all(score in other for other in others)]
+    first, *rest = (row.counted.scores for row in rows)
+    return [score for score in first if all(score in other for other in rest)]
 
 
-def _tested(a: Row, b: Row, scores: Sequence[Score], resampling: Resampling) -> dict[str, Compared]:
-    first, second = on_common_scale(a, b)
-    compared = permuted_differences(first, second, resampling)
-    return {score.name: compared[score.name] for score in scores}
-
-
-def _groups(competing: Sequence[Row], first: Row) -> list[list[int]]:
+def competing_groups(competing: Sequence[Row], first: Row) -> list[list[int]]:
     """The places of rows that may be ranked with each other: of one prompt share and protocol."""
-    found: dict[float, list[int]] = {}
+    places_by_prompt: dict[float, list[int]] = {}
     for place, row in enumerate(competing):
         if grade_of(row, first).mark == SAME:
-            found.setdefault(row.cell.prompt, []).append(place)
-    return [places for places in found.values() if len(places) > 1]
+            places_by_prompt.setdefault(row.cell.prompt, []).append(place)
+    return [places for places in places_by_prompt.values() if len(places) > 1]
 
 
-def marked(competing: Sequence[Row], first: Row | None, resampling: Resampling) -> Marked:
+def marked(competing: Sequence[Row], first: Row | None, tests: PairTests) -> Marked:
     """Tests every pair of rows of a prompt share, and every row against its base.
 
     Both are families of their own, over all scores and prompt shares of the table.
     """
     best: Marks = {}
     pairs: dict[tuple[int, int, str], Compared] = {}
-    groups = _groups(competing, first) if first is not None else []
+    groups = competing_groups(competing, first) if first is not None else []
     for places in groups:
         scores = shared_scores([competing[place] for place in places])
         for a, b in combinations(places, 2):
-            compared = _tested(competing[a], competing[b], scores, resampling)
-            pairs |= {(a, b, name): test for name, test in compared.items()}
+            compared = tests.compared(competing[a], competing[b])
+            pairs |= {(a, b, score.name): compared[score.name] for score in scores}
     p = adjusted(pairs)
     tops: dict[str, set[int]] = {}
     not_apart: dict[str, set[int]] = {}
@@ -95,10 +124,40 @@ def marked(competing: Sequence[Row], first: Row | None, resampling: Resampling) 
     for place, row in enumerate(competing):
         base = base_of(row, competing)
         if base is not None and base is not row:
-            compared = _tested(base, row, shared_scores([base, row]), resampling)
-            against |= {(place, name): test for name, test in compared.items()}
+            compared = tests.compared(base, row)
+            shared = shared_scores([base, row])
+            against |= {(place, score.name): compared[score.name] for score in shared}
     different: dict[int, dict[str, float]] = {}
     for (place, name), value in adjusted(against).items():
         different.setdefault(place, {})[name] = value
     tested = {place for places in groups for place in places}
     return Marked(best=best, different=different, tops=tops, alike=not_apart, tested=tested)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Rows that compete, and which of them differ."""
+
+    competing: Sequence[Row]
+    marks: Marked
+
+
+def tested_rows(rows: Sequence[Row], tests: PairTests) -> Tested:
+    """Tests all rows that compete as one table, whatever tables show them."""
+    competing = [row for row in rows if ranked(row)]
+    return Tested(competing, marked(competing, next(iter(competing), None), tests))
+
+
+def tests_frame(tested: Tested, tests: PairTests) -> pl.DataFrame:
+    """Every system against the first of its prompt: differences, intervals, p-values."""
+    rows = []
+    for place, row in enumerate(tested.competing):
+        base = base_of(row, tested.competing)
+        if base is None or base is row:
+            continue
+        names = {"system": row.label, "against": base.label, "prompt": row.cell.prompt}
+        changes = tests.differences(base, row)
+        for metric, p in tested.marks.different[place].items():
+            facts = {"metric": metric, "p_adjusted": p}
+            rows.append(names | facts | asdict(changes[metric]))
+    return pl.DataFrame(rows, schema=schema(TESTS))

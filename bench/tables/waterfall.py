@@ -20,7 +20,7 @@ import polars as pl
 
 from bench.metrics.base import Array, is_of_words
 from bench.metrics.counted import Counted
-from bench.scoring.inference import compare
+from bench.scoring.inference import drawn_differences, interval_ends
 from bench.scoring.scorer import Scorer
 from bench.scoring.signature import NONE
 from bench.store.columns import Column, Columns, schema
@@ -106,8 +106,8 @@ def _clarity(items: pl.DataFrame) -> Array:
 
 def _as_unclear(row: Row, known: Sequence[Row]) -> Counted:
     """What was counted of speech that says the caption as unclearly as a row's, mean over seeds."""
-    clarity = np.stack([_clarity(one.first.items) for one in known])
-    values = np.stack([_mean(one).values for one in known])
+    clarity = np.stack([_clarity(other.first.items) for other in known])
+    values = np.stack([_mean(other).values for other in known])
     like = _mean(known[0])
     each = []
     for cell in row.cells:
@@ -121,7 +121,7 @@ def _as_unclear(row: Row, known: Sequence[Row]) -> Counted:
 
 def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
     """One for every model without a prompt whose ceilings are among the rows, mean over seeds."""
-    found: list[Waterfall] = []
+    falls: list[Waterfall] = []
     text: Counted | None = None
     for row in rows:
         # Of what was not transcribed at all nothing was lost on the way.
@@ -133,8 +133,8 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
         if text is None:
             names = row.first.items["item"].to_list()
             text = scorer.counted({n: scorer.captions[n][scorer.chosen[n]] for n in names})
-        found.append(_waterfall(row, text, bars, scorer))
-    return found
+        falls.append(_waterfall(row, text, bars, scorer))
+    return falls
 
 
 def _mean(row: Row) -> Counted:
@@ -144,11 +144,12 @@ def _mean(row: Row) -> Counted:
 
 
 def _waterfall(row: Row, text: Counted, bars: Mapping[str, Counted], scorer: Scorer) -> Waterfall:
-    scores = text.scores
+    scores, resampling = text.scores, scorer.spec.resampling
     lost: dict[str, dict[str, tuple[float, float, float]]] = {s.name: {} for s in scores}
     for (step, after), before in zip(bars.items(), [text, *bars.values()], strict=False):
-        for name, change in compare(before, after, scorer.spec.resampling).items():
-            lost[name][step] = (0.0 - change.difference, 0.0 - change.high, 0.0 - change.low)
+        for name, (gained, replicates) in drawn_differences(before, after, resampling).items():
+            low, high = interval_ends(replicates, resampling.confidence)
+            lost[name][step] = (0.0 - gained, 0.0 - high, 0.0 - low)
     start, end = (
         {name: float(np.asarray(value)) for name, value in bar.corpus().items()}
         for bar in (text, list(bars.values())[-1])

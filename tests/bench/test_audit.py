@@ -3,9 +3,9 @@
 import polars as pl
 import pytest
 
-from bench.report.results import TESTS
 from bench.store.columns import schema
 from bench.tables.audit import _fault, disagreement, survival
+from bench.tables.testing import TESTS
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_the_version_is_that_of_the_package(
         (["run", "x.yaml", "--limt", "3"], "did you mean --limit?"),
         (["run", "x.yaml", "--limit", "0"], "--limit: '0': a whole number from 1 to 10,000,000"),
         (["speak", "x", "-o", "y", "--top-k", "1,x"], "--top-k: 'x': a whole number from"),
+        (["speak", "x", "-o", "y", "--temperature", "0.0005"], "must be 0 (greedy) or from 0.001"),
         (["scenes", "x", "--images", "-1"], "--images: '-1'"),
         (["scenes", "x", "--images", "9" * 5000], "'…: a whole number from 1"),
         (["scenes", "x", "--seed", "1.5"], "--seed: '1.5'"),
@@ -86,7 +87,7 @@ def test_the_version_is_that_of_the_package(
         (["runs", "show", "x" * 300], "at most 100 characters"),
         (["run", "x" * 300], "too long for a file system"),
         (["run", "a\0b"], "null character"),
-        (["model", "info", "~nobody-of-this-name/x"], "no such user"),
+        (["show", "model", "~nobody-of-this-name/x"], "no such user"),
     ],
 )
 def test_a_bad_argument_is_one_line(

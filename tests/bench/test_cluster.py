@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from bench.commands.parser import parser
+from bench.cli import parse
 from bench.commands.run import refuse_empty
 from bench.common.errors import ActorUnusable, RunFailed, UserError
 from bench.common.processes import arguments
@@ -65,7 +65,7 @@ def test_an_address_given_counts_before_the_environment_s(monkeypatch: pytest.Mo
     assert find_cluster("here:1") == find_cluster(None) == "10.0.0.1:6379"
     assert asked == ["here:1 None", "elsewhere:1 None"]
     for line in (["run", "j.yaml"], ["train", "j.yaml"], ["narrate", "j.yaml"]):
-        assert parser().parse_args([*line, "--address", "here:1"]).address == "here:1"
+        assert parse([*line, "--address", "here:1"]).address == "here:1"
 
 
 def test_a_token_is_sent_to_a_cluster_that_asks_for_one(
@@ -188,7 +188,7 @@ def test_files_for_clusters_call_commands_that_there_are() -> None:
         [call] = re.findall(r"-- (pixvox run .*)", (folder / name).read_text())
         calls.append(call.replace('"$@"', "--limit 2"))
     for call in calls:
-        assert parser().parse_args(shlex.split(call)[1:]).command == "run"
+        assert parse(shlex.split(call)[1:]).command == "run"
     pods = [spec["rayClusterSpec"][key] for key in ("headGroupSpec",)]
     pods += spec["rayClusterSpec"]["workerGroupSpecs"]
     mounted = ["volumes" in pod["template"]["spec"] for pod in pods]

@@ -62,7 +62,7 @@ def test_an_installed_package_adds_a_metric_by_its_entry_point(
     assert main(["run", "metric.yaml"]) == 2
     assert "'length' is not known; choose one of dnsmos, speaking_rate" in capsys.readouterr().err
     monkeypatch.syspath_prepend(str(outside / "installed"))
-    assert main(["plugins"]) == 0
+    assert main(["show", "plugins"]) == 0
     listed = capsys.readouterr().out
     assert re.search(r"metric +length +wordcount:LengthRatio +theirs +1\.2", listed)
     assert main(["run", "metric.yaml"]) == 0

@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 
 from bench.cli import main
+from bench.commands.gate import publish, seconds
 from bench.common.errors import UserError
 from bench.common.resampling import Resampling
 from bench.gate.bitwise import exact
-from bench.gate.ci import Shown, annotations, comment, junit, publish, shortened
+from bench.gate.ci import Shown, annotations, comment, junit, shortened
 from bench.gate.golden import Golden, read_golden, write_golden
-from bench.gate.looks import seconds
 from bench.gate.protocol import incomparable, other_protocol
 from bench.gate.quality import judge, scores_kept
 from bench.gate.speed import checkout, judge_speed

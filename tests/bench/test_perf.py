@@ -184,12 +184,12 @@ def test_the_floor_is_the_design_notes_arithmetic() -> None:
 
 
 def test_model_info_says_how_far_each_k_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["model", "info", "base"]) == 0
+    assert main(["show", "model", "base"]) == 0
     printed = capsys.readouterr().out
     assert "126.42M" in printed
     assert "+1.1% of 125M" in printed
 
 
 def test_unknown_weights_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["model", "info", "nowhere"]) == 2
+    assert main(["show", "model", "nowhere"]) == 2
     assert capsys.readouterr().err.startswith("pixvox: nowhere: no config.json there")

@@ -81,7 +81,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def _push(runs: Path, *words: str) -> int:
-    return main(["push", "demo", "me/model", "--runs", str(runs), *words])
+    return main(["runs", "push", "demo", "me/model", "--runs", str(runs), *words])
 
 
 def test_nothing_is_sent_without_yes(
@@ -152,8 +152,8 @@ def test_refusals_are_a_line_and_a_code(
     refused(2, "there is no token", "--yes")
     (runs / "demo" / "summary.json").unlink()
     refused(2, "the run is unfinished")
-    assert main(["push", "other", "me/model", "--runs", str(runs)]) == 2
-    assert main(["push", "demo", "model", "--runs", str(runs)]) == 2
+    assert main(["runs", "push", "other", "me/model", "--runs", str(runs)]) == 2
+    assert main(["runs", "push", "demo", "model", "--runs", str(runs)]) == 2
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_a_sweep_does_what_its_dry_run_says(
 
 def test_seeds_and_candidates_of_greedy_decoding_are_one_variant() -> None:
     greedy = PixVoxSystem(kind="pixvox", label="delay", weights="zoo:pixvox-tiny-delay")
-    grid = Grid(seed=(0, 1), temperature=(0.0, 0.5), candidates=(1, 4))
+    grid = Grid.model_validate({"seed": [0, 1], "temperature": [0, 0.5], "candidates": [1, 4]})
     found = [system.decoding for system in variants(greedy, grid)]
     points = [(one.temperature, one.seed, one.candidates) for one in found]
     warm = [(0.5, seed, number) for seed in (0, 1) for number in (1, 4)]

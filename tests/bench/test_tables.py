@@ -39,15 +39,15 @@ from bench.systems.pixvox import PixVoxSystem
 from bench.systems.silence import SilenceSystem
 from bench.systems.wavs import WavsSystem
 from bench.tables.audit import audited, summary
+from bench.tables.chance import scores_above_chance
 from bench.tables.comparison import comparison, published_frame
 from bench.tables.failures import failures
-from bench.tables.looking import looks
 from bench.tables.points import choices, points
 from bench.tables.pooling import Row, base_of, pooled, ranked
 from bench.tables.protocol import Protocol
 from bench.tables.published import load_published
 from bench.tables.sweep import pivot, sensitivity, tidy
-from bench.tables.testing import marked
+from bench.tables.testing import PairTests, marked
 from tests.evidence.rates import said, statistics_of
 
 ITEMS = 40
@@ -142,7 +142,7 @@ def _rows(*scores: CellScores) -> list[Row]:
 
 
 def _frame(rows: Sequence[Row], table: str = "table1") -> pl.DataFrame:
-    return comparison(rows, table, PROTOCOL, asr="tiny.en", run="trial", resampling=DRAWN)
+    return comparison(rows, table, PROTOCOL, asr="tiny.en", run="trial", tests=PairTests(DRAWN))
 
 
 def _said(frame: pl.DataFrame, left_out: Sequence[str] = ()) -> list[str]:
@@ -283,7 +283,7 @@ def test_a_later_table_prints_what_is_new() -> None:
     console = Console(width=200, file=io.StringIO(), highlight=False)
     printed: list[Note] = []
     for protocol in (PROTOCOL, replace(PROTOCOL, references="others")):
-        terminal.show(frame, "table1", protocol, console, printed)
+        terminal.show(frame, "table1", protocol, console, printed=printed)
     file = console.file
     assert isinstance(file, io.StringIO)
     first, second = file.getvalue().split("Table I:")[1:]
@@ -427,9 +427,9 @@ def test_a_system_of_other_data_is_marked_and_tested(blind: bool) -> None:
         cell = replace(found.cell, trained_on=learnt)
         scores.append(replace(found, cell=cell, items=found.items.with_columns(tokens)))
     rows = _rows(*scores)
-    seen = looks(rows, "scenes", cast(Scorer, _Counting(scores[1], blind)))
-    assert list(seen) == [scores[1].cell.name]
-    options = {"asr": "tiny.en", "run": "trial", "resampling": DRAWN, "seen": seen}
+    above = scores_above_chance(rows, "scenes", cast(Scorer, _Counting(scores[1], blind)))
+    assert list(above) == [scores[1].cell.name]
+    options = {"asr": "tiny.en", "run": "trial", "tests": PairTests(DRAWN), "above_chance": above}
     ours, theirs = comparison(rows, "table1", PROTOCOL, **options)[-2:].to_dicts()
     assert ours["training"] == "unknown"
     assert theirs["training"] == "unknown, trained on coco and flickr8k"
@@ -475,7 +475,7 @@ def test_a_plot_is_the_same_bytes_whatever_a_label_holds(tmp_path: Path) -> None
         cell = replace(found.cell, speech_key=f"s{number}", transcript_key=f"h{number}")
         scores.append(replace(found, cell=cell))
     rows = _rows(*scores)
-    found = points(rows, marked(rows, rows[0], DRAWN))
+    found = points(rows, marked(rows, rows[0], PairTests(DRAWN)))
     assert choices(found) == ["guidance"]
     # One point of each score is the best, and it is like itself.
     assert found.filter("best")["metric"].to_list() == [s.name for s in rows[0].counted.scores]

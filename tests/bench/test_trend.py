@@ -103,10 +103,10 @@ def test_a_committed_drop_is_found_at_its_commit(
     assert change.version.subject == "Commit [bold]table[/] 4"
     assert (change.before, change.after) == pytest.approx((21.075, 17.033), abs=1e-3)
     picture = tmp_path / "plots" / "trend.svg"
-    assert main(["trend", str(path), "--plot", str(picture)]) == 0
+    assert main(["show", "trend", str(path), "--plot", str(picture)]) == 0
     assert "21.07 to 17.03" in capsys.readouterr().out.replace("\n", " ")
     assert picture.read_text().startswith("<?xml")
-    assert main(["trend", str(path), "--only", "nothing"]) == 2
+    assert main(["show", "trend", str(path), "--only", "nothing"]) == 2
     assert "no figure has 'nothing' in its name" in capsys.readouterr().err
 
 
@@ -120,5 +120,5 @@ def test_another_protocol_begins_anew(tmp_path: Path) -> None:
 
 def test_what_git_does_not_have_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = _committed(tmp_path, [[_row("Delay", 21.0)]])
-    assert main(["trend", str(path.with_name("other.json"))]) == 2
+    assert main(["show", "trend", str(path.with_name("other.json"))]) == 2
     assert "no commit has it" in capsys.readouterr().err

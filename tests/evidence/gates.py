@@ -23,7 +23,7 @@ from bench.common.text import plural
 from bench.gate.boundaries import look_sizes
 from bench.gate.composite import lost
 from bench.gate.golden import Golden, read_golden
-from bench.gate.looks import LOOKS
+from bench.gate.judging import LOOKS
 from bench.gate.power import measured as measured_by
 from bench.gate.protocol import group_of, groups
 from bench.gate.quality import judge

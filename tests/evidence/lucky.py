@@ -5,7 +5,7 @@ import numpy as np
 from bench.common.progress import progress
 from bench.gate.boundaries import look_sizes
 from bench.gate.composite import between, ruler
-from bench.gate.looks import LOOKS
+from bench.gate.judging import LOOKS
 from bench.gate.quality import judged
 from bench.gate.verdicts import Rule, Verdict
 from bench.metrics.base import SHORT, Array

@@ -72,7 +72,7 @@ def test_weights_that_are_damaged_or_do_not_fit_are_one_line(
     with pytest.raises(UserError, match=rf"^mine: .*({reason})") as told:
         expand(_pixvox_job(folder), Dataset("d", "s", "none", (ITEM,), "0"), [(DEFAULT, {})])
     assert "\n" not in str(told.value)
-    assert main(["model", "info", str(folder)]) == 2
+    assert main(["show", "model", str(folder)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
 

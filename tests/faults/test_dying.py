@@ -283,7 +283,7 @@ def test_a_gate_that_is_ended_outside_of_its_work_is_no_regression(
     # Not even the parser can be imported, and the report cannot be written.
     monkeypatch.setitem(sys.modules, "bench.gate.failure", None)
     assert entry(["gate", "nowhere.yaml", "--out", str(tmp_path)]) == 3
-    monkeypatch.setitem(sys.modules, "bench.commands.parser", None)
+    monkeypatch.setitem(sys.modules, "bench.commands.gate", None)
     assert entry(["gate", "nowhere.yaml"]) == 3
 
 

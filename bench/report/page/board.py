@@ -17,8 +17,8 @@ def _row(entry: Entry, reports: Mapping[str, str]) -> dict[str, object]:
         "prompt": f"{entry.prompt:.0%}",
         "seeds": entry.seeds or "-",
         "scores": [
-            (f"{found.score:.2f}", f"{found.low:.2f} to {found.high:.2f}")
-            for found in (entry.scores[score.name] for score in SHOWN)
+            (f"{estimate.score:.2f}", f"{estimate.low:.2f} to {estimate.high:.2f}")
+            for estimate in (entry.scores[score.name] for score in SHOWN)
         ],
         "n": entry.n,
         "failed": entry.failed,
@@ -45,8 +45,8 @@ def board_page(entries: Sequence[Entry], reports: Mapping[str, str], title: str)
         metric=METRIC,
         heads=[(score.head, score.name, score.name == METRIC) for score in SHOWN],
         rows=[
-            _row(one.entry, reports) | {"place": one.place, "earlier": one.earlier}
-            for one in ranked(entries)
+            _row(ranking.entry, reports) | {"place": ranking.place, "earlier": ranking.earlier}
+            for ranking in ranked(entries)
         ],
         history=[_row(entry, reports) for entry in entries],
         protocol=[(name, visible(str(entries[0].signature[name]))) for name in SIGNED],

@@ -131,7 +131,7 @@ def _run(run: Finished, labels: Sequence[str]) -> dict[str, Any]:
 
 def _downloads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, str]]:
     """Every table of the runs by the id that it has on the page, as it is downloaded."""
-    found: dict[str, dict[str, str]] = {}
+    downloads: dict[str, dict[str, str]] = {}
     for number, run in enumerate(runs, 1):
         named = [(f"table-{number}-{place}", table) for place, table in enumerate(run["tables"], 1)]
         named += [
@@ -139,8 +139,8 @@ def _downloads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, str]]:
             for name in ("audit", "survival", "sensitivity", "failures")
             if run[name] is not None
         ]
-        found |= {name: {"file": table.file, "text": table.csv} for name, table in named}
-    return found
+        downloads |= {name: {"file": table.file, "text": table.csv} for name, table in named}
+    return downloads
 
 
 def build(runs: Sequence[Finished], content: Content, form: Form, title: str, beside: str) -> Page:

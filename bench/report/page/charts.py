@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.jobs.tables import Table2
 from bench.metrics.base import ALWAYS, SHORT
 from bench.metrics.shipped import KNOWN, METRICS, scores_of
 from bench.report.drawn import SHADES, Bar, Line
@@ -19,15 +20,15 @@ Plain = dict[str, Any]
 def _fall(rows: list[Plain]) -> list[Bar]:
     """The bars of one model and score, from the caption as text down to the model."""
     at = rows[0]["start"]
-    made = [Bar("caption", 0, at, "whole", f"{at:.1f}")]
+    drawn = [Bar("caption", 0, at, "whole", f"{at:.1f}")]
     for row in rows:
         after = at - row["lost"]
         half = (row["high"] - row["low"]) / 2
         text = f"{-row['lost']:+.1f} ±{half:.1f}"
         kind = "lost" if row["lost"] >= 0 else "won"
-        made.append(Bar(row["step"], min(at, after), max(at, after), kind, text))
+        drawn.append(Bar(row["step"], min(at, after), max(at, after), kind, text))
         at = after
-    return [*made, Bar("result", 0, rows[0]["end"], "whole", f"{rows[0]['end']:.1f}")]
+    return [*drawn, Bar("result", 0, rows[0]["end"], "whole", f"{rows[0]['end']:.1f}")]
 
 
 def falls(run: Finished) -> Iterator[tuple[str, list[Bar]]]:
@@ -53,7 +54,7 @@ def curves(run: Finished) -> Iterator[tuple[str, list[Line], dict[float, str]]]:
     Published rows are there where they are of the same dataset. A score whose measured rows have
     one share only has no curve.
     """
-    frame = run.tables.get("table2")
+    frame = run.tables.get(Table2.name)
     if frame is None or frame.is_empty():
         return
     same = (pl.col("block") == "measured") | (pl.col("dataset") == run.protocol.dataset)

@@ -65,21 +65,21 @@ class _Known:
 def _items(run: Finished) -> dict[str, _Known]:
     """A run's items by name, in the order of its rows."""
     known = {item.id: item for item in run.dataset.items} if run.dataset else {}
-    caption, some = run.job.get("caption", "rotating"), run.protocol.left_out != "none"
-    made = {}
+    caption, leaves_out = run.job.get("caption", "rotating"), run.protocol.left_out != "none"
+    items = {}
     for name in run.rows["item"].unique(maintain_order=True):
         item = known.get(name)
-        made[name] = _Known(name, item, item.chosen(caption) if item and some else -1)
-    return made
+        items[name] = _Known(name, item, item.chosen(caption) if item and leaves_out else -1)
+    return items
 
 
 def _asr(cell: Plain, cells: Sequence[Plain]) -> str:
     """What a cell's ASR is called: its label, and what tells it from others of that label."""
-    own, *others = (
-        str(one["signature"]["asr"]).split(".")
-        for one in (cell, *(other for other in cells if other["asr"] == cell["asr"]))
+    own, *rest = (
+        str(each["signature"]["asr"]).split(".")
+        for each in (cell, *(other for other in cells if other["asr"] == cell["asr"]))
     )
-    apart = [part for part in own if any(part not in other for other in others)]
+    apart = [part for part in own if any(part not in other for other in rest)]
     return " ".join([str(cell["asr"]), *apart])
 
 
@@ -106,18 +106,18 @@ def _labels(runs: Sequence[Finished]) -> list[str]:
 def _metrics(runs: Sequence[Finished]) -> list[Plain]:
     """The scores that items have, in order; `wrong` is what half of all items are below."""
     known = {score.name: score for score in KNOWN}
-    kept = {
+    level_by_name = {
         name: level for run in runs for name, level in run.scores.select("metric", "kept").rows()
     }
-    found: list[Plain] = []
-    for name, level in kept.items():
+    metrics: list[Plain] = []
+    for name, level in level_by_name.items():
         values = [run.rows[name] for run in runs if name in run.rows.columns]
         if values:
             usual = pl.concat(values).fill_nan(None).median()
             head = known.get(name, Score(name, name)).head
             wrong = round(usual, 1) if isinstance(usual, float) else 0.0
-            found.append({"name": name, "head": head, "kept": level, "wrong": wrong})
-    return found
+            metrics.append({"name": name, "head": head, "kept": level, "wrong": wrong})
+    return metrics
 
 
 def _lead(metrics: Sequence[Plain]) -> str:
@@ -140,7 +140,7 @@ def _columns(
     """A cell's rows as columns of plain values; media not yet."""
     items = [known[name] for name in rows["item"]]
     texts = [text or "" for text in rows["transcript"]]
-    found = differences(texts, [item.scored for item in items])
+    nearest = differences(texts, [item.scored for item in items])
     bits = pl.sum_horizontal(
         pl.col(kind).fill_null(False).cast(pl.Int64) * 2**n for n, kind in enumerate(KINDS)
     )
@@ -148,9 +148,9 @@ def _columns(
         "item": [places[item.id] for item in items],
         "reason": rows["reason"].fill_null("").to_list(),
         "text": texts,
-        "reference": [one.reference for one in found],
-        "edits": [one.edits for one in found],
-        "pieces": [one.pieces for one in found],
+        "reference": [difference.reference for difference in nearest],
+        "edits": [difference.edits for difference in nearest],
+        "pieces": [difference.pieces for difference in nearest],
         "kinds": rows.select(kinds=bits)["kinds"].to_list(),
         "seconds": rows["seconds"].fill_null(0).round(2).to_list(),
         "logprob": rows["avg_logprob"].fill_nan(None).round(3).to_list(),
@@ -174,7 +174,7 @@ def _apart(run: Finished) -> Iterator[tuple[str, list[Plain | None]]]:
             groups.setdefault((cell["cell"][:-9], cell["part"]), []).append(cell)
     for cells in groups.values():
         for cell in cells if len(cells) > 1 else ():
-            other = next(one for one in cells if one is not cell)
+            other = next(each for each in cells if each is not cell)
             name = _asr(other, run.cells)
             pairs = tokens[cell["cell"]].join(
                 tokens[other["cell"]].select("item", theirs="transcript", other="tokens"),
@@ -195,17 +195,21 @@ def _apart(run: Finished) -> Iterator[tuple[str, list[Plain | None]]]:
 def _add_sounds(cells: Sequence[Plain], paths: Sequence[Sequence[Path]], media: Media) -> Plain:
     """Gives every row its sound's name; seconds and peaks of each are given back."""
     flat = list(dict.fromkeys(path for own in paths for path in own))
-    made = dict(zip(flat, sounds(flat), strict=True))
-    names = {path: media.add(medium) for path, medium in made.items()}
+    medium_by_path = dict(zip(flat, sounds(flat), strict=True))
+    names = {path: media.add(medium) for path, medium in medium_by_path.items()}
     for cell, own in zip(cells, paths, strict=True):
         cell["rows"]["sound"] = [names[path] for path in own]
-    return {names[p]: [one.seconds, one.peaks] for p, one in made.items() if one is not None}
+    return {
+        names[p]: [medium.seconds, medium.peaks]
+        for p, medium in medium_by_path.items()
+        if medium is not None
+    }
 
 
 def _cell(cell: Plain, number: int, label: str, asr: str) -> Plain:
-    kept = ("system", "role", "pattern", "prompt", "part", "n", "failed", "unended", "kinds")
+    names = ("system", "role", "pattern", "prompt", "part", "n", "failed", "unended", "kinds")
     said = "|".join(f"{name}:{value or '-'}" for name, value in cell["signature"].items())
-    return {name: cell[name] for name in kept} | {
+    return {name: cell[name] for name in names} | {
         "run": number,
         "key": cell["cell"],
         "label": label,
@@ -228,13 +232,13 @@ def read_content(runs: Sequence[Finished]) -> Content:
     for number, (run, own) in enumerate(zip(runs, known, strict=True)):
         places = {name: place[item.key] for name, item in own.items()}
         frames = {name: part for (name,), part in run.rows.group_by("cell", maintain_order=True)}
-        others = dict(_apart(run))
+        apart = dict(_apart(run))
         for cell in run.cells:
             rows = frames[cell["cell"]]
-            made = _cell(cell, number, next(labels), _asr(cell, run.cells))
-            made["rows"] = _columns(rows, places, own, metrics)
-            made["rows"]["other"] = others.get(cell["cell"], [])
-            cells.append(made)
+            shown_cell = _cell(cell, number, next(labels), _asr(cell, run.cells))
+            shown_cell["rows"] = _columns(rows, places, own, metrics)
+            shown_cell["rows"]["other"] = apart.get(cell["cell"], [])
+            cells.append(shown_cell)
             paths.append([run.speech(cell, name) for name in rows["item"]])
     items = list(union.values())
     shown = pictures(item.item.image if item.item else Path() for item in items)

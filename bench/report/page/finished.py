@@ -58,15 +58,15 @@ def _frame(path: Path) -> pl.DataFrame:
 
 def _summary(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(read_small(path, _MOST_BYTES))
+        summary = json.loads(read_small(path, _MOST_BYTES))
         known = {field.name for field in fields(Protocol)}
-        found["protocol"]["standing"] = tuple(found["protocol"]["standing"])
-        found["asr"] = found["protocol"].pop("asr_label")
-        if found["protocol"].keys() != known or not isinstance(found["cells"], list):
+        summary["protocol"]["standing"] = tuple(summary["protocol"]["standing"])
+        summary["asr"] = summary["protocol"].pop("asr_label")
+        if summary["protocol"].keys() != known or not isinstance(summary["cells"], list):
             raise KeyError("protocol")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: of another version, or damaged; run the job again") from error
-    return dict(found)
+    return dict(summary)
 
 
 def scored_dataset(job: dict[str, Any], digest: str) -> tuple[Dataset | None, str]:
@@ -74,15 +74,15 @@ def scored_dataset(job: dict[str, Any], digest: str) -> tuple[Dataset | None, st
     from bench.datasets.loading import load_dataset
 
     try:
-        found = load_dataset(validate(job["dataset"], AnyDataset, "the run's dataset"))
+        dataset = load_dataset(validate(job["dataset"], AnyDataset, "the run's dataset"))
     except (UserError, ValidationError, OSError, KeyError) as error:
         return None, " ".join(str(error).split())
-    if found.digest != digest:
+    if dataset.digest != digest:
         return None, (
-            f"{found.name} {found.split} has other content now (digest {found.digest}) than when "
-            f"it was scored (digest {digest})"
+            f"{dataset.name} {dataset.split} has other content now (digest {dataset.digest}) "
+            f"than when it was scored (digest {digest})"
         )
-    return found, ""
+    return dataset, ""
 
 
 def read_finished(folder: Path) -> Finished:
@@ -90,7 +90,7 @@ def read_finished(folder: Path) -> Finished:
     refuse_links(folder)
     name = folder.name
     manifest = read_manifest(folder)
-    needed = [folder / one for one in ("summary.json", "rows.parquet", "scores.parquet")]
+    needed = [folder / file for file in ("summary.json", "rows.parquet", "scores.parquet")]
     lacking = [path for path in needed if not path.is_file()]
     if manifest is None or lacking:
         raise UserError(f"{folder}: the run is not finished; run its job again to its end")

@@ -65,16 +65,16 @@ def sound(wave: Wave) -> Medium:
     """Speech `[T]` at RATE as MP3."""
     import soundfile
 
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     soundfile.write(
-        made,
+        buffer,
         np.clip(wave, -1, 1),
         RATE,
         format="MP3",
         subtype="MPEG_LAYER_III",
         compression_level=_SMALL,
     )
-    data = base64.b64encode(made.getvalue()).decode()
+    data = base64.b64encode(buffer.getvalue()).decode()
     return Medium(data, "audio/mpeg", round(len(wave) / RATE, 2), _peaks(wave))
 
 
@@ -100,9 +100,9 @@ def _picture_of(path: Path) -> Medium | None:
     except ImageError:
         return None
     small.thumbnail((SIDE, SIDE))
-    made = io.BytesIO()
-    small.save(made, "WEBP", quality=_QUALITY)
-    return Medium(base64.b64encode(made.getvalue()).decode(), "image/webp")
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=_QUALITY)
+    return Medium(base64.b64encode(buffer.getvalue()).decode(), "image/webp")
 
 
 def pictures(paths: Iterable[Path]) -> list[Medium | None]:

@@ -22,8 +22,8 @@ def _figures(run: Finished) -> "Iterator[tuple[str, Figure]]":
         yield f"lost-{number}", fall(name, bars)
     points = points_of(run)
     for chart in axis_charts(points, prompts=False):
-        made = curve(chart.metric, chart.lines, chart.named, chart.axis)
-        yield f"sweep-{chart.axis}-{chart.metric}", made
+        figure = curve(chart.metric, chart.lines, chart.named, chart.axis)
+        yield f"sweep-{chart.axis}-{chart.metric}", figure
     for number, heat in enumerate(heat_maps(points), 1):
         yield f"heat-{number}-{heat.across}-{heat.down}-{heat.metric}", heat_map(heat)
 

@@ -34,8 +34,8 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str], along: 
     """A line a system over a few places of x; `named` are these places, `along` what they are."""
     places = sorted(named)
     span = (places[-1] - places[0]) or 1
-    highs = [y for one in drawn for _, y in one.points]
-    highs += [high for one in drawn for *_, high in one.spread]
+    highs = [y for line in drawn for _, y in line.points]
+    highs += [high for line in drawn for *_, high in line.spread]
     ticks = _ticks(max(highs, default=1))
     most = max(max(highs, default=1), ticks[-1]) or 1
 
@@ -47,9 +47,9 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str], along: 
 
     # The picture hides all within it from whoever listens to the page.
     read = [
-        f"{one.label}: " + ", ".join(f"{b:.2f} at {named[a]}" for a, b in one.points) + "."
-        for one in drawn
-        if not one.faint
+        f"{line.label}: " + ", ".join(f"{b:.2f} at {named[a]}" for a, b in line.points) + "."
+        for line in drawn
+        if not line.faint
     ]
     body = [
         Markup('<line class="grid" x1="{:g}" x2="{:g}" y1="{:.1f}" y2="{:.1f}"/>').format(
@@ -61,14 +61,14 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str], along: 
     body += [_text(x(p), _HEIGHT - 28, text, "tick") for p, text in named.items()]
     body.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, along, "label"))
     shade = 0
-    for one in sorted(drawn, key=lambda line: not line.faint):
-        kind = "faint" if one.faint else f"shade{shade % SHADES}"
-        shade += not one.faint
-        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in one.points)
-        body.append(Markup('<g class="{}"><title>{}</title>').format(kind, one.label))
-        if len(one.spread) > 1:
-            edge = [(a, low) for a, low, _ in one.spread]
-            edge += [(a, high) for a, _, high in reversed(one.spread)]
+    for line in sorted(drawn, key=lambda line: not line.faint):
+        kind = "faint" if line.faint else f"shade{shade % SHADES}"
+        shade += not line.faint
+        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line.points)
+        body.append(Markup('<g class="{}"><title>{}</title>').format(kind, line.label))
+        if len(line.spread) > 1:
+            edge = [(a, low) for a, low, _ in line.spread]
+            edge += [(a, high) for a, _, high in reversed(line.spread)]
             body.append(
                 Markup('<polygon class="spread" points="{}"/>').format(
                     " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in edge)
@@ -77,9 +77,9 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str], along: 
         body.append(Markup('<polyline class="line" points="{}"/>').format(path))
         body += [
             Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(
-                x(a), y(b), 2.2 if one.faint else 3.4
+                x(a), y(b), 2.2 if line.faint else 3.4
             )
-            for a, b in one.points
+            for a, b in line.points
         ]
         body.append(Markup("</g>"))
     return _svg(" ".join([f"{title}.", *read]), body, _WIDTH, _HEIGHT)
@@ -89,31 +89,31 @@ _WIDE, _HIGH = 76.0, 40.0
 """A heat map's cell."""
 
 
-def heat(one: HeatMap) -> Markup:
+def heat(heat_map: HeatMap) -> Markup:
     """A heat map; the best cell is framed, what is not told apart from it has a dashed frame."""
     left, top = 84.0, 8.0
-    below = top + _HIGH * len(one.rows)
-    width, height = left + _WIDE * len(one.columns) + 8, below + 48
-    values = [cell.value for cell in one.cells.values()]
+    below = top + _HIGH * len(heat_map.rows)
+    width, height = left + _WIDE * len(heat_map.columns) + 8, below + 48
+    values = [cell.value for cell in heat_map.cells.values()]
     least, span = min(values), (max(values) - min(values)) or 1
     body = [
         _text(left - 8, top + _HIGH * (y + 0.5) + 4, name, "tick", "end")
-        for y, name in enumerate(one.rows)
+        for y, name in enumerate(heat_map.rows)
     ]
-    body.append(_text(left - 8, below + 18, f"{one.down} ↑", "label", "end"))
+    body.append(_text(left - 8, below + 18, f"{heat_map.down} ↑", "label", "end"))
     body += [
         _text(left + _WIDE * (x + 0.5), below + 18, name, "tick")
-        for x, name in enumerate(one.columns)
+        for x, name in enumerate(heat_map.columns)
     ]
-    body.append(_text((left + width - 8) / 2, below + 38, one.across, "label"))
+    body.append(_text((left + width - 8) / 2, below + 38, heat_map.across, "label"))
     read = []
-    for (x, y), cell in sorted(one.cells.items(), key=lambda pair: pair[0][::-1]):
+    for (x, y), cell in sorted(heat_map.cells.items(), key=lambda pair: pair[0][::-1]):
         strength = 0.06 + 0.44 * (cell.value - least) / span
         body += _heat_cell(left + _WIDE * x, top + _HIGH * y, cell, strength)
         how = ", the best" if cell.best else ", not told apart from the best" if cell.alike else ""
-        at = f"{one.across} {one.columns[x]}, {one.down} {one.rows[y]}"
+        at = f"{heat_map.across} {heat_map.columns[x]}, {heat_map.down} {heat_map.rows[y]}"
         read.append(f"{at}: {cell.text} {cell.spread}{how}.")
-    return _svg(" ".join([f"{one.title}.", *read]), body, width, height)
+    return _svg(" ".join([f"{heat_map.title}.", *read]), body, width, height)
 
 
 def _heat_cell(left: float, top: float, cell: HeatCell, strength: float) -> list[Markup]:

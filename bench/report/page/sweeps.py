@@ -19,11 +19,11 @@ Plain = dict[str, Any]
 def points_of(run: Finished) -> pl.DataFrame:
     """A run's points, with labels that can be shown; none where nothing was varied."""
     # A run of before an axis was known has no column of it.
-    found = pl.DataFrame(schema=schema(COLUMNS))
+    points = pl.DataFrame(schema=schema(COLUMNS))
     if "points" in run.tables:
-        found = pl.concat([found, run.tables["points"]], how="diagonal_relaxed")
+        points = pl.concat([points, run.tables["points"]], how="diagonal_relaxed")
     shown = (pl.col(n).map_elements(visible, pl.String) for n in ("system", "point"))
-    return found.with_columns(shown)
+    return points.with_columns(shown)
 
 
 def sweep(run: Finished) -> Plain | None:

@@ -13,8 +13,8 @@ _SHOWN = re.compile(
 )
 
 
-def _symbol(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _symbol(match: re.Match[str]) -> str:
+    code = ord(match[0])
     if code < 0x20:
         return chr(0x2400 + code)
     if code == 0x7F:
@@ -66,13 +66,13 @@ def _aligned(pairs: Sequence[tuple[list[str], list[str]]]) -> Iterable[Any]:
     import jiwer
 
     split = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
-    found = jiwer.process_words(
-        [" ".join(one) for one, _ in pairs],
-        [" ".join(other) for _, other in pairs],
+    aligned = jiwer.process_words(
+        [" ".join(reference) for reference, _ in pairs],
+        [" ".join(hypothesis) for _, hypothesis in pairs],
         reference_transform=split,
         hypothesis_transform=split,
     )
-    return found.alignments
+    return aligned.alignments
 
 
 _OPS: dict[str, Op] = {"equal": "=", "insert": "+", "delete": "-", "substitute": "~"}

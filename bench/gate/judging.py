@@ -1,18 +1,17 @@
-"""`pixvox gate`: runs a job and judges it by a golden; made to be a step of somebody's CI."""
+"""Runs a job and judges it by a golden, or makes a new golden of it."""
 
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.common.errors import RunFailed, UserError
 from bench.common.jobfile import JobFile
-from bench.common.text import clean, plural
 from bench.gate.bitwise import exact
 from bench.gate.boundaries import look_sizes
-from bench.gate.ci import Shown, publish
+from bench.gate.ci import Shown
 from bench.gate.failure import prepare
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.likelihood import judge_likelihood
@@ -27,11 +26,8 @@ from bench.jobs.spec import Job
 from bench.metrics.loading import metrics_of
 from bench.scoring.signature import Signature
 
-PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
-"""Exit codes; 2 is bad usage and 3 a run that failed, as for every command."""
 LOOKS = 3
 """How often a gate looks: at a third of the items, at two thirds, at all."""
-_CODES = {Verdict.PASS: PASS, Verdict.REGRESSED: REGRESSED, Verdict.INCONCLUSIVE: INCONCLUSIVE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +36,7 @@ class GateOptions:
 
     `margin` is the share of a score that may be lost, None the usual one. `base` is a git revision
     whose speed is compared; None leaves speed out. `out` is where files for CI go, and `links` the
-    address under which that folder will be found. With `allow_inconclusive` a gate that judged
-    and could not tell counts as passed; one that could not judge never does.
+    address under which that folder will be found.
     """
 
     job: JobFile
@@ -53,26 +48,30 @@ class GateOptions:
     base: str | None = None
     out: Path | None = None
     links: str = ""
-    allow_inconclusive: bool = False
 
 
-def seconds(text: str) -> float:
-    """`90s`, `15m` or `1h` in seconds; raises UserError for anything else."""
-    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([smh])", text)
-    if found is None:
-        raise UserError(f"--budget {text}: write a number and s, m or h, such as 15m")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What a gate came to: its findings, the worst items, and a sentence on what was compared.
+
+    Without `could_judge` no golden was there that could judge the job.
+    """
+
+    findings: Sequence[Finding]
+    shown: Shown
+    note: str
+    could_judge: bool
 
 
-def share(text: str) -> float:
-    """`5%` as 0.05; raises UserError for anything else."""
-    found = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,6})?)%", text)
-    if found is None:
-        raise UserError(f"--margin {text}: write a share of the score, such as 5%")
-    return float(found[1]) / 100
+@dataclass(frozen=True)
+class Accepted:
+    """A new golden's file, and how many rows it has."""
+
+    path: Path
+    rows: int
 
 
-def accept(job: JobFile, folder: Path) -> int:
+def accept(job: JobFile, folder: Path) -> Accepted:
     """Runs the job and keeps what it gave as a new golden; nothing old is changed.
 
     Raises UserError for a folder that is none, RunFailed where a cell generated nothing.
@@ -84,22 +83,19 @@ def accept(job: JobFile, folder: Path) -> int:
     for cell in golden.signatures:
         if golden.rows.filter(cell=cell, status="ok").is_empty():
             raise RunFailed(f"{cell}: every item failed, which is nothing to judge others by")
-    path = write_golden(golden, folder)
-    rows = plural(golden.rows.height, "row")
-    print(f"{clean(str(path))}: a new golden of {rows}; commit it, and name it in your CI")
-    return PASS
+    return Accepted(write_golden(golden, folder), golden.rows.height)
 
 
 def _golden(options: GateOptions, name: str) -> Golden | None:
     """The golden that the options name, or the only one of the job in a folder."""
-    found = [options.baseline] if options.baseline.is_file() else []
+    paths = [options.baseline] if options.baseline.is_file() else []
     if options.baseline.is_dir():
         ours = re.compile(re.escape(name) + r"-[0-9a-f]{12}\.parquet")
-        found = sorted(path for path in options.baseline.iterdir() if ours.fullmatch(path.name))
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+        paths = sorted(path for path in options.baseline.iterdir() if ours.fullmatch(path.name))
+    if len(paths) > 1:
+        names = ", ".join(path.name for path in paths)
         raise UserError(f"{options.baseline}: several goldens of {name} ({names}); name one")
-    return read_golden(found[0]) if found else None
+    return read_golden(paths[0]) if paths else None
 
 
 def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
@@ -119,12 +115,12 @@ def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
     return ""
 
 
-def judge_job(options: GateOptions) -> int:
-    """Judges quality, and speed where a base is named; an exit code (see the constants).
+def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> Judgement:
+    """Judges quality, and speed where a base is named.
 
-    Looks at more items while quality has not regressed and there is budget; every look shares the
-    rate of false alarms. Raises UserError for what cannot be used and RunFailed where the run
-    or this checkout's speed fails.
+    `announce` gets the certificate before anything runs. Looks at more items while quality has not
+    regressed and there is budget; every look shares the rate of false alarms. Raises UserError for
+    what cannot be used and RunFailed where the run or this checkout's speed fails.
     """
     started = time.monotonic()
     job: Job = options.job.read(Job)
@@ -137,12 +133,12 @@ def judge_job(options: GateOptions) -> int:
         signatures = signatures_of(options.job)
         reason = other_protocol(golden.signatures, signatures)
         if not reason and not options.exact:
-            _show(_certificate(options, job, golden, list(signatures)))
+            announce(_certificate(options, job, golden, list(signatures)))
     # First, so that the looks have what it leaves of the budget.
     speed = [] if reason else _speed(options, job)
     counted, shown, sharp = "not compared", Shown(), list[Finding]()
     if golden is not None and not reason and not options.exact:
-        weights = {name: one.weights for name, one in signatures.items()}
+        weights = {name: signature.weights for name, signature in signatures.items()}
         sharp = judge_likelihood(golden, likelihoods_of(options.job), weights)
     findings = [*sharp, *speed]
     # What is sure without chance needs no speech.
@@ -166,12 +162,7 @@ def judge_job(options: GateOptions) -> int:
     spent = f"{time.monotonic() - started:.0f} s of {options.budget:.0f}"
     compared = overall(speed).name if speed else "not compared"
     note = f"quality {counted}, speed {compared}; {spent}"
-    publish(findings, shown, note, options.out)
-    verdict = overall(findings)
-    print(f"pixvox gate: {verdict.name}: {note}")
-    if verdict == Verdict.INCONCLUSIVE and options.allow_inconclusive and not reason:
-        return PASS
-    return _CODES[verdict]
+    return Judgement(findings=findings, shown=shown, note=note, could_judge=not reason)
 
 
 def _rule(options: GateOptions, golden: Golden, cells: Sequence[str]) -> tuple[list[int], Rule]:
@@ -189,14 +180,6 @@ def _certificate(
     """What this gate can find and what it will let pass."""
     sizes, rule = _rule(options, golden, cells)
     return certificate(golden, cells, sizes[-1], rule, metrics_of(job.scoring.metrics))
-
-
-def _show(certificate: Certificate) -> None:
-    from bench.report.terminal import make_console, say_lines, show_frame
-
-    console = make_console()
-    say_lines(console, certificate.sentences)
-    show_frame(certificate.table, "Loss that is found / largest loss that passes", console)
 
 
 def _looks(

@@ -1,8 +1,8 @@
-"""Whether a system looks: its transcripts against the same transcripts of other images.
+"""Whether a system uses the pictures: its transcripts against the same transcripts of other images.
 
 A system that was trained on other data may score by the words alone. Its own transcripts, each
-given to another image, have the same words and never looked: what exceeds them, by paired
-permutation tests adjusted for all these systems and scores, comes of the pictures.
+given to another image, have the same words and score what chance gives: what exceeds them, by
+paired permutation tests adjusted for all these systems and scores, comes of the pictures.
 """
 
 from collections.abc import Sequence
@@ -18,37 +18,37 @@ from bench.systems.borrowing import others
 from bench.tables.pooling import Row, elsewhere, ranked
 from bench.tables.testing import SIGNIFICANT
 
-Looks = dict[str, tuple[str, ...]]
-"""A row's first cell's name → the scores in which it is better than if it had not looked."""
+AboveChance = dict[str, tuple[str, ...]]
+"""A row's first cell's name → the scores in which it is above the chance level."""
 
 
-def looks(rows: Sequence[Row], dataset: str, scorer: Scorer) -> Looks:
+def scores_above_chance(rows: Sequence[Row], dataset: str, scorer: Scorer) -> AboveChance:
     """Of every row that competes and was trained on other data than the dataset."""
     tested: dict[tuple[str, str], Compared] = {}
-    found: Looks = {}
+    above: AboveChance = {}
     for row in rows:
         if not (ranked(row) and elsewhere(row.cell, dataset)):
             continue
-        found[row.cell.name] = ()
+        above[row.cell.name] = ()
         # How it sounds is the same for every image.
         own = row.counted.only([m for m in row.counted.metrics if is_of_words(m)])
         own = own.with_values(own.values / len(row.cells))
-        compared = permuted_differences(_unseeing(row, scorer), own, scorer.spec.resampling)
-        tested |= {(row.cell.name, name): one for name, one in compared.items()}
+        tests = permuted_differences(_at_chance(row, scorer), own, scorer.spec.resampling)
+        tested |= {(row.cell.name, name): compared for name, compared in tests.items()}
     p = adjusted(tested)
     errors = {s.name for row in rows for s in row.counted.scores if s.lower_is_better}
-    for (name, score), one in tested.items():
-        better = one.seen < 0 if score in errors else one.seen > 0
+    for (name, score), compared in tested.items():
+        better = compared.observed < 0 if score in errors else compared.observed > 0
         if better and p[name, score] < SIGNIFICANT:
-            found[name] += (score,)
-    return found
+            above[name] += (score,)
+    return above
 
 
-def _unseeing(row: Row, scorer: Scorer) -> Counted:
+def _at_chance(row: Row, scorer: Scorer) -> Counted:
     """What is counted of a row's transcripts, each given to another image; seeds averaged."""
     each = []
     for cell in row.cells:
         said = dict(zip(cell.items["item"], cell.items["tokens"], strict=True))
         pairs = others(list(said), 0)
         each.append(scorer.counted({name: said[pairs.get(name, name)] for name in said}))
-    return each[0].with_values(np.mean([one.values for one in each], axis=0))
+    return each[0].with_values(np.mean([counted.values for counted in each], axis=0))
