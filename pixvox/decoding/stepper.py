@@ -18,8 +18,8 @@ from pixvox.layers import DecoderLayer
 from pixvox.network import PixVoxNetwork
 
 
-@dataclass(frozen=True)
-class _Layer:
+@dataclass(frozen=True, kw_only=True)
+class Layer:
     """One layer's weights and caches: keys and values `[B, H, S, D]`, the image's `[I, H, P, D]`;
     where attention is ragged, keys are `[B, H, D, S]` and `[I, H, D, P]`."""
 
@@ -70,17 +70,17 @@ class Stepper:
         shared = (entries, self.heads, config.image_positions, self.head_size)
         layers = [cast(DecoderLayer, layer) for layer in model.layers]
         self.layers = [
-            _Layer(
-                self._ready(layer.attention.query, layer.attention.key, layer.attention.value),
-                self._residual(layer.attention.output, layer.attention.norm),
-                self._ready(layer.crossattention.query),
-                self._residual(layer.crossattention.output, layer.crossattention.norm),
-                self._ready(layer.intermediate, gelu=True),
-                self._residual(layer.output, layer.norm),
-                self._keys(*own),
-                self._zeros(*own),
-                self._keys(*shared),
-                self._zeros(*shared),
+            Layer(
+                qkv=self._ready(layer.attention.query, layer.attention.key, layer.attention.value),
+                attention_output=self._residual(layer.attention.output, layer.attention.norm),
+                query=self._ready(layer.crossattention.query),
+                cross_output=self._residual(layer.crossattention.output, layer.crossattention.norm),
+                intermediate=self._ready(layer.intermediate, gelu=True),
+                output=self._residual(layer.output, layer.norm),
+                keys=self._keys(*own),
+                values=self._zeros(*own),
+                image_keys=self._keys(*shared),
+                image_values=self._zeros(*shared),
             )
             for layer in layers
         ]
@@ -99,12 +99,14 @@ class Stepper:
         self.positions = model.embeddings.positions.weight.detach().to(self.dtype)
         self.embedding_norm = Normalised(model.embeddings.norm, self.dtype)
         self.offsets = torch.arange(self.codebooks, device=self.device) * len(tables[0])
-        self.owner = torch.arange(slots, device=self.device) // self.lanes
+        # The memory that each row reads, the null image's after all others.
+        self.null_entry = slots // self.lanes
+        self.owner = torch.arange(self.rows, device=self.device) // self.lanes
+        self.owner[slots:] = self.null_entry
         if self.guided:
-            null = torch.full_like(self.owner, slots // self.lanes)
-            self.owner = torch.cat([self.owner, null])
-            self.remember(slots // self.lanes, model.null_states())
+            self.remember(self.null_entry, model.null_states())
         self.attended = self._zeros(self.rows, self.heads, self.head_size)
+        self.image_used = torch.full_like(self.owner, config.image_positions)
 
     def _ready(self, *linears: nn.Module, gelu: bool = False) -> Ready:
         return Ready(linears, self.rows, self.dtype, gelu)
@@ -120,12 +122,17 @@ class Stepper:
 
     @torch.inference_mode()
     def remember(self, entry: int, image_states: Tensor) -> None:
-        """Gives memory `entry` (slots `entry * lanes` and after) the image `[P, M_vision]`."""
+        """Gives memory `entry` the image `[P, M_vision]`."""
         states = self.project(image_states.to(self.device)).to(self.dtype)
         memory = self.memory(states).unflatten(-1, (-1, 2, self.heads, self.head_size))
         for part, (keys, values) in zip(self.layers, memory.permute(1, 2, 3, 0, 4), strict=True):
             part.image_keys[entry] = keys if self.dense else keys.mT
             part.image_values[entry] = values
+
+    def read(self, slot: int, entry: int) -> None:
+        """Has a slot read memory `entry`; dense attention reads that of the slot's group alone."""
+        if not self.dense:
+            self.owner[slot] = entry
 
     def forget(self, slot: int) -> None:
         """Empties a slot whose keys and values may not be finite.
@@ -156,18 +163,24 @@ class Stepper:
             if self.dense:
                 part.keys[rows, :, position] = qkv[:, 1]
                 part.values[rows, :, position] = qkv[:, 2]
-                attended = _attended(
+                attended = attend_dense(
                     qkv[:, 0, :, None], part.keys[:, :, :window], part.values[:, :, :window], mask
                 ).flatten(1)
             else:
-                self._ragged_self(part, qkv, position)
+                append_and_attend(
+                    qkv.numpy(),
+                    part.keys.numpy(),
+                    part.values.numpy(),
+                    position.numpy(),
+                    self.attended.numpy(),
+                )
                 attended = self.attended.flatten(1)
             x = part.attention_output(x, attended)
             queries = part.query(x).view(self.rows, self.heads, self.head_size)
             if self.dense:
                 attended = self._dense_cross(part, queries)
             else:
-                self._ragged_cross(part, queries)
+                self.ragged_cross(part, queries, self.owner)
             x = part.cross_output(x, attended)
             x = part.output(x, part.intermediate(x))
         if self.transform is not None:
@@ -175,7 +188,7 @@ class Stepper:
             x = norm(dense(x))
         return self.head(x.float()).view(self.rows, self.codebooks, -1)
 
-    def _dense_cross(self, part: _Layer, queries: Tensor) -> Tensor:
+    def _dense_cross(self, part: Layer, queries: Tensor) -> Tensor:
         """`[B, H, D]` → `[B, H * D]`; a memory is read once for all rows that share it."""
         entries = self.slots // self.lanes
         keys, values = part.image_keys, part.image_values
@@ -185,21 +198,14 @@ class Stepper:
             attended = torch.cat([attended, null])
         return attended
 
-    def _ragged_self(self, part: _Layer, qkv: Tensor, position: Tensor) -> None:
-        append_and_attend(
-            qkv.numpy(),
-            part.keys.numpy(),
-            part.values.numpy(),
-            position.numpy(),
-            self.attended.numpy(),
-        )
-
-    def _ragged_cross(self, part: _Layer, queries: Tensor) -> None:
+    def ragged_cross(self, part: Layer, queries: Tensor, owner: Tensor) -> None:
+        """`[B, H, D]` over memories `owner` `[B]`, into `attended`."""
         attend(
             queries.numpy(),
             part.image_keys.numpy(),
             part.image_values.numpy(),
-            self.owner.numpy(),
+            owner.numpy(),
+            self.image_used.numpy(),
             self.attended.numpy(),
         )
 
@@ -207,11 +213,18 @@ class Stepper:
 def _shared(queries: Tensor, lanes: int, keys: Tensor, values: Tensor) -> Tensor:
     """`[B, H, D]`, of which `lanes` neighbours share one of the memories → `[B, H * D]`."""
     grouped = queries.unflatten(0, (-1, lanes)).transpose(1, 2)
-    attended = _attended(grouped, keys, values, None)
+    attended = attend_dense(grouped, keys, values)
     return attended.transpose(1, 2).flatten(0, 1).flatten(1)
 
 
-def _attended(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+def attend_dense(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None = None,
+    *,
+    causal: bool = False,
+) -> Tensor:
     """PyTorch's attention by a backend that is named here.
 
     Left to itself, PyTorch chooses by type and shape, so that a row would round otherwise where
@@ -221,4 +234,4 @@ def _attended(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     on_gpu = queries.device.type == "cuda"
     backend = SDPBackend.EFFICIENT_ATTENTION if on_gpu else SDPBackend.MATH
     with sdpa_kernel(backend):
-        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=causal)
