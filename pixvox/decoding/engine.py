@@ -16,12 +16,13 @@ from torch import Tensor
 
 from pixvox.decoding.attention import use_threads_of_torch
 from pixvox.decoding.candidates import best, several
+from pixvox.decoding.kernels import AttentionKind
 from pixvox.decoding.memories import Memories
-from pixvox.decoding.prefill import prefill, prefilled_steps
 from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Chooser, Decoding, item_noise
 from pixvox.decoding.stepper import Shape
 from pixvox.decoding.steppers import Steppers
+from pixvox.decoding.varlen import has_kernel
 from pixvox.network import PixVoxNetwork
 from pixvox.patterns import Layout, layout
 from pixvox.precision import precision
@@ -41,8 +42,9 @@ class Engine:
 
     Weights that were changed in between are seen. Raises ValueError where `max_seconds` needs more
     positions than the model has, for values of another number of codebooks, for guidance without a
-    null image, for bfloat16 on a CPU, and for a model on Apple's MPS. `dense` chooses the attention
-    (see Stepper); left out, it is ragged on CPU and dense elsewhere. `steppers` are the model's,
+    null image, for bfloat16 on a CPU, and for a model on Apple's MPS. `dense` chooses dense
+    attention or ragged (see pixvox.decoding.kernels); left out, it is ragged on CPU, of variable
+    length on a GPU in bfloat16 where PyTorch has that, and else dense. `steppers` are the model's,
     shared with other engines of it that run before or after this one, never at the same time; left
     out, it has its own.
     """
@@ -80,11 +82,11 @@ class Engine:
             raise ValueError("decoding.arithmetic: bfloat16 needs a GPU; use float32")
         self.chooser = Chooser(decoding, self.codebooks)
         self.size = config.codebook_size
-        dense = model.device.type != "cpu" if dense is None else dense
+        attention = _attention_for(model.device, dtype, dense)
         # Where slots are grouped, an image's candidates are neighbours and share its memory.
-        shared = math.gcd(decoding.slots, decoding.candidates) if dense else 1
+        shared = 1 if attention == "ragged" else math.gcd(decoding.slots, decoding.candidates)
         lanes = shared if decoding.lanes == 1 else decoding.lanes
-        self.shape = Shape(decoding.slots, lanes, steps, dtype, dense, decoding.guided)
+        self.shape = Shape(decoding.slots, lanes, steps, dtype, attention, decoding.guided)
         self.model, self.steppers = model, steppers or Steppers(model)
         if self.steppers.model is not model:
             raise ValueError("steppers of another model; give this model's")
@@ -173,7 +175,8 @@ class Engine:
         queue = deque(order)
         slots = self.decoding.slots
         held: list[int | None] = [None] * slots
-        memories = Memories(slots, self.shape.lanes, grouped=self.shape.dense)
+        grouped = not self.stepper.attention.shares_freely
+        memories = Memories(slots, self.shape.lanes, grouped=grouped)
         self._free(range(slots))
         use_threads_of_torch()
         while len(done) < len(requests):
@@ -250,7 +253,7 @@ class Engine:
                 continue
             if is_new:
                 self.stepper.remember(memories.entry_of(slot), images[image])
-            self.stepper.read(slot, memories.entry_of(slot))
+            self.stepper.attention.read(slot, memories.entry_of(slot))
             index = queue.popleft()
             held[slot] = index
             admitted.append((slot, requests[index]))
@@ -295,7 +298,7 @@ class Engine:
             # What step s chooses is what step s + 1 reads.
             self.sequence[slot, :, 1 : steps + 1] = self._upload(units)
             read = self.sequence[slot, :, :steps]
-            prefill(self.stepper, slot, memories.entry_of(slot), read)
+            self.stepper.prefill(slot, memories.entry_of(slot), read)
             self.position[slot] = self.ages[slot] = steps
             frames = int((self.plan.frame_of[0, :steps] >= 0).sum())
             if frames:
@@ -305,7 +308,7 @@ class Engine:
         """`[K, T]`: what a prompt's first steps choose, as many as can be taken at once."""
         frames = prompt.shape[1]
         decided = (self.plan.frame_of < frames).all(0).long().cumprod(0).sum()
-        frame_of = self.plan.frame_of[:, : prefilled_steps(self.stepper, int(decided))]
+        frame_of = self.plan.frame_of[:, : self.stepper.prefilled_steps(int(decided))]
         if not frames:
             return frame_of[:, :0]
         units = prompt.long().gather(1, frame_of.clamp_min(0))
@@ -324,6 +327,8 @@ class Engine:
             # A row that has ended goes on until the next look, at the last position at most.
             longest = max(self.ages.values(), default=1)
             window = min(-(-longest // _WINDOW) * _WINDOW, self.stepper.steps)
+            if self.shape.attention == "varlen":
+                window = self.stepper.steps
             if self.device.type == "cuda":
                 self._replay(window)
             else:
@@ -407,6 +412,13 @@ class Engine:
         length = torch.where(units == self.last_unit, self.run_length + 1, 1)
         self.run_length.copy_(torch.where(inside, length, self.run_length))
         self.last_unit.copy_(torch.where(inside, units, self.last_unit))
+
+
+def _attention_for(device: torch.device, dtype: torch.dtype, dense: bool | None) -> AttentionKind:
+    if dense is False or (dense is None and device.type == "cpu"):
+        return "ragged"
+    in_16_bits = dtype != torch.float32
+    return "varlen" if dense is None and in_16_bits and has_kernel(device) else "dense"
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:

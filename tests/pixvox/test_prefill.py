@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from pixvox.decoding import engine as engine_module
 from pixvox.decoding.engine import Engine
 from pixvox.decoding.memories import Memories
 from pixvox.decoding.requests import Generation, Request
@@ -47,7 +46,7 @@ def test_a_prompt_in_one_pass_gives_the_units_of_single_steps(
     with torch.no_grad():
         model.heads[0].bias[model.config.empty] += 1.0
     at_once, engine = _generate(model, DECODINGS[name], dense)
-    monkeypatch.setattr(engine_module, "prefilled_steps", lambda stepper, steps: 0)
+    monkeypatch.setattr(Stepper, "prefilled_steps", lambda stepper, steps: 0)
     one_by_one, stepped = _generate(model, DECODINGS[name], dense)
     assert [speech.units.tolist() for speech in at_once] == [
         speech.units.tolist() for speech in one_by_one
@@ -65,8 +64,8 @@ def test_a_block_of_a_prompt_has_the_bits_of_single_steps(
     for _ in range(2):
         engine = Engine(model, decoding)
         engine.generate(states, [Request("item", 0, prompt)])
-        caches.append([(part.keys, part.values) for part in engine.stepper.layers])
-        monkeypatch.setattr(engine_module, "prefilled_steps", lambda stepper, steps: 0)
+        caches.append([(part.cache.keys, part.cache.values) for part in engine.stepper.layers])
+        monkeypatch.setattr(Stepper, "prefilled_steps", lambda stepper, steps: 0)
     for blocks, steps in zip(*caches, strict=True):
         for by_block, by_step in zip(blocks, steps, strict=True):
             assert torch.equal(by_block[:: decoding.slots], by_step[:: decoding.slots])
