@@ -340,7 +340,7 @@ class Engine:
         if window not in self.graphs:
             state = [self.sequence, self.position, self.ends, self.broken, self.surety]
             state += [self.last_unit, self.run_length, self.table]
-            kept = [tensor.clone() for tensor in state]
+            saved = [tensor.clone() for tensor in state]
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -353,7 +353,7 @@ class Engine:
             with torch.cuda.graph(graph, pool=pool):
                 self._advance(window)
             self.graphs[window] = graph
-            for buffer, value in zip(state, kept, strict=True):
+            for buffer, value in zip(state, saved, strict=True):
                 buffer.copy_(value)
         self.graphs[window].replay()
 

@@ -111,11 +111,13 @@ def course_digest(plan: Any, *content: str | npt.NDArray[Any]) -> str:
     """What a checkpoint is of: a recipe's course, and what it is trained on; 16 hex digits."""
     course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
     state = hashlib.sha256(repr(sorted(course.items())).encode())
-    for one in content:
-        state.update(one.encode() if isinstance(one, str) else np.ascontiguousarray(one).data)
+    for part in content:
+        state.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part).data)
     return state.hexdigest()[:16]
 
 
 def identity(config: str, origin: str, units: Sequence[Tensor], plan: Training) -> str:
     """What a checkpoint is of: the model's `config` and `origin`, the course, the data's units."""
-    return course_digest(plan, config, origin, *(one.to(torch.int16).numpy() for one in units))
+    return course_digest(
+        plan, config, origin, *(speech.to(torch.int16).numpy() for speech in units)
+    )
