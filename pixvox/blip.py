@@ -53,8 +53,8 @@ _NAMES = (
 def decoder_name(name: str) -> str | None:
     """Our name of a BlipTextModel's parameter; None for what PixVoxLM has no use for."""
     for theirs, ours in _NAMES:
-        renamed, found = re.subn(f"^{theirs}", ours, name)
-        if found:
+        renamed, replaced = re.subn(f"^{theirs}", ours, name)
+        if replaced:
             return renamed
     return None
 
@@ -90,8 +90,8 @@ def blip_config(folder: Path, **changes: Any) -> PixVoxConfig:
     check_sizes(path, vision, VISION_SIZES)
     check_sizes(path, sizes, SIZES)
     with wrap_config_errors(path):
-        made = PixVoxConfig(**({"vision_config": BlipVisionConfig(**vision)} | sizes | changes))
-        return check_config(path, made)
+        config = PixVoxConfig(**({"vision_config": BlipVisionConfig(**vision)} | sizes | changes))
+        return check_config(path, config)
 
 
 T = TypeVar("T")
@@ -99,18 +99,18 @@ T = TypeVar("T")
 
 def _ours(theirs: Iterable[tuple[str, T]]) -> dict[str, T]:
     """What a BLIP checkpoint holds, by PixVoxLM's names; the rest of it is left out."""
-    taken: dict[str, T] = {}
+    renamed: dict[str, T] = {}
     for key, value in theirs:
         if key.startswith("vision_model."):
-            taken["vision." + key.removeprefix("vision_model.")] = value
+            renamed["vision." + key.removeprefix("vision_model.")] = value
         elif key.startswith(_DECODER):
             ours = decoder_name(key.removeprefix(_DECODER))
             if ours is not None:
-                taken[ours] = value
+                renamed[ours] = value
         elif key.startswith(_TRANSFORM):
             name = key.removeprefix(_TRANSFORM).replace("LayerNorm.", "norm.")
-            taken[f"transform.{name}"] = value
-    return taken
+            renamed[f"transform.{name}"] = value
+    return renamed
 
 
 def _wanted(config: PixVoxConfig) -> Shapes:
@@ -134,8 +134,8 @@ def check_blip(folder: Path, config: PixVoxConfig) -> None:
 
 def _fit_positions(held: Tensor, fresh: Tensor) -> Tensor:
     """BLIP's positions `[P, M]`, cut or followed by freshly initialised ones to fit the model."""
-    kept = min(len(held), len(fresh))
-    return torch.cat([held[:kept].to(fresh), fresh[kept:]])
+    shared = min(len(held), len(fresh))
+    return torch.cat([held[:shared].to(fresh), fresh[shared:]])
 
 
 def from_blip(name: str, **changes: Any) -> PixVoxLM:
@@ -150,7 +150,7 @@ def from_blip(name: str, **changes: Any) -> PixVoxLM:
     check_blip(folder, config)
     model = PixVoxLM(config)
     own = model.state_dict()
-    taken = {key: value for key, value in _ours(read_tensors(folder)).items() if key in own}
-    taken[_POSITIONS] = _fit_positions(taken[_POSITIONS], own[_POSITIONS])
-    model.load_state_dict(taken, strict=False)
+    weights = {key: value for key, value in _ours(read_tensors(folder)).items() if key in own}
+    weights[_POSITIONS] = _fit_positions(weights[_POSITIONS], own[_POSITIONS])
+    model.load_state_dict(weights, strict=False)
     return model.eval()

@@ -37,7 +37,9 @@ def share_cache() -> None:
 
 def is_writable(folder: Path) -> bool:
     """Whether a folder can be written, or made where it is not there yet."""
-    there = next((one for one in (folder, *folder.parents) if os.access(one, os.F_OK)), None)
+    there = next(
+        (ancestor for ancestor in (folder, *folder.parents) if os.access(ancestor, os.F_OK)), None
+    )
     return there is not None and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 

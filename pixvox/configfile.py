@@ -49,8 +49,8 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
         raise WeightsError(f"{path}: not a JSON object; save or fetch the model again")
     stated = content.get("model_type")
     if kind is not None and stated != kind:
-        told = f"a model of type {str(stated)[:40]!r}" if stated is not None else "no model's"
-        raise WeightsError(f"{path}: {told}, and {kind!r} is wanted; name other weights")
+        described = f"a model of type {str(stated)[:40]!r}" if stated is not None else "no model's"
+        raise WeightsError(f"{path}: {described}, and {kind!r} is wanted; name other weights")
     return content
 
 

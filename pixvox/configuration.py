@@ -95,7 +95,7 @@ class PixVoxConfig(PreTrainedConfig):
                 "and a null_image, over which speech is encoded"
             )
         names = self.trained_on
-        if not isinstance(names, list | tuple) or not all(isinstance(one, str) for one in names):
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             raise WeightsError(f"trained_on {str(names)[:40]}: give a list of datasets' names")
         self.trained_on = tuple(names)
         super().__post_init__(**kwargs)

@@ -250,7 +250,7 @@ _VBR_HEADER = re.compile(
 def _mpeg(data: Bytes, start: int, end: int) -> Part:
     # Joined files have a header each.
     promised = [
-        int.from_bytes(data[found.end() : found.end() + 4]) for found in _VBR_HEADER.finditer(data)
+        int.from_bytes(data[match.end() : match.end() + 4]) for match in _VBR_HEADER.finditer(data)
     ]
     return Part(container="mp3", start=start, end=end, frames=sum(promised) or None)
 
@@ -345,7 +345,9 @@ def _behind(data: Bytes, part: Part) -> int | None:
         return None
     places = range(part.end, min(part.end + _PADDING, len(data)))
     signatures = [re.compile(pattern) for pattern in (_ID3, *(pattern for pattern, _ in _KINDS))]
-    return next((at for at in places if any(one.match(data, at) for one in signatures)), None)
+    return next(
+        (at for at in places if any(signature.match(data, at) for signature in signatures)), None
+    )
 
 
 def _joined(part: Part, other: int) -> Part:
@@ -362,15 +364,15 @@ def parts_of(data: Bytes) -> list[Part]:
             continue
         starts = [begin]
         if read in (*_DIVISIBLE, *_MARKED):
-            starts += [found.start() for found in signature.finditer(data, begin + 1)]
+            starts += [match.start() for match in signature.finditer(data, begin + 1)]
         if read is _ogg:
             starts = _link_starts(data, starts)
         if read not in _DIVISIBLE:
             part = read(data, begin, len(data))
             return [_joined(part, starts[1])] if len(starts) > 1 else [_checked(data, part)]
         ends = [*starts[1:], len(data)]
-        *others, last = [read(data, *bounds) for bounds in zip(starts, ends, strict=True)]
-        return [*others, _checked(data, last)]
+        *before, last = [read(data, *bounds) for bounds in zip(starts, ends, strict=True)]
+        return [*before, _checked(data, last)]
     # Players look for the first frame.
     return [_mpeg(data, begin, len(data))] if begin or _has_frames(data) else []
 

@@ -97,16 +97,16 @@ def _tensor_digests(folder: Path) -> dict[str, str]:
     """Every named tensor's digest; of safetensors without PyTorch, which takes long to import."""
     from safetensors import SafetensorError
 
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for path in _some_files(folder):
         if path.suffix != ".safetensors":
-            found |= {name: _of(one).hex() for name, one in load_pickle(path).items()}
+            digests |= {name: _of(value).hex() for name, value in load_pickle(path).items()}
             continue
         try:
-            found |= {name: _of(one).hex() for name, one in held_tensors(path)}
+            digests |= {name: _of(value).hex() for name, value in held_tensors(path)}
         except SafetensorError as error:
             raise _unreadable(path) from error
-    return found
+    return digests
 
 
 def _is_tensor(value: object) -> bool:
@@ -136,8 +136,8 @@ def _of(value: object) -> bytes:
                 state.update(hashlib.sha256(str(name).encode()).digest() + _of(value[name]))
         case list() | tuple():
             state.update(b"sequence\0")
-            for one in value:
-                state.update(_of(one))
+            for part in value:
+                state.update(_of(part))
         case _:
             state.update(json.dumps(value, sort_keys=True, default=str).encode())
     return state.digest()
@@ -148,7 +148,7 @@ def _stated(content: object) -> object:
     if isinstance(content, dict):
         return {k: _stated(v) for k, v in content.items() if k not in _SAVING}
     if isinstance(content, list):
-        return [_stated(one) for one in content]
+        return [_stated(part) for part in content]
     return content
 
 
@@ -164,8 +164,8 @@ def read_json(path: Path) -> Any:
 
 def archive_digest(path: Path) -> str:
     """The digest of a PyTorch file's content, 16 hex digits; raises WeightsError (load_archive)."""
-    found = path.stat()
-    return _archive_digest(path, found.st_size, found.st_mtime_ns)
+    status = path.stat()
+    return _archive_digest(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)

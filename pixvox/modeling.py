@@ -146,15 +146,15 @@ class PixVoxLM(PixVoxNetwork):
             Request(name, row, units, how.seed)
             for row, (name, units) in enumerate(zip(names, prompts, strict=True))
         ]
-        made = self._engine(how).generate(states, asked)
-        if broken := next((one for one in made if one.reason), None):
+        speeches = self._engine(how).generate(states, asked)
+        if broken := next((speech for speech in speeches if speech.reason), None):
             raise ValueError(f"{broken.item}: {broken.reason}")
-        rows = [one.units.T for one in made]
+        rows = [speech.units.T for speech in speeches]
         units = pad_sequence(rows, batch_first=True, padding_value=config.empty).transpose(1, 2)
         return PixVoxGeneration(
             units=units.to(self.device),
             lengths=torch.tensor([len(row) for row in rows], device=self.device),
-            ended=torch.tensor([one.ended for one in made], device=self.device),
+            ended=torch.tensor([speech.ended for speech in speeches], device=self.device),
         )
 
     def _engine(self, decoding: Decoding) -> Engine:

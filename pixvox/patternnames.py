@@ -23,8 +23,8 @@ def pattern_name(pattern: str | Mapping[str, Any]) -> str:
     if isinstance(pattern, str):
         if pattern in PATTERN_NAMES:
             return pattern
-        if found := _LISTED.fullmatch(pattern):
-            return _listed([int(number) for number in found[1].split("-")[1:]])
+        if listed := _LISTED.fullmatch(pattern):
+            return _listed([int(number) for number in listed[1].split("-")[1:]])
         raise ValueError(f"unknown pattern {pattern[:40]!r}; {_choices()}")
     if not isinstance(pattern, Mapping) or set(pattern) != {"delays"}:
         raise ValueError(f"{str(pattern)[:40]} is no pattern; {_choices()}")

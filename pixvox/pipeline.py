@@ -120,12 +120,16 @@ class ImageToSpeech:
         pixels = self.processor(images)["pixel_values"]
         units = None if prompt is None else self.prompt_units(prompt)
         sampled = {"temperature": TEMPERATURE} if "do_sample" not in how else {}
-        made = self.model.generate(pixels, prompt=units, items=names, **sampled | how)
-        waves = self.processor.batch_decode(made.units, made.lengths.cpu())
+        speeches = self.model.generate(pixels, prompt=units, items=names, **sampled | how)
+        waves = self.processor.batch_decode(speeches.units, speeches.lengths.cpu())
         return [
             Speech(wave, self.processor.sample_rate, bool(ended), units[:, : int(frames)])
             for wave, units, frames, ended in zip(
-                waves, made.units.cpu(), made.lengths.cpu(), made.ended.cpu(), strict=True
+                waves,
+                speeches.units.cpu(),
+                speeches.lengths.cpu(),
+                speeches.ended.cpu(),
+                strict=True,
             )
         ]
 
@@ -170,9 +174,9 @@ def load(
     """
     folder = resolve(os.fspath(name))
     config = pixvox_config(folder)
-    found, _ = fitting_codec(str(name), config, codec)
+    codec_name, _ = fitting_codec(str(name), config, codec)
     check_fit(folder, tensor_shapes(folder), shapes_of(PixVoxLM, config))
     model = PixVoxLM.from_pretrained(folder).eval().to(device)
     processor = PixVoxProcessor.of(config)
-    processor.codec = found
+    processor.codec = codec_name
     return ImageToSpeech(model, processor)

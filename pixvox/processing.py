@@ -93,7 +93,7 @@ class PixVoxProcessor(ProcessorMixin):
             else [images]
         )
         scaling = self.scaling
-        pixels = [normalise(picture_pixels(one, scaling.size), scaling) for one in several]
+        pixels = [normalise(picture_pixels(image, scaling.size), scaling) for image in several]
         if not pixels:
             raise ValueError("no images; give at least one")
         return BatchFeature({"pixel_values": torch.stack(pixels)})
@@ -123,7 +123,7 @@ class PixVoxProcessor(ProcessorMixin):
         """Units `[B, K, N]` of so many frames each as waveforms; of no frames, an empty one."""
         nothing = np.zeros(0, np.float32)
         pairs = zip(units.cpu(), lengths, strict=True)
-        coded = [one[:, : int(frames)] for one, frames in pairs]
+        coded = [units[:, : int(frames)] for units, frames in pairs]
         codec = _codec(self.codec, self.bandwidth)
-        waves = iter(codec.decode_all([one for one in coded if one.shape[1]]))
-        return [next(waves) if one.shape[1] else nothing for one in coded]
+        waves = iter(codec.decode_all([units for units in coded if units.shape[1]]))
+        return [next(waves) if units.shape[1] else nothing for units in coded]

@@ -23,21 +23,21 @@ def tensor_shapes(folder: Path) -> Shapes:
     files = weight_files(folder)
     if not files:
         raise WeightsError(f"{folder}: neither .safetensors nor pytorch_model.bin is there")
-    found: Shapes = {}
+    shapes: Shapes = {}
     for path in files:
         if path.suffix != ".safetensors":
-            found |= {name: tuple(value.shape) for name, value in load_pickle(path).items()}
+            shapes |= {name: tuple(value.shape) for name, value in load_pickle(path).items()}
             continue
         try:
             with safe_open(path, "np") as held:
                 names = held.keys()
-                found |= {name: tuple(held.get_slice(name).get_shape()) for name in names}
+                shapes |= {name: tuple(held.get_slice(name).get_shape()) for name in names}
         except (SafetensorError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             raise WeightsError(
                 f"{path}: damaged or cut short ({reason}); save or fetch it again"
             ) from error
-    return found
+    return shapes
 
 
 def shapes_of(model: "type[nn.Module]", config: object) -> Shapes:

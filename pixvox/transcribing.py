@@ -15,6 +15,6 @@ Transcribe = Callable[[Wave, int, str], str]
 def transcriber() -> Transcribe:
     """The first that is installed; raises ImportError where none is."""
     for entry in entry_points(group=GROUP):
-        found: Transcribe = entry.load()
-        return found
+        transcribe: Transcribe = entry.load()
+        return transcribe
     raise ImportError("no installed package transcribes speech; run: pip install pixvox-bench")

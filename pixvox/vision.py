@@ -134,8 +134,8 @@ def _without_head(config: "PreTrainedConfig") -> "PreTrainedConfig":
 def _model_class(config: "PreTrainedConfig") -> "type[PreTrainedModel]":
     import transformers
 
-    found: type[PreTrainedModel] = getattr(transformers, MODELS[config.model_type])
-    return found
+    model_class: type[PreTrainedModel] = getattr(transformers, MODELS[config.model_type])
+    return model_class
 
 
 def _model_options(config: "PreTrainedConfig") -> dict[str, Any]:

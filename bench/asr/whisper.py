@@ -172,11 +172,13 @@ class WhisperTranscriber:
 
         mels = [
             whisper.log_mel_spectrogram(
-                whisper.pad_or_trim(wave, seconds * SAMPLE_RATE), self.model.dims.n_mels
+                whisper.pad_or_trim(wave, seconds * SAMPLE_RATE),
+                self.model.dims.n_mels,
+                device=self.model.device,
             )
             for wave in waves
         ]
-        batch = torch.stack(mels).to(self.model.device)
+        batch = torch.stack(mels)
         return batch.half() if self.options.fp16 else batch
 
     def _decode(self, audio: "Tensor") -> "list[DecodingResult]":
@@ -184,7 +186,13 @@ class WhisperTranscriber:
         import torch
         import whisper
 
-        # openai-whisper repeats tokens for beams, but not what they are of: it takes one clip then.
-        groups = audio.split(1 if self.options.beam_size else len(audio))
+        from bench.asr.whisperloop import POLL, decode_greedily
+
         with torch.inference_mode():
-            return [r for group in groups for r in whisper.decode(self.model, group, self.options)]
+            if not self.options.beam_size:
+                poll = POLL if self.model.device.type == "cuda" else 1
+                return decode_greedily(self.model, audio, self.options, poll=poll)
+            # openai-whisper repeats tokens for beams, but not what they are of: it takes one clip.
+            return [
+                r for clip in audio.split(1) for r in whisper.decode(self.model, clip, self.options)
+            ]

@@ -31,8 +31,10 @@ from bench.perf.decode import floor_seconds
 from pixvox.codec.encodec import Codec
 from pixvox.configuration import PixVoxConfig
 from pixvox.decoding.engine import Engine
+from pixvox.decoding.kernels import AttentionKind
 from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Decoding
+from pixvox.decoding.stepper import Shape, Stepper
 from pixvox.images import load_image
 from pixvox.modeling import PixVoxLM
 from pixvox.patternnames import PATTERN_NAMES
@@ -44,6 +46,8 @@ BUDGET_SECONDS = 480.0
 ZOO = "zoo:pixvox-tiny-delay"
 TOLERANCE = 1e-3
 """The largest difference of states and samples, of values around 1, between devices."""
+BFLOAT16_TOLERANCE = 0.2
+"""The largest difference of scores in bfloat16 between kinds of attention, in their deviations."""
 
 Outcome = Literal["proven", "FAILED", "not proven", "measured", "not measured"]
 
@@ -115,19 +119,23 @@ def _random_model(course: Course, pattern: str, *, base: bool) -> PixVoxLM:
 
 def _engine(course: Course, model: PixVoxLM, decoding: Decoding, *, graphs: bool = True) -> Engine:
     """The engine as a GPU runs it; without graphs it takes the same steps one by one."""
-    engine = Engine(model, decoding, dense=True)
+    engine = Engine(model, decoding, dense=None if course.on_gpu else True)
     engine.poll = 8
     if course.on_gpu and not graphs:
         engine._replay = engine._advance  # type: ignore[method-assign]
     return engine
 
 
-def _asked(model: PixVoxLM, count: int) -> tuple[Tensor, list[Request]]:
+def _asked(model: PixVoxLM, count: int, prompt_frames: int = 0) -> tuple[Tensor, list[Request]]:
+    """Image states of noise and a request for each; every second one has a prompt."""
     config = model.config
     shape = (count, config.image_positions, config.image_state_size)
     states = torch.randn(shape, generator=torch.manual_seed(1)).to(model.device, model.dtype)
-    none = torch.zeros(config.num_codebooks, 0, dtype=torch.long)
-    return states, [Request(str(row), row, none) for row in range(count)]
+    shape_of_prompt = (config.num_codebooks, prompt_frames)
+    prompt = torch.randint(0, config.codebook_size, shape_of_prompt, generator=torch.manual_seed(3))
+    return states, [
+        Request(str(row), row, prompt if row % 2 else prompt[:, :0]) for row in range(count)
+    ]
 
 
 def _equal(speeches: Sequence[Generation], others: Sequence[Generation]) -> int:
@@ -142,7 +150,7 @@ def check_units(course: Course) -> Finding:
     for pattern in PATTERN_NAMES:
         model = _random_model(course, pattern, base=False)
         decoding = Decoding(max_seconds=1.0, slots=4)
-        states, requests = _asked(model, count)
+        states, requests = _asked(model, count, prompt_frames=20)
         replayed = _engine(course, model, decoding).generate(states, requests)
         stepped = _engine(course, model, decoding, graphs=False).generate(states, requests)
         on_cpu = Engine(model.to("cpu"), decoding).generate(states.cpu(), requests)
@@ -200,6 +208,38 @@ def check_bfloat16(course: Course) -> Finding:
         f"{same} of {len(items)} greedy speeches have the same units in both",
         figures={"equal": same, "speeches": len(items)},
     )
+
+
+def check_attention(course: Course) -> Finding:
+    """Scores in bfloat16 by attention of variable length beside masked attention."""
+    model = _random_model(course, "delay", base=False)
+    slots, steps = 8, 16
+    states, _ = _asked(model, slots)
+    units = torch.randint(0, model.config.codebook_size, (steps, slots, model.config.num_codebooks))
+    kinds: tuple[AttentionKind, ...] = ("dense", "varlen")
+    scores = []
+    for attention in kinds:
+        shape = Shape(
+            slots=slots,
+            lanes=1,
+            steps=64,
+            dtype=torch.bfloat16,
+            attention=attention,
+            guided=False,
+        )
+        stepper = Stepper(model, shape)
+        position = torch.zeros(slots, dtype=torch.long, device=course.device)
+        with torch.inference_mode():
+            for entry, image in enumerate(states):
+                stepper.remember(entry, image)
+            rows = [
+                stepper.logits(row.to(course.device), position + step, 64)
+                for step, row in enumerate(units)
+            ]
+        scores.append(torch.stack(rows))
+    largest = float((scores[0] - scores[1]).abs().max() / scores[0].std())
+    words = f"scores differ by at most {largest:.3f} of their standard deviation"
+    return Finding(words, largest < BFLOAT16_TOLERANCE, {"largest difference": largest})
 
 
 def check_codec(course: Course) -> Finding:
@@ -393,6 +433,7 @@ CHECKS = (
     Check("codec", check_codec, 20),
     Check("image encoder", check_images, 10),
     Check("Whisper tiny.en", check_whisper, 40),
+    Check("attention of variable length, bfloat16", check_attention, 20),
     Check("bfloat16 beside float32", check_bfloat16, 30),
     Check("decoding steps", check_steps, 90),
     Check("operators of a step", check_profile, 30),

@@ -203,13 +203,13 @@ class Codec:
     @torch.inference_mode()
     def decode_all(self, units: Sequence[Tensor]) -> list[Wave]:
         """What `decode` gives of each speech's units, several computed together."""
-        for one in units:
-            self.check(one)
+        for speech in units:
+            self.check(speech)
         waves: list[Wave] = []
         with precision("float32"):
             for start in range(0, len(units), GROUP):
-                group = [one.long().to(self.device) for one in units[start : start + GROUP]]
-                sound = self.decoder([self.engine.vectors(one) for one in group])
+                group = [speech.long().to(self.device) for speech in units[start : start + GROUP]]
+                sound = self.decoder([self.engine.vectors(speech) for speech in group])
                 waves += [clip[0].cpu().numpy().copy() for clip in sound]
         return waves
 

@@ -188,9 +188,9 @@ class _Residual:
         self.shortcut = None if is_identity else _Convolution(shortcut, after_elu=False)
 
     def __call__(self, clips: list[Tensor]) -> list[Tensor]:
-        return [self._one(clip) for clip in clips]
+        return [self._convolve_clip(clip) for clip in clips]
 
-    def _one(self, x: Tensor) -> Tensor:
+    def _convolve_clip(self, x: Tensor) -> Tensor:
         shortcut = x if self.shortcut is None else self.shortcut(x)
         for convolution in self.block[:-1]:
             x = convolution(x)

@@ -90,7 +90,7 @@ def _exponentials(scores: Array, highest: np.float32) -> None:
 
 
 @_jit  # type: ignore[untyped-decorator]
-def _attend_one(query: Array, keys: Array, values: Array, used: int, out: Array) -> None:
+def _attend_head(query: Array, keys: Array, values: Array, used: int, out: Array) -> None:
     """One head of one row: the first `used` keys `[D, S]` and values `[S, D]`, into `out [D]`."""
     size = query.shape[0]
     scale = np.float32(1.0 / np.sqrt(size))
@@ -135,10 +135,13 @@ def _attend_one(query: Array, keys: Array, values: Array, used: int, out: Array)
 
 
 @_parallel  # type: ignore[untyped-decorator]
-def attend(queries: Array, keys: Array, values: Array, owner: Array, out: Array) -> None:
-    """Row b of `queries [B, H, D]` attends to all of memory `owner[b]`, into `out [B, H, D]`.
+def attend(
+    queries: Array, keys: Array, values: Array, owner: Array, used: Array, out: Array
+) -> None:
+    """Row b of `queries [B, H, D]` attends to the first `used[b]` keys of memory `owner[b]`.
 
-    Keys lie `[M, H, D, P]`, values `[M, H, P, D]`, so that both products run along memory.
+    Writes `out [B, H, D]`. Keys lie `[M, H, D, P]`, values `[M, H, P, D]`, so that both products
+    run along memory.
     """
     rows, heads = queries.shape[0], queries.shape[1]
     for index in numba.prange(rows * heads):
@@ -147,7 +150,7 @@ def attend(queries: Array, keys: Array, values: Array, owner: Array, out: Array)
         # stays in the cache, and a thread that had only such would wait for the others.
         b = row // 2 + row % 2 * ((rows + 1) // 2)
         m = owner[b]
-        _attend_one(queries[b, h], keys[m, h], values[m, h], values.shape[2], out[b, h])
+        _attend_head(queries[b, h], keys[m, h], values[m, h], used[b], out[b, h])
 
 
 @_parallel  # type: ignore[untyped-decorator]
@@ -162,4 +165,4 @@ def append_and_attend(qkv: Array, keys: Array, values: Array, position: Array, o
         at = position[b]
         keys[b, h, :, at] = qkv[b, 1, h]
         values[b, h, at] = qkv[b, 2, h]
-        _attend_one(qkv[b, 0, h], keys[b, h], values[b, h], at + 1, out[b, h])
+        _attend_head(qkv[b, 0, h], keys[b, h], values[b, h], at + 1, out[b, h])

@@ -26,46 +26,46 @@ _TOGETHER = 32
 
 def several(requests: Sequence[Request], candidates: int) -> list[Request]:
     """Each request as often as there are candidates, one after the other."""
-    return [replace(one, candidate=c) for one in requests for c in range(candidates)]
+    return [replace(request, candidate=c) for request in requests for c in range(candidates)]
 
 
 def best(
     model: PixVoxNetwork,
     images: Tensor,
     requests: Sequence[Request],
-    made: Sequence[Generation],
+    speeches: Sequence[Generation],
     candidates: int,
 ) -> list[Generation]:
-    """Of each `candidates` neighbours of `made` the one to keep, over image states `[I, P, M]`."""
-    kept = []
-    for start in range(0, len(made), candidates):
-        first, some = requests[start], made[start : start + candidates]
+    """Of each `candidates` neighbours of `speeches` the best, over image states `[I, P, M]`."""
+    chosen = []
+    for start in range(0, len(speeches), candidates):
+        first, drawn = requests[start], speeches[start : start + candidates]
         # An item's candidates go through the model together and with no others, so that what is
         # kept depends on no neighbour.
-        spoken = [one for one in some if one.units.shape[1] > first.prompt.shape[1]]
+        spoken = [speech for speech in drawn if speech.units.shape[1] > first.prompt.shape[1]]
         scores = ranks(model, images[first.image], spoken)
         # The first of several alike.
         order = sorted(
             zip(spoken, scores, strict=True), key=lambda pair: (not pair[0].ended, -pair[1])
         )
-        kept.append(order[0][0] if order else some[0])
-    return kept
+        chosen.append(order[0][0] if order else drawn[0])
+    return chosen
 
 
-def ranks(model: PixVoxNetwork, image: Tensor, made: Sequence[Generation]) -> list[float]:
+def ranks(model: PixVoxNetwork, image: Tensor, speeches: Sequence[Generation]) -> list[float]:
     """What the candidates of an image `[P, M_vision]` are ranked by, the higher the better."""
-    scores = [SURENESS * one.sureness for one in made]
-    if model.similarity_head is None or not made:
+    scores = [SURENESS * speech.sureness for speech in speeches]
+    if model.similarity_head is None or not speeches:
         return scores
     # A model in training mode would drop some of what it encodes.
     training = model.training
     model.eval()
     fits: list[float] = []
-    for start in range(0, len(made), _TOGETHER):
-        some = [one.units for one in made[start : start + _TOGETHER]]
-        lengths = torch.tensor([units.shape[1] for units in some])
+    for start in range(0, len(speeches), _TOGETHER):
+        units_of = [speech.units for speech in speeches[start : start + _TOGETHER]]
+        lengths = torch.tensor([units.shape[1] for units in units_of])
         longest = int(lengths.max())
-        padded = torch.stack([F.pad(units, (0, longest - units.shape[1])) for units in some])
+        padded = torch.stack([F.pad(units, (0, longest - units.shape[1])) for units in units_of])
         fits += model.similarity(padded, lengths, image[None]).tolist()
     model.train(training)
     return [score + fit for score, fit in zip(scores, fits, strict=True)]

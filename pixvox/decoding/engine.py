@@ -5,6 +5,7 @@ A fixed number of slots; a row that has ended is replaced from the queue at once
 are the same whatever it is decoded with, in whichever order.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,10 +16,13 @@ from torch import Tensor
 
 from pixvox.decoding.attention import use_threads_of_torch
 from pixvox.decoding.candidates import best, several
+from pixvox.decoding.kernels import AttentionKind
+from pixvox.decoding.memories import Memories
 from pixvox.decoding.requests import Generation, Request
 from pixvox.decoding.sampling import Chooser, Decoding, item_noise
 from pixvox.decoding.stepper import Shape
 from pixvox.decoding.steppers import Steppers
+from pixvox.decoding.varlen import has_kernel
 from pixvox.network import PixVoxNetwork
 from pixvox.patterns import Layout, layout
 from pixvox.precision import precision
@@ -38,8 +42,9 @@ class Engine:
 
     Weights that were changed in between are seen. Raises ValueError where `max_seconds` needs more
     positions than the model has, for values of another number of codebooks, for guidance without a
-    null image, for bfloat16 on a CPU, and for a model on Apple's MPS. `dense` chooses the attention
-    (see Stepper); left out, it is ragged on CPU and dense elsewhere. `steppers` are the model's,
+    null image, for bfloat16 on a CPU, and for a model on Apple's MPS. `dense` chooses dense
+    attention or ragged (see pixvox.decoding.kernels); left out, it is ragged on CPU, of variable
+    length on a GPU in bfloat16 where PyTorch has that, and else dense. `steppers` are the model's,
     shared with other engines of it that run before or after this one, never at the same time; left
     out, it has its own.
     """
@@ -77,8 +82,11 @@ class Engine:
             raise ValueError("decoding.arithmetic: bfloat16 needs a GPU; use float32")
         self.chooser = Chooser(decoding, self.codebooks)
         self.size = config.codebook_size
-        dense = model.device.type != "cpu" if dense is None else dense
-        self.shape = Shape(decoding.slots, decoding.lanes, steps, dtype, dense, decoding.guided)
+        attention = _attention_for(model.device, dtype, dense)
+        # Where slots are grouped, an image's candidates are neighbours and share its memory.
+        shared = 1 if attention == "ragged" else math.gcd(decoding.slots, decoding.candidates)
+        lanes = shared if decoding.lanes == 1 else decoding.lanes
+        self.shape = Shape(decoding.slots, lanes, steps, dtype, attention, decoding.guided)
         self.model, self.steppers = model, steppers or Steppers(model)
         if self.steppers.model is not model:
             raise ValueError("steppers of another model; give this model's")
@@ -165,16 +173,19 @@ class Engine:
         left = [index for index in range(len(requests)) if index not in done]
         order = sorted(left, key=lambda index: requests[index].image)
         queue = deque(order)
-        held: list[int | None] = [None] * self.decoding.slots
-        in_memory: list[int | None] = [None] * (self.decoding.slots // self.decoding.lanes)
-        self._free(range(self.decoding.slots))
+        slots = self.decoding.slots
+        held: list[int | None] = [None] * slots
+        grouped = not self.stepper.attention.shares_freely
+        memories = Memories(slots, self.shape.lanes, grouped=grouped)
+        self._free(range(slots))
         use_threads_of_torch()
         while len(done) < len(requests):
-            self._admit(queue, held, in_memory, images, requests)
+            self._admit(queue, held, memories, images, requests)
             self._run()
             for slot, speech in self._collect(held, requests):
                 done[cast(int, held[slot])] = speech
                 held[slot] = None
+                memories.release(slot)
         return [done[index] for index in range(len(requests))]
 
     def _upload(self, values: Tensor) -> Tensor:
@@ -182,6 +193,10 @@ class Engine:
         if self.device.type != "cuda":
             return values
         return values.pin_memory().to(self.device, non_blocking=True)
+
+    def _download(self, values: Tensor) -> Tensor:
+        """A tensor of the device on the CPU; waits for all that the device has been given."""
+        return values.cpu()
 
     def _free(self, slots: Sequence[int]) -> None:
         """Frees slots: an idle row must not keep the window of the others wide."""
@@ -197,23 +212,23 @@ class Engine:
         """Every slot whose row has ended, and its speech: one look at the device, and one more
         where there are any."""
         finished = self.busy & (self.position >= self.finish[self.ends])
-        status = torch.stack([finished.long(), self.broken.long(), self.ends]).cpu()
-        slots = status[0].nonzero().flatten().tolist()
+        # As float64, which has every number of each: five transfers would be five looks.
+        state = [finished, self.broken, self.ends, *self.surety.unbind(1)]
+        status = self._download(torch.stack([values.double() for values in state], 1))
+        slots = status[:, 0].nonzero().flatten().tolist()
         if not slots:
             return []
-        index = self._upload(torch.tensor(slots))
-        sequences = self.sequence[index, :, 1:].cpu()
-        sureties = self.surety[index].cpu().tolist() if self.decoding.candidates > 1 else None
+        sequences = self._download(self.sequence[self._upload(torch.tensor(slots)), :, 1:])
         speeches: list[tuple[int, Generation]] = []
         for place, slot in enumerate(slots):
-            request, frames = requests[cast(int, held[slot])], int(status[2, slot])
-            if status[1, slot]:
+            _, broken, ends, total, number = status[slot].tolist()
+            request, frames = requests[cast(int, held[slot])], int(ends)
+            if broken:
                 self.stepper.forget(slot)
                 speeches.append((slot, _nothing(request)))
                 continue
             step = self._plan_of(frames).step_of[:, :frames]
             units = sequences[place].gather(-1, step)
-            total, number = sureties[place] if sureties else (0.0, 0.0)
             sureness, ended = total / max(number, 1), frames < self.frames
             speeches.append((slot, Generation(request.item, units, ended, sureness=sureness)))
         self._free(slots)
@@ -223,28 +238,28 @@ class Engine:
         self,
         queue: deque[int],
         held: list[int | None],
-        in_memory: list[int | None],
+        memories: Memories,
         images: Tensor,
         requests: Sequence[Request],
     ) -> None:
-        """Fills free slots from the queue; a memory changes only when none of its rows is busy."""
-        lanes = self.decoding.lanes
+        """Fills free slots from the queue, as far as memories for their images are free."""
         admitted: list[tuple[int, Request]] = []
         for slot in range(self.decoding.slots):
             if held[slot] is not None or not queue:
                 continue
-            entry = slot // lanes
             image = requests[queue[0]].image
-            if in_memory[entry] != image:
-                if any(row is not None for row in held[entry * lanes : (entry + 1) * lanes]):
-                    continue
-                self.stepper.remember(entry, images[image])
-                in_memory[entry] = image
+            is_new = memories.assign(slot, image)
+            if is_new is None:
+                continue
+            if is_new:
+                self.stepper.remember(memories.entry_of(slot), images[image])
+            self.stepper.attention.read(slot, memories.entry_of(slot))
             index = queue.popleft()
             held[slot] = index
             admitted.append((slot, requests[index]))
         if admitted:
             self._start(admitted)
+            self._prefill(admitted, memories)
 
     def _start(self, admitted: Sequence[tuple[int, Request]]) -> None:
         """Begins requests in their slots, in one transfer for all of them."""
@@ -270,6 +285,35 @@ class Engine:
             noise = torch.stack([self._noise_of(request) for _, request in admitted])
             self.noise.index_copy_(0, slots, self._upload(noise))
 
+    def _prefill(self, admitted: Sequence[tuple[int, Request]], memories: Memories) -> None:
+        """Takes the steps that a request's prompt decides alone, all of them at once.
+
+        A step draws by its own row of the noise, so what later steps choose is the same.
+        """
+        for slot, request in admitted:
+            units = self._prompt_steps(request.prompt)
+            steps = units.shape[1]
+            if not steps:
+                continue
+            # What step s chooses is what step s + 1 reads.
+            self.sequence[slot, :, 1 : steps + 1] = self._upload(units)
+            read = self.sequence[slot, :, :steps]
+            self.stepper.prefill(slot, memories.entry_of(slot), read)
+            self.position[slot] = self.ages[slot] = steps
+            frames = int((self.plan.frame_of[0, :steps] >= 0).sum())
+            if frames:
+                self.last_unit[slot], self.run_length[slot] = _last_run(request.prompt[0, :frames])
+
+    def _prompt_steps(self, prompt: Tensor) -> Tensor:
+        """`[K, T]`: what a prompt's first steps choose, as many as can be taken at once."""
+        frames = prompt.shape[1]
+        decided = (self.plan.frame_of < frames).all(0).long().cumprod(0).sum()
+        frame_of = self.plan.frame_of[:, : self.stepper.prefilled_steps(int(decided))]
+        if not frames:
+            return frame_of[:, :0]
+        units = prompt.long().gather(1, frame_of.clamp_min(0))
+        return torch.where(frame_of < 0, self.empty, units)
+
     def _noise_of(self, request: Request) -> Tensor:
         seed = self.decoding.seed if request.seed is None else request.seed
         steps = len(self.plan.steps)
@@ -283,6 +327,8 @@ class Engine:
             # A row that has ended goes on until the next look, at the last position at most.
             longest = max(self.ages.values(), default=1)
             window = min(-(-longest // _WINDOW) * _WINDOW, self.stepper.steps)
+            if self.shape.attention == "varlen":
+                window = self.stepper.steps
             if self.device.type == "cuda":
                 self._replay(window)
             else:
@@ -294,7 +340,7 @@ class Engine:
         if window not in self.graphs:
             state = [self.sequence, self.position, self.ends, self.broken, self.surety]
             state += [self.last_unit, self.run_length, self.table]
-            kept = [tensor.clone() for tensor in state]
+            saved = [tensor.clone() for tensor in state]
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -307,7 +353,7 @@ class Engine:
             with torch.cuda.graph(graph, pool=pool):
                 self._advance(window)
             self.graphs[window] = graph
-            for buffer, value in zip(state, kept, strict=True):
+            for buffer, value in zip(state, saved, strict=True):
                 buffer.copy_(value)
         self.graphs[window].replay()
 
@@ -368,9 +414,22 @@ class Engine:
         self.last_unit.copy_(torch.where(inside, units, self.last_unit))
 
 
+def _attention_for(device: torch.device, dtype: torch.dtype, dense: bool | None) -> AttentionKind:
+    if dense is False or (dense is None and device.type == "cpu"):
+        return "ragged"
+    in_16_bits = dtype != torch.float32
+    return "varlen" if dense is None and in_16_bits and has_kernel(device) else "dense"
+
+
 def _current(device: torch.device) -> AbstractContextManager[object]:
     """Has CUDA's streams and graphs be of a model's GPU, which need not be the first."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def _last_run(units: Tensor) -> tuple[int, int]:
+    """The last of units `[N]`, and how many at the end are that one."""
+    last = int(units[-1])
+    return last, int((units.flip(0) == last).long().cumprod(0).sum())
 
 
 def _nothing(request: Request) -> Generation:

@@ -35,16 +35,16 @@ def _number(name: str, value: Any) -> float:
     return float(value)
 
 
-def _each(name: str, value: Any, codebooks: int, one: Callable[[str, Any], T]) -> "Each[T]":
+def _each(name: str, value: Any, codebooks: int, check: Callable[[str, Any], T]) -> "Each[T]":
     """A number, or a list of one for each codebook; where all are alike, that number."""
     if not isinstance(value, list | tuple):
-        return one(name, value)
-    found = tuple(one(f"{name}[{q}]", part) for q, part in enumerate(value))
-    if len(found) != codebooks:
+        return check(name, value)
+    values = tuple(check(f"{name}[{q}]", part) for q, part in enumerate(value))
+    if len(values) != codebooks:
         raise ValueError(
-            f"{name}: {len(found)} values for {codebooks} codebooks; give one, or one for each"
+            f"{name}: {len(values)} values for {codebooks} codebooks; give one, or one for each"
         )
-    return found[0] if len(set(found)) == 1 else found
+    return values[0] if len(set(values)) == 1 else values
 
 
 def decoding_of(
@@ -109,19 +109,24 @@ def prompts_of(
     """A prompt `[K, P]` for every row (P may be 0); raises TypeError or ValueError."""
     none = torch.zeros(codebooks, 0, dtype=torch.long)
     if prompt is None or (isinstance(prompt, Tensor) and prompt.ndim == 2):
-        found: list[Tensor | None] = [prompt] * rows
+        given: list[Tensor | None] = [prompt] * rows
     elif isinstance(prompt, Tensor | list | tuple):
-        found = list(prompt)
+        given = list(prompt)
     else:
         raise TypeError(f"prompt: a {type(prompt).__name__}; {_UNITS}")
-    if len(found) != rows:
-        raise ValueError(f"prompt: {len(found)} of them for {rows} images; give one for each")
-    prompts = [none if one is None else one for one in found]
-    for one in prompts:
-        if not isinstance(one, Tensor) or one.is_floating_point():
+    if len(given) != rows:
+        raise ValueError(f"prompt: {len(given)} of them for {rows} images; give one for each")
+    prompts = [none if row_prompt is None else row_prompt for row_prompt in given]
+    for row_prompt in prompts:
+        if not isinstance(row_prompt, Tensor) or row_prompt.is_floating_point():
             raise TypeError(f"prompt: {_UNITS}")
-        if one.ndim != 2 or one.shape[0] != codebooks:
-            raise ValueError(f"a prompt of shape {list(one.shape)}; give units [{codebooks}, P]")
-        if one.numel() and not 0 <= int(one.min()) <= int(one.max()) < codebook_size:
+        if row_prompt.ndim != 2 or row_prompt.shape[0] != codebooks:
+            raise ValueError(
+                f"a prompt of shape {list(row_prompt.shape)}; give units [{codebooks}, P]"
+            )
+        if (
+            row_prompt.numel()
+            and not 0 <= int(row_prompt.min()) <= int(row_prompt.max()) < codebook_size
+        ):
             raise ValueError(f"a prompt has units outside 0 to {codebook_size - 1}")
-    return [one.cpu().long() for one in prompts]
+    return [row_prompt.cpu().long() for row_prompt in prompts]

@@ -10,18 +10,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from pixvox.decoding.attention import append_and_attend, attend
+from pixvox.decoding.kernels import ATTENTIONS, AttentionKind, KeyValues, Sizes
 from pixvox.decoding.linear import Normalised, Ready, Residual
 from pixvox.layers import DecoderLayer
 from pixvox.network import PixVoxNetwork
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """One layer's weights and caches: keys and values `[B, H, S, D]`, the image's `[I, H, P, D]`;
-    where attention is ragged, keys are `[B, H, D, S]` and `[I, H, D, P]`."""
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer's weights, its cache of rows' keys and values, and its memories of images."""
 
     qkv: Ready
     attention_output: Residual
@@ -29,10 +27,8 @@ class _Layer:
     cross_output: Residual
     intermediate: Ready
     output: Residual
-    keys: Tensor
-    values: Tensor
-    image_keys: Tensor
-    image_values: Tensor
+    cache: KeyValues
+    memory: KeyValues
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Shape:
     lanes: int
     steps: int
     dtype: torch.dtype
-    dense: bool
+    attention: AttentionKind
     guided: bool
 
 
@@ -53,34 +49,39 @@ class Stepper:
     A `guided` one steps each row twice, over its image and over the model's null image, with the
     same weights read once; it raises ValueError for a model that has no null image.
 
-    On CPU attention is ragged: each row reads only the positions that it has. Elsewhere (`dense`)
-    all rows read the same window, masked, which is what a graph of fixed shapes can do.
+    How it attends, and in which layout keys and values lie, is the shape's `attention` (see
+    pixvox.decoding.kernels).
     """
 
     def __init__(self, model: PixVoxNetwork, shape: Shape) -> None:
         config, slots, steps = model.config, shape.slots, shape.steps
-        self.device, self.dtype, self.dense = model.device, shape.dtype, shape.dense
-        self.slots, self.lanes, self.steps = slots, shape.lanes, steps
-        self.guided, self.rows = shape.guided, 2 * slots if shape.guided else slots
-        self.codebooks, self.hidden = config.num_codebooks, config.hidden_size
-        self.heads = config.num_attention_heads
-        self.head_size = self.hidden // self.heads
-        own = (self.rows, self.heads, steps, self.head_size)
-        entries = slots // self.lanes + self.guided
-        shared = (entries, self.heads, config.image_positions, self.head_size)
+        self.device, self.dtype = model.device, shape.dtype
+        self.slots, self.steps = slots, steps
+        self.codebooks, self.heads = config.num_codebooks, config.num_attention_heads
+        self.head_size = config.hidden_size // self.heads
+        self.sizes = Sizes(
+            slots=slots,
+            lanes=shape.lanes,
+            guided=shape.guided,
+            heads=self.heads,
+            head_size=self.head_size,
+            image_positions=config.image_positions,
+            device=self.device,
+            dtype=self.dtype,
+        )
+        self.rows = self.sizes.rows
+        self.attention = ATTENTIONS[shape.attention](self.sizes)
         layers = [cast(DecoderLayer, layer) for layer in model.layers]
         self.layers = [
-            _Layer(
-                self._ready(layer.attention.query, layer.attention.key, layer.attention.value),
-                self._residual(layer.attention.output, layer.attention.norm),
-                self._ready(layer.crossattention.query),
-                self._residual(layer.crossattention.output, layer.crossattention.norm),
-                self._ready(layer.intermediate, gelu=True),
-                self._residual(layer.output, layer.norm),
-                self._keys(*own),
-                self._zeros(*own),
-                self._keys(*shared),
-                self._zeros(*shared),
+            Layer(
+                qkv=self._ready(layer.attention.query, layer.attention.key, layer.attention.value),
+                attention_output=self._residual(layer.attention.output, layer.attention.norm),
+                query=self._ready(layer.crossattention.query),
+                cross_output=self._residual(layer.crossattention.output, layer.crossattention.norm),
+                intermediate=self._ready(layer.intermediate, gelu=True),
+                output=self._residual(layer.output, layer.norm),
+                cache=self.attention.new_cache(self.rows, steps),
+                memory=self.attention.new_cache(self.sizes.entries, config.image_positions),
             )
             for layer in layers
         ]
@@ -99,12 +100,8 @@ class Stepper:
         self.positions = model.embeddings.positions.weight.detach().to(self.dtype)
         self.embedding_norm = Normalised(model.embeddings.norm, self.dtype)
         self.offsets = torch.arange(self.codebooks, device=self.device) * len(tables[0])
-        self.owner = torch.arange(slots, device=self.device) // self.lanes
-        if self.guided:
-            null = torch.full_like(self.owner, slots // self.lanes)
-            self.owner = torch.cat([self.owner, null])
-            self.remember(slots // self.lanes, model.null_states())
-        self.attended = self._zeros(self.rows, self.heads, self.head_size)
+        if shape.guided:
+            self.remember(self.sizes.null_entry, model.null_states())
 
     def _ready(self, *linears: nn.Module, gelu: bool = False) -> Ready:
         return Ready(linears, self.rows, self.dtype, gelu)
@@ -112,20 +109,13 @@ class Stepper:
     def _residual(self, linear: nn.Linear, norm: nn.LayerNorm) -> Residual:
         return Residual(self._ready(linear), Normalised(norm, self.dtype))
 
-    def _zeros(self, *shape: int) -> Tensor:
-        return torch.zeros(shape, dtype=self.dtype, device=self.device)
-
-    def _keys(self, rows: int, heads: int, length: int, size: int) -> Tensor:
-        return self._zeros(rows, heads, *((length, size) if self.dense else (size, length)))
-
     @torch.inference_mode()
     def remember(self, entry: int, image_states: Tensor) -> None:
-        """Gives memory `entry` (slots `entry * lanes` and after) the image `[P, M_vision]`."""
+        """Gives memory `entry` the image `[P, M_vision]`."""
         states = self.project(image_states.to(self.device)).to(self.dtype)
         memory = self.memory(states).unflatten(-1, (-1, 2, self.heads, self.head_size))
         for part, (keys, values) in zip(self.layers, memory.permute(1, 2, 3, 0, 4), strict=True):
-            part.image_keys[entry] = keys if self.dense else keys.mT
-            part.image_values[entry] = values
+            self.attention.write_memory(part.memory, entry, keys, values)
 
     def forget(self, slot: int) -> None:
         """Empties a slot whose keys and values may not be finite.
@@ -134,7 +124,7 @@ class Stepper:
         would break whatever the slot is given next.
         """
         for part in self.layers:
-            for rows in (part.keys, part.values):
+            for rows in (part.cache.keys, part.cache.values):
                 rows[slot :: self.slots] = 0
 
     def logits(self, units: Tensor, position: Tensor, window: int) -> Tensor:
@@ -143,82 +133,53 @@ class Stepper:
         `window` bounds the positions in use (dense attention only reads so far). A guided stepper
         returns `[2 B, K, C + 1]`, those of the null image last.
         """
-        if self.guided:
+        if self.sizes.guided:
             units, position = units.repeat(2, 1), position.repeat(2)
         x = F.embedding(units + self.offsets, self.embeddings).sum(1)
         x = self.embedding_norm(x + F.embedding(position, self.positions))
-        if self.dense:
-            rows = torch.arange(self.rows, device=self.device)
-            places = torch.arange(window, device=self.device)
-            mask = (places <= position[:, None])[:, None, None]
+        self.attention.begin_step(position, window)
         for part in self.layers:
             qkv = part.qkv(x).view(self.rows, 3, self.heads, self.head_size)
-            if self.dense:
-                part.keys[rows, :, position] = qkv[:, 1]
-                part.values[rows, :, position] = qkv[:, 2]
-                attended = _attended(
-                    qkv[:, 0, :, None], part.keys[:, :, :window], part.values[:, :, :window], mask
-                ).flatten(1)
-            else:
-                self._ragged_self(part, qkv, position)
-                attended = self.attended.flatten(1)
-            x = part.attention_output(x, attended)
+            x = part.attention_output(x, self.attention.step(part.cache, qkv))
             queries = part.query(x).view(self.rows, self.heads, self.head_size)
-            if self.dense:
-                attended = self._dense_cross(part, queries)
-            else:
-                self._ragged_cross(part, queries)
-            x = part.cross_output(x, attended)
+            x = part.cross_output(x, self.attention.step_over_image(part.memory, queries))
             x = part.output(x, part.intermediate(x))
         if self.transform is not None:
             dense, norm = self.transform
             x = norm(dense(x))
         return self.head(x.float()).view(self.rows, self.codebooks, -1)
 
-    def _dense_cross(self, part: _Layer, queries: Tensor) -> Tensor:
-        """`[B, H, D]` → `[B, H * D]`; a memory is read once for all rows that share it."""
-        entries = self.slots // self.lanes
-        keys, values = part.image_keys, part.image_values
-        attended = _shared(queries[: self.slots], self.lanes, keys[:entries], values[:entries])
-        if self.guided:
-            null = _shared(queries[self.slots :], self.slots, keys[entries:], values[entries:])
-            attended = torch.cat([attended, null])
-        return attended
+    def prefill(self, slot: int, entry: int, units: Tensor) -> None:
+        """Writes the keys and values of a row's first T steps, whose inputs are units `[K, T]`.
 
-    def _ragged_self(self, part: _Layer, qkv: Tensor, position: Tensor) -> None:
-        append_and_attend(
-            qkv.numpy(),
-            part.keys.numpy(),
-            part.values.numpy(),
-            position.numpy(),
-            self.attended.numpy(),
-        )
+        What a prompt decides needs no logits, so all of it goes through a layer together.
+        `prefilled_steps` gives T, and the slot reads memory `entry`.
+        """
+        steps = units.shape[1]
+        block = self.attention.prefill_block or steps
+        for start in range(0, steps, block):
+            self._prefill_block(slot, entry, units[:, start : start + block].T, start)
 
-    def _ragged_cross(self, part: _Layer, queries: Tensor) -> None:
-        attend(
-            queries.numpy(),
-            part.image_keys.numpy(),
-            part.image_values.numpy(),
-            self.owner.numpy(),
-            self.attended.numpy(),
-        )
+    def prefilled_steps(self, steps: int) -> int:
+        """How many of a prompt's first steps `prefill` takes; the others are left to the step loop.
 
+        Ragged attention takes whole blocks of as many steps as there are slots: the products of a
+        block have the shape of a step's, so keys and values are bit for bit those of single steps.
+        """
+        return steps - steps % (self.attention.prefill_block or 1)
 
-def _shared(queries: Tensor, lanes: int, keys: Tensor, values: Tensor) -> Tensor:
-    """`[B, H, D]`, of which `lanes` neighbours share one of the memories → `[B, H * D]`."""
-    grouped = queries.unflatten(0, (-1, lanes)).transpose(1, 2)
-    attended = _attended(grouped, keys, values, None)
-    return attended.transpose(1, 2).flatten(0, 1).flatten(1)
-
-
-def _attended(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """PyTorch's attention by a backend that is named here.
-
-    Left to itself, PyTorch chooses by type and shape, so that a row would round otherwise where
-    another row's length changes the window. On a GPU only the memory-efficient one takes masks in
-    float32; elsewhere it is the plain one.
-    """
-    on_gpu = queries.device.type == "cuda"
-    backend = SDPBackend.EFFICIENT_ATTENTION if on_gpu else SDPBackend.MATH
-    with sdpa_kernel(backend):
-        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    def _prefill_block(self, slot: int, entry: int, units: Tensor, start: int) -> None:
+        """Units `[T, K]` at positions from `start`; W is 2 for a guided row, else 1."""
+        wide = len(self.sizes.entries_of(entry))
+        x = F.embedding(units + self.offsets, self.embeddings).sum(1)
+        x = self.embedding_norm(x + self.positions[start : start + len(units)]).repeat(wide, 1)
+        for part in self.layers:
+            qkv = part.qkv(x).view(wide, -1, 3, self.heads, self.head_size)
+            x = part.attention_output(x, self.attention.prefix(part.cache, qkv, slot, start))
+            if part is self.layers[-1]:
+                # Of the last layer later steps read keys and values alone.
+                return
+            queries = part.query(x).view(wide, -1, self.heads, self.head_size)
+            attended = self.attention.prefix_over_image(part.memory, queries, entry)
+            x = part.cross_output(x, attended)
+            x = part.output(x, part.intermediate(x))

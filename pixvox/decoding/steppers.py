@@ -21,15 +21,15 @@ class Steppers:
     def _take_in(self) -> None:
         self._version = _version(self.model)
         self.sound = all(bool(value.isfinite().all()) for value in self.model.parameters())
-        self._made: dict[Shape, Stepper] = {}
+        self._by_shape: dict[Shape, Stepper] = {}
 
     def of(self, shape: Shape) -> Stepper:
         """The stepper of this shape with the model's weights as they are now."""
         if _version(self.model) != self._version:
             self._take_in()
-        if shape not in self._made:
-            self._made[shape] = Stepper(self.model, shape)
-        return self._made[shape]
+        if shape not in self._by_shape:
+            self._by_shape[shape] = Stepper(self.model, shape)
+        return self._by_shape[shape]
 
 
 def _version(model: PixVoxNetwork) -> list[tuple[int, int]]:

@@ -86,12 +86,12 @@ def tokeniser_of(captions: Sequence[str], least: int = 1) -> PreTrainedTokenizer
     frequent = [word for word, count in counts.items() if count >= least]
     words = sorted(frequent, key=lambda word: (-counts[word], word))
     vocabulary = {word: number for number, word in enumerate([*_SPECIAL, *words])}
-    made = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
-    made.normalizer = normalizers.Lowercase()
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    made.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    tokeniser = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    tokeniser.normalizer = normalizers.Lowercase()
+    tokeniser.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokeniser.decoder = decoders.WordPiece(prefix="##", cleanup=False)
     return PreTrainedTokenizerFast(
-        tokenizer_object=made,
+        tokenizer_object=tokeniser,
         pad_token="[PAD]",
         unk_token="[UNK]",
         bos_token="[BOS]",

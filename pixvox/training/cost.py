@@ -47,11 +47,11 @@ def matrix_rate(model: PixVoxLM, dtype: torch.dtype, positions: int) -> float:
     device and with PyTorch's threads.
     """
     config, device = model.config, next(model.parameters()).device
-    one = torch.randn(positions, config.hidden_size, device=device).to(dtype)
+    left = torch.randn(positions, config.hidden_size, device=device).to(dtype)
     other = torch.randn(config.hidden_size, config.intermediate_size, device=device).to(dtype)
 
     def product() -> Tensor:
-        result = one @ other
+        result = left @ other
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return result

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from pixvox.modeling import PixVoxLM
 from pixvox.training.average import Average
 from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import STATE, last_state, load_state, save_state
+from pixvox.training.frozen import check_frozen, digest_of_frozen, load_trained, trained_state
 from pixvox.training.optimisers import optimisers_of
 from pixvox.training.precision import attention, precision
+from pixvox.training.prefetch import pinned, prefetched
 from pixvox.training.recipe import Training, batches, identity
 from pixvox.training.schedule import cosine
 from pixvox.training.workers import share_gradients, summed, world
@@ -71,17 +73,34 @@ class _Drawn:
         return _Drawn(self.blind[rows], self.mirror[rows])
 
 
-def _losses(
-    model: PixVoxLM,
-    data: SpokenCaptions,
-    rows: Sequence[int],
-    drawn: _Drawn = _Drawn(),
-    *,
-    unit_dropout: float = 0.0,
-) -> Tensor:
-    """The mean loss of each codebook over the rows, `[K]`."""
-    device, blind = next(model.parameters()).device, drawn.blind
-    units, lengths, images = (part.to(device) for part in data.batch(rows, drawn.mirror))
+@dataclass(frozen=True)
+class _Batch:
+    """Captions that are computed together: units `[B, K, N]`, lengths `[B]`, and image rows.
+
+    `targets` is how many units a codebook predicts in them.
+    """
+
+    units: Tensor
+    lengths: Tensor
+    images: Tensor
+    drawn: _Drawn
+    targets: int
+
+
+def _read(
+    data: SpokenCaptions, rows: Sequence[int], device: torch.device, drawn: _Drawn = _Drawn()
+) -> _Batch:
+    """The captions of some rows on the CPU, to be copied to a device."""
+    units, lengths, images = (pinned(part, device) for part in data.batch(rows, drawn.mirror))
+    return _Batch(units, lengths, images, drawn, data.targets(rows))
+
+
+def _losses(model: PixVoxLM, batch: _Batch, *, unit_dropout: float = 0.0) -> Tensor:
+    """The mean loss of each codebook over a batch, `[K]`."""
+    device, blind = next(model.parameters()).device, batch.drawn.blind
+    units, lengths, images = (
+        part.to(device, non_blocking=True) for part in (batch.units, batch.lengths, batch.images)
+    )
     if images.dtype == torch.uint8:
         states = model.encode_images(normalise(images, model.config.scaling))
     else:
@@ -108,11 +127,11 @@ def validate(model: PixVoxLM, data: SpokenCaptions, plan: Training) -> tuple[flo
     # Like lengths together: less padding.
     order = sorted(range(len(data.units)), key=lambda row: data.units[row].shape[-1])
     mine = order[rank::size]
-    for start in range(0, len(mine), batch):
-        rows = mine[start : start + batch]
+    groups = (mine[start : start + batch] for start in range(0, len(mine), batch))
+    for part in prefetched(lambda rows: _read(data, rows, device), groups):
         with attention(device), precision(plan.precision, device):
-            losses = _losses(model, data, rows)
-        total += losses * data.targets(rows)
+            losses = _losses(model, part)
+        total += losses * part.targets
     model.train()
     return tuple((summed(total) / data.targets(range(len(data.units)))).tolist())
 
@@ -125,6 +144,15 @@ def trainable(model: PixVoxLM, plan: Training) -> list[Tensor]:
         used = used and not name.startswith("similarity_head.")
         parameter.requires_grad_(used and (plan.train_vision or not name.startswith("vision.")))
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+@dataclass(frozen=True)
+class _Share:
+    """This worker's part of a step, cut as it is computed; `targets` are those of all workers."""
+
+    rows: Sequence[int]
+    parts: Sequence[_Batch]
+    targets: int
 
 
 class _Run:
@@ -153,6 +181,9 @@ class _Run:
         self.weights = torch.tensor(weights, device=self.device) / sum(weights)
         if plan.image_dropout:
             model.null_states()
+        if plan.activation_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.frozen = digest_of_frozen(model, plan.train_vision)
         self.optimisers = optimisers_of(model, plan)
         self.average = Average(model, plan.average) if plan.average else None
         self.identity = identity(model.config.computed(), origin, data.units, plan)
@@ -164,7 +195,8 @@ class _Run:
         saved = last_state(self.folder, self.identity)
         if saved is None:
             return
-        self.model.load_state_dict(saved["model"])
+        check_frozen(self.folder / STATE, saved, self.frozen)
+        load_trained(self.model, saved["model"])
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
             optimiser.load_state_dict(state)
         self.step = saved["step"]
@@ -173,45 +205,51 @@ class _Run:
         if self.average is not None:
             self.average.restore(saved["average"])
 
-    def _batch(self) -> list[int]:
-        """The rows of the next step, of all workers."""
+    def _rows(self, step: int) -> list[int]:
+        """The rows of a step, of all workers."""
         plan = self.plan
-        epoch, place = divmod(self.step, -(-len(self.data.units) // plan.batch))
+        epoch, place = divmod(step, -(-len(self.data.units) // plan.batch))
         if epoch != self._epoch:
             lengths = [units.shape[-1] for units in self.data.units]
             self._epoch, self._order = epoch, batches(lengths, plan.batch, epoch, plan.seed)
         return self._order[place]
 
-    def _drawn(self, rows: int) -> _Drawn:
-        """What the step at hand draws for its rows, of all workers."""
-        rng, plan = np.random.default_rng((self.plan.seed, 1, self.step)), self.plan
+    def _drawn(self, step: int, rows: int) -> _Drawn:
+        """What a step draws for its rows, of all workers."""
+        rng, plan = np.random.default_rng((self.plan.seed, 1, step)), self.plan
         blind = (rng.random(rows) < plan.image_dropout).tolist()
         return _Drawn(blind, (rng.random(rows) < 0.5).tolist() if plan.mirror else ())
+
+    def share(self, step: int) -> _Share:
+        """This worker's part of a step, on the CPU."""
+        rows = self._rows(step)
+        drawn = self._drawn(step, len(rows)).part(slice(self.rank, None, self.size))
+        mine, micro = rows[self.rank :: self.size], self.plan.micro_batch or len(rows)
+        parts = [
+            _read(self.data, mine[part], self.device, drawn.part(part))
+            for part in (slice(start, start + micro) for start in range(0, len(mine), micro))
+        ]
+        return _Share(mine, parts, self.data.targets(rows))
 
     @property
     def exhausted(self) -> bool:
         """Whether as many validations in a row as the plan bears were no better."""
         return bool(self.plan.patience) and self.worse >= self.plan.patience
 
-    def advance(self) -> tuple[Tensor, list[int]]:
-        """One optimiser step; this worker's share of the codebooks' losses, `[K]`, and its rows."""
-        plan, device, whole = self.plan, self.device, self._batch()
-        drawn = self._drawn(len(whole)).part(slice(self.rank, None, self.size))
-        mine, total = whole[self.rank :: self.size], self.data.targets(whole)
+    def advance(self, share: _Share) -> Tensor:
+        """One optimiser step; this worker's share of the codebooks' losses, `[K]`."""
+        plan, device = self.plan, self.device
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
-        seen = torch.zeros(self.model.config.num_codebooks, device=device)
+        total = torch.zeros(self.model.config.num_codebooks, device=device)
         # Dropout is drawn from the step, so that a resumed run continues the same curve.
         torch.manual_seed((plan.seed * 1_000_003 + self.step) * 4096 + self.rank)
-        micro = plan.micro_batch or len(whole)
-        for start in range(0, len(mine), micro):
-            rows = mine[start : start + micro]
+        for part in share.parts:
             with attention(device), precision(plan.precision, device):
-                part = drawn.part(slice(start, start + micro))
-                losses = _losses(self.model, self.data, rows, part, unit_dropout=plan.unit_dropout)
-                losses = losses * (self.data.targets(rows) / total)
+                losses = _losses(self.model, part, unit_dropout=plan.unit_dropout)
+                losses = losses * (part.targets / share.targets)
             (losses * self.weights).sum().backward()
-            seen += losses.detach()
+            total += losses.detach()
         share_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, plan.clip)
         for optimiser in self.optimisers:
@@ -221,7 +259,7 @@ class _Run:
         self.step += 1
         if self.average is not None:
             self.average.update(self.step)
-        return seen, mine
+        return total
 
     def validate(
         self, held: SpokenCaptions
@@ -232,25 +270,26 @@ class _Run:
         """
         scores: Mapping[str, float] | None = None
         with self.average.applied() if self.average is not None else nullcontext():
-            found = validate(self.model, held, self.plan)
+            losses = validate(self.model, held, self.plan)
             if self.rank:
-                return found, None
+                return losses, None
             if self.judge is not None:
                 self.model.eval()
                 scores = self.judge(self.model)
                 self.model.train()
-            good = -sum(a * b for a, b in zip(found, self.weights.tolist(), strict=True))
+            good = -sum(a * b for a, b in zip(losses, self.weights.tolist(), strict=True))
             good = next(iter(scores.values())) if scores else good
             self.worse += 1
             if good > self.best:
                 self.best, self.worse = good, 0
-                save_state(self.folder / "best.pt", {"model": self.model.state_dict()})
-        return found, scores
+                save_state(self.folder / "best.pt", {"model": trained_state(self.model)})
+        return losses, scores
 
     def checkpoint(self) -> None:
         """Writes what `resume` takes."""
         states = [optimiser.state_dict() for optimiser in self.optimisers]
-        state = {"model": self.model.state_dict(), "optimisers": states}
+        state: dict[str, Any] = {"model": trained_state(self.model), "optimisers": states}
+        state |= {"frozen": self.frozen}
         state |= {"step": self.step, "best": self.best, "worse": self.worse}
         state |= {"judged": self.judged}
         state |= {"identity": self.identity, "average": self.average and self.average.state}
@@ -262,7 +301,9 @@ def check_resumable(
 ) -> None:
     """Raises WeightsError where `train` would, for the checkpoint of another training."""
     course = identity(model.config.computed(), origin, data.units, plan)
-    last_state(folder, course, mapped=True)
+    saved = last_state(folder, course, mapped=True)
+    if saved is not None:
+        check_frozen(folder / STATE, saved, digest_of_frozen(model, plan.train_vision))
 
 
 def train(
@@ -288,24 +329,25 @@ def train(
     run = _Run(model, data, plan, folder, judge, origin)
     run.resume()
     model.train()
-    while run.step < plan.steps and not run.exhausted:
+    steps = range(run.step, 0 if run.exhausted else plan.steps)
+    for share in prefetched(run.share, steps):
         begin = time.perf_counter()
-        seen, rows = run.advance()
+        shared_losses = run.advance(share)
         # Read here, so that a GPU's work is in the step's time.
-        shares = seen.tolist()
+        shares = shared_losses.tolist()
         seconds = time.perf_counter() - begin
         due = run.step == plan.steps or run.step % plan.validate_every == 0
         checked, scores = run.validate(validation) if due else (None, None)
         over = run.step == plan.steps or run.exhausted
         # One message for all, so that all workers stop after the same step.
-        message = seen.new_tensor([*shares, float(stop()), float(over)])
+        message = shared_losses.new_tensor([*shares, float(stop()), float(over)])
         *each, asked, ended = summed(message).tolist()
         losses, last = tuple(each), bool(ended)
         yield Step(
             step=run.step,
             loss=sum(losses) / len(losses),
             codebook_losses=losses,
-            rows=tuple(rows),
+            rows=tuple(share.rows),
             seconds=seconds,
             validation=checked,
             scores=scores,
@@ -319,5 +361,5 @@ def train(
         if asked:
             return
     if run.rank == 0 and (chosen := load_state(folder / "best.pt")) is not None:
-        model.load_state_dict(chosen["model"])
+        load_trained(model, chosen["model"])
     model.eval()

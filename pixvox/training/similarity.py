@@ -73,18 +73,18 @@ def _vectors(
     order = sorted(rows, key=lambda row: encoded.data.units[row].shape[-1])
     place = {row: index for index, row in enumerate(order)}
     spoken: list[Tensor] = []
-    seen: list[Tensor] = []
+    images: list[Tensor] = []
     for start in range(0, len(order), _TOGETHER):
-        some = order[start : start + _TOGETHER]
-        states, counted = encoded.batch(some)
+        group = order[start : start + _TOGETHER]
+        states, counted = encoded.batch(group)
         spoken.append(head.speech(states.to(device), counted.to(device)))
-        seen.append(head.image(encoded.data.states(some).to(device).float()))
+        images.append(head.image(encoded.data.states(group).to(device).float()))
     back = torch.tensor([place[row] for row in rows], device=device)
-    return torch.cat(spoken)[back], torch.cat(seen)[back]
+    return torch.cat(spoken)[back], torch.cat(images)[back]
 
 
 @torch.no_grad()
-def _found(head: SimilarityHead, held: SpeechStates, device: torch.device) -> float:
+def _recall(head: SimilarityHead, held: SpeechStates, device: torch.device) -> float:
     """The share of `held` speech that fits its own image best."""
     speech, images = _vectors(head, held, range(len(held.data.units)), device)
     nearest = (speech @ images.T).argmax(1)
@@ -148,8 +148,8 @@ def train_similarity(
         optimiser.step()
         last = step + 1 == plan.steps
         due = last or (step + 1) % plan.validate_every == 0
-        found = _found(head, checked, device) if due and checked else None
-        yield Compared(step + 1, loss.item(), found)
+        recall = _recall(head, checked, device) if due and checked else None
+        yield Compared(step + 1, loss.item(), recall)
         # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
         stopping = stop()
         if (step + 1) % plan.checkpoint_every == 0 or last or stopping:
@@ -176,14 +176,14 @@ def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining | 
     for name, value in sorted(model.state_dict().items()):
         if not name.startswith("similarity_head."):
             state.update(name.encode() + value.float().cpu().numpy().tobytes())
-    for one in data.units:
-        state.update(one.to(torch.int16).numpy().tobytes())
+    for units in data.units:
+        state.update(units.to(torch.int16).numpy().tobytes())
     return state.hexdigest()[:16]
 
 
 def _by_image(data: SpokenCaptions) -> list[list[int]]:
     """The rows of every image that has any."""
-    found: dict[int, list[int]] = {}
+    rows_by_image: dict[int, list[int]] = {}
     for row, image in enumerate(data.image_of):
-        found.setdefault(image, []).append(row)
-    return list(found.values())
+        rows_by_image.setdefault(image, []).append(row)
+    return list(rows_by_image.values())

@@ -65,7 +65,9 @@ def encode_all(
                 units, lengths = data.speech(rows)
                 with precision("auto", device):
                     encoded, counted = model.encode_speech(units.to(device), lengths.to(device))
-                for row, one, own in zip(rows, encoded.half().cpu(), counted.cpu(), strict=True):
-                    states[starts[row] : starts[row + 1]] = one[own].numpy()
+                for row, encoded_row, own in zip(
+                    rows, encoded.half().cpu(), counted.cpu(), strict=True
+                ):
+                    states[starts[row] : starts[row + 1]] = encoded_row[own].numpy()
                 report("speech encoded", done + len(rows), len(order))
     return SpeechStates(np.load(file, mmap_mode="r"), starts, data)

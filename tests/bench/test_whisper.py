@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import whisper
 
 from bench.asr.base import Transcriber, names_of
 from bench.asr.faster import FasterAsr
 from bench.asr.packaged_whisper import BASE, TINY_EN, PackagedWhisper
 from bench.asr.shortwindow import QUIET, UNUSUAL
 from bench.asr.whisper import WhisperAsr, WhisperTranscriber
+from bench.asr.whisperloop import decode_greedily
 from bench.asr.window import window_of
 from bench.common.audio import read_speech
 from bench.common.errors import UserError
@@ -34,8 +36,6 @@ def transcriber() -> WhisperTranscriber:
 
 @pytest.mark.parametrize("packaged", [TINY_EN, BASE], ids=lambda packaged: packaged.name)
 def test_the_conversion_is_complete(packaged: PackagedWhisper) -> None:
-    import whisper
-
     checkpoint = packaged.checkpoint()
     assert archive_digest(checkpoint) == packaged.digest == packaged.verified_digest()
     saved = torch.load(checkpoint, weights_only=True)["model_state_dict"]
@@ -78,6 +78,23 @@ def test_base_computes_what_ctranslate2_computes_of_the_same_spectrogram() -> No
     assert result.text.endswith("a girl in a red coat feeds a goat.")
 
 
+def test_clips_that_are_rarely_asked_whether_they_ended_have_the_same_results(
+    transcriber: WhisperTranscriber,
+) -> None:
+    waves = [speak(text) for text in ("A dog.", "Two brown ducks swim across a quiet pond.")]
+    mels = transcriber._mels([*waves, np.zeros(8000, np.float32)])
+    each_token, every_eighth = (
+        decode_greedily(transcriber.model, mels, transcriber.options, poll=poll) for poll in (1, 8)
+    )
+    with torch.inference_mode():
+        own = whisper.decode(transcriber.model, mels, transcriber.options)
+    for result, rarely, stock in zip(each_token, every_eighth, own, strict=True):
+        for other in (rarely, stock):
+            assert (result.text, result.tokens) == (other.text, other.tokens)
+            assert result.avg_logprob == other.avg_logprob
+            assert result.no_speech_prob == other.no_speech_prob
+
+
 def test_weights_in_parts_that_are_missing_or_damaged_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,8 +122,6 @@ def test_weights_in_parts_that_are_missing_or_damaged_are_one_line(
 def test_base_without_its_packages_and_without_network_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import whisper
-
     def fail(*_: object) -> None:
         raise OSError("no network")
 

@@ -67,11 +67,12 @@ def test_attention_is_the_reference_bit_for_bit(size: int) -> None:
             np.testing.assert_array_equal(keys[b, h, :, at], qkv[b, 1, h])
             used = (keys[b, h, :, : at + 1], values[b, h, : at + 1])
             np.testing.assert_array_equal(out[b, h], _attention(qkv[b, 0, h], *used))
-    owner = np.array([0, 0, 1, 1, 1])
-    attend(qkv[:, 0], keys, values, owner, out)
+    owner, used = np.array([0, 0, 1, 1, 1]), np.array([most, 3, most, 50, 17])
+    attend(qkv[:, 0].copy(), keys, values, owner, used, out)
     for b, m in enumerate(owner):
         for h in range(heads):
-            expected = _attention(qkv[b, 0, h], keys[m, h], values[m, h])
+            first = keys[m, h, :, : used[b]], values[m, h, : used[b]]
+            expected = _attention(qkv[b, 0, h], *first)
             np.testing.assert_array_equal(out[b, h], expected)
 
 

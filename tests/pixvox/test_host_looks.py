@@ -1,6 +1,7 @@
 """Between two looks at its rows the step loop reads no value and no memory of the CPU."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pixvox.decoding.engine import Engine
+from pixvox.decoding.kernels import AttentionKind
 from pixvox.decoding.sampling import Decoding
 from pixvox.decoding.stepper import Stepper
 from pixvox.modeling import PixVoxLM
@@ -35,9 +37,11 @@ class _NoHost(TorchDispatchMode):
         return result
 
 
-def _on_meta(model: PixVoxLM, decoding: Decoding) -> Engine:
+def _on_meta(model: PixVoxLM, decoding: Decoding, attention: AttentionKind = "dense") -> Engine:
     """A GPU's engine without a GPU: meta tensors have no values, so reading one raises."""
     engine = Engine(model, decoding, dense=True)
+    dtype = torch.bfloat16 if attention == "varlen" else torch.float32
+    engine.shape = replace(engine.shape, attention=attention, dtype=dtype)
     engine.stepper = Stepper(model.to("meta"), engine.shape)
     engine.device, engine.poll = torch.device("meta"), 8
     for name, value in vars(engine).items():
@@ -46,7 +50,10 @@ def _on_meta(model: PixVoxLM, decoding: Decoding) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize("pattern", PATTERN_NAMES)
+@pytest.mark.parametrize(
+    ("pattern", "attention"),
+    [*((pattern, "dense") for pattern in PATTERN_NAMES), ("delay", "varlen")],
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -57,10 +64,10 @@ def _on_meta(model: PixVoxLM, decoding: Decoding) -> Engine:
     ids=["greedy", "guided", "drawn"],
 )
 def test_the_step_loop_does_not_look(
-    small_model: Make, pattern: str, options: dict[str, Any]
+    small_model: Make, pattern: str, attention: AttentionKind, options: dict[str, Any]
 ) -> None:
     decoding = Decoding(max_seconds=2.0, slots=4, **options)
-    engine = _on_meta(small_model(pattern, null_image=True), decoding)
+    engine = _on_meta(small_model(pattern, null_image=True), decoding, attention)
     engine.ages = {0: 0, 3: 2}
     with torch.inference_mode(), _NoHost() as mode:
         engine._run()

@@ -11,7 +11,9 @@ import torch
 from pixvox.digests import WeightsError
 from pixvox.modeling import PixVoxLM
 from pixvox.training.captions import SpokenCaptions
+from pixvox.training.frozen import load_trained
 from pixvox.training.loop import check_resumable, train, validate
+from pixvox.training.prefetch import prefetched
 from pixvox.training.recipe import Training, batches
 from pixvox.training.vision import VisionTraining, pretrain
 
@@ -98,8 +100,8 @@ def test_the_best_weights_are_what_is_left(small_model: Make, tmp_path: Path) ->
     checked = {s.step: sum(s.validation) for s in steps if s.validation}
     best, last = (torch.load(tmp_path / f, weights_only=True) for f in ("best.pt", "state.pt"))
     assert checked[3] < checked[6]
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, best["model"][name])
+    for name, value in best["model"].items():
+        assert torch.equal(value, model.state_dict()[name])
     assert any(not torch.equal(v, best["model"][n]) for n, v in last["model"].items())
 
 
@@ -207,7 +209,7 @@ def test_hidden_units_are_inputs_of_training_steps_alone(small_model: Make, tmp_
     plan = replace(PLAN, unit_dropout=0.5, validate_every=6)
     steps = list(train(small_model("delay"), data, data, plan, tmp_path))
     trained = small_model("delay")
-    trained.load_state_dict(torch.load(tmp_path / "best.pt", weights_only=True)["model"])
+    load_trained(trained, torch.load(tmp_path / "best.pt", weights_only=True)["model"])
     assert steps[-1].validation == validate(trained, data, PLAN)
 
 
@@ -299,3 +301,71 @@ def test_another_training_is_not_gone_on_with(small_model: Make, tmp_path: Path)
     check_resumable(small_model("delay"), _data(), PLAN, folder=tmp_path, origin="")
     # How often it validates is no part of what a training is.
     assert _losses(small_model("delay"), replace(PLAN, validate_every=2), tmp_path)
+
+
+@pytest.mark.parametrize("train_vision", [False, True])
+def test_a_checkpoint_has_the_image_encoder_only_where_it_is_trained(
+    small_model: Make, tmp_path: Path, train_vision: bool
+) -> None:
+    plan, data = replace(PLAN, train_vision=train_vision), _data(pixels=True)
+    unbroken = _losses(small_model("delay"), plan, tmp_path / "a", data=data)
+    _losses(small_model("delay"), plan, tmp_path / "b", stop=5, data=data)
+    for name in ("state.pt", "best.pt"):
+        saved = torch.load(tmp_path / "b" / name, weights_only=True)["model"]
+        assert any(key.startswith("vision.") for key in saved) == train_vision
+        assert any(key.startswith("layers.") for key in saved)
+    assert _losses(small_model("delay"), plan, tmp_path / "b", data=data) == unbroken[4:]
+
+
+def test_a_checkpoint_of_before_resumes_and_another_frozen_image_encoder_does_not(
+    small_model: Make, tmp_path: Path
+) -> None:
+    unbroken = _losses(small_model("delay"), PLAN, tmp_path / "a")
+    _losses(small_model("delay"), PLAN, tmp_path / "b", stop=5)
+    other = small_model("delay")
+    with torch.no_grad():
+        next(other.vision.parameters()).add_(1.0)
+    with pytest.raises(WeightsError, match="trained over another image encoder"):
+        _losses(other, PLAN, tmp_path / "b")
+    # Checkpoints used to hold the image encoder, and no digest of it.
+    state = torch.load(tmp_path / "b" / "state.pt", weights_only=True)
+    del state["frozen"]
+    state["model"] = small_model("delay").state_dict() | state["model"]
+    torch.save(state, tmp_path / "b" / "state.pt")
+    assert _losses(small_model("delay"), PLAN, tmp_path / "b") == unbroken[4:]
+
+
+def test_activation_checkpointing_takes_the_same_steps(small_model: Make, tmp_path: Path) -> None:
+    def model() -> PixVoxLM:
+        dropping = small_model("delay")
+        for layer in dropping.layers:
+            layer.dropout = layer.attention.dropout = 0.3
+        return dropping
+
+    plan = replace(PLAN, precision="float32")
+    again, calls = model(), []
+    again.layers[0].intermediate.register_forward_hook(
+        lambda *_: calls.append(torch.is_grad_enabled())
+    )
+    plain = _losses(model(), plan, tmp_path / "a")
+    checkpointed = replace(plan, activation_checkpointing=True, validate_every=6)
+    assert _losses(again, checkpointed, tmp_path / "b") == plain
+    # Each of six steps computes the layer a second time for its gradients.
+    assert sum(calls) == 12
+
+
+def test_the_next_batch_is_read_meanwhile_and_no_more() -> None:
+    read: list[int] = []
+
+    def load(key: int) -> int:
+        read.append(key)
+        if key == 3:
+            raise OSError("unreadable")
+        return key * key
+
+    squares = prefetched(load, range(9))
+    assert not read
+    assert [next(squares), next(squares), next(squares)] == [0, 1, 4]
+    with pytest.raises(OSError, match="unreadable"):
+        next(squares)
+    assert set(read) <= {0, 1, 2, 3, 4}

@@ -110,7 +110,7 @@ def test_a_device_that_cannot_decode_is_refused_in_one_line(
 
 def test_scores_are_not_rounded_to_bfloat16(small_model: Make) -> None:
     model = small_model("delay")
-    shape = Shape(slots=2, lanes=1, steps=16, dtype=torch.bfloat16, dense=True, guided=False)
+    shape = Shape(slots=2, lanes=1, steps=16, dtype=torch.bfloat16, attention="dense", guided=False)
     stepper = Stepper(model, shape)
     with torch.inference_mode():
         stepper.remember(0, model.encode_images(torch.randn(1, 3, 32, 32))[0])

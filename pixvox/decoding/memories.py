@@ -1,0 +1,43 @@
+"""Which image lies in which of a stepper's memories, and which slots read it."""
+
+
+class Memories:
+    """Gives slots the memories of their images; rows of one image share a memory where they can.
+
+    With `grouped` slots, each `lanes` neighbours read the one memory of their group, as dense
+    attention needs it. Otherwise any slot may read any memory, so an image is computed once for all
+    rows that are decoded at the same time.
+    """
+
+    def __init__(self, slots: int, lanes: int, *, grouped: bool) -> None:
+        self._lanes, self._grouped = lanes, grouped
+        self._images: list[int | None] = [None] * (slots // lanes)
+        self._entries: list[int | None] = [None] * slots
+
+    def entry_of(self, slot: int) -> int:
+        """The memory that an assigned slot reads."""
+        entry = self._entries[slot]
+        assert entry is not None
+        return entry
+
+    def assign(self, slot: int, image: int) -> bool | None:
+        """Gives a slot a memory for an image, and returns whether it has to be computed.
+
+        None, and the slot has no memory, while rows of other images are in all that it may read.
+        """
+        entries = range(len(self._images))
+        if self._grouped:
+            entries = range(slot // self._lanes, slot // self._lanes + 1)
+        for entry in entries:
+            if self._images[entry] == image:
+                self._entries[slot] = entry
+                return False
+        for entry in entries:
+            if entry not in self._entries:
+                self._images[entry], self._entries[slot] = image, entry
+                return True
+        return None
+
+    def release(self, slot: int) -> None:
+        """Says that a slot's row has ended; its memory keeps the image until another needs it."""
+        self._entries[slot] = None
