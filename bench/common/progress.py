@@ -3,10 +3,9 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Protocol
 
 LINE_EVERY_SECONDS = 10.0
 _RECENT_SECONDS = 60.0
@@ -17,10 +16,8 @@ _LEAST_SECONDS = 5.0
 """Results of less time show no speed."""
 
 
-class Progress(Protocol):
-    """Told what is being done, how much of it is done, and how much there is."""
-
-    def __call__(self, what: str, done: int, total: int) -> None: ...
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 def duration(seconds: float) -> str:

@@ -9,20 +9,18 @@ import hashlib
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from bench.common.errors import UserError
 from bench.common.filedigests import file_digests
+from bench.common.progress import Progress
 from bench.common.text import short
 from bench.common.validation import keys_error
 from bench.common.yamlfile import FilePath, Strict, validate
 from bench.datasets.storedunits import UnitsEntry, entry_digest
-
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ class DatasetSpec(Strict, ABC):
         """
 
     @abstractmethod
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         """What a training learns from or is watched on; nothing where the job names none."""
 
     def title(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from bench.common.errors import UserError
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath
 from bench.datasets.base import (
     Caption,
@@ -18,7 +19,6 @@ from bench.datasets.base import (
     DatasetSpec,
     Half,
     Item,
-    Report,
     check_caption,
     inside,
     text_lines,
@@ -183,7 +183,7 @@ class Flickr8kSpec(DatasetSpec):
         standing = standing_of(self.name, self.split, items)
         return Dataset(self.name, self.split, kind, items, "", unusable, *standing)
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         """See DatasetSpec."""
         return read_flickr8k(self.root, half, self.audio)[0]
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator
 
 from bench.common.errors import UserError
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath, Strict
 from bench.datasets.base import (
     Caption,
@@ -21,7 +22,6 @@ from bench.datasets.base import (
     DatasetSpec,
     Half,
     Item,
-    Report,
     speech_kind,
     text_lines,
 )
@@ -155,7 +155,7 @@ class FolderSpec(DatasetSpec):
         split = self.manifest.stem
         return Dataset(self.name, split, kind, gathered.items, "", gathered.unusable, (OWN_DATA,))
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         """See DatasetSpec."""
         manifest = self.manifest if half == "train" else self.validation
         return read_manifest(manifest).items if manifest is not None else ()

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath
-from bench.datasets.base import Dataset, DatasetSpec, Half, Item, Report, speech_kind
+from bench.datasets.base import Dataset, DatasetSpec, Half, Item, speech_kind
 from bench.datasets.flickr8k import Recordings
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import Loose, checked, read_list
@@ -118,7 +119,7 @@ class KarpathySpec(DatasetSpec):
         """The name that the file gives; raises UserError where it gives none."""
         return _title(read_list(self.file, "images")[0], self.file)
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         """See DatasetSpec."""
         return read_karpathy(self.file, self.images, half, self.audio)[1].items
 

@@ -5,8 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath
-from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, Report, speech_kind
+from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, speech_kind
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import Loose, checked, read_list
 from bench.datasets.recognition import first_recognised, image_folder
@@ -89,7 +90,7 @@ class SpokenCocoSpec(DatasetSpec):
         split = self.file.stem.removeprefix("SpokenCOCO_")
         return Dataset(self.name, split, kind, gathered.items, "", gathered.unusable, (UNCHECKED,))
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         """See DatasetSpec."""
         file = self.file if half == "train" else self.validation
         return self._gather(file).items if file is not None else ()

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from bench.common.audio import SpeechError, read_speech
 from bench.common.errors import UserError
 from bench.common.filedigests import MISSING, file_digests
-from bench.datasets.base import Caption, Report
+from bench.common.progress import Progress
+from bench.datasets.base import Caption
 from bench.datasets.storedunits import stored_units
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def read_units(file: Path) -> "dict[str, Tensor]":
 
 
 def encoded_units(
-    speech: Sequence[Path], codec: "Codec", folder: Path, report: Report
+    speech: Sequence[Path], codec: "Codec", folder: Path, report: Progress
 ) -> "list[Tensor]":
     """Units of every speech file, int16 `[K, N]`; what the cache in `folder` lacks is encoded."""
     import torch
@@ -94,7 +95,7 @@ def encoded_units(
 
 
 def units_of(
-    captions: Sequence[Caption], codec: "Codec", folder: Path, report: Report
+    captions: Sequence[Caption], codec: "Codec", folder: Path, report: Progress
 ) -> "list[Tensor]":
     """Units of every caption that has speech or units, int64 `[K, N]`.
 

@@ -18,9 +18,9 @@ from bench.asr.window import SHORTER, WHOLE
 from bench.common.audio import Wave, resample
 from bench.common.machine import machine
 from bench.common.machine import save as save_figures
-from bench.common.progress import progress
+from bench.common.progress import Progress, progress
 from bench.common.resampling import Resampling
-from bench.datasets.base import Item, Report
+from bench.datasets.base import Item
 from bench.datasets.scenes.load import load_scenes
 from bench.jobs.spec import ScoringSpec
 from bench.metrics.base import SHORT
@@ -173,7 +173,7 @@ def _decoding(name: str) -> DecodingSpec:
     return DecodingSpec(temperature=temperature, guidance=guidance, seed=SEED)
 
 
-def measure(weights: Sequence[str], images: int, rounds: int, report: Report) -> dict[str, Any]:
+def measure(weights: Sequence[str], images: int, rounds: int, report: Progress) -> dict[str, Any]:
     """Transcribes recorded and generated speech of the first test pictures in both windows."""
     import torch
 
@@ -207,7 +207,7 @@ def _speech(
     timed: Mapping[str, _Timed],
     rounds: int,
     scorer: Scorer,
-    report: Report,
+    report: Progress,
 ) -> Speech:
     clips, texts = list(waves.values()), dict[str, list[str]]()
     taken: dict[str, list[tuple[float, float, int]]] = {window: [] for window in timed}

@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bench.common.errors import UserError
-from bench.datasets.base import Caption, DatasetSpec, Half, Report
+from bench.common.progress import Progress
+from bench.datasets.base import Caption, DatasetSpec, Half
 from bench.datasets.unitcache import units_of
 from pixvox.codec.encodec import Codec
 from pixvox.digests import file_digest
@@ -51,7 +52,7 @@ class Spoken:
         return self.caption.units.name
 
 
-def spoken_of(data: DatasetSpec, split: Half, report: Report) -> list[Spoken]:
+def spoken_of(data: DatasetSpec, split: Half, report: Progress) -> list[Spoken]:
     """Every caption of a split that has speech or units; raises UserError where none has."""
     items = data.half(split, report)
     spoken = [
@@ -90,7 +91,7 @@ def pictures(
     paths: Sequence[Path],
     vision: ImageEncoder,
     frozen: bool,
-    report: Report,
+    report: Progress,
     mirrored: bool = False,
 ) -> npt.NDArray[Any]:
     """Uint8 pictures `[I, 3, H, W]`, or the frozen encoder's states of them `[I, P, D]` (float16).
@@ -174,7 +175,7 @@ def spoken_captions(
     model: PixVoxLM,
     frozen: bool,
     skip_too_long: bool,
-    report: Report,
+    report: Progress,
     mirrored: bool = False,
 ) -> SpokenCaptions:
     """Returns a split ready for training; units and pictures are computed once and cached."""

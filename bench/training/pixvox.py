@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 
 from bench.asr.base import Asr
 from bench.common.errors import RunFailed, UserError
+from bench.common.progress import Progress
 from bench.common.text import reason_of
-from bench.datasets.base import Item, Report
+from bench.datasets.base import Item
 from bench.execution.actors import device
 from bench.execution.cluster import (
     find_cluster,
@@ -75,7 +76,7 @@ def export(model: PreTrainedModel, folder: Path) -> None:
     model.float()
 
 
-def prepare(job: PixVoxJob, report: Report) -> tuple[PixVoxLM, SpokenCaptions, SpokenCaptions]:
+def prepare(job: PixVoxJob, report: Progress) -> tuple[PixVoxLM, SpokenCaptions, SpokenCaptions]:
     """The model and both splits; a second call finds everything that takes long in the caches.
 
     Raises UserError where the judge's decoding does not fit the model.
@@ -198,7 +199,7 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
     return job.model_copy(update=paths | local)
 
 
-def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
+def run_pixvox(job: PixVoxJob, report: Progress, stop: Stop) -> None:
     """Trains and exports a PixVoxLM; the same call resumes a killed one.
 
     Raises UserError for weights or data that cannot be used, RunFailed where training failed, and
@@ -359,7 +360,7 @@ def _ray_folder(job: PixVoxJob, on_own_disk: bool) -> Path:
     return state_folder(job).absolute() / "ray" if on_own_disk else session_folder() / "train"
 
 
-def _report_last(folder: Path, steps: int, report: Report) -> None:
+def _report_last(folder: Path, steps: int, report: Progress) -> None:
     row = last_row(folder / "log.jsonl")
     if row is not None:
         scores = row.get("judged") or {}

@@ -3,7 +3,7 @@
 import torch
 
 from bench.common.errors import UserError
-from bench.datasets.base import Report
+from bench.common.progress import Progress
 from bench.training.data import spoken_captions
 from bench.training.keeping import state_folder
 from bench.training.log import Log, draw
@@ -19,7 +19,7 @@ from pixvox.training.similarity import train_similarity
 from pixvox.weights import resolve
 
 
-def run_similarity(job: SimilarityJob, report: Report, stop: Stop) -> None:
+def run_similarity(job: SimilarityJob, report: Progress, stop: Stop) -> None:
     """Trains and exports the model with its head; raises KeyboardInterrupt where it was stopped.
 
     Raises UserError for a model without a null image and for unusable data, WeightsError for

@@ -8,13 +8,14 @@ different draws are equal. The floor says another image's caption.
 
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
+from bench.common.progress import Progress
 from bench.common.resampling import Resampling
 from bench.datasets.base import Dataset
 from bench.jobs.spec import ScoringSpec
@@ -23,8 +24,6 @@ from bench.scoring.families import Compared, adjusted
 from bench.scoring.inference import intervals, permuted_differences
 from bench.scoring.scorer import Scorer
 from bench.systems.borrowing import others
-
-Report = Callable[[str, int, int], None]
 
 DRAWS = 10
 """How often the weak system speaks of every image."""
@@ -50,7 +49,7 @@ def _said(caption: str, other: str, words: Sequence[str], rng: random.Random) ->
     return " ".join(made)
 
 
-def population(dataset: Dataset, report: Report) -> Population:
+def population(dataset: Dataset, report: Progress) -> Population:
     """Counts all of them against the references of the usual protocol."""
     rng = random.Random("captions")
     with (
@@ -71,7 +70,7 @@ def population(dataset: Dataset, report: Report) -> Population:
 
 
 def coverage(
-    people: Population, sizes: Sequence[int], trials: int, replicates: int, report: Report
+    people: Population, sizes: Sequence[int], trials: int, replicates: int, report: Progress
 ) -> list[dict[str, object]]:
     """How often the interval of so many images, drawn from the population, holds its score."""
     rng = np.random.default_rng(0)
@@ -99,7 +98,7 @@ def false_stars(
     images: int,
     trials: int,
     replicates: int,
-    report: Report,
+    report: Progress,
 ) -> list[dict[str, object]]:
     """How often any of so many equal systems is told apart from any other in any score."""
     rng = np.random.default_rng(1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.datasets.base import Report
+from bench.common.progress import Progress
 from bench.metrics.base import Array
 from bench.trend.changepoints import change_points
 
@@ -23,7 +23,7 @@ _NOISES: dict[str, Callable[[np.random.Generator, int], Array]] = {
 }
 
 
-def trends(series: int, report: Report) -> list[dict[str, Any]]:
+def trends(series: int, report: Progress) -> list[dict[str, Any]]:
     """For every kind of noise and length, the shares of series in which a change is found."""
     rows: list[dict[str, Any]] = []
     every = len(_NOISES) * len(LENGTHS)

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from bench.common.bounds import Seed
 from bench.common.errors import UserError
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath, Strict
 from bench.datasets.base import (
     Caption,
@@ -16,7 +17,6 @@ from bench.datasets.base import (
     DatasetSpec,
     Half,
     Item,
-    Report,
     check_caption,
     inside,
     text_lines,
@@ -141,7 +141,7 @@ class ScenesSpec(DatasetSpec):
         kind = SYNTHETIC
         return Dataset(self.name, root.name, kind, items, standing=standing)
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         """See DatasetSpec."""
         images = (self.train_images or 0) if half == "train" else self.validation_images
         folder = self.computed() / half
