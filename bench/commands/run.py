@@ -20,7 +20,14 @@ from bench.common.links import refuse_links
 from bench.common.progress import duration, progress
 from bench.common.text import clean, plural, reason_of
 from bench.execution.cluster import refuse_submitted
-from bench.execution.prepare import Planned, Prepared, complete, opened, planned_job, with_rows
+from bench.execution.prepare import (
+    OpenRun,
+    ResolvedJob,
+    complete_run,
+    open_run,
+    read_run,
+    resolve_job,
+)
 from bench.execution.rates import Took, keep_rate, read_rates
 from bench.execution.speech import lost_speech, restore
 from bench.execution.stages import Pace
@@ -62,7 +69,7 @@ class RunOptions:
 def run_job(file: JobFile, options: RunOptions) -> int:
     """Runs a job, doing only what its ledger lacks; 0 when all rows are there.
 
-    Raises UserError as `opened` does, and for rows that are not there to score; and RunFailed,
+    Raises UserError as `open_run` does, and for rows that are not there to score; and RunFailed,
     after all else is done, where a system has no good row.
     """
     started = time.monotonic()
@@ -76,9 +83,9 @@ def run_job(file: JobFile, options: RunOptions) -> int:
         tracker.check()
     if options.dry:
         with disk_errors(runs):
-            print_plan(planned_job(file, runs), runs)
+            print_plan(resolve_job(file, runs), runs)
         return 0
-    with opened(file, runs) as ready:
+    with open_run(file, runs) as ready:
         if file.changes:
             print(clean(f"{ready.job.name}: {file.path} with {' '.join(file.changes)}"))
         _say_missing(ready)
@@ -94,7 +101,7 @@ def run_job(file: JobFile, options: RunOptions) -> int:
                 f"{file.path}: {ready.state.unmeasured} values are not measured yet by {by}; run "
                 f"first: pixvox run {file.words}"
             )
-        pace = complete(ready, options.address)
+        pace = complete_run(ready, options.address)
         tables = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
         readings = _report(ready, tables)
         failed = sum(scores.failed for scores in readings[0].scores)
@@ -120,7 +127,7 @@ def run_job(file: JobFile, options: RunOptions) -> int:
     return 0
 
 
-def _print_end(ready: Prepared, failed: int, seconds: float) -> None:
+def _print_end(ready: OpenRun, failed: int, seconds: float) -> None:
     """Prints what a run did, where its files are, and which command shows them."""
     rows = f"{plural(ready.total, 'row')}, {failed} failed"
     print(f"{ready.job.name}: finished in {duration(seconds)}: {rows}")
@@ -159,15 +166,15 @@ def _file_lines(folder: Path) -> Iterator[str]:
     yield "ledger: all generated and transcribed rows; every other file is derived from it"
 
 
-def print_plan(planned: Planned, runs: Path) -> None:
+def print_plan(planned: ResolvedJob, runs: Path) -> None:
     """Prints what a run would do. It writes and locks nothing, so another run may be at work."""
     refuse_links(planned.folder)
-    ready = with_rows(planned, Ledger(planned.folder / "ledger"))
+    ready = read_run(planned, Ledger(planned.folder / "ledger"))
     _say_missing(ready)
     show_plan(planned.job.name, planned.cells, ready.state, read_rates(runs))
 
 
-def _say_missing(ready: Prepared) -> None:
+def _say_missing(ready: OpenRun) -> None:
     items, dataset = ready.state.items, ready.dataset
     for line in (
         *missing_files(items, dataset.items, ready.cells),
@@ -208,7 +215,7 @@ def refuse_unmeasured(name: str, scores: Sequence[CellScores]) -> None:
                 raise RunFailed(f"{name}: {metric} has no value of {label}: {reasons[0]}")
 
 
-def _track(tracker: Tracker, ready: Prepared, readings: Sequence[ScoredReading]) -> None:
+def _track(tracker: Tracker, ready: OpenRun, readings: Sequence[ScoredReading]) -> None:
     """Logs the tables' measured rows; a line says where, or why not.
 
     The results are complete, so what the tracker fails of changes no exit code.
@@ -228,7 +235,7 @@ def _track(tracker: Tracker, ready: Prepared, readings: Sequence[ScoredReading])
     print(clean(f"{name}: {plural(len(evaluation.rows), 'row')} logged: {place}"))
 
 
-def _report(ready: Prepared, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> list[ScoredReading]:
+def _report(ready: OpenRun, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> list[ScoredReading]:
     """Scores and writes everything; returns the readings, the job's own first."""
     job, dataset = ready.job, ready.dataset
     with progress() as report:
@@ -257,7 +264,7 @@ def _report(ready: Prepared, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> lis
     return readings
 
 
-def _reading(ready: Prepared, scorer: Scorer, scores: Sequence[CellScores]) -> ScoredReading:
+def _reading(ready: OpenRun, scorer: Scorer, scores: Sequence[CellScores]) -> ScoredReading:
     """What the tables of one reading of the references are made of."""
     job, dataset = ready.job, ready.dataset
     protocol = Protocol(

@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 
 from bench.cli import main
 from bench.common.jobfile import JobFile
-from bench.execution.prepare import _remember, opened
+from bench.execution.prepare import open_run, write_run_manifest
 from bench.store.rows import SpeechRow, TranscriptRow
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\u2028{{7*7}}\x07"
@@ -89,8 +89,8 @@ def finished_run(runs: Path, name: str, shift: int = 0, **changes: Any) -> Path:
         **changes,
     }
     job.write_text(yaml.safe_dump(content))
-    with opened(JobFile(job), runs) as ready:
-        _remember(ready)
+    with open_run(JobFile(job), runs) as ready:
+        write_run_manifest(ready)
         done: dict[str, int] = {}
         for cell in (cell for cell in ready.cells if cell.source is None):
             state = ready.state

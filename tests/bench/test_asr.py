@@ -22,7 +22,7 @@ from bench.common.errors import UserError
 from bench.common.jobfile import JobFile
 from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset
-from bench.execution.prepare import planned_job
+from bench.execution.prepare import resolve_job
 from bench.jobs.spec import Job
 from bench.store.columns import schema
 
@@ -159,7 +159,7 @@ def test_all_that_an_own_asr_depends_on_is_in_its_keys(own: Path) -> None:
         content = yaml.safe_load((own / "job.yaml").read_text())
         content["asr"] |= changes
         (own / "other.yaml").write_text(yaml.safe_dump(content))
-        return planned_job(JobFile(own / "other.yaml"), own).cells[0].transcript_key
+        return resolve_job(JobFile(own / "other.yaml"), own).cells[0].transcript_key
 
     keys = {key(), key(options={"word": "cat"}), key(batch=5), key(version="2")}
     (own / "own_asr.py").write_text(OWN + "\n# another\n")

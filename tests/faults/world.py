@@ -22,7 +22,7 @@ from fuzzing import snapshot
 from bench.cli import main
 from bench.common.jobfile import JobFile
 from bench.datasets.scenes.load import shipped_folder
-from bench.execution.prepare import opened
+from bench.execution.prepare import open_run
 from bench.store.rows import SpeechRow, TranscriptRow, packed
 
 SHARES = {"jobs": 0.4, "datasets": 0.2, "runs": 0.15, "boards": 0.1, "units": 0.15}
@@ -95,7 +95,7 @@ def _flickr8k(folder: Path) -> None:
 
 def _finished_run(job: Path) -> None:
     """Rows for all that the job asks, without any model, scored once; and another run beside it."""
-    with opened(JobFile(job), Path("runs")) as ready:
+    with open_run(JobFile(job), Path("runs")) as ready:
         for cell in ready.cells:
             made = {"units": {"units": packed(np.zeros((4, 9))), "codebooks": 4}}
             made["wavs"] = {"file": "test_00000.wav"}
