@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.common.errors import RunFailed, UserError
-from bench.common.processes import arguments, everyone
+from bench.common.processes import arguments, process_ids
 from bench.common.scratch import is_scratch
 
 CURRENT = "ray_current_cluster"
@@ -55,7 +55,7 @@ def address_here(choices: str) -> str:
 
 
 def _raylets() -> Iterator[Raylet]:
-    for pid in everyone():
+    for pid in process_ids():
         command = arguments(pid)
         if not command or Path(command[0]).name != _RAYLET:
             continue

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from bench.asr.base import Asr
+from bench.common.cachefiles import code_digest
 from bench.common.errors import ActorUnusable
-from bench.common.kept import code_digest
 from bench.execution.cluster import autoscales
 from bench.execution.parcels import Parcel, unpacked
 from bench.systems.base import System

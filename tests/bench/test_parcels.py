@@ -92,7 +92,7 @@ def test_weights_are_unpacked_once_a_node_and_used_where_they_are_at_home(
         ray, "get_runtime_context", lambda: type("", (), {"get_node_id": lambda self: "here"})()
     )
     monkeypatch.setattr(ray, "put", lambda held: held)
-    sent = nodefiles._put(nodefiles._looked_at("mine/weights", folder))
+    sent = nodefiles._put(nodefiles._describe_file("mine/weights", folder))
     take_places([sent], home="here")
     assert resolve("mine/weights") == folder
     take_places([sent], home="elsewhere")

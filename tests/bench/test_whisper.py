@@ -219,5 +219,8 @@ def test_short_speech_is_transcribed_in_a_short_window_and_what_looks_wrong_agai
 def test_the_window_is_part_of_what_a_transcript_depends_on() -> None:
     whole, adaptive = WhisperAsr(), WhisperAsr(window="adaptive")
     assert adaptive.facts() == {**whole.facts(), "window": "adaptive", "windowing": 2}
-    assert adaptive.signed(adaptive.facts()) == f"{whole.signed(whole.facts())}.adaptive2"
+    assert (
+        adaptive.signature_part(adaptive.facts())
+        == f"{whole.signature_part(whole.facts())}.adaptive2"
+    )
     assert names_of([whole, adaptive])[adaptive] == "openai-whisper tiny.en, adaptive window"

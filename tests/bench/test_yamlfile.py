@@ -74,7 +74,7 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("a: !!int x", "'x' is not a whole number"),
         ("a: !!timestamp 2026-01-01", "the tag"),
         ("a: !!python/name:os.system x", "the tag"),
-        ("a: &x [*x]", "an alias that stands inside of itself"),
+        ("a: &x [*x]", "an alias inside its own anchor"),
         (BOMB, "more than 100,000 values"),
         ("[" * 5000, "nested too deeply"),
         ('a: "\\UFFFFFFFF"', "not readable as YAML"),

@@ -66,11 +66,11 @@ class StubMetric(AudioMetric):
     scores = (Score("stub", "S"),)
 
     def measure(self, waves: Sequence[Wave]) -> Array:
-        """See AudioMetric; stubs have no sound."""
+        """Stubs have no sound, so nothing is loaded."""
         raise SpeechError("a stub has no sound")
 
     def score(self, sums: Array) -> Array:
-        """See CorpusMetric; the mean."""
+        """Returns the mean."""
         return sums[..., :1] / np.maximum(sums[..., 1:], 1)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from bench.cli import entry, main
 from bench.common import scratch
-from bench.common.processes import below, first_child, kill, marked, state
+from bench.common.processes import below, first_child, kill, pids_with_variable, state
 from bench.common.scratch import MARK
 from tests.evidence.stub import PAUSE
 
@@ -92,7 +92,7 @@ class Run:
 
     @property
     def processes(self) -> list[int]:
-        return marked("PIXVOX_TEST", self.mark)
+        return pids_with_variable("PIXVOX_TEST", self.mark)
 
     @property
     def folders(self) -> list[Path]:
@@ -199,7 +199,7 @@ def test_a_folder_that_goes_while_it_is_swept_costs_no_process(
 
     monkeypatch.setattr("bench.common.scratch.fcntl.flock", late)
     # The sweeper has the lock of the folder that is gone open for writing, and must not end itself.
-    assert not scratch.swept(ending.path)
+    assert not scratch.remove_if_dead(ending.path)
 
 
 def test_a_sweep_takes_only_what_is_ours_and_dead(
@@ -220,7 +220,7 @@ def test_a_sweep_takes_only_what_is_ours_and_dead(
     reader = subprocess.Popen(["tail", "-f", str(dead.path / "log")], env={})
     bystander = subprocess.Popen(["sleep", "600"], env={MARK: str(alive.path)})
     try:
-        _until(lambda: marked(MARK, str(dead.path)), lambda: "started")
+        _until(lambda: pids_with_variable(MARK, str(dead.path)), lambda: "started")
         _until(lambda: str(dead.path / "log") in _open_in(reader.pid), lambda: "reading")
         assert scratch.sweep() == [dead.path]
         assert [one.wait(PATIENCE) for one in (orphan, nameless)] == [-signal.SIGKILL] * 2

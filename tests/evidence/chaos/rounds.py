@@ -17,7 +17,7 @@ import polars as pl
 
 from bench.common import scratch
 from bench.common.errors import RunFailed
-from bench.common.processes import kill, marked
+from bench.common.processes import kill, pids_with_variable
 from bench.common.supervisor import FAILED
 from tests.evidence.chaos.blows import BLOWS, FLIP, allowed, kinds, strike
 from tests.evidence.chaos.subjects import OWN_DEATHS, Subject, real, stubs
@@ -87,9 +87,9 @@ def _flip(folder: Path, rng: random.Random) -> bool:
 def _left(mark: str, seconds: float) -> int:
     """How many of a run's processes are there after so many seconds; they are ended."""
     until = time.monotonic() + seconds
-    while marked(_MARK, mark) and time.monotonic() < until:
+    while pids_with_variable(_MARK, mark) and time.monotonic() < until:
         time.sleep(0.1)
-    left = marked(_MARK, mark)
+    left = pids_with_variable(_MARK, mark)
     for pid in left:
         kill(pid)
     return len(left)
@@ -155,7 +155,7 @@ def _attempt(
     try:
         code = process.wait(subject.patience)
     except subprocess.TimeoutExpired as error:
-        for pid in marked(_MARK, mark):
+        for pid in pids_with_variable(_MARK, mark):
             kill(pid)
         process.kill()
         raise RunFailed(f"{folder}: a run hung after: {kind}") from error
