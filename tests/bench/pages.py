@@ -53,9 +53,9 @@ def _tone(number: int, seconds: float) -> bytes:
     """A sound that can be told from every other, as FLAC."""
     time = np.arange(int(16_000 * seconds)) / 16_000
     wave = 0.4 * np.sin(2 * np.pi * (200 + 15 * number) * time) * np.exp(-time)
-    made = io.BytesIO()
-    soundfile.write(made, wave, 16_000, format="FLAC")
-    return made.getvalue()
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, 16_000, format="FLAC")
+    return buffer.getvalue()
 
 
 def _said(captions: list[str], cell: int, number: int) -> str:
@@ -67,8 +67,8 @@ def _said(captions: list[str], cell: int, number: int) -> str:
         return "nice " * 30
     if cell == 4 and number == 3:
         return ""
-    kept = [word for place, word in enumerate(words) if (place + number) % (cell + 2)]
-    return " ".join([*kept, *(["really"] if number % 3 == 0 else [])])
+    transcript = [word for place, word in enumerate(words) if (place + number) % (cell + 2)]
+    return " ".join([*transcript, *(["really"] if number % 3 == 0 else [])])
 
 
 def finished_run(runs: Path, name: str, shift: int = 0, **changes: Any) -> Path:
