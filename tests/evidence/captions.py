@@ -41,12 +41,12 @@ class Population:
 
 
 def _said(caption: str, other: str, words: Sequence[str], rng: random.Random) -> str:
-    made = []
+    spoken = []
     for word in (caption if rng.random() < _RIGHT else other).split():
         chance = rng.random()
         if chance >= _LOST:
-            made.append(rng.choice(words) if chance < _LOST + _OTHER else word)
-    return " ".join(made)
+            spoken.append(rng.choice(words) if chance < _LOST + _OTHER else word)
+    return " ".join(spoken)
 
 
 def population(dataset: Dataset, report: Progress) -> Population:
@@ -58,14 +58,14 @@ def population(dataset: Dataset, report: Progress) -> Population:
     ):
         names = [item.id for item in dataset.items]
         own = {name: scorer.captions[name][scorer.chosen[name]] for name in names}
-        taken = others(names, 0)
-        floor = {name: own[taken[name]] for name in names}
+        pairs = others(names, 0)
+        floor = {name: own[pairs[name]] for name in names}
         words = [word for text in own.values() for word in text.split()]
         weak = []
         for number in range(DRAWS):
             report("counting", number, DRAWS + 2)
-            made = {name: _said(own[name], floor[name], words, rng) for name in names}
-            weak.append(scorer.counted(made))
+            texts = {name: _said(own[name], floor[name], words, rng) for name in names}
+            weak.append(scorer.counted(texts))
         return Population(scorer.counted(own), tuple(weak), scorer.counted(floor))
 
 
@@ -83,9 +83,9 @@ def coverage(
             for trial in range(trials):
                 drawn = counted.values[rng.integers(len(counted), size=size)]
                 resampling = Resampling(replicates=replicates, seed=trial)
-                found = intervals(counted.with_values(drawn), resampling)
-                for name, one in found.items():
-                    held[name] += one.low - 1e-9 <= float(truth[name]) <= one.high + 1e-9
+                estimates = intervals(counted.with_values(drawn), resampling)
+                for name, interval in estimates.items():
+                    held[name] += interval.low - 1e-9 <= float(truth[name]) <= interval.high + 1e-9
                 report(f"coverage, {label}, {size} images", trial + 1, trials)
             shares = {name: round(count / trials, 4) for name, count in held.items()}
             rows.append({"system": label, "images": size, **shares})

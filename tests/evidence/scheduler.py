@@ -55,7 +55,7 @@ def _computed() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def one(items: int, transcribers: int) -> Figure:
+def measure_size(items: int, transcribers: int) -> Figure:
     """Runs one size in this process."""
     from bench.execution.executor import execute
     from tests.evidence.stub import ACTORS, stub_dataset, stub_run
@@ -139,7 +139,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--save", type=path, help="write the figures as JSON")
     given = parser.parse_args(words)
     if given.one:
-        print(json.dumps(asdict(one(given.items[0], given.transcribers[0]))))
+        print(json.dumps(asdict(measure_size(given.items[0], given.transcribers[0]))))
         return 0
     return run(given.items, given.transcribers, given.save)
 

@@ -58,13 +58,13 @@ def _by_suite(
     start = time.perf_counter()
     with Scorer(dataset, ScoringSpec(references="all"), {}, cache) as scorer:
         ready = time.perf_counter() - start
-        found = []
+        scores = []
         scorer.tokens([text for said in variants for text in said.values()])
         for said in variants:
             tokens = dict(zip(said, scorer.tokens(list(said.values())), strict=True))
             corpus = scorer.counted(tokens).corpus()
-            found.append({name: float(score) for name, score in corpus.items()})
-    return found, ready
+            scores.append({name: float(score) for name, score in corpus.items()})
+    return scores, ready
 
 
 def measure(dataset: Dataset, count: int, report: Progress) -> dict[str, Any]:

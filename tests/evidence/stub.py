@@ -104,10 +104,10 @@ ACTORS = Actors(StubGenerator, StubTranscriber, load_weights=False)
 def stub_dataset(items: int, captions: int = 2) -> Dataset:
     """Items with captions and no files."""
     image = Path("none.png")
-    made = [f"i{number:06d}" for number in range(items)]
+    names = [f"i{number:06d}" for number in range(items)]
     things = tuple(
         Item(name, image, tuple(Caption(words(name, number)) for number in range(captions)))
-        for name in made
+        for name in names
     )
     return Dataset("stub", "test", "none", things, "0")
 

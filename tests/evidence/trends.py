@@ -30,13 +30,13 @@ def trends(series: int, report: Progress) -> list[dict[str, Any]]:
     for kind, draw in _NOISES.items():
         for count in LENGTHS:
             rng = np.random.default_rng([11, len(rows)])
-            found = {"without a change": 0, "with a step of 3 spreads": 0}
+            detected = {"without a change": 0, "with a step of 3 spreads": 0}
             fall = np.where(np.arange(count) < count // 2, 0.0, STEP)
             for _ in range(series):
                 noise = LEVEL_OF_SERIES + SPREAD * draw(rng, count)
-                found["without a change"] += bool(change_points(noise.tolist()))
-                found["with a step of 3 spreads"] += bool(change_points((noise - fall).tolist()))
-            shares = {name: hits / series for name, hits in found.items()}
+                detected["without a change"] += bool(change_points(noise.tolist()))
+                detected["with a step of 3 spreads"] += bool(change_points((noise - fall).tolist()))
+            shares = {name: hits / series for name, hits in detected.items()}
             rows.append({"noise": kind, "versions": count} | shares)
             report("trends", len(rows), every)
     return rows

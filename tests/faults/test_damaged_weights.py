@@ -69,9 +69,9 @@ def test_weights_that_are_damaged_or_do_not_fit_are_one_line(
     folder = tmp_path / "model"
     shutil.copytree(MODEL, folder)
     spoil(folder)
-    with pytest.raises(UserError, match=rf"^mine: .*({reason})") as told:
+    with pytest.raises(UserError, match=rf"^mine: .*({reason})") as caught:
         expand(_pixvox_job(folder), Dataset("d", "s", "none", (ITEM,), "0"), [(DEFAULT, {})])
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     assert main(["model", "info", str(folder)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -96,6 +96,6 @@ def test_a_codec_that_is_none_is_one_line(tmp_path: Path, changes: dict[str, Any
     _changed(folder, **changes)
     system = {"kind": "resynthesis", "label": "mine", "codec": str(folder), "bandwidth": 1.6}
     job = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": [system]})
-    with pytest.raises(UserError, match=r"^mine: ") as told:
+    with pytest.raises(UserError, match=r"^mine: ") as caught:
         expand(job, Dataset("d", "s", "none", (ITEM,), "0"), [(DEFAULT, {})])
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)

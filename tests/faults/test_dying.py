@@ -36,11 +36,11 @@ def _until(true: Callable[[], object], what: Callable[[], str]) -> None:
         time.sleep(0.02)
 
 
-def told(pid: int) -> list[str]:
+def read_status(pid: int) -> list[str]:
     """What the kernel says of a process and its signals, for the message of a failed wait."""
-    kept = ("Name", "State", "PPid", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
+    names = ("Name", "State", "PPid", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return [line for line in lines if line.startswith(kept)]
+    return [line for line in lines if line.startswith(names)]
 
 
 def pending(pid: int) -> set[int]:
@@ -68,7 +68,7 @@ class Run:
             text=True,
         )
 
-    def one(self, name: str) -> int:
+    def pid_of(self, name: str) -> int:
         """A process of the run by its name, once it is there."""
         parent = self.process.pid
         if name == "parent":
@@ -79,11 +79,11 @@ class Run:
             assert child is not None
             return child
 
-        def found() -> list[int]:
+        def matching_pids() -> list[int]:
             return [pid for pid, called in below(parent).items() if name in called]
 
-        _until(found, lambda: name)
-        return found()[0]
+        _until(matching_pids, lambda: name)
+        return matching_pids()[0]
 
     def ended(self) -> tuple[int, str]:
         """The exit code and what was said on stderr."""
@@ -123,8 +123,8 @@ def test_every_death_has_its_code_one_line_and_leaves_nothing(
 ) -> None:
     run = Run(tmp_path, *STUB)
     try:
-        run.one("ray::StubTranscriber")
-        os.kill(run.one(victim), number)
+        run.pid_of("ray::StubTranscriber")
+        os.kill(run.pid_of(victim), number)
         ended, errors = run.ended()
         assert (ended, len(errors.strip().splitlines())) == (code, 1), errors
         assert said in errors
@@ -138,20 +138,20 @@ def test_every_death_has_its_code_one_line_and_leaves_nothing(
 def test_ctrl_c_twice_stops_at_once_though_all_is_stopped(tmp_path: Path) -> None:
     run = Run(tmp_path, *STUB)
     try:
-        run.one("ray::StubTranscriber")
+        run.pid_of("ray::StubTranscriber")
         for name in ("raylet", "ray::StubTranscriber", "child"):
-            os.kill(run.one(name), signal.SIGSTOP)
+            os.kill(run.pid_of(name), signal.SIGSTOP)
             # On a busy machine a thread may run on for a while, and take what is sent meanwhile.
             _until(
-                lambda name=name: "T (stopped)" in " ".join(told(run.one(name))),  # type: ignore[misc]
+                lambda name=name: "T (stopped)" in " ".join(read_status(run.pid_of(name))),  # type: ignore[misc]
                 lambda name=name: f"{name} stopped",  # type: ignore[misc]
             )
         run.process.send_signal(signal.SIGINT)
         # The first one is passed on: it waits for a child that is stopped.
-        child = run.one("child")
+        child = run.pid_of("child")
         _until(
             lambda: signal.SIGINT in pending(child),
-            lambda: f"passed on: {[told(pid) for pid in (run.process.pid, child)]}",
+            lambda: f"passed on: {[read_status(pid) for pid in (run.process.pid, child)]}",
         )
         run.process.send_signal(signal.SIGINT)
         ended, errors = run.ended()
@@ -167,7 +167,7 @@ def test_a_killed_supervisor_leaves_nothing_either(tmp_path: Path) -> None:
     run = Run(tmp_path, *STUB)
     try:
         # Which cannot notice that its raylet is dead.
-        os.kill(run.one("ray::StubTranscriber"), signal.SIGSTOP)
+        os.kill(run.pid_of("ray::StubTranscriber"), signal.SIGSTOP)
         run.process.kill()
         run.process.communicate()
         _until(lambda: not run.processes, lambda: "all dead")
@@ -177,12 +177,12 @@ def test_a_killed_supervisor_leaves_nothing_either(tmp_path: Path) -> None:
 
 
 def _open_in(pid: int) -> list[str]:
-    found = []
+    files = []
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         # A process that starts opens and closes files meanwhile.
         with suppress(FileNotFoundError):
-            found.append(str(descriptor.readlink()))
-    return found
+            files.append(str(descriptor.readlink()))
+    return files
 
 
 def test_a_folder_that_goes_while_it_is_swept_costs_no_process(
@@ -223,7 +223,7 @@ def test_a_sweep_takes_only_what_is_ours_and_dead(
         _until(lambda: pids_with_variable(MARK, str(dead.path)), lambda: "started")
         _until(lambda: str(dead.path / "log") in _open_in(reader.pid), lambda: "reading")
         assert scratch.sweep() == [dead.path]
-        assert [one.wait(PATIENCE) for one in (orphan, nameless)] == [-signal.SIGKILL] * 2
+        assert [process.wait(PATIENCE) for process in (orphan, nameless)] == [-signal.SIGKILL] * 2
         assert state(bystander.pid)
         assert state(reader.pid)
         left = {path.name for path in tmp_path.iterdir()}
@@ -248,7 +248,7 @@ def test_a_gate_that_dies_says_so_where_its_findings_would_be(tmp_path: Path) ->
     job = str(ROOT / "jobs" / "demo.yaml")
     run = Run(tmp_path, "bench.cli", "gate", job, "--any-machine", "--out", "out")
     try:
-        kill(run.one("child"))
+        kill(run.pid_of("child"))
         ended, errors = run.ended()
         assert ended == 3, errors
         suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
@@ -338,9 +338,9 @@ def test_a_terminal_stays_a_terminal_and_ctrl_c_reaches_the_command() -> None:
     if pid == 0:
         os.chdir(ROOT)
         os.execv(sys.executable, [sys.executable, "-c", PROGRAM.format(body)])
-    seen = b""
-    while b"True" not in seen:
-        seen += os.read(terminal, 1024)
+    output = b""
+    while b"True" not in output:
+        output += os.read(terminal, 1024)
     os.write(terminal, b"\x03")
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 130

@@ -131,8 +131,8 @@ def test_a_page_shows_pictures_as_a_model_sees_them(
     for path, medium in zip(paths[:2], shown[:2], strict=True):
         assert medium is not None
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(medium.data))))
-        seen = load_pixels(path, SIZE).permute(1, 2, 0).numpy()
-        assert abs(int(pixels[4, 4, 0]) - int(seen[4, 4, 0])) <= 2
+        loaded = load_pixels(path, SIZE).permute(1, 2, 0).numpy()
+        assert abs(int(pixels[4, 4, 0]) - int(loaded[4, 4, 0])) <= 2
     assert not recwarn.list
 
 
@@ -168,11 +168,11 @@ def _attempt(read: Callable[[Path], object], path: Path, *expected: type[Excepti
     try:
         read(path)
     except expected as error:
-        told = str(error)
+        message = str(error)
     else:
         return True
-    assert told
-    assert "\n" not in told
+    assert message
+    assert "\n" not in message
     return False
 
 

@@ -140,9 +140,9 @@ def test_what_a_class_of_the_user_gives_is_checked(what: str, reason: str) -> No
 )
 @pytest.mark.usefixtures("classes")
 def test_an_entry_that_is_no_class_is_one_line(entry: str, reason: str) -> None:
-    with pytest.raises(UserError, match=rf"^mine: .*({reason})") as told:
+    with pytest.raises(UserError, match=rf"^mine: .*({reason})") as caught:
         _python(entry).check()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("classes")
@@ -296,9 +296,9 @@ def test_options_that_a_class_does_not_take_are_one_line_before_anything_starts(
     command = [str(tmp_path / "job.yaml"), "--runs", str(tmp_path / "runs")]
     for arguments in (["run", *command, "--dry-run"], ["run", *command], ["doctor", command[0]]):
         assert main(arguments) == 2
-        told = "".join(capsys.readouterr())
-        assert "mine: options: theirs.Given takes (device, what) (" in told
-        assert "'wat'" in told or "'what'" in told
+        output = "".join(capsys.readouterr())
+        assert "mine: options: theirs.Given takes (device, what) (" in output
+        assert "'wat'" in output or "'what'" in output
     own = OwnAsr(backend="theirs:Heard", options={"wat": 1})
     with pytest.raises(UserError, match=r"asr\.backend: options: theirs\.Heard takes"):
         own.check()
@@ -355,7 +355,9 @@ def test_a_mapping_that_does_not_fit_the_data_is_told(tmp_path: Path) -> None:
 
 def test_a_recording_of_two_captions_is_told(tmp_path: Path) -> None:
     said = [Caption(text, tmp_path / "1.wav") for text in ("a dog", "a dog", "two cats")]
-    items = tuple(Item(f"i{n}", tmp_path / f"{n}.png", (one,)) for n, one in enumerate(said))
+    items = tuple(
+        Item(f"i{n}", tmp_path / f"{n}.png", (caption,)) for n, caption in enumerate(said)
+    )
     assert list(unmatched(items[:2], Dataset("d", "s", "none", items), [])) == []
     assert list(unmatched(items, Dataset("d", "s", "none", items), [])) == [
         "1 of 1 recordings are named for captions of other words; first: 1.wav, for 'a dog' of i0 "

@@ -79,6 +79,6 @@ def test_a_damaged_file_of_units_is_one_line(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for data in (b"", b"PAR1", whole[:-20], whole[:40] + bytes(40) + whole[80:], b"\xff" * 500):
         path.write_bytes(data)
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as caught:
             read_units(_units(path))
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)

@@ -63,7 +63,7 @@ JOB: dict[str, Any] = {
 _PLAIN = {"text", "recorded", "wavs", "units"}
 SMALL = {
     **{key: JOB[key] for key in ("name", "dataset", "limit")},
-    "systems": [one for one in SYSTEMS if one["kind"] in _PLAIN],
+    "systems": [system for system in SYSTEMS if system["kind"] in _PLAIN],
 }
 
 
@@ -97,9 +97,9 @@ def _finished_run(job: Path) -> None:
     """Rows for all that the job asks, without any model, scored once; and another run beside it."""
     with open_run(JobFile(job), Path("runs")) as ready:
         for cell in ready.cells:
-            made = {"units": {"units": packed(np.zeros((4, 9))), "codebooks": 4}}
-            made["wavs"] = {"file": "test_00000.wav"}
-            fields = made.get(cell.system.kind, {"caption": 0})
+            extra = {"units": {"units": packed(np.zeros((4, 9))), "codebooks": 4}}
+            extra["wavs"] = {"file": "test_00000.wav"}
+            fields = extra.get(cell.system.kind, {"caption": 0})
             generated = [SpeechRow(item.id, "ok", **fields) for item in ready.state.items]
             rows = [
                 TranscriptRow(item.id, "ok", transcript="a dog runs", seconds=1.0, peak=0.5)

@@ -63,7 +63,7 @@ class Counts:
         return Counts(
             self.rounds + other.rounds,
             dict(sorted((Counter(self.kills) + Counter(other.kills)).items())),
-            {name: dict(sorted(found.items())) for name, found in codes.items()},
+            {name: dict(sorted(counts.items())) for name, counts in codes.items()},
             self.lost + other.lost,
             self.doubled + other.doubled,
             self.different + other.different,
@@ -229,23 +229,23 @@ def rounds(
     while len(drawn) < 2 * count:
         drawn += deck.sample(kinds(subject), len(kinds(subject)))
 
-    def one(number: int) -> Counts:
+    def run_round(number: int) -> Counts:
         rng = random.Random(f"{seed}/{number}")
         blows = drawn[2 * number : 2 * number + rng.randint(1, 2)]
         if FLIP in blows:
             # A damaged part needs a run that left one.
             blows = ["driver", FLIP]
         here = folder / f"round{number}"
-        found = one_round(subject, here, whole, blows, rng)
-        if found.good:
+        counts = one_round(subject, here, whole, blows, rng)
+        if counts.good:
             shutil.rmtree(here)
         else:
-            print(f"round {number}: {', '.join(blows)}: {found}", flush=True)
-        return found
+            print(f"round {number}: {', '.join(blows)}: {counts}", flush=True)
+        return counts
 
     total = Counts(0)
     with ThreadPoolExecutor(at_once) as pool:
-        for counts in pool.map(one, range(count)):
+        for counts in pool.map(run_round, range(count)):
             total += counts
             report("chaos", total.rounds, count)
     return total
