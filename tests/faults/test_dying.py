@@ -1,4 +1,4 @@
-"""Whatever ends a command: the right exit code, one line, and nothing left behind."""
+"""However a command ends, it gives the right exit code and one line, and leaves nothing behind."""
 
 import fcntl
 import os
@@ -37,14 +37,14 @@ def _until(true: Callable[[], object], what: Callable[[], str]) -> None:
 
 
 def read_status(pid: int) -> list[str]:
-    """What the kernel says of a process and its signals, for the message of a failed wait."""
+    """Returns the kernel's lines on a process and its signals, for a failed wait's message."""
     names = ("Name", "State", "PPid", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return [line for line in lines if line.startswith(names)]
 
 
 def pending(pid: int) -> set[int]:
-    """The signals that wait for a process: others, such as a child's stop, may wait beside ours."""
+    """Returns the signals pending for a process, which may include others than the test's."""
     status = Path(f"/proc/{pid}/status").read_text()
     mask = int(
         next(line for line in status.splitlines() if line.startswith("ShdPnd")).split()[1], 16
@@ -69,7 +69,7 @@ class Run:
         )
 
     def pid_of(self, name: str) -> int:
-        """A process of the run by its name, once it is there."""
+        """Waits for a process of the run with this name, and returns its id."""
         parent = self.process.pid
         if name == "parent":
             return parent
@@ -86,7 +86,7 @@ class Run:
         return matching_pids()[0]
 
     def ended(self) -> tuple[int, str]:
-        """The exit code and what was said on stderr."""
+        """Returns the exit code and the text of stderr."""
         _, errors = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, errors
 
@@ -118,7 +118,7 @@ class Run:
         ("child", signal.SIGKILL, 3, "ended by SIGKILL"),
     ],
 )
-def test_every_death_has_its_code_one_line_and_leaves_nothing(
+def test_every_death_gives_its_exit_code_and_one_line_and_leaves_nothing(
     tmp_path: Path, victim: str, number: signal.Signals, code: int, said: str
 ) -> None:
     run = Run(tmp_path, *STUB)
@@ -135,7 +135,7 @@ def test_every_death_has_its_code_one_line_and_leaves_nothing(
 
 
 @pytest.mark.chaos
-def test_ctrl_c_twice_stops_at_once_though_all_is_stopped(tmp_path: Path) -> None:
+def test_ctrl_c_twice_ends_a_stopped_run_at_once(tmp_path: Path) -> None:
     run = Run(tmp_path, *STUB)
     try:
         run.pid_of("ray::StubTranscriber")
@@ -163,7 +163,7 @@ def test_ctrl_c_twice_stops_at_once_though_all_is_stopped(tmp_path: Path) -> Non
 
 
 @pytest.mark.chaos
-def test_a_killed_supervisor_leaves_nothing_either(tmp_path: Path) -> None:
+def test_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
     run = Run(tmp_path, *STUB)
     try:
         # Which cannot notice that its raylet is dead.
@@ -185,7 +185,7 @@ def _open_in(pid: int) -> list[str]:
     return files
 
 
-def test_a_folder_that_goes_while_it_is_swept_costs_no_process(
+def test_a_folder_that_is_removed_during_a_sweep_ends_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scratch, "base", lambda levels=1: tmp_path)
@@ -202,7 +202,7 @@ def test_a_folder_that_goes_while_it_is_swept_costs_no_process(
     assert not scratch.remove_if_dead(ending.path)
 
 
-def test_a_sweep_takes_only_what_is_ours_and_dead(
+def test_a_sweep_removes_only_own_folders_of_dead_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scratch, "base", lambda levels=1: tmp_path)
@@ -235,7 +235,7 @@ def test_a_sweep_takes_only_what_is_ours_and_dead(
         alive.remove()
 
 
-def test_a_long_tmpdir_gives_way_to_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_tmpdir_is_replaced_by_tmp(monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
     monkeypatch.setattr(tempfile, "tempdir", "/tmp/" + "x" * 30)
@@ -244,7 +244,7 @@ def test_a_long_tmpdir_gives_way_to_a_short_one(monkeypatch: pytest.MonkeyPatch)
     assert scratch.base() == Path("/tmp/tmp.XXXXXXXXXX/tmp")
 
 
-def test_a_gate_that_dies_says_so_where_its_findings_would_be(tmp_path: Path) -> None:
+def test_a_gate_that_dies_writes_an_error_to_its_output(tmp_path: Path) -> None:
     job = str(ROOT / "jobs" / "demo.yaml")
     run = Run(tmp_path, "bench.cli", "gate", job, "--any-machine", "--out", "out")
     try:
@@ -263,7 +263,7 @@ def test_a_gate_that_dies_says_so_where_its_findings_would_be(tmp_path: Path) ->
         run.clear()
 
 
-def test_a_gate_that_cannot_begin_says_so_there_too(tmp_path: Path) -> None:
+def test_a_gate_that_cannot_start_writes_an_error_to_its_output(tmp_path: Path) -> None:
     (tmp_path / "junit.xml").write_text("of an earlier gate")
     assert main(["gate", "nowhere.yaml", "--out", str(tmp_path)]) == 2
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
@@ -271,7 +271,7 @@ def test_a_gate_that_cannot_begin_says_so_there_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [MemoryError(), OSError(12, "no memory"), SystemExit(1)])
-def test_a_gate_that_is_ended_outside_of_its_work_is_no_regression(
+def test_a_gate_that_is_killed_is_no_regression(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
     def broken(*arguments: object) -> int:
@@ -288,7 +288,7 @@ def test_a_gate_that_is_ended_outside_of_its_work_is_no_regression(
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_command_runs_where_its_streams_are_closed(tmp_path: Path, closed: str) -> None:
+def test_a_command_runs_with_closed_streams(tmp_path: Path, closed: str) -> None:
     words = [sys.executable, "-m", "bench.cli", "runs", "list", "--runs", str(tmp_path)]
     command = f"exec {shlex.join(words)} {closed}"
     assert subprocess.run(["sh", "-c", command], cwd=ROOT, check=False).returncode == 0
@@ -315,7 +315,7 @@ sys.exit(supervise(work, "advice"))
         ("os.kill(os.getppid(), 15); import time; time.sleep(600)", 143, "stopped by SIGTERM"),
     ],
 )
-def test_only_a_code_that_is_meant_is_the_commands(body: str, code: int, said: str) -> None:
+def test_only_a_sent_exit_code_is_used(body: str, code: int, said: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(body)],
         capture_output=True,
@@ -327,7 +327,7 @@ def test_only_a_code_that_is_meant_is_the_commands(body: str, code: int, said: s
     assert said in done.stderr
 
 
-def test_a_terminal_stays_a_terminal_and_ctrl_c_reaches_the_command() -> None:
+def test_a_command_in_a_terminal_sees_it_and_gets_ctrl_c() -> None:
     import pty
 
     # Many short sleeps: a signal that comes just before one begins does not end it.
@@ -347,7 +347,7 @@ def test_a_terminal_stays_a_terminal_and_ctrl_c_reaches_the_command() -> None:
     os.close(terminal)
 
 
-def test_output_that_nobody_reads_is_no_regression(tmp_path: Path) -> None:
+def test_a_closed_output_pipe_is_no_regression(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Whatever users' files become: one clear line or a failed row, in time, and nothing else touched.
+"""Damaged users' files give one clear line or a failed row, in time, and change nothing else.
 
 `pytest tests/faults/test_fuzz.py --timeout 0 --fuzz-cases 50000 --fuzz-log results/fuzz/cases.json`
 """

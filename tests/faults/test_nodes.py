@@ -1,4 +1,4 @@
-"""Nodes join and leave, actors are few or many: the rows are the same bytes."""
+"""Rows have the same bytes whatever the numbers of nodes and actors."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.mark.parametrize(("generators", "transcribers"), [(2, 1), (4, 4)])
-def test_how_many_actors_there_are_changes_no_row(
+def test_the_number_of_actors_changes_no_row(
     tmp_path: Path, plain: bytes, generators: int, transcribers: int
 ) -> None:
     dataset = stub_dataset(ITEMS)
@@ -163,7 +163,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.chaos
-def test_nodes_that_have_nothing_of_a_job_make_its_rows(
+def test_nodes_without_a_job_s_files_compute_its_rows(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_node: Any
 ) -> None:
     """Three raylets in folders and homes of their own; one is killed, and another added."""

@@ -1,4 +1,4 @@
-"""The project's own gate on a copy of it, one line of which is broken."""
+"""The project's own gate fails on a copy of the code with one broken line."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What a run gives does not depend on where, by whom, when or how often it is run."""
+"""The output of a run does not depend on folder, user, time or caches."""
 
 import os
 import subprocess
