@@ -1,8 +1,7 @@
-"""What an ASR is: the contract of everything that transcribes.
+"""The contract of ASRs, which transcribe speech.
 
-A backend is one file in this folder: a strict model of what a job says of it, with the methods
-below, and a transcriber. It is named once more, in `bench.asr.shipped`. No other room asks which
-backend it has.
+A backend is one file in this folder, with a strict model of its keys in a job and a transcriber. It
+is registered in `bench.asr.shipped`. No other folder asks which backend it has.
 """
 
 import math
@@ -19,10 +18,10 @@ from bench.common.bounds import MAX_SPEECH_SECONDS
 from bench.common.yamlfile import Strict
 
 SAMPLE_RATE = 16_000
-"""Hz; the rate that every ASR here takes."""
+"""Hz; the rate of the clips that every ASR gets."""
 
 MAX_SECONDS = MAX_SPEECH_SECONDS
-"""Whisper takes one window of 30 s; longer speech is a recorded failure, not a silent cut."""
+"""Whisper's window is 30 s; longer speech is not cut, and becomes a failed row."""
 
 _NAN = float("nan")
 _NAMES = {
@@ -34,11 +33,11 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Transcription:
-    """A raw transcript and what the ASR says of it.
+    """A raw transcript and the ASR's figures about it.
 
-    None is what an ASR does not say, for this clip or at all: whisper gives all three,
-    faster-whisper too where it found a segment, a CTC model the log-probability alone. What is
-    given is finite; NaN or an infinity says that the model's arithmetic broke down over the clip.
+    A figure is None where the ASR does not give it: Whisper gives all three, faster-whisper gives
+    none for a clip without a segment, and a CTC model gives only the log-probability. NaN or an
+    infinity means that the model's arithmetic failed for the clip.
     """
 
     transcript: str
@@ -47,7 +46,7 @@ class Transcription:
     compression_ratio: float | None = None
 
     def figures(self) -> dict[str, float]:
-        """The three figures, NaN for what is not given; raises SpeechError where one is broken."""
+        """Returns the three figures, NaN for None; raises SpeechError if one is not finite."""
         figures = {}
         for name, words in _NAMES.items():
             value = getattr(self, name)
@@ -68,14 +67,14 @@ class Transcriber(Protocol):
 
 
 Facts = Mapping[str, Any]
-"""See Asr.facts."""
+"""What `Asr.facts` returns."""
 
 
 class Asr(Strict, ABC):
-    """One backend; fields are what a job says of it.
+    """One backend; its fields are the keys of a job's `asr`.
 
-    `protocol` is raised when a change here changes transcripts; it is part of every transcript's
-    key.
+    `protocol` is part of every transcript's key, and is raised when a change of the code changes
+    transcripts.
     """
 
     backend: str
@@ -87,55 +86,55 @@ class Asr(Strict, ABC):
     protocol: ClassVar[int] = 1
 
     def __hash__(self) -> int:
-        # Pydantic's own would hash each field, and options of a class are a dictionary.
+        # Pydantic hashes each field, and the options of a class are a dictionary.
         return hash(self.model_dump_json())
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """What tables call it."""
+        """The ASR's name in tables."""
 
     @abstractmethod
     def locate(self) -> Path:
-        """The file or folder that it computes with, fetched if it must be.
+        """Returns the file or folder of the model, which is downloaded if necessary.
 
-        Raises UserError with the fix where there is none.
+        Raises UserError, with the fix, where there is none.
         """
 
     @property
     def placed_as(self) -> str:
-        """The name by which other machines find what `locate` gives (pixvox.weights.place).
+        """The name under which actors ask pixvox.weights for the path that `locate` returns.
 
-        Empty where it is no weights.
+        It is empty for an ASR without weights.
         """
         return ""
 
     def entries(self) -> Sequence[str]:
-        """Classes of the user's own that it needs, as `package.module:Class`."""
+        """Returns the user's own classes that it needs, as `package.module:Class`."""
         return ()
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """All that a transcript depends on beside the speech, digests for names.
+        """Returns everything that a transcript depends on except the speech.
 
-        `weights` is the digest of what it computes with, `protocol` this file's. Raises UserError
-        for what cannot be read.
+        Files are given by their digest: `weights` is that of the model. `protocol` is the class's.
+        Raises UserError for a file that cannot be read.
         """
 
     @abstractmethod
     def transcriber(self, device: str, threads: int) -> Transcriber:
-        """What transcribes on a device; raises UserError for what that device cannot do."""
+        """Returns a transcriber on a device; raises UserError where the device cannot run it."""
 
     @abstractmethod
-    def signed(self, facts: Facts) -> str:
-        """Its part of a score's signature: the engine, its digest, and how it decodes."""
+    def signature_part(self, facts: Facts) -> str:
+        """Returns its part of a score's signature: the engine, its digest, and how it decodes."""
 
     def described(self) -> list[str]:
-        """What tells it from others of its label, in words, for a name that has to last."""
+        """Returns the settings in which it may differ from another ASR with the same label."""
         return []
 
     def in_words(self, facts: Facts) -> str:
-        """What stands under a table: its label, its digest, and how it decodes."""
+        """Returns the text of a table's note: the label, the digest, and how it decodes."""
         return ", ".join([f"{self.label} ({facts['weights']})", *self.described()])
 
     def check(self) -> None:
@@ -143,11 +142,11 @@ class Asr(Strict, ABC):
 
 
 def name_of(asr: Asr) -> str:
-    """What it is called in whole: its label, and how it decodes."""
+    """Returns the full name: the label, and how it decodes."""
     return ", ".join([asr.label, *asr.described()])
 
 
 def names_of(asrs: Sequence[Asr]) -> dict[Asr, str]:
-    """What each is called beside the others: its label, and how it decodes where two share one."""
+    """Returns a name for each: the label, and how it decodes where several share the label."""
     labels = [asr.label for asr in asrs]
     return {asr: name_of(asr) if labels.count(asr.label) > 1 else asr.label for asr in asrs}

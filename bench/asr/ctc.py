@@ -22,7 +22,7 @@ class CtcAsr(WeightsAsr):
     model: WeightsName
     """A model's folder, or its id on the Hugging Face hub."""
     beam_size: BeamSize | None = None
-    """Stays `null`: it is decoded greedily."""
+    """Must be `null`: a CTC model is decoded greedily."""
 
     @model_validator(mode="after")
     def _greedy(self) -> "CtcAsr":
@@ -32,7 +32,6 @@ class CtcAsr(WeightsAsr):
         return self
 
     def find(self) -> Path:
-        """See WeightsAsr."""
         from pixvox.digests import WeightsError
         from pixvox.weights import resolve
 
@@ -42,16 +41,15 @@ class CtcAsr(WeightsAsr):
             raise UserError(f"asr.model: {error}") from error
 
     def transcriber(self, device: str, threads: int) -> Transcriber:
-        """See Asr."""
         return CtcTranscriber(self, device)
 
 
 class CtcTranscriber:
     """A CTC model and its processor on one device.
 
-    Clips are transcribed one at a time: models with group normalisation read a padded clip
-    otherwise (Baevski et al. 2020, wav2vec 2.0 base), and an item must not depend on its
-    neighbours.
+    Clips are transcribed one at a time: padding changes the result of models with group
+    normalisation (wav2vec 2.0 base, Baevski et al. 2020), and a transcript must not depend on the
+    other clips of its batch.
     """
 
     def __init__(self, spec: CtcAsr, device: str) -> None:
@@ -68,17 +66,17 @@ class CtcTranscriber:
         self.model.to(device).eval()
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
-        """See Transcriber; `avg_logprob` is the mean over frames of the chosen token's."""
+        """Transcribes clips; `avg_logprob` is the mean over frames of the best token's."""
         import torch
 
         from pixvox.precision import precision
 
         arithmetic = "float16" if self.model.dtype == torch.float16 else "float32"
         with torch.inference_mode(), precision(arithmetic):
-            return [self._one(wave) for wave in waves]
+            return [self._transcribe_clip(wave) for wave in waves]
 
-    def _one(self, wave: Wave) -> Transcription:
-        # Shorter than one frame of the feature encoder nothing comes out.
+    def _transcribe_clip(self, wave: Wave) -> Transcription:
+        # A clip shorter than one frame (400 samples) of the feature encoder has no output.
         padded = np.pad(wave, (0, max(0, 400 - len(wave))))
         features = self.processor(padded, sampling_rate=SAMPLE_RATE, return_tensors="pt")
         values = features.input_values.to(self.model.device, self.model.dtype)

@@ -63,9 +63,9 @@ def _string(stream: BinaryIO) -> str:
 
 
 def read_variables(paths: Sequence[Path]) -> dict[str, npt.NDArray[np.generic]]:
-    """All tensors by name, aliases included, of a model whose file is stored in these parts.
+    """Returns all tensors by name, aliases included, of a model whose file is split into `paths`.
 
-    Raises ValueError where the file is not whole.
+    Raises ValueError where the file is truncated or of another version.
     """
     name_of_file = " + ".join(map(str, paths))
     variables: dict[str, npt.NDArray[np.generic]] = {}

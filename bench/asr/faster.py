@@ -13,7 +13,7 @@ from bench.common.errors import UserError
 from bench.common.yamlfile import WeightsName
 
 _CUBLAS = "libcublas.so.12"
-"""What CTranslate2's wheels load, by this name, when they first compute on a GPU."""
+"""The library that CTranslate2 loads when it first computes on a GPU."""
 
 
 class FasterAsr(WeightsAsr):
@@ -23,16 +23,14 @@ class FasterAsr(WeightsAsr):
     model: WeightsName = TINY_EN.name
 
     def find(self) -> Path:
-        """See WeightsAsr."""
         return _folder(self.model)
 
     def transcriber(self, device: str, threads: int) -> Transcriber:
-        """See Asr."""
         return FasterTranscriber(self, device, threads)
 
 
 def _folder(name: str) -> Path:
-    """The model's folder: of the pinned package, else a folder or a hub's name.
+    """Returns the model's folder: that of a pinned package, a local one, or a downloaded one.
 
     Raises UserError where faster-whisper or the model is missing.
     """
@@ -58,7 +56,7 @@ def _folder(name: str) -> Path:
 
 
 def _check_cublas() -> None:
-    """Raises UserError where the CUDA library that CTranslate2 loads by its name is not there."""
+    """Raises UserError where CTranslate2's CUDA library cannot be loaded."""
     try:
         ctypes.CDLL(_CUBLAS)
     except OSError as error:
@@ -83,10 +81,10 @@ class FasterTranscriber:
         self.beam_size = spec.beam_size or 1
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
-        """See Transcriber; temperature fallback and conditioning on earlier text are off."""
-        return [self._one(wave) for wave in waves]
+        """Transcribes clips, without temperature fallback or conditioning on earlier text."""
+        return [self._transcribe_clip(wave) for wave in waves]
 
-    def _one(self, wave: Wave) -> Transcription:
+    def _transcribe_clip(self, wave: Wave) -> Transcription:
         decoded, _ = self.model.transcribe(
             wave,
             language="en",

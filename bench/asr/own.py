@@ -1,11 +1,11 @@
-"""An ASR of the user's own: any Python class that turns sound into text.
+"""An ASR in a user's own Python class.
 
     class Mine:
         def __init__(self, device: str, threads: int, **options): ...
         def transcribe(self, waves: list[numpy.ndarray]) -> list[str]: ...
 
-`waves` are mono samples `[T]` in -1..1 at 16 kHz, always as many as `batch` says: where fewer are
-left, the first is repeated. What `transcribe` raises fails the items of that batch.
+`waves` are mono samples `[T]` in -1..1 at 16 kHz. There are always `batch` of them: a shorter batch
+is padded with its first clip. An exception of `transcribe` fails the items of the batch.
 """
 
 import hashlib
@@ -42,15 +42,13 @@ class OwnAsr(Asr):
         return self.backend
 
     def locate(self) -> Path:
-        """The file of the class's module."""
+        """Returns the file of the class's module."""
         return source_of(self.backend, _WHO)
 
     def entries(self) -> Sequence[str]:
-        """See Asr."""
         return (self.backend,)
 
     def facts(self) -> dict[str, Any]:
-        """See Asr."""
         from pixvox.digests import file_digest
 
         return {
@@ -63,22 +61,19 @@ class OwnAsr(Asr):
         }
 
     def transcriber(self, device: str, threads: int) -> Transcriber:
-        """See Asr."""
         return OwnTranscriber(self, device, threads)
 
-    def signed(self, facts: Facts) -> str:
-        """See Asr; options and version are a digest."""
+    def signature_part(self, facts: Facts) -> str:
+        """Returns the class and two digests: of its file, and of options and version."""
         how = json.dumps([self.options, self.version], sort_keys=True)
         digest = hashlib.sha256(how.encode()).hexdigest()[:8]
         return f"{self.backend}@{facts['weights']}.{digest}.v{facts['protocol']}"
 
     def described(self) -> list[str]:
-        """See Asr."""
         version = [f"version {self.version}"] if self.version else []
         return [f"{name} {value}" for name, value in self.options.items()] + version
 
     def check(self) -> None:
-        """See Asr."""
         options = {"device": "", "threads": 1} | self.options
         check_class(self.backend, _WHO, method="transcribe", takes="waves", options=options)
 
@@ -91,13 +86,12 @@ class OwnTranscriber:
         self.asr = instantiate(spec.backend, _WHO, options)
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
-        """See Transcriber."""
         try:
             texts = self.asr.transcribe(list(waves))
         except Exception as error:
             if is_machines(error, reason_of(error)):
                 raise
-            # Whatever else the user's code raises is that batch's failure, with its reason.
+            # Any other exception of the user's code is the failure of the batch.
             raise SpeechError(reason_of(error)) from error
         if not isinstance(texts, list):
             raise SpeechError(f"the ASR gave {type(texts).__name__}, not a list of transcripts")

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from bench.asr.ctranslate2_format import open_joined, read_variables
 from bench.common.atomic import naming, sweep_partials, write_bytes
+from bench.common.cachefiles import cache_folder
 from bench.common.errors import UserError
-from bench.common.kept import cache_folder
 from pixvox.digests import WeightsError, archive_digest
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -189,14 +189,14 @@ PACKAGED = {model.name: model for model in (TINY_EN, BASE)}
 def is_packaged(name: str) -> bool:
     """Whether a model's weights come from packages.
 
-    `tiny.en` is a dependency of the suite, so that its package is missing is an error; `base` is an
-    extra, and without it an engine downloads the model.
+    The package of `tiny.en` is a dependency of the suite, so a missing one is an error. That of
+    `base` is an extra; without it, the engine downloads the model.
     """
     return name == TINY_EN.name or (name in PACKAGED and PACKAGED[name].is_installed())
 
 
 def offline_advice(name: str, kind: str) -> str:
-    """What to do where a model cannot be downloaded; `kind` is what an engine loads from disk."""
+    """Returns the advice for a failed download; an engine loads a `kind`, "file" or "folder"."""
     install = f"run: {PACKAGED[name].requirement}; or " if name in PACKAGED else ""
     return f"{install}name a {kind}"
 
@@ -207,7 +207,7 @@ def _joined_sha256(paths: Sequence[Path]) -> str:
 
 
 def _package_folder(package: str, requirement: str) -> Path:
-    """The folder of an installed package; raises UserError where it is missing."""
+    """Returns the folder of an installed package; raises UserError where it is missing."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise UserError(f"asr: {package} is not installed; run: {requirement}")
@@ -240,7 +240,7 @@ def _norm(source: Arrays, old: str, new: str) -> Arrays:
 
 
 def convert(source: Arrays, layers: int) -> Arrays:
-    """CTranslate2's tensors of a Whisper model under openai-whisper's names."""
+    """Returns CTranslate2's tensors of a Whisper model under openai-whisper's names."""
     out: Arrays = {
         "decoder.token_embedding.weight": source["decoder/embeddings/weight"],
         **_norm(source, "encoder", "encoder.ln_post"),

@@ -12,11 +12,11 @@ from bench.asr.whisper import WhisperAsr
 _Shipped = WhisperAsr | FasterAsr | CtcAsr
 
 DEFAULT = WhisperAsr()
-"""Who transcribes where a job does not say."""
+"""The ASR of a job that names none."""
 
 
 def _named(data: Any) -> Any:
-    """What does not say its backend has the default one."""
+    """Adds the default backend to a mapping without one."""
     return {"backend": DEFAULT.backend} | data if isinstance(data, dict) else data
 
 

@@ -118,6 +118,6 @@ def _filled(computed: Tensor, silence: Tensor, sampled: Tensor) -> Tensor:
 
 
 def _lengthened(mel: Tensor, columns: int, floor: Tensor) -> Tensor:
-    """A spectrogram with as many columns, silence at its end."""
+    """Pads a spectrogram with silence to at least this many columns."""
     more = columns - mel.shape[-1]
     return torch.cat([mel, floor.expand(*mel.shape[:-1], more)], -1) if more > 0 else mel

@@ -1,4 +1,4 @@
-"""One speech as text, for Python: what `Speech.transcribe` of the model calls."""
+"""Transcribes a single speech from Python, for the model's `Speech.transcribe`."""
 
 from functools import lru_cache
 
@@ -12,8 +12,8 @@ from pixvox.speechfile import resample
 def transcribe(wave: Wave, rate: int, model: str = "tiny.en") -> str:
     """Returns the transcript of speech `[T]` at a rate in Hz, by a model of openai-whisper.
 
-    Decoding is as in a job, but the batches of a job may round differently. Raises SpeechError
-    for speech that is empty or longer than MAX_SECONDS, and UserError for a missing model.
+    Decoding is as in a job, whose batches may round differently. Raises SpeechError for speech that
+    is empty or longer than MAX_SECONDS, and UserError for a missing model.
     """
     seconds = len(wave) / rate
     if not 0 < seconds <= MAX_SECONDS:
@@ -24,7 +24,7 @@ def transcribe(wave: Wave, rate: int, model: str = "tiny.en") -> str:
 
 @lru_cache(maxsize=1)
 def _transcriber(model: str) -> Transcriber:
-    """Kept from speech to speech: it takes longer to load than to transcribe."""
+    """Returns the model's transcriber, cached because loading takes longer than transcribing."""
     if not model.strip():
         raise UserError("model: empty; name a Whisper model, such as tiny.en, or a file")
     return WhisperAsr(model=model, batch=1).transcriber("cpu", 1)

@@ -1,4 +1,4 @@
-"""What the ASRs that come with the suite share: a model with weights, and how it decodes."""
+"""The base class of ASRs with weights, which all ASRs of the suite have."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -16,7 +16,7 @@ BeamSize = Annotated[int, Field(ge=1, le=64, description="each beam takes its me
 
 
 class WeightsAsr(Asr):
-    """An ASR model by the name of its weights."""
+    """An ASR whose model is named by its weights."""
 
     model: WeightsName
     """A name that the backend knows, a file or a folder; `tiny.en` comes with the suite, `base`
@@ -32,7 +32,6 @@ class WeightsAsr(Asr):
         return f"{self.backend} {Path(self.model).name}"
 
     def facts(self) -> dict[str, Any]:
-        """See Asr."""
         return {
             "asr": self.backend,
             "weights": self.digest(),
@@ -44,11 +43,10 @@ class WeightsAsr(Asr):
 
     @property
     def placed_as(self) -> str:
-        """See Asr; two backends may have other weights of the same name."""
+        """The backend and the model's name, which two backends may have for other weights."""
         return f"{self.backend} {self.model}"
 
     def locate(self) -> Path:
-        """See Asr."""
         return placed(self.placed_as) or self.find()
 
     @abstractmethod
@@ -63,18 +61,19 @@ class WeightsAsr(Asr):
         except WeightsError as error:
             raise UserError(f"asr.model: {error}") from error
 
-    def signed(self, facts: Facts) -> str:
-        """See Asr; it has the digest instead of the model's name, which may be a path."""
+    def signature_part(self, facts: Facts) -> str:
+        """Returns the engine, the weights' digest and how it decodes.
+
+        The model's name may be a path, so it is left out.
+        """
         how = f"beam{self.beam_size}" if self.beam_size else "greedy"
         engine = f"{self.backend}@{facts['weights']}"
         return f"{engine}.{how}.{self.arithmetic}.v{facts['protocol']}"
 
     def described(self) -> list[str]:
-        """See Asr."""
         return [f"beam {self.beam_size}"] if self.beam_size else []
 
     def in_words(self, facts: Facts) -> str:
-        """See Asr."""
         return super().in_words(facts) + ("" if self.beam_size else ", greedy")
 
     def half(self, device: str) -> bool:

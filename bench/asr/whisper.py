@@ -9,8 +9,8 @@ from bench.asr.packaged_whisper import PACKAGED, TINY_EN, is_packaged, offline_a
 from bench.asr.weights import WeightsAsr
 from bench.asr.window import WHOLE, doubtful, grouped
 from bench.common.audio import Wave
+from bench.common.cachefiles import cache_folder
 from bench.common.errors import UserError
-from bench.common.kept import cache_folder
 from bench.common.lock import locked
 from bench.common.yamlfile import WeightsName
 
@@ -20,56 +20,52 @@ if TYPE_CHECKING:
 
 Window = Literal[30, "adaptive"]
 WINDOWING = 2
-"""What `adaptive` means; counted up when that gives other transcripts."""
+"""The version of `adaptive`, raised when it gives other transcripts."""
 DOWNLOAD_SECONDS = 3600.0
-"""How long an actor waits for another one of its machine that downloads a model."""
+"""Seconds that an actor waits while another one of its machine downloads the model."""
 
 
 class WhisperAsr(WeightsAsr):
-    """OpenAI's Whisper by its own package; greedy unless a beam is asked for."""
+    """OpenAI's Whisper in its own package; greedy unless a beam size is given."""
 
     backend: Literal["openai-whisper"] = "openai-whisper"
     model: WeightsName = TINY_EN.name
     window: Window = 30
-    """Seconds of sound that the encoder computes: 30, as Whisper was trained, or `adaptive`, the
-    speech and a second after it, and of the silence then two positions a second; 30 for what looks
-    wrong then. results/perf says how much faster that is, and how many clips have other words."""
+    """Seconds of sound that the encoder computes: 30, as Whisper was trained, or `adaptive`: the
+    speech, a second after it, and two positions a second of the silence that follows. A clip whose
+    transcript looks wrong is transcribed again with 30. results/perf has the gain in speed and the
+    number of clips with other words."""
 
     def facts(self) -> dict[str, Any]:
-        """See Asr. The window is left out where it is Whisper's own."""
+        """Returns the facts of the model; a window other than Whisper's own is added."""
         shorter = {"window": self.window, "windowing": WINDOWING}
         return super().facts() | ({} if self.window == WHOLE else shorter)
 
-    def signed(self, facts: Facts) -> str:
-        """See WeightsAsr."""
-        return super().signed(facts) + (
+    def signature_part(self, facts: Facts) -> str:
+        return super().signature_part(facts) + (
             "" if self.window == WHOLE else f".{self.window}{WINDOWING}"
         )
 
     def described(self) -> list[str]:
-        """See WeightsAsr."""
         return [*super().described(), *([] if self.window == WHOLE else [f"{self.window} window"])]
 
     def find(self) -> Path:
-        """See WeightsAsr."""
         return _checkpoint(self.model)
 
     def digest(self) -> str:
-        """See WeightsAsr."""
         if is_packaged(self.model):
             return PACKAGED[self.model].verified_digest()
         return super().digest()
 
     def transcriber(self, device: str, threads: int) -> Transcriber:
-        """See Asr."""
         return WhisperTranscriber(self, device)
 
 
 def _checkpoint(name: str) -> Path:
-    """The checkpoint file of a model name or path.
+    """Returns the checkpoint file of a model's name or path.
 
     `tiny.en` comes from its pinned package, as does `base` where its extra is installed;
-    openai-whisper downloads any other name.
+    openai-whisper downloads any other name. Raises UserError where there is no such model.
     """
     if is_packaged(name):
         return PACKAGED[name].checkpoint()
@@ -86,7 +82,7 @@ def _checkpoint(name: str) -> Path:
     root = cache_folder()
     waiting = root / "whisper-downloads"
     try:
-        # It writes to the file's own name, which others on this machine would read meanwhile.
+        # whisper writes to the final file, which other processes would read before it is complete.
         with locked(waiting, DOWNLOAD_SECONDS):
             try:
                 whisper._download(whisper._MODELS[name], str(root), False)
@@ -108,7 +104,7 @@ class WhisperTranscriber:
 
         from bench.asr.shortwindow import ShortWindow
 
-        # openai-whisper's own loader unpickles with weights_only and takes a file.
+        # openai-whisper's loader unpickles with weights_only.
         self.model = whisper.load_model(str(spec.locate()), device=device)
         self.adaptive, self.batch = spec.window != WHOLE, spec.batch
         self.short_window = ShortWindow(self.model)
@@ -121,7 +117,6 @@ class WhisperTranscriber:
         )
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
-        """See Transcriber."""
         if not waves:
             return []
         from pixvox.precision import precision
@@ -134,38 +129,39 @@ class WhisperTranscriber:
         ]
 
     def _adaptively(self, waves: Sequence[Wave]) -> "list[DecodingResult]":
-        found: dict[int, DecodingResult] = {}
+        """Transcribes each clip in its own window, and doubtful ones again in the whole window."""
+        results: dict[int, DecodingResult] = {}
         for seconds, numbers in grouped([len(wave) for wave in waves]).items():
-            found |= self._within(seconds, waves, numbers)
+            results |= self._within(seconds, waves, numbers)
         length = self.model.dims.n_text_ctx // 2
-        again = [n for n, result in sorted(found.items()) if doubtful(result, length)]
-        found |= self._within(WHOLE, waves, again)
-        return [found[number] for number in range(len(waves))]
+        again = [n for n, result in sorted(results.items()) if doubtful(result, length)]
+        results |= self._within(WHOLE, waves, again)
+        return [results[number] for number in range(len(waves))]
 
     def _within(
         self, seconds: int, waves: Sequence[Wave], numbers: Sequence[int]
     ) -> "dict[int, DecodingResult]":
-        """What is transcribed of some clips within so many seconds.
+        """Transcribes the clips of these numbers in a window of so many seconds.
 
-        Each is encoded alone, and decoded in a batch that is filled up, so that rounding does not
-        depend on which others needed the same window.
+        Each is encoded alone, and decoded in a batch padded to its full size, so that rounding does
+        not depend on the other clips with the same window.
         """
         import torch
 
-        found: dict[int, DecodingResult] = {}
+        results: dict[int, DecodingResult] = {}
         for start in range(0, len(numbers), self.batch):
-            some = numbers[start : start + self.batch]
-            mels = self._mels([waves[number] for number in some], seconds)
+            group = numbers[start : start + self.batch]
+            mels = self._mels([waves[number] for number in group], seconds)
             states = torch.cat([self.short_window(mel, seconds) for mel in mels])
-            filled = [*range(len(some)), *[0] * (self.batch - len(some))]
-            found |= dict(zip(some, self._decode(states[filled]), strict=False))
-        return found
+            padded = [*range(len(group)), *[0] * (self.batch - len(group))]
+            results |= dict(zip(group, self._decode(states[padded]), strict=False))
+        return results
 
     def _mels(self, waves: Sequence[Wave], seconds: int = WHOLE) -> "Tensor":
-        """Spectrograms `[B, mels, 100 * seconds]`.
+        """Returns spectrograms `[B, mels, 100 * seconds]`.
 
-        Whisper clamps a spectrogram to its batch's maximum: taken a clip at a time, a transcript
-        does not depend on its neighbours.
+        They are computed a clip at a time, because Whisper clips values relative to the maximum of
+        a batch.
         """
         import torch
         import whisper
@@ -182,7 +178,7 @@ class WhisperTranscriber:
         return batch.half() if self.options.fp16 else batch
 
     def _decode(self, audio: "Tensor") -> "list[DecodingResult]":
-        """Spectrograms, or states of them, as text."""
+        """Decodes spectrograms, or the encoder's states of them, to text."""
         import torch
         import whisper
 

@@ -1,4 +1,4 @@
-"""How much of its window Whisper computes for a clip, and which transcripts look wrong then."""
+"""The window that Whisper computes for a clip, and the check of a transcript of a short window."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 WHOLE = 30
 """Seconds; the window that Whisper was trained on."""
 SHORTER = (5, 10, 15, 20)
-"""Seconds; what is computed where that holds the speech."""
+"""Seconds; the shorter windows."""
 MARGIN = 1.0
-"""Seconds of silence that are computed after the speech."""
+"""Seconds of silence after the speech that belong to its window."""
 LEAST_LOGPROB = -1.0
 MOST_COMPRESSION = 2.4
 """The limits at which Whisper's own transcribing falls back (Radford et al. 2022, "Robust Speech
@@ -21,13 +21,13 @@ Recognition via Large-Scale Weak Supervision", section 4.5)."""
 
 
 def window_of(samples: int) -> int:
-    """Seconds that are computed of speech of so many samples at 16 kHz."""
+    """Returns the shortest window, in seconds, for speech of so many samples at 16 kHz."""
     needed = samples / SAMPLE_RATE + MARGIN
     return next((seconds for seconds in SHORTER if needed <= seconds), WHOLE)
 
 
 def doubtful(result: "DecodingResult", sample_len: int) -> bool:
-    """Whether a transcript looks like a loop, a guess, or one that did not end."""
+    """Whether a transcript is improbable, repeats itself, or did not end."""
     return (
         not result.avg_logprob >= LEAST_LOGPROB
         or not result.compression_ratio <= MOST_COMPRESSION
@@ -36,7 +36,7 @@ def doubtful(result: "DecodingResult", sample_len: int) -> bool:
 
 
 def grouped(samples: Sequence[int]) -> dict[int, list[int]]:
-    """Window in seconds → the numbers of the clips that it is for, shortest window first."""
+    """Returns the numbers of the clips for each window in seconds, the shortest window first."""
     groups: dict[int, list[int]] = {}
     for number, count in enumerate(samples):
         groups.setdefault(window_of(count), []).append(number)

@@ -140,10 +140,10 @@ class _Said:
     def keep(self, said: Said) -> None:
         speech = said.speech
         if speech.reason:
-            self.left_out.append(left_out_line(said.one, speech.reason))
+            self.left_out.append(left_out_line(said.utterance, speech.reason))
             self.lost += said.machine
             return
-        self.folder.keep(said.one, speech.wav, speech.units)
+        self.folder.keep(said.utterance, speech.wav, speech.units)
         self.new += 1
         self.seconds += speech.seconds
 

@@ -28,7 +28,14 @@ from bench.common.links import refuse_links
 from bench.common.progress import duration, progress
 from bench.common.text import clean, plural, reason_of
 from bench.execution.cluster import refuse_submitted
-from bench.execution.prepare import Planned, Prepared, complete, opened, planned_job, with_rows
+from bench.execution.prepare import (
+    OpenRun,
+    ResolvedJob,
+    complete_run,
+    open_run,
+    read_run,
+    resolve_job,
+)
 from bench.execution.rates import Took, keep_rate, read_rates
 from bench.execution.speech import lost_speech, restore
 from bench.execution.stages import Pace
@@ -88,7 +95,7 @@ class RunOptions:
 def run_job(file: JobFile, options: RunOptions) -> int:
     """Runs a job, doing only what its ledger lacks; 0 when all rows are there.
 
-    Raises UserError as `opened` does, and for rows that are not there to score; and RunFailed,
+    Raises UserError as `open_run` does, and for rows that are not there to score; and RunFailed,
     after all else is done, where a system has no good row.
     """
     started = time.monotonic()
@@ -102,9 +109,9 @@ def run_job(file: JobFile, options: RunOptions) -> int:
         tracker.check()
     if options.dry:
         with disk_errors(runs):
-            print_plan(planned_job(file, runs), runs)
+            print_plan(resolve_job(file, runs), runs)
         return 0
-    with opened(file, runs) as ready:
+    with open_run(file, runs) as ready:
         if file.changes:
             print(clean(f"{ready.job.name}: {file.path} with {' '.join(file.changes)}"))
         _say_missing(ready)
@@ -120,7 +127,7 @@ def run_job(file: JobFile, options: RunOptions) -> int:
                 f"{file.path}: {ready.state.unmeasured} values are not measured yet by {by}; run "
                 f"first: pixvox run {file.words}"
             )
-        pace = complete(ready, options.address)
+        pace = complete_run(ready, options.address)
         transcripts = [(cell, ready.state.transcripts(cell)) for cell in ready.cells]
         tables = _report(ready, transcripts)
         scores = tables.readings[0].scores
@@ -147,7 +154,7 @@ def run_job(file: JobFile, options: RunOptions) -> int:
     return 0
 
 
-def _print_end(ready: Prepared, failed: int, seconds: float) -> None:
+def _print_end(ready: OpenRun, failed: int, seconds: float) -> None:
     """Prints what a run did, where its files are, and which command shows them."""
     rows = f"{plural(ready.total, 'row')}, {failed} failed"
     print(f"{ready.job.name}: finished in {duration(seconds)}: {rows}")
@@ -186,15 +193,15 @@ def _file_lines(folder: Path) -> Iterator[str]:
     yield "ledger: all generated and transcribed rows; every other file is derived from it"
 
 
-def print_plan(planned: Planned, runs: Path) -> None:
+def print_plan(planned: ResolvedJob, runs: Path) -> None:
     """Prints what a run would do. It writes and locks nothing, so another run may be at work."""
     refuse_links(planned.folder)
-    ready = with_rows(planned, Ledger(planned.folder / "ledger"))
+    ready = read_run(planned, Ledger(planned.folder / "ledger"))
     _say_missing(ready)
     show_plan(planned.job.name, planned.cells, ready.state, read_rates(runs))
 
 
-def _say_missing(ready: Prepared) -> None:
+def _say_missing(ready: OpenRun) -> None:
     items, dataset = ready.state.items, ready.dataset
     for line in (
         *missing_files(items, dataset.items, ready.cells),
@@ -237,7 +244,7 @@ def refuse_unmeasured(name: str, scores: Sequence[CellScores]) -> None:
                 raise RunFailed(f"{name}: {metric} has no value of {label}: {reasons[0]}")
 
 
-def _track(tracker: Tracker, ready: Prepared, tables: RunTables) -> None:
+def _track(tracker: Tracker, ready: OpenRun, tables: RunTables) -> None:
     """Logs the tables' measured rows; a line says where, or why not.
 
     The results are complete, so what the tracker fails of changes no exit code.
@@ -257,7 +264,7 @@ def _track(tracker: Tracker, ready: Prepared, tables: RunTables) -> None:
     print(clean(f"{name}: {plural(len(evaluation.rows), 'row')} logged: {place}"))
 
 
-def _report(ready: Prepared, transcripts: Sequence[tuple[Cell, pl.DataFrame]]) -> RunTables:
+def _report(ready: OpenRun, transcripts: Sequence[tuple[Cell, pl.DataFrame]]) -> RunTables:
     """Scores everything, and writes and prints the tables; returns them."""
     job = ready.job
     with progress() as report:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever ends the write; what disks refuse, in one line."""
+"""Writes files atomically, and turns errors of disks into one line."""
 
 import errno
 import fcntl
@@ -22,28 +22,32 @@ _REFUSED = {
     errno.EROFS: "read-only file system; make it writable",
     errno.EACCES: "no permission; make it readable and writable, or choose another folder",
     errno.EPERM: "no permission; make it readable and writable, or choose another folder",
-    errno.EIO: "the disk failed to read or write; look at it",
+    errno.EIO: "the disk failed to read or write; check it",
 }
 _PARTIAL = re.compile(r"(\.[0-9a-f]{16}|whisper-.+)\.\d+\.part")
-"""Files of `partial_of`, and those that an earlier version left in the cache."""
+"""The names of `partial_of`, and those that an earlier version left in the cache."""
 
 
 def partial_of(path: Path) -> Path:
-    """Where a file is written until it is whole, under a name as short as any."""
+    """Returns the path that a file is written to before it is renamed to its own.
+
+    The name has a fixed length, so that it is valid where the file's own name is.
+    """
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     return path.with_name(f".{digest}.{os.getpid()}.part")
 
 
 def write_bytes(path: Path, data: bytes | memoryview, durable: bool = False) -> None:
-    """Gives a file this content in one step; `durable` also over a loss of power.
+    """Replaces a file's content atomically; with `durable`, it survives a loss of power.
 
-    A link at `path` is replaced, and what it leads to stays as it is.
+    A link at `path` is replaced and its target is not changed. Raises OSError naming `path` or its
+    folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)
     with naming(path.parent):
         descriptor = _locked(partial)
-    # The lock is kept until the file has its name: see `sweep_partials`.
+    # The lock tells `sweep_partials` of other processes that this file is in use.
     with open(descriptor, "wb") as stream:  # noqa: PTH123
         try:
             with naming(path.parent):
@@ -55,7 +59,7 @@ def write_bytes(path: Path, data: bytes | memoryview, durable: bool = False) -> 
                 partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
-            # What the disk has no room for would be written once more when the file is closed.
+            # Closing writes buffered data again, which fails again on a full disk.
             with suppress(OSError):
                 stream.close()
             raise
@@ -64,18 +68,18 @@ def write_bytes(path: Path, data: bytes | memoryview, durable: bool = False) -> 
 
 
 def _locked(partial: Path) -> int:
-    """A new file, locked by this process."""
+    """Creates a file, locks it, and returns its descriptor."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     while True:
         descriptor = os.open(partial, flags, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # A sweep has it, and removes it.
+            # A sweep has locked it, and is about to remove it.
             os.close(descriptor)
             continue
         except OSError:
-            # A file system without locks; nothing is swept there.
+            # The file system has no locks, so no sweep removes files there.
             return descriptor
         if os.fstat(descriptor).st_nlink:
             return descriptor
@@ -84,7 +88,7 @@ def _locked(partial: Path) -> int:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Has errors name this path: Python names none where a write fails, or the partial file."""
+    """Makes an OSError name this path, where it names no file or the partial file."""
     try:
         yield
     except OSError as error:
@@ -94,7 +98,10 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def sweep_partials(folder: Path) -> None:
-    """Removes what writers that were killed left below a folder: files that nobody has locked."""
+    """Removes the partial files below a folder that no process has locked.
+
+    Their writers were killed.
+    """
     for path in folder.rglob("*.part"):
         if _PARTIAL.fullmatch(path.name) is None:
             continue
@@ -108,12 +115,12 @@ def sweep_partials(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str, durable: bool = False) -> None:
-    """As `write_bytes`, in UTF-8."""
+    """Writes a text in UTF-8, as `write_bytes`."""
     write_bytes(path, text.encode(), durable)
 
 
 def parquet(frame: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> bytes:
-    """A frame as the bytes of a Parquet file."""
+    """Returns a frame as the bytes of a Parquet file."""
     buffer = io.BytesIO()
     frame.write_parquet(buffer, metadata=dict(metadata) if metadata else None)
     return buffer.getvalue()
@@ -129,9 +136,9 @@ def _sync(folder: Path) -> None:
 
 @contextmanager
 def disk_errors(place: Path) -> Iterator[None]:
-    """Turns errors of the disk, and of what lies at a path, into errors of one line.
+    """Turns an OSError about a file into an error of one line.
 
-    Raises RunFailed for the disk's own state and UserError for a path that cannot be used.
+    Raises RunFailed for a full or failing disk, and UserError for a path that cannot be used.
     """
     try:
         yield
@@ -139,7 +146,7 @@ def disk_errors(place: Path) -> Iterator[None]:
         if why := refusal(error, place):
             raise RunFailed(why) from error
         if error.filename is None:
-            # The error is of a connection or a process, not of a file.
+            # It is an error of a connection or a process, not of a file.
             raise
         name, advice = Path(str(error.filename)), "move it away, or make it usable"
         if error.errno == errno.ENOENT:
@@ -151,9 +158,9 @@ def disk_errors(place: Path) -> Iterator[None]:
 
 
 def refusal(error: OSError, place: Path | None = None) -> str:
-    """What the disk's own state kept from being read or written, and advice; "" for other errors.
+    """Returns a message with advice for errors of a full or failing disk; "" for other errors.
 
-    `place` is named where the error names no file.
+    It names `place` where the error names no file.
     """
     if error.errno not in _REFUSED:
         return ""

@@ -16,7 +16,7 @@ from pixvox.speechfile import unusable_samples as unusable_samples
 
 
 def wav_bytes(wave: Wave, rate: int) -> bytes:
-    """A WAV file of 16-bit PCM that any player plays; what is louder than full scale is clipped."""
+    """Returns samples `[T]` as a WAV file of 16-bit PCM; values outside -1..1 are clipped."""
     import io
 
     import soundfile
@@ -27,5 +27,5 @@ def wav_bytes(wave: Wave, rate: int) -> bytes:
 
 
 def write_wav(path: Path, wave: Wave, rate: int) -> None:
-    """Writes `wav_bytes`; raises OSError where that is not possible."""
+    """Writes `wav_bytes` to a file; raises OSError."""
     write_bytes(path, wav_bytes(wave, rate))

@@ -1,4 +1,4 @@
-"""Kinds of values that files give, each with its bounds and the reason for them."""
+"""Types of values in users' files, with their bounds; a description gives a bound's reason."""
 
 import math
 import unicodedata
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 MAX_SPEECH_SECONDS = 30.0
-"""The window of speech that Whisper takes; longer speech is a recorded failure."""
+"""The length of Whisper's window; longer speech is not transcribed and becomes a failed row."""
 _WINDOW = "the ASR takes 30 s of speech at once"
 
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="seeds are 32-bit numbers")]
@@ -72,7 +72,7 @@ def _option(value: Any) -> Any:
 
 
 Option = Annotated[Any, AfterValidator(_option)]
-"""A plain value that is handed on to somebody's own class."""
+"""A plain value that is passed to a user's own class."""
 Label = Annotated[
     str, Field(max_length=100, description="tables show it"), AfterValidator(_one_line)
 ]

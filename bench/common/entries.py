@@ -1,7 +1,6 @@
-"""Classes of the user's own, named `package.module:Class` in a job file.
+"""A user's own classes, named `package.module:Class` in a job file.
 
-Their modules are searched among those installed and on PYTHONPATH, then in the current folder: a
-file there hides no installed module.
+The current folder is searched for modules last, so a file there does not hide an installed module.
 """
 
 import importlib
@@ -34,13 +33,16 @@ def _search_here() -> None:
 
 
 def source_of(entry: str, who: str) -> Path:
-    """The file of the class's module; raises UserError, which begins with `who`, without one."""
+    """Returns the file of the class's module.
+
+    Raises UserError, whose message starts with `who`, where there is none.
+    """
     module = entry.split(":")[0]
     _search_here()
     try:
         module_spec = importlib.util.find_spec(module)
     except Exception as error:
-        # A package is imported to find what is in it, and may raise whatever its author wrote.
+        # Parent packages are imported here, and the user's code may raise anything.
         if isinstance(error, ModuleNotFoundError):
             raise UserError(_no_module(who, module)) from error
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -53,9 +55,10 @@ def source_of(entry: str, who: str) -> Path:
 
 
 def module_root(entry: str, who: str) -> Path | None:
-    """The outermost package, or the file, that a class of the user's own is in.
+    """Returns the outermost package, or the file, that holds a class.
 
-    None where it is installed, which other machines have to have too. Raises as source_of.
+    Returns None for an installed package: it must be installed on other machines too. Raises as
+    `source_of`.
     """
     path = source_of(entry, who).absolute()
     if any(path.is_relative_to(sysconfig.get_path(name)) for name in ("purelib", "platlib")):
@@ -65,20 +68,20 @@ def module_root(entry: str, who: str) -> Path | None:
 
 
 def _no_module(who: str, module: str) -> str:
-    return f"{who}: no module {module!r}; install it, or run where it lies"
+    return f"{who}: no module {module!r}; install it, or run in the folder that has it"
 
 
 def instantiate(entry: str, who: str, options: Mapping[str, Any] | None = None) -> Any:
-    """Returns an instance of the class; raises UserError for whatever its author's code raises.
+    """Returns an instance of the class; raises UserError for any exception of its constructor.
 
-    `who` begins the error's line, and is empty where several labels share the class.
+    The message starts with `who`, which is empty where several labels share the class.
     """
     module, name = entry.split(":")
     _search_here()
     try:
         return getattr(importlib.import_module(module), name)(**(options or {}))
     except Exception as error:
-        # Whatever the user's code raises is the user's to fix, and one line says where.
+        # The user's code may raise anything; the line tells the user where to fix it.
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         named = f"{who}: {entry}" if who else entry
         raise UserError(f"{named} does not start ({reason})") from error
@@ -112,11 +115,10 @@ _SECONDS = 300
 def check_class(
     entry: str, who: str, *, method: str, takes: str, options: Mapping[str, Any]
 ) -> None:
-    """Imports the class's module in a process of its own, before any actor is started.
+    """Imports the class's module in another process, before any actor is started.
 
-    Raises UserError where that fails, it has no class with that method, or the class does not take
-    the options as keyword arguments: what the module does when it is imported, exiting included, is
-    then one line and leaves this process as it was.
+    Raises UserError where the import fails or ends the process, where there is no class with that
+    method, and where the class does not take the options as keyword arguments.
     """
     source_of(entry, who)
     asked = [*entry.split(":"), method, takes, json.dumps(dict(options))]

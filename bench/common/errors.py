@@ -1,4 +1,4 @@
-"""The two errors that end a command with one line; everything else is a bug and shows itself."""
+"""The errors that end a command with one line; any other exception is a bug with a traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,25 +7,25 @@ from pixvox.errors import PixVoxError
 
 
 class UserError(PixVoxError, ValueError):
-    """Input that cannot be used; the message names the file, the item and the fix."""
+    """Invalid input, exit code 2; the message names the file, the item and the fix."""
 
 
 class RunFailed(PixVoxError):
-    """A run that could not be finished through no fault of its input; says what to do next."""
+    """A run that failed although its input is valid, exit code 3; says what to do next."""
 
 
 class ActorUnusable(RunFailed):
-    """What keeps one actor from any work, whatever it is given: its GPU, its memory, its node.
+    """An actor cannot do any work because of its GPU, its memory or its node.
 
-    The run continues with the others, and fails with this message where there are none.
+    The run continues with the other actors, and fails with this message where there are none.
     """
 
 
 @contextmanager
 def bad_input() -> Iterator[None]:
-    """Tells what weights, files or options were refused for in one line, as a UserError.
+    """Turns errors of loading weights, files or modules into a UserError of one line.
 
-    For commands whose work starts by loading what the user named.
+    For commands that start by loading what the user named.
     """
     from pixvox.digests import WeightsError
 

@@ -1,4 +1,4 @@
-"""Figures as files: the same figure gives the same bytes, whatever a label holds."""
+"""Saves figures reproducibly: the same figure gives the same bytes."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def label(text: str) -> str:
-    """Text as matplotlib shows it: a dollar would start a formula, a leading _ hide the line."""
+    """Escapes a text for matplotlib: `$` would start a formula, a leading `_` hide the line."""
     return clean(text).replace("$", r"\$").lstrip("_")
 
 
@@ -27,7 +27,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
     if path.suffix[1:] not in figure.canvas.get_supported_filetypes():
         raise UserError(f"{path}: not a format of figures; name an .svg, .png or .pdf")
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    # Matplotlib's SVGs hold the time, and names drawn at random.
+    # By default matplotlib's SVGs hold the time and random names.
     drawn = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "pixvox"}):
         figure.savefig(drawn, format=path.suffix[1:], metadata=dates.get(path.suffix))

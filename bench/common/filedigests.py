@@ -1,6 +1,6 @@
 """SHA-256 of many files; the digests of large folders are cached, so that files are read once.
 
-A file is taken to be unchanged where its path, size and time of change (ns) are the same. The
+A file counts as unchanged if its path, size and time of change (ns) are the same. The
 cache is one file a folder below `$XDG_CACHE_HOME/pixvox`, and can be removed at any time.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
+from bench.common.cachefiles import cache_folder, read_checked, write_checked
 from bench.common.errors import UserError
-from bench.common.kept import cache_folder, read_kept, write_kept
 
 LARGE = 32 * 1024 * 1024
 """Bytes. The digests of folders with less are not cached, because reading them is fast."""
@@ -28,7 +28,7 @@ _Known: TypeAlias = dict[str, tuple[int, int, str]]
 
 
 def file_digests(paths: Iterable[Path], large: int = LARGE) -> dict[Path, bytes]:
-    """The digest of every file's bytes, MISSING where there is no plain file.
+    """Returns the digest of every file's bytes, MISSING where there is no plain file.
 
     Raises UserError naming a file that cannot be read.
     """
@@ -60,7 +60,7 @@ def _digests_in(folder: Path, files: list[Path], large: int) -> dict[Path, bytes
                 fresh[path.name] = (stat.st_size, stat.st_mtime_ns, text)
         digests[path] = bytes.fromhex(text)
     if is_cached and fresh:
-        write_kept(home, known | fresh)
+        write_checked(home, known | fresh)
     return digests
 
 
@@ -82,5 +82,5 @@ def _cache_file(folder: Path) -> Path:
 
 
 def _read(path: Path) -> _Known:
-    held = read_kept(path) or {}
-    return {name: (size, changed, text) for name, (size, changed, text) in held.items()}
+    content = read_checked(path) or {}
+    return {name: (size, changed, text) for name, (size, changed, text) in content.items()}

@@ -1,4 +1,4 @@
-"""Ctrl-C: once ends a run after what is in flight, twice at once."""
+"""Ctrl-C: the first ends a run after the batches in flight, the second at once."""
 
 import signal
 import sys
@@ -9,7 +9,10 @@ from types import FrameType
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
-    """Gives a question: has the user asked to stop? A second Ctrl-C raises KeyboardInterrupt."""
+    """Gives a function that returns whether the user has pressed Ctrl-C.
+
+    A second Ctrl-C raises KeyboardInterrupt.
+    """
     asked = False
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""A job file as a command line asks for it: the file, and values in place of some of its own."""
+"""A job file with the values that options of the command line set in it."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ _KEY = re.compile(rf"{_NAME}(?:\.(?:[0-9]{{1,6}}|{_NAME})|\[[0-9]{{1,6}}\])*", r
 
 @dataclass(frozen=True)
 class Override:
-    """A value for one key; `option` and `text` are what gave it on the command line."""
+    """A value for one key, set by `option` with the argument `text` on the command line."""
 
     key: Key
     value: Any
@@ -27,7 +27,10 @@ class Override:
 
 
 def read_override(text: str) -> Override:
-    """`systems.0.decoding.guidance=1.5`; raises UserError for what is not KEY=VALUE in YAML."""
+    """Parses an argument of `--set`, such as `systems.0.decoding.guidance=1.5`.
+
+    Raises UserError for anything but KEY=VALUE with a value in YAML.
+    """
     from bench.common.strictyaml import read_yaml
 
     key, equals, value = text.partition("=")
@@ -41,7 +44,10 @@ def read_override(text: str) -> Override:
 
 
 def read_named(option: str, field: str, text: str) -> Override:
-    """`--asr base` and its like: a name for one field of a mapping, or the mapping in YAML."""
+    """Parses the argument of an option such as `--asr base`.
+
+    It is the value of one `field` of a mapping, or the mapping in YAML.
+    """
     from bench.common.strictyaml import read_yaml
 
     is_yaml = text.lstrip()[:1] in ("{", "[")
@@ -51,28 +57,28 @@ def read_named(option: str, field: str, text: str) -> Override:
 
 @dataclass(frozen=True)
 class JobFile:
-    """A job file, and the values that replace its own, the last of a key's taken."""
+    """A job file, and values that replace its own; the last value of a key counts."""
 
     path: Path
     overrides: tuple[Override, ...] = ()
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """The options that gave the overrides, as they are typed in a shell."""
+        """The options that set the overrides, quoted for a shell."""
         return tuple(
             f"{override.option} {shlex.quote(override.text)}" for override in self.overrides
         )
 
     @property
     def words(self) -> str:
-        """The file and its overrides, as they are typed after a command."""
+        """The file and its overrides as arguments of a command, quoted for a shell."""
         return " ".join([shlex.quote(str(self.path)), *self.changes])
 
     def read(self, kind: Any) -> Any:
-        """The file as `kind`, with its overrides.
+        """Returns the content, with the overrides, as `kind`.
 
-        Raises UserError that names the file and all that is wrong. A fault that the file alone
-        does not have is followed by the option that gave it.
+        Raises UserError that names the file and all that is wrong. The option is added to an error
+        that the file without the overrides does not have.
         """
         from pydantic import ValidationError
 
@@ -116,16 +122,17 @@ class JobFile:
 
 
 def _is_near(key: str, path: str) -> bool:
-    """Whether one of two written paths is the other, or leads to it."""
+    """Whether two paths of keys are equal, or one is a prefix of the other."""
     short, long = sorted((key, path), key=len)
     return long == short or long.startswith((f"{short}.", f"{short}["))
 
 
 def _replaced(content: Any, key: Key, above: Key, value: Any) -> Any:
-    """The content with another value at a key, in new mappings and lists: aliases share theirs.
+    """Returns a copy of the content with another value at a key.
 
-    Mappings that are not there are added, and a list takes one entry after its last. Raises
-    ValueError where a list has no such entry, TypeError where the key leads through other values.
+    It is copied because YAML aliases share their mappings. Missing mappings are added, and an index
+    equal to a list's length appends. Raises ValueError for a larger index, and TypeError where the
+    key leads through a value that is neither a mapping nor a list.
     """
     from bench.common.validation import shown, written
 

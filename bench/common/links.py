@@ -1,4 +1,4 @@
-"""Links inside a run, of which none is followed: what is written or deleted stays in its folder."""
+"""Refuses symbolic links inside a run, so that nothing outside its folder is changed."""
 
 import os
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""A folder for one process at a time.
+"""Locks a folder for one process.
 
-The folder itself is locked, not a file in it: nobody can delete the lock without the folder.
+The folder itself is locked and not a file in it, so the lock cannot be deleted without the folder.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ from bench.common.errors import RunFailed, UserError
 
 
 class Lock:
-    """A folder that this process has to itself."""
+    """A folder that this process has locked."""
 
     def __init__(self, folder: Path, descriptor: int) -> None:
         self.folder = folder
@@ -30,12 +30,12 @@ class Lock:
 
 
 def _is_at(descriptor: int, folder: Path) -> bool:
-    held = os.fstat(descriptor)
+    locked_stat = os.fstat(descriptor)
     try:
-        there = folder.stat()
+        path_stat = folder.stat()
     except OSError:
         return False
-    return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
+    return (locked_stat.st_dev, locked_stat.st_ino) == (path_stat.st_dev, path_stat.st_ino)
 
 
 def holder(folder: Path) -> int | None:
@@ -52,13 +52,13 @@ def holder(folder: Path) -> int | None:
 
 @contextmanager
 def locked(folder: Path, patience: float = 0.0) -> Iterator[Lock]:
-    """Keeps a folder for this process; the system lets go of it however the process ends.
+    """Creates and locks a folder; the system releases the lock when the process ends.
 
-    Raises UserError where another process has it, and still has it after `patience` seconds.
+    Raises UserError where another process still has it locked after `patience` seconds.
     """
     until = time.monotonic() + patience
     while True:
-        # In the loop: who had it before may have removed it, at any point.
+        # Repeated, because the previous holder may remove the folder at any point.
         try:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -69,19 +69,23 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[Lock]:
                 raise
             continue
         try:
-            if _taken(descriptor, folder, time.monotonic() < until):
+            if _try_lock(descriptor, folder, may_wait=time.monotonic() < until):
                 yield Lock(folder, descriptor)
                 return
         finally:
             os.close(descriptor)
 
 
-def _taken(descriptor: int, folder: Path, again: bool) -> bool:
-    """Whether the lock is ours, and the folder still the one at its path."""
+def _try_lock(descriptor: int, folder: Path, *, may_wait: bool) -> bool:
+    """Locks an open folder; returns False where it has to be tried again.
+
+    That is so where another process has the lock and this one `may_wait`, and where the folder was
+    removed or replaced. Raises UserError where another process has the lock.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        if again:
+        if may_wait:
             time.sleep(0.02)
             return False
         process = holder(folder)

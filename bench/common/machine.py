@@ -1,4 +1,4 @@
-"""What a figure was measured on, and how fast its memory is."""
+"""Describes the machine that figures were measured on, and measures its memory bandwidth."""
 
 import importlib.metadata
 import json
@@ -29,7 +29,7 @@ class Machine:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Returns the processor's name."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
@@ -39,7 +39,7 @@ def processor() -> str:
 
 
 def machine(device: "torch.device") -> Machine:
-    """This machine; no host or user name is part of it."""
+    """Returns the facts of this machine, without host and user names."""
     import torch
 
     return Machine(
@@ -53,7 +53,7 @@ def machine(device: "torch.device") -> Machine:
 
 
 def save(figures: Mapping[str, Any], path: Path | None) -> None:
-    """Writes figures as JSON, with the machine that they were measured on; None writes nothing."""
+    """Writes figures and the machine that they were measured on as JSON; does nothing for None."""
     if path is None:
         return
     facts = dict(figures)
@@ -63,7 +63,7 @@ def save(figures: Mapping[str, Any], path: Path | None) -> None:
 
 
 def wait(device: "torch.device") -> None:
-    """Until the device has done what it was given."""
+    """Waits until the device has finished all submitted work."""
     import torch
 
     if device.type == "cuda":
@@ -71,7 +71,7 @@ def wait(device: "torch.device") -> None:
 
 
 def bandwidth(device: "torch.device", megabytes: int = 512) -> float:
-    """Bytes a second of a large copy, what is read and what is written together; best of 7."""
+    """Returns the bandwidth of a large copy in bytes/s, reads and writes counted; best of 7."""
     import torch
 
     source = torch.empty(megabytes * 1024 * 1024 // 4, device=device).fill_(1.0)

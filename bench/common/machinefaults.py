@@ -1,15 +1,15 @@
-"""What fails for want of memory, disk or a device: no item's fault, and another time it may not."""
+"""Recognises failures of memory, disks and devices, which are not the item's and may be retried."""
 
 import errno
 
 _DEVICE_LOST = ("CUDA error", "cuDNN error", "CUBLAS_STATUS")
 _NO_MEMORY = ("out of memory", "allocate memory")
-"""As PyTorch says it of a GPU and of a CPU."""
+"""PyTorch's messages for a GPU and for a CPU."""
 _OF_DISK = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
 
 
 def device_lost(said: str) -> bool:
-    """Whether an error's text says that a GPU's context is lost: all later work would fail too."""
+    """Whether an error's text says that a GPU's context is lost, so that all later work fails."""
     return any(sign in said for sign in _DEVICE_LOST)
 
 
@@ -19,7 +19,7 @@ def is_out_of_memory(said: str) -> bool:
 
 
 def is_machines(error: BaseException, said: str) -> bool:
-    """Whether memory, a disk or a device failed, by an error and its text."""
+    """Whether an error, by its type or text, is a failure of memory, a disk or a device."""
     return (
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno in _OF_DISK)

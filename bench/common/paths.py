@@ -1,13 +1,13 @@
-"""Which texts can be paths at all."""
+"""Checks whether a text can be a path."""
 
 from pathlib import Path
 
 MAX_PATH, MAX_NAME = 3000, 255
-"""Bytes for a whole path, of which systems take 4096 with the names that follow, and for a name."""
+"""Bytes of a path and of a name in it. Linux allows 4096; the rest is for names that are added."""
 
 
 def unusable_path(text: str) -> str:
-    """Why no file can have this path; "" where one can."""
+    """Returns why no file can have this path; "" if one can."""
     if "\0" in text:
         return "a path cannot hold a null character"
     if not text.strip():

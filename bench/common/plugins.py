@@ -1,4 +1,4 @@
-"""What installed packages add to the suite: classes that their entry points name, by kind."""
+"""Classes that installed packages add to the suite by entry points."""
 
 import sys
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 METRICS = "pixvox.metrics"
 GROUPS: Mapping[str, str] = {METRICS: "metric"}
-"""The groups of entry points that are read, each with what it adds."""
+"""The groups of entry points that are read → the kind of class that each adds."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Plugin:
 
 
 def plugins(group: str) -> Mapping[str, Plugin]:
-    """What is installed of a group, by name; nothing of it is imported."""
+    """Returns the installed plugins of a group by name; imports none of them."""
     return _plugins(group, tuple(sys.path))
 
 
 @lru_cache(maxsize=16)
 def _plugins(group: str, path: tuple[str, ...]) -> Mapping[str, Plugin]:
-    """As `plugins`, for a path on which modules are searched: looking takes milliseconds."""
+    """As `plugins`, cached by the path on which modules are searched."""
     return {
         point.name: Plugin(point.name, point.value, point.dist.name, point.dist.version)
         for point in entry_points(group=group)

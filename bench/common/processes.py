@@ -1,4 +1,4 @@
-"""What /proc says of processes: who is below whom, what state one is in, what marks it."""
+"""Reads /proc: children, states, environments and open files of processes."""
 
 import os
 import signal
@@ -8,21 +8,21 @@ from pathlib import Path
 
 
 def _fields(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the name: state, parent, ...; none where it is gone."""
+    """Returns the fields of /proc/PID/stat after the name: state, parent, ...; [] if it ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return []
 
 
-def everyone() -> Iterator[int]:
-    """All process ids."""
+def process_ids() -> Iterator[int]:
+    """Yields the ids of all processes."""
     for folder in Path("/proc").glob("[0-9]*"):
         yield int(folder.name)
 
 
 def arguments(pid: int) -> list[str]:
-    """The words of a process's command line; none where it is gone."""
+    """Returns the arguments of a process's command line; [] if the process has ended."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -31,7 +31,7 @@ def arguments(pid: int) -> list[str]:
 
 
 def state(pid: int) -> str:
-    """One letter: R, S, D, T (stopped), ...; "" for a process that is dead, reaped or not."""
+    """Returns a process's state: R, S, D, T (stopped), ...; "" if it has ended."""
     fields = _fields(pid)
     return fields[0] if fields and fields[0] not in "ZX" else ""
 
@@ -39,7 +39,7 @@ def state(pid: int) -> str:
 def below(pid: int) -> dict[int, str]:
     """Returns the commands of all processes below a process, by their ids, zombies included."""
     parents: dict[int, list[int]] = {}
-    for child in everyone():
+    for child in process_ids():
         fields = _fields(child)
         if fields:
             parents.setdefault(int(fields[1]), []).append(child)
@@ -55,7 +55,7 @@ def below(pid: int) -> dict[int, str]:
 
 
 def first_child(pid: int) -> int | None:
-    """The child that a process has had longest, if it has any."""
+    """Returns the oldest child of a process; None if it has none."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -63,11 +63,11 @@ def first_child(pid: int) -> int | None:
     return int(children[0]) if children else None
 
 
-def marked(name: str, value: str) -> list[int]:
-    """The living processes that were started with `name=value` in their environment."""
+def pids_with_variable(name: str, value: str) -> list[int]:
+    """Returns the living processes that were started with `name=value` in their environment."""
     wanted = f"{name}={value}".encode()
     pids = []
-    for pid in everyone():
+    for pid in process_ids():
         with suppress(OSError):
             environment = Path(f"/proc/{pid}/environ").read_bytes()
             if wanted in environment.split(b"\0") and state(pid):
@@ -76,12 +76,12 @@ def marked(name: str, value: str) -> list[int]:
 
 
 def writers(folder: Path, but: str) -> list[int]:
-    """The living processes that have a file below the folder open for writing, other than `but`."""
+    """Returns the living processes with an open file below a folder, for writing, except `but`."""
     inside = f"{folder.resolve()}/"
-    return [pid for pid in everyone() if _writes(pid, inside, f"{inside}{but}") and state(pid)]
+    return [pid for pid in process_ids() if _writes(pid, inside, f"{inside}{but}") and state(pid)]
 
 
-def _writes(pid: int, inside: str, spared: str) -> bool:
+def _writes(pid: int, inside: str, ignored: str) -> bool:
     try:
         descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
@@ -89,7 +89,7 @@ def _writes(pid: int, inside: str, spared: str) -> bool:
     for descriptor in descriptors:
         with suppress(OSError):
             file = str(descriptor.readlink())
-            if file.startswith(inside) and file != spared:
+            if file.startswith(inside) and file != ignored:
                 fdinfo = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text()
                 flags = int(fdinfo.split("flags:")[1].split()[0], 8)
                 if flags & os.O_ACCMODE != os.O_RDONLY:
@@ -98,6 +98,6 @@ def _writes(pid: int, inside: str, spared: str) -> bool:
 
 
 def kill(pid: int) -> None:
-    """Ends a process that may be gone already, a stopped one too."""
+    """Kills a process, also a stopped one; does nothing if it has ended."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)

@@ -1,41 +1,39 @@
-"""Progress: bars on a terminal, one line now and then elsewhere."""
+"""Progress: bars on a terminal, and a line every 10 s elsewhere."""
 
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Protocol
 
 LINE_EVERY_SECONDS = 10.0
 _RECENT_SECONDS = 60.0
 _FEWEST = 16
-"""Results that a speed is taken from where fewer came in that time."""
+"""A speed is computed from at least this many results, also if they took longer."""
 _TOGETHER_SECONDS = 1.0
+"""Results that come within this time count as one."""
 _LEAST_SECONDS = 5.0
-"""Results of less time show no speed."""
+"""No speed is shown before the results span this time."""
 
 
-class Progress(Protocol):
-    """Told what is being done, how much of it is done, and how much there is."""
-
-    def __call__(self, what: str, done: int, total: int) -> None: ...
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 def duration(seconds: float) -> str:
-    """A duration for people: 40 s, 12 min, 3.5 h."""
+    """Returns a duration as text: 40 s, 12 min, 3.5 h."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 class Speed:
-    """How fast the work of one stage is done, by when its latest results came.
+    """The speed of one stage, from the times of its latest results.
 
-    The time until the first results, and what was there before, do not count: that is start-up.
-    Actors that started together give their results together, as a round: what comes within a
-    quarter of the longest pause is one, and speeds are taken from the starts of rounds.
+    The time until the first result is start-up and does not count, nor do rows of earlier runs.
+    Actors that started together return their results together. Such a round ends with a pause of
+    at least a quarter of the longest one, and speeds are computed from the starts of rounds.
     """
 
     def __init__(self) -> None:
@@ -43,7 +41,7 @@ class Speed:
         self._at = (-1, -1)
 
     def update(self, done: int, total: int, now: float) -> None:
-        """So much is done now, in seconds of a clock that does not go back."""
+        """Notes how much is done; `now` is in seconds of the monotonic clock."""
         before, of = self._at
         self._at = (done, total)
         if done < before or total != of:
@@ -56,7 +54,7 @@ class Speed:
             self._came.popleft()
 
     def _rounds(self, now: float) -> list[tuple[float, int]]:
-        """When each round began, and what was done at its end; nothing where they show no speed."""
+        """Returns each round's start and what was done at its end; [] if there is no speed yet."""
         times = [time for time, _ in self._came]
         if not times or times[-1] - times[0] < _LEAST_SECONDS:
             return []
@@ -68,21 +66,22 @@ class Speed:
                 continue
             rounds[-1] = (rounds[-1][0], done)
             first_ended = after if len(rounds) == 1 else first_ended
-        # The second of two has to be there as a whole: it takes about as long as the first.
+        # The second of two rounds must be complete: it takes about as long as the first.
         lasted = first_ended - times[0] + _TOGETHER_SECONDS
         return [] if len(rounds) == 2 and now - rounds[1][0] < lasted else rounds
 
     def left(self, now: float) -> float:
-        """Seconds that the rest takes at that speed; 0 where nothing shows it, or is left."""
+        """Returns the seconds that the rest takes; 0 if there is no speed yet or nothing left."""
         (done, total), rounds = self._at, self._rounds(now)
         if not rounds or done >= total:
             return 0.0
-        # Results that are late, as while another model starts, are still to come.
+        # Time since the last round counts, but at most the length of one round: while another
+        # model starts, no results come.
         waited = min(now - rounds[-1][0], (rounds[-1][0] - rounds[0][0]) / (len(rounds) - 1))
         return max((total - done) / _per_second(rounds) - waited, 1.0)
 
     def words(self, now: float) -> str:
-        """How fast, and how long the rest takes; "" where nothing shows it yet."""
+        """Returns the speed and the remaining time as text; "" if there is no speed yet."""
         rounds, left = self._rounds(now), self.left(now)
         if not rounds:
             return ""
@@ -92,7 +91,7 @@ class Speed:
 
 
 def _per_second(rounds: Sequence[tuple[float, int]]) -> float:
-    """How much came a second; the first round holds the start-up, the last may lack results."""
+    """Returns results a second, without the first and last round, which may be incomplete."""
     if len(rounds) == 2:
         (begun, first), (ended, last) = rounds
         return (last - first) / (ended - begun)
@@ -100,7 +99,7 @@ def _per_second(rounds: Sequence[tuple[float, int]]) -> float:
 
 
 class _Lines:
-    """A line for each stage now and then."""
+    """Prints a line for each stage every LINE_EVERY_SECONDS, and when it is complete."""
 
     def __init__(self) -> None:
         self._said: dict[str, tuple[float, int, int]] = {}
@@ -124,7 +123,7 @@ class _Lines:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A reporter for the length of a task; the first word of what is done names its bar."""
+    """Gives a callback that shows progress; the first word of its first argument names a bar."""
     if not sys.stderr.isatty():
         yield _Lines()
         return
@@ -135,7 +134,7 @@ def progress() -> Iterator[Progress]:
     speeds: dict[str, Speed] = {}
 
     class Pace(bars.ProgressColumn):
-        """How many a second, and how long the rest takes."""
+        """The column with speed and remaining time."""
 
         def render(self, task: bars.Task) -> Text:
             return Text(speeds[task.description.split(" ")[0]].words(time.monotonic()))

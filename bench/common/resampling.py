@@ -1,4 +1,4 @@
-"""How intervals and tests are drawn: one object that every function which draws is given."""
+"""The settings of bootstrap intervals and permutation tests."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 class Resampling:
     """The settings of all bootstrap intervals and permutation tests of a job.
 
-    `replicates` is how many bootstrap replicates and permutations are drawn, `confidence` the
-    share of intervals that hold the true score (0.95 for 95% intervals), and `seed` decides which
-    images are drawn or swapped.
+    `replicates` is the number of bootstrap replicates and of permutations, `confidence` the level
+    of the intervals (0.95 for 95% intervals), and `seed` that of the random numbers.
     """
 
     replicates: int = 2000

@@ -1,7 +1,7 @@
-"""A command's one temporary folder, and the removal of those whose command was killed.
+"""A command's temporary folder, and the removal of folders whose command was killed.
 
-A file in it is locked for as long as the command lives. A lock ends with its process, so an
-unlocked one proves that its command is dead.
+A file in the folder is locked while the command lives. The system releases a lock when its process
+ends, so the command of an unlocked file is dead.
 """
 
 import fcntl
@@ -14,42 +14,42 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.common.processes import kill, marked, writers
+from bench.common.processes import kill, pids_with_variable, writers
 
 MARK = "PIXVOX_SCRATCH"
-"""The environment's name for the folder; what a command starts is known by it."""
+"""The environment variable that holds the folder; it identifies a command's processes."""
 _PREFIX = "pixvox-"
 _LOCK = "alive"
 _LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
-"""Ray's sockets lie that far below its folder, and a socket's path has 107 bytes at most."""
+"""Bytes of the folder's path, so that the paths of Ray's sockets below it have at most 107."""
 
 _current: Path | None = None
 
 
 @dataclass(frozen=True)
 class Scratch:
-    """A folder and its lock, which processes that are forked off share."""
+    """A folder and the descriptor of its lock, which forked processes share."""
 
     path: Path
     lock: int
 
     def enter(self) -> None:
-        """From now on all that this process and its children keep for a while is in here."""
+        """Makes it the temporary folder of this process and its children."""
         global _current
         _current = self.path
         os.environ |= {"TMPDIR": str(self.path), MARK: str(self.path)}
         tempfile.tempdir = None
 
     def remove(self) -> None:
-        """Takes the folder away."""
+        """Removes the folder and releases its lock."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.lock)
 
 
 def base(levels: int = 1) -> Path:
-    """Where the folders are: TMPDIR, unless Ray's sockets would get too long a path there.
+    """Returns the parent of the folders: TMPDIR, or /tmp if TMPDIR is too long for Ray's sockets.
 
-    With two levels there is room for a folder in the folder.
+    With two levels there is room for a folder inside the folder.
     """
     here = Path(tempfile.gettempdir())
     length = len(os.fsencode(here)) + levels * len(f"/{_PREFIX}12345678")
@@ -57,11 +57,11 @@ def base(levels: int = 1) -> Path:
 
 
 def make(levels: int = 1) -> Scratch:
-    """A new folder of this process."""
+    """Creates a folder, locked by this process."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base(levels)))
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        # Somebody's sweep may come before the lock, and takes the folder for a dead command's.
+        # A sweep of another command may remove the folder before it is locked.
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(lock).st_nlink:
@@ -70,19 +70,15 @@ def make(levels: int = 1) -> Scratch:
 
 
 def sweep() -> list[Path]:
-    """Removes the folders of this user's dead commands, and ends the processes that they left.
+    """Removes the folders of this user's dead commands, and kills the processes that they left.
 
     Returns the removed folders.
     """
-    swept_folders = []
-    for path in base().glob(f"{_PREFIX}*"):
-        if swept(path):
-            swept_folders.append(path)
-    return swept_folders
+    return [path for path in base().glob(f"{_PREFIX}*") if remove_if_dead(path)]
 
 
-def swept(path: Path) -> bool:
-    """Removes a folder if its command is dead; returns whether it was."""
+def remove_if_dead(path: Path) -> bool:
+    """Removes a folder if its command is dead; returns whether it was removed."""
     try:
         if path.is_symlink() or path.stat().st_uid != os.getuid():
             return False
@@ -92,11 +88,11 @@ def swept(path: Path) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.fstat(lock).st_nlink:
-            # Its command, or another sweep, has removed it meanwhile.
+            # Its command or another sweep has just removed it.
             return False
         for _ in range(100):
-            # A process that gives itself a title may have written it over its environment.
-            left = {*marked(MARK, str(path)), *writers(path, _LOCK)} - {os.getpid()}
+            # `writers` finds processes that have overwritten their environment with a title.
+            left = {*pids_with_variable(MARK, str(path)), *writers(path, _LOCK)} - {os.getpid()}
             if not left:
                 break
             for pid in left:
@@ -111,13 +107,13 @@ def swept(path: Path) -> bool:
 
 
 def is_scratch(path: Path) -> bool:
-    """Whether a folder is a command's own, or in one; of any user, and whether it lives or not."""
+    """Whether a path is a command's temporary folder or below one, of any user, living or dead."""
     return any(part.startswith(_PREFIX) for part in path.parts)
 
 
 @contextmanager
 def short_folder() -> Iterator[Path]:
-    """The command's folder, or one for the time being where there is no supervised command."""
+    """Gives the command's folder, or a temporary one outside a supervised command."""
     if _current is not None:
         yield _current
         return

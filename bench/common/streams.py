@@ -1,4 +1,4 @@
-"""The standard streams of a command: open, able to print everything, and named in their errors."""
+"""Prepares the standard streams: opens closed ones, replaces unprintable text, names errors."""
 
 import io
 import os
@@ -10,22 +10,20 @@ _STDOUT = 1
 
 
 class Output(io.TextIOWrapper):
-    """Standard output, whose errors say that they are its own."""
+    """Standard output, whose errors name it as their file."""
 
     def __init__(self, stream: io.TextIOWrapper) -> None:
-        """Takes the place of a stream, on its buffer."""
+        """Replaces a stream, on the same buffer."""
         lines = stream.line_buffering
         super().__init__(stream.buffer, stream.encoding, line_buffering=lines)
-        # A stream that nobody refers to closes its buffer.
+        # Without this reference the stream would be deleted, which closes the buffer.
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """See TextIOWrapper."""
         with _naming_output():
             return super().write(text)
 
     def flush(self) -> None:
-        """See TextIOWrapper."""
         with _naming_output():
             super().flush()
 
@@ -40,24 +38,24 @@ def _naming_output() -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Makes the streams of this process what a command expects of them."""
+    """Prepares the standard streams of this process for a command."""
     _open_closed()
-    # Not what a caller of `entry` put in its place.
+    # A caller of `entry` may have replaced sys.stdout; that stream is left alone.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.fileno() == _STDOUT:
         sys.stdout = Output(sys.stdout)
     replace_unprintable()
 
 
 def _open_closed() -> None:
-    """Throws away what is written to streams that whoever started this command had closed."""
+    """Opens /dev/null for the standard streams that were closed when this command was started."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # It takes the lowest free number, the stream's own, which no other file gets then.
+            # It gets the lowest free descriptor, which is the stream's own.
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def replace_unprintable() -> None:
-    """Has what the terminal's encoding lacks printed as `?`; files are UTF-8 whatever it is."""
+    """Prints characters that the terminal's encoding lacks as `?`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

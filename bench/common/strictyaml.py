@@ -1,8 +1,8 @@
-"""YAML as people read it: the core schema of YAML 1.2, with what surprises refused.
+"""Reads YAML by the core schema of YAML 1.2, more strictly than PyYAML.
 
-PyYAML reads YAML 1.1: `010` is 8, `1:30` is 90, `no` is false, and of a key given twice the last
-wins. Here numbers are decimal and finite, only `true` and `false` are booleans, everything else is
-text, and a key stands once. What is refused names its line.
+PyYAML reads YAML 1.1, where `010` is 8, `1:30` is 90, `no` is false, and the last of two equal keys
+counts. Here numbers are decimal and finite, only `true` and `false` are booleans, everything else
+is text, and a key that is given twice is an error. Errors name the line.
 """
 
 import math
@@ -14,11 +14,11 @@ import yaml
 from bench.common.errors import UserError
 
 MAX_BYTES = 256 * 1024
-"""More than any job needs; what is larger is another kind of file."""
+"""Bytes of a file, more than any job needs."""
 MAX_NODES = 100_000
-"""Values once all aliases are written out: a few lines of aliases can stand for billions."""
+"""Values with all aliases written out; a few lines of aliases can stand for billions."""
 MAX_DIGITS = 40
-"""Of a number; what is longer was not meant to be one."""
+"""Digits of a whole number; longer ones are probably text."""
 
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -27,7 +27,7 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader with resolvers and constructors of its own, and none beside them."""
+    """PyYAML's safe loader with only the resolvers and constructors of this file."""
 
     def refuse(self, node: yaml.Node, reason: str) -> yaml.constructor.ConstructorError:
         return yaml.constructor.ConstructorError(None, None, reason, node.start_mark)
@@ -116,11 +116,14 @@ _Loader.add_constructor(None, _unknown)
 
 
 def _size(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
-    """How many values a node stands for with all aliases written out; raises for a cycle."""
+    """Returns the number of values of a node with all aliases written out.
+
+    Raises ConstructorError for an alias inside its own anchor.
+    """
     mark = id(node)
     if mark in above:
         raise yaml.constructor.ConstructorError(
-            None, None, "an alias that stands inside of itself", node.start_mark
+            None, None, "an alias inside its own anchor", node.start_mark
         )
     if mark not in known:
         above.add(mark)
@@ -134,8 +137,8 @@ def _size(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
     return known[mark]
 
 
-def _told(error: Exception) -> str:
-    """A YAML error in one line: its reason and where it is."""
+def _format_error(error: Exception) -> str:
+    """Returns a YAML error as one line: its place and its reason."""
     problem = getattr(error, "problem", None)
     mark = getattr(error, "problem_mark", None)
     if problem is None or mark is None:
@@ -144,7 +147,7 @@ def _told(error: Exception) -> str:
 
 
 def read_yaml(text: str, name: str) -> Any:
-    """The one document in `text` as dicts with text keys, lists, and plain values.
+    """Returns the single document in `text` as dicts with text keys, lists, and plain values.
 
     Raises UserError, which names `name` and the line, for what is not YAML, and for anchors that
     grow beyond MAX_NODES, keys given twice, tags, and numbers that are not finite.
@@ -163,4 +166,4 @@ def read_yaml(text: str, name: str) -> Any:
         raise UserError(f"{name}: not readable as YAML: nested too deeply") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # PyYAML itself raises the last two, for escapes such as "\UFFFFFFFF".
-        raise UserError(f"{name}: not readable as YAML: {_told(error)}") from error
+        raise UserError(f"{name}: not readable as YAML: {_format_error(error)}") from error

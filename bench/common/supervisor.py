@@ -1,9 +1,8 @@
-"""Does a command's work in a child process, so that no way of dying chooses the exit code.
+"""Runs a command's work in a child process, so that a crash does not choose the exit code.
 
-The child sends the code that it means over a pipe. Ray and C++ libraries end a process with codes
-of their own (1, 134), which are never sent and become 3. The parent passes on what asks the
-command to stop, ends all that is below it when the child is gone, and removes the command's
-temporary folder.
+The child sends its exit code over a pipe. Ray and C++ libraries may end the process with codes of
+their own (1, 134) without sending one; the command then ends with 3. The parent forwards signals,
+kills the remaining processes when the child has ended, and removes the command's temporary folder.
 """
 
 import ctypes
@@ -24,14 +23,14 @@ FAILED = 3
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LEAVING_SECONDS = 10.0
-"""How long a child that sent its code may take to end."""
+"""Seconds that a child may take to end after it has sent its code."""
 
 _pipe: int | None = None
 
 
 @dataclass(frozen=True)
 class End:
-    """How a command ended: its exit code, and why, where nobody has printed that yet."""
+    """How a command ended: its exit code, and the reason, if it has not been printed yet."""
 
     code: int
     why: str = ""
@@ -44,7 +43,7 @@ def send_result(end: End) -> None:
 
 
 def abandon(why: str) -> NoReturn:
-    """Ends a supervised command from any thread, at once, with one line."""
+    """Ends a supervised command at once, from any thread, with one line and exit code 3."""
     send_result(End(FAILED, why))
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
@@ -65,12 +64,12 @@ def supervise(
     failed: Callable[[str], None] = lambda why: None,
     asking: Collection[signal.Signals] = (signal.SIGINT,),
 ) -> int:
-    """The exit code of `work`, done in a child.
+    """Runs `work` in a child process and returns its exit code.
 
-    To be called before anything starts a thread: it forks, and waits for signals in one thread.
-    `advice` follows the line about a death; `failed` is called with that line where the child
-    could not do it itself. The first signal of those in `asking` reaches the child as SIGINT, and
-    its end is waited for; a second, and any other, ends the child at once.
+    Must be called before any thread is started, because it forks. If the child dies, a line with
+    the reason and `advice` is printed, and `failed` is called with it. The first signal in `asking`
+    is sent to the child as SIGINT, and the child may finish; a second one, or any other signal,
+    ends the child at once.
     """
     if sys.platform != "linux":
         return work()
@@ -87,7 +86,7 @@ def supervise(
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    # What the shell has this command ignore (nohup, &) stays ignored.
+    # Signals that the shell has set to be ignored (nohup, &) stay ignored.
     heeded = {stop for stop in _STOPS if signal.getsignal(stop) != signal.SIG_IGN}
     signal.pthread_sigmask(signal.SIG_BLOCK, heeded | {signal.SIGCHLD})
     child = os.fork()
@@ -119,9 +118,9 @@ def supervise(
 
 
 def _become_child(parent: int, write: int, heeded: set[signal.Signals]) -> None:
-    """A session of its own: a terminal's Ctrl-C reaches the parent only, and never Ray's processes.
+    """Starts a session in the child, so that Ctrl-C in a terminal reaches only the parent.
 
-    A stop that is sent to the child is given to the parent.
+    Ray's processes must not get it. Signals that are sent to the child are forwarded to the parent.
     """
     global _pipe
     _pipe = write
@@ -136,25 +135,25 @@ def _become_child(parent: int, write: int, heeded: set[signal.Signals]) -> None:
     for stop in heeded - {signal.SIGINT}:
         signal.signal(stop, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, heeded | {signal.SIGCHLD})
-    # What was printed is not lost, however the child dies.
+    # With line buffering, printed lines are not lost if the child is killed.
     reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(line_buffering=True)
 
 
 def _guard(folder: scratch.Scratch, read: int, write: int) -> NoReturn:
-    """Waits for the parent's own violent death, and does then what it would have done.
+    """Waits until the parent has ended, and removes its folder and processes if it was killed.
 
-    The kernel ends the child with its parent, but what Ray started may live on for minutes.
+    The kernel kills the child with its parent, but Ray's processes may live on for minutes.
     """
     os.setsid()
-    # Of the pipe and of the folder's lock the parent alone shall have them, and the child.
+    # Closed here, so that the pipe and the lock end with the parent and the child.
     os.close(write)
     os.close(folder.lock)
     os.read(read, 1)
     until = time.monotonic() + _LEAVING_SECONDS
     while folder.path.exists() and time.monotonic() < until:
-        scratch.swept(folder.path)
+        scratch.remove_if_dead(folder.path)
         time.sleep(0.02)
     os._exit(0)
 
@@ -222,7 +221,7 @@ def _death(status: int) -> str:
 
 
 def _end_all() -> None:
-    """Kills all that is below this process, until nothing is."""
+    """Kills all processes below this one, for at most 10 s."""
     until = time.monotonic() + _LEAVING_SECONDS
     while time.monotonic() < until:
         for pid in below(os.getpid()):

@@ -1,7 +1,7 @@
-"""Text of others made safe to show, and reasons made of errors.
+"""Makes foreign text safe to print, and formats errors as reasons.
 
-Labels, names of files, transcripts, messages of exceptions and of git: whatever was not written
-here is shown through `clean`, and a row's reason is made by `as_reason`.
+Labels, names of files, transcripts, and messages of exceptions and of git are printed through
+`clean`. `as_reason` formats the reason of a failed row.
 """
 
 import html
@@ -21,40 +21,41 @@ _INVISIBLE = re.compile(
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _NO_CHARACTER = re.compile(r"[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-# `::error::` of GitHub, `##[group]` and `##vso[…]` of Azure, `##teamcity[…]`: a line that a table
-# wraps to may begin anywhere, so none is left anywhere.
+# Commands in the log of a CI: `::error::` of GitHub, `##[group]` and `##vso[…]` of Azure,
+# `##teamcity[…]`. They are broken anywhere in a text, because a table may wrap a line anywhere.
 _COMMAND = re.compile(r":(?=:)|#(?=#\w*\[)")
 
 
 def clean(text: str) -> str:
-    """One line that drives no terminal, hides nothing, and is no command to a CI's log.
+    """Returns a text as one line without terminal sequences, invisible text and CI commands.
 
-    Escape sequences and invisible characters go, controls become spaces, and what cannot be
-    encoded becomes U+FFFD. Any `::` is parted by a space.
+    Escape sequences and invisible characters are removed, control characters become spaces, and
+    characters that cannot be encoded become U+FFFD. `::` becomes `: :`.
     """
     text = _INVISIBLE.sub("", _CONTROL.sub(" ", _SEQUENCE.sub("", text)))
     return _COMMAND.sub(r"\g<0> ", _NO_CHARACTER.sub("\ufffd", text))
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
-# What GitHub links wherever it stands; a space of no width after it keeps it from that.
+# GitHub makes links of these anywhere; a zero-width space after them prevents it.
 _LINKED = re.compile(r"(@|#(?=\d)|:(?=//)|www(?=\.))")
 
 
 def inert_markdown(text: str) -> str:
-    """Text that Markdown shows and does not act on; no address, name or number becomes a link."""
+    """Escapes a text for Markdown, so that it is shown literally and nothing becomes a link."""
     unlinked = _LINKED.sub("\\1\u200b", clean(text))
     return _MARKDOWN.sub(r"\\\1", html.escape(unlinked, quote=False))
 
 
 LONGEST = 300
-"""Characters of a reason."""
+"""The most characters of a reason."""
 _QUOTED = 120
+"""The most characters of a text that a message quotes."""
 _READ = 10_000
-"""Characters of a message that are looked at; one may be as long as its author likes."""
+"""The most characters of a message that are processed."""
 _QUOTED_PATH = re.compile(r"(['\"])(?:[A-Za-z]:)?[\\/](?:[^'\"\n]*[\\/])?([^'\"\\/\n]+)[\\/]?\1")
 _PATH = re.compile(r"(?<![\w.\\/~-])(?:[A-Za-z]:\\|/(?!/))(?:[^\s\\/:'\"<>|,;()\[\]]+[\\/])+")
-# Each differs from run to run, or from machine to machine, and says nothing about the item.
+# These differ between runs or machines, and say nothing about the item.
 _RANDOM = (
     (re.compile(r"\b0[xX][0-9a-fA-F]{6,}"), "0x…"),
     (
@@ -75,12 +76,12 @@ _RANDOM = (
 
 
 def as_reason(text: str) -> str:
-    """Why an item failed, in one short line that is the same on every run and machine.
+    """Formats the reason of a failed item as one short line, the same in every run.
 
-    Folders before a file's name, addresses, and the ids of processes and of Ray go.
+    Folders before a file's name, memory addresses, and ids of processes and of Ray are removed.
     """
     text, before = text[:_READ], None
-    # A row that is resumed has its reason made of its reason, which has to be the same.
+    # Repeated until nothing changes: the reason of a resumed row is formatted again.
     while text != before:
         before = text
         text = " ".join(clean(text).split())
@@ -92,7 +93,7 @@ def as_reason(text: str) -> str:
 
 
 def short(text: str) -> str:
-    """Text as a message quotes it that may be as long as its author likes."""
+    """Returns a text cut to the length that a message quotes."""
     return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
 
 
@@ -101,22 +102,23 @@ def _lines(text: str) -> list[str]:
 
 
 def _message(error: BaseException) -> str:
-    """The first line of an exception's message that says something."""
+    """Returns the first line of an exception's message that is not blank; "" if there is none."""
     try:
         lines = _lines(str(error))
     except Exception:
-        # The message is made by the exception's own class, which may fail in any way.
+        # The exception's own __str__ may raise anything.
         return ""
     if not lines:
         return ""
-    # A message that quotes a traceback ends with what it is about.
+    # The last line of a quoted traceback has the error.
     return lines[-1 if lines[0].startswith("Traceback (most recent") else 0]
 
 
 def reason_of(error: BaseException) -> str:
-    """A reason made of an exception: its class and the first line of its message.
+    """Returns the reason for an exception: its class and the first line of its message.
 
-    Of one that Ray brings from an actor, the cause's own: Ray's message names processes.
+    For an error that Ray reports from an actor it is that of the cause, because Ray's message
+    contains ids of processes.
     """
     if any(base.__module__ == "ray.exceptions" for base in type(error).__mro__):
         cause = getattr(error, "cause", None)
@@ -124,7 +126,7 @@ def reason_of(error: BaseException) -> str:
         if isinstance(cause, BaseException) and type(cause).__module__ != "ray.exceptions":
             error = cause
         elif _lines(quoted):
-            # What cannot be sent, or was raised while the actor was made, comes as a traceback.
+            # Ray reports errors of constructors, and those it cannot pickle, as a traceback.
             return as_reason(_lines(quoted[-_READ:])[-1])
     message = _message(error)
     name = type(error).__name__

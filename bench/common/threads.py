@@ -1,4 +1,4 @@
-"""How many threads PyTorch computes with."""
+"""The number of threads that PyTorch computes with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """As in actors: sums over several threads may round otherwise."""
+    """Makes PyTorch compute on one thread, as actors do: the number of threads changes rounding."""
     import torch
 
     before = torch.get_num_threads()

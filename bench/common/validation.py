@@ -1,8 +1,8 @@
-"""What is wrong with a file's content, in English, each with the path of its key as users write it.
+"""Formats pydantic's errors for users, each with the path of its key as users write it.
 
-pydantic's own errors name types and branches of this program. Here a path is walked through the
-content that was given, and the schema says which keys and kinds there are, and why a bound is one:
-a field's `description`.
+pydantic's own errors name types and union branches of the code. Here the path of an error is
+followed through the content, and the JSON schema gives the known keys and, in a field's
+`description`, the reason for a bound.
 """
 
 import difflib
@@ -45,12 +45,12 @@ _LENGTHS = {
 
 
 def keys_error(reasons: Mapping[str, str]) -> PydanticCustomError:
-    """An error for a validator to raise: a reason for each of several keys of what it checks."""
+    """Returns an error for a validator to raise, with a reason for each of several keys."""
     return PydanticCustomError("keys", "several keys", {"reasons": dict(reasons)})
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """The nearest of the known names as a question, else all of them, shortened."""
+    """Returns a question with the most similar known name, or else the first 20 names."""
     names = list(known)
     near = difflib.get_close_matches(given.lower(), [name.lower() for name in names], 1, 0.6)
     if near:
@@ -59,7 +59,7 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as an error quotes it: one line, at most 60 characters."""
+    """Returns a value as an error quotes it, at most 60 characters."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
@@ -78,7 +78,7 @@ class _Schema:
         self.definitions: dict[str, Any] = self.root.get("$defs", {})
 
     def choices(self, node: Mapping[str, Any], content: Any) -> Iterator[Mapping[str, Any]]:
-        """The plain schemas that a node stands for; of several kinds, the one the content names."""
+        """Yields the schemas of a node; of a discriminated union, the one that content names."""
         if "$ref" in node:
             yield node
             target = self.definitions[str(node["$ref"]).rsplit("/", 1)[-1]]
@@ -98,7 +98,7 @@ class _Schema:
             yield node
 
     def at(self, path: Sequence[str | int], content: Any) -> list[Mapping[str, Any]]:
-        """All schemas for what stands at a path of the content."""
+        """Returns all schemas of the value at a path of the content."""
         nodes = list(self.choices(self.root, content))
         for part in path:
             content = _get(content, part)
@@ -117,7 +117,7 @@ class _Schema:
         return nodes
 
     def place(self, key: str) -> str:
-        """The mapping nearest to the root that has a key, as users write its path; "" if none."""
+        """Returns the path of the mapping nearest to the root that has a key; "" if none has."""
         level, references = [("", self.root)], set()
         while level:
             following = []
@@ -145,7 +145,7 @@ def _get(content: Any, part: str | int) -> Any:
 
 
 def _path(location: Sequence[str | int], content: Any) -> list[str | int]:
-    """The keys and indices of an error's location, without the branches that pydantic took."""
+    """Returns the keys and indices of an error's location, without pydantic's union branches."""
     path: list[str | int] = []
     for part in location:
         listed = isinstance(part, int) and isinstance(content, list)
@@ -157,7 +157,7 @@ def _path(location: Sequence[str | int], content: Any) -> list[str | int]:
 
 
 def written(path: Sequence[str | int]) -> str:
-    """A path as messages and users write it: `systems[2].decoding.temperature`."""
+    """Returns a path as users write it, such as `systems[2].decoding.temperature`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
@@ -166,7 +166,7 @@ def written(path: Sequence[str | int]) -> str:
 
 
 def _reason(nodes: Iterable[Mapping[str, Any]]) -> str:
-    """Why a value is bounded, from its field's description; schemas of whole objects have none."""
+    """Returns the reason for a value's bounds, from its field's description; "" without one."""
     for node in nodes:
         if "description" in node and "properties" not in node:
             return f": {node['description']}"
@@ -208,7 +208,7 @@ def _message(error: ErrorDetails, nodes: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _lines(error: ErrorDetails, content: Any, schema: _Schema) -> Iterator[tuple[str, str]]:
-    """Paths and messages of one of pydantic's errors."""
+    """Yields the paths and messages of one of pydantic's errors."""
     path = _path(error["loc"], content)
     kind, context = error["type"], error.get("ctx", {})
     if kind == "keys":

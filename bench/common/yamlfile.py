@@ -1,4 +1,4 @@
-"""YAML files into strict models, with one clear line for what is wrong."""
+"""Reads YAML files into strict models; all errors of a file are reported in one line."""
 
 import json
 import stat
@@ -12,7 +12,7 @@ from bench.common.paths import unusable_path
 
 
 class Strict(BaseModel):
-    """The base of everything that a file may say: unknown keys are refused, nothing changes."""
+    """The base class of all models of users' files: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,9 +30,9 @@ def _named(text: str) -> str:
 
 
 FilePath = Annotated[Path, AfterValidator(_path)]
-"""A path that some file could have."""
+"""A path that is valid on a file system."""
 WeightsName = Annotated[str, AfterValidator(_named)]
-"""Weights by a path, `zoo:NAME` or a hub id; also a model's name that may be a path."""
+"""Weights named by a path, `zoo:NAME` or a hub id; also a model's name that may be a path."""
 
 
 def read_small(path: Path, most: int) -> str:
@@ -69,13 +69,14 @@ def parse(path: Path, kind: Any) -> Any:
 
 
 def strict(content: Any, kind: Any) -> Any:
-    """Plain content as `kind`; raises pydantic's ValidationError."""
-    # As JSON, where pydantic can be strict: no number of text, no text of a number.
+    """Validates plain content as `kind`; raises pydantic's ValidationError."""
+    # Through JSON, because pydantic's strict mode accepts no list for a tuple. Strict mode does not
+    # convert text to numbers or numbers to text.
     return TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
 
 
 def validate(content: Any, kind: Any, name: str) -> Any:
-    """Plain content as `kind`; raises UserError naming `name` and all that is wrong."""
+    """Validates plain content as `kind`; raises UserError naming `name` and all that is wrong."""
     from bench.common.validation import faults, format_errors
 
     try:

@@ -1,36 +1,34 @@
-"""What a dataset is: the contract of everything that systems can be evaluated or trained on.
+"""The contract of datasets, on which systems are evaluated or trained.
 
-A kind of dataset is one file in this folder: a strict model of what a job says of it, with the
-methods below. It is named once more, in `bench.datasets.shipped`. No other room asks which kind it
-has. What it gives are items with an image, captions, and the captions' speech.
+A kind of dataset is one file in this folder, with a strict model of its keys in a job. It is
+registered in `bench.datasets.shipped`. No other folder asks which kind it has. A dataset gives
+items with an image, captions, and the captions' speech.
 """
 
 import hashlib
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from bench.common.errors import UserError
 from bench.common.filedigests import file_digests
+from bench.common.progress import Progress
 from bench.common.text import short
 from bench.common.validation import keys_error
 from bench.common.yamlfile import FilePath, Strict, validate
 from bench.datasets.storedunits import UnitsEntry, entry_digest
 
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """One caption and, where the dataset has it, the file in which a person or voice says it.
+    """One caption and, where the dataset has it, the file of its speech.
 
-    `units` are where that speech's units are as they were before it was stored (see storedunits).
-    A training takes them without the speech.
+    `units` names the stored units of that speech (bench.datasets.storedunits), which a training
+    uses without reading the speech.
     """
 
     text: str
@@ -40,14 +38,14 @@ class Caption:
 
 
 Choice = int | Literal["rotating"]
-"""Which of an image's captions is said: its number, or `rotating` (see Item.chosen)."""
+"""Which of an image's captions is spoken: its number, or `rotating` (see Item.chosen)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One image of a split with all its captions.
 
-    `facts` are what is true of the picture, `KIND: VALUE|VALUE`, where the dataset knows it.
+    `facts` are true statements about the picture, as `KIND: VALUE|VALUE`, if the dataset has any.
     """
 
     id: str
@@ -56,11 +54,11 @@ class Item:
     facts: tuple[str, ...] = ()
 
     def chosen(self, choice: Choice) -> int:
-        """The number of the caption that a choice made for all images means for this one.
+        """Returns the number of this image's caption for a choice that is made for all images.
 
-        `rotating` takes, by a hash of the item's id, one of those that have recorded speech; where
-        none has, of those that have units, and else of all. An image keeps its caption whatever
-        else is evaluated, and in a split each number is taken about as often.
+        `rotating` chooses by a hash of the item's id, among the captions with recorded speech; if
+        there are none, among those with units; otherwise among all. The number does not depend on
+        the other items, and in a split each number is chosen about equally often.
         """
         if choice != "rotating":
             return choice
@@ -76,10 +74,10 @@ class Item:
 class Dataset:
     """A split. `digest` covers ids, captions and the bytes of images and speech.
 
-    `unusable` are entries of the split that no score can be given to, each with the reason; they
-    are reported with every run, and never dropped in silence. `standing` says in words in what a
-    split is not the official one, nothing where it is; `whole` is how many images that one, or
-    else the split that was cut, has.
+    `unusable` are the entries of the split that cannot be scored, each with the reason; every run
+    reports them. `standing` says in what the split differs from the official one, and is empty for
+    the official split. `whole` is the number of images of the official split or, for a selection,
+    of the split that it was selected from.
     """
 
     name: str
@@ -93,21 +91,21 @@ class Dataset:
 
     @property
     def references(self) -> dict[str, tuple[str, ...]]:
-        """Item id → its captions, of the whole split."""
+        """Item id → its captions, for all items."""
         return {item.id: tuple(c.text for c in item.captions) for item in self.items}
 
     @property
     def of(self) -> int:
-        """How many images the whole split has."""
+        """The number of images of the whole split."""
         return len(self.items) if self.whole is None else self.whole
 
     def counted(self, n: int) -> str:
-        """How many of which images, as a table says it."""
+        """Returns the number of images and the split as text for a table."""
         return counted(n, self.of, self.name, self.split, self.standing)
 
 
 def no_items(dataset: Dataset) -> str:
-    """What is said of a split without items: why its first entries cannot be used."""
+    """Returns the message for a split without items, with the reasons of its first entries."""
     if not dataset.unusable:
         return "the split has no items; name another split or folder"
     reasons = "; ".join(f"{short(name)}: {reason}" for name, reason in dataset.unusable[:3])
@@ -118,20 +116,21 @@ SUBSET = "a subset"
 
 
 def counted(n: int, of: int, name: str, split: str, standing: Sequence[str]) -> str:
-    """How many of which images, as a table says it: `15 of 1000 flickr8k test images (a subset)`"""
+    """Returns text for a table, such as `15 of 1000 flickr8k test images (a subset)`."""
     images = f"{n} of {of} {name} {split} images"
     return f"{images} ({', '.join(standing)})" if standing else images
 
 
 Half = Literal["train", "val"]
-"""What a training learns from, and what it is watched on."""
+"""The split that a training learns from, and the one that it is validated on."""
 
 
 class DatasetSpec(Strict, ABC):
-    """One kind of dataset; fields are what a job says of it.
+    """One kind of dataset; its fields are keys of a job.
 
-    `only_training` and `only_evaluation` are keys that one kind of job has no use for, and
-    `needs_training` those that no training can do without, `needs_speech` no training on speech.
+    `only_training` and `only_evaluation` are the keys that only one kind of job may have.
+    `needs_training` are the keys that a training requires, `needs_speech` those that a training on
+    speech requires too.
     """
 
     name: str
@@ -146,30 +145,30 @@ class DatasetSpec(Strict, ABC):
 
     @classmethod
     def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
-        """What a job would say of a folder that holds this kind of data; None where it does not.
+        """Returns the keys of a job for a folder with this kind of data; None for other folders.
 
-        Pictures may also lie in one of the `further` folders. Raises NoPictures for captions
-        without them.
+        The pictures may also be in one of the `further` folders. Raises NoPictures for captions
+        whose pictures are in none of them.
         """
         return None
 
     @abstractmethod
     def read(self) -> Dataset:
-        """The split that is evaluated, without its digest, before `items` takes some of it.
+        """Returns the whole split that is evaluated, without its digest.
 
-        Raises UserError for files that cannot be read.
+        The key `items` is applied later. Raises UserError for files that cannot be read.
         """
 
     @abstractmethod
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
-        """What a training learns from or is watched on; nothing where the job names none."""
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
+        """Returns the items of a training's split; none where the job names no such split."""
 
     def title(self) -> str:
-        """The dataset's name, as `read` gives it; raises UserError where a file of it is wrong."""
+        """Returns the dataset's name, as `read` does; raises UserError for an invalid file."""
         return self.name
 
     def of_split(self, split: str) -> Self:
-        """The same with another split; raises UserError where the dataset has no such split."""
+        """Returns a copy with another split; raises UserError where there is no such split."""
         if "split" not in type(self).model_fields:
             raise UserError(f"{self.name}: has no splits to choose from; leave `splits` out")
         known: Self = validate(
@@ -178,27 +177,27 @@ class DatasetSpec(Strict, ABC):
         return known
 
     def placed(self) -> Self:
-        """The same with whole paths, for processes that run in other folders."""
+        """Returns a copy with absolute paths, for processes that run in other folders."""
         paths = {key: value.absolute() for key, value in self if isinstance(value, Path)}
         return self.model_copy(update=paths)
 
     @abstractmethod
     def computed(self) -> Path:
-        """The folder for what a training computes of it."""
+        """Returns the folder for the files that a training computes from it."""
 
 
 def _given(spec: DatasetSpec, key: str) -> bool:
-    # Not the fields that were set: a job that was handed on to a worker has set them all.
+    # model_fields_set does not do: a job that was sent to a worker has set all fields.
     return getattr(spec, key) != type(spec).model_fields[key].default
 
 
 def to_evaluate(spec: DatasetSpec) -> DatasetSpec:
-    """For validators: refuses what an evaluation has no use for."""
+    """For validators: refuses keys that only a training uses."""
     return _fits(spec, spec.only_training, "only training uses it; remove it")
 
 
 def to_train(spec: DatasetSpec) -> DatasetSpec:
-    """For validators: refuses what a training has no use for, and wants what it needs."""
+    """For validators: refuses keys that only an evaluation uses, and requires a training's."""
     return _trains(spec, spec.needs_training | spec.needs_speech)
 
 
@@ -222,16 +221,16 @@ def _fits(
 
 
 MAX_FILE_NAME = 200
-"""Bytes of an item's name: file systems take 255, and suffixes come after it."""
+"""Bytes of an item's name. File systems allow 255; the rest is for suffixes."""
 MAX_NAME = 2_000
 """Characters of a file's path below its folder."""
 MAX_CAPTION = 2_000
-"""Characters; a longer one is a file that was read wrongly, and METEOR would not end over it."""
+"""Characters; a longer caption means a file of another format, and METEOR would take too long."""
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 def unusable_name(name: str) -> str:
-    """Why no item's files can be named like this; "" where they can."""
+    """Returns why an item's files cannot have this name; "" if they can."""
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         return "holds a control character"
     if len(name.encode()) > MAX_FILE_NAME:
@@ -240,7 +239,7 @@ def unusable_name(name: str) -> str:
 
 
 def unusable_id(name: str) -> str:
-    """Why this cannot be an item's id, after which its files are named; "" where it can."""
+    """Returns why this cannot be an item's id, which names files; "" if it can."""
     if not name.strip() or name in (".", ".."):
         return "is no name"
     if "/" in name or "\\" in name:
@@ -249,10 +248,10 @@ def unusable_id(name: str) -> str:
 
 
 def inside(root: Path, name: str) -> Path:
-    """The file below a folder that has this name; links on the way are followed.
+    """Returns the path of a name below a folder.
 
-    Names are judged as they are written: raises ValueError for a name that no file can have, for
-    `..`, and for absolute and Windows paths.
+    Raises ValueError for a name that no file can have, for `..`, and for absolute and Windows
+    paths. Only the text of the name is checked; links are followed.
     """
     parts = name.split("/")
     if reason := next((reason for part in parts if (reason := unusable_name(part))), ""):
@@ -263,14 +262,14 @@ def inside(root: Path, name: str) -> Path:
         raise ValueError(f"{name[:80]!r} leads out of its folder")
     if name.startswith("/"):
         raise ValueError(f"{name[:80]!r} is an absolute path")
-    # A file whose own name holds a backslash is rare, but there.
+    # On Linux a file's name may contain a backslash.
     if re.match(r"[A-Za-z]:[\\/]", name) or ("\\" in name and not (root / name).is_file()):
         raise ValueError(f"{name[:80]!r} is a Windows path; use / between folders")
     return root / name
 
 
 def check_caption(text: str, at: str) -> None:
-    """Raises UserError, which says where, for a caption that no one wrote."""
+    """Raises UserError, naming the place `at`, for a caption that is too long or not text."""
     if len(text) > MAX_CAPTION:
         raise UserError(
             f"{at}: a caption of {len(text):,} characters; at most {MAX_CAPTION:,} are read"
@@ -280,11 +279,11 @@ def check_caption(text: str, at: str) -> None:
 
 
 def text_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, ended by a line feed (or CR LF) and nothing else.
+    """Returns the lines of a UTF-8 file, which end in LF or CR LF.
 
-    `str.splitlines` also splits at U+2028, form feeds and the like, which captions contain.
-    Raises UserError where the file is not there, no plain file, not UTF-8, or has old Mac line
-    ends, which would make it one line.
+    `str.splitlines` would also split at U+2028, form feeds and others, which captions contain.
+    Raises UserError where the file is missing, no plain file, too large, not UTF-8, or has line
+    ends of CR alone.
     """
     try:
         if path.exists() and not path.is_file():
@@ -305,7 +304,10 @@ def text_lines(path: Path) -> list[str]:
 
 
 def digest_of(items: Iterable[Item]) -> str:
-    """SHA-256 over a split's content, 16 hex digits; a missing file is part of the content."""
+    """Returns the SHA-256 of a split's content, 16 hex digits.
+
+    A missing file is allowed, and gives another digest than its content.
+    """
     items = tuple(items)
     images = [item.image for item in items]
     speech = [c.speech for item in items for c in item.captions if c.speech is not None]
@@ -323,7 +325,7 @@ def digest_of(items: Iterable[Item]) -> str:
 
 
 def speech_kind(items: Sequence[Item]) -> str:
-    """What is known of a dataset's recordings, in words."""
+    """Returns the kind of a dataset's speech as text, from the captions' speech and speakers."""
     spoken = [c.speaker for item in items for c in item.captions if c.speech is not None]
     if not spoken:
         has_units = any(c.units is not None for item in items for c in item.captions)

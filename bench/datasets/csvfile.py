@@ -1,4 +1,4 @@
-"""CSV files with named columns, read so that no line is lost without a word."""
+"""Reads CSV files with named columns; a line that does not fit is an error."""
 
 import csv
 import io
@@ -13,13 +13,13 @@ from bench.datasets.base import text_lines
 def read_rows(
     path: Path, columns: Sequence[str], optional: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows as the wanted columns' text, each with the number of its last line.
+    """Yields each row's values by column, with the number of the row's last line.
 
-    With `optional` columns, "" where they are not there, there may be no others. A quoted field
-    may hold line breaks of its own. Raises UserError for a file without these columns, a row of
-    another length, or a quote that is never closed.
+    The value of a missing `optional` column is "". If there are optional columns, the file may have
+    no others. A quoted field may contain line breaks. Raises UserError for a file without these
+    columns, a row with too many fields, or a quote that is never closed.
     """
-    # Read as a stream: the reader has to see the line breaks inside of quotes.
+    # As one stream, because a quoted field may span lines.
     text = "\n".join(text_lines(path)) + "\n"
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None

@@ -1,8 +1,8 @@
 """Flickr8k (Hodosh et al. 2013) and the Flickr Audio Caption Corpus (Harwath & Glass 2015).
 
-Reads the folder as users have it: the token file with its quirks (a space for the tab, CRLF,
-`.jpg.1` names that have no image) or the CSV that circulates instead; the split lists; the image
-folder under any of its names; `wav2capt.txt` and `wavs/` where the speech is there.
+Reads the folder in all forms that are distributed: the token file, which may have spaces for tabs,
+CR LF, and `.jpg.1` names without an image, or a CSV instead; the split lists; the image folder
+under several names; and `wav2capt.txt` and `wavs/` where there is speech.
 """
 
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from bench.common.errors import UserError
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath
 from bench.datasets.base import (
     Caption,
@@ -18,7 +19,6 @@ from bench.datasets.base import (
     DatasetSpec,
     Half,
     Item,
-    Report,
     check_caption,
     inside,
     text_lines,
@@ -37,7 +37,7 @@ _IMAGE_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images", "images")
 
 
 def read_tokens(path: Path) -> dict[str, list[str]]:
-    """Image name → captions in the order of their numbers, from a token file."""
+    """Returns the captions of each image name, sorted by number, from a token file."""
     captions_by_image: dict[str, dict[int, str]] = {}
     for number, line in enumerate(text_lines(path), 1):
         if not line.strip():
@@ -56,7 +56,7 @@ def read_tokens(path: Path) -> dict[str, list[str]]:
 
 
 def read_csv(path: Path) -> dict[str, list[str]]:
-    """Image name → captions in file order, from a CSV with the columns image and caption."""
+    """Returns the captions of each image name, in file order, from a CSV file."""
     captions_by_image: dict[str, list[str]] = {}
     for line, row in read_rows(path, ("image", "caption")):
         if not row["image"] or not row["caption"].strip():
@@ -67,7 +67,7 @@ def read_csv(path: Path) -> dict[str, list[str]]:
 
 
 def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
-    """(image name, caption number) → the file of its speech, from `wav2capt.txt`."""
+    """Returns the speech file of each (image name, caption number), from `wav2capt.txt`."""
     path = folder / "wav2capt.txt"
     if not path.exists():
         raise UserError(
@@ -88,14 +88,14 @@ def read_speech(folder: Path) -> dict[tuple[str, int], Path]:
 
 
 class Recordings:
-    """The speech and units of captions in a folder laid out as Flickr Audio; None has nothing."""
+    """The speech and units in a folder with the layout of Flickr Audio; empty for None."""
 
     def __init__(self, folder: Path | None) -> None:
         self._speech = read_speech(folder) if folder else {}
         self._units: Mapping[str, UnitsEntry] = entries_beside(folder) if folder else {}
 
     def caption(self, text: str, image: str, number: int) -> Caption:
-        """A caption with the speech and units that the folder has of it."""
+        """Returns a caption with its speech and units in the folder."""
         speech = self._speech.get((image, number))
         name = name_of(Path(image).stem, number) if speech is None else speech.stem
         return Caption(text, speech, units=self._units.get(name))
@@ -112,11 +112,11 @@ def _captions_file(root: Path) -> dict[str, list[str]]:
 def read_flickr8k(
     root: Path, split: str, audio: Path | None = None
 ) -> tuple[tuple[Item, ...], tuple[tuple[str, str], ...]]:
-    """A split of the Flickr8k folder at `root`; `audio` is the Flickr Audio folder, if any.
+    """Reads a split of the Flickr8k folder at `root`; `audio` is the Flickr Audio folder, if any.
 
-    Gives the items, and the entries of the list that cannot be one, with the reason: no caption,
-    listed twice, a path instead of a name. A name whose image is missing stays an item: its
-    failure is then recorded and counted. Raises UserError for files that cannot be read.
+    Returns the items, and the entries of the list that cannot be items, with the reason: no
+    caption, listed twice, or a path instead of a name. An item whose image is missing is returned,
+    so that a run counts its failure. Raises UserError for files that cannot be read.
     """
     captions = _captions_file(root)
     recordings = Recordings(audio)
@@ -169,7 +169,7 @@ class Flickr8kSpec(DatasetSpec):
 
     @classmethod
     def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
-        """See DatasetSpec; the Flickr Audio folder is found in it too."""
+        """Returns the spec of a Flickr8k folder, with the Flickr Audio folder if it is inside."""
         listed = (folder / f"Flickr_8k.{_SPLITS['test']}.txt").is_file()
         if not listed or not any((folder / name).is_file() for name in _CAPTION_FILES):
             return None
@@ -177,16 +177,13 @@ class Flickr8kSpec(DatasetSpec):
         return cls(name="flickr8k", root=folder, audio=audio[0] if audio else None)
 
     def read(self) -> Dataset:
-        """See DatasetSpec."""
         items, unusable = read_flickr8k(self.root, self.split, self.audio)
         kind = kind_of_speech(self.audio, "natural, many speakers" if self.audio else "none")
         standing = standing_of(self.name, self.split, items)
         return Dataset(self.name, self.split, kind, items, "", unusable, *standing)
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
-        """See DatasetSpec."""
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         return read_flickr8k(self.root, half, self.audio)[0]
 
     def computed(self) -> Path:
-        """See DatasetSpec."""
         return self.folder

@@ -1,9 +1,9 @@
-"""Own data: a file by hand that says which images there are, with which captions and speech.
+"""A user's own data: a manifest that lists images with their captions and speech.
 
-As JSONL, a line an image: `{"id": "a", "image": "a.jpg", "captions": ["a dog runs", {"text": "…",
-"speech": "a.wav", "speaker": "s1"}]}`. As CSV, a row a caption: `id,image,caption,speech,speaker`.
-Ids, speech and speakers may be left out; an id is then the image's stem. Paths are relative to
-the file.
+A JSONL file has a line for each image: `{"id": "a", "image": "a.jpg", "captions": ["a dog runs",
+{"text": "…", "speech": "a.wav", "speaker": "s1"}]}`. A CSV file has a row for each caption:
+`id,image,caption,speech,speaker`. Ids, speech and speakers are optional; the default of an id is
+the image's stem. Paths are relative to the file.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator
 
 from bench.common.errors import UserError
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath, Strict
 from bench.datasets.base import (
     Caption,
@@ -21,7 +22,6 @@ from bench.datasets.base import (
     DatasetSpec,
     Half,
     Item,
-    Report,
     speech_kind,
     text_lines,
 )
@@ -56,7 +56,7 @@ Manifest = Annotated[FilePath, AfterValidator(_manifest)]
 
 
 def _written_short(row: Any) -> Any:
-    """A row in which captions without speech may be plain text."""
+    """Returns a row with mappings in place of captions that are plain text."""
     if isinstance(row, dict) and isinstance(row.get("captions"), list):
         texts = [{"text": c} if isinstance(c, str) else c for c in row["captions"]]
         return row | {"captions": texts}
@@ -71,7 +71,7 @@ def _of_lines(path: Path) -> Iterator[tuple[int, _Row]]:
 
 
 def _of_table(path: Path) -> Iterator[tuple[int, _Row]]:
-    """The rows of an image put together, at its first row's line."""
+    """Yields each image with the captions of all its rows, and its first row's line number."""
     images: dict[str, tuple[int, _Row]] = {}
     for number, row in read_rows(path, ("image", "caption"), ("id", "speech", "speaker")):
         at = f"{path}:{number}"
@@ -93,7 +93,7 @@ def _of_table(path: Path) -> Iterator[tuple[int, _Row]]:
 
 
 def read_manifest(path: Path) -> Gathered:
-    """The images of a JSONL or CSV file; those without a caption cannot be used.
+    """Reads the images of a JSONL or CSV file; those without a caption are unusable.
 
     Raises UserError naming the line, the item and what to do.
     """
@@ -133,7 +133,7 @@ class FolderSpec(DatasetSpec):
 
     @classmethod
     def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
-        """See DatasetSpec; the first manifest that names a picture which is there."""
+        """Returns the spec of the first manifest that names an existing picture."""
         paths = sorted([*folder.glob("*.jsonl"), *folder.glob("*.csv")])
         return first_recognised(partial(cls._of_file, path) for path in paths)
 
@@ -149,17 +149,14 @@ class FolderSpec(DatasetSpec):
         return cls(name="folder", manifest=path) if items else None
 
     def read(self) -> Dataset:
-        """See DatasetSpec."""
         gathered = read_manifest(self.manifest)
         kind = kind_of_speech(self.manifest.parent, speech_kind(gathered.items))
         split = self.manifest.stem
         return Dataset(self.name, split, kind, gathered.items, "", gathered.unusable, (OWN_DATA,))
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
-        """See DatasetSpec."""
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         manifest = self.manifest if half == "train" else self.validation
         return read_manifest(manifest).items if manifest is not None else ()
 
     def computed(self) -> Path:
-        """See DatasetSpec."""
         return self.folder

@@ -1,4 +1,4 @@
-"""Items gathered from entries of a file: none is there twice, and those of no use keep a reason."""
+"""Collects the items of a file; an id may occur once, and unusable entries get a reason."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from bench.datasets.base import Caption, Item, check_caption, inside, unusable_i
 
 
 class Gathered:
-    """Items in the order of a file, and its entries that cannot be one, each with the reason."""
+    """Items in the order of a file, and its unusable entries, each with the reason."""
 
     def __init__(self) -> None:
         self._items: dict[str, Item] = {}
@@ -16,10 +16,10 @@ class Gathered:
         self._unusable: list[tuple[str, str]] = []
 
     def add(self, at: str, name: str, image: Path, captions: Sequence[Caption]) -> None:
-        """Takes an entry that stands `at` a place of a file.
+        """Adds an entry; `at` is its place in the file, for messages.
 
-        Raises UserError for an id that no files can be named by or that was there before, and a
-        caption that no one wrote.
+        Raises UserError for an id that cannot name files or that an earlier entry has, and for an
+        empty or invalid caption.
         """
         if reason := unusable_id(name):
             raise UserError(f"{at}: the id {name[:80]!r} {reason}; give it another")
@@ -41,17 +41,20 @@ class Gathered:
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """What can be used."""
+        """The usable entries."""
         return tuple(self._items.values())
 
     @property
     def unusable(self) -> tuple[tuple[str, str], ...]:
-        """What cannot be."""
+        """The ids of unusable entries, each with the reason."""
         return tuple(self._unusable)
 
 
 def below(root: Path, at: str) -> Callable[[str], Path]:
-    """Names below a folder as paths; raises UserError, which says where, as `inside` does."""
+    """Returns a function from names below a folder to paths.
+
+    The function raises UserError, naming the place `at`, where `inside` raises ValueError.
+    """
     folder = "the current folder" if root == Path() else str(root)
 
     def find(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""JSON files of others: what is not wanted is passed over, what is wanted has to be right."""
+"""Reads JSON files of public datasets: further keys are ignored, known keys are checked."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from bench.datasets.base import text_lines
 
 
 class Loose(BaseModel):
-    """An object of a file that somebody else made: it may have further keys."""
+    """An object of a public dataset's file, which may have further keys."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -20,7 +20,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 def parsed(text: str, at: str) -> Any:
-    """What a JSON text holds; raises UserError, which says where, also for a key given twice."""
+    """Parses a JSON text; raises UserError, naming the place `at`, also for a key given twice."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
@@ -56,9 +56,9 @@ def read_list(path: Path, key: str) -> tuple[dict[str, Any], list[Any]]:
 
 
 def checked(content: Any, kind: type[T], at: str) -> T:
-    """Plain content as `kind`; raises UserError naming the first key that is wrong."""
+    """Validates plain content as `kind`; raises UserError naming the first invalid key."""
     try:
-        # Through JSON, as pydantic in strict mode takes no list for a tuple.
+        # Through JSON, because pydantic's strict mode accepts no list for a tuple.
         return kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

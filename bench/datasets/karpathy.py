@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath
-from bench.datasets.base import Dataset, DatasetSpec, Half, Item, Report, speech_kind
+from bench.datasets.base import Dataset, DatasetSpec, Half, Item, speech_kind
 from bench.datasets.flickr8k import Recordings
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import Loose, checked, read_list
@@ -38,9 +39,9 @@ class _Image(Loose):
 def read_karpathy(
     file: Path, images: Path, split: Split, audio: Path | None
 ) -> tuple[str, Gathered]:
-    """The dataset's name, and the images of a split; `train` has those of `restval` too.
+    """Returns the dataset's name, and the images of a split; `train` includes `restval`.
 
-    Raises UserError naming the entry that is wrong.
+    Raises UserError naming an invalid entry.
     """
     whole, entries = read_list(file, "images")
     name = _title(whole, file)
@@ -63,7 +64,7 @@ def read_karpathy(
 
 
 def _title(whole: Mapping[str, Any], file: Path) -> str:
-    # Without the others' entries, which are many.
+    # Only this key is checked, because the file has many images.
     return checked({"dataset": whole.get("dataset")}, _File, str(file)).dataset
 
 
@@ -92,7 +93,7 @@ class KarpathySpec(DatasetSpec):
 
     @classmethod
     def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
-        """See DatasetSpec; the first file that has test pictures."""
+        """Returns the spec of the first file whose test pictures are there."""
         files = sorted(folder.glob("dataset_*.json"))
         return first_recognised(partial(cls._of_file, file, further) for file in files)
 
@@ -107,7 +108,6 @@ class KarpathySpec(DatasetSpec):
         return cls(name="karpathy", file=file, images=images, audio=audio)
 
     def read(self) -> Dataset:
-        """See DatasetSpec."""
         name, gathered = read_karpathy(self.file, self.images, self.split, self.audio)
         natural = "natural, many speakers" if self.audio else speech_kind(gathered.items)
         kind = kind_of_speech(self.audio, natural)
@@ -115,13 +115,11 @@ class KarpathySpec(DatasetSpec):
         return Dataset(name, self.split, kind, gathered.items, "", gathered.unusable, *standing)
 
     def title(self) -> str:
-        """The name that the file gives; raises UserError where it gives none."""
+        """Returns the dataset's name in the file; raises UserError where there is none."""
         return _title(read_list(self.file, "images")[0], self.file)
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
-        """See DatasetSpec."""
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         return read_karpathy(self.file, self.images, half, self.audio)[1].items
 
     def computed(self) -> Path:
-        """See DatasetSpec."""
         return self.folder

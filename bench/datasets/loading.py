@@ -1,4 +1,4 @@
-"""A job's dataset as it is evaluated: read, cut to the items that the job names, digested."""
+"""Loads a job's dataset: reads it, selects the items that the job names, computes its digest."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ from bench.datasets.base import SUBSET, Dataset, DatasetSpec, digest_of, text_li
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
-    """The dataset that a job names; raises UserError for files that cannot be used."""
+    """Returns the dataset that a job names; raises UserError for files that cannot be used."""
     dataset = spec.read()
     if spec.items is not None:
         dataset = select_items(dataset, spec.items)

@@ -1,4 +1,4 @@
-"""What a folder of captions that `pixvox narrate` read aloud is: `narration.json` in it."""
+"""`narration.json`, which describes a folder of speech that `pixvox narrate` wrote."""
 
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -10,22 +10,22 @@ from bench.common.yamlfile import Strict, read_small
 
 NARRATION = "narration.json"
 SYNTHETIC: Final = "synthetic, one voice"
-"""The kind of such speech, and of the scenes', in tables."""
+"""The kind of this speech, and of the scenes' speech, in tables."""
 
 _Text = Annotated[str, Field(max_length=300)]
 
 
 class Narration(Strict):
-    """Who read which captions aloud. Nothing in it is of a machine or a time."""
+    """The voice and the captions of a narration, without any fact of a machine or a time."""
 
     voice: _Text
     """The voice's name."""
     voice_digest: _Text
-    """The digest of what it computes with."""
+    """The digest of the voice's model."""
     normalisation: _Text
     """How texts were cleaned before they were read."""
     codec_digest: _Text | None = None
-    """The digest of the codec that made the units; None where there are none."""
+    """The digest of the units' codec; None where there are no units."""
     bandwidth: float | None = None
     """That codec's bandwidth in kbps."""
     speech: Literal["synthetic, one voice"] = SYNTHETIC
@@ -37,9 +37,9 @@ class Narration(Strict):
 
 
 def read_narration(folder: Path) -> Narration | None:
-    """What a folder's speech was read by; None where it was not narrated.
+    """Returns the description of a folder's speech; None where it was not narrated.
 
-    Raises UserError for a description that cannot be read.
+    Raises UserError for a file that cannot be read.
     """
     path = folder / NARRATION
     if not path.exists():
@@ -53,6 +53,6 @@ def read_narration(folder: Path) -> Narration | None:
 
 
 def kind_of_speech(folder: Path | None, otherwise: str) -> str:
-    """The kind of a folder's speech in words: `otherwise`, unless its captions were narrated."""
+    """Returns the kind of a folder's speech: as described, or `otherwise` if not narrated."""
     narration = read_narration(folder) if folder is not None else None
     return narration.speech if narration is not None else otherwise

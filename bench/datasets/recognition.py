@@ -1,4 +1,4 @@
-"""Where the pictures of a caption file lie that names them by paths below some folder."""
+"""Finds the pictures of a caption file that names them relative to an unknown folder."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 class NoPictures(UserError):
-    """A file of captions was recognised, and none of its pictures is found."""
+    """A file of captions was recognised, but none of its pictures exists."""
 
 
 def first_recognised(readers: Iterable[Callable[[], T | None]]) -> T | None:
-    """The first reader's value that is not None; a file that it cannot read is another's.
+    """Returns the first value that is not None; readers that raise UserError are skipped.
 
-    Raises the first NoPictures where no reader has a value.
+    Raises the first NoPictures where no reader returns a value.
     """
     missing: NoPictures | None = None
     for read in readers:
@@ -28,7 +28,7 @@ def first_recognised(readers: Iterable[Callable[[], T | None]]) -> T | None:
         except NoPictures as error:
             missing = missing or error
         except UserError:
-            # A file of such a name that is something else.
+            # The file has a known name but another format.
             continue
     if missing:
         raise missing
@@ -36,11 +36,11 @@ def first_recognised(readers: Iterable[Callable[[], T | None]]) -> T | None:
 
 
 def image_folder(file: Path, items: Sequence[Item], further: Sequence[Path] = ()) -> Path | None:
-    """The folder below which the pictures of a caption file lie; None where it names none.
+    """Returns the folder that a file's picture names are relative to; None if it names none.
 
-    `items` were read with the file's folder as that of their pictures. The candidates are that
-    folder, the folders in it and beside it, and the `further` ones with the folders in them.
-    Raises NoPictures where none of them has any picture.
+    `items` were read as if it was the file's own folder. The candidates are that folder, the
+    folders in it and beside it, and the `further` ones with the folders in them. Raises NoPictures
+    where none of them has any of the pictures.
     """
     folder = file.parent
     names = [item.image.relative_to(folder) for item in items]
@@ -56,5 +56,5 @@ def image_folder(file: Path, items: Sequence[Item], further: Sequence[Path] = ()
 
 
 def _folders_in(folder: Path) -> list[Path]:
-    # A folder that may not be listed has none.
+    # glob yields nothing for a folder without permission.
     return [path for path in sorted(folder.glob("*")) if path.is_dir()]

@@ -23,10 +23,10 @@ AnyDataset = Annotated[
 
 
 def recognise_dataset(folder: Path, further: Sequence[Path] = ()) -> DatasetSpec | None:
-    """What a job would say of the data in a folder; None where it holds none.
+    """Returns the keys of a job for the data in a folder; None where no kind recognises it.
 
-    Pictures may also lie in one of the `further` folders. Raises NoPictures for captions without
-    them.
+    The pictures may also be in one of the `further` folders. Raises NoPictures for captions whose
+    pictures are in none of them.
     """
     kinds: tuple[type[DatasetSpec], ...] = get_args(get_args(AnyDataset)[0])
     return first_recognised(partial(kind.recognised, folder, further) for kind in kinds)

@@ -1,12 +1,13 @@
-"""SpokenCOCO (Hsu et al. 2021) as it is distributed: JSON files, `wavs/`, and COCO's images."""
+"""SpokenCOCO (Hsu et al. 2021) as distributed: JSON files, `wavs/`, and COCO's images."""
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath
-from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, Report, speech_kind
+from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, speech_kind
 from bench.datasets.gathering import Gathered, below
 from bench.datasets.jsonfile import Loose, checked, read_list
 from bench.datasets.recognition import first_recognised, image_folder
@@ -26,7 +27,7 @@ class _Entry(Loose):
 
 
 def read_spokencoco(file: Path, images: Path, audio: Path) -> Gathered:
-    """The entries of one of its JSON files; raises UserError naming the one that is wrong."""
+    """Returns the entries of a JSON file; raises UserError naming an invalid entry."""
     gathered = Gathered()
     for number, content in enumerate(read_list(file, "data")[1]):
         at = f"{file}: data[{number}]"
@@ -65,7 +66,7 @@ class SpokenCocoSpec(DatasetSpec):
 
     @classmethod
     def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
-        """See DatasetSpec; the first file that has pictures, of training captions last."""
+        """Returns the spec of the first file whose pictures exist; training files come last."""
         files = sorted(
             folder.glob("SpokenCOCO_*.json"), key=lambda path: ("train" in path.stem, path)
         )
@@ -83,17 +84,14 @@ class SpokenCocoSpec(DatasetSpec):
         return read_spokencoco(file, self.images or file.parent, self.audio or file.parent)
 
     def read(self) -> Dataset:
-        """See DatasetSpec."""
         gathered = self._gather(self.file)
         kind = speech_kind(gathered.items)
         split = self.file.stem.removeprefix("SpokenCOCO_")
         return Dataset(self.name, split, kind, gathered.items, "", gathered.unusable, (UNCHECKED,))
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
-        """See DatasetSpec."""
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         file = self.file if half == "train" else self.validation
         return self._gather(file).items if file is not None else ()
 
     def computed(self) -> Path:
-        """See DatasetSpec."""
         return self.folder

@@ -1,8 +1,8 @@
-"""Which splits are the official ones: known by digests of their image names and captions.
+"""Recognises official splits by digests of their image names and captions.
 
-`official/NAME-SPLIT.txt` has a line an image, sorted: `name_digest` and `captions_digest`. The 1000
-test images of Flickr8k are those of its list that have captions: a copy of the list is about that
-names one more, which the token file lacks.
+`official/NAME-SPLIT.txt` has a sorted line for each image: `name_digest` and `captions_digest`. The
+list of Flickr8k's test images has the 1000 that have captions; one distributed copy of the list
+names another image, which the token file lacks.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from bench.datasets.base import SUBSET, Item
 _FOLDER = Path(__file__).parent / "official"
 OWN_LIST, OWN_CAPTIONS, OWN_DATA = "own list", "own captions", "own data"
 UNCHECKED = "list not checked"
-"""What a split's standing may say; UNCHECKED where no official list is known here."""
+"""Texts of `Dataset.standing`; UNCHECKED is for splits without an official list here."""
 
 
 def _short(text: str) -> str:
@@ -23,26 +23,26 @@ def _short(text: str) -> str:
 
 
 def name_digest(image: str) -> str:
-    """The digest of an image's name."""
+    """Returns the digest of an image's name, 8 hex digits."""
     return _short(image)
 
 
 def captions_digest(image: str, captions: Iterable[str]) -> str:
-    """The digest of an image's captions; their order and the white space in them are free."""
+    """Returns the digest of an image's captions, whatever their order and white space."""
     texts = sorted(" ".join(caption.split()) for caption in captions)
     return _short("\0".join([image, *texts]))
 
 
 @cache
 def official(name: str, split: str) -> Mapping[str, str]:
-    """Image name's digest → its captions' digest; empty where no official list is known."""
+    """Returns captions' digests by image names' digests; empty where there is no list here."""
     path = _FOLDER / f"{name}-{split}.txt"
     lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
     return {line[:8]: line[9:] for line in lines}
 
 
 def standing_of(name: str, split: str, items: Iterable[Item]) -> tuple[tuple[str, ...], int | None]:
-    """Returns `Dataset.standing` and `Dataset.whole` of items that a file calls a split."""
+    """Returns `Dataset.standing` and `Dataset.whole` for the items of a split's file."""
     known = official(name, split)
     if not known:
         return (UNCHECKED,), None

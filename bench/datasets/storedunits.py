@@ -1,15 +1,15 @@
-"""Units of speech as it was before it was stored, in one file beside the speech, or without any.
+"""Units of speech that were computed before the speech was stored, in an .npz file.
 
-A model that was trained on the units of a voice's own samples meets others in speech that was
-stored as Opus (two thirds of them differ) or rounded to 16 bits (1.6% differ). An .npz has one of
-two forms:
+A model that was trained on the units of a voice's own samples gets other units from speech that was
+stored as Opus (two thirds of them differ) or rounded to 16 bits (1.6% differ). The file may be
+beside the speech or replace it, and has one of two forms:
 
     a few captions    `codec`, and an array `[K, N]` for each caption under its name
-    packed, of many   `codec`, `names`, `frames` (how many each name has), and `units`
+    packed, of many   `codec`, `names`, `frames` (the number of each caption), and `units`
                       `[K, sum of frames]`, the captions one after the other
 
-`codec` is the digest of the codec that made the units. A caption's name is the stem of its speech's
-file, as `pixvox narrate` names it: the item's id, an underscore, the caption's number.
+`codec` is the digest of the units' codec. A caption's name is the stem of its speech file, as
+`pixvox narrate` names it: the item's id, an underscore, the caption's number.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ Units = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class UnitsEntry:
-    """Where a caption's units are: a file, and the caption's name in it."""
+    """The place of a caption's units: a file, and the caption's name in it."""
 
     file: Path
     name: str
@@ -54,7 +54,7 @@ class UnitsEntry:
 
 @dataclass(frozen=True)
 class UnitsFile:
-    """What a file holds: the codec's digest, and units by the captions' names."""
+    """A file's content: the codec's digest, and units by the captions' names."""
 
     codec: str
     units: Mapping[str, Units]
@@ -62,18 +62,17 @@ class UnitsFile:
 
 
 def write_units(path: Path, codec: str, units: Mapping[str, Units]) -> None:
-    """Stores the units of a few captions; the same units are the same bytes."""
+    """Stores the units of a few captions; the same units give the same bytes."""
     write_bytes(path, units_bytes(codec, units))
 
 
 def units_bytes(codec: str, units: Mapping[str, Units]) -> bytes:
-    """What `write_units` stores."""
+    """Returns the bytes that `write_units` stores."""
     return _bytes({CODEC: np.array(codec)} | {name: units[name] for name in sorted(units)})
 
 
 def write_packed(path: Path, codec: str, units: Mapping[str, Units]) -> None:
-    """Stores the units of one caption or many, all of the same K; the same units are the same
-    bytes."""
+    """Stores the units of captions with the same K; the same units give the same bytes."""
     names = sorted(units)
     arrays = {
         CODEC: np.array(codec),
@@ -110,7 +109,7 @@ def _read(path: Path, changed: int, size: int) -> UnitsFile:
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise _damaged(path) from error
     codec = str(arrays.pop(CODEC, ""))
-    # No caption has such a name beside two others that only the packed form has.
+    # The names of the packed form's arrays cannot all be captions' names.
     if arrays.keys() != _PACKED - {CODEC}:
         return UnitsFile(codec, arrays, False)
     names, frames, units = arrays["names"], arrays["frames"], arrays["units"]
@@ -132,7 +131,7 @@ def _damaged(path: Path) -> SpeechError:
 
 
 def entries_beside(folder: Path) -> Mapping[str, UnitsEntry]:
-    """The captions whose units a folder has, by their names; none where it has no such file.
+    """Returns the entries of a folder's units file by the captions' names; none without a file.
 
     Raises UserError for a damaged file.
     """
@@ -146,23 +145,23 @@ def entries_beside(folder: Path) -> Mapping[str, UnitsEntry]:
 
 
 def name_of(item: str, number: int) -> str:
-    """What a caption's speech and units are named by: its item's id, and its number."""
+    """Returns the name of a caption's speech and units: its item's id and its number."""
     return f"{item}_{number}"
 
 
 def entry_digest(entry: UnitsEntry, file_digest: bytes) -> bytes:
-    """The digest of a caption's units: in the packed form its own, else the whole file's.
+    """Returns the digest of a caption's units in the packed form, otherwise the file's digest.
 
-    So a split's digest stays as it is when captions of another split are added to its file.
+    With the packed form, a split's digest does not change when another split's captions are added.
     """
     try:
-        held = read_units_file(entry.file)
+        content = read_units_file(entry.file)
     except SpeechError:
         return file_digest
-    if not held.is_packed or entry.name not in held.units:
+    if not content.is_packed or entry.name not in content.units:
         return file_digest
-    units = np.ascontiguousarray(held.units[entry.name])
-    head = f"{held.codec} {units.dtype.str} {units.shape}\0"
+    units = np.ascontiguousarray(content.units[entry.name])
+    head = f"{content.codec} {units.dtype.str} {units.shape}\0"
     return hashlib.sha256(head.encode() + units.tobytes()).digest()
 
 
@@ -175,9 +174,9 @@ def has_units(entry: UnitsEntry, codec: "Codec | CodecFacts") -> bool:
 
 
 def _fitting(entry: UnitsEntry, codec: "Codec | CodecFacts") -> Units | None:
-    held = read_units_file(entry.file)
-    units = held.units.get(entry.name)
-    if units is None or held.codec != codec.digest:
+    content = read_units_file(entry.file)
+    units = content.units.get(entry.name)
+    if units is None or content.codec != codec.digest:
         return None
     if units.ndim != 2 or len(units) < codec.codebooks or not units.shape[1]:
         return None

@@ -1,6 +1,6 @@
-"""Units of a dataset's captions: those that it has, and of other speech encoded once and cached.
+"""Units of a dataset's captions: stored ones, and those of other speech, encoded and cached.
 
-Trainings and systems that compare speech by its units share one file a codec.
+Trainings, and systems that compare speech by its units, share one cache file for each codec.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,9 @@ import numpy.typing as npt
 from bench.common.audio import SpeechError, read_speech
 from bench.common.errors import UserError
 from bench.common.filedigests import MISSING, file_digests
+from bench.common.progress import Progress
 from bench.common.spread import Compute, Task, compute_here, single_thread
-from bench.datasets.base import Caption, Report
+from bench.datasets.base import Caption
 from bench.datasets.storedunits import stored_units
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _ENCODED_AT_ONCE = 8
 
 
 def read_wave(path: Path, rate: int) -> npt.NDArray[np.float32]:
-    """Speech `[T]` at `rate`; raises UserError naming the file."""
+    """Returns speech `[T]` at `rate` Hz; raises UserError naming the file."""
     try:
         return read_speech(path, rate)
     except SpeechError as error:
@@ -38,7 +39,7 @@ def read_wave(path: Path, rate: int) -> npt.NDArray[np.float32]:
 
 
 def sound_of(caption: Caption) -> Path:
-    """The file in which a caption is said; raises UserError for one that has units alone."""
+    """Returns the file of a caption's speech; raises UserError if the caption has only units."""
     if caption.speech is None:
         assert caption.units is not None
         raise UserError(
@@ -49,7 +50,7 @@ def sound_of(caption: Caption) -> Path:
 
 
 def content_keys(paths: Sequence[Path]) -> list[str]:
-    """The digest of each file's bytes, 16 hex digits; raises UserError naming a missing file."""
+    """Returns the digest of each file, 16 hex digits; raises UserError naming a missing file."""
     digests = file_digests(paths)
     missing = next((path for path in paths if digests[path] == MISSING), None)
     if missing is not None:
@@ -58,12 +59,12 @@ def content_keys(paths: Sequence[Path]) -> list[str]:
 
 
 def units_file(folder: Path, codec: str, bandwidth: float) -> Path:
-    """Where the units by a codec of this digest, at a bandwidth in kbps, are cached."""
+    """Returns the cache file for the units of a codec with this digest, at a bandwidth in kbps."""
     return folder / f"units-{codec}-{bandwidth}.pt"
 
 
 def read_units(file: Path) -> "dict[str, Tensor]":
-    """The units in a cache, by content key; empty where it is not there, or damaged."""
+    """Returns the units in a cache file by content key; empty if it is missing or damaged."""
     from pixvox.digests import WeightsError, load_pickle
 
     try:
@@ -95,11 +96,14 @@ def encoded_units(
     speech: Sequence[Path],
     codec: "Codec",
     folder: Path,
-    report: Report,
+    report: Progress,
     *,
     compute: Compute = compute_here,
 ) -> "list[Tensor]":
-    """Units of every speech file, int16 `[K, N]`; what the cache in `folder` lacks is encoded."""
+    """Returns the units of every speech file, int16 `[K, N]`.
+
+    Units that the cache in `folder` lacks are encoded and added to it.
+    """
     import torch
 
     from pixvox.training.checkpoint import save_state
@@ -125,7 +129,7 @@ def encoded_units(
                 if ready % _SAVE_EVERY == 0:
                     save_state(file, known)
     finally:
-        # What was encoded before an interruption is kept.
+        # Also after an interruption, the units encoded so far are saved.
         if missing:
             save_state(file, known)
     return [known[key] for key in keys]
@@ -135,15 +139,15 @@ def units_of(
     captions: Sequence[Caption],
     codec: "Codec",
     folder: Path,
-    report: Report,
+    report: Progress,
     *,
     compute: Compute = compute_here,
 ) -> "list[Tensor]":
-    """Units of every caption that has speech or units, int64 `[K, N]`.
+    """Returns the units of captions that have speech or units, int64 `[K, N]`.
 
-    Those that the dataset has by this codec are taken as they are, without reading any speech; the
-    others are encoded, and cached in `folder`. Raises UserError for a caption that has neither
-    speech nor units by this codec.
+    Units that the dataset has for this codec are used without reading the speech; other speech is
+    encoded, and cached in `folder`. Raises UserError for a caption that has neither speech nor
+    units of this codec.
     """
     stored = [_stored(caption, codec) for caption in captions]
     pairs = zip(captions, stored, strict=True)
@@ -153,7 +157,7 @@ def units_of(
 
 
 def known_units(captions: Sequence[Caption], codec: "Codec", folder: Path) -> "list[Tensor] | None":
-    """As units_of, for captions whose units are all stored or cached; None elsewhere."""
+    """As `units_of`; returns None where a caption's units are neither stored nor cached."""
     try:
         stored = [_stored(caption, codec) for caption in captions]
         pairs = zip(captions, stored, strict=True)

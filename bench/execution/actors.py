@@ -1,4 +1,4 @@
-"""The two kinds of actor: generators hold a model, transcribers hold a codec and an ASR model."""
+"""The two kinds of actor: generators hold a system; transcribers hold codecs and an ASR model."""
 
 import re
 import sys
@@ -22,8 +22,9 @@ from pixvox.errors import UnitsError
 
 
 def device() -> str:
-    """Where models compute: in an actor on the GPU that Ray assigned, elsewhere on any there is.
+    """Returns the device for models, "cuda" or "cpu".
 
+    In an actor it is "cuda" if Ray has assigned a GPU, in other processes if PyTorch finds one.
     Raises ActorUnusable where PyTorch cannot use the assigned GPU.
     """
     import torch
@@ -41,7 +42,7 @@ def device() -> str:
 
 
 def _assigned_gpus() -> list[str] | None:
-    """What Ray assigned to the actor that this is; None in any other process."""
+    """Returns the ids of the GPUs that Ray assigned to this actor; None outside an actor."""
     if "ray" not in sys.modules:
         return None
     import ray
@@ -52,14 +53,14 @@ def _assigned_gpus() -> list[str] | None:
 
 
 def _unusable_gpu(assigned: Sequence[str], reason: str) -> str:
-    """What is said of an assigned GPU that PyTorch cannot use: node, driver, build, and the fix."""
+    """Returns the message for a GPU that PyTorch cannot use: node, driver, build, and the fix."""
     import ray
     import torch
 
     try:
         driver = Path("/proc/driver/nvidia/version").read_text()
-        found = re.search(r"\d+\.\d+(\.\d+)?", driver)
-        driver = f"NVIDIA driver {found[0]}" if found else "an unknown NVIDIA driver"
+        version = re.search(r"\d+\.\d+(\.\d+)?", driver)
+        driver = f"NVIDIA driver {version[0]}" if version else "an unknown NVIDIA driver"
     except OSError:
         driver = "no NVIDIA driver"
     cuda = torch.version.cuda
@@ -79,7 +80,7 @@ def _device_name(kind: str) -> str:
 
 
 class GeneratorActor(Clocked):
-    """Holds one system; `work` generates a batch of items in the ways asked of each."""
+    """Holds one system; `work` generates a batch of items in the variants asked of each."""
 
     def __init__(self, system: System, threads: int) -> None:
         import torch
@@ -91,15 +92,16 @@ class GeneratorActor(Clocked):
         self.start_clock(kind)
 
     def work(self, asked: Asked) -> Made:
-        """One row for every item and variant asked."""
-        made = self.generator.generate(asked)
+        """Returns one row, with its variant's key, for every item and variant asked."""
+        rows = self.generator.generate(asked)
         each = [(item, variant) for item, variants in asked for variant in variants]
         return [
             (key, self._settled(row, item, variant))
-            for (key, row), (item, variant) in zip(made, each, strict=True)
+            for (key, row), (item, variant) in zip(rows, each, strict=True)
         ]
 
     def _settled(self, row: SpeechRow, item: Item, variant: Variant) -> SpeechRow:
+        """Returns the row with its device and, if it failed for lack of files, that cause."""
         absent = row.status != "ok" and lacks_files(variant.system, item, variant.caption)
         cause = ABSENT if absent else row.cause
         return replace(row, device=self.device, cause=cause, reason=as_on_driver(row.reason))
@@ -115,10 +117,10 @@ def _is_absent(system: System, entry: ToTranscribe) -> bool:
 
 
 class TranscriberActor(Clocked):
-    """Decodes units, transcribes the speech, a fixed batch at a time, and measures it.
+    """Decodes units to speech, transcribes it in batches of a fixed size, and measures it.
 
-    `metrics` are the audio metrics that it may be asked for, as the job names them. Without an ASR
-    it transcribes nothing.
+    `metrics` are the audio metrics that a message may ask for, as the job names them. Without an
+    ASR, nothing is transcribed.
     """
 
     def __init__(self, asr: Asr | None, threads: int, metrics: Sequence[str] = ()) -> None:
@@ -136,9 +138,9 @@ class TranscriberActor(Clocked):
         self.start_clock(kind)
 
     def work(self, work: tuple[System, str, Sequence[ToTranscribe]]) -> list[Transcribed]:
-        """One row for every row given, in order, with the speech of those that it is wanted of."""
+        """Returns a result for every row, in order, with its speech as WAV where `keep` asks."""
         system, part, batch = work
-        # 1. From rows to sound; what fails here is neither transcribed nor measured.
+        # 1. Decode rows to sound; a row that fails here is neither transcribed nor measured.
         speeches = self.voice.speeches(system, batch)
         decoded = [
             self._decoded(system, part, entry, speech)
@@ -146,7 +148,7 @@ class TranscriberActor(Clocked):
         ]
         rows = [row for row, _ in decoded]
         sounds = {n: sound for n, (_, sound) in enumerate(decoded) if sound is not None}
-        # 2. Transcripts.
+        # 2. Transcribe.
         places = [place for place in sounds if not batch[place].is_transcribed]
         waves = [sounds[place].at(SAMPLE_RATE) for place in places]
         for start in range(0, len(places), self.batch):
@@ -154,7 +156,7 @@ class TranscriberActor(Clocked):
             results = self._transcribed(waves[group])
             for place, result in zip(places[group], results, strict=True):
                 rows[place] = replace(rows[place], **result)
-        # 3. Metrics.
+        # 3. Measure.
         measured = self._measured(batch, rows, sounds)
         return [
             Transcribed(
@@ -172,7 +174,7 @@ class TranscriberActor(Clocked):
         entry: ToTranscribe,
         speech: tuple[Wave, int] | SpeechError | UnitsError,
     ) -> tuple[TranscriptRow, Sound | None]:
-        """A row without a transcript yet, and its sound, None where there is none."""
+        """Returns a row without its transcript, and its sound; None where decoding failed."""
         name = entry.row.item
         try:
             if isinstance(speech, SpeechError | UnitsError):
@@ -192,9 +194,9 @@ class TranscriberActor(Clocked):
         return TranscriptRow(name, "ok", seconds=sound.seconds, peak=peak), sound
 
     def _transcribed(self, waves: Sequence[Wave]) -> list[dict[str, Any]]:
-        """What the rows of clips say of their transcripts, or that there are none."""
-        # A fixed batch size: the last, short one is filled up, so that rounding inside the
-        # ASR does not depend on how many clips happened to be left.
+        """Returns, for each clip, its row's fields about the transcript or its failure."""
+        # The last, short batch is padded to the fixed size, so that rounding inside the ASR does
+        # not depend on the number of remaining clips.
         clips = [*waves, *[waves[0]] * (self.batch - len(waves))]
         try:
             results = self.asr.transcribe(clips)[: len(waves)]
@@ -208,7 +210,7 @@ class TranscriberActor(Clocked):
         rows: Sequence[TranscriptRow],
         sounds: Mapping[int, Sound],
     ) -> dict[tuple[int, str], MeasuredRow]:
-        """A row for every place of the batch and metric asked for there."""
+        """Returns the measured rows by place in the batch and metric."""
         measured: dict[tuple[int, str], MeasuredRow] = {}
         for metric, measurer in self.measurers.items():
             places = [place for place, entry in enumerate(batch) if metric in entry.metrics]
@@ -224,7 +226,7 @@ class TranscriberActor(Clocked):
 
 
 def _fields(result: Transcription) -> dict[str, Any]:
-    """What a row says of its transcript."""
+    """Returns a row's fields about its transcript, or its failure if a figure is not finite."""
     try:
         return {"transcript": result.transcript, **result.figures()}
     except SpeechError as error:

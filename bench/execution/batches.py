@@ -1,4 +1,4 @@
-"""What a pool is given to work through, and what it gives back."""
+"""The batches that a pool works through, and their results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 ROUNDS = 3
-"""How many times a batch fills a generator's slots."""
+"""A later batch has items for this many rounds of a generator's slots."""
 
 
 def batch_sizes(each: Sequence[int], share: int) -> tuple[int, int]:
-    """How many items a model's first batch has, and the most that a later one has.
+    """Returns the number of items of a model's first batch, and the most that a later one has.
 
-    `each` is how many items fill the slots once in every way that they are generated in, and
-    `share` how many items there are for each generator. The ways that fill them with the fewest
-    decide, those of many candidates. Later batches fill the slots several times, so that rows are
-    replaced; the first once, so that transcribers have something soon.
+    `each` holds, for every setting that items are generated with, how many items fill a generator's
+    slots once; the smallest decides. `share` is the number of items for each generator. The first
+    batch fills the slots once, so that transcribers get work soon. Later batches fill them ROUNDS
+    times, so that a slot whose row has ended gets another.
     """
     fill = min(each)
     most = max(1, min(ROUNDS * fill // each.count(fill), share))
@@ -25,7 +25,10 @@ def batch_sizes(each: Sequence[int], share: int) -> tuple[int, int]:
 
 @dataclass
 class Batch(Generic[T]):
-    """Items to be worked on together; `tag` comes back with the result."""
+    """Items that an actor gets in one message. `tag` comes back with the result.
+
+    `deaths` counts the actors that died or hung while they worked on it.
+    """
 
     tag: Any
     items: Sequence[T]
@@ -34,9 +37,9 @@ class Batch(Generic[T]):
 
 @dataclass(frozen=True)
 class Done(Generic[T]):
-    """A finished batch: its result, or, for a single bad item, why it failed.
+    """A finished batch: its result, or, for a single item, the reason of its failure.
 
-    `machine` says that an actor died or hung over it: another run may well succeed.
+    With `machine`, the failure is of the actor or its machine, so another run may succeed.
     """
 
     tag: Any

@@ -1,4 +1,4 @@
-"""The Ray that a command uses: which address counts, whether it can be joined, and what it has."""
+"""The Ray that a command uses: finds its address, checks that it can be joined, and its size."""
 
 import json
 import os
@@ -22,17 +22,17 @@ LOCAL, AUTO = "local", "auto"
 CONNECT_SECONDS = 5.0
 _SET = "--address, the job's address or RAY_ADDRESS"
 _SUBMITTED = ("runtime_resources", "working_dir_files")
-"""Folders of Ray's below which `ray job submit --working-dir` unpacks what it sends."""
+"""Ray's folders below which `ray job submit --working-dir` unpacks the files that it sends."""
 _NAMED = 4
-"""Nodes that a line names before it counts the others."""
+"""A line names at most this many nodes and counts the rest."""
 
 
 def find_cluster(address: str | None) -> str | None:
-    """The HOST:PORT of the cluster at an address or, without one, at RAY_ADDRESS.
+    """Returns the HOST:PORT of the cluster at an address or, without one, at RAY_ADDRESS.
 
-    None, also for the address `local`, stands for a Ray of the command's own. The answer, or the
-    error, comes within 30 s. Where the cluster wants a token and there is one, Ray is told to send
-    it. Raises UserError for what the user can set, RunFailed where nothing answers.
+    Returns None for a Ray that the command starts itself: without an address, or with `local`. The
+    check takes at most 30 s. Where the cluster requires a token and the user has one, Ray is set
+    to send it. Raises UserError for settings to correct, RunFailed where no cluster answers.
     """
     address = address or os.environ.get("RAY_ADDRESS") or LOCAL
     if address == LOCAL:
@@ -45,7 +45,7 @@ def find_cluster(address: str | None) -> str | None:
         raise UserError(_without_token("RAY_AUTH_MODE: token"))
     answer = _answer(address, mode)
     if answer.get("fault") == "token" and mode is None and source:
-        # Ray sends a token only where it is told to. It is not told always: a driver that does
+        # Ray sends a token only in this mode. It is not the default, because a driver in this mode
         # refuses the workers of a cluster without tokens.
         answer = _answer(address, "token")
         if "address" in answer:
@@ -55,9 +55,10 @@ def find_cluster(address: str | None) -> str | None:
 
 
 def refuse_submitted(folder: Path, option: str) -> None:
-    """Raises UserError for results in the folder that `ray job submit` unpacks a job into.
+    """Raises UserError for a folder below the one that `ray job submit` unpacks a job into.
 
-    It is another one at every submission, so nothing in it could be resumed.
+    Each submission gets another such folder, so a run in it could not be resumed. `option` is the
+    option that sets the folder.
     """
     parts = folder.absolute().parts
     if all(name in parts for name in _SUBMITTED):
@@ -68,9 +69,9 @@ def refuse_submitted(folder: Path, option: str) -> None:
 
 
 def token_source() -> str:
-    """Where this user's Ray token is: a variable or a file; "" where there is none.
+    """Returns the variable or file that holds the user's Ray token; "" where there is none.
 
-    Raises UserError for RAY_AUTH_TOKEN_PATH without a token, over which Ray ends every session.
+    Raises UserError where RAY_AUTH_TOKEN_PATH names no token: Ray would end every session.
     """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN"
@@ -88,11 +89,11 @@ def token_source() -> str:
 
 
 def _check_port(address: str) -> None:
-    """Raises UserError for what is no HOST:PORT, RunFailed where nothing listens there."""
+    """Raises UserError for an address that is not HOST:PORT, RunFailed if nothing listens there."""
     if "://" in address:
         what = "Ray Client is not supported"
         if not address.startswith("ray://"):
-            # ray job submit takes it from RAY_ADDRESS too.
+            # RAY_ADDRESS may hold it, because ray job submit reads that variable too.
             what = "is for ray job submit, not the cluster's own address"
         raise UserError(
             f"{address}: {what}; run the driver on a node of the cluster (ray job submit), with "
@@ -110,7 +111,7 @@ def _check_port(address: str) -> None:
 
 
 def _answer(address: str, mode: str | None) -> Mapping[str, Any]:
-    """What bench.execution.probe learns of a cluster, with Ray's authentication in this mode."""
+    """Returns the answer of bench.execution.probe, with Ray's authentication in this mode."""
     limit = {"RAY_gcs_server_request_timeout_seconds": str(ANSWER_SECONDS)}
     environment = os.environ | limit | ({"RAY_AUTH_MODE": mode} if mode else {})
     command = [sys.executable, "-m", "bench.execution.probe", address]
@@ -129,7 +130,7 @@ def _answer(address: str, mode: str | None) -> Mapping[str, Any]:
 
 
 def _check_answer(address: str, answer: Mapping[str, Any], source: str) -> None:
-    """Raises UserError or RunFailed for a cluster that cannot be joined, with what to set."""
+    """Raises UserError or RunFailed for a cluster that cannot be joined, with what to do."""
     fault, said = answer.get("fault", ""), clean(" ".join(str(answer.get("said", "")).split()))
     if fault == "token":
         if os.environ.get("RAY_AUTH_MODE") == "disabled":
@@ -168,10 +169,10 @@ def _without_token(what: str) -> str:
 
 
 def _send_token() -> None:
-    """Has Ray send the token, in this process and those below it."""
+    """Sets Ray to send the token, in this process and its children."""
     os.environ["RAY_AUTH_MODE"] = "token"
     if "ray" in sys.modules:
-        # Ray has read the variable when it was imported.
+        # Ray read the variable when it was imported, so it has to read it again.
         import ray
 
         ray._raylet.Config.initialize("")
@@ -179,7 +180,7 @@ def _send_token() -> None:
 
 @dataclass(frozen=True)
 class Machines:
-    """What a Ray has: living nodes, cores, and GPUs by their kind ("GPU" where Ray names none)."""
+    """A Ray's living nodes, cores, and GPUs by kind ("GPU" where Ray does not know the kind)."""
 
     nodes: int
     cores: int
@@ -187,12 +188,12 @@ class Machines:
 
     @property
     def gpu_count(self) -> int:
-        """GPUs of all kinds."""
+        """The number of GPUs of all kinds."""
         return sum(self.gpus.values())
 
     @property
     def described(self) -> str:
-        """As in `2 nodes, 48 cores, 8 GPUs (4 A100, 4 T4)`."""
+        """The text for a line, as `2 nodes, 48 cores, 8 GPUs (4 A100, 4 T4)`."""
         total = self.gpu_count
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.gpus.items()))
         named = f" ({kinds})" if total and set(self.gpus) != {"GPU"} else ""
@@ -201,7 +202,7 @@ class Machines:
 
 
 def print_ray(address: str | None, has: Machines) -> None:
-    """Prints which Ray a command uses, and what that has."""
+    """Prints which Ray a command uses, with its nodes, cores and GPUs."""
     print(f"Ray {f'at {address}' if address else 'on this machine'}: {has.described}")
 
 
@@ -209,32 +210,33 @@ _KIND = "accelerator_type:"
 
 
 def machines(nodes: Iterable[Mapping[str, Any]]) -> Machines:
-    """What the living nodes of `ray.nodes()` have together."""
+    """Returns the sum over the living nodes of `ray.nodes()`."""
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     gpus: Counter[str] = Counter()
     for resources in alive:
         if count := int(resources.get("GPU", 0)):
             kinds = [name.removeprefix(_KIND) for name in resources if name.startswith(_KIND)]
             gpus["/".join(sorted(kinds)) or "GPU"] += count
-    return Machines(len(alive), sum(int(one.get("CPU", 0)) for one in alive), dict(gpus))
+    cores = sum(int(resources.get("CPU", 0)) for resources in alive)
+    return Machines(len(alive), cores, dict(gpus))
 
 
 def most_gpus() -> int:
-    """How many GPUs the joined cluster can scale to, as its autoscaler says; 0 without one."""
+    """Returns how many GPUs the joined cluster's autoscaler can scale to; 0 without one."""
     from ray._private.state import state
 
     return int((state.get_max_resources_from_cluster_config() or {}).get("GPU", 0))
 
 
 def autoscales() -> bool:
-    """Whether the joined cluster may start nodes that are not there yet."""
+    """Whether the joined cluster has an autoscaler, which may start further nodes."""
     from ray._private.state import state
 
     return bool(state.get_max_resources_from_cluster_config())
 
 
 def names_of(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Node id → the node's IP address; with the start of its id where several have one address."""
+    """Returns the IP address of each node id, with part of the id where nodes share an address."""
     addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}
     shared = Counter(addresses.values())
     return {
@@ -244,10 +246,10 @@ def names_of(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def placed(kinds: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> str:
-    """How many actors of each kind run where, from the id of each actor's node and nodes' names.
+    """Returns where actors run, as `1 generator, 3 transcribers on each of 10.0.0.1, 10.0.0.2`.
 
-    As in `1 generator, 3 transcribers on each of 10.0.0.1, 10.0.0.2`; a node without a name is this
-    machine.
+    `kinds` holds the node id of each actor by kind of actor, and `names` the nodes' names; a node
+    without a name is this machine.
     """
     on: dict[str, list[str]] = {}
     for kind, nodes in kinds.items():

@@ -1,4 +1,4 @@
-"""How many actors of each kind there are, and who computes on which GPU or share of one."""
+"""Divides cores and GPUs: the number of actors of each kind, and the GPU of each actor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any
 from bench.jobs.spec import ClusterSpec
 
 GENERATOR_CORES = 4
-"""Cores for whose transcribers one generator is enough."""
+"""One generator for this many cores, with a transcriber on each, keeps the transcribers busy."""
 _PARTS = 10_000
-"""Ray divides a GPU, or a core, into so many parts."""
+"""Ray divides a GPU or a core into this many parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Division:
-    """How many actors of each kind, and the number of each one's GPU: none where it has none.
+    """The number of actors of each kind, and the number of each actor's GPU, if it has one.
 
-    `cpu` is the share of a core that a transcriber without a GPU asks for.
+    `cpu` is the share of a core that a transcriber without a GPU asks Ray for.
     """
 
     generators: int
@@ -26,20 +26,20 @@ class Division:
     cpu: float = 0.0
 
     def share(self, gpu: int) -> float:
-        """The share of a GPU that each of its actors has."""
+        """Returns the share of a GPU that each of its actors has."""
         return _part((*self.generator_gpus, *self.transcriber_gpus).count(gpu))
 
 
 def _part(actors: int) -> float:
-    """The equal share of so many, rounded down to what Ray can count."""
+    """Returns one actor's equal share, rounded down to a multiple of 1 / _PARTS."""
     return _PARTS // actors / _PARTS
 
 
 def divide_gpus(actors: int, gpus: int) -> tuple[int, ...]:
-    """The GPU of each actor: a whole one each as far as they go, and none is left over.
+    """Returns the number of each actor's GPU; every GPU is used if there are enough actors.
 
-    Where there are more actors than GPUs, a GPU has as many as any other, or one more; the first
-    actors are on those with fewer.
+    Where there are more actors than GPUs, the GPUs' numbers of actors differ by at most one, and
+    the first actors are on GPUs with fewer.
     """
     if actors <= gpus:
         return tuple(range(actors))
@@ -49,11 +49,11 @@ def divide_gpus(actors: int, gpus: int) -> tuple[int, ...]:
 
 
 def divide(spec: ClusterSpec, gpus: int, cpus: int, *, generates_on_gpu: bool) -> Division:
-    """0 in the job means as the machine has; whatever is asked for, every actor can be placed.
+    """Returns the numbers of actors, where the job gives 0, and their GPUs; all can be placed.
 
-    Without GPUs there is a transcriber a core and a generator for every four, because on CPU
-    transcribing costs several times what generating does. Where nothing generates on a GPU the
-    transcribers have them all.
+    Without GPUs there is one transcriber a core and one generator for every four cores, because on
+    a CPU transcribing takes several times as long as generating. If no system generates on a GPU,
+    the transcribers share all GPUs.
     """
     on_gpu = gpus > 0 and generates_on_gpu
     generators = spec.generators or max(1, gpus // 2 if on_gpu else cpus // GENERATOR_CORES)
@@ -61,31 +61,32 @@ def divide(spec: ClusterSpec, gpus: int, cpus: int, *, generates_on_gpu: bool) -
         transcribers = spec.transcribers or max(1, cpus)
         cpu = _part(-(-transcribers // cpus)) if cpus else 0.0
         return Division(generators=generators, transcribers=transcribers, cpu=cpu)
-    taken = generators if on_gpu else 0
-    transcribers = spec.transcribers or max(1, gpus - taken)
-    numbers = divide_gpus(taken + transcribers, gpus)
+    on_gpus = generators if on_gpu else 0
+    transcribers = spec.transcribers or max(1, gpus - on_gpus)
+    numbers = divide_gpus(on_gpus + transcribers, gpus)
     return Division(
         generators=generators,
         transcribers=transcribers,
-        generator_gpus=numbers[:taken],
-        transcriber_gpus=numbers[taken:],
+        generator_gpus=numbers[:on_gpus],
+        transcriber_gpus=numbers[on_gpus:],
     )
 
 
 def gpus_to_divide(spec: ClusterSpec, here: int, most: int) -> int:
-    """The GPUs to plan for: those here and, where the cluster scales, as many as actors ask for.
+    """Returns the number of GPUs to plan for.
 
-    `most` are those that it can have. What the job does not say is one actor of each kind, since a
-    cluster that scales may cost what it scales to.
+    That is the number `here`, or, where the cluster can scale up to `most`, one for each actor that
+    the job asks for. Where the job does not say, one actor of each kind counts, because GPUs that a
+    cluster adds may cost money.
     """
     return max(here, min(most, (spec.generators or 1) + (spec.transcribers or 1)))
 
 
 class GpuPlaces:
-    """The division's GPUs, each reserved by itself: its actors share it, whoever starts first.
+    """A placement group of Ray for each GPU of a division, which that GPU's actors share.
 
-    Shares alone would not do: Ray puts an actor wherever its share fits, so two halves may end on
-    two GPUs, and a whole one has no place any more.
+    Shares alone do not suffice: Ray places an actor on any GPU with room for its share, so that two
+    halves may lie on two GPUs and leave no room for an actor with a GPU of its own.
     """
 
     def __init__(self, division: Division) -> None:
@@ -96,7 +97,7 @@ class GpuPlaces:
         self._groups = {number: placement_group([{"GPU": 1}]) for number in numbers}
 
     def options(self, gpus: Sequence[int], place: int) -> Mapping[str, Any]:
-        """Ray's options of the actor at a place, whose GPU is `gpus[place]`; none without GPUs."""
+        """Returns Ray's options for a place's actor, on GPU `gpus[place]`; none without GPUs."""
         if not gpus:
             return {}
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy

@@ -1,4 +1,4 @@
-"""The executor: starts Ray and the actors, and has them do what is missing."""
+"""The executor: starts Ray and the actors, which complete the rows that the ledger lacks."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from bench.execution.division import Division, GpuPlaces, divide, gpus_to_divide
 from bench.execution.nodefiles import NodeFiles, on_nodes, whole_files
 from bench.execution.ownmodules import own_modules
 from bench.execution.parcels import pack
-from bench.execution.pipeline import Pipeline, Plan
+from bench.execution.pipeline import ActorPlan, Pipeline
 from bench.execution.runstate import RunState
 from bench.execution.session import ray_session
 from bench.execution.stages import Stage, together
@@ -25,9 +25,9 @@ from bench.systems.base import System
 
 @dataclass(frozen=True)
 class Actors:
-    """What generates and what transcribes; `work` takes and gives what the real actors' does.
+    """The classes of both kinds of actor; tests replace them by stubs with the same `work`.
 
-    `load_weights` is False for stubs, which have none.
+    `load_weights` is False for stubs, which have no weights.
     """
 
     generator: type
@@ -36,7 +36,7 @@ class Actors:
 
 
 def real_actors() -> Actors:
-    """Models: a system that generates, a codec and an ASR that transcribe."""
+    """Returns the actors that hold models."""
     from bench.execution.actors import GeneratorActor, TranscriberActor
 
     return Actors(GeneratorActor, TranscriberActor)
@@ -50,11 +50,11 @@ def execute(
     *,
     address: str | None = None,
 ) -> tuple[Stage, ...]:
-    """Generates, transcribes and measures all that is missing; how busy each stage was.
+    """Generates, transcribes and measures all missing rows; returns how busy each stage was.
 
-    `address` is that of a Ray cluster, in place of the job's and of RAY_ADDRESS. Where `stop` says
-    so nothing new is begun; what is in flight is committed, and KeyboardInterrupt raised. Raises
-    RunFailed where a row is missing after all.
+    `address` of a Ray cluster replaces the job's and RAY_ADDRESS. Once `stop` returns True no
+    batch is begun; batches in flight are committed and KeyboardInterrupt is raised. Raises
+    RunFailed where a row is still missing at the end, and as `find_cluster` and `Pool.collect`.
     """
     for cell in run.cells:
         if cell.asr is None:
@@ -63,7 +63,7 @@ def execute(
         return ()
     stages: list[Stage] = []
     actors = actors or real_actors()
-    # First what takes seconds and may end the run, then what may take an hour.
+    # Finding a cluster takes seconds and may fail; preparing a system may take an hour.
     address = find_cluster(address or run.job.cluster.address)
     _prepare_systems(run, report, stop)
     cells = [
@@ -79,7 +79,7 @@ def execute(
             using = cells if actors.load_weights else ()
             gathered = _gathered(_generating(run) if using else (), Path(folder))
             plan = _cluster_plan(run, actors, address, cells=using, gathered=gathered)
-            # They are several machines'.
+            # The cores are those of several machines.
             cores = 0
         for asr in dict.fromkeys(run.job.asrs):
             cells = [cell for cell in run.cells if cell.asr == asr and cell.source is None]
@@ -90,13 +90,13 @@ def execute(
     return tuple(replace(stage, cores=cores) for stage in together(stages))
 
 
-def _local_plan(run: RunState, actors: Actors) -> tuple[Plan, int]:
-    """How the run's actors are started in a Ray of this command's own, and its cores."""
+def _local_plan(run: RunState, actors: Actors) -> tuple[ActorPlan, int]:
+    """Returns how the run's actors are started in a local Ray, and its number of cores."""
     import ray
 
     parts = _division(run, None)
     places = GpuPlaces(parts)
-    # One thread an actor: more would only fight over the same cores.
+    # One thread an actor, because there are as many actors as cores.
     generator = ray.remote(num_cpus=0, num_gpus=0)(actors.generator)
     transcriber = ray.remote(num_cpus=parts.cpu, num_gpus=0)(actors.transcriber)
     metrics = run.metrics
@@ -109,20 +109,20 @@ def _local_plan(run: RunState, actors: Actors) -> tuple[Plan, int]:
         options = places.options(parts.transcriber_gpus, place)
         return transcriber.options(**options).remote(asr, 1, metrics)
 
-    plan = Plan(
+    plan = ActorPlan(
         generator=generate,
         transcriber=transcribe,
         division=parts,
         deadline=run.job.cluster.deadline_seconds,
         placed=_placing(dict),
     )
-    # A container may have fewer cores than the machine, and a process fewer than either.
+    # Ray knows the limits of a container, but not the affinity of this process.
     cores = max(1, machines(ray.nodes()).cores)
     return plan, min(cores, len(os.sched_getaffinity(0)))
 
 
 def _gathered(systems: Iterable[System], folder: Path) -> dict[System, System]:
-    """What generators hold → the same for other nodes; what they read there lies in the folder."""
+    """Maps systems to copies for other nodes, whose data are written to `folder`."""
     shared = dict.fromkeys(system.shared() for system in systems)
     return {
         system: system.gathered(folder / f"{number}.npz") for number, system in enumerate(shared)
@@ -136,20 +136,20 @@ def _cluster_plan(
     *,
     cells: Sequence[Cell],
     gathered: Mapping[System, System],
-) -> Plan:
-    """How the run's actors are started in a cluster, whose nodes have none of the driver's files.
+) -> ActorPlan:
+    """Returns how the run's actors are started in a cluster, whose nodes lack the driver's files.
 
-    `cells` are those whose systems and ASRs have weights; `gathered` the systems that generate, as
-    other nodes have them.
+    `cells` are those whose systems and ASRs have weights. `gathered` maps the systems that generate
+    to their copies for other nodes.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    # What reads training data runs on the driver's node, without a GPU.
+    # Systems that read training data run on the driver's node, without a GPU.
     at_home = {system for system, there in gathered.items() if there.reads_training()}
     parts = _division(run, address, at_home)
     places = GpuPlaces(parts)
-    # Transcribers decode by the codecs of systems that have generated before, too.
+    # Transcribers also need the codecs of systems whose speech earlier runs generated.
     systems, asrs = _computing(cells)
     files = NodeFiles(whole_files([*gathered.values(), *systems], asrs))
     generator = ray.remote(num_cpus=0, num_gpus=0)(on_nodes(actors.generator))
@@ -171,7 +171,7 @@ def _cluster_plan(
         given = pack((asr, 1, metrics))
         return transcriber.options(**options).remote(files.sent(), files.home, given)
 
-    return Plan(
+    return ActorPlan(
         generator=generate,
         transcriber=transcribe,
         division=parts,
@@ -184,9 +184,9 @@ def _cluster_plan(
 
 
 def _division(run: RunState, address: str | None, at_home: Collection[System] = ()) -> Division:
-    """How cores and GPUs are divided; prints what there is.
+    """Returns how cores and GPUs are divided; prints what the Ray has.
 
-    What is generated `at_home`, on the driver's node of a cluster, computes on no GPU.
+    Systems `at_home` generate on the driver's node of a cluster, without a GPU.
     """
     import ray
 
@@ -203,9 +203,9 @@ def _division(run: RunState, address: str | None, at_home: Collection[System] = 
 def _placing(
     names: Callable[[], Mapping[str, str]],
 ) -> Callable[[Mapping[str, Sequence[str]]], None]:
-    """Prints where actors are, once they have started; the same line only once.
+    """Returns a function that prints where actors are, each line once.
 
-    `names` gives the nodes' names at that time.
+    `names` returns the nodes' names at that time, by node id.
     """
     said: set[str] = set()
 
@@ -219,13 +219,13 @@ def _placing(
 
 
 def _computing(cells: Sequence[Cell]) -> tuple[list[System], list[Asr]]:
-    """The systems and ASRs of cells, each once."""
+    """Returns the systems and ASRs of cells, each once."""
     systems = dict.fromkeys(cell.system for cell in cells)
     return list(systems), list(dict.fromkeys(cell.asr for cell in cells if cell.asr is not None))
 
 
 def _in_driver_s_folder(actor: Any) -> type:
-    """The class, with actors that start in the driver's folder: they run on its machine."""
+    """Returns a subclass whose actors, on the driver's machine, start in the driver's folder."""
     folder = Path.cwd()
 
     class Here(actor):
@@ -233,13 +233,13 @@ def _in_driver_s_folder(actor: Any) -> type:
             os.chdir(folder)
             super().__init__(*arguments)
 
-    # Ray names processes so, and those who look for them.
+    # Ray names the process after the class, and users look for that name.
     Here.__name__ = Here.__qualname__ = actor.__name__
     return Here
 
 
 def _generating(run: RunState) -> list[System]:
-    """The systems that are to generate, each once."""
+    """Returns the systems that lack generated speech, each once."""
     lacking = [
         cell.system
         for cell in run.cells
@@ -249,9 +249,9 @@ def _generating(run: RunState) -> list[System]:
 
 
 def _prepare_systems(run: RunState, report: Progress, stop: Callable[[], bool]) -> None:
-    """Has every system that is to generate compute what its generators share.
+    """Calls `prepare` of every system that generates, which computes what its generators share.
 
-    Raises KeyboardInterrupt where it is stopped; what was computed is kept.
+    Raises KeyboardInterrupt where it is stopped; what was computed stays cached.
     """
 
     def watched(what: str, done: int, total: int) -> None:
@@ -259,7 +259,7 @@ def _prepare_systems(run: RunState, report: Progress, stop: Callable[[], bool]) 
         if stop():
             raise KeyboardInterrupt
 
-    # What generators share does not depend on a seed.
+    # The shared data do not depend on the seed.
     systems = (system.at(system.point() | {"seed": 0}) for system in _generating(run))
     for system in dict.fromkeys(systems):
         system.prepare(watched)

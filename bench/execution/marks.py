@@ -1,10 +1,10 @@
-"""Which of a run's items are done: a byte an item, however many items there are."""
+"""Which of a run's items are done, in one byte an item."""
 
 from collections.abc import Iterable, Mapping
 
 
 class Marks:
-    """A mark for every item of an index (name → number); other names are not the run's."""
+    """A mark for every item of an index (name → number); names outside the index are ignored."""
 
     def __init__(self, index: Mapping[str, int], names: Iterable[str] = ()) -> None:
         self._index = index
@@ -13,7 +13,7 @@ class Marks:
         self.add(names)
 
     def add(self, names: Iterable[str]) -> None:
-        """Marks items."""
+        """Marks these items as done."""
         for name in names:
             number = self._index.get(name)
             if number is not None and not self._set[number]:
@@ -21,19 +21,19 @@ class Marks:
                 self.count += 1
 
     def copy(self) -> "Marks":
-        """The marks as they are now."""
-        other = Marks(self._index)
-        other._set, other.count = bytearray(self._set), self.count
-        return other
+        """Returns a copy, which later marks do not change."""
+        copied = Marks(self._index)
+        copied._set, copied.count = bytearray(self._set), self.count
+        return copied
 
     def __contains__(self, name: str) -> bool:
         number = self._index.get(name)
         return number is not None and bool(self._set[number])
 
-    def keep(self, others: "Marks") -> None:
-        """Keeps only marks that the others have too."""
-        pairs = zip(self._set, others._set, strict=True)
-        self._set = bytearray(mine & theirs for mine, theirs in pairs)
+    def keep(self, allowed: "Marks") -> None:
+        """Removes the marks that `allowed` does not have."""
+        pairs = zip(self._set, allowed._set, strict=True)
+        self._set = bytearray(own & other for own, other in pairs)
         self.count = sum(self._set)
 
     @property

@@ -1,4 +1,4 @@
-"""Audio metrics at work on one device, beside the ASR: values of clips, or why there are none."""
+"""Computes audio metrics of clips on the device of a transcriber."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from bench.store.rows import MeasuredRow
 
 
 class Sound:
-    """Speech `[T]` at its own rate in Hz, and, once each, at the rates that it is asked for."""
+    """Speech `[T]` at its own rate in Hz; copies at other rates are computed once."""
 
     def __init__(self, wave: Wave, rate: int) -> None:
         self.wave = wave
@@ -22,18 +22,18 @@ class Sound:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """The duration in seconds."""
         return len(self.wave) / self.rate
 
     def at(self, rate: int) -> Wave:
-        """The speech at a rate in Hz."""
+        """Returns the speech resampled to a rate in Hz."""
         if rate not in self._resampled:
             self._resampled[rate] = resample(self.wave, self.rate, rate)
         return self._resampled[rate]
 
 
 class Measurer:
-    """Holds one audio metric; raises UserError where it cannot be used."""
+    """Holds one audio metric, loaded on a device; raises UserError where it cannot be loaded."""
 
     def __init__(self, entry: str, device: str, threads: int) -> None:
         metric = metric_of(entry)
@@ -42,7 +42,7 @@ class Measurer:
         self._measure: Measure = metric.loaded(device, threads)
 
     def rows(self, items: Sequence[str], sounds: Sequence[Sound]) -> list[MeasuredRow]:
-        """One row for every item's sound, in order."""
+        """Returns one row for every item's sound, in order."""
         size = self._metric.batch
         clips = [sound.at(self._metric.rate) for sound in sounds]
         rows = []
@@ -56,9 +56,12 @@ class Measurer:
         ]
 
     def _values(self, clips: Sequence[Wave]) -> list[tuple[float, ...] | str]:
-        """Each clip's columns, or why there are none; those of a batch that fails are tried alone,
-        so that a clip's values never depend on whether its neighbours can be measured."""
-        # As for an ASR: rounding must not depend on how many clips happened to be left.
+        """Returns each clip's values, one a column, or the reason why there are none.
+
+        The clips of a batch that fails are tried alone, so that a clip's values do not depend on
+        whether the other clips of its batch can be measured.
+        """
+        # A short batch is padded, as for an ASR, so that rounding does not depend on its size.
         filled = [*clips, *[clips[0]] * (self._metric.batch - len(clips))]
         try:
             if not all(clip.size for clip in clips):
@@ -68,7 +71,7 @@ class Measurer:
             reason = str(error) if isinstance(error, SpeechError) else reason_of(error)
             if is_machines(error, reason):
                 raise
-            # Whatever else a metric's code raises is that clip's failure, with its reason.
+            # Any other exception of a metric's code is the failure of the clip.
             if len(clips) == 1:
                 return [reason]
             return [value for clip in clips for value in self._values([clip])]

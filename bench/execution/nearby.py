@@ -1,8 +1,8 @@
-"""Which Ray the address `auto` means: the one that `ray start` has made this machine a node of.
+"""Finds the Ray cluster that the address `auto` means: the one that `ray start` has started here.
 
-Ray looks for it in the folder for temporary files, which is another one in a supervised command,
-and else takes any Ray whose processes it sees, among them those that other commands have started
-for themselves.
+Ray's own search does not do: it reads the folder for temporary files, which a supervised command
+has replaced, or else returns any Ray on this machine, also one that another command of this suite
+has started for itself.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.common.errors import RunFailed, UserError
-from bench.common.processes import arguments, everyone
+from bench.common.processes import arguments, process_ids
 from bench.common.scratch import is_scratch
 
 CURRENT = "ray_current_cluster"
@@ -27,7 +27,7 @@ class Raylet:
 
     @property
     def by_ray_start(self) -> bool:
-        """Whether `ray start` has started it, and not a driver for itself."""
+        """Whether it was started by `ray start`, and not by a driver."""
         try:
             return (self.folder / CURRENT).read_text().strip() == self.address
         except (OSError, UnicodeDecodeError):
@@ -35,11 +35,11 @@ class Raylet:
 
 
 def address_here(choices: str) -> str:
-    """The HOST:PORT of the one cluster that this machine is a node of.
+    """Returns the HOST:PORT of the cluster that this machine is a node of.
 
-    Rays that `ray start` has started count before those of other programs; those of this suite's
-    commands never count. Raises RunFailed where there is none, and UserError where there are
-    several; `choices` are the settings that name one of them.
+    Clusters that `ray start` has started are preferred to those of other programs; those of this
+    suite's commands are ignored. Raises RunFailed where there is none, and UserError where there
+    are several; `choices` names the settings that select one, for the message.
     """
     nodes = [node for node in _raylets() if not is_scratch(node.folder)]
     addresses = sorted({node.address for node in nodes if node.by_ray_start})
@@ -55,7 +55,7 @@ def address_here(choices: str) -> str:
 
 
 def _raylets() -> Iterator[Raylet]:
-    for pid in everyone():
+    for pid in process_ids():
         command = arguments(pid)
         if not command or Path(command[0]).name != _RAYLET:
             continue

@@ -1,8 +1,8 @@
-"""Weights and other whole files of the driver's machine, as actors on other nodes have them.
+"""Sends weights and other complete files from the driver's machine to actors on other nodes.
 
-Each is one object of Ray's. The first actor of a node that needs it unpacks it below the folder of
-its Ray's session, where other actors, and later runs over the same content, find it. On the
-driver's own node the file itself is used.
+Each file is one Ray object. The first actor of a node that needs it writes it below the folder of
+the Ray session, under its digest, where other actors and later runs use it. On the driver's own
+node the file itself is used.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from bench.asr.base import Asr
+from bench.common.cachefiles import code_digest
 from bench.common.errors import ActorUnusable
-from bench.common.kept import code_digest
 from bench.execution.cluster import autoscales
 from bench.execution.parcels import Parcel, unpacked
 from bench.systems.base import System
@@ -32,37 +32,39 @@ _Stat = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class SentFile:
-    """A file, or the files of a folder, under the name that actors look for (pixvox.weights.place).
+    """A file or a folder's files, by the name under which actors ask for it (pixvox.weights.place).
 
-    `stats` are device, inode, size and time of change on the driver's machine, by file name, and
-    `held` the reference of their bytes; None while the driver's node is the only one.
+    `stats` are device, inode, size and time of change on the driver's machine, by file name.
+    `content` is the Ray reference of the bytes; None while the driver's node is the only one.
     """
 
     name: str
     path: Path
     digest: str
     stats: Mapping[str, _Stat]
-    held: Any = None
+    content: Any = None
 
 
 def whole_files(systems: Iterable[System], asrs: Iterable[Asr]) -> dict[str, Path]:
-    """All that actors load for systems and ASRs, by the names under which they look for it.
+    """Returns the paths that actors load for systems and ASRs, by the names they ask for.
 
-    The zoo is part of the package, and so on every node. Raises as `resolve`, and UserError for
-    an ASR's weights.
+    Raises WeightsError as `pixvox.weights.resolve`, and UserError for an ASR's weights.
     """
     systems = list(dict.fromkeys(systems))
-    found = weights_files(name for system in systems for name in system.weights_names())
+    paths = weights_files(name for system in systems for name in system.weights_names())
     for system in systems:
-        found |= {str(path.absolute()): path for path in system.whole_files()}
+        paths |= {str(path.absolute()): path for path in system.whole_files()}
     for asr in asrs:
         if asr.placed_as:
-            found[asr.placed_as] = asr.locate()
-    return found
+            paths[asr.placed_as] = asr.locate()
+    return paths
 
 
 def weights_files(names: Iterable[str]) -> dict[str, Path]:
-    """Where weights are on this machine, by name; of the zoo none, for each node has it."""
+    """Returns the paths of weights on this machine, by name.
+
+    The zoo is left out: it is part of the package, which every node has.
+    """
     return {
         name: checkpoint_of(name) if is_official(name) else resolve(name)
         for name in dict.fromkeys(names)
@@ -71,32 +73,33 @@ def weights_files(names: Iterable[str]) -> dict[str, Path]:
 
 
 class NodeFiles:
-    """The driver's side: what is sent, put into Ray once there is another node than its own."""
+    """The driver's side: puts files into Ray once there is another node than the driver's."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         import ray
 
         self.home = ray.get_runtime_context().get_node_id()
-        self._sent = tuple(_looked_at(name, path) for name, path in files.items())
+        self._sent = tuple(_describe_file(name, path) for name, path in files.items())
 
     def sent(self) -> tuple[SentFile, ...]:
-        """What an actor that is started now is given."""
+        """Returns the files for an actor that is started now."""
         import ray
 
         alive = [node for node in ray.nodes() if node["Alive"]]
-        # An actor that the driver's node has no room for waits for a node that is yet to come.
+        # Without cores on the driver's node, or with an autoscaler, the actor may start on a node
+        # that joins later.
         is_lone = all(node["NodeID"] == self.home for node in alive) and not autoscales()
         has_cores = any(node["Resources"].get("CPU") for node in alive)
-        if not (is_lone and has_cores) and any(one.held is None for one in self._sent):
-            self._sent = tuple(_put(one) for one in self._sent)
+        if not (is_lone and has_cores) and any(file.content is None for file in self._sent):
+            self._sent = tuple(_put(file) for file in self._sent)
         return self._sent
 
 
 def _files_of(path: Path) -> dict[str, Path]:
-    """A file by its name, or those that lie in a folder, without folders below it."""
+    """Returns a file, or the files directly in a folder, by their names."""
     if path.is_file():
         return {path.name: path}
-    return {one.name: one for one in sorted(path.iterdir()) if one.is_file()}
+    return {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_file()}
 
 
 def _stat(path: Path) -> _Stat:
@@ -104,7 +107,8 @@ def _stat(path: Path) -> _Stat:
     return known.st_dev, known.st_ino, known.st_size, known.st_mtime_ns
 
 
-def _looked_at(name: str, path: Path) -> SentFile:
+def _describe_file(name: str, path: Path) -> SentFile:
+    """Returns the digest and stats of a file or folder, without its content."""
     path, state = path.absolute(), hashlib.sha256()
     files = _files_of(path)
     for file, at in files.items():
@@ -115,17 +119,18 @@ def _looked_at(name: str, path: Path) -> SentFile:
     return SentFile(name, path, state.hexdigest()[:16], stats)
 
 
-def _put(one: SentFile) -> SentFile:
+def _put(file: SentFile) -> SentFile:
+    """Puts the bytes of a file into Ray's object store."""
     import ray
 
-    held = {file: _content(path) for file, path in _files_of(one.path).items()}
-    return SentFile(one.name, one.path, one.digest, one.stats, ray.put(held))
+    content = {name: _read_mapped(path) for name, path in _files_of(file.path).items()}
+    return replace(file, content=ray.put(content))
 
 
-def _content(path: Path) -> "np.ndarray[Any, np.dtype[np.uint8]]":
-    """A file's bytes `[N]`; mapped, so that Ray's copy is the only one in memory.
+def _read_mapped(path: Path) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    """Returns a file's bytes `[N]`, memory-mapped, so that Ray's copy is the only one in memory.
 
-    Ray takes plain arrays as they lie; a subclass such as memmap would be copied into the message.
+    Ray stores plain arrays out of band; it would pickle a subclass such as memmap.
     """
     if not path.stat().st_size:
         return np.zeros(0, np.uint8)
@@ -133,7 +138,7 @@ def _content(path: Path) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 
 
 def session_folder() -> Path:
-    """The folder for files of this process's node, in that of its Ray's session."""
+    """Returns this node's folder for sent files, inside the folder of its Ray session."""
     import ray
 
     node = ray._private.worker._global_node
@@ -142,68 +147,71 @@ def session_folder() -> Path:
 
 
 def remove_leftovers() -> None:
-    """Removes the folders of actors and workers of this node that were killed."""
+    """Removes the folders of this node's actors and workers whose process has ended."""
     for folder in session_folder().glob("*-[0-9]*"):
         if not Path("/proc", folder.name.rpartition("-")[2]).exists():
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def take_places(sent: Iterable[SentFile], home: str) -> None:
-    """Has this worker find what was sent by its names; `home` is the id of the driver's node."""
+    """Registers sent files with pixvox.weights in this worker; `home` is the driver's node id."""
     import ray
 
-    # What is compiled here is kept for the node's next workers, and not in a user's home.
+    # Compiled code is cached for the node's next workers, and not in a user's home.
     os.environ["XDG_CACHE_HOME"] = str(session_folder() / "cache")
     is_home = ray.get_runtime_context().get_node_id() == home
-    for one in sent:
-        if one.held is None and not is_home:
-            raise RuntimeError(f"{one.name}: not sent yet; this node joined a moment ago")
-        place(one.name, partial(_find, one, is_home))
+    for file in sent:
+        if file.content is None and not is_home:
+            raise RuntimeError(f"{file.name}: not sent yet; this node joined a moment ago")
+        place(file.name, partial(_find, file, is_home))
 
 
-def _find(one: SentFile, is_home: bool) -> Path:
-    if is_home and _is_the_driver_s(one):
-        return one.path
-    folder = session_folder() / one.digest
-    target = folder / one.path.name
+def _find(file: SentFile, is_home: bool) -> Path:
+    """Returns the path of a sent file on this node; writes the file if it is not there yet."""
+    if is_home and _is_the_driver_s(file):
+        return file.path
+    folder = session_folder() / file.digest
+    target = folder / file.path.name
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("w") as lock:
-            # Once a node: actors that start beside each other wait for the first.
+            # The node's other actors wait for the first, so that each file is written once.
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not target.exists():
-                _unpack(one, target)
+                _unpack(file, target)
     return target
 
 
-def _is_the_driver_s(one: SentFile) -> bool:
-    """Whether this process sees the very files that the driver has."""
+def _is_the_driver_s(file: SentFile) -> bool:
+    """Whether this process can read the driver's own files, unchanged."""
     try:
-        return {file: _stat(path) for file, path in _files_of(one.path).items()} == one.stats
+        stats = {name: _stat(path) for name, path in _files_of(file.path).items()}
     except OSError:
         return False
+    return stats == file.stats
 
 
-def _unpack(one: SentFile, target: Path) -> None:
+def _unpack(file: SentFile, target: Path) -> None:
+    """Writes the bytes of a sent file to `target`, a file or a folder."""
     import ray
 
-    if one.held is None:
-        raise RuntimeError(f"{one.path}: has changed since the run began; run it again")
+    if file.content is None:
+        raise RuntimeError(f"{file.path}: has changed since the run began; run it again")
     partial = target.with_name(f"{target.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    for file, content in ray.get(one.held).items():
-        content.tofile(partial / file)
-    if set(one.stats) == {one.path.name}:
-        (partial / one.path.name).replace(target)
+    for name, content in ray.get(file.content).items():
+        content.tofile(partial / name)
+    if set(file.stats) == {file.path.name}:
+        (partial / file.path.name).replace(target)
         partial.rmdir()
     else:
         partial.replace(target)
 
 
-def _check_code(driver_s: str) -> None:
-    """Raises ActorUnusable on a node whose rows would not be those of the driver's version."""
-    if code_digest() != driver_s:
+def _check_code(drivers_digest: str) -> None:
+    """Raises ActorUnusable on a node with another version of the suite than the driver's."""
+    if code_digest() != drivers_digest:
         import ray
 
         raise ActorUnusable(
@@ -213,10 +221,10 @@ def _check_code(driver_s: str) -> None:
 
 
 def on_nodes(actor: Any) -> type:
-    """The actor's class for nodes that have none of the driver's files.
+    """Returns a subclass of the actor for nodes that have none of the driver's files.
 
-    It is made with what `NodeFiles` gives, the driver's node and folder, and its arguments as a
-    parcel (see bench.execution.parcels), and works on parcels.
+    Its constructor gets the files of `NodeFiles.sent`, the id of the driver's node, and the actor's
+    own arguments as a parcel (bench.execution.parcels). Its `work` gets parcels.
     """
     folder, code = Path.cwd(), code_digest()
 
@@ -224,7 +232,7 @@ def on_nodes(actor: Any) -> type:
         def __init__(self, sent: tuple[SentFile, ...], home: str, arguments: Parcel) -> None:
             _check_code(code)
             with suppress(OSError):
-                # Options of classes of one's own may name files of the driver's folder.
+                # Options of a user's own classes may name files relative to the driver's folder.
                 os.chdir(folder)
             remove_leftovers()
             take_places(sent, home)
@@ -236,6 +244,6 @@ def on_nodes(actor: Any) -> type:
             with unpacked(parcel, self._folder) as message:
                 return super().work(message)
 
-    # Ray names processes so, and those who look for them.
+    # Ray names the process after the class, and users look for that name.
     OnNode.__name__ = OnNode.__qualname__ = actor.__name__
     return OnNode

@@ -1,7 +1,7 @@
-"""Code of classes of the user's own, which the nodes of a cluster do not have.
+"""The modules of a user's own classes, which must be sent to the nodes of a cluster.
 
-Metrics of texts are computed by the driver and datasets are read by it; what actors and workers
-import are the classes of systems, of ASRs and of audio metrics.
+Actors import the classes of systems, ASRs and audio metrics. The driver alone uses those of
+datasets and text metrics.
 """
 
 from collections.abc import Iterable
@@ -15,10 +15,10 @@ from bench.systems.base import System
 def own_modules(
     systems: Iterable[System], asrs: Iterable[Asr], metrics: Iterable[str] = ()
 ) -> list[str]:
-    """The files and packages to send along for the classes of systems, ASRs and metrics, each once.
+    """Returns the files and packages of the classes of systems, ASRs and metrics, each once.
 
-    `metrics` are audio metrics as the job names them. Raises UserError for a class whose module is
-    not there.
+    `metrics` are audio metrics as the job names them. Raises UserError for a class whose module
+    does not exist.
     """
     owners = {entry: system.label for system in systems for entry in system.entries()}
     owners |= {entry: asr.label for asr in asrs for entry in asr.entries()}

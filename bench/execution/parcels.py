@@ -1,8 +1,8 @@
-"""Messages to actors of a cluster, which bring along the files that they are about.
+"""Messages to actors of a cluster together with the files that the messages refer to.
 
-The driver alone reads a dataset. What it sends holds the bytes of the files; where it is worked on
-they lie, under their own names, below a folder of the actor's own, and every path in the message is
-one below that folder. Both are gone when the batch is done.
+Only the driver has the dataset's files. A parcel holds their bytes. The actor writes them below a
+folder of its own under their absolute paths, and every path in the message is changed to one below
+that folder. The files are removed when the batch is done.
 """
 
 import io
@@ -29,9 +29,9 @@ Needed = Path | UnitsEntry
 
 @dataclass(frozen=True)
 class Parcel:
-    """A pickled message, and the content of files by their whole paths on the driver's machine.
+    """A pickled message, and the content of files by their absolute paths on the driver's machine.
 
-    None stands for a file that is not there, whose folder may be.
+    The content is None for a file that the driver cannot read; the actor creates its folder.
     """
 
     message: bytes
@@ -39,22 +39,19 @@ class Parcel:
 
 
 def pack(message: object, needed: Iterable[Needed] = ()) -> Parcel:
-    """The message with the files it needs; those that cannot be read are not there for the actor.
-
-    The driver says of such a file that it has it, where it does (see bench.execution.pipeline).
-    """
+    """Returns the message and the content of the files that it needs."""
     buffer = io.BytesIO()
     _Packer(buffer, pickle.HIGHEST_PROTOCOL).dump(message)
     files: dict[str, bytes | None] = {}
     entries: dict[Path, list[str]] = {}
-    for one in needed:
-        if isinstance(one, UnitsEntry):
-            entries.setdefault(one.file, []).append(one.name)
+    for source in needed:
+        if isinstance(source, UnitsEntry):
+            entries.setdefault(source.file, []).append(source.name)
             continue
-        path = str(one.absolute())
+        path = str(source.absolute())
         if path not in files:
             try:
-                files[path] = one.read_bytes() if one.is_file() else None
+                files[path] = source.read_bytes() if source.is_file() else None
             except OSError:
                 files[path] = None
     for file, names in entries.items():
@@ -63,37 +60,37 @@ def pack(message: object, needed: Iterable[Needed] = ()) -> Parcel:
 
 
 def _units(file: Path, names: Iterable[str]) -> bytes | None:
-    """A file of these captions' units alone; None where the driver cannot read it."""
+    """Returns the bytes of a units file with these captions only; None if `file` is unreadable."""
     try:
-        held = read_units_file(file)
+        stored = read_units_file(file)
     except SpeechError:
         return None
-    return units_bytes(held.codec, {n: held.units[n] for n in names if n in held.units})
+    return units_bytes(stored.codec, {n: stored.units[n] for n in names if n in stored.units})
 
 
 def needed_to_generate(asked: Asked) -> Iterator[Needed]:
-    """What a generator reads of items."""
+    """Yields the files that a generator reads for items."""
     for item, variants in asked:
         for variant in variants:
             try:
                 yield from needed_files(variant.system, item, variant.caption)
             except UserError:
-                # The actor says it of its item.
+                # The actor reports the error as the reason of its item.
                 continue
 
 
 def needed_to_transcribe(batch: Iterable[ToTranscribe]) -> Iterator[Needed]:
-    """The files in which the speech of rows is."""
+    """Yields the files that hold the speech of rows."""
     yield from (entry.file for entry in batch if entry.file is not None)
 
 
 _original: dict[str, str] = {}
-"""Of the message that is being worked on: paths here → as the driver's job has them."""
+"""Paths of the current message on this node → the same paths as the job names them."""
 _root = ""
 
 
 class _Packer(pickle.Pickler):
-    """Pickles paths so that they are unpickled as paths of where they are."""
+    """Pickles paths so that the actor unpickles them as paths below its own folder."""
 
     def reducer_override(self, given: object) -> Any:
         if isinstance(given, Path):
@@ -111,7 +108,7 @@ def _path_here(path: str, original: str) -> Path:
 
 @contextmanager
 def unpacked(parcel: Parcel, folder: Path) -> Iterator[Any]:
-    """The message, whose files are below a folder of this process meanwhile."""
+    """Writes a parcel's files below `folder`, gives its message, and removes the files."""
     global _root
     _root = str(folder)
     try:
@@ -120,7 +117,8 @@ def unpacked(parcel: Parcel, folder: Path) -> Iterator[Any]:
             here.parent.mkdir(parents=True, exist_ok=True)
             if content is not None:
                 here.write_bytes(content)
-                # Readers keep files by path, size and time, and file systems' clocks tick slowly.
+                # Readers cache files by path, size and time, and the clock of a file system may be
+                # too coarse to tell this file from that of the batch before.
                 now = time.time_ns()
                 os.utime(here, ns=(now, now))
         yield pickle.loads(parcel.message)
@@ -130,7 +128,7 @@ def unpacked(parcel: Parcel, folder: Path) -> Iterator[Any]:
 
 
 def as_on_driver(text: str) -> str:
-    """A reason in which paths of this process are those of the driver's job."""
+    """Returns a failure's reason with this node's paths replaced by those of the driver."""
     if not _root or _root not in text:
         return text
     for here in sorted(_original, key=len, reverse=True):

@@ -1,6 +1,6 @@
-"""Generators and transcribers at work: what is generated is committed and transcribed as it comes.
+"""Moves batches from generators to transcribers, and commits every row as soon as it is returned.
 
-Transcribers that have enough to do keep generators from being given more.
+Generators get no new work while many batches wait for transcribers.
 """
 
 from collections import defaultdict
@@ -28,20 +28,20 @@ Row = TypeVar("Row", SpeechRow, TranscriptRow, MeasuredRow)
 
 POLL_SECONDS = 0.5
 CLIPS = 8
-"""The fewest clips that are worth a message to an actor and a part in the ledger; also how many a
-system without slots generates at once."""
+"""At least this many clips are sent in a message to a transcriber, except the last. It is also the
+number of items that a system without slots generates at once."""
 CREDITS = 8
-"""Batches that may wait for each transcriber before generators get no more work."""
+"""Generators get no new work while this many batches wait for each transcriber."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How actors of both kinds are started, how many there are, and how long a batch may take.
+class ActorPlan:
+    """How actors of both kinds are started, how many there are, and the `deadline` of a batch in s.
 
-    A transcriber without an ASR only measures. `placed` is told which nodes the actors of each kind
-    are on, once all have started. Where the plan `sends_files`, actors work on parcels (see
-    bench.execution.parcels). Generators of systems `at_home` are on the driver's node, have its
-    files, and are `at_home_most` at most.
+    `generator` and `transcriber` start the actor of a place; a transcriber without an ASR only
+    measures. `placed` is called once all actors have started, with the node ids of each kind's
+    actors. With `sends_files`, actors work on parcels (bench.execution.parcels). Generators of the
+    systems in `at_home` run on the driver's node, read its files, and are `at_home_most` at most.
     """
 
     generator: Callable[[int, System], Any]
@@ -60,7 +60,7 @@ class Pipeline:
     def __init__(
         self,
         run: RunState,
-        plan: Plan,
+        plan: ActorPlan,
         cells: Sequence[Cell],
         asr: Asr,
         report: Progress,
@@ -71,7 +71,7 @@ class Pipeline:
         self.cells = list(cells)
         self.report = report
         self.stop = stop
-        # Whole batches of the ASR's: a short one is filled up, and what fills it is thrown away.
+        # A multiple of the ASR's batch: an incomplete batch is padded, which wastes time.
         self.clips = asr.batch * -(-CLIPS // asr.batch)
         self.transcribed_as: dict[str, list[Cell]] = defaultdict(list)
         for cell in cells:
@@ -86,8 +86,7 @@ class Pipeline:
             plan.division.transcribers,
             self._to_transcriber,
             plan.deadline,
-            # Chosen now: what is generated and transcribed meanwhile must not count as transcribed
-            # before.
+            # Selected now, so that rows generated from here on are not transcribed twice.
             self._unfinished(
                 [
                     (cell, run.generated[cell.speech_key].copy())
@@ -98,9 +97,9 @@ class Pipeline:
         )
 
     def run(self) -> list[Stage]:
-        """Until every cell is whole; how busy each stage was.
+        """Runs until every cell is complete; returns how busy each stage was.
 
-        Raises KeyboardInterrupt where it is stopped.
+        Raises KeyboardInterrupt where it is stopped, and RunFailed where no actor is left.
         """
         groups: dict[str, dict[str, Cell]] = defaultdict(dict)
         for cell in self.cells:
@@ -114,21 +113,21 @@ class Pipeline:
             self._take_transcribed()
             self._say_placed(None)
         self.transcribing.close()
-        # Transcribers are there from the first batch to the last: that is the time of both.
+        # Transcribers live from the first batch to the last, so their life is the time of both.
         seconds = self.transcribing.life
         name = "measuring" if self.only_measures else "transcribing"
         stages = [self.transcribing.stage(name, seconds)]
         if self.generated_by:
-            # One model after the other; while one is loaded nothing generates.
+            # Models are loaded one after the other, and nothing is generated meanwhile.
             each = [pool.stage("generating", 0.0) for pool in self.generated_by]
             stages.append(replace(together(each)[0], seconds=each[0].actors * seconds))
         return stages
 
     def _generate(self, groups: Sequence[dict[str, Cell]]) -> None:
-        """What each model lacks, one model after the other.
+        """Generates the missing speech of each model, one model after the other.
 
-        Without GPUs, where they ask Ray for nothing, the actors of the next model start while the
-        last batches of one are in flight.
+        Without GPUs, the actors of the next model start while the last batches of the previous one
+        are in flight: they reserve no resources.
         """
         upcoming = iter(groups)
         following = self._generators(next(upcoming, None))
@@ -160,7 +159,7 @@ class Pipeline:
     def _generators(
         self, cells: dict[str, Cell] | None
     ) -> tuple[Pool[Any], dict[str, Cell]] | None:
-        """Actors of the model of these cells, starting."""
+        """Starts the actors of the model of these cells; returns None without cells."""
         if cells is None:
             return None
         count = self.plan.division.generators
@@ -186,7 +185,7 @@ class Pipeline:
         return pack((system, part, entries), needed_to_transcribe(entries))
 
     def _say_placed(self, generating: Pool[Any] | None) -> None:
-        """Tells the plan once where the first actors of each kind are."""
+        """Calls the plan's `placed` once, with the nodes of the first actors of each kind."""
         if self.has_said_places:
             return
         pools = {"generator": generating, "transcriber": self.transcribing}
@@ -200,13 +199,15 @@ class Pipeline:
             self._wind_up(generating)
 
     def _wind_up(self, generating: Pool[Any] | None) -> NoReturn:
-        """Commits what is in flight; what was generated and not transcribed is there for the next
-        run."""
+        """Commits the batches in flight, and raises KeyboardInterrupt.
+
+        The next run transcribes what was generated and is not transcribed.
+        """
         pools = [pool for pool in (generating, self.transcribing) if pool is not None]
         total = sum(pool.in_flight for pool in pools)
         while left := sum(pool.in_flight for pool in pools):
             self.report("stopping after batches in flight", total - left, total)
-            # One that has nothing in flight is not asked: its actors may be failing to start.
+            # A pool with nothing in flight is left out: its actors may be failing to start.
             wait([pool for pool in pools if pool.in_flight], POLL_SECONDS)
             if generating is not None and generating.in_flight:
                 self._take_generated(generating)
@@ -215,8 +216,8 @@ class Pipeline:
         raise KeyboardInterrupt
 
     def _to_generate(self, cells: dict[str, Cell], generators: int) -> Iterator[Batch[Any]]:
-        """The missing items in batches, an item with every variant that it lacks."""
-        state, some = self.state, next(iter(cells.values()))
+        """Yields the missing items in batches, each item with the variants that it lacks."""
+        state, first = self.state, next(iter(cells.values()))
         marks = [(state.generated[key], cell.variant) for key, cell in cells.items()]
         lacking = [item for item in state.items if any(item.id not in done for done, _ in marks)]
         each = [cell.system.batch(CLIPS) for cell in cells.values()]
@@ -227,7 +228,7 @@ class Pipeline:
                 None,
                 [
                     (
-                        state.item(item.id, some.system),
+                        state.item(item.id, first.system),
                         tuple(variant for done, variant in marks if item.id not in done),
                     )
                     for item in lacking[start : start + size]
@@ -236,7 +237,7 @@ class Pipeline:
             start, size = start + size, min(most, 2 * size)
 
     def _unfinished(self, cells: Sequence[tuple[Cell, Marks]]) -> Iterator[Batch[Any]]:
-        """What was there before anything new is generated, read as it is wanted."""
+        """Yields batches of the speech that earlier runs generated and did not transcribe."""
         for cell, generated in cells:
             for rows in self.state.unfinished(cell, generated):
                 yield from self._batches(cell, rows)
@@ -246,24 +247,24 @@ class Pipeline:
         try:
             for done in pool.collect():
                 cause = "machine" if done.machine else ""
-                made: list[tuple[str, SpeechRow]] = done.result or [
+                results: list[tuple[str, SpeechRow]] = done.result or [
                     (variant.key, SpeechRow(item.id, "failed", done.failure, cause=cause))
                     for item, variants in done.items
                     for variant in variants
                 ]
-                for key, row in made:
+                for key, row in results:
                     rows[key].append(self._settled(row, self.transcribed_as[key][0]))
         finally:
-            # What came at one time is one part, so that many actors cost the disk little more than
-            # one; and where the run ends here, what came before is kept.
-            for key, some in rows.items():
-                self.state.commit_speech(key, some)
+            # Rows that came together are committed as one part, because each part is synced to the
+            # disk. `finally` commits them also where `collect` ends the run.
+            for key, generated in rows.items():
+                self.state.commit_speech(key, generated)
                 for cell in self.transcribed_as[key]:
-                    self.pending[cell.transcript_key] += some
+                    self.pending[cell.transcript_key] += generated
                     self._transcribe(cell, whole=True)
 
     def _transcribe(self, cell: Cell, whole: bool) -> None:
-        """Queues generated rows for the transcribers; with `whole`, full batches only."""
+        """Queues a cell's generated rows for the transcribers; with `whole`, full batches only."""
         rows = self.pending[cell.transcript_key]
         count = len(rows) - len(rows) % self.clips if whole else len(rows)
         self.pending[cell.transcript_key] = rows[count:]
@@ -271,15 +272,17 @@ class Pipeline:
             self.transcribing.submit(batch)
 
     def _batches(self, cell: Cell, rows: Sequence[SpeechRow]) -> Iterator[Batch[Any]]:
-        """Rows as transcribers' work; what was not generated is committed as neither transcribed
-        nor measured, for its reason."""
+        """Yields the generated rows in batches for transcribers.
+
+        Rows whose generation failed are committed as failed transcripts and measurements.
+        """
         self._commit_failed(cell, [row for row in rows if row.status != "ok"])
         good = [self._entry(cell, row) for row in rows if row.status == "ok"]
         for start in range(0, len(good), self.clips):
             yield Batch(cell, good[start : start + self.clips])
 
     def _entry(self, cell: Cell, row: SpeechRow) -> ToTranscribe:
-        """A row with what is still to be made of its speech."""
+        """Returns a row with what the transcriber still has to do with its speech."""
         is_transcribed = row.item in self.state.transcribed[cell.transcript_key]
         return ToTranscribe(
             row,
@@ -306,8 +309,11 @@ class Pipeline:
             self.state.commit_measured(cell, metric, measured)
 
     def _settled(self, row: Row, cell: Cell) -> Row:
-        """A row for which files were absent where its actor is: no fault of the item's if they are
-        here."""
+        """Returns the row with the final cause of its failure.
+
+        Files that were absent on the actor's node and that the driver has are a fault of the
+        machine, not of the item.
+        """
         if row.cause != ABSENT:
             return row
         if lacks_files(cell.system, self.state.item(row.item, cell.system), cell.caption):
@@ -316,9 +322,10 @@ class Pipeline:
         return replace(row, cause="machine", reason=reason)
 
     def _keep(self, cell: Cell, transcribed: Transcribed) -> None:
-        """Writes a row's speech, for people to listen to.
+        """Writes a row's speech as a WAV file, for people to listen to.
 
-        What a disk refuses is made again from the ledger when the run ends, which says why.
+        A file that cannot be written is written from the ledger at the end of the run, where an
+        error is reported.
         """
         if transcribed.wav:
             path = self.state.speech / cell.slug / f"{transcribed.row.item}.wav"
@@ -341,15 +348,15 @@ class Pipeline:
                     for metric, row in zip(entry.metrics, result.measured, strict=True):
                         values[cell, metric].append(self._settled(row, cell))
         finally:
-            for cell, some in rows.items():
-                self.state.commit_transcripts(cell, some)
+            for cell, transcripts in rows.items():
+                self.state.commit_transcripts(cell, transcripts)
             for (cell, metric), measured in values.items():
                 self.state.commit_measured(cell, metric, measured)
         self.state.report_to(self.report)
 
 
 def _failed(entry: ToTranscribe, reason: str, cause: str) -> Transcribed:
-    """What came of a row whose actor died over it, or raised."""
+    """Returns the failed transcript and measurements of a row."""
     item = entry.row.item
     measured = tuple(MeasuredRow(item, "failed", reason, cause) for _ in entry.metrics)
     return Transcribed(TranscriptRow(item, "failed", reason, cause), measured=measured)
@@ -360,16 +367,16 @@ def _items_of(batch: Batch[Any]) -> Any:
 
 
 def _parcel_to_generator(batch: Batch[Any]) -> Any:
-    """The items of a batch with the files that generating reads of them."""
+    """Packs the items of a batch with the files that generating reads."""
     return pack(batch.items, needed_to_generate(batch.items))
 
 
 def _with_file(entry: ToTranscribe, system: System) -> ToTranscribe:
-    """A row with the file in which its speech is, where that is in one."""
+    """Returns a row with the path of its speech, if the ledger does not hold the speech itself."""
     if entry.row.units or entry.row.audio:
         return entry
     try:
         return replace(entry, file=system.sound_file(entry.row, entry.item))
     except SpeechError:
-        # The transcriber says so of its row.
+        # The transcriber reports the error as the reason of its row.
         return entry

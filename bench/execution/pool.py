@@ -1,11 +1,10 @@
-"""A pool of like actors that work through batches, whatever happens to the actors.
+"""A pool of actors of one class that works through batches and replaces actors that fail.
 
-Two batches are in flight on each actor, so none waits for the driver. A batch whose actor died is
-tried again on a new one, alone: of two in flight, the one that was done may not have been
-transcribed of yet. A batch that killed two, or raised, is halved until the one bad item is found,
-which is given back as failed. A batch past its deadline has its actor replaced. While an actor is
-being replaced the others continue, and so they do where one does not start or says that it cannot
-work: its place is given up.
+Two batches are in flight on each actor, so that it does not wait for the driver. A batch whose
+actor died is retried alone on a new actor. A batch that killed two actors, or that raised, is
+halved until it is a single item, which is returned as failed. An actor whose batch exceeds the
+deadline is replaced. The other actors continue meanwhile. The place of an actor that fails to start
+repeatedly, or that raises ActorUnusable, is given up.
 """
 
 import sys
@@ -27,18 +26,20 @@ T = TypeVar("T")
 IN_FLIGHT = 2
 DEATHS_TO_SPLIT = 2
 START_SECONDS = 60.0
-"""What an actor may take to start on a busy machine, however short a batch's deadline is."""
+"""Seconds that an actor may take to start, also where the deadline of a batch is shorter."""
 _USERS = f"{UserError.__module__}.{UserError.__name__}: "
-"""How the reason of an actor that raised UserError begins."""
+"""The start of the reason of an actor that raised UserError."""
 STARTS = 3
-"""How often in a row an actor may fail to start before its place is given up."""
+"""The place of an actor is given up after this many failed starts in a row."""
 
 
 @dataclass
 class _Worker(Generic[T]):
-    """An actor, what it has been given, and, while it starts, the reference that says so.
+    """An actor and the batches in flight on it.
 
-    `place` is its number in the pool, which its replacements keep, and `node` the id of its node.
+    `place` is its number in the pool, which its replacements have too; `ready` is the reference of
+    its start, None once it has started; `since` is when its start or its first batch began, in
+    seconds of the monotonic clock; `node` is the id of its node.
     """
 
     place: int
@@ -51,7 +52,7 @@ class _Worker(Generic[T]):
 
 
 def _is_machines(error: Exception) -> bool:
-    """Whether a batch failed for want of memory or disk, which another time may be there."""
+    """Whether a batch failed for lack of memory or disk space, so that a retry may succeed."""
     cause = getattr(error, "cause", None)
     return isinstance(cause, OSError | MemoryError) or is_machines(error, str(error))
 
@@ -60,24 +61,24 @@ _UNUSABLE = f"{ActorUnusable.__name__}: "
 
 
 def _start_fault(error: Exception) -> str:
-    """Why an actor did not start, and what to do; what it raised on purpose says both itself."""
-    # What is raised while an actor is made comes as a traceback, not as an exception.
+    """Returns why an actor did not start, and what to do. An ActorUnusable says both itself."""
+    # Ray reports an exception of an actor's constructor as the text of its traceback.
     reason = reason_of(error)
     _, known, message = reason.partition(_UNUSABLE)
     return message if known else f"an actor did not start: {reason}; run: pixvox doctor JOB"
 
 
 def _where(actor: object) -> str:
-    """The id of the node that the actor runs on; called in the actor, once it has started."""
+    """Returns the id of the node that an actor runs on; Ray calls it in the actor."""
     import ray
 
     return str(ray.get_runtime_context().get_node_id())
 
 
 def wait(pools: Iterable["Pool[Any]"], seconds: float) -> None:
-    """Returns when an actor of any of the pools has something to `collect`, or after so long.
+    """Blocks until `collect` of any pool has a result, for at most `seconds`.
 
-    Pools are waited for together: one that is waited for alone keeps the others from new work.
+    The pools are waited for together, because waiting for one delays new work for the others.
     """
     import ray
 
@@ -86,11 +87,12 @@ def wait(pools: Iterable["Pool[Any]"], seconds: float) -> None:
 
 
 class Pool(Generic[T]):
-    """`start` makes the actor of a place; `message` turns a batch into the argument of its `work`.
+    """Actors of one class and the batches that wait for them.
 
-    Places are numbered from 0. Batches come from `submit` and, when none of those waits, from
-    `source`. Actors start beside each other and beside whatever else there is; each is given work
-    as soon as it has started.
+    `start` starts the actor of a place, numbered from 0. `message` turns a batch into the argument
+    of the actor's `work`. `deadline` is in seconds a batch. Batches come from `submit` and, when
+    none of those waits, from `source`. All actors start at once, and each gets work as soon as it
+    has started.
     """
 
     def __init__(
@@ -123,7 +125,7 @@ class Pool(Generic[T]):
 
     @property
     def nodes(self) -> list[str] | None:
-        """The id of each actor's node; None while one is starting."""
+        """The id of each actor's node; None while an actor is starting."""
         if any(worker.ready is not None for worker in self._workers):
             return None
         return [worker.node for worker in self._workers]
@@ -134,28 +136,31 @@ class Pool(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """How many submitted batches no actor has been given yet."""
+        """The number of submitted batches that no actor has been given yet."""
         return len(self._waiting) + len(self._suspects)
 
     @property
     def busy(self) -> bool:
-        """Whether anything is queued, in flight, or still to come from the source."""
+        """Whether a batch is queued, in flight, or still to come from the source."""
         self._fill()
         return bool(self._waiting or self._suspects or self.in_flight)
 
     @property
     def draining(self) -> bool:
-        """Whether nothing is left to be given out: what is in flight is the last."""
+        """Whether no batch is left to hand out; the last may still be in flight."""
         self._fill()
         return not (self._waiting or self._suspects)
 
     @property
     def in_flight(self) -> int:
-        """How many batches actors have been given and not given back."""
+        """The number of batches that actors have been given and have not returned."""
         return sum(len(worker.queue) for worker in self._workers)
 
     def hand_out(self) -> None:
-        """Gives actors that are free, or soon will be, their next batches."""
+        """Gives every started actor batches until IN_FLIGHT are in flight on it.
+
+        A batch whose actor died runs alone.
+        """
         for depth in range(IN_FLIGHT):
             for worker in self._workers:
                 if worker.ready is not None or len(worker.queue) != depth:
@@ -173,7 +178,7 @@ class Pool(Generic[T]):
 
     @property
     def heads(self) -> dict[Any, _Worker[T]]:
-        """What each actor says next: that it has started, or what its first batch came to."""
+        """The reference that each actor answers next: of its start or of its first batch."""
         return {
             w.ready if w.ready is not None else w.queue[0][0]: w
             for w in self._workers
@@ -181,7 +186,10 @@ class Pool(Generic[T]):
         }
 
     def collect(self) -> Iterator[Done[T]]:
-        """Yields what is finished by now, and replaces actors that are past their deadline."""
+        """Yields the batches that are finished, and replaces actors past their deadline.
+
+        Raises RunFailed where no actor is left or none starts, UserError as `_take_start`.
+        """
         import ray
 
         heads = self.heads
@@ -189,7 +197,8 @@ class Pool(Generic[T]):
             return
         ready, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0)
         # Results first: a start that fails may end the run.
-        for worker in sorted((heads[one] for one in ready), key=lambda w: w.ready is not None):
+        answered = [heads[reference] for reference in ready]
+        for worker in sorted(answered, key=lambda w: w.ready is not None):
             if worker.ready is not None:
                 self._take_start(worker)
             else:
@@ -201,8 +210,7 @@ class Pool(Generic[T]):
         self._check_starts(now)
 
     def _check_starts(self, now: float) -> None:
-        """Raises RunFailed where no actor has started for too long: a minute at least, however
-        short a batch's deadline is."""
+        """Raises RunFailed where no actor has started within the deadline, at least a minute."""
         limit = max(self._deadline, START_SECONDS)
         if any(w.ready is None or now - w.since <= limit for w in self._workers):
             return
@@ -228,20 +236,20 @@ class Pool(Generic[T]):
 
     @property
     def life(self) -> float:
-        """Seconds from when the first of its actors had started until it was closed, or now."""
+        """Seconds from the start of the first actor until the pool was closed, or until now."""
         until = self._until or time.monotonic()
         return until - self._since if self._since else 0.0
 
     def stage(self, name: str, seconds: float) -> Stage:
-        """How busy its actors were in a run of so many seconds.
+        """Returns how busy the actors were in a run of so many seconds.
 
-        A batch counts from when its actor was free for it until its result was collected.
+        The time of a batch starts when its actor is free and ends when its result is collected.
         """
         cpu = 0.0 if self._replaced else self._cpu
         return Stage(name, self._size, self._size * seconds, self._busy, self._items, cpu)
 
     def _fill(self) -> None:
-        """Has the source's next batch wait, where none does."""
+        """Queues the source's next batch if no batch is waiting."""
         if not self._waiting and self._source is not None:
             following = next(self._source, None)
             if following is None:
@@ -254,12 +262,12 @@ class Pool(Generic[T]):
         return self._waiting.popleft() if self._waiting else None
 
     def _take_start(self, worker: _Worker[T]) -> None:
-        """An actor has started, or not; raises RunFailed where none does.
+        """Handles the answer of an actor that was starting.
 
-        What an actor raises keeps all from starting, so before one has started each is tried once;
-        after that, or where its node or process died, several times, and then its place is given
-        up. Raises UserError where an actor did before any has started: what it was given is not
-        usable anywhere.
+        An exception of the constructor is probably the same in all actors, so each actor is tried
+        once until one of them has started. After that, or where its node or process died, an actor
+        is tried STARTS times before its place is given up. Raises RunFailed where no actor is left,
+        and UserError where a constructor raised it before any actor had started.
         """
         import ray
         from ray.exceptions import RayError
@@ -286,7 +294,7 @@ class Pool(Generic[T]):
             self._failed.clear()
 
     def _give_up(self, worker: _Worker[T], reason: str) -> None:
-        """Ends an actor for good; raises RunFailed where it was the last."""
+        """Ends an actor and does not replace it; raises RunFailed where it was the last."""
         import ray
 
         ray.kill(worker.handle)
@@ -311,7 +319,7 @@ class Pool(Generic[T]):
         try:
             result = ray.get(reference)
         except RayActorError:
-            # Which of Ray's errors says so is a matter of timing, and no part of the reason.
+            # Which of Ray's errors reports the death depends on timing; the reason must not.
             yield from self._replace(worker, "its actor died")
             return
         except RayError as error:
@@ -335,14 +343,17 @@ class Pool(Generic[T]):
         yield Done(batch.tag, batch.items, result)
 
     def _replace(self, worker: _Worker[T], reason: str) -> Iterator[Done[T]]:
-        """Replaces a dead or stuck actor; only the batch it was at is under suspicion."""
+        """Replaces a dead or stuck actor.
+
+        The batch that it was working on is retried alone or split. The next one is queued again.
+        """
         import ray
 
         ray.kill(worker.handle)
-        (_, suspect), *others = list(worker.queue)
+        (_, suspect), *unstarted = list(worker.queue)
         worker.queue.clear()
         self._restart(worker)
-        for _, batch in reversed(others):
+        for _, batch in reversed(unstarted):
             self._waiting.appendleft(batch)
         self._replaced = True
         suspect.deaths += 1
@@ -352,6 +363,7 @@ class Pool(Generic[T]):
             yield from self._split(suspect, reason, machine=True)
 
     def _split(self, batch: Batch[T], reason: str, machine: bool) -> Iterator[Done[T]]:
+        """Queues the halves of a batch; yields a single item as failed."""
         if len(batch.items) == 1:
             yield Done(batch.tag, batch.items, failure=reason, machine=machine)
             return

@@ -1,4 +1,4 @@
-"""A job made ready to run, its run's folder opened, and what is missing there done."""
+"""Resolves a job file to data and cells, opens its run's folder, and completes the rows."""
 
 import json
 import time
@@ -31,8 +31,11 @@ from bench.store.manifest import ManifestCell, read_manifest, write_manifest
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A job that can be run: its data, cells and ASR models, and where its run is kept."""
+class ResolvedJob:
+    """A job that can be run: its dataset, cells and ASR facts, and the folder of its run.
+
+    `limit` is the number of items that are used; None for all.
+    """
 
     job: Job
     file: JobFile
@@ -44,20 +47,23 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Prepared(Planned):
-    """A job that can be run, and what its ledger has."""
+class OpenRun(ResolvedJob):
+    """A job that can be run, and the state of its ledger."""
 
     state: RunState
 
     @property
     def total(self) -> int:
-        """How many rows the job asks for."""
+        """The number of rows that the job asks for."""
         return len(self.state.items) * len(self.cells)
 
 
-def _remember(planned: Prepared) -> None:
-    """Writes what the run is: its job, and which cell each ledger key belongs to."""
-    job, cells, folder = planned.job, planned.cells, planned.folder
+def write_run_manifest(run: OpenRun) -> None:
+    """Writes `run.json`: the job, and which cell each ledger key belongs to.
+
+    Prints a line for each cell that the run did not have before.
+    """
+    job, cells, folder = run.job, run.cells, run.folder
     before = read_manifest(folder)
     known = {cell.transcript_key for cell in before.cells} if before else set()
     generated = {cell.speech_key for cell in before.cells} if before else set()
@@ -75,17 +81,17 @@ def _remember(planned: Prepared) -> None:
             part=cell.part,
             speech_key=cell.speech_key,
             transcript_key=cell.transcript_key,
-            measured=planned.state.measured_keys(cell),
+            measured=run.state.measured_keys(cell),
         )
         for cell in cells
     ]
-    write_manifest(folder, json.loads(job.model_dump_json()), rows, planned.file.changes)
+    write_manifest(folder, json.loads(job.model_dump_json()), rows, run.file.changes)
 
 
-def planned_job(file: JobFile, runs: Path, limit: int | None = None) -> Planned:
-    """What a job file asks for, checked; raises UserError that names what does not fit.
+def resolve_job(file: JobFile, runs: Path, limit: int | None = None) -> ResolvedJob:
+    """Reads and checks a job file, its dataset and its ASRs, and expands the job to cells.
 
-    `limit` is how many items are taken in place of the job's own.
+    `limit` replaces the job's own number of items. Raises UserError for a job that cannot be run.
     """
     job: Job = file.read(Job)
     path = file.path
@@ -96,61 +102,62 @@ def planned_job(file: JobFile, runs: Path, limit: int | None = None) -> Planned:
     if not dataset.items:
         raise UserError(f"{path}: dataset: {no_items(dataset)}")
     check_references(dataset.items[:limit], job.caption, job.scoring.readings)
-    # What has no speech needs no ASR, and none is fetched or converted for it.
+    # Without speech no ASR is needed, so none is downloaded or converted.
     speech = any(system.has_speech for system in job.systems)
     facts = {asr: asr.facts() for asr in job.asrs} if speech else {}
     cells = expand(job, dataset, list(facts.items()))
     check_classes(cells, job.scoring.metrics)
-    return Planned(job, file, runs / job.name, limit, dataset, cells, facts)
+    return ResolvedJob(job, file, runs / job.name, limit, dataset, cells, facts)
 
 
-def with_rows(planned: Planned, ledger: Ledger) -> Prepared:
-    """A job and what its run has; the ledger is only read."""
+def read_run(resolved: ResolvedJob, ledger: Ledger) -> OpenRun:
+    """Returns a job with the state of its ledger, which is only read."""
     state = RunState(
-        planned.job,
-        planned.dataset,
-        planned.limit,
-        planned.cells,
+        resolved.job,
+        resolved.dataset,
+        resolved.limit,
+        resolved.cells,
         ledger,
-        planned.folder / "speech",
+        resolved.folder / "speech",
     )
-    return Prepared(**vars(planned), state=state)
+    return OpenRun(**vars(resolved), state=state)
 
 
 @contextmanager
-def opened(file: JobFile, runs: Path, limit: int | None = None) -> Iterator[Prepared]:
-    """A job with its run's folder locked for this process.
+def open_run(file: JobFile, runs: Path, limit: int | None = None) -> Iterator[OpenRun]:
+    """Opens the run of a job file; its folder is locked for this process meanwhile.
 
     Raises UserError for a job that cannot be run, or while another driver runs it, and RunFailed
     where the disk is full or cannot be written.
     """
     with disk_errors(runs):
-        # First, so that a job that cannot be run leaves no empty run.
-        planned = planned_job(file, runs, limit)
-        refuse_links(planned.folder)
-        ledger = Ledger(planned.folder / "ledger")
+        # Resolved before the folder is created, so that an invalid job leaves no empty run.
+        resolved = resolve_job(file, runs, limit)
+        refuse_links(resolved.folder)
+        ledger = Ledger(resolved.folder / "ledger")
         with ledger.lock():
-            sweep_partials(planned.folder)
-            ready = with_rows(planned, ledger)
+            sweep_partials(resolved.folder)
+            run = read_run(resolved, ledger)
             for part, fault in ledger.damaged.items():
                 print(clean(f"{part}: damaged; set aside, its rows are made again: {fault}"))
             ledger.set_aside()
-            yield ready
+            yield run
 
 
-def complete(ready: Prepared, address: str | None = None) -> Pace | None:
-    """Generates, transcribes and measures what the ledger lacks; what rows took, if any came.
+def complete_run(run: OpenRun, address: str | None = None) -> Pace | None:
+    """Generates, transcribes and measures the rows that the ledger lacks.
 
-    `address` is that of a Ray cluster, in place of the job's.
+    `address` of a Ray cluster replaces the job's. Returns how long the rows took; None where no
+    row was transcribed. Raises as `execute`.
     """
-    job, dataset, state = ready.job, ready.dataset, ready.state
-    _remember(ready)
+    job, dataset, state = run.job, run.dataset, run.state
+    write_run_manifest(run)
     missing, unmeasured = state.missing, state.unmeasured
-    cells = plural(len(ready.cells), "cell")
+    cells = plural(len(run.cells), "cell")
     print(
         clean(
             f"{job.name}: {cells} × {dataset.counted(len(state.items))}; "
-            f"{ready.total - missing} of {ready.total} rows already there"
+            f"{run.total - missing} of {run.total} rows already there"
         )
     )
     if unmeasured:
@@ -174,5 +181,5 @@ def complete(ready: Prepared, address: str | None = None) -> Pace | None:
     if not stages or not rows:
         return None
     pace = Pace(rows, round(seconds, 3), round(first, 3), stages, first_rows)
-    keep_pace(ready.folder, pace)
+    keep_pace(run.folder, pace)
     return pace

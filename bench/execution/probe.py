@@ -1,7 +1,7 @@
-"""Asks a Ray cluster who it is, in a process of its own: `python -m bench.execution.probe ADDRESS`.
+"""Asks a Ray cluster for its versions: `python -m bench.execution.probe ADDRESS`.
 
-Ray's C++ waits for minutes where nothing answers, and aborts for some of its reasons. Here an alarm
-and an exit status bound both, and what it prints on the way reaches nobody.
+It runs in a process of its own, because Ray's C++ code waits for minutes where nothing answers, and
+aborts its process on some errors. An alarm ends the process in time, and its output is discarded.
 """
 
 import json
@@ -11,23 +11,24 @@ from typing import Any
 
 ANSWER_SECONDS = 8
 ALARM_SECONDS = 20
-"""How long asking may take once Ray is imported, which takes a busy machine as long again."""
+"""Seconds until the process is ended, counted from when Ray has been imported."""
 
 
 def ask(address: str) -> dict[str, Any]:
-    """The cluster's `address` and versions (`ray`, `python`), or the `fault` and what was `said`.
+    """Returns the cluster's `address` and versions (`ray`, `python`), or a `fault` and its reason.
 
-    A fault is `token`, `outside` (this machine is no node of it) or `other`.
+    The reason is `said`. A fault is `token`, `outside` (this machine is no node of the cluster; the
+    versions are given too) or `other`.
     """
     from ray._private import ray_constants, services
     from ray.exceptions import AuthenticationError
 
-    # Ends the process, whatever Ray's C++ waits for.
+    # The signal ends the process even while Ray's C++ code waits.
     signal.alarm(ALARM_SECONDS)
     try:
         resolved = services.canonicalize_bootstrap_address(address)
         client = services.GcsClient(address=resolved)
-        held = client.internal_kv_get(
+        metadata = client.internal_kv_get(
             b"CLUSTER_METADATA",
             namespace=ray_constants.KV_NAMESPACE_CLUSTER,
             timeout=ANSWER_SECONDS,
@@ -36,7 +37,7 @@ def ask(address: str) -> dict[str, Any]:
         return {"fault": "token", "said": error.message}
     except Exception as error:
         return {"fault": "other", "said": str(error)}
-    versions = json.loads(held) if held else {}
+    versions = json.loads(metadata) if metadata else {}
     known = {"ray": versions.get("ray_version"), "python": versions.get("python_version")}
     try:
         services.get_node_to_connect_for_driver(client)

@@ -1,4 +1,4 @@
-"""How long a transcript took on this machine, remembered from run to run for predictions."""
+"""The seconds that a transcript took in earlier runs on this machine, to predict later runs."""
 
 import datetime
 import json
@@ -21,14 +21,14 @@ from bench.jobs.cells import Cell
 
 _RATES = "rates.json"
 LEAST_ROWS = 24
-"""Fewer are a batch or two of every actor, and show no pace."""
+"""A run with fewer rows is no basis for a prediction: each actor had a batch or two."""
 
 _Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
 class Took:
-    """What a run's rows took, and the seconds of the whole command."""
+    """The pace of a run's rows, and the `seconds` of the whole command."""
 
     pace: Pace
     seconds: float
@@ -36,9 +36,9 @@ class Took:
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds a row, generating included, and in which run, when and where that was.
+    """The `seconds` of a row, generating included, and the run that they were measured in.
 
-    `startup` is what the run took beside: reading data, starting Ray and models, scoring.
+    `startup` are the run's other seconds: reading data, starting Ray and models, scoring.
     """
 
     seconds: _Seconds
@@ -50,7 +50,7 @@ class Rate:
 
     @property
     def words(self) -> str:
-        """Where the pace is from, in words."""
+        """The run, date and machine that the rate was measured in, as words of a line."""
         where = f"{short(clean(self.processor))}, {self.cores} cores"
         return f"at the pace of run {short(clean(self.run))}, {self.on.isoformat()} ({where})"
 
@@ -59,7 +59,10 @@ _Rates = TypeAdapter(dict[str, Rate])
 
 
 def pace_of(cell: Cell) -> str | None:
-    """What a row's time depends on most: the ASR, and how many candidates are drawn for it."""
+    """Returns the name under which a cell's rate is stored; None without an ASR.
+
+    The ASR and the number of candidates decide most of a row's time.
+    """
     if cell.asr is None:
         return None
     candidates = cell.system.point().get("candidates", 1)
@@ -67,24 +70,24 @@ def pace_of(cell: Cell) -> str | None:
 
 
 def read_rates(runs: Path) -> dict[str, Rate]:
-    """The pace of a transcript by `pace_of`; nothing where the file is unreadable."""
+    """Returns the stored rates by the name of `pace_of`; none where the file is unreadable."""
     try:
         return dict(_Rates.validate_json(read_small(runs / _RATES, 1_000_000)))
     except (UserError, ValidationError):
         return {}
 
 
-def keep_rate(runs: Path, name: str, cells: Sequence[Cell], took: Took) -> None:
-    """Remembers what a run of one pace took; of a mixed run nobody knows who took how long."""
+def keep_rate(runs: Path, run: str, cells: Sequence[Cell], took: Took) -> None:
+    """Stores the rate of a run whose cells all have the same `pace_of`; skips other runs."""
     kinds = {kind for cell in cells if (kind := pace_of(cell)) is not None}
     rows = took.pace.rows - took.pace.first_rows
     if len(kinds) != 1 or rows < LEAST_ROWS:
         return
     today = datetime.datetime.now(datetime.UTC).date()
-    # The first rows came with the start-up, whose share of their time nobody knows.
+    # The time of the first rows includes the start-up, so they are left out.
     each = (took.pace.seconds - took.pace.first) / rows
     startup = max(took.seconds - each * took.pace.rows, 0.0)
-    rate = Rate(each, startup, name, today, processor(), os.cpu_count() or 1)
+    rate = Rate(each, startup, run, today, processor(), os.cpu_count() or 1)
     rates = read_rates(runs) | {kinds.pop(): rate}
-    told = {pace: asdict(one) | {"on": one.on.isoformat()} for pace, one in rates.items()}
-    write_text(runs / _RATES, json.dumps(told, indent=1) + "\n")
+    content = {name: asdict(rate) | {"on": rate.on.isoformat()} for name, rate in rates.items()}
+    write_text(runs / _RATES, json.dumps(content, indent=1) + "\n")

@@ -1,6 +1,7 @@
-"""What a run has and lacks: the ledger's rows of a job's cells.
+"""Which rows of a job's cells the ledger has and lacks.
 
-The driver holds names, not rows: what is generated goes to the ledger and on to a transcriber.
+The driver keeps a mark for each row and not the rows themselves: these go to the ledger and on to
+a transcriber.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,11 +30,11 @@ from bench.store.rows import (
 from bench.systems.base import System
 
 _TEXTS = 5000
-"""Rows of a text that are committed at once."""
+"""Number of rows of a system without speech that are committed at once."""
 
 
 class RunState:
-    """One job's run over one ledger: what is there, what is `missing`, how rows are committed."""
+    """The state of one job over one ledger: which rows are there; commits new rows."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class RunState:
                 self.generated[cell.speech_key] = Marks(self.index, final)
             final = ledger.final("transcribed", cell.transcript_key, TRANSCRIBED_SCHEMA)
             self.transcribed[cell.transcript_key] = Marks(self.index, final)
-            # What is to be generated again is to be transcribed again.
+            # A row that is generated again is transcribed again.
             self.transcribed[cell.transcript_key].keep(self.generated[cell.speech_key])
             for key in self.measured_keys(cell).values():
                 final = ledger.final("measured", key, MEASURED_SCHEMA)
@@ -70,30 +71,30 @@ class RunState:
                 self.measured[key].keep(self.generated[cell.speech_key])
         for cell in cells:
             if cell.source is not None:
-                # Its rows are there as soon as its source's are.
+                # Its rows are the source's rows, so it has the same marks.
                 self.generated[cell.speech_key] = self.generated[cell.source.speech_key]
                 self.transcribed[cell.transcript_key] = self.transcribed[cell.source.transcript_key]
-        self._seen = {
+        self._views = {
             cell.system: cell.system.seen(dataset.items) for cell in cells if cell.source is None
         }
 
     @property
     def missing(self) -> int:
-        """How many (cell, item) pairs still lack a transcript."""
+        """The number of (cell, item) pairs without a transcript."""
         return sum(len(self.items) - marks.count for marks in self.transcribed.values())
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The job's audio metrics, as it names them."""
+        """The job's audio metrics, as the job names them."""
         return tuple(measurement.entry for measurement in self.measurements)
 
     @property
     def unmeasured(self) -> int:
-        """How many (speech, metric, item) triples still lack a measured row."""
+        """The number of (speech, metric, item) triples without a measured row."""
         return sum(len(self.items) - marks.count for marks in self.measured.values())
 
     def measured_keys(self, cell: Cell) -> dict[str, str]:
-        """The ledger keys of what audio metrics measure of a cell's own speech, by metric."""
+        """Returns the ledger keys of the measured rows of a cell's own speech, by audio metric."""
         if cell.asr is None or cell.source is not None:
             return {}
         return {each.entry: each.key(cell) for each in self.measurements}
@@ -104,45 +105,48 @@ class RunState:
         return self.transcribed[cell.transcript_key].full and all(each.full for each in marks)
 
     def has_unfinished(self, cell: Cell) -> bool:
-        """Whether speech that a cell has is not transcribed or not measured."""
+        """Whether a cell has generated speech that is not transcribed or not measured."""
         measured = (self.measured[key] for key in self.measured_keys(cell).values())
         counts = [marks.count for marks in (self.transcribed[cell.transcript_key], *measured)]
         return min(counts) < self.generated[cell.speech_key].count
 
     def unmeasured_by(self, cell: Cell, item: str) -> tuple[str, ...]:
-        """The audio metrics that have not measured an item's speech."""
+        """Returns the audio metrics that have not measured an item's speech."""
         keys = self.measured_keys(cell)
         return tuple(entry for entry, key in keys.items() if item not in self.measured[key])
 
     @property
     def untranscribed_rows(self) -> int:
-        """How many rows actors have to transcribe: those of texts and borrowed ones are not."""
+        """The number of rows that actors have to transcribe, without texts and borrowed rows."""
         own = (cell for cell in self.cells if cell.asr is not None and cell.source is None)
         return sum(len(self.items) - self.transcribed[cell.transcript_key].count for cell in own)
 
     def item(self, name: str, system: System) -> Item:
-        """An item as a system sees it: shuffled speech belongs to another image."""
-        seen = self._seen.get(system)
-        return seen[name] if seen is not None else self.items[self.index[name]]
+        """Returns an item as a system gets it; `shuffled` gets another item's speech."""
+        view = self._views.get(system)
+        return view[name] if view is not None else self.items[self.index[name]]
 
     def commit_speech(self, key: str, rows: list[SpeechRow]) -> None:
-        """Commits what was generated, or failed to be."""
+        """Commits generated rows, including failed ones, under a speech key."""
         self.ledger.append("generated", key, frame(rows, GENERATED_SCHEMA))
         self.generated[key].add(row.item for row in rows)
 
     def commit_transcripts(self, cell: Cell, rows: list[TranscriptRow]) -> None:
-        """Commits what was transcribed, or failed to be."""
+        """Commits transcribed rows of a cell, including failed ones."""
         self.ledger.append("transcribed", cell.transcript_key, frame(rows, TRANSCRIBED_SCHEMA))
         self.transcribed[cell.transcript_key].add(row.item for row in rows)
 
     def commit_measured(self, cell: Cell, metric: str, rows: list[MeasuredRow]) -> None:
-        """Commits what an audio metric measured, or failed to."""
+        """Commits the rows that an audio metric measured, including failed ones."""
         key = self.measured_keys(cell)[metric]
         self.ledger.append("measured", key, frame(rows, MEASURED_SCHEMA))
         self.measured[key].add(row.item for row in rows)
 
     def unfinished(self, cell: Cell, generated: Marks) -> Iterator[list[SpeechRow]]:
-        """What of the `generated` items this cell has not transcribed or measured, part by part."""
+        """Yields the rows of `generated` items that this cell has not transcribed or measured.
+
+        The ledger is read part by part, and a list is yielded for each.
+        """
         given = Marks(self.index)
         for part in self.ledger.parts("generated", cell.speech_key, GENERATED_SCHEMA):
             rows = [SpeechRow(**row) for row in part.iter_rows(named=True)]
@@ -161,7 +165,7 @@ class RunState:
             yield chosen
 
     def report_to(self, report: Progress) -> None:
-        """Reports how far generating, transcribing and, where there is any, measuring are."""
+        """Reports the progress of generating, transcribing and measuring."""
         stages = {"generating": self.generated, "transcribing": self.transcribed}
         for what, stage in (stages | {"measuring": self.measured}).items():
             if stage:
@@ -169,14 +173,14 @@ class RunState:
                 report(what, done, len(self.items) * len(stage))
 
     def write_text(self, cell: Cell) -> None:
-        """A text needs no actor: its transcript is the caption."""
+        """Commits the missing rows of a system without speech, whose text is the transcript."""
         todo = [item for item in self.items if item.id not in self.transcribed[cell.transcript_key]]
         for start in range(0, len(todo), _TEXTS):
             rows = [_text_row(cell, item) for item in todo[start : start + _TEXTS]]
             self.commit_transcripts(cell, rows)
 
     def transcripts(self, cell: Cell) -> pl.DataFrame:
-        """The cell's transcribed rows of the items asked for, joined with what was generated."""
+        """Returns the cell's transcribed rows, one an item, joined with their generated rows."""
         if cell.source is not None:
             return self._of_others(cell, cell.source)
         transcribed = self.ledger.rows("transcribed", cell.transcript_key, TRANSCRIBED_SCHEMA)
@@ -207,21 +211,21 @@ class RunState:
         return joined.join(facts, on="item", how="left")
 
     def _of_others(self, cell: Cell, source: Cell) -> pl.DataFrame:
-        """The source's rows, each for another of the items asked for; a lone item fails."""
+        """Returns the source's rows, each for another item; a single item fails."""
         borrowing = cell.system.borrows(recorded=False)
         assert borrowing is not None
-        taken = borrowing.pairs(list(self.index))
+        lenders = borrowing.pairs(list(self.index))
         asked = pl.DataFrame(
-            {"item": list(self.index), "other": [taken.get(name) for name in self.index]},
-            schema={"item": pl.String, "other": pl.String},
+            {"item": list(self.index), "lender": [lenders.get(name) for name in self.index]},
+            schema={"item": pl.String, "lender": pl.String},
         )
-        rows = self.transcripts(source).rename({"item": "other"})
-        joined = asked.join(rows, on="other", how="left", maintain_order="left").drop("other")
+        rows = self.transcripts(source).rename({"item": "lender"})
+        joined = asked.join(rows, on="lender", how="left", maintain_order="left").drop("lender")
         return joined.with_columns(
             pl.col("status").fill_null("failed"),
             pl.col("reason").fill_null("there is no other item whose transcript it could take"),
             pl.col("cause").fill_null(""),
-            # Another image's caption is none of this one's.
+            # The caption is another item's, so it has no number here.
             caption=pl.lit(-1, pl.Int32),
         )
 

@@ -1,4 +1,4 @@
-"""A Ray session: of a cluster, or local, quiet, and bound to this machine."""
+"""A Ray session: in a cluster, or local, without output and reachable from this machine only."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ from bench.execution.cluster import token_source
 from pixvox.cache import is_writable
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
-"""Units and the speech of a few batches, some 0.1 MB a row: a quarter of a gigabyte is ample."""
+"""Size of the object store. It holds the units and speech of a few batches, about 0.1 MB a row."""
 _TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 _SERVERS = ("gcs_server", "raylet")
 _LOOK_SECONDS = 0.25
@@ -31,9 +31,10 @@ _LEAVING_SECONDS = 15.0
 
 @contextmanager
 def ray_session(address: str | None = None, modules: Sequence[str] = ()) -> Iterator[None]:
-    """Joins the cluster at an address that `find_cluster` gave, or starts Ray; and leaves it.
+    """Joins the cluster at an address from `find_cluster`, or starts a local Ray; ends it after.
 
-    A cluster's workers are sent these files and packages of Python, which they can import.
+    `modules` are Python files and packages that are sent to a cluster's workers. Raises RunFailed
+    where Ray does not start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Otherwise Ray rebuilds the driver's uv environment in every worker.
@@ -65,23 +66,23 @@ def _joined(address: str, modules: Sequence[str]) -> Iterator[None]:
 @contextmanager
 def _local() -> Iterator[None]:
     token_source()
-    # Despite its name this is what has Ray take the loopback address, on Linux too; a node
-    # address of 127.0.0.1 it would replace by one that others can reach.
+    # Despite its name this setting makes Ray use the loopback address on Linux too. Ray would
+    # replace an explicit node address of 127.0.0.1 by one that other machines can reach.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    # While Ray starts it may hold the interpreter, and then only Ray can notice that its
-    # gcs_server died; a minute is its default.
+    # Ray's default is a minute. While Ray starts it may hold the interpreter's lock, and then only
+    # Ray itself can notice that its gcs_server died.
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
     import ray
 
-    # Where a worker has an environment of its own, as in Ray Train, Ray hands the interpreter to a
-    # shell unquoted: under a path with a space it would not start.
+    # For workers with their own environment, as in Ray Train, Ray passes the interpreter's path to
+    # a shell without quotes, so a path with a space would not start.
     python = shlex.quote(sys.executable)
     environment = {"py_executable": python} if python != sys.executable else None
     with short_folder() as folder, _token(folder):
         watch = _Watch()
         watch.start()
-        # Else Ray has workers search the current folder before the installed packages, and a
-        # `bench` or `whisper.py` there would hide what actors need.
+        # Otherwise Ray's workers search the current folder before the installed packages, and a
+        # `bench` or `whisper.py` there would be imported instead.
         job = ray.job_config.JobConfig()
         job._runtime_env_has_working_dir = lambda: True
         try:
@@ -106,18 +107,18 @@ def _local() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _secret() -> str:
-    """A token of this process: Ray reads one only once."""
+    """Returns this process's token; it is the same for every session, as Ray reads it once."""
     return secrets.token_hex(32)
 
 
 @contextmanager
 def _token(folder: Path) -> Iterator[None]:
-    """Keeps the token of a local Ray in a folder where Ray cannot keep it in the user's home."""
+    """Stores a local Ray's token in `folder` if Ray cannot store one in the user's home."""
     try:
         home = Path.home() / ".ray"
         usable = os.access(home / "auth_token", os.R_OK) or is_writable(home)
     except RuntimeError:
-        # There is no home.
+        # Neither HOME nor the list of users names a home folder.
         usable = False
     if usable or "RAY_AUTH_TOKEN" in os.environ or _TOKEN_PATH in os.environ:
         yield
@@ -133,9 +134,9 @@ def _token(folder: Path) -> Iterator[None]:
 
 
 def mig_slices() -> int | None:
-    """How many MIG slices CUDA_VISIBLE_DEVICES names, where it names nothing else.
+    """Returns the number of MIG slices in CUDA_VISIBLE_DEVICES; None if it names anything else.
 
-    Ray counts the GPUs that they are of, so that one cut into seven would serve one actor.
+    Ray itself counts the physical GPUs, so that a GPU cut into seven would serve one actor.
     """
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     return len(visible) if all(name.startswith("MIG-") for name in visible) else None
@@ -143,15 +144,15 @@ def mig_slices() -> int | None:
 
 @contextmanager
 def _starting() -> Iterator[None]:
-    """One line where Ray does not start; and no handler of Ray's for SIGTERM.
+    """Raises RunFailed where Ray does not start, and restores the handler of SIGTERM.
 
-    That one raises SystemExit inside Ray's C++ callbacks, which then abort.
+    Ray's own handler raises SystemExit inside its C++ callbacks, which then abort the process.
     """
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     except Exception as error:
-        # On a busy machine Ray raises a plain Exception.
+        # On a busy machine Ray raises Exception itself, not a subclass.
         raise RunFailed(f"Ray did not start: {reason_of(error)}; try again") from error
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -159,9 +160,9 @@ def _starting() -> Iterator[None]:
 
 
 class _Watch(threading.Thread):
-    """Ends a supervised command when one of Ray's own processes dies or is stopped for long.
+    """Ends a supervised command when a server process of Ray dies, or is stopped for 30 s.
 
-    Ray itself takes a minute to notice a dead gcs_server, and waits for ever for a stopped raylet.
+    Ray itself takes a minute to notice a dead gcs_server, and waits forever for a stopped raylet.
     """
 
     def __init__(self) -> None:
@@ -193,10 +194,10 @@ class _Watch(threading.Thread):
             supervisor.abandon(f"{what}; what was done is kept. Run the same command again")
 
     def leave(self) -> None:
-        """From now on Ray may end its processes, within some seconds."""
+        """Stops watching: Ray ends its processes now. Kills them if `end` is not called in time."""
         self._leaving.set()
 
     def end(self) -> None:
-        """They are ended."""
+        """Ray has ended its processes; waits for this thread."""
         self._ended.set()
         self.join()

@@ -1,6 +1,6 @@
-"""A run's `speech/`: derived from its ledger, and made whole again from it.
+"""Restores the missing WAV files of a run's `speech/` from its ledger.
 
-A folder's name begins with a label for people and ends with the key that it is found by.
+The name of a folder is the system's label and the start of the speech key, which identifies it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,39 +18,39 @@ from bench.store.rows import GENERATED_SCHEMA, SpeechRow, ToTranscribe
 from pixvox.errors import UnitsError
 
 _TOGETHER = 32
-"""Rows whose speech is in memory at once."""
+"""Number of rows whose speech is in memory at once."""
 
 
 def restore(run: RunState, tables: Mapping[str, pl.DataFrame], report: Progress) -> int:
-    """Makes the WAV files that are missing, as the transcriber made them; gives how many.
+    """Writes the missing WAV files, as the transcriber would; returns how many.
 
-    `tables` are the cells' transcripts by cell name. Folders of a system whose label changed get
-    its new name.
+    `tables` are the cells' transcripts by cell name. Folders of a system whose label has changed
+    are renamed.
     """
     wanted: dict[str, tuple[Cell, set[str]]] = {}
     for cell in run.cells:
         if cell.asr is None or cell.source is not None or cell.part != "whole":
             continue
-        # Only what could be decoded has a length.
+        # Only speech that could be decoded has a duration.
         transcribed = tables[cell.name].filter(pl.col("seconds") > 0)["item"]
         wanted.setdefault(cell.slug, (cell, set()))[1].update(transcribed)
     _rename(run.speech, [cell for cell, _ in wanted.values()])
     missing = [
         (cell, lacking)
         for slug, (cell, items) in wanted.items()
-        if (lacking := items - _there(run.speech / slug))
+        if (lacking := items - _stored_items(run.speech / slug))
     ]
-    total, made = sum(len(items) for _, items in missing), 0
+    total, written = sum(len(items) for _, items in missing), 0
     with one_thread() if missing else nullcontext():
         for cell, lacking in missing:
-            for _ in _made(run, cell, lacking):
-                made += 1
-                report("speech", made, total)
-    return made
+            for _ in _write_missing(run, cell, lacking):
+                written += 1
+                report("speech", written, total)
+    return written
 
 
 def lost_speech(run: RunState) -> Iterator[str]:
-    """A line for each cell whose speech audio metrics are to measure, and which is not stored."""
+    """Yields a line for each cell with speech that must be measured and is not stored."""
     for cell in run.cells:
         if not (run.measured_keys(cell) and run.has_unfinished(cell)):
             continue
@@ -63,7 +63,7 @@ def lost_speech(run: RunState) -> Iterator[str]:
 
 
 def _unmeasured(run: RunState, cell: Cell) -> Iterator[list[SpeechRow]]:
-    """Rows of speech that is transcribed and not measured, and that the ledger does not hold."""
+    """Yields rows that are transcribed and not measured, and whose speech is not in the ledger."""
     transcribed = run.transcribed[cell.transcript_key]
     for rows in run.unfinished(cell, run.generated[cell.speech_key]):
         spoken = (row for row in rows if row.status == "ok" and row.item in transcribed)
@@ -71,7 +71,7 @@ def _unmeasured(run: RunState, cell: Cell) -> Iterator[list[SpeechRow]]:
 
 
 def _lost(run: RunState, cell: Cell, rows: Sequence[SpeechRow]) -> Iterator[str]:
-    """Why the speech of rows cannot be read, of each of which it cannot."""
+    """Yields the reason for each row whose speech cannot be read."""
     for row in rows:
         try:
             path = cell.system.sound_file(row, run.item(row.item, cell.system))
@@ -82,26 +82,28 @@ def _lost(run: RunState, cell: Cell, rows: Sequence[SpeechRow]) -> Iterator[str]
                 yield f"{path.name}: no such file"
 
 
-def _there(folder: Path) -> set[str]:
-    """The items whose speech a folder has."""
+def _stored_items(folder: Path) -> set[str]:
+    """Returns the items whose speech a folder has."""
     if not folder.is_dir():
         return set()
     return {path.name.removesuffix(".wav") for path in folder.iterdir()}
 
 
 def _rename(speech: Path, cells: Sequence[Cell]) -> None:
-    """Gives folders that only their label keeps from being a cell's the cell's name."""
-    taken = {cell.slug for cell in cells}
-    others = sorted(speech.iterdir()) if speech.is_dir() else []
+    """Renames folders that have a cell's key and an old label of its system."""
+    current = {cell.slug for cell in cells}
+    folders = (
+        [path for path in sorted(speech.iterdir()) if path.is_dir()] if speech.is_dir() else []
+    )
     for cell in cells:
-        own = [one for one in others if one.name.endswith(f"-{cell.speech_key[:8]}")]
-        spare = [one for one in own if one.name not in taken and one.is_dir()]
-        if spare and not (speech / cell.slug).exists():
-            spare[0].rename(speech / cell.slug)
+        own = [folder for folder in folders if folder.name.endswith(f"-{cell.speech_key[:8]}")]
+        old = [folder for folder in own if folder.name not in current]
+        if old and not (speech / cell.slug).exists():
+            old[0].rename(speech / cell.slug)
 
 
-def _made(run: RunState, cell: Cell, lacking: set[str]) -> Iterator[str]:
-    """Writes a cell's missing files, where what they are made of is still there."""
+def _write_missing(run: RunState, cell: Cell, lacking: set[str]) -> Iterator[str]:
+    """Writes a cell's missing files; yields the item of each that could be written."""
     from bench.systems.voice import Voice
 
     voice = Voice()
@@ -113,8 +115,7 @@ def _made(run: RunState, cell: Cell, lacking: set[str]) -> Iterator[str]:
             entries = [ToTranscribe(row, run.item(row.item, cell.system)) for row in rows]
             for row, sounding in zip(rows, voice.speeches(cell.system, entries), strict=True):
                 if isinstance(sounding, SpeechError | UnitsError):
-                    # A file of the dataset or of a folder of wavs that has gone since it was
-                    # transcribed.
+                    # A recorded file was removed after it had been transcribed.
                     continue
                 write_wav(run.speech / cell.slug / f"{row.item}.wav", *sounding)
                 yield row.item

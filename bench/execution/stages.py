@@ -1,6 +1,6 @@
-"""How busy each stage of a run was: who was waited for, and who waited.
+"""How busy each stage of a run was, and which stage the others waited for.
 
-Kept in a run's `pace.json`, beside its results and never among them: it is of one machine and hour.
+It is written to `pace.json` in the run's folder. It is no result: it depends on the machine.
 """
 
 import json
@@ -16,15 +16,16 @@ from bench.common.yamlfile import read_small
 
 PACE = "pace.json"
 FULL = 0.9
-"""Busy so much of its time, a stage is what all else waits for."""
+"""A stage that is busy for this share of its time is reported as the bottleneck."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One kind of actor over a run: actor-seconds that there were, and how many were busy.
+    """One kind of actor over a run.
 
-    `cpu` are the CPU seconds that its actors worked on `cores`, all those there were; 0 where that
-    is not known, as on GPUs, on several machines, or where an actor died.
+    `seconds` are actor-seconds in all, `busy` those with a batch. `cpu` are the CPU seconds of its
+    actors and `cores` the cores that all actors of the run shared. Both are 0 where they are
+    unknown: on GPUs, on several machines, or where an actor was replaced.
     """
 
     name: str
@@ -37,13 +38,16 @@ class Stage:
 
     @property
     def duty(self) -> float:
-        """The share of its time that it was busy."""
+        """The share of its actors' time that was busy, 0 to 1."""
         return min(self.busy / self.seconds, 1.0) if self.seconds > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What a run took: `seconds` in all, `first` until its first rows were there, `first_rows`."""
+    """The duration of a run: `seconds` for all `rows`.
+
+    `first` are the seconds until the first `first_rows` of them were there.
+    """
 
     rows: int
     seconds: float
@@ -53,29 +57,32 @@ class Pace:
 
     @property
     def cores(self) -> int:
-        """The cores that all its actors shared; 0 if not known."""
+        """The number of cores that all actors shared; 0 if not known."""
         return min((stage.cores for stage in self.stages), default=0)
 
     @property
     def alone(self) -> float:
-        """Seconds that what its actors computed takes with all cores at work; 0 if not known."""
+        """The actors' CPU seconds divided by the number of cores; 0 if not known.
+
+        A run cannot take less time than this on the same cores.
+        """
         known = self.cores and all(stage.cpu for stage in self.stages)
         return sum(stage.cpu for stage in self.stages) / self.cores if known else 0.0
 
     @property
     def efficiency(self) -> float:
-        """That time's share of the time from the first transcriber that was ready to the end."""
+        """`alone` as a share of the time from the first ready transcriber to the end, 0 to 1."""
         life = max((stage.seconds / stage.actors for stage in self.stages), default=0.0)
         return min(self.alone / life, 1.0) if life else 0.0
 
     @property
     def words(self) -> str:
-        """Which stage the others waited for, in one line."""
+        """One line that says how busy each stage was."""
         if not self.stages:
             return ""
         busiest = max(self.stages, key=lambda stage: stage.duty)
-        others = [s for s in self.stages if s is not busiest]
-        waited = "".join(f"; {s.name} waited {1 - s.duty:.0%} of its time" for s in others)
+        waiting = [s for s in self.stages if s is not busiest]
+        waited = "".join(f"; {s.name} waited {1 - s.duty:.0%} of its time" for s in waiting)
         lead = "was the bottleneck, " if busiest.duty >= FULL else ""
         cores = f"; cores at work {self.efficiency:.0%} of it" if self.alone else ""
         return (
@@ -85,29 +92,29 @@ class Pace:
 
 
 def together(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Stages of one name as one: those of several ASRs and of several models."""
-    found: dict[str, Stage] = {}
-    for one in stages:
-        before = found.get(one.name, Stage(one.name, 0, 0.0, 0.0, 0))
-        found[one.name] = Stage(
-            one.name,
-            max(before.actors, one.actors),
-            before.seconds + one.seconds,
-            before.busy + one.busy,
-            before.items + one.items,
-            before.cpu + one.cpu if one.cpu and (before.cpu or not before.actors) else 0.0,
-            one.cores,
+    """Merges stages of the same name, as those of several ASRs or several models."""
+    merged: dict[str, Stage] = {}
+    for stage in stages:
+        before = merged.get(stage.name, Stage(stage.name, 0, 0.0, 0.0, 0))
+        merged[stage.name] = Stage(
+            stage.name,
+            max(before.actors, stage.actors),
+            before.seconds + stage.seconds,
+            before.busy + stage.busy,
+            before.items + stage.items,
+            before.cpu + stage.cpu if stage.cpu and (before.cpu or not before.actors) else 0.0,
+            stage.cores,
         )
-    return tuple(found.values())
+    return tuple(merged.values())
 
 
 def keep_pace(folder: Path, pace: Pace) -> None:
-    """Writes a run's pace into its folder."""
+    """Writes a run's pace into its folder, as `pace.json`."""
     write_text(folder / PACE, json.dumps(asdict(pace), indent=1) + "\n")
 
 
 def read_pace(folder: Path) -> Pace | None:
-    """A run's pace; None where there is none that can be read."""
+    """Returns the pace of the run in `folder`; None where the file is missing or unreadable."""
     try:
         text = read_small(folder / PACE, 1_000_000)
         return TypeAdapter(Pace).validate_json(text)

@@ -11,7 +11,7 @@ import polars as pl
 from bench.common.errors import RunFailed
 from bench.common.jobfile import JobFile
 from bench.common.resampling import Resampling
-from bench.execution.prepare import Prepared, complete, opened, planned_job
+from bench.execution.prepare import OpenRun, complete_run, open_run, resolve_job
 from bench.gate.golden import Golden, cell_id, gathered
 from bench.gate.likelihood import Likelihoods, likelihoods
 from bench.jobs.cells import Cell
@@ -63,7 +63,7 @@ def fresh_runs() -> Iterator[Path]:
         yield Path(name)
 
 
-def _scored(ready: Prepared) -> list[CellScores]:
+def _scored(ready: OpenRun) -> list[CellScores]:
     """The scores of all cells, and nothing written."""
     job, cache = ready.job, ready.folder / "cache"
     with Scorer(ready.dataset, job.scoring, ready.facts, cache, job.caption) as scorer:
@@ -73,14 +73,14 @@ def _scored(ready: Prepared) -> list[CellScores]:
 def likelihoods_of(job: JobFile) -> Likelihoods:
     """How likely the job's models find recorded speech."""
     with fresh_runs() as runs:
-        planned = planned_job(job, runs)
+        planned = resolve_job(job, runs)
         return likelihoods(planned.cells, planned.dataset.items[: planned.limit], _device())
 
 
 def look_at(job: JobFile, runs: Path, items: int | None, nats: Likelihoods) -> Look:
     """The job's scores over its first items; raises RunFailed where rows were lost to processes."""
-    with opened(job, runs, items) as ready:
-        complete(ready)
+    with open_run(job, runs, items) as ready:
+        complete_run(ready)
         scores = _scored(ready)
         lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
         if lost:
@@ -98,7 +98,7 @@ def look_at(job: JobFile, runs: Path, items: int | None, nats: Likelihoods) -> L
 def signatures_of(job: JobFile) -> dict[str, Signature]:
     """What the job's scores will stand on, before anything is run."""
     with fresh_runs() as runs:
-        planned = planned_job(job, runs)
+        planned = resolve_job(job, runs)
         spec, caption = planned.job.scoring, planned.job.caption
         with Scorer(planned.dataset, spec, planned.facts, runs, caption) as scorer:
             return {cell_id(cell): scorer.signed(cell, 0, 0) for cell in planned.cells}

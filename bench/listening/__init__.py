@@ -1,1 +1,1 @@
-"""Listening tests: what raters answered in a page's test, scored; and how many answers it takes."""
+"""Listening tests: scores the raters' answers, and computes how many answers a test needs."""

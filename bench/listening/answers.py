@@ -1,4 +1,4 @@
-"""One rater's answers, as the page's listening test writes them."""
+"""Reads a rater's answers, as the page's listening test writes them."""
 
 import json
 from pathlib import Path
@@ -11,21 +11,21 @@ from bench.common.yamlfile import Strict, read_small, validate
 
 _MOST_BYTES = 4 * 1024 * 1024
 _FNV, _OTHER = 0x811C9DC5, 0x01234567
-"""The two starts of the code's hash, as in the page's program."""
+"""The initial values of the code's two hashes, as in the page's script."""
 
 Condition = Literal["a", "b", "reference", "anchor"]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Named(Strict):
-    """One of both systems: its cell in the run, and what the page calls it."""
+    """One of the two systems: its cell in the run, and its name in the page."""
 
     cell: Text
     label: Text
 
 
 class Pair(Strict):
-    """Two speeches of one picture, and which was preferred."""
+    """Two speeches for one picture, and which was preferred."""
 
     item: Text
     first: Condition
@@ -34,12 +34,12 @@ class Pair(Strict):
 
     @property
     def check(self) -> bool:
-        """Whether the pair checks that the rater listens: one speech is of another picture."""
+        """Whether the pair checks the rater's attention: one speech is of another picture."""
         return "anchor" in (self.first, self.second)
 
 
 class Rating(Strict):
-    """One speech, and how well it describes its picture: 1 to 5."""
+    """One speech, and how well it describes the picture, 1 to 5."""
 
     item: Text
     of: Condition
@@ -47,7 +47,7 @@ class Rating(Strict):
 
 
 class Answers(Strict):
-    """All that one rater answered."""
+    """All answers of one rater."""
 
     format: Literal["pixvox-listening-1"]
     page: Text
@@ -60,13 +60,13 @@ class Answers(Strict):
 
     @property
     def listened(self) -> bool:
-        """Whether there was a check, and every check was answered right."""
+        """Whether there was at least one check, and every check was answered correctly."""
         checks = [pair for pair in self.pairs if pair.check]
         return bool(checks) and all(pair.answer not in ("anchor", "tie") for pair in checks)
 
 
 def hashed(text: str, basis: int = _FNV) -> int:
-    """Fowler, Noll and Vo's hash (FNV-1a, 32 bits) of a text's UTF-8."""
+    """Returns the 32-bit FNV-1a hash (Fowler, Noll and Vo) of a text in UTF-8."""
     value = basis
     for byte in text.encode():
         value = (value ^ byte) * 0x01000193 % 2**32
@@ -74,7 +74,7 @@ def hashed(text: str, basis: int = _FNV) -> int:
 
 
 def code_of(content: dict[str, Any]) -> str:
-    """The code that the page shows for answers, from their JSON without it."""
+    """Returns the code that the page shows for answers, from their JSON without the code."""
     body = {name: value for name, value in content.items() if name != "code"}
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     return f"{hashed(text):08x}{hashed(text, _OTHER):08x}"

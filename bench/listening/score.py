@@ -1,7 +1,7 @@
-"""Scores a listening test: preference, ratings, their intervals, and how far raters agree.
+"""Scores a listening test: preference, ratings, their intervals, and the agreement of raters.
 
-Raters and pictures are both samples: an interval resamples both at once, so that it holds for other
-raters and other pictures (Owen 2007, "The pigeonhole bootstrap", section 3).
+Raters and pictures are both samples, so an interval resamples both at once (Owen 2007, "The
+pigeonhole bootstrap", section 3).
 """
 
 from collections.abc import Callable, Sequence
@@ -33,13 +33,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of a whole test.
+    """The scores of a test.
 
-    `preference` is the share of pairs in which B is preferred to A, ties counted half. `ratings`
-    are by condition.
-
-    `agreement` are Krippendorff's alphas of pairs (nominal) and ratings (ordinal), NaN where no
-    answer was given by two raters. `inattentive` are raters left out for a check answered wrong.
+    `preference` is the share of pairs in which B is preferred to A; a tie counts half. `ratings`
+    are by condition, and `difference` is the mean rating of B minus that of A. `agreement` are
+    Krippendorff's alphas of pairs (nominal) and ratings (ordinal), NaN where no two raters answered
+    the same. `inattentive` are raters who are left out because they failed a check.
     """
 
     a: str
@@ -55,15 +54,15 @@ class Result:
 
 
 def score(answers: Sequence[Answers], seed: int = 0) -> Result:
-    """Scores the raters of one test who listened; raises ValueError where nobody did."""
-    heard = [a for a in answers if a.listened]
-    if not heard:
+    """Scores the raters who passed all checks; raises ValueError where there are none."""
+    attentive = [a for a in answers if a.listened]
+    if not attentive:
         raise ValueError("no rater answered every check right; there is nothing to score")
     inattentive = tuple(a.rater for a in answers if not a.listened)
-    items = {i: n for n, i in enumerate(sorted({p.item for a in heard for p in a.pairs}))}
-    pairs = np.full((len(heard), len(items)), np.nan)
-    rated = np.full((len(CONDITIONS), len(heard), len(items)), np.nan)
-    for rater, rater_answers in enumerate(heard):
+    items = {i: n for n, i in enumerate(sorted({p.item for a in attentive for p in a.pairs}))}
+    pairs = np.full((len(attentive), len(items)), np.nan)
+    rated = np.full((len(CONDITIONS), len(attentive), len(items)), np.nan)
+    for rater, rater_answers in enumerate(attentive):
         for pair in rater_answers.pairs:
             if not pair.check:
                 pairs[rater, items[pair.item]] = _WORTH[pair.answer]
@@ -78,9 +77,9 @@ def score(answers: Sequence[Answers], seed: int = 0) -> Result:
     }
     both = rated[1] - rated[0]
     return Result(
-        heard[0].a.label,
-        heard[0].b.label,
-        len(heard),
+        attentive[0].a.label,
+        attentive[0].b.label,
+        len(attentive),
         inattentive,
         int((~np.isnan(pairs)).sum()),
         int((pairs == _WORTH["tie"]).sum()),
@@ -92,12 +91,12 @@ def score(answers: Sequence[Answers], seed: int = 0) -> Result:
 
 
 def _flat(rated: Array) -> Array:
-    """Raters × units of ratings `[C, R, I]`."""
+    """Returns ratings `[C, R, I]` as raters × units, `[R, C * I]`."""
     return rated.transpose(1, 0, 2).reshape(rated.shape[1], -1)
 
 
 def _alpha(values: Array, level: str) -> float:
-    """Krippendorff's alpha of raters × units; NaN where it is not defined."""
+    """Returns Krippendorff's alpha of raters × units; NaN where it is not defined."""
     import krippendorff
 
     several = (~np.isnan(values)).sum(0) > 1
@@ -108,7 +107,7 @@ def _alpha(values: Array, level: str) -> float:
 
 
 def _estimate(values: Array, seed: int, least: float = -np.inf, most: float = np.inf) -> Estimate:
-    """The mean of answers `[raters, items]`, those not given NaN."""
+    """Returns the mean of answers `[raters, items]` and its interval; missing answers are NaN."""
     given = ~np.isnan(values)
     if not given.any():
         return Estimate(*(float("nan"),) * 4)

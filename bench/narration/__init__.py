@@ -1,1 +1,1 @@
-"""Reads the captions of a dataset aloud: which, by whom, and into which files."""
+"""`pixvox narrate`: reads the captions of a dataset aloud with a synthetic voice."""

@@ -1,10 +1,10 @@
-"""A narration's folder: what it holds, what it lacks, and its lists.
+"""A narration's folder: its files and which of them are missing.
 
     wavs/ID_N.wav      the speech of caption N, where sound is wanted
     units.npz          the units of all captions, where a codec is named (see storedunits)
     .units/            each caption's units until all are there
     narration.json     who read it, and of which dataset (bench.datasets.narrated)
-    texts.tsv          WAV, image, caption number and text of all that was ever to be read here
+    texts.tsv          WAV, image, caption number and text of all captions ever to be read here
     wav2capt.txt, wav2spk.txt, or SPLIT.jsonl and images/: what a dataset reads
 
 The texts are written before any speech is. Speech of a text that has changed is removed first.
@@ -30,9 +30,9 @@ _CODEC = ("codec_digest", "bandwidth")
 
 
 class Folder:
-    """The folder of one narration; for the process that has it locked.
+    """The folder of one narration, which the process must have locked.
 
-    Without `sound` no more speech is written, only units.
+    Without `sound`, only units are written.
     """
 
     def __init__(self, path: Path, *, sound: bool = True) -> None:
@@ -127,7 +127,7 @@ class Folder:
         return {"text": text, "speech": f"wavs/{wav}", "speaker": speaker_of(self.narration)}
 
     def _join(self, narration: Narration) -> None:
-        """The narration of the splits that are here and those that come."""
+        """Adds the new splits to the folder's narration; raises UserError if it is another one."""
         before = read_narration(self.path)
         if before is None:
             if any((self.path / name).exists() for name in ("wavs", "wav2capt.txt", UNITS)):
@@ -160,7 +160,7 @@ class Folder:
             yield Utterance(image, int(caption), wav, text)
 
     def _is_there(self, wav: str) -> bool:
-        """Whether a speech file is there, as long as its header says."""
+        """Whether a speech file exists and has the length that its header states."""
         try:
             with (self.wavs / wav).open("rb") as file:
                 head = file.read(8)
@@ -173,12 +173,12 @@ class Folder:
 
 
 def _name(wav: str) -> str:
-    """What a caption's units are named by: the stem of its WAV file."""
+    """Returns the name of a caption's units: the stem of its WAV file."""
     return Path(wav).stem
 
 
 def speaker_of(narration: Narration) -> str:
-    """The voice as the name of a speaker, without spaces."""
+    """Returns the voice as the name of a speaker, without spaces."""
     return "-".join(narration.voice.split())
 
 

@@ -1,4 +1,4 @@
-"""What a narration's file may say."""
+"""The schema of a narration's YAML file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ Captions = Annotated[int, Field(ge=1, le=1000, description="captions of an image
 class NarrationJob(Strict):
     """Captions that a voice reads aloud, and the folder for their speech.
 
-    `pixvox narrate` takes each of these keys but `dataset` as an option too, which then counts.
+    Each key except `dataset` is also an option of `pixvox narrate`, which replaces the key.
     """
 
     dataset: Annotated[AnyDataset, AfterValidator(to_evaluate)]
@@ -29,26 +29,27 @@ class NarrationJob(Strict):
     ] = ()
     """Several splits of the dataset; without any, the one that `dataset` names."""
     voice: VoiceName = PIPER
-    """Who reads, as in a job's `cascade`."""
+    """The voice, as in a job's `cascade`."""
     captions: Captions | None = None
     """Read only the first captions of each image; `null` for all."""
     codec: WeightsName | None = None
-    """A codec whose units of the voice's own samples are written too, into `units.npz`, as a
-    training's `codec`; `null` for none."""
+    """A codec, as a training's `codec`. Its units of the voice's samples are written to
+    `units.npz`; `null` for none."""
     bandwidth: Bandwidth | None = None
     """That codec's bandwidth in kbps."""
     sound: bool = True
-    """Whether the speech itself is written; `false` leaves units alone, which do for a training."""
+    """Whether the speech itself is written; `false` writes only units, which suffice for a
+    training."""
     output: FilePath
-    """The folder for speech, units and lists; what is there already is not read again."""
+    """The folder for speech, units and lists; captions with files there are not read again."""
     layout: Layout = "flickr"
     """`flickr`: as the Flickr Audio Caption Corpus; `manifest`: JSONL files for `name: folder`,
     with the images copied beside them."""
     workers: Actors = 0
-    """How many processes read, with one thread each; 0 for one a core."""
+    """How many processes read, with one thread each; 0 for one process a core."""
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The address of a running Ray cluster, HOST:PORT or `auto`, where the command line gives none;
-    `null` takes that of RAY_ADDRESS or, as `local` does, starts Ray on this machine."""
+    """The address of a running Ray cluster, HOST:PORT or `auto`, if the command line gives none;
+    `null` uses RAY_ADDRESS. Without both, or with `local`, Ray is started on this machine."""
 
     @model_validator(mode="after")
     def _check_units(self) -> "NarrationJob":
@@ -60,9 +61,9 @@ class NarrationJob(Strict):
 
 
 def read_job(path: Path, options: Mapping[str, Any]) -> NarrationJob:
-    """A narration's file, with the options of the command line in place of its keys.
+    """Reads a narration's file; options of the command line replace its keys.
 
-    `options` are keys of a NarrationJob, and `items` of its dataset; None stands for what was not
+    `options` are keys of a NarrationJob, and `items` of its dataset; an option that is None was not
     given. Raises UserError naming all that is wrong.
     """
     from bench.common.strictyaml import MAX_BYTES, read_yaml

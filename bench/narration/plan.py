@@ -1,4 +1,4 @@
-"""Which captions are read aloud, and under which names."""
+"""Selects the captions that are read aloud, and names their files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from bench.systems.voices import NO_WORD
 
 @dataclass(frozen=True, order=True)
 class Utterance:
-    """One caption: its image's file name, its number, the file of its speech, what is read."""
+    """One caption: its image's file name, its number, the name of its WAV file, the spoken text."""
 
     image: str
     number: int
@@ -24,7 +24,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a narration is of; `left_out` names captions that no voice can read, with the reason."""
+    """The captions to read; `left_out` has a line for each caption that no voice can read."""
 
     datasets: tuple[Dataset, ...]
     utterances: tuple[Utterance, ...]
@@ -32,14 +32,14 @@ class Plan:
 
     @property
     def title(self) -> str:
-        """How many images of which splits, in words."""
+        """The number of images and their splits, as text."""
         splits = ", ".join(dataset.split for dataset in self.datasets)
         images = plural(sum(len(dataset.items) for dataset in self.datasets), "image")
         return f"{images} of {self.datasets[0].name} {splits}"
 
 
 def read_datasets(job: NarrationJob) -> tuple[Dataset, ...]:
-    """The splits of a job, cut to the items that it names; raises UserError as datasets do."""
+    """Returns the splits of a job, with only the items that it names; raises as `spec.read`."""
     specs = [job.dataset.of_split(split) for split in dict.fromkeys(job.splits)]
     datasets = [spec.read() for spec in specs or [job.dataset]]
     if job.dataset.items is not None:

@@ -1,4 +1,4 @@
-"""Reads captions aloud on all cores: one voice a process, a few captions at a time."""
+"""Reads captions aloud on all cores, with one voice in each process."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from pixvox.codec.encodec import Codec
 
 MOST = 4
-"""Captions in a batch at most: what is in flight when a run is stopped is a matter of seconds."""
+"""At most this many captions in a batch, so that a stopped run ends within seconds."""
 _POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Format:
-    """What is wanted of speech: `sound`, a WAV file; units by a `codec`, a name and kbps."""
+    """The wanted files of speech: with `sound`, a WAV file; with a `codec` (name, kbps), units."""
 
     sound: bool = True
     codec: tuple[str, float] | None = None
@@ -41,8 +41,7 @@ class Format:
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
-    """A text's speech as what was asked for, and how long it is; or the `reason` of there being
-    none."""
+    """A text's speech in the wanted forms and its duration; or the `reason` of its failure."""
 
     wav: bytes | None = None
     units: Units | None = None
@@ -52,9 +51,9 @@ class Speech:
 
 @dataclass(frozen=True)
 class Said:
-    """A caption's speech; `machine` says that the process died over it: another run may succeed."""
+    """A caption's speech; with `machine`, its process died, so another run may succeed."""
 
-    one: Utterance
+    utterance: Utterance
     speech: Speech
     machine: bool = False
 
@@ -69,7 +68,7 @@ class Narrator(Clocked):
         self.start_clock("cpu")
 
     def load_voice(self, voice: str) -> Reader:
-        """The voice of this name."""
+        """Returns the voice of this name."""
         return reader(voice, "cpu")
 
     def work(self, texts: Sequence[str]) -> list[Speech]:
@@ -101,13 +100,13 @@ def _load_codec(name: str, bandwidth: float) -> "Codec":
 
 
 def _encode(wave: Wave, rate: int, codec: "Codec") -> Units:
-    """The units of samples as the voice gave them, before 16 bits round them."""
+    """Returns the units `[K, N]` of the voice's own samples, before they are rounded to 16 bits."""
     units = codec.encode(resample(wave, rate, codec.sample_rate)).numpy()
     return units.astype(np.uint8 if codec.codebook_size <= 256 else np.int16)
 
 
 def batches(utterances: Sequence[Utterance], workers: int) -> Iterator[Batch[Utterance]]:
-    """The utterances in order, in batches that get smaller: all workers end at about one time."""
+    """Yields the utterances in batches that get smaller, so that all workers end together."""
     start = 0
     while start < len(utterances):
         left = len(utterances) - start
@@ -118,7 +117,7 @@ def batches(utterances: Sequence[Utterance], workers: int) -> Iterator[Batch[Utt
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Who reads; `count` 0 means one a core, and `narrator` is the class of the actors."""
+    """The reading processes; `count` 0 means one a core, `narrator` is the class of the actors."""
 
     voice: str
     wanted: Format = field(default_factory=Format)
@@ -135,10 +134,10 @@ def read_aloud(
     *,
     stop: Callable[[], bool] = lambda: False,
 ) -> Stage:
-    """Reads all utterances and hands each to `keep`; how busy the workers were.
+    """Reads all utterances and calls `keep` with each; returns how busy the workers were.
 
-    Where `stop` says so nothing new is begun; what is in flight is kept, and KeyboardInterrupt
-    raised.
+    Once `stop` returns True no batch is begun; batches in flight are kept, and KeyboardInterrupt is
+    raised. Raises as `find_cluster` and `Pool.collect`.
     """
     address = find_cluster(workers.address)
     with ray_session(address):

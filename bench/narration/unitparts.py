@@ -1,4 +1,4 @@
-"""A narration's units: a small file a caption while it is read, one packed file in the end."""
+"""A narration's units: one small file for each caption during the run, one packed file after it."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -15,8 +15,8 @@ from bench.datasets.storedunits import UNITS, Units, read_units_file, write_pack
 class UnitParts:
     """The units in a narration's folder, by captions' names.
 
-    A caption's own file counts before what the packed file has of it. A process that was killed
-    leaves captions' files; the next run merges them as if it had written them itself.
+    A caption's own file replaces its units in the packed file. If a process is killed, the next run
+    merges the captions' files that it left.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,7 +24,7 @@ class UnitParts:
         self.folder = path / ".units"
 
     def has(self, name: str) -> bool:
-        """Whether a caption's units are here, whole."""
+        """Whether a caption's units are here and complete."""
         return name in self._packed() or self._part(self._path(name)) is not None
 
     def keep(self, name: str, units: Units) -> None:
@@ -48,7 +48,7 @@ class UnitParts:
             self.file.unlink()
 
     def merge(self, codec: str) -> None:
-        """Writes all units as one file, by the digest of their codec, and removes captions' own."""
+        """Writes all units as one file, with their codec's digest, and removes captions' files."""
         parts = sorted(self.folder.glob("*.npy"))
         units = {path.stem: part for path in parts if (part := self._part(path)) is not None}
         if units:
@@ -70,7 +70,7 @@ class UnitParts:
         return self.folder / f"{name}.npy"
 
     def _part(self, path: Path) -> Units | None:
-        """A caption's units; None where they are not there, or a disk left a part of the file."""
+        """Returns a caption's units; None where the file is missing or incomplete."""
         try:
             units: Units = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError):

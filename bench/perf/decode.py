@@ -183,11 +183,11 @@ class _Course:
                 lanes=lanes,
                 arithmetic=self.arithmetic,
             )
-            made = _FixedLengths(self.model, decoding)
+            engine = _FixedLengths(self.model, decoding)
         except ValueError as error:
             raise UserError(str(error)) from error
-        made.lengths = self.lengths
-        return made
+        engine.lengths = self.lengths
+        return engine
 
     def _eagerly(self) -> tuple[list[Tensor], int]:
         units: list[Tensor] = []
@@ -195,24 +195,24 @@ class _Course:
         for start in range(0, self.count, self.options.slots):
             end = min(start + self.options.slots, self.count)
             wanted = [self.lengths[str(i)] for i in range(start, end)] if self.lengths else None
-            made, ran = eager_greedy(
+            decoded, steps_run = eager_greedy(
                 self.model,
                 self.text,
                 self.states[start:end],
                 self.frames,
                 torch.tensor(wanted) if wanted else None,
             )
-            units, steps = units + made, steps + ran
+            units, steps = units + decoded, steps + steps_run
         return units, steps
 
     def _ours(
         self, engine: Engine, asked: Sequence[Request], group: int
     ) -> tuple[list[Tensor], int]:
         before = engine.steps_run
-        made: list[Generation] = []
+        generations: list[Generation] = []
         for start in range(0, len(asked), group):
-            made += engine.generate(self.states, asked[start : start + group])
-        return [one.units for one in made], engine.steps_run - before
+            generations += engine.generate(self.states, asked[start : start + group])
+        return [generation.units for generation in generations], engine.steps_run - before
 
 
 def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> dict[str, Any]:
@@ -221,7 +221,7 @@ def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> 
     arithmetic = "bfloat16" if device.type == "cuda" else "float32"
     course = _Course(options, device, arithmetic)
     ways = course.ways()
-    taken: dict[str, list[tuple[float, int]]] = {way: [] for way in ways}
+    timings: dict[str, list[tuple[float, int]]] = {way: [] for way in ways}
     units: dict[str, list[Tensor]] = {}
     for round_ in range(options.rounds):
         for number, (way, decode) in enumerate(ways.items()):
@@ -230,7 +230,7 @@ def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> 
             start = time.perf_counter()
             units[way], steps = decode()
             wait(device)
-            taken[way].append((time.perf_counter() - start, steps))
+            timings[way].append((time.perf_counter() - start, steps))
     report("decode", options.rounds * len(ways), options.rounds * len(ways))
     rows = [
         Measured(
@@ -239,9 +239,9 @@ def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> 
             1000 * statistics.median(seconds / steps for seconds, steps in runs),
             runs[0][1],
         )
-        for way, runs in taken.items()
+        for way, runs in timings.items()
     ]
-    frames = [one.shape[1] for one in units["engine"]]
+    frames = [speech_units.shape[1] for speech_units in units["engine"]]
     compared = units if arithmetic == "float32" else _units_in_float32(options, device)
     pairs = zip(compared["eager"], compared["engine"], strict=True)
     # A row of n steps has n / 2 positions on average; long rows count more often.
@@ -289,10 +289,10 @@ def show(result: dict[str, Any]) -> None:
         )
     console = Console(highlight=False)
     console.print(table)
-    made = result["machine"]
+    facts = result["machine"]
     console.print(
-        f"{made['gpu'] or made['processor']}, {made['threads']} threads, torch {made['torch']}, "
-        f"transformers {made['transformers']}"
+        f"{facts['gpu'] or facts['processor']}, {facts['threads']} threads, "
+        f"torch {facts['torch']}, transformers {facts['transformers']}"
     )
     console.print(
         f"floor {result['floor_ms_per_step']:.3f} ms/step: bytes of a step over "

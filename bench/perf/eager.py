@@ -35,8 +35,8 @@ def as_blip_text(model: PixVoxLM) -> BlipTextModel:
     other = BlipTextModel(text, add_pooling_layer=False).eval()
     own = model.state_dict()
     wanted = {name: decoder_name(name) for name in other.state_dict()}
-    taken = {name: own[ours] for name, ours in wanted.items() if ours is not None}
-    other.load_state_dict(taken, strict=False)
+    shared = {name: own[ours] for name, ours in wanted.items() if ours is not None}
+    other.load_state_dict(shared, strict=False)
     return other.to(model.device, model.dtype)
 
 

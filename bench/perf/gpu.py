@@ -177,7 +177,9 @@ def check_company(course: Course) -> Finding:
         together = engine.generate(states, requests)
         backwards = engine.generate(states, requests[::-1])
         groups = [
-            one for i in range(0, 12, 5) for one in engine.generate(states, requests[i : i + 5])
+            generation
+            for i in range(0, 12, 5)
+            for generation in engine.generate(states, requests[i : i + 5])
         ]
         figures[arithmetic] = [_equal(together, backwards), _equal(together, groups)]
     words = "; ".join(
@@ -248,9 +250,9 @@ def check_codec(course: Course) -> Finding:
     units = [torch.randint(0, 256, (4, frames), generator=rng) for frames in (50, 120, 7, 200)]
     here, cpu = (Codec.load("zoo:encodec-tiny", 1.6, str(d)) for d in (course.device, "cpu"))
     pairs = list(zip(here.decode_all(units), cpu.decode_all(units), strict=True))
-    largest = max(float(abs(one - other).max()) for one, other in pairs)
+    largest = max(float(abs(wave - expected).max()) for wave, expected in pairs)
     alone = all(
-        (here.decode(one) == wave).all() for one, (wave, _) in zip(units, pairs, strict=True)
+        (here.decode(clip) == wave).all() for clip, (wave, _) in zip(units, pairs, strict=True)
     )
     many = [units[3]] * (64 if course.on_gpu else 4)
     seconds = _seconds(course, lambda: here.decode_all(many))
@@ -293,7 +295,9 @@ def check_whisper(course: Course) -> Finding:
     count = min(8, len(waves))
     started = time.perf_counter()
     texts = [
-        one.transcript for s in range(0, len(waves), 8) for one in here.transcribe(waves[s : s + 8])
+        result.transcript
+        for start in range(0, len(waves), 8)
+        for result in here.transcribe(waves[start : start + 8])
     ]
     rate = len(waves) / (time.perf_counter() - started)
     wanted = [result.transcript for result in cpu.transcribe(waves[:count])]

@@ -18,9 +18,9 @@ from bench.asr.window import SHORTER, WHOLE
 from bench.common.audio import Wave, resample
 from bench.common.machine import machine
 from bench.common.machine import save as save_figures
-from bench.common.progress import progress
+from bench.common.progress import Progress, progress
 from bench.common.resampling import Resampling
-from bench.datasets.base import Item, Report
+from bench.datasets.base import Item
 from bench.datasets.scenes.load import load_scenes
 from bench.jobs.spec import ScoringSpec
 from bench.metrics.base import SHORT
@@ -130,13 +130,13 @@ class _Timed:
 
     def all_of(self, waves: Sequence[Wave], tick: Callable[[int], None]) -> list[Transcription]:
         """Transcribes in whole batches, as a run does."""
-        found: list[Transcription] = []
+        transcriptions: list[Transcription] = []
         for start in range(0, len(waves), self.batch):
             group = list(waves[start : start + self.batch])
-            filled = group + [group[0]] * (self.batch - len(group))
-            found += self.asr.transcribe(filled)[: len(group)]
+            padded = group + [group[0]] * (self.batch - len(group))
+            transcriptions += self.asr.transcribe(padded)[: len(group)]
             tick(len(group))
-        return found
+        return transcriptions
 
 
 def _waves(system: System, items: Sequence[Item]) -> dict[str, Wave]:
@@ -173,7 +173,7 @@ def _decoding(name: str) -> DecodingSpec:
     return DecodingSpec(temperature=temperature, guidance=guidance, seed=SEED)
 
 
-def measure(weights: Sequence[str], images: int, rounds: int, report: Report) -> dict[str, Any]:
+def measure(weights: Sequence[str], images: int, rounds: int, report: Progress) -> dict[str, Any]:
     """Transcribes recorded and generated speech of the first test pictures in both windows."""
     import torch
 
@@ -183,13 +183,13 @@ def measure(weights: Sequence[str], images: int, rounds: int, report: Report) ->
     dataset = replace(dataset, items=items)
     speed = product_speed()
     timed = {"30 s": _Timed(WhisperAsr()), "adaptive": _Timed(WhisperAsr(window="adaptive"))}
-    found = []
+    speeches = []
     with tempfile.TemporaryDirectory() as cache:
         scorer = Scorer(dataset, ScoringSpec(), {}, Path(cache))
         with scorer:
             for name, system in _systems(weights).items():
                 waves = _waves(system, items)
-                found.append(_speech(name, waves, timed, rounds, scorer, report))
+                speeches.append(_speech(name, waves, timed, rounds, scorer, report))
     dims = timed["30 s"].asr.model.dims
     return {
         "product_gflops": speed / 1e9,
@@ -197,7 +197,7 @@ def measure(weights: Sequence[str], images: int, rounds: int, report: Report) ->
         "shortest_floor_seconds": encoder_flops(dims, SHORTER[0]) / speed,
         "keys_floor_seconds": keys_flops(dims, WHOLE) / speed,
         "rounds": rounds,
-        "speech": [asdict(one) | {"faster": one.faster} for one in found],
+        "speech": [asdict(speech) | {"faster": speech.faster} for speech in speeches],
     }
 
 
@@ -207,10 +207,10 @@ def _speech(
     timed: Mapping[str, _Timed],
     rounds: int,
     scorer: Scorer,
-    report: Report,
+    report: Progress,
 ) -> Speech:
     clips, texts = list(waves.values()), dict[str, list[str]]()
-    taken: dict[str, list[tuple[float, float, int]]] = {window: [] for window in timed}
+    timings: dict[str, list[tuple[float, float, int]]] = {window: [] for window in timed}
     done, total = 0, rounds * len(timed) * len(clips)
 
     def tick(count: int) -> None:
@@ -219,13 +219,13 @@ def _speech(
         report(name, done, total)
 
     for _ in range(rounds):
-        for window, one in timed.items():
-            one.encoding, one.windows = 0.0, 0
+        for window, asr in timed.items():
+            asr.encoding, asr.windows = 0.0, 0
             start = time.perf_counter()
-            texts[window] = [result.transcript for result in one.all_of(clips, tick)]
-            taken[window].append((time.perf_counter() - start, one.encoding, one.windows))
+            texts[window] = [result.transcript for result in asr.all_of(clips, tick)]
+            timings[window].append((time.perf_counter() - start, asr.encoding, asr.windows))
     windows, tokens = {}, {window: scorer.tokens(said) for window, said in texts.items()}
-    for window, runs in taken.items():
+    for window, runs in timings.items():
         counted = scorer.counted(
             dict.fromkeys(scorer.captions, "") | dict(zip(waves, tokens[window], strict=True))
         )
@@ -235,9 +235,9 @@ def _speech(
             statistics.median(seconds for seconds, _, _ in runs) / len(clips),
             statistics.median(encoding / seconds for seconds, encoding, _ in runs),
             {
-                score.name: (found.score, found.low, found.high)
+                score.name: (interval.score, interval.low, interval.high)
                 for score in counted.scores
-                if score.kept >= SHORT and (found := spread[score.name])
+                if score.kept >= SHORT and (interval := spread[score.name])
             },
         )
     whole, adaptive = windows.values()
@@ -250,12 +250,12 @@ def _speech(
         adaptive,
         _share_differing(*tokens.values()),
         _share_differing(*texts.values()),
-        taken["adaptive"][0][2] / filled - 1,
+        timings["adaptive"][0][2] / filled - 1,
     )
 
 
-def _share_differing(some: Sequence[str], others: Sequence[str]) -> float:
-    return sum(a != b for a, b in zip(some, others, strict=True)) / len(some)
+def _share_differing(texts: Sequence[str], compared: Sequence[str]) -> float:
+    return sum(a != b for a, b in zip(texts, compared, strict=True)) / len(texts)
 
 
 def run(weights: Sequence[str], images: int, rounds: int, save: Path | None) -> int:
@@ -269,18 +269,19 @@ def run(weights: Sequence[str], images: int, rounds: int, save: Path | None) -> 
     shortest = figures["shortest_floor_seconds"]
     print(f"30 s takes {floor:.3f} s at least, and {SHORTER[0]} of them {shortest:.3f} s;")
     print(f"its keys and values, part of decoding, take {figures['keys_floor_seconds']:.3f} s")
-    for one in figures["speech"]:
-        whole, shorter = one["whole"], one["adaptive"]
+    for speech in figures["speech"]:
+        whole, shorter = speech["whole"], speech["adaptive"]
         share = whole["encoder_share"]
         encoding = whole["seconds_per_clip"] * share
-        print(f"{one['name']}: {one['clips']} clips of {one['mean_seconds']:.1f} s")
+        print(f"{speech['name']}: {speech['clips']} clips of {speech['mean_seconds']:.1f} s")
         print(
             f"  30 s window: {whole['seconds_per_clip']:.3f} s a clip; the encoder is at "
             f"{floor / encoding:.0%} of the floor, decoding takes {1 / share - 1:.0%} of its time"
         )
         print(
-            f"  adaptive: {shorter['seconds_per_clip']:.3f} s a clip, {one['faster']:.2f} times as "
-            f"fast; {one['differing']:.1%} have other words, {one['again']:.1%} done again at 30 s"
+            f"  adaptive: {shorter['seconds_per_clip']:.3f} s a clip, {speech['faster']:.2f} times "
+            f"as fast; {speech['differing']:.1%} have other words, {speech['again']:.1%} done "
+            "again at 30 s"
         )
         for score, (value, low, high) in whole["scores"].items():
             changed = shorter["scores"][score][0]

@@ -156,7 +156,7 @@ def asr_text(cell: Cell, facts: Mapping[str, Any]) -> str:
     """The ASR and how it decoded."""
     if cell.asr is None:
         return "none"
-    return cell.asr.signed(facts)
+    return cell.asr.signature_part(facts)
 
 
 def signature(

@@ -1,6 +1,6 @@
-"""Columns of the files that we write, each declared once: its name, its type, what it means.
+"""Declarations of the columns of all written files: name, type and meaning.
 
-Polars' schema and the reference of the documentation both come from the declaration.
+Polars' schemas and docs/reference.md are derived from them.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Column:
-    """One column; `dtype` is Polars' type of it."""
+    """One column; `dtype` is its Polars type."""
 
     name: str
     dtype: Any
@@ -23,23 +23,23 @@ Columns = tuple[Column, ...]
 
 
 def columns_of(row: type) -> Columns:
-    """Those of a dataclass whose fields are each `Annotated[TYPE, DTYPE, "meaning"]`."""
+    """Returns a dataclass's fields, each `Annotated[TYPE, DTYPE, "meaning"]`, as columns."""
     hints = get_type_hints(row, include_extras=True)
     return tuple(Column(name, *hint.__metadata__) for name, hint in hints.items())
 
 
 def schema(columns: Iterable[Column]) -> dict[str, Any]:
-    """What Polars makes a frame with."""
+    """Returns the columns' types by name, as Polars' `schema` argument."""
     return {column.name: column.dtype for column in columns}
 
 
 def without(columns: Iterable[Column], *names: str) -> Columns:
-    """All but the named ones."""
+    """Returns all columns except the named ones."""
     return tuple(column for column in columns if column.name not in names)
 
 
 def declared(frame: pl.DataFrame, columns: Iterable[Column]) -> pl.DataFrame:
-    """The same frame; raises ValueError where its columns are not those declared, in order."""
+    """Returns the frame; raises ValueError if its columns differ from those declared, in order."""
     wanted = pl.Schema(schema(columns))
     if list(frame.schema.items()) != list(wanted.items()):
         raise ValueError(f"columns {dict(frame.schema)}, declared are {dict(wanted)}")

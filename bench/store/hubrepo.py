@@ -1,4 +1,4 @@
-"""A repository of the Hugging Face hub, by its own library; each refusal is one line."""
+"""A repository of the Hugging Face hub; errors of its library become one line."""
 
 import tempfile
 import warnings
@@ -18,7 +18,7 @@ _AGAIN = "what was sent stays there, and the same command continues"
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file to be sent: its name in the repository, and its content or where that is."""
+    """A file to be sent: its name in the repository, and its content as bytes or as a path."""
 
     name: str
     content: Path | bytes
@@ -33,7 +33,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a repository holds at a commit: names of files, and its card, "" without one."""
+    """A repository's content at a commit: the names of files, and the card, "" without one."""
 
     commit: str
     names: tuple[str, ...]
@@ -41,7 +41,7 @@ class Snapshot:
 
 
 def check_name(repo: str) -> None:
-    """Raises UserError for a name that no repository has."""
+    """Raises UserError for a name that is not a valid USER/NAME."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -54,7 +54,7 @@ def check_name(repo: str) -> None:
 
 
 class HubRepo:
-    """A repository that the user's token may write to. Raises UserError where there is no token."""
+    """A repository that the user's token may write to; raises UserError without a token."""
 
     def __init__(self, name: str, kind: Kind) -> None:
         from huggingface_hub import HfApi, get_token
@@ -68,8 +68,10 @@ class HubRepo:
             )
 
     def ensure(self, private: bool) -> None:
-        """Creates the repository where it is not there; raises UserError for a public one that is
-        to be private."""
+        """Creates the repository if it does not exist.
+
+        Raises UserError where it should be `private` and exists as a public one.
+        """
         from huggingface_hub.errors import RepositoryNotFoundError
 
         with self._one_line():
@@ -87,7 +89,7 @@ class HubRepo:
             )
 
     def read(self) -> Snapshot:
-        """What is there now."""
+        """Returns the repository's current content."""
         with self._one_line():
             info = self._api.repo_info(self.name, repo_type=self._kind)
             names = tuple(file.rfilename for file in info.siblings or ())
@@ -109,9 +111,9 @@ class HubRepo:
         removed: Sequence[str] = (),
         parent: str | None = None,
     ) -> str:
-        """Commits files, and removals, at once; returns the commit.
+        """Sends files and removals as one commit; returns its id.
 
-        With a `parent`, nothing is committed where the repository has changed since that commit.
+        With a `parent`, raises RunFailed if the repository has changed since that commit.
         """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -123,7 +125,7 @@ class HubRepo:
         ]
         operations += [CommitOperationDelete(name, is_folder=False) for name in removed]
         with self._one_line(), warnings.catch_warnings():
-            # That a model's repository gets Parquet files is meant.
+            # The library warns about Parquet files in a model's repository.
             warnings.simplefilter("ignore", UserWarning)
             commit = self._api.create_commit(
                 self.name,
@@ -136,7 +138,7 @@ class HubRepo:
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
-        """Errors of the library as UserError for what the user can change, else as RunFailed."""
+        """Raises the library's errors as UserError, if the user can fix them, or RunFailed."""
         from huggingface_hub.errors import (
             HfHubHTTPError,
             HTTPError,

@@ -1,12 +1,12 @@
-"""What is done, durably: rows in parts that are whole or not there.
+"""The durable store of a run's rows, as Parquet parts that are written atomically.
 
-A part is written to a temporary file, synced, and renamed to a name that holds its digest; it says
-itself which stage and key it belongs to. A part that is not what its name and place promise is
-damaged: a driver sets it aside, and its rows count as not done. Resuming is a question to the
-ledger; tables and pages are derived from it and can be thrown away.
+A part is written to a temporary file, synced, and renamed to a name that contains its digest; its
+metadata hold its stage and key. A part whose content does not match its name or its place is
+damaged: a driver renames it, and its rows are computed again. A run is resumed from the ledger
+alone; tables and pages are derived from it and can be deleted.
 
-A driver joins many small parts into a larger one: it is written first, and what it was joined from
-is removed then, so that a row may be there twice for a while, and is read once (see `final`).
+A driver joins many small parts into a larger one. It removes the small ones after it has written
+the large one, so a row may exist twice for a while; readers use one of them (see `final`).
 """
 
 import hashlib
@@ -29,16 +29,17 @@ from bench.common.lock import Lock, locked
 STAGES = ("generated", "transcribed", "measured")
 PART = re.compile(r"part-([0-9a-f]{32})\.parquet")
 _BELONGS = "pixvox.part"
-"""What a part's own metadata call its stage and key."""
+"""The key of a part's metadata that holds its stage and key."""
 _JOINED = 256
+"""Frames that are concatenated at once when rows are read."""
 _SMALL, _FEW = 512, 64
-"""A part with fewer rows is small, and so many small ones are joined."""
+"""A part with fewer rows than _SMALL is small; _FEW small parts are joined."""
 _FRESH = 4096
-"""So many small parts are remembered as they were written, and need not be read to be joined."""
+"""At most this many small parts are kept in memory, so that joining need not read them."""
 _WHOLE = 4096
-"""The most rows of a joined part: what a damaged file costs at most."""
+"""The most rows of a joined part, and so the most that a damaged file can lose."""
 _ENOUGH = _WHOLE // 2
-"""A part with so many rows is not joined any more: two of them may be more than a whole one."""
+"""A part with this many rows is not joined again: two of them may have more than _WHOLE rows."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,9 @@ class Part:
 def read_part(
     path: Path, stage: str, key: str, columns: Sequence[str] | None = None
 ) -> Part | None:
-    """Reads a part, or some columns of it, and changes nothing; None where a driver has just moved
-    it away."""
+    """Reads a part, or the named columns of it; returns None where a driver has just removed it."""
     try:
-        # Whatever has the name of a part is opened only where opening it cannot wait.
+        # Only a plain file is opened: opening a pipe would block.
         if not stat.S_ISREG(path.lstat().st_mode):
             return Part(path, 0, None, "is no file")
         data = path.read_bytes()
@@ -81,7 +81,7 @@ def read_part(
 
 
 def final(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row an item, sorted by item: a machine's failure only where nothing replaced it."""
+    """Returns one row an item, sorted by item; a machine's failure only if it is the only row."""
     ordered = rows.sort("item", pl.col("cause") == "machine", maintain_order=True)
     return ordered.unique("item", keep="first", maintain_order=True)
 
@@ -101,7 +101,7 @@ class Ledger:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps the ledger for one driver (see locked)."""
+        """Locks the ledger for this driver; raises as `locked`."""
         with locked(self.folder) as self._lock:
             try:
                 yield
@@ -109,7 +109,7 @@ class Ledger:
                 self._lock = None
 
     def append(self, stage: str, key: str, rows: pl.DataFrame) -> None:
-        """Commits rows as one part; raises RunFailed where the ledger is not there any more."""
+        """Commits rows as one part; raises RunFailed where the ledger's folder was removed."""
         if self._lock is not None:
             self._lock.check()
         known = self._rows_of.setdefault((stage, key), {})
@@ -214,10 +214,10 @@ class Ledger:
         self.damaged = {}
 
     def rows(self, stage: str, key: str, schema: dict[str, Any]) -> pl.DataFrame:
-        """All committed rows, one an item (see `final`)."""
+        """Returns all committed rows, one an item (see `final`)."""
         joined = [pl.DataFrame(schema=schema)]
         small: list[pl.DataFrame] = []
-        # A frame of a few rows costs kilobytes, so thousands of them are not held at once.
+        # A frame of a few rows takes kilobytes, so frames are concatenated on the way.
         for part in self.parts(stage, key, schema):
             small.append(part)
             if len(small) == _JOINED:
@@ -226,7 +226,7 @@ class Ledger:
         return final(pl.concat([*joined, *small]))
 
     def final(self, stage: str, key: str, schema: dict[str, Any]) -> Iterator[str]:
-        """Items whose row is final: done, or failed by a fault of their own."""
+        """Yields the items whose row is final: completed, or failed not because of the machine."""
         known = self._rows_of[stage, key] = {}
         for part in self._read(stage, key, schema, ("item", "cause")):
             assert part.rows is not None

@@ -1,4 +1,4 @@
-"""`run.json`: what a run is, beside its ledger, so that a run can be read without its job file."""
+"""`run.json` holds a run's job and cells, so that a run can be read without its job file."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 
 class ManifestCell(Strict):
-    """A cell as a run's folder knows it: its names, its place in the grid, the keys of its rows."""
+    """A cell of a run: its names, its place in the grid, and the ledger keys of its rows."""
 
     cell: str
     system: str
@@ -31,9 +31,10 @@ class ManifestCell(Strict):
 
 
 class Manifest(Strict):
-    """A run's job and cells; the digest is of both, so that an edited one deletes nothing.
+    """A run's job and cells.
 
-    `changes` are the command line's options in which the job differs from its file.
+    The digest covers both: a file that was edited is refused, because its keys decide which rows
+    are deleted. `changes` are the command line's options in which the job differs from its file.
     """
 
     job: dict[str, Any]
@@ -52,7 +53,7 @@ class Manifest(Strict):
 
 
 def _plain(cells: Sequence[ManifestCell]) -> list[dict[str, Any]]:
-    """Cells as JSON; without audio metrics as it was before there were any."""
+    """Returns cells as JSON without defaults, as earlier versions wrote them."""
     return [cell.model_dump(exclude_defaults=True) for cell in cells]
 
 

@@ -1,7 +1,7 @@
-"""Copies what a finished run has made to another place, which any fsspec address names.
+"""Copies the tables, reports and speech of a finished run to an fsspec address.
 
-The run stays where it is: what is copied is derived from its ledger and can be copied again. A list
-beside the copies says which content each has, so that a copy that was cut short is continued.
+A list beside the copies has the content of each file, so that a call that was interrupted is
+continued by the next.
 """
 
 import hashlib
@@ -25,29 +25,29 @@ Content = tuple[int, str]
 """A file's size in bytes and its SHA-256."""
 LISTING = "published.json"
 """Names of the copied files → their size in bytes and SHA-256."""
-_KEPT_BACK = ("ledger", "cache", "tracking")
-"""Folders of a run that are not copied: its working state, and trackers' files, which hold the
+_EXCLUDED = ("ledger", "cache", "tracking")
+"""Folders of a run that are not copied: its working state, and trackers' files, which contain
 paths of this machine."""
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "hf"}
-"""Protocols of fsspec whose folders are parts of names: only a bucket can be made there."""
+"""Protocols of fsspec whose folders exist only as parts of names and are not created."""
 _WAITS = (1.0, 4.0, 15.0, 60.0)
-"""Seconds between the tries of one copy."""
+"""Seconds between the attempts of one copy."""
 _LIST_EVERY = 50
-"""Files between two writes of the list, at most that many are copied again."""
+"""The list is written after this many files, so at most this many are copied again."""
 
 
 def check_address(address: str) -> None:
-    """Raises UserError for an address of no known protocol, or one whose package is missing."""
+    """Raises UserError for an address of an unknown protocol, or one whose package is missing."""
     _opened(address)
 
 
 def publish(
     run: Path, address: str, report: Progress, wait: Callable[[float], None] = time.sleep
 ) -> int:
-    """Copies a run's tables, reports and speech to ADDRESS/NAME; gives how many were copied.
+    """Copies a run's tables, reports and speech to ADDRESS/NAME; returns the number of files.
 
-    What is there with the same size and digest is skipped. Each copy is tried several times. Raises
-    RunFailed where one fails for good; the same call continues.
+    Files that are there with the same size and digest are skipped. Each copy is tried five times.
+    Raises RunFailed where all five fail; the same call then continues.
     """
     system, place = _opened(address)
     place = f"{place.rstrip('/')}/{run.name}"
@@ -55,9 +55,9 @@ def publish(
         raise UserError(f"--publish: {address}: is the run's own folder; name another")
     retry = _Retry(f"{address.rstrip('/')}/{run.name}", wait)
     wanted = {name: (path.stat().st_size, _digest(path)) for name, path in _files(run)}
-    there = retry(lambda: _there(system, place))
-    missing = [name for name, content in wanted.items() if there.get(name) != content]
-    done = {name: content for name, content in there.items() if wanted.get(name) == content}
+    existing = retry(lambda: _read_listing(system, place))
+    missing = [name for name, content in wanted.items() if existing.get(name) != content]
+    done = {name: content for name, content in existing.items() if wanted.get(name) == content}
     for number, name in enumerate(missing, 1):
         retry(partial(_copy, system, run / name, f"{place}/{name}"))
         done[name] = wanted[name]
@@ -81,13 +81,13 @@ def _opened(address: str) -> "tuple[AbstractFileSystem, str]":
 
 
 def _protocols(system: "AbstractFileSystem") -> tuple[str, ...]:
-    """A file system's names in addresses, such as `s3` and `s3a`."""
+    """Returns a file system's names in addresses, such as `s3` and `s3a`."""
     protocol: str | tuple[str, ...] = system.protocol
     return (protocol,) if isinstance(protocol, str) else tuple(protocol)
 
 
 class _Retry:
-    """Tries what the network may refuse several times, then raises RunFailed that names where."""
+    """Calls a function up to five times, then raises RunFailed naming the address."""
 
     def __init__(self, where: str, wait: Callable[[float], None]) -> None:
         self._where, self._wait = where, wait
@@ -97,7 +97,7 @@ class _Retry:
             try:
                 return attempt()
             except Exception as error:
-                # Each kind of storage raises errors of its own.
+                # Each kind of storage raises its own errors.
                 if seconds is None:
                     raise RunFailed(
                         f"{self._where}: not published ({reason_of(error)}); the run is complete "
@@ -109,10 +109,10 @@ class _Retry:
 
 
 def _files(run: Path) -> Iterator[tuple[str, Path]]:
-    """What a run has made for people, by its name below the run's folder."""
+    """Yields the files to copy, with their names below the run's folder."""
     for path in sorted(run.rglob("*")):
         name = path.relative_to(run)
-        if name.parts[0] in _KEPT_BACK or any(part.startswith(".") for part in name.parts):
+        if name.parts[0] in _EXCLUDED or any(part.startswith(".") for part in name.parts):
             continue
         if path.is_file():
             yield name.as_posix(), path
@@ -123,14 +123,14 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _there(system: "AbstractFileSystem", place: str) -> dict[str, Content]:
-    """What was copied before, of the files that still have the size that was copied."""
+def _read_listing(system: "AbstractFileSystem", place: str) -> dict[str, Content]:
+    """Returns the files that were copied before and still have the listed size."""
     try:
         listed: dict[str, Any] = json.loads(system.cat_file(f"{place}/{LISTING}"))
     except FileNotFoundError:
         return {}
     except ValueError:
-        # Its writing was cut short.
+        # The list was written in part.
         return {}
     root = str(system._strip_protocol(place))
     sizes = {
@@ -144,6 +144,6 @@ def _there(system: "AbstractFileSystem", place: str) -> dict[str, Content]:
 
 def _copy(system: "AbstractFileSystem", path: Path, target: str) -> None:
     if _OBJECT_STORES.isdisjoint(_protocols(system)):
-        # File systems want folders first. A bucket that is not there is a mistake in the address.
+        # In a file system the folder must exist. In an object store, a missing bucket is an error.
         system.makedirs(target.rpartition("/")[0], exist_ok=True)
     system.put_file(str(path), target)

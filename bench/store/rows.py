@@ -1,4 +1,4 @@
-"""The rows of the ledger: one an item and stage, failures included."""
+"""The rows of the ledger: one for each item and stage, failures included."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,10 @@ _Cause = Annotated[
 
 @dataclass(frozen=True)
 class SpeechRow:
-    """What a system generated for one item.
+    """The speech that a system generated for one item.
 
-    Where it has neither units nor audio nor a file, its speech is recorded and read where it lies,
-    or is made where it is transcribed.
+    A row without units, audio or file is of a system whose speech the transcriber reads from the
+    dataset or computes.
     """
 
     item: _Item
@@ -55,18 +55,18 @@ class SpeechRow:
 
     @property
     def final(self) -> bool:
-        """Whether another run would leave the row as it is."""
+        """Whether another run keeps the row; a machine's failure is tried again."""
         return self.cause != "machine"
 
     @property
     def array(self) -> "np.ndarray[Any, np.dtype[np.int16]]":
-        """The units as `[K, N]`."""
+        """The units, int16 `[K, N]`."""
         return np.frombuffer(self.units, dtype=np.int16).reshape(self.codebooks, -1)
 
 
 @dataclass(frozen=True)
 class TranscriptRow:
-    """What an ASR transcribed of one item's speech; what it does not know of itself is NaN."""
+    """The transcript of one item's speech; a figure that the ASR does not give is NaN."""
 
     item: _Item
     status: _Status
@@ -91,7 +91,7 @@ class TranscriptRow:
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """What an audio metric measured of one item's speech."""
+    """The values that an audio metric measured of one item's speech."""
 
     item: _Item
     status: _Status
@@ -118,16 +118,16 @@ JOINED: Columns = (
     Column("generated_on", pl.String, "What generated the speech: `cpu`, or the name of a GPU."),
     Column("frames", pl.UInt32, "How many frames of units the speech has, its prompt included."),
 )
-"""What is known of a transcript's speech, joined to it."""
+"""Columns about the speech, which are joined to its transcript."""
 
 
 @dataclass(frozen=True)
 class ToTranscribe:
-    """One row to transcribe, whose item it is, and whether its speech is wanted back.
+    """One row to transcribe and its item; with `keep`, its speech is returned too.
 
-    `file` is that of the speech, where the row holds none and the driver has looked for it.
-    `metrics` are those that measure it, as the job names them; one that was transcribed before is
-    only measured.
+    `file` is the path of the speech, if the row does not hold it and the driver has resolved it.
+    `metrics` are the audio metrics to compute, as the job names them. A row that `is_transcribed`
+    is only measured.
     """
 
     row: SpeechRow
@@ -139,10 +139,10 @@ class ToTranscribe:
 
 
 class Transcribed(NamedTuple):
-    """A row transcribed and, where it was asked for, its speech as a WAV file's bytes.
+    """A transcribed row and, if it was asked for, its speech as the bytes of a WAV file.
 
-    `measured` has a row for each of the metrics asked for, in order. Where the speech was
-    transcribed before, `row` says nothing but whether it could be decoded.
+    `measured` has a row for each metric that was asked for, in order. If the speech was transcribed
+    before, `row` has no transcript and says only whether the speech could be decoded.
     """
 
     row: TranscriptRow
@@ -151,26 +151,26 @@ class Transcribed(NamedTuple):
 
 
 def measured_columns(rows: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """What a metric measured of each item, as columns to join to rows: values, or the reason."""
+    """Returns a metric's values and reasons, by item, as two columns to join to transcripts."""
     values, reason = measured_names(metric)
     measured = pl.when(status="ok").then("values")
     return rows.select("item", measured.alias(values), pl.col("reason").alias(reason))
 
 
 def measured_names(metric: str) -> tuple[str, str]:
-    """The names of these two columns."""
+    """Returns the names of the two columns of `measured_columns`."""
     return f"{metric}: values", f"{metric}: reason"
 
 
 def packed(units: "np.ndarray[Any, Any]") -> bytes:
-    """Units `[K, N]` as a row keeps them."""
+    """Returns units `[K, N]` as the bytes of a row's `units`."""
     return np.ascontiguousarray(units, dtype=np.int16).tobytes()
 
 
 def frame(
     rows: "list[SpeechRow] | list[TranscriptRow] | list[MeasuredRow]", wanted: dict[str, Any]
 ) -> pl.DataFrame:
-    """Rows as a Polars frame of the ledger's schema; here every reason becomes one of ours."""
+    """Returns rows as a frame of the ledger's schema; every reason is formatted here."""
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in wanted}
     columns["reason"] = [as_reason(reason) for reason in columns["reason"]]
     return pl.DataFrame(columns, schema=wanted)

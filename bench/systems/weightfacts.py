@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.common.kept import cached_json
+from bench.common.cachefiles import cached_json
 from pixvox.codec.facts import CodecFacts, codec_facts
 from pixvox.codec.official import is_official
 from pixvox.configfile import read_config

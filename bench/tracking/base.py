@@ -1,7 +1,7 @@
-"""What a tracker is: it logs the measured rows of a finished evaluation by its own library.
+"""The contract of trackers, which log the measured rows of a finished evaluation.
 
-Row keys, digests and signatures depend on no tracker. A tracker imports its library only when it
-logs, and sends nothing over a network unless the job says so.
+Row keys, digests and signatures do not depend on the tracker. A tracker imports its library only
+when it logs, and sends nothing over a network unless the job asks for it.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ from bench.common.errors import UserError
 from bench.common.yamlfile import Strict
 
 TRACKING = "tracking"
-"""The folder in a run's folder that trackers write to."""
+"""The name of the folder, in a run's folder, that trackers write to."""
 INSTALL = "pip install 'pixvox-bench[tracking]'"
 
 
@@ -27,8 +27,8 @@ INSTALL = "pip install 'pixvox-bench[tracking]'"
 class TrackedRow:
     """One measured row of a reading's tables.
 
-    `key` is the hash of the row's transcripts and reading, `name` what people read. `metrics` are
-    `score/NAME`, `low/NAME` and `high/NAME` (the ends of the interval).
+    `key` is the hash of the row's transcripts and reading, and `name` the row's name in tables.
+    `metrics` are `score/NAME`, `low/NAME` and `high/NAME` (the ends of the interval).
     """
 
     key: str
@@ -38,14 +38,14 @@ class TrackedRow:
 
     @property
     def slug(self) -> str:
-        """The row's name and key as a file's name."""
+        """The row's name and key as a name of a file."""
         plain = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:80]
         return f"{plain}-{self.key[:8]}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What is logged of one run: its measured rows, and the files of its tables."""
+    """The logged content of one run: its measured rows, and the files of its tables."""
 
     run: str
     rows: tuple[TrackedRow, ...]
@@ -62,22 +62,22 @@ def _without_password(text: str) -> str:
 
 
 Address = Annotated[Label, AfterValidator(_without_password)]
-"""An address that a run's files may show."""
+"""An address without a user or password, which may be written to a run's files."""
 Named = Annotated[Label, Field(pattern=r"^[^/\\]+$", description="a name without / and \\")]
 """A project's or experiment's name."""
 
 
 class Tracker(Strict):
-    """One kind of tracker. `title` is what messages call it."""
+    """One kind of tracker; `title` is its name in messages."""
 
     title: ClassVar[str]
 
     @abstractmethod
     def modules(self) -> tuple[str, ...]:
-        """The modules that logging imports."""
+        """Returns the modules that logging imports."""
 
     def check(self) -> None:
-        """Raises UserError, before anything is run, where logging is known to fail."""
+        """Raises UserError, before a run, where logging would fail."""
         lacking = [name for name in self.modules() if importlib.util.find_spec(name) is None]
         if lacking:
             raise UserError(
@@ -87,8 +87,8 @@ class Tracker(Strict):
 
     @abstractmethod
     def log(self, evaluation: Evaluation, folder: Path) -> str:
-        """Logs all rows in place of those of an earlier call, and returns where they are.
+        """Logs all rows, replacing those of an earlier call, and returns where they are.
 
-        `folder` is the run's folder for trackers, which need not exist yet. Raises whatever its
-        library raises.
+        `folder` is the run's folder for trackers, which may not exist yet. The exceptions of the
+        library are not caught.
         """

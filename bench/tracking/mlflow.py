@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SETTINGS = {
-    # Its usage statistics go to a server of its makers.
+    # MLflow's usage statistics would be sent to its makers.
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # Of the user's machine, beside what is logged here.
+    # The defaults would wait for minutes on a server that does not answer.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
@@ -28,7 +28,7 @@ _MOST = 100
 
 
 class MlflowTracker(Tracker):
-    """An MLflow run for each row, below one for the evaluation, which has the tables."""
+    """Logs an MLflow run for each row, below a parent run for the evaluation with the tables."""
 
     kind: Literal["mlflow"]
     """Scores are metrics, parameters are parameters, tables are artifacts."""
@@ -36,7 +36,7 @@ class MlflowTracker(Tracker):
     """A tracking server, as in http://HOST:5000, or another store of MLflow; `null` for
     `tracking/mlflow.db` in the run's folder. `MLFLOW_TRACKING_URI` is not read."""
     experiment: Named = "pixvox"
-    """The experiment's name; it is made where it is not there."""
+    """The experiment's name; it is created if it does not exist."""
     title: ClassVar[str] = "MLflow"
 
     def modules(self) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class MlflowTracker(Tracker):
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """MLflow's settings by its environment, where the user has set none; migrations are silent."""
+    """Sets MLflow's environment variables that the user has not set; silences migrations."""
     added = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
     os.environ |= added
     logger = logging.getLogger("alembic")
@@ -81,9 +81,9 @@ def _experiment(client: "MlflowClient", name: str, place: str | None) -> str:
 
 
 class _Known:
-    """The MLflow runs that this run's folder has made, by their store, kept in a file.
+    """The ids of MLflow runs that this run's folder has logged, by store, saved in a file.
 
-    Only these are ever replaced: another user's evaluation may have the same name.
+    Only these are replaced, because another user's evaluation may have the same name.
     """
 
     def __init__(self, path: Path, uri: str) -> None:
@@ -106,7 +106,7 @@ class _Log:
         self._client, self._experiment, self._known = client, experiment, known
 
     def replace(self, evaluation: Evaluation) -> None:
-        """Logs all rows, then deletes what an earlier call has logged."""
+        """Logs all rows, then deletes the MLflow runs of an earlier call."""
         outdated = list(self._known.ids)
         tags = {"pixvox.run": evaluation.run}
         parent = self._start(evaluation.run, tags)
@@ -123,7 +123,7 @@ class _Log:
     def _start(self, name: str, tags: dict[str, str]) -> str:
         run = self._client.create_run(self._experiment, run_name=name, tags=tags)
         identity = str(run.info.run_id)
-        # At once: what is logged in part is deleted by the next call.
+        # Saved at once, so that the next call deletes an incomplete MLflow run.
         self._known.keep([*self._known.ids, identity])
         return identity
 
@@ -152,5 +152,5 @@ class _Log:
 
 
 def _plain(name: str) -> str:
-    """A name of characters that MLflow takes."""
+    """Replaces the characters that MLflow does not allow in a name."""
     return re.sub(r"[^\w\-. /]", "_", name)

@@ -23,11 +23,11 @@ Tracking = Annotated[
     Annotated[TrackerName, Tag("name")] | Annotated[AnyTracker, Tag("mapping")],
     Discriminator(_form),
 ]
-"""What a job's `tracking` may be: a tracker's name, or its settings."""
+"""A job's `tracking`: a tracker's name, or its settings."""
 
 
 def tracker_of(tracking: TrackerName | Tracker) -> Tracker:
-    """The tracker that a job names, with default settings where it gives none."""
+    """Returns the tracker that a job names, with default settings where it gives none."""
     if isinstance(tracking, Tracker):
         return tracking
     usual: dict[str, Tracker] = {

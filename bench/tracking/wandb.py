@@ -11,7 +11,7 @@ from bench.tracking.base import Evaluation, Named, Tracker
 
 
 class WandbTracker(Tracker):
-    """A W&B run for each row, in a group of the run's name, and one more that has the tables."""
+    """Logs a W&B run for each row, in a group of the run's name, and one with the tables."""
 
     kind: Literal["wandb"]
     """Scores are the summary, parameters are the config, tables are an artifact."""
@@ -38,13 +38,13 @@ class WandbTracker(Tracker):
     def log(self, evaluation: Evaluation, folder: Path) -> str:
         wandb = _imported()
         target = folder / "wandb"
-        # An offline run would be there twice; runs online are replaced by their id.
+        # Offline runs would be added to those of an earlier call; online ones are replaced by id.
         shutil.rmtree(target, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         settings = wandb.Settings(
             silent=True,
             console="off",
-            # A link inside a run is refused.
+            # The suite refuses links inside a run.
             symlink=False,
             disable_git=True,
             disable_code=True,
@@ -77,7 +77,7 @@ class WandbTracker(Tracker):
 
 
 def _imported() -> Any:
-    """The library, which reads at its import whether errors are reported to its makers."""
+    """Imports wandb with its error reporting off, a setting that it reads when it is imported."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     return importlib.import_module("wandb")
 

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from bench.common.errors import UserError
-from bench.datasets.base import Report
+from bench.common.progress import Progress
 from bench.execution.cluster import find_cluster
 from bench.execution.spreading import compute_on_ray
 from bench.training.data import ImageEncoder, Preparing, pictures
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def run_captioner(job: CaptionerJob, report: Report, stop: Stop) -> None:
+def run_captioner(job: CaptionerJob, report: Progress, stop: Stop) -> None:
     """Trains and exports a captioner; raises KeyboardInterrupt where it was stopped.
 
     Raises UserError for data without captions, WeightsError for an image encoder that is not one.

@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bench.common.errors import UserError
+from bench.common.progress import Progress
 from bench.common.spread import Compute, Task, Work, compute_here, single_thread
-from bench.datasets.base import Caption, DatasetSpec, Half, Report
+from bench.datasets.base import Caption, DatasetSpec, Half
 from bench.datasets.unitcache import units_of
 from pixvox.codec.encodec import Codec
 from pixvox.digests import file_digest
@@ -53,7 +54,7 @@ class Spoken:
         return self.caption.units.name
 
 
-def spoken_of(data: DatasetSpec, split: Half, report: Report) -> list[Spoken]:
+def spoken_of(data: DatasetSpec, split: Half, report: Progress) -> list[Spoken]:
     """Every caption of a split that has speech or units; raises UserError where none has."""
     items = data.half(split, report)
     spoken = [
@@ -90,7 +91,7 @@ def _content(path: Path) -> str:
 class Preparing:
     """How a split's caches are computed: `compute` says where, `report` shows the progress."""
 
-    report: Report
+    report: Progress
     compute: Compute = compute_here
     mirrored: bool = False
 

@@ -13,9 +13,10 @@ from transformers import PreTrainedModel
 
 from bench.asr.base import Asr
 from bench.common.errors import RunFailed, UserError
+from bench.common.progress import Progress
 from bench.common.spread import Compute, compute_here
 from bench.common.text import reason_of
-from bench.datasets.base import Item, Report
+from bench.datasets.base import Item
 from bench.execution.actors import device
 from bench.execution.cluster import (
     find_cluster,
@@ -78,7 +79,7 @@ def export(model: PreTrainedModel, folder: Path) -> None:
 
 
 def prepare(
-    job: PixVoxJob, report: Report, compute: Compute = compute_here
+    job: PixVoxJob, report: Progress, compute: Compute = compute_here
 ) -> tuple[PixVoxLM, SpokenCaptions, SpokenCaptions]:
     """The model and both splits; a second call finds everything that takes long in the caches.
 
@@ -205,7 +206,7 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
     return job.model_copy(update=paths | local)
 
 
-def run_pixvox(job: PixVoxJob, report: Report, stop: Stop) -> None:
+def run_pixvox(job: PixVoxJob, report: Progress, stop: Stop) -> None:
     """Trains and exports a PixVoxLM; the same call resumes a killed one.
 
     Raises UserError for weights or data that cannot be used, RunFailed where training failed, and
@@ -366,7 +367,7 @@ def _ray_folder(job: PixVoxJob, on_own_disk: bool) -> Path:
     return state_folder(job).absolute() / "ray" if on_own_disk else session_folder() / "train"
 
 
-def _report_last(folder: Path, steps: int, report: Report) -> None:
+def _report_last(folder: Path, steps: int, report: Progress) -> None:
     row = last_row(folder / "log.jsonl")
     if row is not None:
         scores = row.get("judged") or {}

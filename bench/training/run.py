@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import EncodecModel
 
-from bench.datasets.base import Report
+from bench.common.progress import Progress
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.world import sample_scene
 from bench.datasets.unitcache import read_wave, sound_of
@@ -26,7 +26,7 @@ from pixvox.training.codec import tiny_config, train_codec
 from pixvox.training.vision import pretrain, word_targets
 
 
-def run_codec(job: CodecJob, report: Report, stop: Stop) -> None:
+def run_codec(job: CodecJob, report: Progress, stop: Stop) -> None:
     """Trains and exports a codec; raises KeyboardInterrupt where it was stopped."""
     if job.threads:
         torch.set_num_threads(job.threads)
@@ -50,7 +50,7 @@ def run_codec(job: CodecJob, report: Report, stop: Stop) -> None:
     export(codec, job.output)
 
 
-def run_vision(job: VisionJob, report: Report, stop: Stop) -> None:
+def run_vision(job: VisionJob, report: Progress, stop: Stop) -> None:
     """Pretrains and exports an image encoder; raises KeyboardInterrupt where it was stopped."""
     from bench.datasets.scenes.drawing import draw_array
 
@@ -76,7 +76,7 @@ def run_vision(job: VisionJob, report: Report, stop: Stop) -> None:
     export(vision, job.output)
 
 
-RUNNERS: dict[type, Callable[[Any, Report, Stop], None]] = {
+RUNNERS: dict[type, Callable[[Any, Progress, Stop], None]] = {
     CodecJob: run_codec,
     VisionJob: run_vision,
     CaptionerJob: run_captioner,

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 
 from bench.common.errors import UserError
-from bench.datasets.base import Report
+from bench.common.progress import Progress
 from bench.execution.cluster import find_cluster
 from bench.execution.spreading import compute_on_ray
 from bench.training.data import Preparing, spoken_captions
@@ -23,7 +23,7 @@ from pixvox.training.similarity import train_similarity
 from pixvox.weights import resolve
 
 
-def run_similarity(job: SimilarityJob, report: Report, stop: Stop) -> None:
+def run_similarity(job: SimilarityJob, report: Progress, stop: Stop) -> None:
     """Trains and exports the model with its head; raises KeyboardInterrupt where it was stopped.
 
     Raises UserError for a model without a null image and for unusable data, WeightsError for

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-from bench.datasets.base import Report
+from bench.common.progress import Progress
 
 Stop = Callable[[], bool]
 """Whether the user has asked to stop."""
 
 
-def ending(report: Report, stop: Stop) -> Report:
+def ending(report: Progress, stop: Stop) -> Progress:
     """Returns a report that raises KeyboardInterrupt once the user has asked to stop.
 
     It is for the preparations before the first step.

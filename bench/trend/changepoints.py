@@ -1,12 +1,13 @@
-"""Where a short series changes its level.
+"""Finds where a short series changes its level.
 
-The best division into stretches of one level each, by squared error and a price for every change
-(optimal partitioning; Jackson et al. 2005, "An algorithm for optimal partitioning of data on an
-interval"). The price follows from the noise between neighbours, of which no change is a part.
+A series is divided into stretches of one level each, with the smallest sum of squared errors and a
+price for every change (optimal partitioning; Jackson et al. 2005, "An algorithm for optimal
+partitioning of data on an interval"). The price is proportional to the variance of the noise, which
+is estimated from the differences of neighbours.
 
-Where there is noise, a division has to gain more than the same values do in another order: without
-a change all orders are alike, whatever the noise's distribution, so about 5% of such series have
-one (a permutation test; Pitman 1937). It takes seven values to find one.
+In a noisy series, a change must also pass a permutation test (Pitman 1937): the division must cost
+less than that of 95% of the series' other orders. So a change is found in about 5% of series of
+nothing but noise, whatever its distribution. At least seven values are needed.
 """
 
 from collections.abc import Sequence
@@ -16,19 +17,19 @@ import numpy as np
 from bench.metrics.base import Array
 
 PRICE, SHORT = 4.0, 6.0
-"""Of a change, in units of the noise's variance times log n: `PRICE * (1 + SHORT / n)`."""
+"""The price of a change is `PRICE * (1 + SHORT / n)`, in units of the noise's variance × log n."""
 STEADY = 0.01
-"""The share of the level below which nothing counts as a change, however quiet the series.
+"""The noise is at least this share of the level, so that smaller changes do not count.
 
-A series that repeats as closely as this has no noise, and its newest figure alone may be a change.
+A series with less noise needs no permutation test, and its newest value alone may be a change.
 """
 FEWEST = 4
-"""Points below which a series has no changes: its noise cannot be told from them."""
+"""A shorter series has no changes, because its noise cannot be estimated."""
 LEVEL = 0.05
 """The share of series of nothing but noise in which a change is found."""
 _ORDERS = 199
 _NORMAL = 0.6745 * 2**0.5
-"""Median of the absolute difference of two normal draws, in their standard deviation."""
+"""The median absolute difference of two draws from a normal distribution, in its SDs."""
 
 
 def _step(series: Array) -> float:
@@ -36,7 +37,7 @@ def _step(series: Array) -> float:
 
 
 def noise(values: Sequence[float]) -> float:
-    """The standard deviation about the levels, robust: from the median step, no less than 1%."""
+    """Returns a robust standard deviation: from the median step, at least 1% of the level."""
     series = np.asarray(values, dtype=np.float64)
     return max(_step(series), STEADY * float(np.median(np.abs(series))))
 
@@ -63,7 +64,7 @@ def _divided(series: Array, price: float) -> tuple[list[int], float]:
 
 
 def change_points(values: Sequence[float]) -> list[int]:
-    """Indices at which a new level begins."""
+    """Returns the indices at which a new level begins."""
     series = np.asarray(values, dtype=np.float64)
     count = len(series)
     if count < FEWEST:
@@ -73,7 +74,7 @@ def change_points(values: Sequence[float]) -> list[int]:
     points, cost = _divided(series, price)
     if not points or _step(series) < spread:
         return points
-    # The whole cost of no change is the same in every order, so the cheapest gains most.
+    # Without a change all orders cost the same, so the order with the least cost gains most.
     rng = np.random.default_rng(0)
     costs = np.array([_divided(rng.permutation(series), price)[1] for _ in range(_ORDERS)])
     alike = np.isclose(costs, cost, rtol=1e-9)

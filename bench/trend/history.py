@@ -1,4 +1,4 @@
-"""The versions of a committed file, oldest first, as git has them."""
+"""Reads the committed versions of a file from git, oldest first."""
 
 import subprocess
 from dataclasses import dataclass
@@ -9,7 +9,10 @@ from bench.common.errors import UserError
 
 @dataclass(frozen=True)
 class Version:
-    """One commit that changed the file: which one, its name, day and subject, the file's text."""
+    """One commit that changed the file, and the file's text.
+
+    `number` counts from 0, `revision` is the short hash, and `day` the commit's date, YYYY-MM-DD.
+    """
 
     number: int
     revision: str

@@ -1,7 +1,7 @@
-"""How committed figures moved from commit to commit, and where they changed.
+"""Committed figures over all commits, and where they changed.
 
-Reads any JSON file of results: a table's rows by system and score, other figures by their place.
-Where the protocol or the machine is another, a new stretch begins: across it nothing is compared.
+Reads any JSON file of results: a table's rows by system and score, other figures by their path. A
+new stretch begins where the protocol or the machine changes, and stretches are not compared.
 """
 
 import json
@@ -18,12 +18,12 @@ from bench.trend.changepoints import change_points
 from bench.trend.history import Version, versions
 
 _ABOUT = ("machine", "processor", "cores", "plan", "runs")
-"""What a file of figures says about how they were made."""
+"""Keys that describe how a file's figures were measured."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One version's value; `protocol` is what has to be equal to compare it with another."""
+    """One version's value; values are compared only if their `protocol` is equal."""
 
     version: Version
     value: float
@@ -32,7 +32,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Change:
-    """Where a new level begins, and the mean of the stretches before and after."""
+    """The version at which a new level begins, and the levels before and after it."""
 
     version: Version
     before: float
@@ -67,7 +67,7 @@ class Series:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]]:
-    """A comparison table's measured scores: name, protocol, value."""
+    """Yields the measured scores of a comparison table: name, protocol, value."""
     for row in rows:
         if row["block"] != "measured" or not row["signature"]:
             continue
@@ -81,7 +81,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]
 
 
 def _figures(data: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, float]]:
-    """Yields all numbers of a JSON file by their path; entries of lists go by the texts in them."""
+    """Yields all numbers of a JSON file by their path; a list's entry is named by its texts."""
     if isinstance(data, bool) or data is None or isinstance(data, str):
         return
     if isinstance(data, int | float):

@@ -1,4 +1,4 @@
-"""Small data in the shape that users have it."""
+"""Fixtures: small datasets, weights and runs."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def scenes() -> Dataset:
 
 @pytest.fixture(scope="session")
 def flickr8k_folder(tmp_path_factory: pytest.TempPathFactory, scenes: Dataset) -> Path:
-    """Four scenes as a Flickr8k folder with the quirks of the real one, and Flickr Audio."""
+    """Four scenes as a Flickr8k folder, with the real one's irregularities, and Flickr Audio."""
     from PIL import Image
 
     root = tmp_path_factory.mktemp("data") / "flickr8k"
@@ -69,7 +69,7 @@ def copy_of_zoo(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two finished runs, `one` and `two`, whose models say other things."""
+    """A folder of two finished runs, `one` and `two`, with different transcripts."""
     folder = tmp_path_factory.mktemp("pages")
     finished_run(folder, "one")
     finished_run(folder, "two", shift=1)
@@ -101,7 +101,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def show(browser: Browser) -> Iterator[Opened]:
-    """Opens a page's file at a place in it; after the test, nothing may have been complained of."""
+    """Returns a function that opens a page; console messages and failed requests fail the test."""
     complaints: list[str] = []
     contexts = []
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 
 from bench.cli import main
 from bench.common.jobfile import JobFile
-from bench.execution.prepare import _remember, opened
+from bench.execution.prepare import open_run, write_run_manifest
 from bench.store.rows import SpeechRow, TranscriptRow
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\u2028{{7*7}}\x07"
@@ -53,9 +53,9 @@ def _tone(number: int, seconds: float) -> bytes:
     """A sound that can be told from every other, as FLAC."""
     time = np.arange(int(16_000 * seconds)) / 16_000
     wave = 0.4 * np.sin(2 * np.pi * (200 + 15 * number) * time) * np.exp(-time)
-    made = io.BytesIO()
-    soundfile.write(made, wave, 16_000, format="FLAC")
-    return made.getvalue()
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, 16_000, format="FLAC")
+    return buffer.getvalue()
 
 
 def _said(captions: list[str], cell: int, number: int) -> str:
@@ -67,8 +67,8 @@ def _said(captions: list[str], cell: int, number: int) -> str:
         return "nice " * 30
     if cell == 4 and number == 3:
         return ""
-    kept = [word for place, word in enumerate(words) if (place + number) % (cell + 2)]
-    return " ".join([*kept, *(["really"] if number % 3 == 0 else [])])
+    transcript = [word for place, word in enumerate(words) if (place + number) % (cell + 2)]
+    return " ".join([*transcript, *(["really"] if number % 3 == 0 else [])])
 
 
 def finished_run(runs: Path, name: str, shift: int = 0, **changes: Any) -> Path:
@@ -89,8 +89,8 @@ def finished_run(runs: Path, name: str, shift: int = 0, **changes: Any) -> Path:
         **changes,
     }
     job.write_text(yaml.safe_dump(content))
-    with opened(JobFile(job), runs) as ready:
-        _remember(ready)
+    with open_run(JobFile(job), runs) as ready:
+        write_run_manifest(ready)
         done: dict[str, int] = {}
         for cell in (cell for cell in ready.cells if cell.source is None):
             state = ready.state

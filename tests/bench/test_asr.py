@@ -1,4 +1,4 @@
-"""ASRs beside Whisper: a CTC model, and a class of the user's own; what a job says of any."""
+"""ASRs other than Whisper: a CTC model and a user's own class; the key `asr` of a job."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from bench.common.errors import UserError
 from bench.common.jobfile import JobFile
 from bench.common.yamlfile import parse
 from bench.datasets.base import Dataset
-from bench.execution.prepare import planned_job
+from bench.execution.prepare import resolve_job
 from bench.jobs.spec import Job
 from bench.store.columns import schema
 
@@ -70,9 +70,9 @@ def test_ctc_text_is_the_collapsed_best_path(ctc: Path, scenes: Dataset) -> None
     with torch.inference_mode():
         scores = transcriber.model(torch.from_numpy(values)[None]).logits[0]  # type: ignore[attr-defined]
     path = scores.argmax(-1).tolist()
-    kept = [c for c, before in zip(path, [None, *path], strict=False) if c not in (before, 0)]
+    tokens = [c for c, before in zip(path, [None, *path], strict=False) if c not in (before, 0)]
     letters = dict(enumerate(["", "<s>", "</s>", "<unk>", " ", "A", "B"]))
-    assert transcribed[0].transcript.split() == "".join(letters[c] for c in kept).split()
+    assert transcribed[0].transcript.split() == "".join(letters[c] for c in tokens).split()
     assert transcribed[0].no_speech_prob is None
     assert transcribed[0].avg_logprob < 0
 
@@ -86,7 +86,7 @@ def test_other_weights_are_another_asr(ctc: Path) -> None:
     assert spec.facts() != before
 
 
-def test_a_missing_model_is_one_line() -> None:
+def test_a_missing_model_gives_one_line() -> None:
     with pytest.raises(UserError, match=r"asr\.model"):
         CtcAsr(backend="transformers-ctc", model="./nowhere").locate()
     with pytest.raises(ValueError, match="float16 needs a GPU"):
@@ -135,7 +135,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_an_asr_of_ones_own_transcribes_a_run(own: Path, scenes: Dataset) -> None:
+def test_a_user_s_own_asr_transcribes_a_run(own: Path, scenes: Dataset) -> None:
     assert main(["run", str(own / "job.yaml"), "--runs", str(own)]) == 0
     rows = pl.read_parquet(own / "own" / "rows.parquet").sort("item")
     _, waves = _waves(scenes, 5)
@@ -154,12 +154,12 @@ def test_an_asr_of_ones_own_transcribes_a_run(own: Path, scenes: Dataset) -> Non
     assert signature["asr"].startswith("own_asr:Own@")
 
 
-def test_all_that_an_own_asr_depends_on_is_in_its_keys(own: Path) -> None:
+def test_the_key_of_an_own_asr_depends_on_its_source_and_settings(own: Path) -> None:
     def key(**changes: object) -> str:
         content = yaml.safe_load((own / "job.yaml").read_text())
         content["asr"] |= changes
         (own / "other.yaml").write_text(yaml.safe_dump(content))
-        return planned_job(JobFile(own / "other.yaml"), own).cells[0].transcript_key
+        return resolve_job(JobFile(own / "other.yaml"), own).cells[0].transcript_key
 
     keys = {key(), key(options={"word": "cat"}), key(batch=5), key(version="2")}
     (own / "own_asr.py").write_text(OWN + "\n# another\n")
@@ -175,10 +175,10 @@ def test_all_that_an_own_asr_depends_on_is_in_its_keys(own: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("own")
-def test_an_entry_that_is_no_asr_is_one_line(entry: str, reason: str) -> None:
-    with pytest.raises(UserError, match=rf"^asr\.backend: .*{reason}") as told:
+def test_an_entry_that_is_no_asr_gives_one_line(entry: str, reason: str) -> None:
+    with pytest.raises(UserError, match=rf"^asr\.backend: .*{reason}") as caught:
         OwnAsr(backend=entry).check()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_an_entry_that_is_no_asr_is_one_line(entry: str, reason: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("own")
-def test_what_an_own_asr_gives_is_one_text_a_clip(gives: str, reason: str) -> None:
+def test_an_own_asr_must_return_one_text_a_clip(gives: str, reason: str) -> None:
     asr = OwnAsr(backend="own_asr:Odd", options={"gives": gives})
     with pytest.raises(SpeechError, match=reason):
         asr.transcriber("cpu", 1).transcribe([np.zeros(9, np.float32)] * 2)
@@ -213,7 +213,7 @@ def test_what_an_own_asr_gives_is_one_text_a_clip(gives: str, reason: str) -> No
         ("5", "asr: must be a mapping"),
     ],
 )
-def test_what_a_job_says_of_its_asr(asr: str, wanted: str, tmp_path: Path) -> None:
+def test_asr_keys_of_a_job_are_parsed(asr: str, wanted: str, tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(f"name: a\ndataset: {{name: scenes}}\nsystems: [{{kind: text}}]\nasr: {asr}\n")
     try:
@@ -226,7 +226,7 @@ def test_what_a_job_says_of_its_asr(asr: str, wanted: str, tmp_path: Path) -> No
     assert wanted in said
 
 
-def test_no_other_room_asks_which_asr_it_has() -> None:
+def test_no_other_folder_depends_on_the_kind_of_asr() -> None:
     bench = Path(__file__).parents[2] / "bench"
     kind = re.compile(r"isinstance\([^)]*Asr\b|^\s*case \w+Asr\(|\.backend\b", re.MULTILINE)
     others = [path for path in bench.rglob("*.py") if path.parent.name != "asr"]

@@ -1,4 +1,4 @@
-"""Which Ray a command uses, and the one line for each way in which it cannot be joined."""
+"""Which Ray a command uses, and the line for each reason why it cannot be joined."""
 
 import re
 import shlex
@@ -56,7 +56,7 @@ def _answering(monkeypatch: pytest.MonkeyPatch, **answers: dict[str, Any]) -> li
     return asked
 
 
-def test_an_address_given_counts_before_the_environment_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_address_replaces_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _answering(monkeypatch, none=JOINABLE)
     assert find_cluster(None) is None
     monkeypatch.setenv("RAY_ADDRESS", "elsewhere:1")
@@ -68,7 +68,7 @@ def test_an_address_given_counts_before_the_environment_s(monkeypatch: pytest.Mo
         assert parse([*line, "--address", "here:1"]).address == "here:1"
 
 
-def test_a_token_is_sent_to_a_cluster_that_asks_for_one(
+def test_a_token_is_sent_to_a_cluster_that_requires_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked = _answering(monkeypatch, none=WITHOUT_TOKEN, token=JOINABLE)
@@ -107,7 +107,7 @@ def test_a_user_without_a_home_has_no_token(monkeypatch: pytest.MonkeyPatch) -> 
         ("a:1", JOINABLE | {"ray": "2.9.1"}, UserError, "a:1: runs Ray 2.9.1 on Python 3.* same"),
     ],
 )  # fmt: skip
-def test_a_cluster_that_cannot_be_joined_is_one_line(
+def test_a_cluster_that_cannot_be_joined_gives_one_line(
     monkeypatch: pytest.MonkeyPatch,
     address: str,
     answer: dict[str, Any],
@@ -120,7 +120,7 @@ def test_a_cluster_that_cannot_be_joined_is_one_line(
         find_cluster(address)
 
 
-def test_auto_is_the_ray_that_was_started_for_this_machine(
+def test_auto_finds_the_cluster_of_ray_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Not that of another command, nor what RAY_ADDRESS names, nor a driver's own."""
@@ -148,7 +148,7 @@ def test_auto_is_the_ray_that_was_started_for_this_machine(
         find_cluster("auto")
 
 
-def test_nodes_of_rays_are_known_by_their_command_lines(tmp_path: Path) -> None:
+def test_nodes_are_recognised_by_their_command_lines(tmp_path: Path) -> None:
     values = ["--gcs-address=10.9.8.7:1", f"--temp_dir={tmp_path}"]
     command = [str(tmp_path / "raylet"), "-c", "read _", "sh", *values]
     # The shell is called as Ray's raylet is.
@@ -160,9 +160,7 @@ def test_nodes_of_rays_are_known_by_their_command_lines(tmp_path: Path) -> None:
     assert arguments(process.pid) == []
 
 
-def test_a_cluster_is_asked_in_a_process_that_may_die(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_aborted_probe_gives_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asking = tmp_path / "python"
     monkeypatch.setattr(cluster.sys, "executable", str(asking))
     asking.write_text("#!/bin/sh\necho noise >&2\nkill -ABRT $$\n")
@@ -173,14 +171,14 @@ def test_a_cluster_is_asked_in_a_process_that_may_die(
     assert cluster._answer("a:1", "token") == said
 
 
-def test_results_do_not_land_where_ray_unpacks_a_submitted_job(tmp_path: Path) -> None:
+def test_results_in_a_submission_s_folder_are_refused(tmp_path: Path) -> None:
     unpacked = tmp_path / "session_1/runtime_resources/working_dir_files/_ray_pkg_1"
     with pytest.raises(UserError, match="give an absolute --runs on a disk that stays"):
         refuse_submitted(unpacked / "results/runs", "--runs")
     refuse_submitted(tmp_path / "results", "--runs")
 
 
-def test_files_for_clusters_call_commands_that_there_are() -> None:
+def test_files_for_clusters_call_existing_commands() -> None:
     folder = Path(__file__).parents[2] / "jobs" / "cluster"
     spec = yaml.safe_load((folder / "rayjob.yml").read_text())["spec"]
     calls = [spec["entrypoint"], "pixvox run job.yaml --address auto --limit 2"]
@@ -196,7 +194,7 @@ def test_files_for_clusters_call_commands_that_there_are() -> None:
     assert mounted == [True, False]
 
 
-def test_what_a_cluster_has_and_where_its_actors_are() -> None:
+def test_the_lines_about_a_cluster_and_its_actors() -> None:
     def node(letter: str, address: str, **resources: float) -> dict[str, Any]:
         known = {"NodeID": 8 * letter, "NodeManagerAddress": address, "Alive": True}
         return known | {"Resources": resources}
@@ -235,7 +233,7 @@ def test_an_assigned_gpu_that_cannot_be_used_is_not_replaced_by_the_cpu(
     assert actors.device() == "cpu"
 
 
-def test_too_many_slots_are_one_line_with_bytes() -> None:
+def test_too_many_slots_give_one_line_with_bytes() -> None:
     with (
         pytest.raises(ActorUnusable, match=r"^decoding.slots 512: .*\d{15} bytes.*; lower"),
         enough_memory(512),
@@ -264,7 +262,7 @@ def test_a_file_that_only_the_driver_has_is_a_machine_s_failure(tmp_path: Path) 
     assert row.cause == ""
 
 
-def test_a_system_without_a_good_row_is_one_line() -> None:
+def test_a_system_without_a_good_row_gives_one_line() -> None:
     def rows(label: str, *reasons: str) -> tuple[Any, pl.DataFrame]:
         status = ["failed" if reason else "ok" for reason in reasons]
         table = pl.DataFrame({"status": status, "reason": reasons, "cause": [""] * len(status)})

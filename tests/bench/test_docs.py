@@ -1,4 +1,4 @@
-"""Links of the docs lead somewhere, and their tables are those of the committed results."""
+"""Links of the docs lead somewhere, and their tables equal the committed results."""
 
 import re
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def _dead_links(page: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_to_files_and_headings(page: Path) -> None:
+def test_links_lead_to_existing_files_and_headings(page: Path) -> None:
     assert list(_dead_links(page)) == []
 
 
@@ -47,7 +47,7 @@ def test_excerpts_are_those_of_the_committed_tables(page: Path) -> None:
     assert filled(text) == text, "run python -m tests.evidence.excerpts"
 
 
-def test_an_excerpt_of_a_row_that_is_not_there_is_refused() -> None:
+def test_an_excerpt_of_a_missing_row_is_refused() -> None:
     keys = "of: results/flickr8k/tables/table1-all.md\ncolumns: {system: system}\nwithout: [nobody]"
     page = f"<!-- excerpt\n{keys}\n-->\n\n"
     with pytest.raises(ValueError, match="nobody"):

@@ -1,4 +1,4 @@
-"""Digests of large folders are kept, and what is kept never passes for another file's."""
+"""Digests of large folders are cached, and a cached digest is never another file's."""
 
 import hashlib
 import os
@@ -32,7 +32,7 @@ def _of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def test_a_file_is_the_same_by_path_size_and_time(file: Path) -> None:
+def test_a_file_with_the_same_path_size_and_time_is_not_read_again(file: Path) -> None:
     assert _digest(file) == _of(b"one")
     assert _digest(_written(file, b"two", OLD)) == _of(b"one")
     assert _digest(_written(file, b"two", NEWER)) == _of(b"two")
@@ -48,22 +48,22 @@ def test_a_file_that_has_just_changed_is_read_again(file: Path) -> None:
     assert _digest(_written(file, b"two", changed)) == _of(b"two")
 
 
-def test_a_damaged_cache_gives_no_digest(file: Path) -> None:
+def test_a_damaged_cache_is_ignored(file: Path) -> None:
     _digest(file)
-    (kept,) = cache_folder().iterdir()
-    whole = kept.read_bytes()
+    (cache_file,) = cache_folder().iterdir()
+    whole = cache_file.read_bytes()
     wrong = whole.replace(_of(b"one").hex().encode(), _of(b"two").hex().encode())
     for damaged in (wrong, whole[:-5], b"", b"{}", b"\xff\n[]"):
-        kept.write_bytes(damaged)
+        cache_file.write_bytes(damaged)
         assert _digest(file) == _of(b"one")
-    assert kept.read_bytes() == whole
+    assert cache_file.read_bytes() == whole
 
 
-def test_small_folders_leave_nothing_behind(file: Path) -> None:
+def test_digests_of_small_folders_are_not_cached(file: Path) -> None:
     _digest(file, large=4)
     assert not cache_folder().exists()
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(file: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_no_error(file: Path) -> None:
     cache_folder().parent.write_bytes(b"in the way")
     assert _digest(file) == _of(b"one")

@@ -1,4 +1,4 @@
-"""Flickr8k as users have it: its quirks are read, its damage is named."""
+"""Flickr8k is read in all its distributed forms, and invalid files are reported."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ def load_flickr8k(root: Path, split: Literal["test"], audio: Path | None = None)
     return load_dataset(Flickr8kSpec(name="flickr8k", root=root, split=split, audio=audio))
 
 
-def test_the_folder_is_read_with_its_quirks(flickr8k: Path) -> None:
+def test_all_distributed_forms_of_the_folder_are_read(flickr8k: Path) -> None:
     data = load_flickr8k(flickr8k, "test", flickr8k / "flickr_audio")
     assert len(data.items) == 4
     assert all(len(item.captions) == 5 for item in data.items)
@@ -36,7 +36,7 @@ def test_the_csv_gives_the_same_captions(flickr8k: Path, tmp_path: Path) -> None
     assert read_csv(tmp_path / "captions.txt") == tokens
 
 
-def test_content_makes_the_digest(flickr8k: Path) -> None:
+def test_the_digest_depends_on_the_content(flickr8k: Path) -> None:
     before = load_flickr8k(flickr8k, "test").digest
     assert load_flickr8k(flickr8k, "test").digest == before
     image = next((flickr8k / "Flicker8k_Dataset").iterdir())
@@ -52,7 +52,7 @@ def test_content_makes_the_digest(flickr8k: Path) -> None:
         ("flickr_audio/wav2capt.txt", "a b\n", r"wav2capt\.txt:1: expected WAV IMAGE #N"),
     ],
 )
-def test_damage_is_named_by_file_and_line(
+def test_an_invalid_file_is_reported_with_its_line(
     flickr8k: Path, file: str, text: str, message: str
 ) -> None:
     (flickr8k / file).write_text(text)
@@ -65,7 +65,7 @@ def test_a_folder_without_recordings_says_how_to_get_them(flickr8k: Path) -> Non
         load_flickr8k(flickr8k, "test", flickr8k)
 
 
-def test_units_without_a_description_are_no_lack_of_recordings(flickr8k: Path) -> None:
+def test_units_without_a_description_do_not_count_as_missing_recordings(flickr8k: Path) -> None:
     items = load_flickr8k(flickr8k, "test").items
     assert speech_kind(items) == "none"
     caption = replace(items[0].captions[0], units=UnitsEntry(flickr8k / "units.npz", "a"))
@@ -73,7 +73,7 @@ def test_units_without_a_description_are_no_lack_of_recordings(flickr8k: Path) -
     assert speech_kind([spoken]) == "units of an unknown voice"
 
 
-def test_entries_that_cannot_be_scored_are_kept_with_their_reason(flickr8k: Path) -> None:
+def test_unusable_entries_have_a_reason(flickr8k: Path) -> None:
     listing = flickr8k / "Flickr_8k.testImages.txt"
     names = listing.read_text().split()
     listing.write_text("\n".join(["nobody.jpg", *names, names[0], "../../etc/passwd"]))
@@ -87,7 +87,7 @@ def test_entries_that_cannot_be_scored_are_kept_with_their_reason(flickr8k: Path
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\x0b", "\x0c", "\x85", "|||", "<b>&amp;</b>", "=1+1"])
-def test_odd_characters_stay_in_their_caption(flickr8k: Path, tmp_path: Path, odd: str) -> None:
+def test_unusual_characters_do_not_end_a_line(flickr8k: Path, tmp_path: Path, odd: str) -> None:
     file = flickr8k / "Flickr8k.token.txt"
     file.write_bytes(file.read_bytes().replace(b" .", f" {odd} end .".encode(), 1))
     first = load_flickr8k(flickr8k, "test").items[0].captions[0].text
@@ -104,12 +104,12 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         load_flickr8k(tmp_path, "test")
 
 
-def test_names_that_no_file_can_have_are_told_and_left_out(flickr8k: Path) -> None:
+def test_names_that_no_file_can_have_are_reported_and_left_out(flickr8k: Path) -> None:
     tokens, listing = flickr8k / "Flickr8k.token.txt", flickr8k / "Flickr_8k.testImages.txt"
     long = "x" * 300 + ".jpg"
     tokens.write_text(tokens.read_text() + f"{long}#0\tA dog .\n")
     listing.write_text(listing.read_text() + f"{long}\n")
-    found = load_flickr8k(flickr8k, "test")
-    assert any("304 bytes long" in reason for _, reason in found.unusable)
+    dataset = load_flickr8k(flickr8k, "test")
+    assert any("304 bytes long" in reason for _, reason in dataset.unusable)
     # Found by the fuzz test: names of thousands of characters were quoted whole.
-    assert len(no_items(replace(found, items=(), unusable=found.unusable * 3))) < 800
+    assert len(no_items(replace(dataset, items=(), unusable=dataset.unusable * 3))) < 800

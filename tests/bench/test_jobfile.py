@@ -1,4 +1,4 @@
-"""Values that the command line puts in place of a job's own."""
+"""Values that the command line sets in a job."""
 
 import json
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_values_of_any_depth_are_replaced_and_no_others(tmp_path: Path) -> None:
         (["dataset.name=flickr8k"], "dataset.root: is missing (given by --set)"),
     ],
 )
-def test_a_fault_names_the_key_and_what_gave_it(
+def test_an_error_names_the_key_and_the_option_that_set_it(
     tmp_path: Path, changes: list[str], message: str
 ) -> None:
     with pytest.raises(UserError) as refused:
@@ -71,7 +71,7 @@ def test_a_fault_names_the_key_and_what_gave_it(
     assert message in str(refused.value)
 
 
-def test_a_fault_of_the_file_is_not_the_command_line_s(tmp_path: Path) -> None:
+def test_an_error_of_the_file_names_no_option(tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         _read(tmp_path, "limit=0", text=f"{JOB}caption: -1\n")
     first, second = str(refused.value).split("; (2) ")
@@ -90,7 +90,7 @@ def test_a_fault_of_the_file_is_not_the_command_line_s(tmp_path: Path) -> None:
         (["--asr", "{model: a"], "--asr: --asr: not readable as YAML: line 1"),
     ],
 )
-def test_what_is_no_value_is_a_line(
+def test_an_invalid_override_gives_one_line(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -100,7 +100,7 @@ def test_what_is_no_value_is_a_line(
 
 
 @pytest.mark.parametrize("command", ["run", "rescore", "gate", "doctor"])
-def test_every_command_on_a_job_takes_the_same_options(
+def test_all_commands_on_a_job_have_the_same_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     (tmp_path / "job.yaml").write_text(JOB)
@@ -110,7 +110,7 @@ def test_every_command_on_a_job_takes_the_same_options(
     assert error in capsys.readouterr().err
 
 
-def test_a_training_job_takes_values_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_values_of_a_training_job_are_replaced(capsys: pytest.CaptureFixture[str]) -> None:
     job = Path(__file__).parents[2] / "jobs" / "train" / "encodec-tiny.yaml"
     assert main(["train", str(job), "--set", "plan.steps=0"]) == 2
     assert "plan.steps: must be from 1 to 1e+08, not 0 (given by --set)" in capsys.readouterr().err
@@ -129,7 +129,7 @@ def test_short_forms_are_mappings(tmp_path: Path) -> None:
     assert file.changes == ("--asr base", "--dataset '{name: folder, manifest: my data/a.jsonl}'")
 
 
-def test_a_run_says_and_records_what_was_changed(
+def test_a_run_prints_and_records_the_overrides(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job, runs = tmp_path / "job.yaml", tmp_path / "my runs"

@@ -1,4 +1,4 @@
-"""The ledger: a part is whole or it is not there."""
+"""The ledger: a part is complete or does not exist."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ def _rows(*items: str, cause: str = "", value: int = 0) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=SCHEMA)
 
 
-def test_rows_come_back_once_each(tmp_path: Path) -> None:
+def test_each_row_is_read_once(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append("generated", "cell", _rows("b", "a"))
     ledger.append("generated", "cell", _rows("a", "c"))
@@ -30,7 +30,7 @@ def test_rows_come_back_once_each(tmp_path: Path) -> None:
     assert ledger.rows("generated", "cell", SCHEMA)["item"].to_list() == ["a", "b", "c"]
 
 
-def test_a_flipped_byte_costs_its_part_and_no_other(tmp_path: Path) -> None:
+def test_a_flipped_byte_damages_only_its_part(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append("generated", "cell", _rows("a"))
     (damaged,) = tmp_path.rglob("part-*.parquet")
@@ -55,7 +55,7 @@ def test_an_unfinished_write_is_not_a_part(tmp_path: Path) -> None:
     assert ledger.rows("generated", "cell", SCHEMA).height == 1
 
 
-def test_a_machine_s_failure_is_open_until_something_final_replaces_it(tmp_path: Path) -> None:
+def test_a_final_row_replaces_a_machine_s_failure(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append("transcribed", "cell", _rows("a", "b", cause="machine"))
     ledger.append("transcribed", "cell", _rows("c"))
@@ -109,7 +109,7 @@ def _folder(folder: Path) -> Path:
     ],
     ids=["empty", "garbage", "magic", "unbound", "fifo", "folder"],
 )
-def test_what_only_has_a_part_s_name_is_damaged(
+def test_a_file_that_only_has_a_part_s_name_is_damaged(
     tmp_path: Path, spoil: Callable[[Path], Path]
 ) -> None:
     ledger = Ledger(tmp_path)
@@ -123,7 +123,7 @@ def test_what_only_has_a_part_s_name_is_damaged(
     assert not spoilt.exists()
 
 
-def test_a_driver_whose_ledger_was_moved_away_commits_nothing_more(tmp_path: Path) -> None:
+def test_a_driver_commits_nothing_after_its_ledger_was_moved(tmp_path: Path) -> None:
     first, second = Ledger(tmp_path / "ledger"), Ledger(tmp_path / "ledger")
     with first.lock():
         first.append("generated", "cell", _rows("a"))
@@ -135,7 +135,7 @@ def test_a_driver_whose_ledger_was_moved_away_commits_nothing_more(tmp_path: Pat
     assert second.rows("generated", "cell", SCHEMA)["item"].to_list() == ["b"]
 
 
-def test_no_file_can_be_deleted_to_let_a_second_driver_in(tmp_path: Path) -> None:
+def test_deleting_files_does_not_release_the_lock(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     with ledger.lock():
         ledger.append("generated", "cell", _rows("a"))
@@ -198,20 +198,20 @@ def test_a_part_is_read_at_most_once_to_be_joined(
     assert sum(height for height in heights if height >= 2048) > len(names) / 2
 
 
-def test_a_reader_beside_a_driver_that_joins_parts_misses_nothing(tmp_path: Path) -> None:
+def test_a_reader_misses_no_row_while_parts_are_joined(tmp_path: Path) -> None:
     names, driver, reader = _names(64), Ledger(tmp_path), Ledger(tmp_path)
     with driver.lock():
         for name in names[:63]:
             driver.append("generated", "cell", _rows(name))
         parts = reader.parts("generated", "cell", SCHEMA)
-        seen = [next(parts)["item"][0]]
+        read_items = [next(parts)["item"][0]]
         driver.append("generated", "cell", _rows(names[63]))
         assert len(driver.names("generated", "cell")) == 1
-        seen += [item for part in parts for item in part["item"]]
-    assert set(seen) == set(names)
+        read_items += [item for part in parts for item in part["item"]]
+    assert set(read_items) == set(names)
 
 
-def test_joining_that_was_ended_before_it_removed_anything_doubles_no_row(
+def test_interrupted_joining_duplicates_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names, driver = _names(64), Ledger(tmp_path)
@@ -231,7 +231,7 @@ def test_joining_that_was_ended_before_it_removed_anything_doubles_no_row(
 
 
 @pytest.mark.parametrize("remembered", [True, False])
-def test_a_part_that_was_damaged_meanwhile_is_mended_or_left_out_and_told(
+def test_a_part_damaged_during_the_run_is_rewritten_or_reported(
     tmp_path: Path, remembered: bool
 ) -> None:
     names, driver = _names(130), Ledger(tmp_path)
@@ -247,6 +247,6 @@ def test_a_part_that_was_damaged_meanwhile_is_mended_or_left_out_and_told(
             driver.append("generated", "cell", _rows(name))
         assert len(driver.names("generated", "cell")) < 10
     reader = Ledger(tmp_path)
-    kept = names if remembered else names[1:]
-    assert reader.rows("generated", "cell", SCHEMA)["item"].to_list() == kept
+    remaining = names if remembered else names[1:]
+    assert reader.rows("generated", "cell", SCHEMA)["item"].to_list() == remaining
     assert list(reader.damaged) == ([] if remembered else [damaged])

@@ -1,4 +1,4 @@
-"""Listening tests: a whole one by keyboard alone in a browser, and what its answers are worth."""
+"""Listening tests: a whole one in a browser by keyboard, and the scores of its answers."""
 
 import json
 import math
@@ -26,10 +26,10 @@ def _content(
     rater: str, pairs: list[tuple[str, str]], ratings: dict[str, list[int]]
 ) -> dict[str, Any]:
     """Answers of a rater: pairs of an item and an answer, ratings by condition, item by item."""
-    made: list[dict[str, Any]] = [
+    answered: list[dict[str, Any]] = [
         {"item": item, "first": "a", "second": "b", "answer": answer} for item, answer in pairs
     ]
-    made.append({"item": "0", "first": "anchor", "second": "reference", "answer": "reference"})
+    answered.append({"item": "0", "first": "anchor", "second": "reference", "answer": "reference"})
     rated = [
         {"item": str(n), "of": of, "rating": value}
         for of, values in ratings.items()
@@ -37,7 +37,7 @@ def _content(
     ]
     body: dict[str, Any] = {"format": "pixvox-listening-1", "page": "p", "rater": rater}
     body |= {"a": {"cell": "x", "label": "A"}, "b": {"cell": "y", "label": "B"}}
-    body |= {"pairs": made, "ratings": rated}
+    body |= {"pairs": answered, "ratings": rated}
     return body | {"code": code_of(body)}
 
 
@@ -53,48 +53,50 @@ def test_the_code_s_hash_is_fnv() -> None:
 def test_preferences_ratings_and_agreement_are_counted() -> None:
     pairs = [(str(n), "b" if n < 6 else "a" if n < 8 else "tie") for n in range(10)]
     ratings = {"a": [2, 3, 2, 3], "b": [4, 4, 3, 5], "anchor": [1, 1, 1, 2]}
-    some = [_answers(str(rater), pairs, ratings) for rater in range(3)]
-    found = score(some)
-    assert found.preference.value == pytest.approx(0.7)
-    assert (found.pairs, found.ties, found.raters) == (30, 6, 3)
-    assert {of: one.value for of, one in found.ratings.items()} == {
+    raters = [_answers(str(rater), pairs, ratings) for rater in range(3)]
+    result = score(raters)
+    assert result.preference.value == pytest.approx(0.7)
+    assert (result.pairs, result.ties, result.raters) == (30, 6, 3)
+    assert {of: estimate.value for of, estimate in result.ratings.items()} == {
         "a": 2.5,
         "b": 4,
         "anchor": 1.25,
     }
-    assert found.difference.value == 1.5
-    assert found.preference.low < 0.7 < found.preference.high
+    assert result.difference.value == 1.5
+    assert result.preference.low < 0.7 < result.preference.high
     # Raters who answer alike agree wholly, and tell no more than one does.
-    assert found.agreement == {"pairs": 1.0, "ratings": 1.0}
-    assert score(some[:1]).preference.findable == pytest.approx(found.preference.findable, rel=0.1)
-    assert math.isnan(score(some[:1]).agreement["pairs"])
-    asleep = some[0].pairs[-1].model_copy(update={"answer": "anchor"})
-    other = some[0].model_copy(update={"rater": "9", "pairs": (*some[0].pairs[:-1], asleep)})
-    assert score([*some, other]).inattentive == ("9",)
-    assert replace(score([*some, other]), inattentive=()) == found
+    assert result.agreement == {"pairs": 1.0, "ratings": 1.0}
+    assert score(raters[:1]).preference.findable == pytest.approx(
+        result.preference.findable, rel=0.1
+    )
+    assert math.isnan(score(raters[:1]).agreement["pairs"])
+    asleep = raters[0].pairs[-1].model_copy(update={"answer": "anchor"})
+    other = raters[0].model_copy(update={"rater": "9", "pairs": (*raters[0].pairs[:-1], asleep)})
+    assert score([*raters, other]).inattentive == ("9",)
+    assert replace(score([*raters, other]), inattentive=()) == result
     with pytest.raises(ValueError, match="no rater answered"):
         score([other])
 
 
-def test_intervals_hold_the_truth() -> None:
+def test_intervals_cover_the_true_value() -> None:
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(60):
         liking, shown = rng.normal(0, 0.5, 8), rng.normal(0, 0.5, 12)
         chance = 1 / (1 + np.exp(-(0.4 + liking[:, None] + shown)))
         said = rng.random((8, 12)) < chance
-        some = [
+        raters = [
             _answers(str(r), [(str(n), "b" if yes else "a") for n, yes in enumerate(row)], {})
             for r, row in enumerate(said)
         ]
-        found = score(some).preference
+        preference = score(raters).preference
         wide = rng.normal(0, 0.5, (2, 200_000))
         truth = float((1 / (1 + np.exp(-(0.4 + wide.sum(0))))).mean())
-        held += found.low <= truth <= found.high
+        held += preference.low <= truth <= preference.high
     assert held >= 52
 
 
-def test_plans_are_those_of_the_book() -> None:
+def test_sample_sizes_equal_published_ones() -> None:
     # Fleiss, Levin & Paik: 0.5 against 0.6, two-sided 5%, power 80%: 194 without the correction.
     assert pairs_needed(0.6, 0.8) == pairs_needed(0.4, 0.8) == 194
     assert ratings_needed(0.5, 1.0, 0.8) == 32
@@ -115,7 +117,7 @@ def test_plans_are_those_of_the_book() -> None:
         ({"page": "q"}, "answers of another test"),
     ],
 )
-def test_files_that_cannot_be_scored_are_one_line(
+def test_files_that_cannot_be_scored_give_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], reason: str
 ) -> None:
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
@@ -199,8 +201,8 @@ def test_a_whole_test_by_keyboard_alone(
     file.write_text(json.dumps(content | {"code": code_of(content)}))
     asked = ["listen", "score", str(file), "--run", "one", "--runs", str(runs)]
     assert main([*asked, "--save", str(tmp_path / "said.json")]) == 0
-    told = capsys.readouterr().out
-    assert all(text in told for text in ("hidden", "BLEU-4", "4.00", "preferred to"))
+    output = capsys.readouterr().out
+    assert all(text in output for text in ("hidden", "BLEU-4", "4.00", "preferred to"))
     said = json.loads((tmp_path / "said.json").read_text())
     assert said["raters"] == 1
     scores = json.loads((runs / "one" / "summary.json").read_text())["cells"][5]["scores"]

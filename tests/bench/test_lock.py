@@ -1,4 +1,4 @@
-"""Folders for one process at a time."""
+"""Folders that one process at a time may lock."""
 
 import threading
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.common.lock import locked
 
 
-def test_waiting_for_a_folder_outlives_its_removal(tmp_path: Path) -> None:
+def test_waiting_continues_when_the_folder_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "waiting"
     waits, had_it = threading.Event(), threading.Event()
 

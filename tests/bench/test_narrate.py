@@ -1,4 +1,4 @@
-"""Captions are read aloud as they are meant, once each, into files that a dataset reads."""
+"""Narration: what is read, each caption once, into files that a dataset reads."""
 
 import json
 import os
@@ -78,17 +78,17 @@ FILES_BEFORE_DEATH = 5
         ("", ""),
     ],
 )
-def test_a_caption_becomes_what_is_read(text: str, read: str) -> None:
+def test_captions_are_normalised_before_they_are_read(text: str, read: str) -> None:
     assert spoken(text) == read
     assert spoken(read) == read
 
 
-def test_captions_of_scenes_are_read_as_they_are(scenes: Dataset) -> None:
+def test_captions_of_scenes_are_not_changed(scenes: Dataset) -> None:
     texts = [caption.text for item in scenes.items for caption in item.captions]
     assert [spoken(text) for text in texts] == texts
 
 
-def test_a_caption_that_ends_in_a_stop_is_not_read_as_dot() -> None:
+def test_a_full_stop_is_not_read_as_dot() -> None:
     texts = [
         "A black cat sleeps on the kitchen table .",
         "Two girls are running on the beach .",
@@ -97,12 +97,12 @@ def test_a_caption_that_ends_in_a_stop_is_not_read_as_dot() -> None:
     voice = reader("piper:joe", "cpu")
     # In this order: what eSpeak leaves over it says before the next text.
     waves = [voice.read(text)[0] for text in texts]
-    found = [t.transcript for t in WhisperAsr().transcriber("cpu", 1).transcribe(waves)]
+    transcripts = [t.transcript for t in WhisperAsr().transcriber("cpu", 1).transcribe(waves)]
     counted = Wer().statistics(
-        dict(zip(texts, found, strict=True)), {text: (text,) for text in texts}
+        dict(zip(texts, transcripts, strict=True)), {text: (text,) for text in texts}
     )
     assert Wer().score(counted.sum(0))[0] <= 5
-    assert not re.search(r"\bdot\b", " ".join(found).lower())
+    assert not re.search(r"\bdot\b", " ".join(transcripts).lower())
 
 
 CODEC = ("zoo:encodec-tiny", 1.6)
@@ -171,8 +171,8 @@ def unbroken(root: Path) -> Path:
 
 def test_units_are_of_the_voices_own_samples(root: Path, unbroken: Path) -> None:
     codec = Codec.load(*CODEC)
-    found = load_dataset(Flickr8kSpec(name="flickr8k", root=root, audio=unbroken))
-    said = [c for item in found.items for c in item.captions if c.speech is not None]
+    dataset = load_dataset(Flickr8kSpec(name="flickr8k", root=root, audio=unbroken))
+    said = [c for item in dataset.items for c in item.captions if c.speech is not None]
     assert len(said) == 18
     changed = 0
     for caption in said:
@@ -192,17 +192,17 @@ def test_units_are_of_the_voices_own_samples(root: Path, unbroken: Path) -> None
     assert entry_digest(entry, b"one") == entry_digest(entry, b"another")
 
 
-def test_what_was_narrated_is_a_dataset_of_synthetic_speech(root: Path, unbroken: Path) -> None:
+def test_a_narrated_dataset_has_synthetic_speech(root: Path, unbroken: Path) -> None:
     def data(audio: Path | None) -> Dataset:
         return load_dataset(Flickr8kSpec(name="flickr8k", root=root, audio=audio))
 
-    found = data(unbroken)
-    assert found.speech_kind == SYNTHETIC
+    dataset = data(unbroken)
+    assert dataset.speech_kind == SYNTHETIC
     assert data(root / "flickr_audio").speech_kind == "natural, many speakers"
     assert data(None).speech_kind == "none"
     spoken_of = {
         (number, caption.text): caption.speech
-        for item in found.items
+        for item in dataset.items
         for number, caption in enumerate(item.captions)
     }
     silent = [text for (_, text), speech in spoken_of.items() if speech is None]
@@ -222,12 +222,12 @@ def killed(job: str) -> int:
     written: list[str] = []
     keep = Folder.keep
 
-    def dying(self: Folder, one: Utterance, wav: bytes, units: Units) -> None:
+    def dying(self: Folder, utterance: Utterance, wav: bytes, units: Units) -> None:
         if len(written) == FILES_BEFORE_DEATH:
             for folder in (self.wavs, self.units.folder):
                 (folder / ".half.1.part").write_bytes(wav[:100])
             os.kill(os.getpid(), signal.SIGKILL)
-        keep(self, one, wav, units)
+        keep(self, utterance, wav, units)
         written.append("")
 
     Folder.keep = dying  # type: ignore[method-assign, assignment]
@@ -275,7 +275,7 @@ def test_a_finished_narration_has_nothing_left_to_read(
     assert "8 captions of 8 are there already" in lines
 
 
-def test_trainings_and_prompts_take_units_without_sound(root: Path, tmp_path: Path) -> None:
+def test_trainings_and_prompts_use_units_without_sound(root: Path, tmp_path: Path) -> None:
     codec = Codec.load(*CODEC)
     data = tmp_path / "flickr8k"
     data.mkdir()
@@ -290,10 +290,10 @@ def test_trainings_and_prompts_take_units_without_sound(root: Path, tmp_path: Pa
     narrator = _stub()("stub", Format(sound=False, codec=CODEC))
     left = [text for text in missing if "mute" not in text]
     by_text = dict(zip(left, narrator.work(left), strict=True))
-    for one in plan.utterances:
-        if one.text in by_text:
-            assert by_text[one.text].wav is None
-            folder.keep(one, by_text[one.text].wav, by_text[one.text].units)
+    for utterance in plan.utterances:
+        if utterance.text in by_text:
+            assert by_text[utterance.text].wav is None
+            folder.keep(utterance, by_text[utterance.text].wav, by_text[utterance.text].units)
     folder.write_units()
     folder.write_flickr()
     assert {path.name for path in job.output.iterdir()} == {
@@ -328,9 +328,9 @@ def test_trainings_and_prompts_take_units_without_sound(root: Path, tmp_path: Pa
         {"kind": "resynthesis", "codec": CODEC[0], "bandwidth": CODEC[1]},
         {"kind": "recorded"},
     ]
-    made = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": systems})
+    job = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": systems})
     items = spec.half("train", lambda *_: None)
-    cells = expand(made, Dataset("d", "s", "none", tuple(items), "0"), [(DEFAULT, {})])
+    cells = expand(job, Dataset("d", "s", "none", tuple(items), "0"), [(DEFAULT, {})])
     assert list(missing_files(items, items, cells)) == [
         "3 of 3 items have no recording of their caption; 3 have only units, which recorded speech "
         "cannot use"
@@ -350,10 +350,10 @@ def _prepared(job: NarrationJob) -> tuple[Folder, list[str]]:
     )
     folder = Folder(job.output, sound=job.sound)
     missing = folder.prepare(narration, plan)
-    for one in missing if job.sound else ():
+    for utterance in missing if job.sound else ():
         units = np.zeros((4, 1), np.uint8)
-        folder.keep(one, wav_bytes(np.full(100, 0.1, np.float32), 16_000), units)
-    return folder, [one.text for one in missing]
+        folder.keep(utterance, wav_bytes(np.full(100, 0.1, np.float32), 16_000), units)
+    return folder, [utterance.text for utterance in missing]
 
 
 def test_a_caption_that_changed_is_read_again(root: Path, tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_a_caption_that_changed_is_read_again(root: Path, tmp_path: Path) -> Non
     assert len(_prepared(again.model_copy(update={"captions": 2}))[1]) == 4
 
 
-def test_a_manifest_is_data_of_its_own(root: Path, tmp_path: Path, scenes: Dataset) -> None:
+def test_a_narrated_manifest_is_a_dataset(root: Path, tmp_path: Path, scenes: Dataset) -> None:
     items = tmp_path / "items.txt"
     items.write_text("\n".join(item.id for item in scenes.items[:2]))
     path = tmp_path / "job.yaml"
@@ -387,9 +387,9 @@ def test_a_manifest_is_data_of_its_own(root: Path, tmp_path: Path, scenes: Datas
     folder, _ = _prepared(job)
     folder.write_units()
     folder.write_manifests(planned(job).datasets)
-    found = FolderSpec(name="folder", manifest=tmp_path / "out" / "test.jsonl").read()
-    assert found.speech_kind == SYNTHETIC
-    for item, source in zip(found.items, scenes.items, strict=False):
+    dataset = FolderSpec(name="folder", manifest=tmp_path / "out" / "test.jsonl").read()
+    assert dataset.speech_kind == SYNTHETIC
+    for item, source in zip(dataset.items, scenes.items, strict=False):
         assert [c.text for c in item.captions] == [c.text for c in source.captions]
         assert [c.speech is not None for c in item.captions] == [True, True, False, False, False]
         assert [c.units is not None for c in item.captions] == [True, True, False, False, False]
@@ -427,7 +427,7 @@ def test_tables_say_that_speech_is_synthetic() -> None:
         ("", {"items": "nowhere.txt"}, "nowhere.txt: no such file"),
     ],
 )
-def test_what_cannot_be_narrated_is_one_line(
+def test_a_caption_that_cannot_be_narrated_gives_one_line(
     root: Path, tmp_path: Path, spoil: str, options: dict[str, object], message: str
 ) -> None:
     if spoil:
@@ -446,9 +446,9 @@ def test_another_voice_needs_another_folder(root: Path, tmp_path: Path) -> None:
 
 def test_batches_get_smaller_and_leave_nothing_out(root: Path) -> None:
     utterances = planned(read_job(_job(root), {"output": "out"})).utterances * 10
-    found = [list(batch.items) for batch in batches(utterances, 2)]
-    assert [one for batch in found for one in batch] == list(utterances)
-    sizes = [len(batch) for batch in found]
+    groups = [list(batch.items) for batch in batches(utterances, 2)]
+    assert [utterance for batch in groups for utterance in batch] == list(utterances)
+    sizes = [len(batch) for batch in groups]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] == 1
 

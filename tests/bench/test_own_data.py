@@ -1,4 +1,4 @@
-"""Own data and others' formats are read as they are written; what is not official says so."""
+"""A user's own data and public formats are read; data that are not official are marked."""
 
 import json
 import shutil
@@ -56,20 +56,20 @@ def _written(path: Path, content: Any) -> Path:
 @pytest.mark.parametrize(
     "saved", [str, lambda t: "\ufeff" + t, lambda t: t.replace("\n", "\r\n"), str.rstrip]
 )
-def test_a_manifest_is_read_as_it_is_written_by_hand(
+def test_manifests_in_jsonl_and_csv_are_read(
     tmp_path: Path, file: str, saved: Callable[[str], str]
 ) -> None:
     text = LINES if file.endswith("jsonl") else TABLE
     manifest = _written(tmp_path / file, saved(text))
     data = _loaded(name="folder", manifest=manifest)
-    one, two = data.items
-    assert (one.id, two.id) == ("a", "two")
-    assert one.image == tmp_path / "pictures" / "one.jpg"
-    assert [(c.text, c.speech, c.speaker) for c in one.captions] == [
+    first, second = data.items
+    assert (first.id, second.id) == ("a", "two")
+    assert first.image == tmp_path / "pictures" / "one.jpg"
+    assert [(c.text, c.speech, c.speaker) for c in first.captions] == [
         ("a dog runs", None, ""),
         ("a dog", tmp_path / "a_1.wav", "s1"),
     ]
-    assert two.captions[0].text == "two\u2028cats"
+    assert second.captions[0].text == "two\u2028cats"
     ((name, reason),) = data.unusable
     assert (name, reason.partition(": ")[2]) == ("three", "has no caption")
     assert data.speech_kind == "recorded, one speaker"
@@ -112,7 +112,7 @@ IMAGE = '{"image": "a.jpg", "captions": ["x"]}\n'
         ("d.txt", "", r"dataset\.manifest: d\.txt is no \.jsonl or \.csv"),
     ],
 )
-def test_what_is_wrong_is_one_line_with_its_place(
+def test_an_invalid_file_gives_one_line_with_its_place(
     tmp_path: Path, file: str, text: str, message: str
 ) -> None:
     job = {"dataset": {"name": "folder", "manifest": str(_written(tmp_path / file, text))}}
@@ -121,7 +121,7 @@ def test_what_is_wrong_is_one_line_with_its_place(
     assert "\n" not in str(error.value)
 
 
-def test_data_may_consist_of_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_and_speech_may_be_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, store = tmp_path / "snapshot", tmp_path / "blobs"
     for name in ("a.jpg", "wavs/a_0.wav"):
         _written(store / Path(name).name, name)
@@ -209,7 +209,7 @@ def test_karpathy_s_flickr8k_has_flickr_audio_s_speech(flickr8k: Path, tmp_path:
     assert speech.is_file()
 
 
-def test_a_cut_list_is_a_subset(flickr8k: Path, scenes: Dataset) -> None:
+def test_a_shortened_list_is_a_subset(flickr8k: Path, scenes: Dataset) -> None:
     tokens, listing = flickr8k / "Flickr8k.token.txt", flickr8k / "Flickr_8k.testImages.txt"
     tokens.write_text("".join(f"{name}#0\tA dog .\n" for name in OFFICIAL))
     listing.write_text("\n".join(OFFICIAL))
@@ -223,7 +223,7 @@ def test_a_cut_list_is_a_subset(flickr8k: Path, scenes: Dataset) -> None:
     assert scenes.counted(48) == "48 of 200 scenes test images"
 
 
-def test_the_official_list_is_known_by_its_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_official_list_is_recognised_by_its_digests(monkeypatch: pytest.MonkeyPatch) -> None:
     known = official("flickr8k", "test")
     assert len(known) == 1000
     monkeypatch.setattr("bench.datasets.standing.name_digest", str)
@@ -262,7 +262,7 @@ def test_items_take_a_named_subset(tmp_path: Path, scenes: Dataset) -> None:
         (1000, 1000, (), "val", "✗"),
     ],
 )
-def test_published_rows_stand_beside_the_whole_official_split_alone(
+def test_published_rows_are_shown_only_for_the_whole_official_split(
     items: int, of: int, standing: tuple[str, ...], split: str, mark: str
 ) -> None:
     row = load_published().rows[0]
@@ -319,7 +319,7 @@ def test_one_declaration_serves_evaluation_and_training(
     assert validate(captioner | {"data": data}, TrainingJob, "job").data.name == "flickr8k"
 
 
-def test_a_subset_is_called_one_wherever_it_is_printed(
+def test_a_subset_is_named_in_every_output(
     flickr8k: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tokens, listing = flickr8k / "Flickr8k.token.txt", flickr8k / "Flickr_8k.testImages.txt"

@@ -86,14 +86,14 @@ def test_the_command_on_the_page_makes_the_same_run(
     runs: Path, single: Path, show: Opened, tmp_path: Path
 ) -> None:
     from bench.common.jobfile import JobFile
-    from bench.execution.prepare import planned_job
+    from bench.execution.prepare import resolve_job
 
     text = show(single).locator("#again-1").text_content() or ""
     lines = text.splitlines()
     assert lines[0] == "cat > one.yaml <<'JOB'"
     assert lines[2:] == ["JOB", "pixvox run one.yaml"]
     (tmp_path / "one.yaml").write_text(lines[1])
-    planned = planned_job(JobFile(tmp_path / "one.yaml"), runs)
+    planned = resolve_job(JobFile(tmp_path / "one.yaml"), runs)
     manifest = json.loads((runs / "one" / "run.json").read_text())
     keys = [cell["transcript_key"] for cell in manifest["cells"]]
     assert [cell.transcript_key for cell in planned.cells] == keys

@@ -33,7 +33,7 @@ def _places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_places", {})
 
 
-def test_a_message_brings_its_files_and_leaves_none(
+def test_a_parcel_s_files_exist_only_while_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, node = tmp_path / "data", tmp_path / "node"
@@ -58,7 +58,7 @@ def test_a_message_brings_its_files_and_leaves_none(
     assert not node.exists()
 
 
-def test_units_are_sent_of_the_captions_that_are_asked_for(tmp_path: Path) -> None:
+def test_only_the_units_of_needed_captions_are_sent(tmp_path: Path) -> None:
     file, units = tmp_path / "units.npz", np.arange(8, dtype=np.int16).reshape(2, 4)
     write_packed(file, "codec", {"a_0": units, "b_0": units + 1})
     item = Item("b", tmp_path / "b.png", (Caption("b", units=UnitsEntry(file, "b_0")),))
@@ -71,7 +71,7 @@ def test_units_are_sent_of_the_captions_that_are_asked_for(tmp_path: Path) -> No
         assert (held.units["b_0"] == units + 1).all()
 
 
-def test_weights_are_unpacked_once_a_node_and_used_where_they_are_at_home(
+def test_weights_are_written_once_a_node_and_not_at_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
@@ -92,7 +92,7 @@ def test_weights_are_unpacked_once_a_node_and_used_where_they_are_at_home(
         ray, "get_runtime_context", lambda: type("", (), {"get_node_id": lambda self: "here"})()
     )
     monkeypatch.setattr(ray, "put", lambda held: held)
-    sent = nodefiles._put(nodefiles._looked_at("mine/weights", folder))
+    sent = nodefiles._put(nodefiles._describe_file("mine/weights", folder))
     take_places([sent], home="here")
     assert resolve("mine/weights") == folder
     take_places([sent], home="elsewhere")
@@ -110,7 +110,7 @@ def test_weights_are_unpacked_once_a_node_and_used_where_they_are_at_home(
     assert resolve("mine/weights") == there
 
 
-def test_what_actors_load_is_found_by_its_name(tmp_path: Path) -> None:
+def test_actors_find_sent_files_by_name(tmp_path: Path) -> None:
     table, model = tmp_path / "units.parquet", tmp_path / "model.pt"
     model.touch()
     system = UnitsSystem(
@@ -126,7 +126,7 @@ def test_what_actors_load_is_found_by_its_name(tmp_path: Path) -> None:
         assert given.file == tmp_path / "there.parquet"
 
 
-def test_classes_of_one_s_own_are_sent_as_their_outermost_package(
+def test_own_classes_are_sent_as_their_outermost_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)

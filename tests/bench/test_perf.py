@@ -1,4 +1,4 @@
-"""The benchmarks run, and compare what they say they compare."""
+"""The benchmarks run and compare what their names say."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_the_comparison_projects_image_states_as_the_engine_does() -> None:
     assert all(torch.equal(a, b.units) for a, b in zip(expected, generated, strict=True))
 
 
-def test_without_a_gpu_no_check_counts_as_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_no_check_is_proven(monkeypatch: pytest.MonkeyPatch) -> None:
     def break_down(course: gpu.Course) -> gpu.Finding:
         raise RuntimeError("CUDA error: an illegal memory access\nhints follow")
 
@@ -86,7 +86,7 @@ def test_without_a_gpu_no_check_counts_as_proven(monkeypatch: pytest.MonkeyPatch
     assert "| broken | FAILED | RuntimeError: CUDA error: an illegal memory access |" in page
 
 
-def test_company_changes_no_unit(tmp_path: Path) -> None:
+def test_units_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     saved = tmp_path / "invariance.json"
     size = ["--images", "3", "--slots", "2", "--seconds", "2"]
     assert invariance.main([*size, "--save", str(saved)]) == 0
@@ -102,7 +102,7 @@ def test_a_replicate_measures_the_checkout_that_it_is_given(tmp_path: Path) -> N
     shutil.copytree(ROOT / "pixvox", tmp_path / "base" / "pixvox")
     ways = [Way(folder, WEIGHTS, images=2) for folder in (tmp_path / "base", ROOT)]
     base, head = one_round(ways, 2)
-    assert [len(one.seconds["decoding"]) for one in (base, head)] == [2, 2]
+    assert [len(version.seconds["decoding"]) for version in (base, head)] == [2, 2]
     assert base.counters == head.counters
     assert base.counters["encoder calls"] == 2
     assert base.weights == head.weights
@@ -113,9 +113,9 @@ def test_stored_runs_are_injured_as_their_names_say() -> None:
     golden = read_golden(path)
     same = max(groups(list(golden.signatures)).values(), key=len)
     # Fewer seeds than there are: each costs seconds to score.
-    kept = [name for name in golden.signatures if name not in same[5:]]
-    rows = golden.rows.filter(golden.rows["cell"].is_in(kept))
-    signatures = {name: golden.signatures[name] for name in kept}
+    judged = [name for name in golden.signatures if name not in same[5:]]
+    rows = golden.rows.filter(golden.rows["cell"].is_in(judged))
+    signatures = {name: golden.signatures[name] for name in judged}
     stored = read_stored(replace(golden, signatures=signatures, rows=rows))
     counted = stored.golden.counted(stored.rows, stored.cell, METRICS)
     lost = points(counted) - points(counted.with_values(stored.worse))
@@ -170,11 +170,11 @@ def test_a_certificate_is_a_table_with_a_line_a_cell() -> None:
         assert promised.table.columns == ["cell", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "fact F1"]
         assert promised.table["cell"][-1] == "resynthesis at 0%, 1.6 kbps"
         for row in promised.table.drop("cell").rows():
-            found, allowed = zip(*(map(float, pair.split(" / ")) for pair in row), strict=True)
-            assert all(a < f for a, f in zip(allowed, found, strict=True))
+            losses, allowed = zip(*(map(float, pair.split(" / ")) for pair in row), strict=True)
+            assert all(a < f for a, f in zip(allowed, losses, strict=True))
 
 
-def test_the_floor_is_the_design_notes_arithmetic() -> None:
+def test_the_floor_counts_the_bytes_of_a_step() -> None:
     # Section 7: 105.4M parameters a step; at B = 64, 450 steps and 3.0 TB/s, 0.70 ms in bfloat16.
     with torch.device("meta"):
         model = PixVoxLM(PixVoxConfig.base(num_codebooks=8))
@@ -183,13 +183,15 @@ def test_the_floor_is_the_design_notes_arithmetic() -> None:
     assert seconds / 2 == pytest.approx(0.70e-3, rel=0.02)
 
 
-def test_model_info_says_how_far_each_k_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_model_info_has_the_distance_of_each_codebook_count(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["show", "model", "base"]) == 0
     printed = capsys.readouterr().out
     assert "126.42M" in printed
     assert "+1.1% of 125M" in printed
 
 
-def test_unknown_weights_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_weights_give_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "model", "nowhere"]) == 2
     assert capsys.readouterr().err.startswith("pixvox: nowhere: no config.json there")

@@ -1,4 +1,4 @@
-"""The pool on real Ray actors: whatever dies, every item comes back once."""
+"""The pool on real Ray actors: whichever actor dies, every item is returned once."""
 
 import os
 import sys
@@ -73,38 +73,38 @@ def _drain(numbers: list[int], size: int, deadline: float) -> dict[int, Done[int
 
 def _worked(pool: Pool[int]) -> dict[int, Done[int]]:
     """What came of each number, once the pool is through."""
-    found: dict[int, Done[int]] = {}
+    results: dict[int, Done[int]] = {}
     while pool.busy:
         pool.hand_out()
         wait([pool], 0.2)
         for done in pool.collect():
             for number in done.items:
-                assert number not in found
-                found[number] = done
+                assert number not in results
+                results[number] = done
     pool.close()
-    return found
+    return results
 
 
-def test_only_the_poisonous_items_fail() -> None:
+def test_only_items_that_kill_an_actor_or_raise_fail() -> None:
     numbers = list(range(24))
-    found = _drain(numbers, 4, deadline=60)
-    assert sorted(found) == numbers
-    failed = {n: done.failure for n, done in found.items() if done.failure}
+    results = _drain(numbers, 4, deadline=60)
+    assert sorted(results) == numbers
+    failed = {n: done.failure for n, done in results.items() if done.failure}
     assert failed.keys() == {7, 13, 17, 21}
     # No process, machine or time is in a reason: it is the same on every run.
     assert failed[7] == "ValueError: seven is refused"
     assert failed[13] == failed[17] == "its actor died"
     assert failed[21] == "RuntimeError: CUDA error: device-side assert triggered"
     # Another machine may do better with what killed this one, not with what is refused.
-    assert {n for n, done in found.items() if done.machine} == {13, 17, 21}
-    good: list[Any] = [done for done in found.values() if not done.failure]
+    assert {n for n, done in results.items() if done.machine} == {13, 17, 21}
+    good: list[Any] = [done for done in results.values() if not done.failure]
     assert all(done.result == [2 * n for n in done.items] for done in good)
 
 
-def test_a_stuck_batch_meets_its_deadline() -> None:
-    found = _drain([1, 99, 2], 1, deadline=4)
-    assert {n for n, done in found.items() if done.failure} == {99}
-    assert "no result within 4 s" in found[99].failure
+def test_a_batch_that_hangs_fails_at_its_deadline() -> None:
+    results = _drain([1, 99, 2], 1, deadline=4)
+    assert {n for n, done in results.items() if done.failure} == {99}
+    assert "no result within 4 s" in results[99].failure
 
 
 def test_an_actor_that_is_replaced_may_take_longer_to_start_than_a_batch(
@@ -119,7 +119,7 @@ def test_an_actor_that_is_replaced_may_take_longer_to_start_than_a_batch(
             pool._check_starts(START_SECONDS + 1)
 
 
-def test_an_actor_that_cannot_start_is_no_item_s_fault() -> None:
+def test_an_actor_that_cannot_start_fails_no_item() -> None:
     import ray
 
     actor = ray.remote(num_cpus=0)(_doubler())
@@ -150,7 +150,7 @@ def test_the_only_actor_is_started_again_where_its_process_died(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("fault", ["start", "able"])
-def test_an_actor_that_cannot_work_costs_its_place_alone(
+def test_an_unusable_actor_only_loses_its_place(
     fault: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import ray
@@ -158,15 +158,15 @@ def test_an_actor_that_cannot_work_costs_its_place_alone(
     actor = ray.remote(num_cpus=0)(_doubler())
 
     def pool(faulty: tuple[int, ...]) -> Pool[int]:
-        made: Pool[int] = Pool(
+        started: Pool[int] = Pool(
             lambda place: actor.remote(**{fault: place not in faulty}),
             2,
             lambda batch: list(batch.items),
             deadline=60,
         )
         for number in range(6):
-            made.submit(Batch("tag", [number]))
-        return made
+            started.submit(Batch("tag", [number]))
+        return started
 
     assert sorted(_worked(pool((1,)))) == list(range(6))
     capfd.readouterr()
@@ -178,7 +178,7 @@ def test_an_actor_that_cannot_work_costs_its_place_alone(
         )
 
 
-def test_actors_tell_how_long_they_computed() -> None:
+def test_actors_report_their_cpu_time() -> None:
     import ray
 
     class Working(Clocked):
@@ -195,7 +195,7 @@ def test_actors_tell_how_long_they_computed() -> None:
     assert spent([*actors, ray.remote(num_cpus=0)(Working).remote("cuda")]) == 0
 
 
-def test_who_has_started_works_while_others_are_still_starting(tmp_path: Path) -> None:
+def test_started_actors_work_while_others_start(tmp_path: Path) -> None:
     import ray
 
     actor = ray.remote(num_cpus=0)(_doubler())
@@ -206,12 +206,12 @@ def test_who_has_started_works_while_others_are_still_starting(tmp_path: Path) -
     )
     for number in range(6):
         pool.submit(Batch("tag", [number]))
-    found: list[int] = []
+    numbers: list[int] = []
     while pool.busy:
         pool.hand_out()
         wait([pool], 0.2)
-        found += [number for done in pool.collect() for number in done.items]
-    assert sorted(found) == list(range(6))
+        numbers += [number for done in pool.collect() for number in done.items]
+    assert sorted(numbers) == list(range(6))
     gates[1].touch()
     pool.close()
 
@@ -235,7 +235,7 @@ def test_every_gpu_is_used_and_shared_only_by_the_surplus(
     assert (alone.generator_gpus, alone.transcriber_gpus) == ((), divide_gpus(transcribers, gpus))
 
 
-def test_what_the_job_leaves_open_is_as_the_machine_has() -> None:
+def test_default_numbers_of_actors_follow_the_machine() -> None:
     def counts(gpus: int, cpus: int, generates_on_gpu: bool = True) -> tuple[int, int, float]:
         parts = divide(ClusterSpec(), gpus, cpus, generates_on_gpu=generates_on_gpu)
         return parts.generators, parts.transcribers, parts.cpu
@@ -250,7 +250,7 @@ def test_what_the_job_leaves_open_is_as_the_machine_has() -> None:
     assert gpus_to_divide(ClusterSpec(generators=4, transcribers=9), here=2, most=0) == 2
 
 
-def test_what_others_wait_for_is_the_bottleneck() -> None:
+def test_the_busiest_stage_is_the_bottleneck() -> None:
     stages = together(
         [
             Stage("generating", 1, 10.0, 2.0, 30, cpu=1.0, cores=2),
@@ -282,7 +282,7 @@ def test_what_others_wait_for_is_the_bottleneck() -> None:
         ([1, 1, 1, 1, 1], 100, (1, 1)),
     ],
 )
-def test_a_batch_fills_the_slots_of_what_takes_most(
+def test_the_variant_with_most_slots_decides_the_batch(
     each: list[int], share: int, expected: tuple[int, int]
 ) -> None:
     assert batch_sizes(each, share) == expected

@@ -1,4 +1,4 @@
-"""What progress lines say of pace and time left."""
+"""Pace and remaining time in progress lines."""
 
 import datetime
 from dataclasses import replace
@@ -23,7 +23,7 @@ from bench.systems.recorded import RecordedSystem
     ("actors", "startup", "batch_seconds", "batches"),
     [(1, 18.0, 18.0, 14), (2, 15.0, 5.0, 14), (3, 40.0, 18.0, 24), (16, 30.0, 12.0, 120)],
 )
-def test_the_time_left_is_that_of_work_after_start_up(
+def test_the_time_left_does_not_include_start_up(
     actors: int, startup: float, batch_seconds: float, batches: int
 ) -> None:
     """Actors that start together and give batches of 8, some up to 5% slower than others."""
@@ -54,7 +54,7 @@ def test_the_time_left_is_that_of_work_after_start_up(
         (25, 10.0, 50, "2.5/s"),
     ],
 )
-def test_a_speed_in_words(each: int, seconds: float, total: int, said: str) -> None:
+def test_speeds_are_formatted(each: int, seconds: float, total: int, said: str) -> None:
     speed = Speed()
     for number in range(3):
         assert speed.words(number * seconds) == ""
@@ -63,7 +63,7 @@ def test_a_speed_in_words(each: int, seconds: float, total: int, said: str) -> N
     assert speed.words(2 * seconds + 1) == said
 
 
-def test_lines_tell_the_pace_of_now_and_of_this_stage(
+def test_lines_have_the_current_pace_of_their_stage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
@@ -83,7 +83,7 @@ def test_lines_tell_the_pace_of_now_and_of_this_stage(
     assert lines[-1].endswith("units val: 22/100, 2/s, about 39 s left")
 
 
-def test_a_prediction_says_from_which_run_its_pace_is(tmp_path: Path) -> None:
+def test_a_prediction_names_the_run_of_its_pace(tmp_path: Path) -> None:
     system = RecordedSystem(kind="recorded")
     whole, short = (
         Cell(
@@ -114,8 +114,8 @@ def test_a_prediction_says_from_which_run_its_pace_is(tmp_path: Path) -> None:
         "openai-whisper tiny.en, adaptive window": (0.5, 30.0),
     }
     run = SimpleNamespace(items=range(50), transcribed={"t": SimpleNamespace(count=20)})
-    told = predicted([whole], cast(RunState, run), rates)
-    assert told.startswith("about 75 s, 15 s of it start-up, at the pace of run slow")
+    words = predicted([whole], cast(RunState, run), rates)
+    assert words.startswith("about 75 s, 15 s of it start-up, at the pace of run slow")
     decoding = {"temperature": 0.3, "candidates": 16}
     speaker = {"kind": "pixvox", "label": "Delay", "weights": "zoo:pixvox-tiny-delay"}
     drawn = PixVoxSystem.model_validate(speaker | {"decoding": decoding})

@@ -1,4 +1,4 @@
-"""A finished run is copied to another place, and a copy that was cut short is continued."""
+"""A finished run is copied to another place, and an interrupted copy is continued."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ COPIED = {"summary.json", "tables/a.md", "speech/x-0-1/1.wav"}
 
 
 @pytest.mark.parametrize("protocol", ["memory://bucket", "file://"])
-def test_only_what_is_not_there_is_copied(run: Path, tmp_path: Path, protocol: str) -> None:
+def test_only_missing_files_are_copied(run: Path, tmp_path: Path, protocol: str) -> None:
     address = f"{protocol}{tmp_path}/there"
     system, place = fsspec.url_to_fs(f"{address}/demo")
     assert publish(run, address, _silent) == 3
@@ -72,9 +72,7 @@ def test_a_copy_that_fails_is_tried_again_and_continued(
     assert publish(run, "memory://faults/", _silent) == len(COPIED) - len(written) == 1
 
 
-def test_no_bucket_is_made_of_a_mistyped_address(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_bucket_is_not_created(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Bucket(MemoryFileSystem):
         protocol = ("s3", "s3a")
 
@@ -89,6 +87,6 @@ def test_no_bucket_is_made_of_a_mistyped_address(
     assert publish(run, "s3://bucket/runs", _silent) == len(COPIED)
 
 
-def test_an_address_that_cannot_be_used_is_one_line_before_the_run() -> None:
+def test_an_invalid_address_gives_one_line_before_the_run() -> None:
     with pytest.raises(UserError, match=r"^--publish: nowhere://x: .*; name a folder, or an add"):
         check_address("nowhere://x")

@@ -1,4 +1,4 @@
-"""The whole path on real parts: images in, tables out, resumed, and refused where it must be."""
+"""A whole run with real parts: images in, tables out, resumed, and refused where it must be."""
 
 import json
 import os
@@ -40,8 +40,8 @@ def _job(tmp_path: Path, root: Path, **changes: object) -> Path:
 
 
 def _snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
-    found = {path: path.lstat() for path in folder.rglob("*")}
-    return {path: (stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
+    stats = {path: path.lstat() for path in folder.rglob("*")}
+    return {path: (stat.st_mtime_ns, stat.st_size) for path, stat in stats.items()}
 
 
 def _parts(run: Path) -> dict[Path, int]:
@@ -88,7 +88,7 @@ def test_a_flickr8k_folder_from_images_to_tables(finished: Path) -> None:
     assert "measured, on flickr8k" in (run / "tables" / "table1.md").read_text()
 
 
-def test_a_second_run_does_nothing_and_another_scoring_needs_no_speech(
+def test_a_second_run_computes_nothing_and_rescoring_needs_no_speech(
     flickr8k: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = _job(tmp_path, flickr8k)
@@ -115,7 +115,7 @@ def test_a_second_run_does_nothing_and_another_scoring_needs_no_speech(
     assert "4 rows are not transcribed yet; run first: pixvox run" in capsys.readouterr().err
 
 
-def test_speech_is_found_by_its_key_under_another_label(
+def test_speech_is_reused_under_another_label(
     flickr8k: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     speech = {path.relative_to(run): path.read_bytes() for path in run.rglob("*.wav")}
@@ -124,8 +124,8 @@ def test_speech_is_found_by_its_key_under_another_label(
     names[1]["label"] = "renamed"
     job = _job(tmp_path, flickr8k, systems=names)
     # What was deleted is made again, the same.
-    kept = sorted(path.parent for path in run.rglob("*.wav"))[-1]
-    shutil.rmtree(kept)
+    folder = sorted(path.parent for path in run.rglob("*.wav"))[-1]
+    shutil.rmtree(folder)
     (sorted(run.rglob("*.wav"))[0]).unlink()
     assert main(["runs", "prune", "trial", "--runs", str(tmp_path)]) == 0
     assert main(["rescore", str(job), "--runs", str(tmp_path)]) == 0

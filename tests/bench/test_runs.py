@@ -1,4 +1,4 @@
-"""`pixvox runs` on a ledger made by hand, and the lock that keeps two drivers apart."""
+"""`pixvox runs` on a ledger that the test writes, and the lock against a second driver."""
 
 import os
 import re
@@ -63,7 +63,7 @@ def test_a_run_is_listed_and_shown(runs: Path, capsys: pytest.CaptureFixture[str
     assert "no run 'tial'; there are: trial" in text
 
 
-def test_cells_of_one_label_are_told_apart(
+def test_cells_with_the_same_label_have_different_names(
     runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
@@ -75,7 +75,7 @@ def test_cells_of_one_label_are_told_apart(
         assert name in text
 
 
-def test_a_flipped_byte_is_found_and_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_names_a_damaged_part(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _said(capsys, runs, "verify", "trial") == (0, "trial: 4 parts, 0 damaged")
     (part,) = (runs / "trial" / "ledger" / "generated").rglob("part-*.parquet")
     data = bytearray(part.read_bytes())
@@ -89,7 +89,9 @@ def test_a_flipped_byte_is_found_and_named(runs: Path, capsys: pytest.CaptureFix
     assert part.exists()
 
 
-def test_pruning_keeps_what_the_job_needs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pruning_deletes_only_rows_that_the_job_does_not_need(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     remains = partial_of(runs / "trial" / "ledger" / "transcribed" / "bbbb" / "part-x.parquet")
     remains.write_bytes(b"half")
     assert _said(capsys, runs, "prune", "trial")[0] == 0
@@ -98,7 +100,7 @@ def test_pruning_keeps_what_the_job_needs(runs: Path, capsys: pytest.CaptureFixt
     assert _said(capsys, runs, "verify", "trial") == (0, "trial: 3 parts, 0 damaged")
 
 
-def test_what_lies_in_a_ledger_and_is_no_part_is_named_and_left(
+def test_other_files_in_a_ledger_are_reported_and_not_deleted(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = runs / "trial" / "ledger" / "transcribed" / "bbbb"
@@ -117,7 +119,7 @@ def test_what_lies_in_a_ledger_and_is_no_part_is_named_and_left(
     "where", ["ledger/transcribed/bbbb/x", "speech", "ledger/lock", "", "tables"]
 )
 @pytest.mark.parametrize("command", ["show", "verify", "prune"])
-def test_a_link_inside_a_run_is_refused_and_nothing_behind_it_touched(
+def test_a_link_inside_a_run_is_refused_and_its_target_unchanged(
     runs: Path, capsys: pytest.CaptureFixture[str], command: str, where: str
 ) -> None:
     outside = runs.parent / "outside"
@@ -145,7 +147,7 @@ def test_the_folder_of_all_runs_may_be_a_link(
     assert _said(capsys, link, "verify", "trial") == (0, "trial: 4 parts, 0 damaged")
 
 
-def test_pruning_finds_speech_by_its_key_and_leaves_what_no_run_makes(
+def test_pruning_deletes_speech_by_its_key_and_no_other_files(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     speech = runs / "trial" / "speech"

@@ -1,4 +1,4 @@
-"""Scenes: the shipped split is what its seeds make, and it has the variety it claims."""
+"""Scenes: the shipped split can be rebuilt from its seeds, and its captions vary."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_the_split_fits_the_package() -> None:
     assert sum(path.stat().st_size for path in files) <= 8 * 1024 * 1024
 
 
-def test_captions_vary_as_people_s_do(scenes: Dataset) -> None:
+def test_captions_vary_like_people_s(scenes: Dataset) -> None:
     words = {word for item in scenes.items for c in item.captions for word in c.text.split()}
     assert len(words) >= 120
     for item in scenes.items:
@@ -57,12 +57,12 @@ def test_captions_vary_as_people_s_do(scenes: Dataset) -> None:
         assert len(set(texts)) == 5
 
 
-def test_what_differs_in_the_scene_differs_in_the_picture() -> None:
+def test_different_scenes_have_different_pictures() -> None:
     pictures = {draw_array(sample_scene("val", index)).tobytes() for index in range(40)}
     assert len(pictures) == 40
 
 
-def test_prompts_are_what_the_speech_was_before_it_was_stored(
+def test_prompts_are_units_from_before_the_speech_was_stored(
     scenes: Dataset, tmp_path: Path
 ) -> None:
     codec = Codec.load("zoo:encodec-tiny", 1.6)
@@ -71,10 +71,10 @@ def test_prompts_are_what_the_speech_was_before_it_was_stored(
     assert caption.speech is not None
     (tmp_path / "before.wav").write_bytes(encoded(speak(caption.text), lossy=False))
     before = codec.encode(read_speech(tmp_path / "before.wav", codec.sample_rate))
-    found = prompt_units(item, 0, 1.0, codec)
-    assert found.shape == before.shape
+    units = prompt_units(item, 0, 1.0, codec)
+    assert units.shape == before.shape
     # Kernels of another machine may round a unit the other way; Opus changes half of them and more.
-    assert (found == before).float().mean() > 0.99
+    assert (units == before).float().mean() > 0.99
     stored = codec.encode(read_speech(caption.speech, codec.sample_rate))
     assert (stored == before[:, : stored.shape[1]]).float().mean() < 0.6
     other = replace(codec, digest="another codec's")

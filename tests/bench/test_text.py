@@ -1,4 +1,4 @@
-"""What others wrote is shown safely, and a reason says the same on every run and machine."""
+"""Foreign text is printed safely, and a reason is the same on every run and machine."""
 
 import unicodedata
 from pathlib import Path
@@ -36,7 +36,7 @@ from bench.systems.python import PythonGenerator, PythonSystem
         ("猫 ÄÖ 🐶 שלום", "猫 ÄÖ 🐶 שלום"),
     ],
 )
-def test_nothing_of_others_acts(hostile: str, shown: str) -> None:
+def test_foreign_text_cannot_control_terminal_log_or_markdown(hostile: str, shown: str) -> None:
     assert clean(hostile) == shown
     assert clean(shown) == shown
 
@@ -64,7 +64,7 @@ def test_nothing_of_others_acts(hostile: str, shown: str) -> None:
         ("", ""),
     ],
 )
-def test_a_reason_names_no_run_and_no_machine(text: str, reason: str) -> None:
+def test_a_reason_does_not_depend_on_run_or_machine(text: str, reason: str) -> None:
     assert as_reason(text) == reason
     assert as_reason(reason) == reason
 
@@ -86,7 +86,7 @@ def test_a_reason_is_the_class_and_the_first_line() -> None:
     assert reason_of(RuntimeError(quoted)) == "RuntimeError: OSError: gone"
 
 
-def test_what_ray_brings_back_is_the_cause_s_own_reason() -> None:
+def test_an_error_from_an_actor_has_the_reason_of_its_cause() -> None:
     from ray.exceptions import ActorDiedError, RayTaskError
 
     traceback = "Traceback (most recent call last):\nValueError: seven is refused"
@@ -99,7 +99,7 @@ def test_what_ray_brings_back_is_the_cause_s_own_reason() -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 200_000, "\x1b]" * 100_000, "'/" * 100_000, "a/" * 100_000])
-def test_no_path_to_the_ledger_avoids_it(text: str) -> None:
+def test_every_committed_reason_is_formatted(text: str) -> None:
     text = f"{object()} said {text}\udcff\x1b[0m\n::error::"
     generated = frame([SpeechRow("a", "failed", text)], GENERATED_SCHEMA)["reason"][0]
     transcribed = frame([TranscriptRow("a", "failed", text)], TRANSCRIBED_SCHEMA)["reason"][0]
@@ -128,7 +128,10 @@ def test_a_user_s_exception_gives_the_same_bytes_every_time(
     asked = [(Item("a", tmp_path / "a.jpg", ()), (Variant("k", 0.0, spec),))]
     # Both live, so the addresses differ.
     generators = [PythonGenerator(spec, "cpu") for _ in range(2)]
-    rows = [frame([row for _, row in one.generate(asked)], GENERATED_SCHEMA) for one in generators]
+    rows = [
+        frame([row for _, row in generator.generate(asked)], GENERATED_SCHEMA)
+        for generator in generators
+    ]
     assert rows[0].equals(rows[1])
     assert rows[0]["reason"].to_list() == ["ValueError: <bad_system.Bad object at 0x…> at 0x…"]
 
@@ -145,7 +148,7 @@ def test_a_user_s_exception_gives_the_same_bytes_every_time(
         ("RuntimeError('bad picture')", False),
     ],
 )
-def test_a_machine_s_failure_is_no_item_s(
+def test_a_machine_s_failure_is_not_the_item_s(
     fault: str, machines: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"faulty_{abs(hash(fault))}"
@@ -213,12 +216,12 @@ _BITS = (
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(_BITS) | st.characters(), max_size=120).map("".join))
-def test_what_is_clean_stays_as_it_is(text: str) -> None:
+def test_clean_and_as_reason_are_idempotent(text: str) -> None:
     shown, reason = clean(text), as_reason(text)
     # A resumed run makes a reason of a reason, and has to come to the same.
     assert (clean(shown), as_reason(reason)) == (shown, reason)
     assert len(reason) <= LONGEST
-    for made in (shown, reason):
-        made.encode()
-        assert not any(one in made for one in ("::", "##[", "##vso[", "\n", "\x1b"))
-        assert not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in made)
+    for line in (shown, reason):
+        line.encode()
+        assert not any(command in line for command in ("::", "##[", "##vso[", "\n", "\x1b"))
+        assert not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in line)

@@ -231,7 +231,7 @@ def test_a_run_s_rows_are_in_tensorboard_and_its_results_stay(
 
 
 @pytest.mark.parametrize("module", ["mlflow", "alembic", "wandb", "tensorboardX"])
-def test_a_missing_library_is_a_line_that_says_what_to_install(
+def test_a_missing_library_gives_one_line_with_the_install_command(
     module: str, stand_ins: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -243,7 +243,7 @@ def test_a_missing_library_is_a_line_that_says_what_to_install(
         _tracker({"kind": "mlflow", "uri": "http://host:5000"}).check()
 
 
-def test_mlflow_has_a_run_for_each_row_and_replaces_its_own_alone(
+def test_mlflow_has_a_run_for_each_row_and_replaces_only_its_own(
     stand_ins: None, tmp_path: Path
 ) -> None:
     tracker = _tracker("mlflow")
@@ -301,7 +301,7 @@ def test_wandb_is_offline_and_makes_no_links(stand_ins: None, tmp_path: Path) ->
         ({"kind": "wandb", "mode": "onlin"}, "online"),
     ],
 )
-def test_settings_that_cannot_be_used_are_a_line(given: Any, why: str) -> None:
+def test_invalid_settings_give_one_line(given: Any, why: str) -> None:
     with pytest.raises(UserError, match=why) as error:
         _tracker(given)
     assert "secret" not in str(error.value)

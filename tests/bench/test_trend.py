@@ -1,4 +1,4 @@
-"""Changes of level in short series, and what git's history of a results file shows."""
+"""Changes of level in short series, and the history of a results file in git."""
 
 import json
 import subprocess
@@ -33,14 +33,14 @@ def _by_enumeration(values: list[float]) -> list[int]:
 
 def test_the_best_division_is_found() -> None:
     rng = np.random.default_rng(0)
-    found = 0
+    detected = 0
     for _ in range(20):
         levels = np.repeat(20 + 6 * rng.permutation(3), 4)
         values = (levels + rng.normal(0, 1, 12)).tolist()
         points = change_points(values)
         assert points in ([], _by_enumeration(values))
-        found += bool(points)
-    assert found >= 15
+        detected += bool(points)
+    assert detected >= 15
 
 
 @pytest.mark.parametrize("draw", ["standard_normal", "standard_cauchy", "standard_exponential"])
@@ -48,18 +48,18 @@ def test_noise_of_any_kind_is_rarely_a_change(draw: str) -> None:
     rng = np.random.default_rng(1)
     for count in (6, 12, 30):
         noises = [20 + getattr(rng, draw)(count) for _ in range(200)]
-        alarms = sum(bool(change_points(one.tolist())) for one in noises)
+        alarms = sum(bool(change_points(series.tolist())) for series in noises)
         # 5% of 200 are 10; 19 is three standard deviations more.
         assert alarms <= 19
 
 
 def test_a_step_is_found() -> None:
     rng = np.random.default_rng(1)
-    found = [
+    divisions = [
         change_points(np.r_[rng.normal(20, 1, 10), rng.normal(14, 1, 10)].tolist())
         for _ in range(50)
     ]
-    assert sum(10 in points for points in found) >= 48
+    assert sum(10 in points for points in divisions) >= 48
     assert change_points([21.5, 21.5, 21.5, 21.45, 21.5]) == []
     assert change_points([21.5] * 5 + [10.0]) == [5]
 
@@ -97,9 +97,9 @@ def test_a_committed_drop_is_found_at_its_commit(
     published = {"block": "published", "system": "SAT", "signature": ""}
     scores = [21.0, 21.3, 20.9, 21.1, 17.0, 17.2, 16.9]
     path = _committed(tmp_path, [[published, _row("Delay", score)] for score in scores])
-    (found,) = series_of(path)
-    (change,) = found.changes
-    assert found.name == "Delay at 0% / B4"
+    (figure,) = series_of(path)
+    (change,) = figure.changes
+    assert figure.name == "Delay at 0% / B4"
     assert change.version.subject == "Commit [bold]table[/] 4"
     assert (change.before, change.after) == pytest.approx((21.075, 17.033), abs=1e-3)
     picture = tmp_path / "plots" / "trend.svg"
@@ -110,15 +110,17 @@ def test_a_committed_drop_is_found_at_its_commit(
     assert "no figure has 'nothing' in its name" in capsys.readouterr().err
 
 
-def test_another_protocol_begins_anew(tmp_path: Path) -> None:
+def test_another_protocol_starts_a_new_stretch(tmp_path: Path) -> None:
     tables = [[_row("Delay", 21.0 + n / 1e3)] for n in range(4)]
     tables += [[_row("Delay", 12.0 + n / 1e3, data="scenes.test@2")] for n in range(4)]
-    (found,) = series_of(_committed(tmp_path, tables))
-    assert [len(points) for points in found.stretches] == [4, 4]
-    assert found.changes == []
+    (figure,) = series_of(_committed(tmp_path, tables))
+    assert [len(points) for points in figure.stretches] == [4, 4]
+    assert figure.changes == []
 
 
-def test_what_git_does_not_have_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_without_commits_gives_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = _committed(tmp_path, [[_row("Delay", 21.0)]])
     assert main(["show", "trend", str(path.with_name("other.json"))]) == 2
     assert "no commit has it" in capsys.readouterr().err

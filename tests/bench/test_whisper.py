@@ -42,22 +42,22 @@ def test_the_conversion_is_complete(packaged: PackagedWhisper) -> None:
     assert saved.keys() == whisper.load_model(str(checkpoint), "cpu").state_dict().keys()
 
 
-def test_the_conversion_is_the_same_wherever_it_is_made_and_made_again_where_it_is_spoilt(
+def test_the_conversion_is_reproducible_and_repeated_when_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a"))
-    one = TINY_EN.checkpoint()
-    assert archive_digest(one) == TINY_EN.digest
+    checkpoint = TINY_EN.checkpoint()
+    assert archive_digest(checkpoint) == TINY_EN.digest
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
-    assert TINY_EN.checkpoint().read_bytes() == one.read_bytes()
-    data = bytearray(one.read_bytes())
+    assert TINY_EN.checkpoint().read_bytes() == checkpoint.read_bytes()
+    data = bytearray(checkpoint.read_bytes())
     data[len(data) // 2] ^= 1
-    one.write_bytes(data)
+    checkpoint.write_bytes(data)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a"))
     assert archive_digest(TINY_EN.checkpoint()) == TINY_EN.digest
 
 
-def test_base_computes_what_ctranslate2_computes_of_the_same_spectrogram() -> None:
+def test_base_gives_the_same_states_as_ctranslate2() -> None:
     import ctranslate2
     from whisper.tokenizer import get_tokenizer
 
@@ -95,7 +95,7 @@ def test_clips_that_are_rarely_asked_whether_they_ended_have_the_same_results(
             assert result.no_speech_prob == other.no_speech_prob
 
 
-def test_weights_in_parts_that_are_missing_or_damaged_are_one_line(
+def test_missing_or_damaged_parts_give_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for part in ("first", "second"):
@@ -119,7 +119,7 @@ def test_weights_in_parts_that_are_missing_or_damaged_are_one_line(
         absent.source_files()
 
 
-def test_base_without_its_packages_and_without_network_says_what_to_install(
+def test_base_without_packages_and_network_names_the_install_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:
@@ -143,7 +143,7 @@ def _word_error(captions: Sequence[Caption], transcripts: Sequence[str]) -> floa
     return float(Wer().score(counted.sum(0))[0])
 
 
-def test_a_missing_library_of_cuda_is_named_before_a_model_is_loaded(
+def test_a_missing_cuda_library_is_reported_before_a_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def load(name: str) -> None:
@@ -157,7 +157,7 @@ def test_a_missing_library_of_cuda_is_named_before_a_model_is_loaded(
 
 
 @pytest.mark.parametrize("engine", ["openai-whisper", "faster-whisper"])
-def test_shipped_speech_is_understood_clip_by_clip(
+def test_shipped_speech_is_transcribed_clip_by_clip(
     engine: str, transcriber: WhisperTranscriber, scenes: Dataset
 ) -> None:
     asr: Transcriber = transcriber
@@ -170,7 +170,9 @@ def test_shipped_speech_is_understood_clip_by_clip(
     assert [asr.transcribe([wave])[0].transcript for wave in waves] == transcribed
 
 
-def test_a_loud_neighbour_changes_nothing(transcriber: WhisperTranscriber, scenes: Dataset) -> None:
+def test_a_transcript_does_not_depend_on_a_loud_clip_in_the_batch(
+    transcriber: WhisperTranscriber, scenes: Dataset
+) -> None:
     speech = scenes.items[0].captions[0].speech
     assert speech is not None
     quiet = read_speech(speech, 16_000) * 0.01
@@ -181,13 +183,13 @@ def test_a_loud_neighbour_changes_nothing(transcriber: WhisperTranscriber, scene
     assert first.avg_logprob == pytest.approx(second.avg_logprob, abs=1e-4)
 
 
-def test_a_window_leaves_a_second_after_the_speech() -> None:
+def test_a_window_includes_a_second_after_the_speech() -> None:
     seconds = [0, 4, 4.01, 9, 14, 19, 19.01, 30]
     windows = [window_of(round(16_000 * length)) for length in seconds]
     assert windows == [5, 5, 10, 10, 15, 20, 30, 30]
 
 
-def test_silence_that_is_not_computed_is_the_silence_that_would_be(
+def test_approximated_silence_is_close_to_computed_silence(
     transcriber: WhisperTranscriber, scenes: Dataset
 ) -> None:
     model, usual = transcriber.model, torch.full((80, 500), QUIET)
@@ -208,31 +210,34 @@ def test_silence_that_is_not_computed_is_the_silence_that_would_be(
     assert torch.allclose(transcriber.short_window(loud, 5), model.encoder(padded), atol=1e-3)
 
 
-def test_short_speech_is_transcribed_in_a_short_window_and_what_looks_wrong_again(
+def test_short_speech_has_a_short_window_and_doubtful_results_the_whole(
     transcriber: WhisperTranscriber, scenes: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adaptive = WhisperTranscriber(WhisperAsr(window="adaptive"), "cpu")
     encode, windows = adaptive.short_window, list[int]()
 
-    def seen(mel: torch.Tensor, seconds: int) -> torch.Tensor:
+    def record_call(mel: torch.Tensor, seconds: int) -> torch.Tensor:
         windows.append(seconds)
         return encode(mel, seconds)
 
-    monkeypatch.setattr(adaptive, "short_window", seen)
+    monkeypatch.setattr(adaptive, "short_window", record_call)
     captions = [item.captions[0] for item in scenes.items[:3]]
     waves = [read_speech(c.speech, 16_000) for c in captions if c.speech]
     long = np.pad(waves[0], (0, 9 * 16_000))
     noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32)
     said = adaptive.transcribe([*waves, noise, long])
     assert windows == [5, 5, 5, 5, 15, 30]
-    assert _word_error(captions, [one.transcript for one in said[:3]]) <= 15
+    assert _word_error(captions, [result.transcript for result in said[:3]]) <= 15
     assert said[3].transcript == transcriber.transcribe([noise])[0].transcript
-    for wave, one in zip([*waves, noise, long], said, strict=True):
-        assert adaptive.transcribe([wave]) == [one]
+    for wave, result in zip([*waves, noise, long], said, strict=True):
+        assert adaptive.transcribe([wave]) == [result]
 
 
-def test_the_window_is_part_of_what_a_transcript_depends_on() -> None:
+def test_the_window_is_part_of_the_facts_and_the_signature() -> None:
     whole, adaptive = WhisperAsr(), WhisperAsr(window="adaptive")
     assert adaptive.facts() == {**whole.facts(), "window": "adaptive", "windowing": 2}
-    assert adaptive.signed(adaptive.facts()) == f"{whole.signed(whole.facts())}.adaptive2"
+    assert (
+        adaptive.signature_part(adaptive.facts())
+        == f"{whole.signature_part(whole.facts())}.adaptive2"
+    )
     assert names_of([whole, adaptive])[adaptive] == "openai-whisper tiny.en, adaptive window"

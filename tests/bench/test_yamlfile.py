@@ -1,4 +1,4 @@
-"""Job files: read as people read them, and all that is wrong told by the path of its key."""
+"""Job files: strict YAML, and all errors reported with the paths of their keys."""
 
 import json
 import os
@@ -49,10 +49,10 @@ MODEL = "kind: pixvox, label: a, weights: b"
         ("[1, 2.0, x]", [1, 2.0, "x"]),
     ],
 )
-def test_plain_values_are_what_they_look_like(text: str, value: Any) -> None:
-    found = read_yaml(f"a: {text}", "x")["a"]
-    assert found == value
-    assert type(found) is type(value)
+def test_plain_values_are_parsed(text: str, value: Any) -> None:
+    parsed = read_yaml(f"a: {text}", "x")["a"]
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
@@ -74,7 +74,7 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("a: !!int x", "'x' is not a whole number"),
         ("a: !!timestamp 2026-01-01", "the tag"),
         ("a: !!python/name:os.system x", "the tag"),
-        ("a: &x [*x]", "an alias that stands inside of itself"),
+        ("a: &x [*x]", "an alias inside its own anchor"),
         (BOMB, "more than 100,000 values"),
         ("[" * 5000, "nested too deeply"),
         ('a: "\\UFFFFFFFF"', "not readable as YAML"),
@@ -85,12 +85,12 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     ],
     ids=lambda value: value[:30],
 )
-def test_what_surprises_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(UserError, match=r"^job\.yaml: ") as told:
+def test_ambiguous_yaml_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(UserError, match=r"^job\.yaml: ") as caught:
         read_yaml(text, "job.yaml")
-    assert reason in str(told.value)
-    assert "\n" not in str(told.value)
-    assert len(str(told.value)) < 300
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_what_surprises_is_refused(text: str, reason: str) -> None:
         ),
     ],
 )
-def test_all_that_is_wrong_with_a_job_is_told_by_its_path(
+def test_all_errors_of_a_job_are_reported_with_their_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, messages: list[str]
 ) -> None:
     job = tmp_path / "job.yaml"
@@ -233,13 +233,11 @@ def test_all_that_is_wrong_with_a_job_is_told_by_its_path(
         ("kind: codec\noutput: x\nclips: 1\nplan: {}\ndata: {name: coco}", "data.name: 'coco' is"),
     ],
 )
-def test_all_that_is_wrong_with_a_training_job_is_told(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_all_errors_of_a_training_job_are_reported(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "job.yaml").write_text(text)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         parse(tmp_path / "job.yaml", TrainingJob)
-    assert message in str(told.value)
+    assert message in str(caught.value)
 
 
 def test_a_grid_is_counted_before_it_is_expanded(tmp_path: Path) -> None:
@@ -252,7 +250,7 @@ def test_a_grid_is_counted_before_it_is_expanded(tmp_path: Path) -> None:
         parse(tmp_path / "job.yaml", Job)
 
 
-def test_what_is_no_file_of_text_is_one_line(
+def test_a_file_that_is_no_text_gives_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -297,7 +295,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(content=st.dictionaries(st.sampled_from(["name", "dataset", "systems", "grid"]), VALUES))
-def test_any_content_is_a_job_or_one_line(
+def test_any_content_is_a_job_or_gives_one_line(
     tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
 ) -> None:
     for kind in (Job, TrainingJob):

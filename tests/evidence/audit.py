@@ -58,8 +58,8 @@ def _digests(folder: Path) -> tuple[str, str]:
     ledger, units = Ledger(folder / "ledger"), hashlib.sha256()
     for key in sorted({cell.speech_key for cell in manifest.cells}):
         rows = ledger.rows("generated", key, GENERATED_SCHEMA)
-        for item, made in rows.select("item", "units").iter_rows():
-            units.update(f"{key}\0{item}\0".encode() + (made or b""))
+        for item, unit_bytes in rows.select("item", "units").iter_rows():
+            units.update(f"{key}\0{item}\0".encode() + (unit_bytes or b""))
     derived = hashlib.sha256()
     for name in ("rows.parquet", "scores.parquet"):
         derived.update((folder / name).read_bytes())
@@ -92,18 +92,18 @@ def _run(job: Path, name: str, limit: int | None) -> Audited:
 
 def faults(runs: list[Audited]) -> list[str]:
     """What keeps the runs from being an audit's, in words; nothing where they are."""
-    found = []
-    if len({one.units for one in runs}) > 1:
-        found.append("the runs did not generate the same units")
-    if len({one.derived for one in runs}) > 1:
-        found.append("the runs did not come to the same rows and scores")
-    shortest = min(one.seconds - one.first for one in runs)
+    messages = []
+    if len({run.units for run in runs}) > 1:
+        messages.append("the runs did not generate the same units")
+    if len({run.derived for run in runs}) > 1:
+        messages.append("the runs did not come to the same rows and scores")
+    shortest = min(run.seconds - run.first for run in runs)
     if shortest < STEADY_SECONDS:
-        found.append(
+        messages.append(
             f"a run took {shortest:.0f} s from its first row; an audit takes at least "
             f"{STEADY_SECONDS:.0f}: raise the job's limit"
         )
-    return found
+    return messages
 
 
 def run(job: Path, limit: int | None, save: Path | None) -> int:
@@ -112,20 +112,24 @@ def run(job: Path, limit: int | None, save: Path | None) -> int:
         name = parse(job, Job).name
     runs = []
     for number in range(1, _RUNS + 1):
-        one = _run(job, name, limit)
-        runs.append(one)
-        duty = ", ".join(f"{stage} {share:.0%} busy" for stage, share in one.duty.items())
-        duty += f", cores at work {one.efficiency:.0%} of it" if one.efficiency else ""
+        result = _run(job, name, limit)
+        runs.append(result)
+        duty = ", ".join(f"{stage} {share:.0%} busy" for stage, share in result.duty.items())
+        duty += f", cores at work {result.efficiency:.0%} of it" if result.efficiency else ""
         print(
-            f"run {number}: {one.rows} rows, {one.rate:.3f} rows/s after the first row at "
-            f"{one.first:.1f} s; {duty}; units {one.units}, rows and scores {one.derived}",
+            f"run {number}: {result.rows} rows, {result.rate:.3f} rows/s after the first row at "
+            f"{result.first:.1f} s; {duty}; units {result.units}, rows and scores {result.derived}",
             flush=True,
         )
-    found = faults(runs)
-    print("; ".join(found) if found else "both runs made the same units, transcripts and scores")
-    figures: dict[str, Any] = {"job": job.name, "runs": [asdict(one) for one in runs]}
-    save_figures(figures | {"faults": found}, save)
-    return 3 if found else 0
+    differences = faults(runs)
+    print(
+        "; ".join(differences)
+        if differences
+        else "both runs made the same units, transcripts and scores"
+    )
+    figures: dict[str, Any] = {"job": job.name, "runs": [asdict(result) for result in runs]}
+    save_figures(figures | {"faults": differences}, save)
+    return 3 if differences else 0
 
 
 def main(words: Sequence[str]) -> int:

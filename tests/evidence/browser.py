@@ -20,14 +20,14 @@ def opened_browser() -> "Iterator[Browser]":
         from playwright.sync_api import sync_playwright
     except ImportError as error:
         raise UserError("this needs playwright; pip install playwright") from error
-    found = shutil.which("chromium")
-    if found is None:
+    executable = shutil.which("chromium")
+    if executable is None:
         raise UserError("this needs a browser; apt-get install chromium")
     # A desktop's libraries (dconf, PulseAudio) keep files of their own in these folders.
     with tempfile.TemporaryDirectory(prefix="pixvox-") as own, sync_playwright() as playwright:
         kept_in = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
         browser = playwright.chromium.launch(
-            executable_path=found,
+            executable_path=executable,
             args=["--no-sandbox"],
             env={**os.environ, **dict.fromkeys(kept_in, own)},
         )

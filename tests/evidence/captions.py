@@ -8,13 +8,14 @@ different draws are equal. The floor says another image's caption.
 
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
+from bench.common.progress import Progress
 from bench.common.resampling import Resampling
 from bench.datasets.base import Dataset
 from bench.jobs.spec import ScoringSpec
@@ -23,8 +24,6 @@ from bench.scoring.families import Compared, adjusted
 from bench.scoring.inference import intervals, permuted_differences
 from bench.scoring.scorer import Scorer
 from bench.systems.borrowing import others
-
-Report = Callable[[str, int, int], None]
 
 DRAWS = 10
 """How often the weak system speaks of every image."""
@@ -42,15 +41,15 @@ class Population:
 
 
 def _said(caption: str, other: str, words: Sequence[str], rng: random.Random) -> str:
-    made = []
+    spoken = []
     for word in (caption if rng.random() < _RIGHT else other).split():
         chance = rng.random()
         if chance >= _LOST:
-            made.append(rng.choice(words) if chance < _LOST + _OTHER else word)
-    return " ".join(made)
+            spoken.append(rng.choice(words) if chance < _LOST + _OTHER else word)
+    return " ".join(spoken)
 
 
-def population(dataset: Dataset, report: Report) -> Population:
+def population(dataset: Dataset, report: Progress) -> Population:
     """Counts all of them against the references of the usual protocol."""
     rng = random.Random("captions")
     with (
@@ -59,19 +58,19 @@ def population(dataset: Dataset, report: Report) -> Population:
     ):
         names = [item.id for item in dataset.items]
         own = {name: scorer.captions[name][scorer.chosen[name]] for name in names}
-        taken = others(names, 0)
-        floor = {name: own[taken[name]] for name in names}
+        pairs = others(names, 0)
+        floor = {name: own[pairs[name]] for name in names}
         words = [word for text in own.values() for word in text.split()]
         weak = []
         for number in range(DRAWS):
             report("counting", number, DRAWS + 2)
-            made = {name: _said(own[name], floor[name], words, rng) for name in names}
-            weak.append(scorer.counted(made))
+            texts = {name: _said(own[name], floor[name], words, rng) for name in names}
+            weak.append(scorer.counted(texts))
         return Population(scorer.counted(own), tuple(weak), scorer.counted(floor))
 
 
 def coverage(
-    people: Population, sizes: Sequence[int], trials: int, replicates: int, report: Report
+    people: Population, sizes: Sequence[int], trials: int, replicates: int, report: Progress
 ) -> list[dict[str, object]]:
     """How often the interval of so many images, drawn from the population, holds its score."""
     rng = np.random.default_rng(0)
@@ -84,9 +83,9 @@ def coverage(
             for trial in range(trials):
                 drawn = counted.values[rng.integers(len(counted), size=size)]
                 resampling = Resampling(replicates=replicates, seed=trial)
-                found = intervals(counted.with_values(drawn), resampling)
-                for name, one in found.items():
-                    held[name] += one.low - 1e-9 <= float(truth[name]) <= one.high + 1e-9
+                estimates = intervals(counted.with_values(drawn), resampling)
+                for name, interval in estimates.items():
+                    held[name] += interval.low - 1e-9 <= float(truth[name]) <= interval.high + 1e-9
                 report(f"coverage, {label}, {size} images", trial + 1, trials)
             shares = {name: round(count / trials, 4) for name, count in held.items()}
             rows.append({"system": label, "images": size, **shares})
@@ -99,7 +98,7 @@ def false_stars(
     images: int,
     trials: int,
     replicates: int,
-    report: Report,
+    report: Progress,
 ) -> list[dict[str, object]]:
     """How often any of so many equal systems is told apart from any other in any score."""
     rng = np.random.default_rng(1)

@@ -21,7 +21,7 @@ from bench.common.errors import RunFailed
 from bench.common.jobfile import JobFile
 from bench.common.text import plural
 from bench.execution.nodefiles import whole_files
-from bench.execution.prepare import planned_job
+from bench.execution.prepare import resolve_job
 from pixvox.cache import cache_folder
 from tests.evidence.chaos.subjects import real
 from tests.evidence.program import program
@@ -37,7 +37,7 @@ def files_of(job: Path, work: Path) -> list[Path]:
 
     A folder that Python, the package or the raylets' folder `work` is in is left out.
     """
-    planned = planned_job(JobFile(job), Path("unused"))
+    planned = resolve_job(JobFile(job), Path("unused"))
     asrs = [cell.asr for cell in planned.cells if cell.asr is not None]
     paths = set(whole_files([cell.system for cell in planned.cells], asrs).values())
     for item in planned.dataset.items:

@@ -80,7 +80,11 @@ def measure(options: InvarianceOptions, report: Callable[[str, int, int], None])
             engine = Engine(model, decoding)
         except ValueError as error:
             raise UserError(str(error)) from error
-        return {made.item: made for group in groups for made in engine.generate(states, group)}
+        return {
+            generation.item: generation
+            for group in groups
+            for generation in engine.generate(states, group)
+        }
 
     whole = generate(options.slots, [requests])
     companies = {
@@ -102,7 +106,7 @@ def measure(options: InvarianceOptions, report: Callable[[str, int, int], None])
         speeches[str(slot_count)] = other
         slots[str(slot_count)] = {"changed": _changed(whole, other)}
     report("invariance", total, total)
-    scores = {name: _scores(model, data, made) for name, made in speeches.items()}
+    scores = {name: _scores(model, data, generations) for name, generations in speeches.items()}
     for name in slots:
         slots[name]["scores"] = scores[name]
     return {
@@ -115,7 +119,7 @@ def measure(options: InvarianceOptions, report: Callable[[str, int, int], None])
     }
 
 
-def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str, float]:
+def _scores(model: PixVoxLM, data: Any, generations: dict[str, Generation]) -> dict[str, float]:
     """BLEU-4 and CIDEr of what Whisper transcribes of the speeches."""
     from bench.asr.base import SAMPLE_RATE
     from bench.asr.whisper import WhisperAsr
@@ -127,17 +131,17 @@ def _scores(model: PixVoxLM, data: Any, made: dict[str, Generation]) -> dict[str
     codec = Codec.load(model.config.codec, model.config.bandwidth)
     transcriber = WhisperAsr().transcriber("cpu", 1)
     # A speech of no frames is silence, and transcribed as nothing.
-    names = [name for name in made if made[name].units.shape[1]]
-    texts = dict.fromkeys(made, "")
+    names = [name for name in generations if generations[name].units.shape[1]]
+    texts = dict.fromkeys(generations, "")
     for start in range(0, len(names), 8):
         group = names[start : start + 8]
-        waves = [_speech(codec, made[name].units, resample, SAMPLE_RATE) for name in group]
+        waves = [_speech(codec, generations[name].units, resample, SAMPLE_RATE) for name in group]
         for name, transcribed in zip(group, transcriber.transcribe(waves), strict=True):
             texts[name] = transcribed.transcript
     hypotheses = dict(zip(texts, tokenise(list(texts.values())), strict=True))
     wanted = {name: data.references[name] for name in texts}
     references = {name: tokenise(list(captions)) for name, captions in wanted.items()}
-    counted = joined(_METRICS, [one.statistics(hypotheses, references) for one in _METRICS])
+    counted = joined(_METRICS, [metric.statistics(hypotheses, references) for metric in _METRICS])
     return {name: float(score) for name, score in counted.corpus().items()}
 
 
@@ -168,8 +172,8 @@ def show(result: dict[str, Any]) -> None:
         table.add_row(f"{name} slots", f"{row['changed']} of {items}", *moved)
     console = Console(highlight=False)
     console.print(table)
-    made = result["machine"]
-    console.print(f"{made['processor']}, {made['threads']} threads, torch {made['torch']}")
+    facts = result["machine"]
+    console.print(f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}")
 
 
 def run(options: InvarianceOptions, save: Path | None) -> int:

@@ -121,8 +121,8 @@ def _by_ray_data(
         rows = ray.data.from_items(
             [{"item": number} for number in range(items)], override_num_blocks=-(-items // size)
         )
-        made = rows.map_batches(Generate, batch_size=size, concurrency=generators)
-        transcribed = made.map_batches(Transcribe, batch_size=CLIPS, concurrency=transcribers)
+        generated = rows.map_batches(Generate, batch_size=size, concurrency=generators)
+        transcribed = generated.map_batches(Transcribe, batch_size=CLIPS, concurrency=transcribers)
         done = 0
         for batch in transcribed.iter_batches(batch_size=None, prefetch_batches=0):
             done += len(batch["item"])
@@ -143,7 +143,7 @@ def _by_loop(generators: int, transcribers: int, items: int, tick: Callable[[int
 WAYS = {"pixvox": _by_suite, "Ray Data": _by_ray_data, "loop": _by_loop}
 
 
-def one(way: str, generators: int, transcribers: int, items: int) -> Figure:
+def measure_way(way: str, generators: int, transcribers: int, items: int) -> Figure:
     """Runs one way in this process."""
     started = time.monotonic()
     marks: list[tuple[float, int]] = []
@@ -169,12 +169,12 @@ def _measured(way: str, generators: int, transcribers: int, items: int) -> Figur
 
 def run(items: int, save: Path | None) -> int:
     """Measures all ways with 1 generator and 2 transcribers, and the suite's with 1, 2, 4 each."""
-    found = {way: _measured(way, 1, 2, items) for way in WAYS}
-    floor, ours, data = found["loop"], found["pixvox"], found["Ray Data"]
-    for one_way in found.values():
+    figures = {way: _measured(way, 1, 2, items) for way in WAYS}
+    floor, ours, data = figures["loop"], figures["pixvox"], figures["Ray Data"]
+    for figure in figures.values():
         print(
-            f"{one_way.way:8}: {one_way.rate:6.1f} items/s, {one_way.rate / floor.rate:.1%} of the "
-            f"slower stage alone; the first row after {one_way.first:.1f} s",
+            f"{figure.way:8}: {figure.rate:6.1f} items/s, {figure.rate / floor.rate:.1%} of the "
+            f"slower stage alone; the first row after {figure.first:.1f} s",
             flush=True,
         )
     more = [_measured("pixvox", n, n, items * n // 2) for n in (1, 2, 4)]
@@ -189,7 +189,7 @@ def run(items: int, save: Path | None) -> int:
         "four replicas": scaling[2],
     }
     print("; ".join(f"{name} {value:.2f}" for name, value in ratios.items()))
-    ways = [asdict(figure) for figure in [*found.values(), *more]]
+    ways = [asdict(figure) for figure in [*figures.values(), *more]]
     save_figures({"ratios": ratios, "ways": ways}, save)
     return 0
 
@@ -207,7 +207,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--save", type=path, help="write the figures as JSON")
     given = parser.parse_args(words)
     if given.way is not None:
-        figure = one(given.way, given.generators, given.transcribers, given.items)
+        figure = measure_way(given.way, given.generators, given.transcribers, given.items)
         print(json.dumps(asdict(figure)))
         return 0
     return run(given.items, given.save)

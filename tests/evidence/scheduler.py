@@ -126,7 +126,7 @@ class _StorePeak(Thread):
                     self.peak = max(self.peak, OBJECT_STORE_BYTES - int(free[1]))
 
 
-def one(items: int, transcribers: int) -> Figure:
+def measure_size(items: int, transcribers: int) -> Figure:
     """Runs one size in this process."""
     from bench.execution.executor import execute
     from bench.execution.pool import Pool
@@ -234,7 +234,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--save", type=path, help="write the figures as JSON")
     given = parser.parse_args(words)
     if given.one:
-        print(json.dumps(asdict(one(given.items[0], given.transcribers[0]))))
+        print(json.dumps(asdict(measure_size(given.items[0], given.transcribers[0]))))
         return 0
     return run(given.items, given.transcribers, given.save)
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from bench.commands.options import Parser, path, whole
 from bench.common.machine import save as save_figures
-from bench.common.progress import progress
+from bench.common.progress import Progress, progress
 from bench.common.yamlfile import parse
-from bench.datasets.base import Dataset, Report
+from bench.datasets.base import Dataset
 from bench.datasets.loading import load_dataset
 from bench.datasets.scenes.load import load_scenes
 from bench.jobs.spec import Job, ScoringSpec
@@ -58,16 +58,16 @@ def _by_suite(
     start = time.perf_counter()
     with Scorer(dataset, ScoringSpec(references="all"), {}, cache) as scorer:
         ready = time.perf_counter() - start
-        found = []
+        scores = []
         scorer.tokens([text for said in variants for text in said.values()])
         for said in variants:
             tokens = dict(zip(said, scorer.tokens(list(said.values())), strict=True))
             corpus = scorer.counted(tokens).corpus()
-            found.append({name: float(score) for name, score in corpus.items()})
-    return found, ready
+            scores.append({name: float(score) for name, score in corpus.items()})
+    return scores, ready
 
 
-def measure(dataset: Dataset, count: int, report: Report) -> dict[str, Any]:
+def measure(dataset: Dataset, count: int, report: Progress) -> dict[str, Any]:
     """Scores all variants by both; `off` is the largest difference of any score."""
     variants = variants_of(dataset, count)
     with tempfile.TemporaryDirectory() as name:

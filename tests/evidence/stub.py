@@ -66,11 +66,11 @@ class StubMetric(AudioMetric):
     scores = (Score("stub", "S"),)
 
     def measure(self, waves: Sequence[Wave]) -> Array:
-        """See AudioMetric; stubs have no sound."""
+        """Stubs have no sound, so nothing is loaded."""
         raise SpeechError("a stub has no sound")
 
     def score(self, sums: Array) -> Array:
-        """See CorpusMetric; the mean."""
+        """Returns the mean."""
         return sums[..., :1] / np.maximum(sums[..., 1:], 1)
 
 
@@ -104,10 +104,10 @@ ACTORS = Actors(StubGenerator, StubTranscriber, load_weights=False)
 def stub_dataset(items: int, captions: int = 2) -> Dataset:
     """Items with captions and no files."""
     image = Path("none.png")
-    made = [f"i{number:06d}" for number in range(items)]
+    names = [f"i{number:06d}" for number in range(items)]
     things = tuple(
         Item(name, image, tuple(Caption(words(name, number)) for number in range(captions)))
-        for name in made
+        for name in names
     )
     return Dataset("stub", "test", "none", things, "0")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.datasets.base import Report
+from bench.common.progress import Progress
 from bench.metrics.base import Array
 from bench.trend.changepoints import change_points
 
@@ -23,20 +23,20 @@ _NOISES: dict[str, Callable[[np.random.Generator, int], Array]] = {
 }
 
 
-def trends(series: int, report: Report) -> list[dict[str, Any]]:
+def trends(series: int, report: Progress) -> list[dict[str, Any]]:
     """For every kind of noise and length, the shares of series in which a change is found."""
     rows: list[dict[str, Any]] = []
     every = len(_NOISES) * len(LENGTHS)
     for kind, draw in _NOISES.items():
         for count in LENGTHS:
             rng = np.random.default_rng([11, len(rows)])
-            found = {"without a change": 0, "with a step of 3 spreads": 0}
+            detected = {"without a change": 0, "with a step of 3 spreads": 0}
             fall = np.where(np.arange(count) < count // 2, 0.0, STEP)
             for _ in range(series):
                 noise = LEVEL_OF_SERIES + SPREAD * draw(rng, count)
-                found["without a change"] += bool(change_points(noise.tolist()))
-                found["with a step of 3 spreads"] += bool(change_points((noise - fall).tolist()))
-            shares = {name: hits / series for name, hits in found.items()}
+                detected["without a change"] += bool(change_points(noise.tolist()))
+                detected["with a step of 3 spreads"] += bool(change_points((noise - fall).tolist()))
+            shares = {name: hits / series for name, hits in detected.items()}
             rows.append({"noise": kind, "versions": count} | shares)
             report("trends", len(rows), every)
     return rows

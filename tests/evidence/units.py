@@ -63,7 +63,7 @@ def generated(images: int, threads: int) -> Units:
     from bench.systems.pixvox import PixVoxSystem
 
     torch.set_num_threads(threads)
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for weights, how, prompts in GENERATED:
         decoding = DecodingSpec.model_validate(how)
         system = PixVoxSystem(kind="pixvox", label="units", weights=weights, decoding=decoding)
@@ -73,8 +73,8 @@ def generated(images: int, threads: int) -> Units:
         for key, row in system.generator("cpu").generate(asked):
             content = f"{row.status} {row.ended} ".encode() + row.units
             digest = hashlib.sha256(content).hexdigest()[:16]
-            found[f"{weights}, {said} at {key}, {row.item}"] = digest
-    return found
+            digests[f"{weights}, {said} at {key}, {row.item}"] = digest
+    return digests
 
 
 def generated_by(way: Way, images: int, folder: Path) -> Units:
@@ -92,8 +92,8 @@ def generated_by(way: Way, images: int, folder: Path) -> Units:
     )
     if done.returncode != 0:
         raise RunFailed(f"{way.name}: {' '.join(done.stderr.strip().splitlines()[-1:])}")
-    found: Units = json.loads(done.stdout.splitlines()[-1])
-    return found
+    units: Units = json.loads(done.stdout.splitlines()[-1])
+    return units
 
 
 def _wheel(folder: Path) -> Path:
@@ -126,15 +126,15 @@ def ways(folder: Path, narrow: bool) -> list[Way]:
         "XDG_CACHE_HOME": str(folder / "cache"),
         "LC_ALL": "C",
     }
-    found = [
+    environments = [
         Way("first run, one thread", 1, here),
         Way("second run, one thread", 1, here),
         Way("second run, two threads", 2, here),
         Way("a wheel elsewhere, first run, two threads", 2, other, _wheel(folder)),
     ]
     if narrow and platform.machine() == "x86_64":
-        found.append(Way("narrower vectors (AVX2)", 1, _NARROW | here))
-    return found
+        environments.append(Way("narrower vectors (AVX2)", 1, _NARROW | here))
+    return environments
 
 
 def measure(
@@ -153,7 +153,7 @@ def measure(
             units.append(generated_by(way, images, folder))
         report("units", len(asked), len(asked))
     first = units[0]
-    changed = [sum(first[name] != found[name] for name in first) for found in units]
+    changed = [sum(first[name] != digests[name] for name in first) for digests in units]
     counts = {way.name: count for way, count in zip(asked, changed, strict=True)}
     other = [way.name for way in asked if "ONEDNN_MAX_CPU_ISA" in way.environment]
     import torch
@@ -173,12 +173,12 @@ def run(images: int, path: Path | None) -> int:
     from bench.common.progress import progress
 
     with progress() as report:
-        found = measure(images, report)
-    for name, count in (found["changed"] | found["other_machine"]).items():
-        print(f"{name}: {count} of {found['speeches']} speeches differ from the first run's")
-    good = not any(found["changed"].values())
-    print(f"units {found['digest']}: {'the same in every way' if good else 'NOT the same'}")
-    save(found, path)
+        result = measure(images, report)
+    for name, count in (result["changed"] | result["other_machine"]).items():
+        print(f"{name}: {count} of {result['speeches']} speeches differ from the first run's")
+    good = not any(result["changed"].values())
+    print(f"units {result['digest']}: {'the same in every way' if good else 'NOT the same'}")
+    save(result, path)
     return 0 if good else 3
 
 

@@ -1,4 +1,4 @@
-"""What users' files can become: nasty values, spoilt text, spoilt folders."""
+"""Damages users' files at random: values, text and folders."""
 
 import hashlib
 import io
@@ -36,7 +36,7 @@ FRAGMENTS = (
 
 
 def spoilt_value(value: Any, rng: random.Random) -> Any:
-    """A document with one to three of its nodes replaced, removed, renamed or doubled."""
+    """Returns a document with one to three nodes replaced, removed, renamed or doubled."""
     document = deepcopy(value)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         node = document
@@ -71,7 +71,7 @@ def _spoil(node: Any, key: Any, rng: random.Random) -> None:
 
 
 def spoilt_bytes(data: bytes, rng: random.Random) -> bytes:
-    """Bytes with one to four places cut, flipped, doubled or filled with what parsers trip over."""
+    """Returns bytes with one to four places cut, flipped, doubled or filled with odd characters."""
     changed = bytearray(data)
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(len(changed) + 1)
@@ -140,14 +140,14 @@ def _renamed(path: Path, rng: random.Random, outside: Path) -> None:
 
 
 def _copied(path: Path, rng: random.Random, outside: Path) -> None:
-    """Something of the folder stands for something else in it."""
+    """Replaces a file's content by that of another file."""
     others = [p for p in path.parent.parent.rglob("*") if p.is_file() and not p.is_symlink()]
     if path.is_file() and others:
         path.write_bytes(rng.choice(others).read_bytes())
 
 
 def _hashed_garbage(path: Path, rng: random.Random, outside: Path) -> None:
-    """A part whose name is right for its bytes, and which is none."""
+    """Writes a file whose name matches its bytes, but which is no part."""
     buffer = io.BytesIO()
     frames = (
         pl.DataFrame({"item": ["a"], "status": ["ok"]}),
@@ -169,7 +169,7 @@ HARMS: tuple[Harm, ...] = (
 
 
 def spoilt_folder(folder: Path, rng: random.Random, outside: Path) -> None:
-    """One or two harms to whatever lies in a folder; links lead to `outside`."""
+    """Damages one or two entries of a folder; links lead to `outside`."""
     for _ in range(rng.randint(1, 2)):
         inside = sorted(p for p in folder.rglob("*") if not p.is_symlink())
         if rng.random() < 0.5:
@@ -180,7 +180,7 @@ def spoilt_folder(folder: Path, rng: random.Random, outside: Path) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
-    """Every file below a folder: its time of change in ns and its content's digest."""
+    """Returns the time of change (ns) and the digest of every file below a folder."""
     return {
         str(path.relative_to(folder)): (
             path.lstat().st_mtime_ns,

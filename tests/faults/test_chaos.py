@@ -1,4 +1,4 @@
-"""A run that is killed and resumed ends as the unbroken one does, byte for byte."""
+"""A run that is killed and resumed gives the bytes of an undisturbed one."""
 
 import random
 from dataclasses import replace

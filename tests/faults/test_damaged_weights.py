@@ -1,4 +1,4 @@
-"""Weights and codecs that are damaged, or not what they say: one line that names them."""
+"""Damaged or wrong weights and codecs give one line that names them."""
 
 import json
 import shutil
@@ -63,15 +63,15 @@ def _cut(folder: Path, share: float) -> None:
         (lambda f: _changed(f, num_hidden_layers=5), "have no layers.4"),
     ],
 )
-def test_weights_that_are_damaged_or_do_not_fit_are_one_line(
+def test_damaged_or_wrong_weights_give_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Any, reason: str
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(MODEL, folder)
     spoil(folder)
-    with pytest.raises(UserError, match=rf"^mine: .*({reason})") as told:
+    with pytest.raises(UserError, match=rf"^mine: .*({reason})") as caught:
         expand(_pixvox_job(folder), Dataset("d", "s", "none", (ITEM,), "0"), [(DEFAULT, {})])
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     assert main(["show", "model", str(folder)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -90,12 +90,12 @@ def test_weights_that_are_damaged_or_do_not_fit_are_one_line(
     ],
     ids=str,
 )
-def test_a_codec_that_is_none_is_one_line(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_an_invalid_codec_gives_one_line(tmp_path: Path, changes: dict[str, Any]) -> None:
     folder = tmp_path / "codec"
     shutil.copytree(zoo_folder() / "encodec-tiny", folder)
     _changed(folder, **changes)
     system = {"kind": "resynthesis", "label": "mine", "codec": str(folder), "bandwidth": 1.6}
     job = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": [system]})
-    with pytest.raises(UserError, match=r"^mine: ") as told:
+    with pytest.raises(UserError, match=r"^mine: ") as caught:
         expand(job, Dataset("d", "s", "none", (ITEM,), "0"), [(DEFAULT, {})])
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)

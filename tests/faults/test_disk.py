@@ -1,4 +1,4 @@
-"""A disk that is full or cannot be written: one line, exit 3, and no file that is half there."""
+"""A full or read-only disk gives one line, exit code 3, and no partial file."""
 
 import errno
 import fcntl
@@ -42,7 +42,7 @@ def _room_for(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_what_could_not_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / ("é" * 120)
     write_bytes(path, b"whole")
     with _room_for(100), pytest.raises(RunFailed, match="make room"), disk_errors(tmp_path):
@@ -61,7 +61,7 @@ def test_a_full_device_and_a_read_only_one_are_named(tmp_path: Path) -> None:
         write_bytes(tmp_path, b"x")
 
 
-def test_the_place_at_fault_is_named(
+def test_the_full_folder_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -96,7 +96,7 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
         write_bytes(tmp_path / "results" / "runs" / "case" / "run.json", b"x")
 
 
-def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
+def test_partial_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
     left, held, theirs = (tmp_path / "a" / name for name in (f".{16 * '0'}.1.part", "b", "c.part"))
     held = partial_of(held)
     for path in (left, held, theirs):
@@ -108,7 +108,7 @@ def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*.part")) == sorted([held, theirs])
 
 
-def test_a_link_that_is_written_over_leads_nowhere_afterwards(tmp_path: Path) -> None:
+def test_writing_to_a_link_replaces_it(tmp_path: Path) -> None:
     (tmp_path / "theirs").write_text("theirs")
     (tmp_path / "ours").symlink_to(tmp_path / "theirs")
     write_bytes(tmp_path / "ours", b"ours", durable=True)
@@ -123,7 +123,7 @@ def _job(tmp_path: Path) -> list[str]:
     return ["run", str(path), "--runs", str(tmp_path / "runs")]
 
 
-def test_a_run_on_a_full_disk_is_one_line_and_goes_on_later(
+def test_a_run_on_a_full_disk_gives_one_line_and_can_be_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = _job(tmp_path)
@@ -156,7 +156,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_run_on_a_read_only_file_system_is_one_line(tmp_path: Path) -> None:
+def test_a_run_on_a_read_only_file_system_gives_one_line(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", READ_ONLY, str(tmp_path / "runs"), *_job(tmp_path)],

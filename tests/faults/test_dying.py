@@ -1,4 +1,4 @@
-"""Whatever ends a command: the right exit code, one line, and nothing left behind."""
+"""However a command ends, it gives the right exit code and one line, and leaves nothing behind."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ import pytest
 
 from bench.cli import entry, main
 from bench.common import scratch
-from bench.common.processes import below, first_child, kill, marked, state
+from bench.common.processes import below, first_child, kill, pids_with_variable, state
 from bench.common.scratch import MARK
 from tests.evidence.stub import PAUSE
 
@@ -36,15 +36,15 @@ def _until(true: Callable[[], object], what: Callable[[], str]) -> None:
         time.sleep(0.02)
 
 
-def told(pid: int) -> list[str]:
-    """What the kernel says of a process and its signals, for the message of a failed wait."""
-    kept = ("Name", "State", "PPid", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
+def read_status(pid: int) -> list[str]:
+    """Returns the kernel's lines on a process and its signals, for a failed wait's message."""
+    names = ("Name", "State", "PPid", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return [line for line in lines if line.startswith(kept)]
+    return [line for line in lines if line.startswith(names)]
 
 
 def pending(pid: int) -> set[int]:
-    """The signals that wait for a process: others, such as a child's stop, may wait beside ours."""
+    """Returns the signals pending for a process, which may include others than the test's."""
     status = Path(f"/proc/{pid}/status").read_text()
     mask = int(
         next(line for line in status.splitlines() if line.startswith("ShdPnd")).split()[1], 16
@@ -68,8 +68,8 @@ class Run:
             text=True,
         )
 
-    def one(self, name: str) -> int:
-        """A process of the run by its name, once it is there."""
+    def pid_of(self, name: str) -> int:
+        """Waits for a process of the run with this name, and returns its id."""
         parent = self.process.pid
         if name == "parent":
             return parent
@@ -79,20 +79,20 @@ class Run:
             assert child is not None
             return child
 
-        def found() -> list[int]:
+        def matching_pids() -> list[int]:
             return [pid for pid, called in below(parent).items() if name in called]
 
-        _until(found, lambda: name)
-        return found()[0]
+        _until(matching_pids, lambda: name)
+        return matching_pids()[0]
 
     def ended(self) -> tuple[int, str]:
-        """The exit code and what was said on stderr."""
+        """Returns the exit code and the text of stderr."""
         _, errors = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, errors
 
     @property
     def processes(self) -> list[int]:
-        return marked("PIXVOX_TEST", self.mark)
+        return pids_with_variable("PIXVOX_TEST", self.mark)
 
     @property
     def folders(self) -> list[Path]:
@@ -118,13 +118,13 @@ class Run:
         ("child", signal.SIGKILL, 3, "ended by SIGKILL"),
     ],
 )
-def test_every_death_has_its_code_one_line_and_leaves_nothing(
+def test_every_death_gives_its_exit_code_and_one_line_and_leaves_nothing(
     tmp_path: Path, victim: str, number: signal.Signals, code: int, said: str
 ) -> None:
     run = Run(tmp_path, *STUB)
     try:
-        run.one("ray::StubTranscriber")
-        os.kill(run.one(victim), number)
+        run.pid_of("ray::StubTranscriber")
+        os.kill(run.pid_of(victim), number)
         ended, errors = run.ended()
         assert (ended, len(errors.strip().splitlines())) == (code, 1), errors
         assert said in errors
@@ -135,23 +135,23 @@ def test_every_death_has_its_code_one_line_and_leaves_nothing(
 
 
 @pytest.mark.chaos
-def test_ctrl_c_twice_stops_at_once_though_all_is_stopped(tmp_path: Path) -> None:
+def test_ctrl_c_twice_ends_a_stopped_run_at_once(tmp_path: Path) -> None:
     run = Run(tmp_path, *STUB)
     try:
-        run.one("ray::StubTranscriber")
+        run.pid_of("ray::StubTranscriber")
         for name in ("raylet", "ray::StubTranscriber", "child"):
-            os.kill(run.one(name), signal.SIGSTOP)
+            os.kill(run.pid_of(name), signal.SIGSTOP)
             # On a busy machine a thread may run on for a while, and take what is sent meanwhile.
             _until(
-                lambda name=name: "T (stopped)" in " ".join(told(run.one(name))),  # type: ignore[misc]
+                lambda name=name: "T (stopped)" in " ".join(read_status(run.pid_of(name))),  # type: ignore[misc]
                 lambda name=name: f"{name} stopped",  # type: ignore[misc]
             )
         run.process.send_signal(signal.SIGINT)
         # The first one is passed on: it waits for a child that is stopped.
-        child = run.one("child")
+        child = run.pid_of("child")
         _until(
             lambda: signal.SIGINT in pending(child),
-            lambda: f"passed on: {[told(pid) for pid in (run.process.pid, child)]}",
+            lambda: f"passed on: {[read_status(pid) for pid in (run.process.pid, child)]}",
         )
         run.process.send_signal(signal.SIGINT)
         ended, errors = run.ended()
@@ -163,11 +163,11 @@ def test_ctrl_c_twice_stops_at_once_though_all_is_stopped(tmp_path: Path) -> Non
 
 
 @pytest.mark.chaos
-def test_a_killed_supervisor_leaves_nothing_either(tmp_path: Path) -> None:
+def test_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
     run = Run(tmp_path, *STUB)
     try:
         # Which cannot notice that its raylet is dead.
-        os.kill(run.one("ray::StubTranscriber"), signal.SIGSTOP)
+        os.kill(run.pid_of("ray::StubTranscriber"), signal.SIGSTOP)
         run.process.kill()
         run.process.communicate()
         _until(lambda: not run.processes, lambda: "all dead")
@@ -177,15 +177,15 @@ def test_a_killed_supervisor_leaves_nothing_either(tmp_path: Path) -> None:
 
 
 def _open_in(pid: int) -> list[str]:
-    found = []
+    files = []
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         # A process that starts opens and closes files meanwhile.
         with suppress(FileNotFoundError):
-            found.append(str(descriptor.readlink()))
-    return found
+            files.append(str(descriptor.readlink()))
+    return files
 
 
-def test_a_folder_that_goes_while_it_is_swept_costs_no_process(
+def test_a_folder_that_is_removed_during_a_sweep_ends_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scratch, "base", lambda levels=1: tmp_path)
@@ -199,10 +199,10 @@ def test_a_folder_that_goes_while_it_is_swept_costs_no_process(
 
     monkeypatch.setattr("bench.common.scratch.fcntl.flock", late)
     # The sweeper has the lock of the folder that is gone open for writing, and must not end itself.
-    assert not scratch.swept(ending.path)
+    assert not scratch.remove_if_dead(ending.path)
 
 
-def test_a_sweep_takes_only_what_is_ours_and_dead(
+def test_a_sweep_removes_only_own_folders_of_dead_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scratch, "base", lambda levels=1: tmp_path)
@@ -220,10 +220,10 @@ def test_a_sweep_takes_only_what_is_ours_and_dead(
     reader = subprocess.Popen(["tail", "-f", str(dead.path / "log")], env={})
     bystander = subprocess.Popen(["sleep", "600"], env={MARK: str(alive.path)})
     try:
-        _until(lambda: marked(MARK, str(dead.path)), lambda: "started")
+        _until(lambda: pids_with_variable(MARK, str(dead.path)), lambda: "started")
         _until(lambda: str(dead.path / "log") in _open_in(reader.pid), lambda: "reading")
         assert scratch.sweep() == [dead.path]
-        assert [one.wait(PATIENCE) for one in (orphan, nameless)] == [-signal.SIGKILL] * 2
+        assert [process.wait(PATIENCE) for process in (orphan, nameless)] == [-signal.SIGKILL] * 2
         assert state(bystander.pid)
         assert state(reader.pid)
         left = {path.name for path in tmp_path.iterdir()}
@@ -235,7 +235,7 @@ def test_a_sweep_takes_only_what_is_ours_and_dead(
         alive.remove()
 
 
-def test_a_long_tmpdir_gives_way_to_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_tmpdir_is_replaced_by_tmp(monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
     monkeypatch.setattr(tempfile, "tempdir", "/tmp/" + "x" * 30)
@@ -244,11 +244,11 @@ def test_a_long_tmpdir_gives_way_to_a_short_one(monkeypatch: pytest.MonkeyPatch)
     assert scratch.base() == Path("/tmp/tmp.XXXXXXXXXX/tmp")
 
 
-def test_a_gate_that_dies_says_so_where_its_findings_would_be(tmp_path: Path) -> None:
+def test_a_gate_that_dies_writes_an_error_to_its_output(tmp_path: Path) -> None:
     job = str(ROOT / "jobs" / "demo.yaml")
     run = Run(tmp_path, "bench.cli", "gate", job, "--any-machine", "--out", "out")
     try:
-        kill(run.one("child"))
+        kill(run.pid_of("child"))
         ended, errors = run.ended()
         assert ended == 3, errors
         suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
@@ -263,7 +263,7 @@ def test_a_gate_that_dies_says_so_where_its_findings_would_be(tmp_path: Path) ->
         run.clear()
 
 
-def test_a_gate_that_cannot_begin_says_so_there_too(tmp_path: Path) -> None:
+def test_a_gate_that_cannot_start_writes_an_error_to_its_output(tmp_path: Path) -> None:
     (tmp_path / "junit.xml").write_text("of an earlier gate")
     assert main(["gate", "nowhere.yaml", "--out", str(tmp_path)]) == 2
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
@@ -271,7 +271,7 @@ def test_a_gate_that_cannot_begin_says_so_there_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [MemoryError(), OSError(12, "no memory"), SystemExit(1)])
-def test_a_gate_that_is_ended_outside_of_its_work_is_no_regression(
+def test_a_gate_that_is_killed_is_no_regression(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
     def broken(*arguments: object) -> int:
@@ -288,7 +288,7 @@ def test_a_gate_that_is_ended_outside_of_its_work_is_no_regression(
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_command_runs_where_its_streams_are_closed(tmp_path: Path, closed: str) -> None:
+def test_a_command_runs_with_closed_streams(tmp_path: Path, closed: str) -> None:
     words = [sys.executable, "-m", "bench.cli", "runs", "list", "--runs", str(tmp_path)]
     command = f"exec {shlex.join(words)} {closed}"
     assert subprocess.run(["sh", "-c", command], cwd=ROOT, check=False).returncode == 0
@@ -315,7 +315,7 @@ sys.exit(supervise(work, "advice"))
         ("os.kill(os.getppid(), 15); import time; time.sleep(600)", 143, "stopped by SIGTERM"),
     ],
 )
-def test_only_a_code_that_is_meant_is_the_commands(body: str, code: int, said: str) -> None:
+def test_only_a_sent_exit_code_is_used(body: str, code: int, said: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(body)],
         capture_output=True,
@@ -327,7 +327,7 @@ def test_only_a_code_that_is_meant_is_the_commands(body: str, code: int, said: s
     assert said in done.stderr
 
 
-def test_a_terminal_stays_a_terminal_and_ctrl_c_reaches_the_command() -> None:
+def test_a_command_in_a_terminal_sees_it_and_gets_ctrl_c() -> None:
     import pty
 
     # Many short sleeps: a signal that comes just before one begins does not end it.
@@ -338,16 +338,16 @@ def test_a_terminal_stays_a_terminal_and_ctrl_c_reaches_the_command() -> None:
     if pid == 0:
         os.chdir(ROOT)
         os.execv(sys.executable, [sys.executable, "-c", PROGRAM.format(body)])
-    seen = b""
-    while b"True" not in seen:
-        seen += os.read(terminal, 1024)
+    output = b""
+    while b"True" not in output:
+        output += os.read(terminal, 1024)
     os.write(terminal, b"\x03")
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 130
     os.close(terminal)
 
 
-def test_output_that_nobody_reads_is_no_regression(tmp_path: Path) -> None:
+def test_a_closed_output_pipe_is_no_regression(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(

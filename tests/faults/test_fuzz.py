@@ -1,4 +1,4 @@
-"""Whatever users' files become: one clear line or a failed row, in time, and nothing else touched.
+"""Damaged users' files give one clear line or a failed row, in time, and change nothing else.
 
 `pytest tests/faults/test_fuzz.py --timeout 0 --fuzz-cases 50000 --fuzz-log results/fuzz/cases.json`
 """
@@ -42,14 +42,14 @@ def world(
     # Nothing is fetched: names that look like a hub's are refused at once.
     patch.setenv("HF_HUB_OFFLINE", "1")
     here = Path.cwd()
-    made = World(tmp_path_factory.mktemp("fuzz"))
-    yield made
+    world = World(tmp_path_factory.mktemp("fuzz"))
+    yield world
     os.chdir(here)
     patch.undo()
-    made.close()
-    codes = {what: dict(sorted(found.items())) for what, found in made.codes.items()}
+    world.close()
+    codes = {what: dict(sorted(counts.items())) for what, counts in world.codes.items()}
     cases = request.config.getoption("--fuzz-cases", default=CASES)
-    slowest = {what: round(seconds, 2) for what, seconds in made.slowest.items()}
+    slowest = {what: round(seconds, 2) for what, seconds in world.slowest.items()}
     figures = {"cases": cases, "outcomes": codes, "slowest_seconds": slowest}
     save(figures, request.config.getoption("--fuzz-log", default=None))
 

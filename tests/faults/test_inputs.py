@@ -1,4 +1,4 @@
-"""Hostile images, speech, captions, manifests and YAML: a row or one reason, and never a crash."""
+"""Invalid images, speech, captions, manifests and YAML give one reason and never a crash."""
 
 import base64
 import io
@@ -47,7 +47,7 @@ def _red_then_blue(path: Path) -> bool:
     return bool(pixels[0, :, :12].mean() > 200 > 60 > pixels[0, :, 20:].mean())
 
 
-def test_unusual_pictures_are_seen_as_people_see_them(tmp_path: Path) -> None:
+def test_unusual_pictures_are_read_as_viewers_show_them(tmp_path: Path) -> None:
     picture = _picture()
     rotated = picture.rotate(-90, expand=True)
     exif = Image.Exif()
@@ -104,19 +104,21 @@ def _cut_jpeg() -> bytes:
         (_cut_jpeg(), r"image file is truncated \(\d+ bytes not processed\)$"),
     ],
 )
-def test_what_is_no_picture_is_one_reason(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_a_file_that_is_no_picture_gives_one_reason(
+    tmp_path: Path, data: bytes, reason: str
+) -> None:
     (tmp_path / "x.png").write_bytes(data)
     with pytest.raises(ImageError, match=f"x.png: .*{reason}"):
         load_pixels(tmp_path / "x.png", SIZE)
 
 
-def test_what_is_transparent_in_16_bits_is_white(tmp_path: Path) -> None:
+def test_transparent_16_bit_pixels_become_white(tmp_path: Path) -> None:
     grey = Image.fromarray(np.full((8, 8), 1000, np.uint16))
     clear = _saved(tmp_path, grey, "clear.png", transparency=1000)
     assert load_picture(clear).getpixel((4, 4)) == (255, 255, 255)
 
 
-def test_a_page_shows_pictures_as_a_model_sees_them(
+def test_a_page_shows_pictures_as_models_read_them(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     picture = Image.new("P", (64, 64), 1)
@@ -131,8 +133,8 @@ def test_a_page_shows_pictures_as_a_model_sees_them(
     for path, medium in zip(paths[:2], shown[:2], strict=True):
         assert medium is not None
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(medium.data))))
-        seen = load_pixels(path, SIZE).permute(1, 2, 0).numpy()
-        assert abs(int(pixels[4, 4, 0]) - int(seen[4, 4, 0])) <= 2
+        loaded = load_pixels(path, SIZE).permute(1, 2, 0).numpy()
+        assert abs(int(pixels[4, 4, 0]) - int(loaded[4, 4, 0])) <= 2
     assert not recwarn.list
 
 
@@ -168,15 +170,15 @@ def _attempt(read: Callable[[Path], object], path: Path, *expected: type[Excepti
     try:
         read(path)
     except expected as error:
-        told = str(error)
+        message = str(error)
     else:
         return True
-    assert told
-    assert "\n" not in told
+    assert message
+    assert "\n" not in message
     return False
 
 
-def test_spoilt_pictures_are_pictures_or_one_reason(tmp_path: Path) -> None:
+def test_damaged_pictures_are_read_or_give_one_reason(tmp_path: Path) -> None:
     originals = {}
     for kind in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"):
         buffer = io.BytesIO()
@@ -227,7 +229,7 @@ def test_unusual_speech_is_spoken_again(
         (np.zeros(10), 7, "a sample rate of 7 Hz"),
     ],
 )
-def test_what_is_no_speech_is_one_reason(
+def test_a_file_that_is_no_speech_gives_one_reason(
     tmp_path: Path, wave: np.ndarray, rate: int, reason: str
 ) -> None:
     soundfile.write(tmp_path / "x.wav", wave, rate, subtype="FLOAT")
@@ -235,7 +237,7 @@ def test_what_is_no_speech_is_one_reason(
         read_speech(tmp_path / "x.wav", 16_000)
 
 
-def test_spoilt_speech_is_speech_or_one_reason(tmp_path: Path) -> None:
+def test_damaged_speech_is_read_or_gives_one_reason(tmp_path: Path) -> None:
     originals = {}
     for kind in ("WAV", "FLAC", "OGG", "MP3"):
         buffer = io.BytesIO()
@@ -248,7 +250,7 @@ def test_spoilt_speech_is_speech_or_one_reason(tmp_path: Path) -> None:
     assert 0 < sum(read) < 200
 
 
-def test_spoilt_text_files_are_read_or_one_line(tmp_path: Path) -> None:
+def test_damaged_text_files_are_read_or_give_one_line(tmp_path: Path) -> None:
     manifest = (shipped_folder() / "manifest.jsonl").read_bytes()[:2000]
     job = (Path(__file__).parents[2] / "jobs" / "demo.yaml").read_bytes()
     tokens = b"a.jpg#0\tA dog runs .\na.jpg#1\tTwo dogs .\nb.jpg#0\tA cat .\n"
@@ -281,7 +283,7 @@ def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
         load_scenes(folder)
 
 
-def test_yaml_makes_no_objects(tmp_path: Path) -> None:
+def test_yaml_tags_create_no_objects(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("name: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(UserError, match="not readable as YAML"):
         parse(tmp_path / "job.yaml", TypeAdapter(dict).core_schema)

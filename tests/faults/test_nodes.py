@@ -1,4 +1,4 @@
-"""Nodes join and leave, actors are few or many: the rows are the same bytes."""
+"""Rows have the same bytes whatever the numbers of nodes and actors."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.mark.parametrize(("generators", "transcribers"), [(2, 1), (4, 4)])
-def test_how_many_actors_there_are_changes_no_row(
+def test_the_number_of_actors_changes_no_row(
     tmp_path: Path, plain: bytes, generators: int, transcribers: int
 ) -> None:
     dataset = stub_dataset(ITEMS)
@@ -68,9 +68,9 @@ def test_the_order_of_items_changes_only_the_order_of_rows(tmp_path: Path, plain
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    yield made
-    made.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    yield cluster
+    cluster.shutdown()
 
 
 OWN = """
@@ -163,7 +163,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.chaos
-def test_nodes_that_have_nothing_of_a_job_make_its_rows(
+def test_nodes_without_a_job_s_files_compute_its_rows(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_node: Any
 ) -> None:
     """Three raylets in folders and homes of their own; one is killed, and another added."""
@@ -203,7 +203,7 @@ def test_nodes_that_have_nothing_of_a_job_make_its_rows(
         assert main(["narrate", str(narration)]) == 0
         os.close(descriptor)
         nodes = cluster.list_all_nodes()
-        sessions = [Path(one.get_session_dir_path()) for one in nodes]
+        sessions = [Path(node.get_session_dir_path()) for node in nodes]
     finally:
         cluster.shutdown()
     assert moved
@@ -244,9 +244,9 @@ def test_actors_share_gpus_as_they_are_divided(
             for gpus in (parts.transcriber_gpus, parts.generator_gpus)
             for place in range(len(gpus))
         ]
-        found = Counter(ray.get([actor.__ray_call__.remote(gpu) for actor in actors]))
+        counts = Counter(ray.get([actor.__ray_call__.remote(gpu) for actor in actors]))
     numbers = Counter((*parts.generator_gpus, *parts.transcriber_gpus))
-    assert sorted(found.values()) == sorted(numbers.values())
+    assert sorted(counts.values()) == sorted(numbers.values())
 
 
 def _listening(pids: set[int]) -> set[str]:
@@ -259,13 +259,13 @@ def _listening(pids: set[int]) -> set[str]:
             except OSError:
                 continue
             inodes.add(target.removeprefix("socket:[").removesuffix("]"))
-    found = set()
+    addresses = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == "0A" and fields[9] in inodes:
-                found.add(fields[1].rsplit(":", 1)[0])
-    return found
+                addresses.add(fields[1].rsplit(":", 1)[0])
+    return addresses
 
 
 SESSION = """

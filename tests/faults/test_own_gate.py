@@ -1,4 +1,4 @@
-"""The project's own gate on a copy of it, one line of which is broken."""
+"""The project's own gate fails on a copy of the code with one broken line."""
 
 import os
 import shutil
@@ -26,16 +26,16 @@ def _copy(folder: Path) -> Path:
     for name in ("bench", "pixvox", "results/baselines"):
         shutil.copytree(ROOT / name, folder / name)
     job = yaml.safe_load((ROOT / "jobs" / "demo.yaml").read_text())
-    models = [dict(one, prompts=[0]) for one in job["systems"] if one["kind"] == "pixvox"]
+    models = [dict(system, prompts=[0]) for system in job["systems"] if system["kind"] == "pixvox"]
     path = folder / "demo.yaml"
     path.write_text(yaml.safe_dump(job | {"systems": models}))
     (committed,) = (ROOT / "results" / "golden").glob("demo-*.parquet")
     golden = read_golden(committed)
-    kept = {n: s for n, s in golden.signatures.items() if "PixVoxLM" in n and " 0%" in n}
-    rows = golden.rows.filter(golden.rows["cell"].is_in(list(kept)))
+    signatures = {n: s for n, s in golden.signatures.items() if "PixVoxLM" in n and " 0%" in n}
+    rows = golden.rows.filter(golden.rows["cell"].is_in(list(signatures)))
     items = rows["item"].unique(maintain_order=True).head(ITEMS)
     small: Golden = replace(
-        golden, signatures=kept, rows=rows.filter(rows["item"].is_in(items.implode()))
+        golden, signatures=signatures, rows=rows.filter(rows["item"].is_in(items.implode()))
     )
     write_golden(small, folder / "results" / "golden")
     return path

@@ -1,4 +1,4 @@
-"""What a run gives does not depend on where, by whom, when or how often it is run."""
+"""The output of a run does not depend on folder, user, time or caches."""
 
 import os
 import subprocess
@@ -77,7 +77,7 @@ def test_two_homes_two_folders_cold_and_warm_give_the_same_bytes(tmp_path: Path)
 
 
 def test_units_are_the_same_cold_and_warm_on_two_threads_and_from_a_wheel() -> None:
-    found = measure(1, lambda *_: None, narrow=False)
-    assert found["speeches"] == 7
-    assert len(found["changed"]) == 4
-    assert not any(found["changed"].values())
+    result = measure(1, lambda *_: None, narrow=False)
+    assert result["speeches"] == 7
+    assert len(result["changed"]) == 4
+    assert not any(result["changed"].values())

@@ -1,4 +1,4 @@
-"""What users give beside jobs: sound, classes and captions; a row or one line."""
+"""Users' sound, classes and captions give a row or one line."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ MODEL = zoo_folder() / "pixvox-tiny-delay"
         (1e30, "a sample of 1e+30"),
     ],
 )
-def test_sound_far_over_full_scale_is_none(tmp_path: Path, peak: float, reason: str) -> None:
+def test_sound_far_above_full_scale_is_refused(tmp_path: Path, peak: float, reason: str) -> None:
     wave = peak * np.sin(np.arange(8000) / 10)
     soundfile.write(tmp_path / "x.wav", np.stack([wave, wave], 1), 16_000, subtype="FLOAT")
     if not reason:
@@ -116,7 +116,7 @@ def _python(entry: str, **options: Any) -> PythonSystem:
     ],
 )
 @pytest.mark.usefixtures("classes")
-def test_what_a_class_of_the_user_gives_is_checked(what: str, reason: str) -> None:
+def test_the_output_of_a_user_s_class_is_checked(what: str, reason: str) -> None:
     generator = PythonGenerator(_python("theirs:Given", what=what), "cpu")
     row = generator.generate([(ITEM, (VARIANT,))])[0][1]
     assert row.status == ("failed" if reason else "ok"), row.reason
@@ -139,14 +139,14 @@ def test_what_a_class_of_the_user_gives_is_checked(what: str, reason: str) -> No
     ],
 )
 @pytest.mark.usefixtures("classes")
-def test_an_entry_that_is_no_class_is_one_line(entry: str, reason: str) -> None:
-    with pytest.raises(UserError, match=rf"^mine: .*({reason})") as told:
+def test_an_entry_that_is_no_class_gives_one_line(entry: str, reason: str) -> None:
+    with pytest.raises(UserError, match=rf"^mine: .*({reason})") as caught:
         _python(entry).check()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("classes")
-def test_a_class_that_does_not_start_is_one_line() -> None:
+def test_a_class_that_does_not_start_gives_one_line() -> None:
     _python("theirs:Broken").check()
     assert source_of("theirs:Broken", "mine").name == "theirs.py"
     with pytest.raises(UserError, match=r"does not start \(ValueError: no weights there\)"):
@@ -165,7 +165,7 @@ def test_a_class_that_does_not_start_is_one_line() -> None:
         (Transcription("!!!!", 0.1, -0.2, float("inf")), "no finite compression ratio"),
     ],
 )
-def test_what_an_asr_tells_is_finite_or_the_row_fails(
+def test_a_row_whose_asr_figures_are_not_finite_fails(
     transcribed: Transcription, reason: str
 ) -> None:
     class Transcriber:
@@ -189,7 +189,7 @@ def test_what_an_asr_tells_is_finite_or_the_row_fails(
     assert np.isnan(row.avg_logprob) == (transcribed.avg_logprob is None) or bool(reason)
 
 
-def test_caption_files_with_other_line_ends_or_open_quotes_are_one_line(tmp_path: Path) -> None:
+def test_caption_files_with_cr_or_open_quotes_give_one_line(tmp_path: Path) -> None:
     tokens, table = tmp_path / "tokens.txt", tmp_path / "captions.csv"
     tokens.write_bytes(b"a.jpg#0\tA dog .\ra.jpg#1\tTwo dogs .\r")
     with pytest.raises(UserError, match="lines end in CR alone"):
@@ -207,7 +207,7 @@ def test_caption_files_with_other_line_ends_or_open_quotes_are_one_line(tmp_path
     assert read_csv(table) == {"a.jpg": ["A dog\nand a cat"]}
 
 
-def test_a_mapping_with_an_open_quote_is_one_line(tmp_path: Path) -> None:
+def test_a_mapping_with_an_open_quote_gives_one_line(tmp_path: Path) -> None:
     (tmp_path / "map.csv").write_text('item,file\na,"a.wav\nb,b.wav\n')
     spec = WavsSystem(kind="wavs", label="w", folder=tmp_path, mapping=tmp_path / "map.csv")
     with pytest.raises(UserError, match=r"map.csv:2: not readable as CSV"):
@@ -217,7 +217,7 @@ def test_a_mapping_with_an_open_quote_is_one_line(tmp_path: Path) -> None:
         wav_files(spec, [ITEM])
 
 
-def test_missing_files_are_one_line_of_each_kind(tmp_path: Path) -> None:
+def test_missing_files_give_one_line_for_each_kind(tmp_path: Path) -> None:
     (tmp_path / "0.jpg").touch()
     items = tuple(
         Item(str(n), tmp_path / f"{n}.jpg", (Caption("a dog", tmp_path / f"{n}.wav"),))
@@ -267,7 +267,7 @@ class Words(Metric):
         ("rows", "[[]]", r"score: .*not \[1\]"),
     ],
 )
-def test_a_metric_that_gives_other_shapes_is_named(
+def test_a_metric_with_a_wrong_shape_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, scored: str, reason: str
 ) -> None:
     name = f"words{abs(hash((wrong, scored)))}"
@@ -287,7 +287,7 @@ def test_a_metric_that_gives_other_shapes_is_named(
         sums()
 
 
-def test_options_that_a_class_does_not_take_are_one_line_before_anything_starts(
+def test_invalid_options_of_a_class_give_one_line_before_the_run(
     tmp_path: Path, classes: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = {"kind": "python", "label": "mine", "entry": "theirs:Given", "options": {"wat": 1}}
@@ -296,9 +296,9 @@ def test_options_that_a_class_does_not_take_are_one_line_before_anything_starts(
     command = [str(tmp_path / "job.yaml"), "--runs", str(tmp_path / "runs")]
     for arguments in (["run", *command, "--dry-run"], ["run", *command], ["doctor", command[0]]):
         assert main(arguments) == 2
-        told = "".join(capsys.readouterr())
-        assert "mine: options: theirs.Given takes (device, what) (" in told
-        assert "'wat'" in told or "'what'" in told
+        output = "".join(capsys.readouterr())
+        assert "mine: options: theirs.Given takes (device, what) (" in output
+        assert "'wat'" in output or "'what'" in output
     own = OwnAsr(backend="theirs:Heard", options={"wat": 1})
     with pytest.raises(UserError, match=r"asr\.backend: options: theirs\.Heard takes"):
         own.check()
@@ -327,7 +327,7 @@ def test_one_file_for_two_items_is_refused(tmp_path: Path, file: str, remedy: st
     spec.model_copy(update={"file": "{id}.wav"}).content(Lookup(data))
 
 
-def test_a_mapping_that_does_not_fit_the_data_is_told(tmp_path: Path) -> None:
+def test_a_mapping_that_does_not_fit_the_data_is_reported(tmp_path: Path) -> None:
     data = _two_of_one_name(tmp_path)
     mapping = tmp_path / "map.csv"
     spec = WavsSystem(kind="wavs", label="w", folder=tmp_path, mapping=mapping)
@@ -353,9 +353,11 @@ def test_a_mapping_that_does_not_fit_the_data_is_told(tmp_path: Path) -> None:
     assert len(list(spec.unmatched(data.items[:1], data))) == 1
 
 
-def test_a_recording_of_two_captions_is_told(tmp_path: Path) -> None:
+def test_a_recording_of_two_captions_is_reported(tmp_path: Path) -> None:
     said = [Caption(text, tmp_path / "1.wav") for text in ("a dog", "a dog", "two cats")]
-    items = tuple(Item(f"i{n}", tmp_path / f"{n}.png", (one,)) for n, one in enumerate(said))
+    items = tuple(
+        Item(f"i{n}", tmp_path / f"{n}.png", (caption,)) for n, caption in enumerate(said)
+    )
     assert list(unmatched(items[:2], Dataset("d", "s", "none", items), [])) == []
     assert list(unmatched(items, Dataset("d", "s", "none", items), [])) == [
         "1 of 1 recordings are named for captions of other words; first: 1.wav, for 'a dog' of i0 "

@@ -1,4 +1,4 @@
-"""Units that users give: what is none of this codec's is a failed row or one line."""
+"""Users' units that are not the codec's give a failed row or one line."""
 
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def test_units_are_checked_as_they_are_read(tmp_path: Path, units: Any, reason: 
         ({"item": ["a", "a"], "units": [GOOD, GOOD]}, "a is there twice"),
     ],
 )
-def test_a_file_of_units_that_is_none_is_one_line(
+def test_a_file_that_holds_no_units_gives_one_line(
     tmp_path: Path, table: dict[str, Any], reason: str
 ) -> None:
     pl.DataFrame(table).write_parquet(tmp_path / "u.parquet")
@@ -73,12 +73,12 @@ def test_a_file_of_units_that_is_none_is_one_line(
         read_units(_units(tmp_path / "u.parquet"))
 
 
-def test_a_damaged_file_of_units_is_one_line(tmp_path: Path) -> None:
+def test_a_damaged_file_of_units_gives_one_line(tmp_path: Path) -> None:
     path = tmp_path / "u.parquet"
     pl.DataFrame({"item": ["a"], "units": [GOOD]}).write_parquet(path)
     whole = path.read_bytes()
     for data in (b"", b"PAR1", whole[:-20], whole[:40] + bytes(40) + whole[80:], b"\xff" * 500):
         path.write_bytes(data)
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as caught:
             read_units(_units(path))
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)

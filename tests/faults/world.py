@@ -1,4 +1,4 @@
-"""What the fuzz test spoils copies of: folders with every kind of file that users give."""
+"""The files that the fuzz test damages copies of: every kind of file that users give."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ from fuzzing import snapshot
 from bench.cli import main
 from bench.common.jobfile import JobFile
 from bench.datasets.scenes.load import shipped_folder
-from bench.execution.prepare import opened
+from bench.execution.prepare import open_run
 from bench.store.rows import SpeechRow, TranscriptRow, packed
 
 SHARES = {"jobs": 0.4, "datasets": 0.2, "runs": 0.15, "boards": 0.1, "units": 0.15}
@@ -63,7 +63,7 @@ JOB: dict[str, Any] = {
 _PLAIN = {"text", "recorded", "wavs", "units"}
 SMALL = {
     **{key: JOB[key] for key in ("name", "dataset", "limit")},
-    "systems": [one for one in SYSTEMS if one["kind"] in _PLAIN],
+    "systems": [system for system in SYSTEMS if system["kind"] in _PLAIN],
 }
 
 
@@ -94,12 +94,12 @@ def _flickr8k(folder: Path) -> None:
 
 
 def _finished_run(job: Path) -> None:
-    """Rows for all that the job asks, without any model, scored once; and another run beside it."""
-    with opened(JobFile(job), Path("runs")) as ready:
+    """Writes all rows of a job without a model and scores them; writes another run beside it."""
+    with open_run(JobFile(job), Path("runs")) as ready:
         for cell in ready.cells:
-            made = {"units": {"units": packed(np.zeros((4, 9))), "codebooks": 4}}
-            made["wavs"] = {"file": "test_00000.wav"}
-            fields = made.get(cell.system.kind, {"caption": 0})
+            extra = {"units": {"units": packed(np.zeros((4, 9))), "codebooks": 4}}
+            extra["wavs"] = {"file": "test_00000.wav"}
+            fields = extra.get(cell.system.kind, {"caption": 0})
             generated = [SpeechRow(item.id, "ok", **fields) for item in ready.state.items]
             rows = [
                 TranscriptRow(item.id, "ok", transcript="a dog runs", seconds=1.0, peak=0.5)
@@ -118,7 +118,7 @@ def _finished_run(job: Path) -> None:
 
 
 class World:
-    """Folders to spoil copies of, what may not change, and what came of every case."""
+    """The folders to copy, those that must not change, and the outcome of every case."""
 
     def __init__(self, root: Path) -> None:
         self.outside, self.template, self.case = (root / n for n in ("outside", "whole", "case"))
@@ -151,7 +151,7 @@ class World:
         self.slowest = dict.fromkeys(SHARES, 0.0)
 
     def fresh(self, *names: str) -> None:
-        """A new case with copies of what it is about and links to the rest."""
+        """Creates a case, with copies of the folders to damage and links to the rest."""
         os.chdir("/")
         if self.case.exists():
             shutil.rmtree(self.case)
@@ -166,7 +166,7 @@ class World:
                 shutil.copy(path, path.name)
 
     def run(self, what: str, *argv: str, codes: tuple[int, ...] = (0, 2)) -> int:
-        """One command in this process; its code, after all that must hold has been checked."""
+        """Runs a command in this process, checks its effects, and returns its exit code."""
         errors = io.StringIO()
         started = time.monotonic()
         with (
@@ -186,7 +186,7 @@ class World:
         return code
 
     def check(self) -> None:
-        """Nothing outside of the case has changed, and nothing came up in it that no one named."""
+        """Checks that nothing outside of the case changed, and that no unexpected file appeared."""
         assert snapshot(self.outside) == self.before[self.outside]
         assert {path.name for path in self.case.iterdir()} <= {
             *self.names,
@@ -195,13 +195,13 @@ class World:
         }
 
     def close(self) -> None:
-        """What all cases had links to has not changed either."""
+        """Checks that the folders which all cases link to have not changed."""
         assert snapshot(self.template) == self.before[self.template]
 
 
 @contextlib.contextmanager
 def in_time() -> Iterator[None]:
-    """Fails what has no answer within HANG_SECONDS."""
+    """Fails a case that takes longer than HANG_SECONDS."""
 
     def late(number: int, frame: FrameType | None) -> None:
         raise AssertionError(f"no answer within {HANG_SECONDS} s")

@@ -32,12 +32,14 @@ def test_another_gpu_than_the_first_decodes_the_same() -> None:
         none = torch.zeros(config.num_codebooks, 0, dtype=torch.long)
         asked = [Request(str(row), row, none) for row in range(2)]
         engine = Engine(model, Decoding(max_seconds=1.0, slots=2))
-        units.append([one.units for one in engine.generate(states, asked)])
-    assert all(torch.equal(one, other) for one, other in zip(*units, strict=True))
+        units.append([generation.units for generation in engine.generate(states, asked)])
+    assert all(torch.equal(first, second) for first, second in zip(*units, strict=True))
 
 
 def test_generate_returns_tensors_of_the_models_device() -> None:
     model = PixVoxLM.from_pretrained(resolve("zoo:pixvox-tiny-delay")).eval().to("cuda")
     size = model.config.image_size
-    made = model.generate(torch.randn(1, 3, size, size), max_seconds=1.0)
-    assert {one.device.type for one in (made.units, made.lengths, made.ended)} == {"cuda"}
+    generated = model.generate(torch.randn(1, 3, size, size), max_seconds=1.0)
+    assert {
+        tensor.device.type for tensor in (generated.units, generated.lengths, generated.ended)
+    } == {"cuda"}

@@ -1,8 +1,8 @@
 """Builds a split of the scenes into a folder: pictures, captions, speech, and a manifest.
 
 The folder is `images/ID.png`, `speech/ID_K.(wav|ogg)` and `manifest.jsonl`, one line an image:
-`{"id", "image", "facts", "captions": [{"text", "speech"}]}`. What is already there is not made
-again, so an interrupted build resumes where it stopped.
+`{"id", "image", "facts", "captions": [{"text", "speech"}]}`. Existing files are not written again,
+so an interrupted build resumes where it stopped.
 """
 
 import io
@@ -28,10 +28,10 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """What to build.
+    """The split to build.
 
-    `spoken` is how many of the five captions get speech; `lossy` stores Opus instead of
-    16-bit PCM, which is what makes a test split small enough to ship.
+    `spoken` is the number of captions, of five, that get speech. `lossy` stores Opus instead of
+    16-bit PCM, so that a test split is small enough to ship.
     """
 
     split: str
@@ -42,12 +42,12 @@ class SplitPlan:
 
 
 def item_id(split: str, index: int) -> str:
-    """The name of a split's picture, and of its files."""
+    """Returns the id of a picture, which also names its files."""
     return f"{split}_{index:05d}"
 
 
 def encoded(wave: Wave, lossy: bool) -> bytes:
-    """A speech file: Opus, or 16-bit PCM."""
+    """Returns samples `[T]` at 16 kHz as the bytes of an Opus or a 16-bit PCM file."""
     import soundfile
 
     from bench.datasets.scenes.speech import SAMPLE_RATE
@@ -93,7 +93,7 @@ def read_plan(folder: Path) -> Any:
 
 
 def _same_split(plan: SplitPlan, folder: Path) -> None:
-    """Keeps one folder to one split: what is there already is not made again."""
+    """Raises UserError where the folder holds another split, whose files would be reused."""
     path = folder / PLAN
     stated = {"split": plan.split, "seed": plan.seed, "lossy": plan.lossy}
     if path.exists() and read_plan(folder) != stated:
@@ -102,7 +102,7 @@ def _same_split(plan: SplitPlan, folder: Path) -> None:
 
 
 def build_split(plan: SplitPlan, folder: Path, workers: int | None = None) -> Iterator[int]:
-    """Builds the split under `folder`, yielding how many images are done as they are done.
+    """Builds the split in `folder`; yields the number of finished images after each.
 
     Raises UserError for a folder that holds another split.
     """

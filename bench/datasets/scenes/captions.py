@@ -1,7 +1,7 @@
-"""Five captions of a scene, differing in wording and detail as five people's would.
+"""Writes five captions of a scene that differ in wording and detail.
 
-Each caption chooses on its own: which noun, whether to mention colour, number and place, tense
-and word order. Nothing is said that is not in the picture.
+Each caption draws its own noun, tense and word order, and whether colour, number and place are
+mentioned. A caption mentions nothing that is not in the picture.
 """
 
 import random
@@ -121,7 +121,7 @@ def _article(noun: str) -> str:
 
 
 def _noun_phrase(scene: Scene, rng: random.Random) -> tuple[str, bool]:
-    """The subject's phrase and whether its verb is plural."""
+    """Returns the subject's phrase, and whether its verb is plural."""
     fallback = ((scene.subject, scene.subject + "s"),)
     singular, plural = rng.choice(_NOUNS.get(scene.subject, fallback))
     colour = scene.colour if rng.random() < 0.55 else ""
@@ -155,7 +155,7 @@ def _place_phrase(scene: Scene, rng: random.Random) -> str:
 
 
 def caption(scene: Scene, rng: random.Random) -> str:
-    """One caption, lower case, without punctuation."""
+    """Returns one caption in lower case, without punctuation."""
     subject, plural = _noun_phrase(scene, rng)
     verbs = _VERBS[scene.action]
     forms = verbs[0] if rng.random() < 0.5 else rng.choice(verbs)
@@ -179,7 +179,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
 
 
 def captions(scene: Scene, split: str, index: int, seed: int = 0) -> tuple[str, ...]:
-    """Five captions, no two the same."""
+    """Returns five different captions."""
     rng = random.Random(f"captions/{seed}/{split}/{index}")
     texts: dict[str, None] = {}
     while len(texts) < CAPTIONS_PER_IMAGE:

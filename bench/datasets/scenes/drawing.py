@@ -61,7 +61,7 @@ _SCENERY: dict[str, tuple[str, str, str, int]] = {
 
 
 def _place(fragment: str, x: float, y: float, size: float, extra: str = "") -> str:
-    """A 72-unit emoji centred at x with its feet at y."""
+    """Returns an SVG group with an emoji of 72 units, centred at x with its feet at y."""
     scale = size / 72
     move = f"translate({x - size / 2:.2f},{y - size:.2f}) scale({scale:.4f}) {extra}"
     return f'<g transform="{move}">{fragment}</g>'
@@ -162,7 +162,7 @@ def _animal(scene: Scene, x: float, y: float, size: float, rng: random.Random) -
 
 
 def svg(scene: Scene) -> str:
-    """The scene as one SVG document of `SIZE` × `SIZE`."""
+    """Returns the scene as an SVG document of `SIZE` × `SIZE`."""
     rng = random.Random(scene.layout)
     parts = [_background(scene, rng)]
     for index in range(scene.count):
@@ -181,7 +181,7 @@ def svg(scene: Scene) -> str:
 
 
 def draw_array(scene: Scene) -> npt.NDArray[np.uint8]:
-    """The scene as pixels `[SIZE, SIZE, 3]`."""
+    """Returns the scene as pixels `[SIZE, SIZE, 3]`."""
     import resvg_py
     from PIL import Image
 
@@ -190,7 +190,7 @@ def draw_array(scene: Scene) -> npt.NDArray[np.uint8]:
 
 
 def draw(scene: Scene) -> bytes:
-    """The scene as a PNG of `SIZE` × `SIZE` pixels, with a palette (a third of the bytes)."""
+    """Returns the scene as a PNG of `SIZE` × `SIZE` pixels, with a palette to save bytes."""
     from PIL import Image
 
     palette = Image.fromarray(draw_array(scene)).quantize(128, dither=Image.Dither.NONE)

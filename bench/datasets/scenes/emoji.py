@@ -60,7 +60,7 @@ def _hair(kind: str, x: float, y: float) -> str:
 
 
 def person(code: str, kind: str, colour: str) -> str:
-    """A person with hair of their kind and clothes of a colour."""
+    """Returns a person with the hair of their kind and clothes of a colour."""
     markup = _markup(code)
     head = _HEAD.search(markup)
     if head is None:
@@ -70,7 +70,7 @@ def person(code: str, kind: str, colour: str) -> str:
 
 
 def animal(code: str, colour: str) -> str:
-    """An animal with a coat of a colour; kinds of one colour stay as they are drawn."""
+    """Returns an animal with a coat of a colour; kinds with one colour are not changed."""
     markup = _markup(code)
     for old, new in zip(_COATS.get(code, ()), _FUR[colour], strict=False):
         markup = markup.replace(old, new)
@@ -78,5 +78,5 @@ def animal(code: str, colour: str) -> str:
 
 
 def thing(code: str) -> str:
-    """Anything else, as OpenMoji draws it."""
+    """Returns an emoji unchanged."""
     return _markup(code)

@@ -1,4 +1,4 @@
-"""What a text says of a scene, and what is true of it: subject, number, colour, action and place.
+"""Facts of a scene, and those that a text states: subject, number, colour, action and place.
 
 The truth is the scene that the picture was drawn from, not what its captions mention. A fact is
 `KIND: VALUE`, of the truth `KIND: VALUE|VALUE` with all names that are right: a man is a person
@@ -75,7 +75,7 @@ _PLACES = (
 
 
 def truth(scene: Scene) -> tuple[str, ...]:
-    """All facts of a scene, in the order of KINDS."""
+    """Returns all facts of a scene, in the order of KINDS."""
     subject = [scene.subject, *([_ALSO[scene.subject]] if scene.subject in _ALSO else [])]
     place = [scene.place]
     if scene.action in IN_WATER or scene.place == "lake":
@@ -118,5 +118,5 @@ def _read_facts(text: str) -> Iterator[tuple[str, str]]:
 
 
 def said(text: str) -> dict[str, str]:
-    """What a tokenised text says of a scene: KIND → value, of those that it says anything of."""
+    """Returns the facts that a tokenised text states, KIND → value; others are left out."""
     return {kind: value for kind, value in _read_facts(text) if value}

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from bench.common.bounds import Seed
 from bench.common.errors import UserError
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath, Strict
 from bench.datasets.base import (
     Caption,
@@ -16,7 +17,6 @@ from bench.datasets.base import (
     DatasetSpec,
     Half,
     Item,
-    Report,
     check_caption,
     inside,
     text_lines,
@@ -32,7 +32,7 @@ Images = Annotated[int, Field(ge=0, le=1_000_000, description="there are not mor
 
 
 def shipped_folder() -> Path:
-    """Where the test split lies inside the package."""
+    """Returns the folder of the test split inside the package."""
     return Path(str(importlib.resources.files("bench.datasets.scenes") / "test"))
 
 
@@ -45,7 +45,7 @@ class _Caption(Strict):
 
 
 class _Row(Strict):
-    """One line of the manifest. An id names files, so it is plain."""
+    """One line of the manifest. The id names files, so few characters are allowed."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
     image: str
@@ -54,9 +54,9 @@ class _Row(Strict):
 
 
 def read_scenes(root: Path, limit: int | None = None) -> tuple[Item, ...]:
-    """The items of the split in `root`; `limit` takes only its first images.
+    """Returns the items of the split in `root`, only the first ones with a `limit`.
 
-    Raises UserError naming the manifest's line that cannot be used.
+    Raises UserError naming an invalid line of the manifest.
     """
     manifest = root / MANIFEST
     if not manifest.exists():
@@ -125,7 +125,7 @@ class ScenesSpec(DatasetSpec):
 
     @classmethod
     def recognised(cls, folder: Path, further: Sequence[Path] = ()) -> Self | None:
-        """See DatasetSpec; a manifest without facts is a folder of one's own."""
+        """Returns the spec of a folder of scenes; a manifest without facts is not one."""
         try:
             items = read_scenes(folder)
         except UserError:
@@ -134,15 +134,13 @@ class ScenesSpec(DatasetSpec):
         return cls(name="scenes", folder=folder) if known else None
 
     def read(self) -> Dataset:
-        """See DatasetSpec."""
         root = self.folder or shipped_folder()
         items = read_scenes(root)
         standing = (OWN_DATA,) if self.folder else ()
         kind = SYNTHETIC
         return Dataset(self.name, root.name, kind, items, standing=standing)
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
-        """See DatasetSpec."""
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         images = (self.train_images or 0) if half == "train" else self.validation_images
         folder = self.computed() / half
         manifest = folder / MANIFEST
@@ -154,14 +152,12 @@ class ScenesSpec(DatasetSpec):
         return read_scenes(folder, images)
 
     def placed(self) -> Self:
-        """See DatasetSpec."""
         return self.model_copy(update={"folder": self.computed().absolute()})
 
     def computed(self) -> Path:
-        """See DatasetSpec."""
         return self.folder or Path("work/scenes")
 
 
 def load_scenes(folder: Path | None = None) -> Dataset:
-    """The split in `folder`, or the shipped test split (see read_scenes)."""
+    """Returns the split in `folder`, or the shipped test split; raises as `read_scenes`."""
     return load_dataset(ScenesSpec(name="scenes", folder=folder))

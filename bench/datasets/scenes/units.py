@@ -1,4 +1,4 @@
-"""The units of a split's speech before it was stored: what a codec makes of Piper's own samples."""
+"""Computes the units of a split's speech from Piper's samples, before the speech is stored."""
 
 import io
 from collections.abc import Iterator
@@ -15,11 +15,10 @@ from pixvox.codec.encodec import Codec
 
 
 def build_units(folder: Path, name: str, bandwidth: float) -> Iterator[tuple[int, int]]:
-    """Speaks every spoken caption of a split again and stores its units, yielding how many of how
-    many are done.
+    """Speaks every caption with speech again and stores its units; yields (finished, all).
 
-    Speech is rounded to 16 bits first, as a training split's is. Raises WeightsError for a codec
-    that cannot be had.
+    Speech is rounded to 16 bits first, as in a training split. Raises WeightsError for a codec that
+    cannot be loaded.
     """
     codec = Codec.load(name, bandwidth)
     items = read_scenes(folder)

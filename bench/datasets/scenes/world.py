@@ -1,8 +1,7 @@
 """The world of the scenes: what may be in a picture, and a scene drawn from a seed.
 
-A scene is everything that both the picture and its captions are made from. It is small on
-purpose (a few hundred thousand scenes), yet it has the shape of the Flickr8k world: people and
-animals, how many, what they wear, what they do, with what, and where.
+Picture and captions are functions of a scene. There are a few hundred thousand scenes. As in
+Flickr8k, they show people and animals: how many, what they wear, what they do, and where.
 """
 
 import random
@@ -67,7 +66,7 @@ IN_WATER = ("swim", "row", "surf")
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture's content; `layout` seeds where things stand and how the scenery is strewn."""
+    """One picture's content; `layout` is the seed of positions and scenery."""
 
     subject: str
     count: int
@@ -117,6 +116,6 @@ def _people(rng: random.Random) -> Scene:
 
 
 def sample_scene(split: str, index: int, seed: int = 0) -> Scene:
-    """The `index`-th scene of a split; the same arguments give the same scene everywhere."""
+    """Returns a split's scene by index; the same arguments give the same scene everywhere."""
     rng = random.Random(f"scenes/{seed}/{split}/{index}")
     return _people(rng) if rng.random() < 0.55 else _animal(rng)

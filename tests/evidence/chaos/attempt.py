@@ -50,8 +50,8 @@ def finish(
     data = stub_dataset(len(run.items))
     facts: AsrFacts = {DEFAULT: {"weights": "", "protocol": 0}}
     with Scorer(data, run.job.scoring, facts, folder.parent) as scorer:
-        found = scorer.score_all(tables)
-    text = json.dumps({str(s.cell.prompt): s.corpus for s in found})
+        scores = scorer.score_all(tables)
+    text = json.dumps({str(s.cell.prompt): s.corpus for s in scores})
     (folder / "scores.json").write_text(text + "\n")
 
 

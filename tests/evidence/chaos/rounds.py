@@ -17,7 +17,7 @@ import polars as pl
 
 from bench.common import scratch
 from bench.common.errors import RunFailed
-from bench.common.processes import kill, marked
+from bench.common.processes import kill, pids_with_variable
 from bench.common.supervisor import FAILED
 from tests.evidence.chaos.blows import BLOWS, FLIP, allowed, kinds, strike
 from tests.evidence.chaos.subjects import OWN_DEATHS, Subject, real, stubs
@@ -63,7 +63,7 @@ class Counts:
         return Counts(
             self.rounds + other.rounds,
             dict(sorted((Counter(self.kills) + Counter(other.kills)).items())),
-            {name: dict(sorted(found.items())) for name, found in codes.items()},
+            {name: dict(sorted(counts.items())) for name, counts in codes.items()},
             self.lost + other.lost,
             self.doubled + other.doubled,
             self.different + other.different,
@@ -87,9 +87,9 @@ def _flip(folder: Path, rng: random.Random) -> bool:
 def _left(mark: str, seconds: float) -> int:
     """How many of a run's processes are there after so many seconds; they are ended."""
     until = time.monotonic() + seconds
-    while marked(_MARK, mark) and time.monotonic() < until:
+    while pids_with_variable(_MARK, mark) and time.monotonic() < until:
         time.sleep(0.1)
-    left = marked(_MARK, mark)
+    left = pids_with_variable(_MARK, mark)
     for pid in left:
         kill(pid)
     return len(left)
@@ -155,7 +155,7 @@ def _attempt(
     try:
         code = process.wait(subject.patience)
     except subprocess.TimeoutExpired as error:
-        for pid in marked(_MARK, mark):
+        for pid in pids_with_variable(_MARK, mark):
             kill(pid)
         process.kill()
         raise RunFailed(f"{folder}: a run hung after: {kind}") from error
@@ -229,23 +229,23 @@ def rounds(
     while len(drawn) < 2 * count:
         drawn += deck.sample(kinds(subject), len(kinds(subject)))
 
-    def one(number: int) -> Counts:
+    def run_round(number: int) -> Counts:
         rng = random.Random(f"{seed}/{number}")
         blows = drawn[2 * number : 2 * number + rng.randint(1, 2)]
         if FLIP in blows:
             # A damaged part needs a run that left one.
             blows = ["driver", FLIP]
         here = folder / f"round{number}"
-        found = one_round(subject, here, whole, blows, rng)
-        if found.good:
+        counts = one_round(subject, here, whole, blows, rng)
+        if counts.good:
             shutil.rmtree(here)
         else:
-            print(f"round {number}: {', '.join(blows)}: {found}", flush=True)
-        return found
+            print(f"round {number}: {', '.join(blows)}: {counts}", flush=True)
+        return counts
 
     total = Counts(0)
     with ThreadPoolExecutor(at_once) as pool:
-        for counts in pool.map(one, range(count)):
+        for counts in pool.map(run_round, range(count)):
             total += counts
             report("chaos", total.rounds, count)
     return total

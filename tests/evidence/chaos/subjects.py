@@ -43,12 +43,12 @@ class Subject:
 
     def derived(self, folder: Path) -> dict[str, Path]:
         """All files that a finished run derives from its ledger, by name."""
-        kept = ("rows.parquet", "scores.parquet", "summary.json", "scores.json")
+        compared = ("rows.parquet", "scores.parquet", "summary.json", "scores.json")
         files = [path for path in folder.rglob("*") if path.is_file()]
         return {
             str(path.relative_to(folder)): path
             for path in sorted(files)
-            if path.name in kept or path.parent.name == "tables"
+            if path.name in compared or path.parent.name == "tables"
         }
 
     def rows(self, folder: Path) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.common import kept
+from bench.common import cachefiles
 from bench.execution.session import _token
 from pixvox import cache
 from pixvox.cache import cache_folder, share_cache
@@ -18,22 +18,24 @@ def test_facts_are_cached_for_their_content_and_this_code(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     computed: list[str] = []
 
-    def facts(key: str) -> list[object]:
-        return list(kept.cached_json([key], lambda: computed.append(key) or [len(computed), None]))
+    def read_facts(key: str) -> list[object]:
+        return list(
+            cachefiles.cached_json([key], lambda: computed.append(key) or [len(computed), None])
+        )
 
-    assert [facts("a"), facts("b"), facts("a")] == [[1, None], [2, None], [1, None]]
+    assert [read_facts("a"), read_facts("b"), read_facts("a")] == [[1, None], [2, None], [1, None]]
     for path in (tmp_path / "pixvox").iterdir():
         path.write_bytes(path.read_bytes()[:-1])
-    assert facts("a") == [3, None]
-    monkeypatch.setattr(kept, "_versions", lambda: ["other code"])
-    assert facts("a") == [4, None]
+    assert read_facts("a") == [3, None]
+    monkeypatch.setattr(cachefiles, "_versions", lambda: ["other code"])
+    assert read_facts("a") == [4, None]
 
 
-def test_what_is_refused_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ZeroDivisionError):
-        kept.cached_json(["a"], lambda: 1 // 0)
-    assert kept.cached_json(["a"], lambda: 1) == 1
+        cachefiles.cached_json(["a"], lambda: 1 // 0)
+    assert cachefiles.cached_json(["a"], lambda: 1) == 1
 
 
 def test_without_a_home_caches_are_in_the_temporary_folder(

@@ -27,22 +27,22 @@ def cached_json(keys: Sequence[str], compute: Callable[[], Any]) -> Any:
     `keys` are the digests and settings that it depends on. What `compute` raises is not cached.
     """
     name = hashlib.sha256(json.dumps([*keys, _versions()]).encode()).hexdigest()[:16]
-    path = cache_folder() / f"look-{name}.json"
-    content = read_kept(path)
+    path = cache_folder() / f"facts-{name}.json"
+    content = read_checked(path)
     if content is None:
         content = compute()
-        write_kept(path, content)
+        write_checked(path, content)
     return content
 
 
 def _versions() -> list[str]:
-    """The digest of this code and the versions of the libraries that cached facts depend on."""
+    """Returns the digest of this code and the versions of the libraries that facts depend on."""
     return [code_digest(), *map(importlib.metadata.version, _LIBRARIES)]
 
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """The digest of the suite's and the model's code."""
+    """Returns the SHA-256 of the suite's and the model's Python files, in hex."""
     state = hashlib.sha256()
     for package in (bench, pixvox):
         root = Path(package.__path__[0])
@@ -51,8 +51,8 @@ def code_digest() -> str:
     return state.hexdigest()
 
 
-def read_kept(path: Path) -> Any:
-    """The JSON of a cache file; None where it is missing or its checksum does not match."""
+def read_checked(path: Path) -> Any:
+    """Returns the JSON of a cache file; None where it is missing or its checksum is wrong."""
     try:
         stated, _, body = path.read_bytes().partition(b"\n")
     except OSError:
@@ -62,8 +62,8 @@ def read_kept(path: Path) -> Any:
     return json.loads(body)
 
 
-def write_kept(path: Path, content: Any) -> None:
-    """Writes JSON to a cache file; where that fails, it is computed again the next time."""
+def write_checked(path: Path, content: Any) -> None:
+    """Writes JSON with its checksum to a cache file; ignores errors of the disk."""
     body = json.dumps(content).encode()
     with suppress(OSError):
         write_bytes(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
