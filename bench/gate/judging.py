@@ -15,7 +15,14 @@ from bench.gate.ci import Shown
 from bench.gate.failure import prepare
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.likelihood import judge_likelihood
-from bench.gate.outputs import Look, fingerprint, fresh_runs, likelihoods_of, look_at, signatures_of
+from bench.gate.outputs import (
+    FirstItems,
+    fingerprint,
+    fresh_runs,
+    likelihoods_of,
+    run_first_items,
+    signatures_of,
+)
 from bench.gate.power import Certificate, certificate
 from bench.gate.protocol import groups, incomparable, other_protocol
 from bench.gate.quality import judge
@@ -79,7 +86,7 @@ def accept(job: JobFile, folder: Path) -> Accepted:
     if folder.is_file():
         raise UserError(f"{folder}: is a file; goldens are not replaced, name their folder")
     with fresh_runs() as runs:
-        golden = look_at(job, runs, None, likelihoods_of(job)).found
+        golden = run_first_items(job, runs, None, likelihoods_of(job)).outputs
     for cell in golden.signatures:
         if golden.rows.filter(cell=cell, status="ok").is_empty():
             raise RunFailed(f"{cell}: every item failed, which is nothing to judge others by")
@@ -144,18 +151,18 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
     # What is sure without chance needs no speech.
     if golden is not None and not reason and overall(sharp) != Verdict.REGRESSED:
         with fresh_runs() as runs:
-            look, quality, reason = _looks(options, golden, list(signatures), runs, started)
+            first, quality, reason = _looks(options, golden, list(signatures), runs, started)
             findings = [*sharp, *quality, *speed]
             if not reason:
                 most = _rule(options, golden, list(signatures))[0][-1]
-                counted = f"{overall(quality).name} ({len(look.items)} of {most} items a cell"
+                counted = f"{overall(quality).name} ({len(first.items)} of {most} items a cell"
                 regressed = overall(quality) == Verdict.REGRESSED
-                fits = len(look.items) == most or regressed
+                fits = len(first.items) == most or regressed
                 counted += ")" if fits else "; more would not fit into the budget)"
-                worst = worst_items(golden, look.found, look.metrics)
+                worst = worst_items(golden, first.outputs, first.metrics)
                 files = [("", "")] * len(worst)
                 if options.out is not None:
-                    files = save_speech(worst, golden, look.cells, look.folder, options.out)
+                    files = save_speech(worst, golden, first.cells, first.folder, options.out)
                 shown = Shown(worst, files, options.links)
     if reason:
         findings.append(Finding("gate", "golden", Verdict.INCONCLUSIVE, reason))
@@ -184,34 +191,34 @@ def _certificate(
 
 def _looks(
     options: GateOptions, golden: Golden, cells: Sequence[str], runs: Path, started: float
-) -> tuple[Look, list[Finding], str]:
+) -> tuple[FirstItems, list[Finding], str]:
     """The last look, what was found in it, and why nothing could be ("" where it could)."""
     sizes, rule = _rule(options, golden, cells)
     if options.exact:
         sizes = sizes[-1:]
     for number, size in enumerate(sizes):
         before = time.monotonic()
-        look = look_at(options.job, runs, size, {})
-        reason = incomparable(golden, look.found)
+        first = run_first_items(options.job, runs, size, {})
+        reason = incomparable(golden, first.outputs)
         if reason:
-            return look, [], reason
+            return first, [], reason
         if options.exact:
-            return look, exact(golden, look.found, look.items), ""
+            return first, exact(golden, first.outputs, first.items), ""
         at = replace(rule, look=number)
         findings = judge(
             golden,
-            look.found,
-            look.items,
+            first.outputs,
+            first.items,
             rule=at,
-            known=look.metrics,
-            resampling=look.resampling,
+            known=first.metrics,
+            resampling=first.resampling,
         )
         # Every look adds as many items.
         last, spent = time.monotonic() - before, time.monotonic() - started
         # A pass takes all that can be looked at: what is rare is not among the first few.
         if overall(findings) == Verdict.REGRESSED or spent + last > options.budget:
             break
-    return look, findings, ""
+    return first, findings, ""
 
 
 def _speed(options: GateOptions, job: Job) -> Sequence[Finding]:

@@ -65,11 +65,11 @@ def judge_speed(
     uneven = max(canaries) / min(canaries)
     stages = list(before[0].seconds)
     for stage in stages:
-        found, low, high = ratio(before, after, stage, ALARM / len(stages))
-        detail = f"{found:.3f}x [{low:.3f}, {high:.3f}], may be {SLOWER:g}x; canary {uneven:.2f}x"
+        slower, low, high = ratio(before, after, stage, ALARM / len(stages))
+        detail = f"{slower:.3f}x [{low:.3f}, {high:.3f}], may be {SLOWER:g}x; canary {uneven:.2f}x"
         if uneven > UNEVEN:
             verdict = Verdict.INCONCLUSIVE
-        elif low > 1 and found > SLOWER:
+        elif low > 1 and slower > SLOWER:
             verdict = Verdict.REGRESSED
         else:
             verdict = Verdict.PASS if high < SLOWER else Verdict.INCONCLUSIVE
