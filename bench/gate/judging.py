@@ -26,7 +26,6 @@ from bench.gate.outputs import (
 from bench.gate.power import Certificate, certificate
 from bench.gate.protocol import groups, incomparable, other_protocol
 from bench.gate.quality import judge
-from bench.gate.speed import against
 from bench.gate.verdicts import Finding, Rule, Verdict, overall
 from bench.gate.worst import save_speech, worst_items
 from bench.jobs.spec import Job
@@ -41,9 +40,8 @@ LOOKS = 3
 class GateOptions:
     """What to gate: a job against a golden, within a budget of seconds.
 
-    `margin` is the share of a score that may be lost, None the usual one. `base` is a git revision
-    whose speed is compared; None leaves speed out. `out` is where files for CI go, and `links` the
-    address under which that folder will be found.
+    `margin` is the share of a score that may be lost, None the usual one. `out` is where files for
+    CI go, and `links` the address under which that folder will be found.
     """
 
     job: JobFile
@@ -52,7 +50,6 @@ class GateOptions:
     exact: bool = False
     any_machine: bool = False
     margin: float | None = None
-    base: str | None = None
     out: Path | None = None
     links: str = ""
 
@@ -123,11 +120,11 @@ def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
 
 
 def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> Judgement:
-    """Judges quality, and speed where a base is named.
+    """Judges quality.
 
     `announce` gets the certificate before anything runs. Looks at more items while quality has not
     regressed and there is budget; every look shares the rate of false alarms. Raises UserError for
-    what cannot be used and RunFailed where the run or this checkout's speed fails.
+    what cannot be used and RunFailed where the run fails.
     """
     started = time.monotonic()
     job: Job = options.job.read(Job)
@@ -141,18 +138,16 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
         reason = other_protocol(golden.signatures, signatures)
         if not reason and not options.exact:
             announce(_certificate(options, job, golden, list(signatures)))
-    # First, so that the looks have what it leaves of the budget.
-    speed = [] if reason else _speed(options, job)
     counted, shown, sharp = "not compared", Shown(), list[Finding]()
     if golden is not None and not reason and not options.exact:
         weights = {name: signature.weights for name, signature in signatures.items()}
         sharp = judge_likelihood(golden, likelihoods_of(options.job), weights)
-    findings = [*sharp, *speed]
+    findings = list(sharp)
     # What is sure without chance needs no speech.
     if golden is not None and not reason and overall(sharp) != Verdict.REGRESSED:
         with fresh_runs() as runs:
             first, quality, reason = _looks(options, golden, list(signatures), runs, started)
-            findings = [*sharp, *quality, *speed]
+            findings = [*sharp, *quality]
             if not reason:
                 most = _rule(options, golden, list(signatures))[0][-1]
                 counted = f"{overall(quality).name} ({len(first.items)} of {most} items a cell"
@@ -167,8 +162,7 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
     if reason:
         findings.append(Finding("gate", "golden", Verdict.INCONCLUSIVE, reason))
     spent = f"{time.monotonic() - started:.0f} s of {options.budget:.0f}"
-    compared = overall(speed).name if speed else "not compared"
-    note = f"quality {counted}, speed {compared}; {spent}"
+    note = f"quality {counted}; {spent}"
     return Judgement(findings=findings, shown=shown, note=note, could_judge=not reason)
 
 
@@ -219,12 +213,3 @@ def _looks(
         if overall(findings) == Verdict.REGRESSED or spent + last > options.budget:
             break
     return first, findings, ""
-
-
-def _speed(options: GateOptions, job: Job) -> Sequence[Finding]:
-    if options.base is None:
-        return []
-    weights = [name for s in job.systems if (name := s.weights_for_speed())]
-    if not weights:
-        raise UserError("--base: the job has no PixVoxLM whose speed could be measured")
-    return against(options.base, weights[0])

@@ -29,10 +29,10 @@ from bench.gate.power import LUCK, Measured
 from bench.gate.power import measured as measured_by
 from bench.gate.protocol import group_of, groups
 from bench.gate.quality import judge
-from bench.gate.speed import ROUNDS, judge_speed
-from bench.gate.turns import Replicate
 from bench.gate.verdicts import ALARM, GUARDED, Finding, Rule, Verdict, overall
 from bench.metrics.shipped import METRICS
+from bench.perf.turns import Replicate
+from bench.perf.versions import ROUNDS, judge_speed
 from tests.evidence.lucky import alarms
 from tests.evidence.program import program
 from tests.evidence.speed import WAYS
