@@ -55,7 +55,7 @@ COMMANDS: "Mapping[str, Command]" = {
             "trend": Command("how committed figures moved, and where they changed", "trend"),
         },
     ),
-    "perf": Command("measure decoding and transcribing", "perf"),
+    "perf": Command("measure decoding, transcribing, and two versions", "perf"),
 }
 
 
@@ -116,7 +116,7 @@ def main(argv: "Sequence[str] | None" = None) -> int:
 
 
 def entry(argv: "Sequence[str] | None" = None) -> int:
-    """The command; its exit code is 1 only where a gate's verdict is REGRESSED."""
+    """The command; its exit code is 1 only where a verdict is REGRESSED."""
     words = sys.argv[1:] if argv is None else argv
     try:
         from bench.common.streams import prepare
@@ -209,7 +209,7 @@ def _gate_failed(words: "Sequence[str]", why: str) -> None:
 def _work(arguments: "argparse.Namespace", words: "Sequence[str]") -> int:
     """Bad input is one line on stderr and 2, a failed run one line and 3, a bug a traceback and 3.
 
-    1 is the gate's REGRESSED and nothing else.
+    1 is REGRESSED and nothing else.
     """
     from bench.common.errors import RunFailed, UserError
     from bench.common.text import clean

@@ -16,7 +16,7 @@ from bench.commands.options import Parser, path
 if TYPE_CHECKING:
     from bench.gate.ci import Shown
     from bench.gate.power import Certificate
-    from bench.gate.verdicts import Finding
+    from bench.gate.verdicts import Finding, Verdict
 
 PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
 """Exit codes; 2 is bad usage and 3 a run that failed, as for every command."""
@@ -35,7 +35,6 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--any-machine", action="store_true", help="quality from other hardware")
     parser.add_argument("--allow-inconclusive", action="store_true", help="then exit 0, not 4")
     parser.add_argument("--margin", help="the loss allowed, such as 5%%, of a score")
-    parser.add_argument("--base", help="a git revision: compare its speed with this checkout's")
     parser.add_argument("--out", type=path, help="where junit.xml, comment.md, ... go")
     parser.add_argument("--links", default="", help="the address at which --out will be found")
 
@@ -43,8 +42,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     """Judges the job, or makes a new golden of it; an exit code (see the constants).
 
-    Raises UserError for what cannot be used and RunFailed where the run or this checkout's speed
-    fails.
+    Raises UserError for what cannot be used and RunFailed where the run fails.
     """
     from bench.common.text import clean, plural
     from bench.gate.judging import GateOptions, accept, judge_job
@@ -58,7 +56,6 @@ def run(args: Namespace) -> int:
         exact=args.exact,
         any_machine=args.any_machine,
         margin=share(args.margin) if args.margin else None,
-        base=args.base,
         out=args.out,
         links=args.links,
     )
@@ -74,8 +71,12 @@ def run(args: Namespace) -> int:
     print(f"pixvox gate: {verdict.name}: {judgement.note}")
     if verdict == Verdict.INCONCLUSIVE and args.allow_inconclusive and judgement.could_judge:
         return PASS
-    codes = {Verdict.REGRESSED: REGRESSED, Verdict.INCONCLUSIVE: INCONCLUSIVE}
-    return codes.get(verdict, PASS)
+    return code_of(verdict)
+
+
+def code_of(verdict: "Verdict") -> int:
+    """The exit code of a verdict."""
+    return {"REGRESSED": REGRESSED, "INCONCLUSIVE": INCONCLUSIVE}.get(verdict.name, PASS)
 
 
 def seconds(text: str) -> float:
@@ -123,7 +124,7 @@ def publish(findings: "Sequence[Finding]", items: "Shown", note: str, folder: Pa
     from bench.gate.verdicts import overall
 
     text = comment(findings, items, note)
-    _print_findings(findings)
+    print_findings(findings)
     tell_github(annotations(findings), text)
     if folder is not None:
         write(folder, junit(findings), text, badge(overall(findings)))
@@ -148,7 +149,7 @@ def _print_certificate(certificate: "Certificate") -> None:
     show_frame(certificate.table, "Loss that is found / largest loss that passes", console)
 
 
-def _print_findings(findings: "Sequence[Finding]") -> None:
+def print_findings(findings: "Sequence[Finding]") -> None:
     """Prints a verdict a line, and below it each score before and now."""
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""`pixvox perf`: measures decoding and transcribing on this machine."""
+"""`pixvox perf`: measures decoding, transcribing, and two versions of pixvox on this machine."""
 
 from argparse import Namespace
 
@@ -44,11 +44,26 @@ def add_arguments(parser: Parser) -> None:
     transcribe.add_argument("--rounds", type=_ROUNDS, default=1)
     transcribe.add_argument("--save", type=path, help="write the figures as JSON")
 
+    versions = commands.add_parser(
+        "versions", help="whether this checkout decodes slower than another git revision"
+    )
+    versions.add_argument("--base", required=True, help="the git revision, such as origin/main")
+    versions.add_argument("--weights", type=weights, default="zoo:pixvox-tiny-delay")
+
 
 def run(args: Namespace) -> int:
-    """Measures what is asked for."""
+    """Measures what is asked for; the exit code of `versions` is that of its verdict."""
     from bench.common.errors import bad_input
 
+    if args.what == "versions":
+        from bench.commands.gate import code_of, print_findings
+        from bench.gate.verdicts import overall
+        from bench.perf.versions import compare_versions
+
+        findings = compare_versions(args.base, args.weights)
+        print_findings(findings)
+        print(f"pixvox perf versions: {overall(findings).name}")
+        return code_of(overall(findings))
     if args.what == "transcribe":
         from bench.perf import transcribe
 

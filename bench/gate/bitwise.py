@@ -32,11 +32,11 @@ def _changed(before: dict[str, object], after: dict[str, object]) -> str:
     """How an item changed, "" where it did not."""
     item = after["item"]
     if before["units"] != after["units"]:
-        one, other = (_units(row) for row in (before, after))
-        frames = min(one.shape[1], other.shape[1])
-        if one.shape[0] != other.shape[0]:
-            return f"{item}: {other.shape[0]} codebooks, were {one.shape[0]}"
-        differ = np.flatnonzero((one[:, :frames] != other[:, :frames]).any(0))
+        was, now = (_units(row) for row in (before, after))
+        frames = min(was.shape[1], now.shape[1])
+        if was.shape[0] != now.shape[0]:
+            return f"{item}: {now.shape[0]} codebooks, were {was.shape[0]}"
+        differ = np.flatnonzero((was[:, :frames] != now[:, :frames]).any(0))
         first = int(differ[0]) if differ.size else frames
         return f"{item}: first differing frame {first}"
     if before["transcript"] != after["transcript"] or before["status"] != after["status"]:

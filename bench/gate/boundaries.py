@@ -25,8 +25,8 @@ def spent(level: float, share: float) -> float:
 
 
 def _density(mean: Array, spread: float) -> Array:
-    found: Array = np.exp(-((_GRID[:, None] - mean) ** 2) / (2 * spread**2))
-    return found / (spread * np.sqrt(2 * np.pi))
+    density: Array = np.exp(-((_GRID[:, None] - mean) ** 2) / (2 * spread**2))
+    return density / (spread * np.sqrt(2 * np.pi))
 
 
 @lru_cache(maxsize=64)
@@ -37,7 +37,7 @@ def boundaries(shares: tuple[float, ...], level: float) -> tuple[float, ...]:
     is beyond its boundary is `level`.
     """
     step = float(_GRID[1] - _GRID[0])
-    found: list[float] = []
+    bounds: list[float] = []
     # Of the sum of all so far in units of its final standard deviation, where no look was beyond.
     density = np.zeros_like(_GRID)
     before = used = 0.0
@@ -51,11 +51,11 @@ def boundaries(shares: tuple[float, ...], level: float) -> tuple[float, ...]:
         below = (np.cumsum(density) - density / 2) * step
         # The boundary up to which the chance of being beyond is what may be spent here.
         at = float(np.interp(may - used, below, _GRID))
-        found.append(-at / share**0.5)
+        bounds.append(-at / share**0.5)
         # Each value stands for the interval about it, of which the boundary may take a part.
         density = density * np.clip((_GRID - at) / step + 0.5, 0.0, 1.0)
         before, used = share, may
-    return tuple(found)
+    return tuple(bounds)
 
 
 def look_sizes(most: int, looks: int) -> list[int]:

@@ -52,7 +52,7 @@ class Lost:
 def _influences(counted: Counted, names: list[str]) -> dict[str, Array]:
     """The gated scores' slopes `[D]` about the sums, times the runs: influences are X @ slopes."""
     sums = counted.values.sum(0, keepdims=True)
-    found: dict[str, Array] = {}
+    slopes_by_score: dict[str, Array] = {}
     start = 0
     for metric in counted.metrics:
         end = start + len(metric.columns)
@@ -61,18 +61,18 @@ def _influences(counted: Counted, names: list[str]) -> dict[str, Array]:
             if score.name in names:
                 whole = np.zeros(counted.values.shape[1])
                 whole[start:end] = slopes[0, number] * len(counted)
-                found[score.name] = whole
+                slopes_by_score[score.name] = whole
         start = end
-    return found
+    return slopes_by_score
 
 
 def ruler(golden: Counted, images: int, names: list[str]) -> Ruler:
     """The composite of the scores named, by a golden's runs: a row a run, seed by seed."""
     slopes, points = np.zeros(golden.values.shape[1]), {}
-    for name, one in _influences(golden, names).items():
-        spread = float((golden.values @ one).std())
+    for name, influence in _influences(golden, names).items():
+        spread = float((golden.values @ influence).std())
         if spread > 0:
-            slopes += one / (spread * len(names))
+            slopes += influence / (spread * len(names))
             points[name] = spread
     each = (golden.values @ slopes).reshape(-1, images)
     seeds = len(each)
@@ -83,7 +83,7 @@ def ruler(golden: Counted, images: int, names: list[str]) -> Ruler:
 def lost(measure: Ruler, golden: Counted, run: Counted, images: int) -> Lost:
     """What a run has lost against the golden's runs of the same images, both seed by seed."""
     before, after = (
-        (one.values @ measure.slopes).reshape(-1, images).mean(0) for one in (golden, run)
+        (side.values @ measure.slopes).reshape(-1, images).mean(0) for side in (golden, run)
     )
     return between(measure, before, after, len(golden) // images, len(run) // images)
 
@@ -100,5 +100,5 @@ def between(measure: Ruler, before: Array, after: Array, golden_seeds: int, seed
     # What the pairs differ by is right where the noise is not known; and where both runs share it,
     # as when code has changed a few items only.
     if whole and (measure.unsure or paired < _SHARED * whole):
-        error, golden_error = (one * min(paired / whole, 1.0) for one in (error, golden_error))
+        error, golden_error = (part * min(paired / whole, 1.0) for part in (error, golden_error))
     return Lost(units, float(error), float(golden_error))

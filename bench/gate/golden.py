@@ -66,13 +66,13 @@ class Golden:
         Raises UserError where they are not all that the cell has.
         """
         has = self.columns[cell]
-        found = tuple(m for m in known if set(column_names([m])) <= set(has))
-        if column_names(found) != has:
+        metrics = tuple(m for m in known if set(column_names([m])) <= set(has))
+        if column_names(metrics) != has:
             raise UserError(
                 f"{self.job}: {cell}: counted by other metrics than are known here; accept a new "
                 "golden"
             )
-        return found
+        return metrics
 
     def counted(self, rows: pl.DataFrame, cell: str, known: Sequence[CorpusMetric]) -> Counted:
         """What was counted of some of a cell's rows (see `metrics`)."""
@@ -103,26 +103,27 @@ def gathered(
 
     `nats` are the likelihoods of recorded speech (see bench.gate.likelihood).
     """
-    named = [cell_id(found.cell) for found in scores]
+    named = [cell_id(cell_scores.cell) for cell_scores in scores]
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"{job}: two cells are called {twice}; give their systems other labels")
     frames = [pl.DataFrame(schema=schema(COLUMNS))]
-    for found in scores:
-        generated = ledger.rows("generated", found.cell.speech_key, GENERATED_SCHEMA)
+    for cell_scores in scores:
+        generated = ledger.rows("generated", cell_scores.cell.speech_key, GENERATED_SCHEMA)
         units = generated.select("item", "units", "codebooks")
-        table = found.items.select("item", "status", "transcript", "seconds", "silent", "ended")
+        facts = ("item", "status", "transcript", "seconds", "silent", "ended")
+        table = cell_scores.items.select(facts)
         table = table.with_columns(
-            cell=pl.lit(cell_id(found.cell)),
+            cell=pl.lit(cell_id(cell_scores.cell)),
             nats=pl.col("item").replace_strict(
-                dict(nats.get(cell_id(found.cell), {})), default=None, return_dtype=pl.Float64
+                dict(nats.get(cell_id(cell_scores.cell), {})), default=None, return_dtype=pl.Float64
             ),
-            values=pl.Series(found.counted.values.tolist(), dtype=pl.List(pl.Float64)),
+            values=pl.Series(cell_scores.counted.values.tolist(), dtype=pl.List(pl.Float64)),
         )
         joined = table.join(units, on="item", how="left", maintain_order="left")
         frames.append(joined.select(*schema(COLUMNS)))
-    signatures = {name: found.signature for name, found in zip(named, scores, strict=True)}
-    columns = {name: found.counted.columns for name, found in zip(named, scores, strict=True)}
+    signatures = {name: s.signature for name, s in zip(named, scores, strict=True)}
+    columns = {name: s.counted.columns for name, s in zip(named, scores, strict=True)}
     return Golden(job, machine, signatures, columns, pl.concat(frames))
 
 

@@ -20,7 +20,7 @@ def _rate(
     cell: str, what: str, before: pl.Series, after: pl.Series, more: float, alarm: float
 ) -> Finding:
     """A rate that may rise a little; beyond that, by chance if `alarm` allows for any."""
-    was, now = (float(one.cast(int).to_numpy().mean()) for one in (before, after))
+    was, now = (float(flags.cast(int).to_numpy().mean()) for flags in (before, after))
     verdict = Verdict.PASS
     if now > was + more:
         chance = sign_test(int((after & ~before).sum()), int((before & ~after).sum()))
@@ -32,8 +32,8 @@ def _duration(cell: str, before: pl.DataFrame, after: pl.DataFrame, alarm: float
     """Mean seconds of what both runs generated, by a paired t-test."""
     generated = (before["status"] == "ok") & (after["status"] == "ok")
     was, now = (
-        one.filter(generated)["seconds"].fill_null(0.0).to_numpy().astype(np.float64)
-        for one in (before, after)
+        rows.filter(generated)["seconds"].fill_null(0.0).to_numpy().astype(np.float64)
+        for rows in (before, after)
     )
     if not len(was):
         return Finding(cell, "mean duration", Verdict.PASS, "nothing generated in both")
@@ -63,11 +63,11 @@ def guards(cell: str, before: pl.DataFrame, after: pl.DataFrame, rule: Rule) -> 
         ("silent", pl.col("silent"), SILENT_MORE, 1.0),
         ("no end of speech", ~pl.col("ended"), UNENDED_MORE, rule.guard),
     )
-    found = [
+    findings = [
         _rate(cell, what, of(before, hit), of(after, hit), more, alarm)
         for what, hit, more, alarm in rates
     ]
-    return [*found, _duration(cell, before, after, rule.guard)]
+    return [*findings, _duration(cell, before, after, rule.guard)]
 
 
 def _same_units(before: pl.DataFrame, after: pl.DataFrame) -> float:

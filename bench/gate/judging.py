@@ -15,11 +15,17 @@ from bench.gate.ci import Shown
 from bench.gate.failure import prepare
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.likelihood import judge_likelihood
-from bench.gate.outputs import Look, fingerprint, fresh_runs, likelihoods_of, look_at, signatures_of
+from bench.gate.outputs import (
+    FirstItems,
+    fingerprint,
+    fresh_runs,
+    likelihoods_of,
+    run_first_items,
+    signatures_of,
+)
 from bench.gate.power import Certificate, certificate
 from bench.gate.protocol import groups, incomparable, other_protocol
 from bench.gate.quality import judge
-from bench.gate.speed import against
 from bench.gate.verdicts import Finding, Rule, Verdict, overall
 from bench.gate.worst import save_speech, worst_items
 from bench.jobs.spec import Job
@@ -34,9 +40,8 @@ LOOKS = 3
 class GateOptions:
     """What to gate: a job against a golden, within a budget of seconds.
 
-    `margin` is the share of a score that may be lost, None the usual one. `base` is a git revision
-    whose speed is compared; None leaves speed out. `out` is where files for CI go, and `links` the
-    address under which that folder will be found.
+    `margin` is the share of a score that may be lost, None the usual one. `out` is where files for
+    CI go, and `links` the address under which that folder will be found.
     """
 
     job: JobFile
@@ -45,7 +50,6 @@ class GateOptions:
     exact: bool = False
     any_machine: bool = False
     margin: float | None = None
-    base: str | None = None
     out: Path | None = None
     links: str = ""
 
@@ -79,7 +83,7 @@ def accept(job: JobFile, folder: Path) -> Accepted:
     if folder.is_file():
         raise UserError(f"{folder}: is a file; goldens are not replaced, name their folder")
     with fresh_runs() as runs:
-        golden = look_at(job, runs, None, likelihoods_of(job)).found
+        golden = run_first_items(job, runs, None, likelihoods_of(job)).outputs
     for cell in golden.signatures:
         if golden.rows.filter(cell=cell, status="ok").is_empty():
             raise RunFailed(f"{cell}: every item failed, which is nothing to judge others by")
@@ -116,11 +120,11 @@ def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
 
 
 def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> Judgement:
-    """Judges quality, and speed where a base is named.
+    """Judges quality.
 
     `announce` gets the certificate before anything runs. Looks at more items while quality has not
     regressed and there is budget; every look shares the rate of false alarms. Raises UserError for
-    what cannot be used and RunFailed where the run or this checkout's speed fails.
+    what cannot be used and RunFailed where the run fails.
     """
     started = time.monotonic()
     job: Job = options.job.read(Job)
@@ -134,34 +138,31 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
         reason = other_protocol(golden.signatures, signatures)
         if not reason and not options.exact:
             announce(_certificate(options, job, golden, list(signatures)))
-    # First, so that the looks have what it leaves of the budget.
-    speed = [] if reason else _speed(options, job)
     counted, shown, sharp = "not compared", Shown(), list[Finding]()
     if golden is not None and not reason and not options.exact:
         weights = {name: signature.weights for name, signature in signatures.items()}
         sharp = judge_likelihood(golden, likelihoods_of(options.job), weights)
-    findings = [*sharp, *speed]
+    findings = list(sharp)
     # What is sure without chance needs no speech.
     if golden is not None and not reason and overall(sharp) != Verdict.REGRESSED:
         with fresh_runs() as runs:
-            look, quality, reason = _looks(options, golden, list(signatures), runs, started)
-            findings = [*sharp, *quality, *speed]
+            first, quality, reason = _looks(options, golden, list(signatures), runs, started)
+            findings = [*sharp, *quality]
             if not reason:
                 most = _rule(options, golden, list(signatures))[0][-1]
-                counted = f"{overall(quality).name} ({len(look.items)} of {most} items a cell"
+                counted = f"{overall(quality).name} ({len(first.items)} of {most} items a cell"
                 regressed = overall(quality) == Verdict.REGRESSED
-                fits = len(look.items) == most or regressed
+                fits = len(first.items) == most or regressed
                 counted += ")" if fits else "; more would not fit into the budget)"
-                worst = worst_items(golden, look.found, look.metrics)
+                worst = worst_items(golden, first.outputs, first.metrics)
                 files = [("", "")] * len(worst)
                 if options.out is not None:
-                    files = save_speech(worst, golden, look.cells, look.folder, options.out)
+                    files = save_speech(worst, golden, first.cells, first.folder, options.out)
                 shown = Shown(worst, files, options.links)
     if reason:
         findings.append(Finding("gate", "golden", Verdict.INCONCLUSIVE, reason))
     spent = f"{time.monotonic() - started:.0f} s of {options.budget:.0f}"
-    compared = overall(speed).name if speed else "not compared"
-    note = f"quality {counted}, speed {compared}; {spent}"
+    note = f"quality {counted}; {spent}"
     return Judgement(findings=findings, shown=shown, note=note, could_judge=not reason)
 
 
@@ -184,40 +185,31 @@ def _certificate(
 
 def _looks(
     options: GateOptions, golden: Golden, cells: Sequence[str], runs: Path, started: float
-) -> tuple[Look, list[Finding], str]:
+) -> tuple[FirstItems, list[Finding], str]:
     """The last look, what was found in it, and why nothing could be ("" where it could)."""
     sizes, rule = _rule(options, golden, cells)
     if options.exact:
         sizes = sizes[-1:]
     for number, size in enumerate(sizes):
         before = time.monotonic()
-        look = look_at(options.job, runs, size, {})
-        reason = incomparable(golden, look.found)
+        first = run_first_items(options.job, runs, size, {})
+        reason = incomparable(golden, first.outputs)
         if reason:
-            return look, [], reason
+            return first, [], reason
         if options.exact:
-            return look, exact(golden, look.found, look.items), ""
+            return first, exact(golden, first.outputs, first.items), ""
         at = replace(rule, look=number)
         findings = judge(
             golden,
-            look.found,
-            look.items,
+            first.outputs,
+            first.items,
             rule=at,
-            known=look.metrics,
-            resampling=look.resampling,
+            known=first.metrics,
+            resampling=first.resampling,
         )
         # Every look adds as many items.
         last, spent = time.monotonic() - before, time.monotonic() - started
         # A pass takes all that can be looked at: what is rare is not among the first few.
         if overall(findings) == Verdict.REGRESSED or spent + last > options.budget:
             break
-    return look, findings, ""
-
-
-def _speed(options: GateOptions, job: Job) -> Sequence[Finding]:
-    if options.base is None:
-        return []
-    weights = [name for s in job.systems if (name := s.weights_for_speed())]
-    if not weights:
-        raise UserError("--base: the job has no PixVoxLM whose speed could be measured")
-    return against(options.base, weights[0])
+    return first, findings, ""

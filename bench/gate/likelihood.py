@@ -33,18 +33,18 @@ _SURE = 3.0
 
 def likelihoods(cells: Sequence[Cell], items: Sequence[Item], device: str) -> Likelihoods:
     """Of every cell without a prompt, computed once for all that share a model."""
-    made: dict[System, Mapping[str, float] | None] = {}
-    found: dict[str, Mapping[str, float]] = {}
+    by_system: dict[System, Mapping[str, float] | None] = {}
+    by_cell: dict[str, Mapping[str, float]] = {}
     for cell in cells:
         system = cell.system.shared()
         if cell.prompt or cell.source is not None:
             continue
-        if system not in made:
-            made[system] = system.likelihood(items[:RECORDINGS], cell.caption, device)
-        known = made[system]
+        if system not in by_system:
+            by_system[system] = system.likelihood(items[:RECORDINGS], cell.caption, device)
+        known = by_system[system]
         if known:
-            found[cell_id(cell)] = known
-    return found
+            by_cell[cell_id(cell)] = known
+    return by_cell
 
 
 def judge_likelihood(golden: Golden, now: Likelihoods, weights: Mapping[str, str]) -> list[Finding]:

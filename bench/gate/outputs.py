@@ -22,13 +22,13 @@ from bench.scoring.signature import Signature
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class FirstItems:
     """The job's first items, run and scored: what they gave, and where their speech lies.
 
     `metrics` and `resampling` are those of the job's scoring.
     """
 
-    found: Golden
+    outputs: Golden
     items: list[str]
     cells: dict[str, Cell]
     folder: Path
@@ -77,16 +77,16 @@ def likelihoods_of(job: JobFile) -> Likelihoods:
         return likelihoods(planned.cells, planned.dataset.items[: planned.limit], _device())
 
 
-def look_at(job: JobFile, runs: Path, items: int | None, nats: Likelihoods) -> Look:
+def run_first_items(job: JobFile, runs: Path, items: int | None, nats: Likelihoods) -> FirstItems:
     """The job's scores over its first items; raises RunFailed where rows were lost to processes."""
     with open_run(job, runs, items) as ready:
         complete_run(ready)
         scores = _scored(ready)
-        lost = sum(one.items.filter(pl.col("cause") == "machine").height for one in scores)
+        lost = sum(s.items.filter(pl.col("cause") == "machine").height for s in scores)
         if lost:
             raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
-        return Look(
-            found=gathered(ready.job.name, fingerprint(), scores, ready.state.ledger, nats),
+        return FirstItems(
+            outputs=gathered(ready.job.name, fingerprint(), scores, ready.state.ledger, nats),
             items=[item.id for item in ready.state.items],
             cells={cell_id(scored.cell): scored.cell for scored in scores},
             folder=ready.folder,

@@ -63,18 +63,6 @@ class Measured:
         sure = _NORMAL.inv_cdf(1 - ALARM - GUARDED) + _NORMAL.inv_cdf(POWER)
         return sure * float(np.hypot(*self.errors(images, seeds)))
 
-    def found(self, units: float, images: int, seeds: int, rule: Rule) -> float:
-        """With what chance a loss is found by the last look, over all goldens, lucky or not."""
-        error, golden_error = self.errors(images, seeds)
-        beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
-        return _NORMAL.cdf((units - beyond) / float(np.hypot(error, golden_error)))
-
-    def passed(self, units: float, images: int, seeds: int, share: float | None) -> float:
-        """With what chance a run that lost so much passes, by the certified margin or a share."""
-        error = float(np.hypot(*self.errors(images, seeds)))
-        margin = self.passable(images, seeds) if share is None else self.margin(share)
-        return _NORMAL.cdf((margin - units) / error - _NORMAL.inv_cdf(1 - ALARM - GUARDED))
-
 
 def measured(golden: Golden, cells: list[str], known: Sequence[CorpusMetric]) -> Measured:
     """A golden's runs of cells that differ only in their seed."""
@@ -85,8 +73,8 @@ def measured(golden: Golden, cells: list[str], known: Sequence[CorpusMetric]) ->
 
 
 def _all(golden: Golden, cell: str) -> list[str]:
-    found: list[str] = golden.rows.filter(cell=cell)["item"].to_list()
-    return found
+    items: list[str] = golden.rows.filter(cell=cell)["item"].to_list()
+    return items
 
 
 def stacked(
@@ -94,12 +82,12 @@ def stacked(
 ) -> Counted:
     """What was counted of the items, seed by seed."""
     each = [golden.counted(golden.cell(cell, items), cell, known) for cell in cells]
-    return each[0].with_values(np.concatenate([one.values for one in each]))
+    return each[0].with_values(np.concatenate([counted.values for counted in each]))
 
 
 def in_points(measure: Ruler, units: float) -> str:
     """Units of the composite in points of every gated score, if all fall alike."""
-    return ", ".join(f"{name} {units * one:.2f}" for name, one in measure.points.items())
+    return ", ".join(f"{name} {units * points:.2f}" for name, points in measure.points.items())
 
 
 @dataclass(frozen=True)

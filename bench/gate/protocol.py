@@ -16,10 +16,10 @@ _NEXT_PART = re.compile(r", (?![-\d.]+(?:,|$))")
 
 def groups(cells: Sequence[str]) -> dict[str, list[str]]:
     """Cells that differ only in their seed, under the name that they share."""
-    found: dict[str, list[str]] = {}
+    cells_by_group: dict[str, list[str]] = {}
     for cell in cells:
-        found.setdefault(group_of(cell), []).append(cell)
-    return found
+        cells_by_group.setdefault(group_of(cell), []).append(cell)
+    return cells_by_group
 
 
 def group_of(cell: str) -> str:
@@ -79,8 +79,8 @@ def other_protocol(golden: Mapping[str, Signature], here: Mapping[str, Signature
     # A golden may have more seeds than the job that it judges.
     if here.keys() - golden.keys() or groups(list(golden)).keys() - known.keys():
         return _other_cells(list(golden), list(here))
-    for name, one in here.items():
-        ours, theirs = asdict(one), asdict(golden[name])
+    for name, signature in here.items():
+        ours, theirs = asdict(signature), asdict(golden[name])
         field = differing(ours, theirs, "gate")
         if field is not None:
             said = POLICIES[field].sentence(ours[field], theirs[field], "the golden")

@@ -37,13 +37,13 @@ def quality(
     """
     images = len(before) // len(base.cells)
     seeds = len(after) // images
-    found = lost(base.measure, before, after, images)
+    loss = lost(base.measure, before, after, images)
     margin = _margin(base, seeds, rule)
-    verdict = Verdict.PASS if same else judged(found, margin, images, rule)
+    verdict = Verdict.PASS if same else judged(loss, margin, images, rule)
     detail = (
-        f"lost {in_points(base.measure, found.units)} (if all fall alike); "
-        f"{found.units:+.3f} ± {found.error:.3f} units, the golden's own error "
-        f"{found.golden_error:.3f}, margin {margin:.3f}; {plural(images, 'item')} × "
+        f"lost {in_points(base.measure, loss.units)} (if all fall alike); "
+        f"{loss.units:+.3f} ± {loss.error:.3f} units, the golden's own error "
+        f"{loss.golden_error:.3f}, margin {margin:.3f}; {plural(images, 'item')} × "
         f"{plural(seeds, 'seed')}"
     )
     return Finding(group, "composite", verdict, detail)
@@ -101,15 +101,15 @@ def scores_kept(
     return findings
 
 
-def judged(found: Lost, margin: float, images: int, rule: Rule) -> Verdict:
+def judged(loss: Lost, margin: float, images: int, rule: Rule) -> Verdict:
     """What a loss comes to, by the look's boundary and the margin."""
     if images < FEWEST:
         return Verdict.INCONCLUSIVE
-    if found.units > rule.boundary * found.error + LUCK * found.golden_error:
+    if loss.units > rule.boundary * loss.error + LUCK * loss.golden_error:
         return Verdict.REGRESSED
     sure = _NORMAL.inv_cdf(1 - ALARM - GUARDED)
-    kept = found.units + sure * float(np.hypot(found.error, found.golden_error)) <= margin
-    return Verdict.PASS if kept else Verdict.INCONCLUSIVE
+    is_within = loss.units + sure * float(np.hypot(loss.error, loss.golden_error)) <= margin
+    return Verdict.PASS if is_within else Verdict.INCONCLUSIVE
 
 
 def judge(
@@ -136,7 +136,7 @@ def judge(
             continue
         findings += guards(cell, before, after, rule)
         findings += fresh(golden, head, cell, items)
-    whole = not any(found.what == "coverage" and found.verdict for found in findings)
+    whole = not any(finding.what == "coverage" and finding.verdict for finding in findings)
     known_groups = groups(list(golden.signatures))
     runs: dict[str, tuple[Counted, Counted]] = {}
     margins: dict[str, Mapping[str, float]] = {}
@@ -151,5 +151,5 @@ def judge(
         images = len(items)
         runs[group] = _per_image(own, images), _per_image(now, images)
         margin = _margin(base, len(now) // images, rule)
-        margins[group] = {name: margin * one for name, one in base.measure.points.items()}
+        margins[group] = {name: margin * points for name, points in base.measure.points.items()}
     return findings + scores_kept(runs, margins, resampling)

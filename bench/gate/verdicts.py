@@ -88,4 +88,4 @@ class Rule:
 
 def overall(findings: Sequence[Finding]) -> Verdict:
     """The worst of all."""
-    return max((found.verdict for found in findings), default=Verdict.INCONCLUSIVE)
+    return max((finding.verdict for finding in findings), default=Verdict.INCONCLUSIVE)

@@ -45,7 +45,7 @@ def worst_items(
                 fallen.append(
                     (float(becomes - was), Worst(cell, item, then or "", transcribed or ""))
                 )
-    return [one for _, one in sorted(fallen, key=lambda pair: pair[0])[:count]]
+    return [item for _, item in sorted(fallen, key=lambda pair: pair[0])[:count]]
 
 
 def save_speech(
@@ -58,17 +58,17 @@ def save_speech(
     """
     names = []
     (out / "audio").mkdir(parents=True, exist_ok=True)
-    for number, one in enumerate(worst, 1):
+    for number, entry in enumerate(worst, 1):
         before, now = (f"audio/{number}-{when}.wav" for when in ("before", "now"))
-        generated = run / "speech" / cells[one.cell].slug / f"{one.item}.wav"
+        generated = run / "speech" / cells[entry.cell].slug / f"{entry.item}.wav"
         if generated.exists():
             shutil.copyfile(generated, out / now)
-        kept = _decoded(golden, one, cells[one.cell], out / before)
-        names.append((before if kept else "", now if generated.exists() else ""))
+        has_units = _decoded(golden, entry, cells[entry.cell], out / before)
+        names.append((before if has_units else "", now if generated.exists() else ""))
     return names
 
 
-def _decoded(golden: Golden, one: Worst, cell: Cell, path: Path) -> bool:
+def _decoded(golden: Golden, entry: Worst, cell: Cell, path: Path) -> bool:
     """Whether the golden has units of an item; if so they are written as speech."""
     import soundfile
 
@@ -76,12 +76,12 @@ def _decoded(golden: Golden, one: Worst, cell: Cell, path: Path) -> bool:
     from bench.store.rows import SpeechRow, ToTranscribe
     from bench.systems.voice import Voice
 
-    row = golden.cell(one.cell, [one.item]).row(0, named=True)
+    row = golden.cell(entry.cell, [entry.item]).row(0, named=True)
     # Another codec would make other sounds of the same units.
-    if not row["units"] or golden.signatures[one.cell].codec != cell.codec:
+    if not row["units"] or golden.signatures[entry.cell].codec != cell.codec:
         return False
-    generated = SpeechRow(one.item, "ok", units=row["units"], codebooks=row["codebooks"])
-    entry = ToTranscribe(generated, Item(one.item, Path(), ()))
-    wave, rate = Voice().speech(cell.system, entry)
+    generated = SpeechRow(entry.item, "ok", units=row["units"], codebooks=row["codebooks"])
+    waiting = ToTranscribe(generated, Item(entry.item, Path(), ()))
+    wave, rate = Voice().speech(cell.system, waiting)
     soundfile.write(path, wave, rate)
     return True

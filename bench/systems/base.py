@@ -297,10 +297,6 @@ class System(Strict, ABC):
         """
         return None
 
-    def weights_for_speed(self) -> str | None:
-        """The PixVoxLM weights whose decoding speed a gate compares, None for other systems."""
-        return None
-
 
 class EachItem(ABC):
     """A generator that takes items one at a time; what one raises is its row's reason."""

@@ -159,10 +159,6 @@ class PixVoxSystem(System):
         """See System."""
         return PixVoxGenerator(self.weights, self.codec, device).likelihood(items, caption)
 
-    def weights_for_speed(self) -> str | None:
-        """See System."""
-        return self.weights
-
 
 def _model(spec: PixVoxSystem) -> Model:
     """The spec's weights, that they fit their config.json, the codec and each other."""

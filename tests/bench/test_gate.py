@@ -20,13 +20,13 @@ from bench.gate.ci import Shown, annotations, comment, junit, shortened
 from bench.gate.golden import Golden, read_golden, write_golden
 from bench.gate.protocol import incomparable, other_protocol
 from bench.gate.quality import judge, scores_kept
-from bench.gate.speed import checkout, judge_speed
-from bench.gate.turns import Replicate, order
 from bench.gate.verdicts import Change, Finding, Rule, Verdict, overall
 from bench.gate.worst import Worst, worst_items
 from bench.metrics.counted import Counted
 from bench.metrics.shipped import METRICS
 from bench.metrics.wer import Wer
+from bench.perf.turns import Replicate, order
+from bench.perf.versions import checkout, judge_speed
 from bench.scoring.signature import Signature, differing
 from bench.systems.decoding import DecodingSpec
 from tests.evidence.rates import Said, damaged, losses, said, statistics_of

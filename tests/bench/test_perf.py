@@ -15,12 +15,12 @@ from bench.gate.golden import read_golden
 from bench.gate.power import FEWEST, POWER, certificate, measured
 from bench.gate.protocol import groups
 from bench.gate.quality import judge
-from bench.gate.turns import Way, WayError, one_round
 from bench.gate.verdicts import Rule, Verdict, overall
 from bench.metrics.shipped import METRICS
 from bench.perf import gpu
 from bench.perf.decode import floor_seconds
 from bench.perf.eager import as_blip_text, eager_greedy
+from bench.perf.turns import Way, WayError, one_round
 from pixvox.configuration import PixVoxConfig
 from pixvox.decoding.engine import Engine
 from pixvox.decoding.requests import Request

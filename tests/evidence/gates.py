@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -20,22 +21,24 @@ from bench.common.errors import UserError
 from bench.common.progress import progress
 from bench.common.resampling import Resampling
 from bench.common.text import plural
-from bench.gate.boundaries import look_sizes
+from bench.gate.boundaries import boundaries, look_sizes
 from bench.gate.composite import lost
 from bench.gate.golden import Golden, read_golden
 from bench.gate.judging import LOOKS
+from bench.gate.power import LUCK, Measured
 from bench.gate.power import measured as measured_by
 from bench.gate.protocol import group_of, groups
 from bench.gate.quality import judge
-from bench.gate.speed import ROUNDS, judge_speed
-from bench.gate.turns import Replicate
-from bench.gate.verdicts import Finding, Rule, Verdict, overall
+from bench.gate.verdicts import ALARM, GUARDED, Finding, Rule, Verdict, overall
 from bench.metrics.shipped import METRICS
+from bench.perf.turns import Replicate
+from bench.perf.versions import ROUNDS, judge_speed
 from tests.evidence.lucky import alarms
 from tests.evidence.program import program
 from tests.evidence.speed import WAYS
 from tests.evidence.stored import Stored, read_stored, simulated
 
+_NORMAL = NormalDist()
 WIDER = 0.05
 """A margin beside the certified one, as a share of the scores."""
 SEEDS = 4
@@ -102,9 +105,28 @@ def predicted(
     sizes = look_sizes(items, LOOKS)
     rule = Rule(share=margin, shares=tuple(size / items for size in sizes))
     return {
-        name: (base.passed(at, items, SEEDS, margin), base.found(at, items, SEEDS, rule))
+        name: (
+            _chance_passed(base, at, images=items, seeds=SEEDS, share=margin),
+            _chance_found(base, at, images=items, seeds=SEEDS, rule=rule),
+        )
         for name, at in (("other seeds, as good", 0.0), ("two points lost, other seeds", units))
     }
+
+
+def _chance_found(base: Measured, units: float, *, images: int, seeds: int, rule: Rule) -> float:
+    """With what chance a loss is found by the last look, over all goldens, lucky or not."""
+    error, golden_error = base.errors(images, seeds)
+    beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
+    return _NORMAL.cdf((units - beyond) / float(np.hypot(error, golden_error)))
+
+
+def _chance_passed(
+    base: Measured, units: float, *, images: int, seeds: int, share: float | None
+) -> float:
+    """With what chance a run that lost so much passes, by the certified margin or a share."""
+    error = float(np.hypot(*base.errors(images, seeds)))
+    margin = base.passable(images, seeds) if share is None else base.margin(share)
+    return _NORMAL.cdf((margin - units) / error - _NORMAL.inv_cdf(1 - ALARM - GUARDED))
 
 
 def speed(path: Path, runs: int) -> Shares:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.commands.options import Parser, path, weights, whole
 from bench.common.machine import save as save_figures
-from bench.gate.turns import Way, measured
+from bench.perf.turns import Way, measured
 from tests.evidence.program import program
 
 DELAY = 0.1

@@ -65,7 +65,7 @@ class _Process:
     """A replicate that runs; raises WayError where it ends before its time."""
 
     def __init__(self, way: Way, errors: IO[str]) -> None:
-        from bench.gate import replicate
+        from bench.perf import replicate
 
         self.way = way
         # The same measure for all, over the pixvox of the folder.
@@ -89,8 +89,8 @@ class _Process:
             self.process.wait()
             self.errors.seek(0)
             raise WayError(self.way, " ".join(self.errors.read().strip().splitlines()[-1:]))
-        found: dict[str, Any] = json.loads(line)
-        return found
+        facts: dict[str, Any] = json.loads(line)
+        return facts
 
     def ready(self) -> None:
         """Waits until it is warm."""
@@ -135,11 +135,11 @@ def one_round(ways: Sequence[Way], turns: int = TURNS) -> list[Replicate]:
             stack.callback(processes[-1].close)
         for process in processes:
             process.ready()
-        found: list[list[dict[str, float]]] = [[] for _ in ways]
+        seconds: list[list[dict[str, float]]] = [[] for _ in ways]
         for number in range(turns):
             for which in order(len(ways), number):
-                found[which].append(processes[which].turn())
-        return [p.finish(some) for p, some in zip(processes, found, strict=True)]
+                seconds[which].append(processes[which].turn())
+        return [p.finish(own) for p, own in zip(processes, seconds, strict=True)]
 
 
 def order(ways: int, turn: int) -> list[int]:
@@ -150,12 +150,12 @@ def order(ways: int, turn: int) -> list[int]:
 
 def measured(ways: Sequence[Way], rounds: int) -> tuple[list[list[Replicate]], list[float]]:
     """Rounds of replicates of every way; and the canaries, one before and one after every round."""
-    found: list[list[Replicate]] = [[] for _ in ways]
+    replicates: list[list[Replicate]] = [[] for _ in ways]
     canaries = [canary()]
     with progress() as report:
         for number in range(rounds):
-            for some, replicate in zip(found, one_round(ways), strict=True):
-                some.append(replicate)
+            for own, replicate in zip(replicates, one_round(ways), strict=True):
+                own.append(replicate)
             canaries.append(canary())
             report("speed", number + 1, rounds)
-    return found, canaries
+    return replicates, canaries

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.common.errors import UserError
-from bench.gate.turns import Replicate, Way, WayError, measured, one_round
 from bench.gate.verdicts import ALARM, Finding, Verdict
+from bench.perf.turns import Replicate, Way, WayError, measured, one_round
 from bench.scoring.inference import student_quantile
 
 SLOWER = 1.05
@@ -65,11 +65,11 @@ def judge_speed(
     uneven = max(canaries) / min(canaries)
     stages = list(before[0].seconds)
     for stage in stages:
-        found, low, high = ratio(before, after, stage, ALARM / len(stages))
-        detail = f"{found:.3f}x [{low:.3f}, {high:.3f}], may be {SLOWER:g}x; canary {uneven:.2f}x"
+        slower, low, high = ratio(before, after, stage, ALARM / len(stages))
+        detail = f"{slower:.3f}x [{low:.3f}, {high:.3f}], may be {SLOWER:g}x; canary {uneven:.2f}x"
         if uneven > UNEVEN:
             verdict = Verdict.INCONCLUSIVE
-        elif low > 1 and found > SLOWER:
+        elif low > 1 and slower > SLOWER:
             verdict = Verdict.REGRESSED
         else:
             verdict = Verdict.PASS if high < SLOWER else Verdict.INCONCLUSIVE
@@ -110,7 +110,7 @@ def checkout(revision: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def against(revision: str, weights: str) -> list[Finding]:
+def compare_versions(revision: str, weights: str) -> list[Finding]:
     """This checkout's speed against a git revision's; raises RunFailed if this cannot run."""
     head = Way(Path(_git("rev-parse", "--show-toplevel")), weights)
     with checkout(revision) as folder:
