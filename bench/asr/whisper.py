@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.asr.base import SAMPLE_RATE, Facts, Transcriber, Transcription
 from bench.asr.packaged_whisper import PACKAGED, TINY_EN, is_packaged, offline_advice
 from bench.asr.weights import WeightsAsr
-from bench.asr.window import WHOLE, doubtful, grouped
+from bench.asr.window import WHOLE, doubtful, group_by_window
 from bench.common.audio import Wave
 from bench.common.cachefiles import cache_folder
 from bench.common.errors import UserError
@@ -131,7 +131,7 @@ class WhisperTranscriber:
     def _adaptively(self, waves: Sequence[Wave]) -> "list[DecodingResult]":
         """Transcribes each clip in its own window, and doubtful ones again in the whole window."""
         results: dict[int, DecodingResult] = {}
-        for seconds, numbers in grouped([len(wave) for wave in waves]).items():
+        for seconds, numbers in group_by_window([len(wave) for wave in waves]).items():
             results |= self._within(seconds, waves, numbers)
         length = self.model.dims.n_text_ctx // 2
         again = [n for n, result in sorted(results.items()) if doubtful(result, length)]

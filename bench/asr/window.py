@@ -35,7 +35,7 @@ def doubtful(result: "DecodingResult", sample_len: int) -> bool:
     )
 
 
-def grouped(samples: Sequence[int]) -> dict[int, list[int]]:
+def group_by_window(samples: Sequence[int]) -> dict[int, list[int]]:
     """Returns the numbers of the clips for each window in seconds, the shortest window first."""
     groups: dict[int, list[int]] = {}
     for number, count in enumerate(samples):

@@ -18,7 +18,7 @@ from bench.execution.cluster import refuse_submitted
 from bench.execution.stages import Stage
 from bench.narration.folder import Folder
 from bench.narration.job import NarrationJob, read_job
-from bench.narration.plan import Plan, left_out_line, planned
+from bench.narration.plan import NarrationPlan, left_out_line, plan_narration
 from bench.narration.reading import Format, Narrator, Said, Workers, read_aloud
 from bench.systems.spoken import VERSION
 from bench.systems.voices import PIPER, voice_digest
@@ -70,7 +70,7 @@ def narrate(file: Path, options: Mapping[str, Any], narrator: type = Narrator) -
     job = read_job(file, options)
     refuse_submitted(job.output, "output")
     with bad_input():
-        plan = planned(job)
+        plan = plan_narration(job)
         narration = _narration(job, plan)
     with disk_errors(job.output), locked(job.output), stoppable() as stop:
         folder = Folder(job.output, sound=job.sound)
@@ -106,7 +106,7 @@ def narrate(file: Path, options: Mapping[str, Any], narrator: type = Narrator) -
     return 0
 
 
-def _narration(job: NarrationJob, plan: Plan) -> Narration:
+def _narration(job: NarrationJob, plan: NarrationPlan) -> Narration:
     # A folder's path is of one machine; its digest stands for it.
     name = job.voice if job.voice == PIPER else Path(job.voice).name
     splits = tuple(sorted({dataset.split for dataset in plan.datasets}))
@@ -148,7 +148,7 @@ class _Said:
         self.seconds += speech.seconds
 
 
-def _print_left_out(plan: Plan) -> None:
+def _print_left_out(plan: NarrationPlan) -> None:
     for dataset in plan.datasets:
         for item, reason in dataset.unusable:
             print(clean(f"{item}: left out: {reason}"))
@@ -156,7 +156,7 @@ def _print_left_out(plan: Plan) -> None:
         print(clean(line))
 
 
-def _print_end(job: NarrationJob, plan: Plan, said: _Said, stage: Stage | None) -> None:
+def _print_end(job: NarrationJob, plan: NarrationPlan, said: _Said, stage: Stage | None) -> None:
     left_out = len(plan.left_out) + len(said.left_out)
     captions = plural(len(plan.utterances) - len(said.left_out), "caption")
     line = f"{job.output}: {captions} of {plan.title}, {left_out} left out, read by {job.voice}"

@@ -27,7 +27,7 @@ from bench.datasets.base import (
 )
 from bench.datasets.csvfile import read_rows
 from bench.datasets.gathering import Gathered, below
-from bench.datasets.jsonfile import checked, parsed
+from bench.datasets.jsonfile import parse_json, validate_object
 from bench.datasets.narrated import kind_of_speech
 from bench.datasets.recognition import NoPictures, first_recognised
 from bench.datasets.standing import OWN_DATA
@@ -67,7 +67,7 @@ def _of_lines(path: Path) -> Iterator[tuple[int, _Row]]:
     for number, line in enumerate(text_lines(path), 1):
         if line.strip():
             at = f"{path}:{number}"
-            yield number, checked(_written_short(parsed(line, at)), _Row, at)
+            yield number, validate_object(_written_short(parse_json(line, at)), _Row, at)
 
 
 def _of_table(path: Path) -> Iterator[tuple[int, _Row]]:

@@ -19,7 +19,7 @@ class Loose(BaseModel):
 T = TypeVar("T", bound=BaseModel)
 
 
-def parsed(text: str, at: str) -> Any:
+def parse_json(text: str, at: str) -> Any:
     """Parses a JSON text; raises UserError, naming the place `at`, also for a key given twice."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -49,13 +49,13 @@ def read_list(path: Path, key: str) -> tuple[dict[str, Any], list[Any]]:
 
     Raises UserError where the file holds anything else.
     """
-    content = parsed("\n".join(text_lines(path)), str(path))
+    content = parse_json("\n".join(text_lines(path)), str(path))
     if not isinstance(content, dict) or not isinstance(content.get(key), list):
         raise UserError(f"{path}: expected an object with a list {key!r}; is it another format?")
     return content, content[key]
 
 
-def checked(content: Any, kind: type[T], at: str) -> T:
+def validate_object(content: Any, kind: type[T], at: str) -> T:
     """Validates plain content as `kind`; raises UserError naming the first invalid key."""
     try:
         # Through JSON, because pydantic's strict mode accepts no list for a tuple.

@@ -12,7 +12,7 @@ from bench.common.yamlfile import FilePath
 from bench.datasets.base import Dataset, DatasetSpec, Half, Item, speech_kind
 from bench.datasets.flickr8k import Recordings
 from bench.datasets.gathering import Gathered, below
-from bench.datasets.jsonfile import Loose, checked, read_list
+from bench.datasets.jsonfile import Loose, read_list, validate_object
 from bench.datasets.narrated import kind_of_speech
 from bench.datasets.recognition import first_recognised, image_folder
 from bench.datasets.standing import standing_of
@@ -50,7 +50,7 @@ def read_karpathy(
     gathered = Gathered()
     for number, content in enumerate(entries):
         at = f"{file}: images[{number}]"
-        entry = checked(content, _Image, at)
+        entry = validate_object(content, _Image, at)
         if entry.split not in wanted:
             continue
         path = f"{entry.filepath}/{entry.filename}" if entry.filepath else entry.filename
@@ -65,7 +65,7 @@ def read_karpathy(
 
 def _title(whole: Mapping[str, Any], file: Path) -> str:
     # Only this key is checked, because the file has many images.
-    return checked({"dataset": whole.get("dataset")}, _File, str(file)).dataset
+    return validate_object({"dataset": whole.get("dataset")}, _File, str(file)).dataset
 
 
 class KarpathySpec(DatasetSpec):

@@ -9,7 +9,7 @@ from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath
 from bench.datasets.base import Caption, Dataset, DatasetSpec, Half, Item, speech_kind
 from bench.datasets.gathering import Gathered, below
-from bench.datasets.jsonfile import Loose, checked, read_list
+from bench.datasets.jsonfile import Loose, read_list, validate_object
 from bench.datasets.recognition import first_recognised, image_folder
 from bench.datasets.standing import UNCHECKED
 
@@ -31,7 +31,7 @@ def read_spokencoco(file: Path, images: Path, audio: Path) -> Gathered:
     gathered = Gathered()
     for number, content in enumerate(read_list(file, "data")[1]):
         at = f"{file}: data[{number}]"
-        entry = checked(content, _Entry, at)
+        entry = validate_object(content, _Entry, at)
         image = below(images, at)(entry.image)
         speech = below(audio, at)
         captions = [

@@ -209,7 +209,7 @@ def print_ray(address: str | None, has: Machines) -> None:
 _KIND = "accelerator_type:"
 
 
-def machines(nodes: Iterable[Mapping[str, Any]]) -> Machines:
+def sum_resources(nodes: Iterable[Mapping[str, Any]]) -> Machines:
     """Returns the sum over the living nodes of `ray.nodes()`."""
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     gpus: Counter[str] = Counter()
@@ -245,7 +245,7 @@ def names_of(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def placed(kinds: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> str:
+def describe_placement(kinds: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> str:
     """Returns where actors run, as `1 generator, 3 transcribers on each of 10.0.0.1, 10.0.0.2`.
 
     `kinds` holds the node id of each actor by kind of actor, and `names` the nodes' names; a node

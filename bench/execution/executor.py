@@ -10,7 +10,14 @@ from typing import Any
 from bench.asr.base import Asr
 from bench.common.errors import RunFailed
 from bench.common.progress import Progress
-from bench.execution.cluster import find_cluster, machines, most_gpus, names_of, placed, print_ray
+from bench.execution.cluster import (
+    describe_placement,
+    find_cluster,
+    most_gpus,
+    names_of,
+    print_ray,
+    sum_resources,
+)
 from bench.execution.division import Division, GpuPlaces, divide, gpus_to_divide
 from bench.execution.nodefiles import NodeFiles, on_nodes, whole_files
 from bench.execution.ownmodules import own_modules
@@ -18,7 +25,7 @@ from bench.execution.parcels import pack
 from bench.execution.pipeline import ActorPlan, Pipeline
 from bench.execution.runstate import RunState
 from bench.execution.session import ray_session
-from bench.execution.stages import Stage, together
+from bench.execution.stages import Stage, merge_stages
 from bench.jobs.cells import Cell
 from bench.systems.base import System
 
@@ -87,7 +94,7 @@ def execute(
                 stages += Pipeline(run, plan, cells, asr, report, stop).run()
     if lost := run.missing + run.unmeasured:
         raise RunFailed(f"{lost} rows did not come back; run the job again")
-    return tuple(replace(stage, cores=cores) for stage in together(stages))
+    return tuple(replace(stage, cores=cores) for stage in merge_stages(stages))
 
 
 def _local_plan(run: RunState, actors: Actors) -> tuple[ActorPlan, int]:
@@ -117,7 +124,7 @@ def _local_plan(run: RunState, actors: Actors) -> tuple[ActorPlan, int]:
         placed=_placing(dict),
     )
     # Ray knows the limits of a container, but not the affinity of this process.
-    cores = max(1, machines(ray.nodes()).cores)
+    cores = max(1, sum_resources(ray.nodes()).cores)
     return plan, min(cores, len(os.sched_getaffinity(0)))
 
 
@@ -191,7 +198,7 @@ def _division(run: RunState, address: str | None, at_home: Collection[System] = 
     import ray
 
     spec = run.job.cluster
-    has = machines(ray.nodes())
+    has = sum_resources(ray.nodes())
     print_ray(address, has)
     generates_on_gpu = any(
         system.uses_gpu and system.shared() not in at_home for system in _generating(run)
@@ -210,7 +217,7 @@ def _placing(
     said: set[str] = set()
 
     def say_placed(kinds: Mapping[str, Sequence[str]]) -> None:
-        line = f"actors: {placed(kinds, names())}"
+        line = f"actors: {describe_placement(kinds, names())}"
         if line not in said:
             said.add(line)
             print(line)

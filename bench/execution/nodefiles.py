@@ -22,7 +22,7 @@ from bench.asr.base import Asr
 from bench.common.cachefiles import code_digest
 from bench.common.errors import ActorUnusable
 from bench.execution.cluster import autoscales
-from bench.execution.parcels import Parcel, unpacked
+from bench.execution.parcels import Parcel, unpack
 from bench.systems.base import System
 from pixvox.codec.official import checkpoint_of, is_official
 from pixvox.weights import ZOO_PREFIX, place, resolve
@@ -237,11 +237,11 @@ def on_nodes(actor: Any) -> type:
             remove_leftovers()
             take_places(sent, home)
             self._folder = session_folder() / f"actor-{os.getpid()}"
-            with unpacked(arguments, self._folder) as given:
+            with unpack(arguments, self._folder) as given:
                 super().__init__(*given)
 
         def work(self, parcel: Parcel) -> Any:
-            with unpacked(parcel, self._folder) as message:
+            with unpack(parcel, self._folder) as message:
                 return super().work(message)
 
     # Ray names the process after the class, and users look for that name.

@@ -107,7 +107,7 @@ def _path_here(path: str, original: str) -> Path:
 
 
 @contextmanager
-def unpacked(parcel: Parcel, folder: Path) -> Iterator[Any]:
+def unpack(parcel: Parcel, folder: Path) -> Iterator[Any]:
     """Writes a parcel's files below `folder`, gives its message, and removes the files."""
     global _root
     _root = str(folder)

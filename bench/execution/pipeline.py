@@ -19,7 +19,7 @@ from bench.execution.marks import Marks
 from bench.execution.parcels import needed_to_generate, needed_to_transcribe, pack
 from bench.execution.pool import Pool, wait
 from bench.execution.runstate import RunState
-from bench.execution.stages import Stage, together
+from bench.execution.stages import Stage, merge_stages
 from bench.jobs.cells import Cell
 from bench.store.rows import MeasuredRow, SpeechRow, ToTranscribe, Transcribed, TranscriptRow
 from bench.systems.base import ABSENT, System, lacks_files
@@ -120,7 +120,7 @@ class Pipeline:
         if self.generated_by:
             # Models are loaded one after the other, and nothing is generated meanwhile.
             each = [pool.stage("generating", 0.0) for pool in self.generated_by]
-            stages.append(replace(together(each)[0], seconds=each[0].actors * seconds))
+            stages.append(replace(merge_stages(each)[0], seconds=each[0].actors * seconds))
         return stages
 
     def _generate(self, groups: Sequence[dict[str, Cell]]) -> None:

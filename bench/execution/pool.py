@@ -19,7 +19,7 @@ from bench.common.machinefaults import device_lost, is_machines
 from bench.common.text import clean, reason_of
 from bench.execution.batches import Batch, Done
 from bench.execution.stages import Stage
-from bench.execution.worktime import spent
+from bench.execution.worktime import total_cpu_seconds
 
 T = TypeVar("T")
 
@@ -228,7 +228,9 @@ class Pool(Generic[T]):
         """Ends the actors."""
         import ray
 
-        self._cpu = spent([w.handle for w in self._workers if w.ready is None and not w.queue])
+        self._cpu = total_cpu_seconds(
+            [w.handle for w in self._workers if w.ready is None and not w.queue]
+        )
         for worker in self._workers:
             ray.kill(worker.handle)
         self._workers = []

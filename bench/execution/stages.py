@@ -91,7 +91,7 @@ class Pace:
         )
 
 
-def together(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+def merge_stages(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """Merges stages of the same name, as those of several ASRs or several models."""
     merged: dict[str, Stage] = {}
     for stage in stages:

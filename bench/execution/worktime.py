@@ -24,7 +24,7 @@ class Clocked:
         return time.process_time() - self._since if self._since is not None else 0.0
 
 
-def spent(actors: Sequence[Any]) -> float:
+def total_cpu_seconds(actors: Sequence[Any]) -> float:
     """Returns the CPU seconds of actors that have nothing in flight.
 
     The sum is 0, which means unknown, where an actor does not answer or reports 0.

@@ -21,7 +21,7 @@ from bench.common.errors import UserError
 from bench.datasets.base import Dataset, text_lines
 from bench.datasets.narrated import NARRATION, Narration, read_narration
 from bench.datasets.storedunits import UNITS, Units
-from bench.narration.plan import Plan, Utterance
+from bench.narration.plan import NarrationPlan, Utterance
 from bench.narration.unitparts import UnitParts
 
 TEXTS = "texts.tsv"
@@ -43,7 +43,7 @@ class Folder:
         self.narration: Narration | None = None
         self._known: dict[str, Utterance] = {}
 
-    def prepare(self, narration: Narration, plan: Plan) -> list[Utterance]:
+    def prepare(self, narration: Narration, plan: NarrationPlan) -> list[Utterance]:
         """Returns the utterances of a plan whose speech or units are still missing.
 
         Raises UserError where the folder holds other speech.

@@ -23,7 +23,7 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class Plan:
+class NarrationPlan:
     """The captions to read; `left_out` has a line for each caption that no voice can read."""
 
     datasets: tuple[Dataset, ...]
@@ -67,7 +67,7 @@ def _cut(datasets: Sequence[Dataset], job: NarrationJob) -> list[Dataset]:
     ]
 
 
-def planned(job: NarrationJob) -> Plan:
+def plan_narration(job: NarrationJob) -> NarrationPlan:
     """Returns the captions that a job reads aloud.
 
     Raises UserError for names that cannot be written into its lists.
@@ -90,7 +90,7 @@ def planned(job: NarrationJob) -> Plan:
                     )
     if job.layout == "flickr":
         _check_names(utterances.values())
-    return Plan(datasets, tuple(utterances.values()), tuple(left_out))
+    return NarrationPlan(datasets, tuple(utterances.values()), tuple(left_out))
 
 
 def left_out_line(utterance: Utterance, reason: str) -> str:

@@ -19,12 +19,12 @@ from bench.common.text import reason_of
 from bench.datasets.base import Item
 from bench.execution.actors import device
 from bench.execution.cluster import (
+    describe_placement,
     find_cluster,
-    machines,
     most_gpus,
     names_of,
-    placed,
     print_ray,
+    sum_resources,
 )
 from bench.execution.nodefiles import (
     NodeFiles,
@@ -34,7 +34,7 @@ from bench.execution.nodefiles import (
     whole_files,
 )
 from bench.execution.ownmodules import own_modules
-from bench.execution.parcels import pack, unpacked
+from bench.execution.parcels import pack, unpack
 from bench.execution.session import ray_session
 from bench.execution.spreading import compute_on_ray
 from bench.training.data import Preparing, spoken_captions
@@ -185,7 +185,7 @@ def _worker(config: dict[str, Any]) -> None:
     office = ray.get_actor(_OFFICE)
     sent, checkpoint = ray.get(office.begin.remote())
     take_places(sent.files, sent.home)
-    with worker_folder() as folder, unpacked(sent.parcel, folder / "given") as (job, judged):
+    with worker_folder() as folder, unpack(sent.parcel, folder / "given") as (job, judged):
         held: Given = ray.get(sent.given)
         given = Given(
             held.model, unpacked_captions(held.data), unpacked_captions(held.held), judged
@@ -225,7 +225,7 @@ def run_pixvox(job: PixVoxJob, report: Progress, stop: Stop) -> None:
     with ray_session(address, own_modules([], _judging(job)) if address else ()):
         import ray
 
-        has = machines(ray.nodes())
+        has = sum_resources(ray.nodes())
         print_ray(address, has)
         scaled = min(job.workers, most_gpus()) if address else 0
         gpus, cores = max(has.gpu_count, scaled), has.cores
@@ -330,7 +330,7 @@ class _Where:
             is_ours = name not in self._others and len(nodes) == self._workers
             if is_ours and group["state"] == "CREATED":
                 names = names_of(ray.nodes()) if self._address else {}
-                print(f"workers: {placed({'worker': nodes}, names)}")
+                print(f"workers: {describe_placement({'worker': nodes}, names)}")
                 self._workers = 0
                 return
 

@@ -21,7 +21,13 @@ from bench.common.errors import ActorUnusable, RunFailed, UserError
 from bench.common.processes import arguments
 from bench.datasets.base import Item
 from bench.execution import actors, cluster, nearby
-from bench.execution.cluster import find_cluster, machines, names_of, placed, refuse_submitted
+from bench.execution.cluster import (
+    describe_placement,
+    find_cluster,
+    names_of,
+    refuse_submitted,
+    sum_resources,
+)
 from bench.execution.nearby import CURRENT, Raylet
 from bench.execution.pipeline import Pipeline
 from bench.execution.session import mig_slices
@@ -204,14 +210,14 @@ def test_the_lines_about_a_cluster_and_its_actors() -> None:
         node("b", "10.0.0.2", CPU=8.0, GPU=4.0, **{"accelerator_type:T4": 1.0}),
         node("c", "10.0.0.2", CPU=4.0),
     ]
-    assert machines(nodes).described == "3 nodes, 20 cores, 8 GPUs (4 A100, 4 T4)"
-    assert machines(nodes[2:]).described == "1 node, 4 cores, no GPU"
+    assert sum_resources(nodes).described == "3 nodes, 20 cores, 8 GPUs (4 A100, 4 T4)"
+    assert sum_resources(nodes[2:]).described == "1 node, 4 cores, no GPU"
     kinds = {"generator": ["a" * 8], "transcriber": ["a" * 8] + ["b" * 8, "c" * 8] * 4}
-    assert placed(kinds, names_of(nodes)) == (
+    assert describe_placement(kinds, names_of(nodes)) == (
         "1 generator, 1 transcriber on 10.0.0.1; "
         "4 transcribers on each of 10.0.0.2 (bbbbbb), 10.0.0.2 (cccccc)"
     )
-    assert placed({"transcriber": ["a", "a"]}, {}) == "2 transcribers on this machine"
+    assert describe_placement({"transcriber": ["a", "a"]}, {}) == "2 transcribers on this machine"
 
 
 def test_mig_slices_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

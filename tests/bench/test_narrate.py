@@ -34,7 +34,7 @@ from bench.jobs.spec import Job
 from bench.metrics.wer import Wer
 from bench.narration.folder import Folder
 from bench.narration.job import NarrationJob, read_job
-from bench.narration.plan import Utterance, planned
+from bench.narration.plan import Utterance, plan_narration
 from bench.narration.reading import Format, Narrator, batches
 from bench.systems.base import speech_file
 from bench.systems.resynthesis import prompt_units
@@ -285,7 +285,7 @@ def test_trainings_and_prompts_use_units_without_sound(root: Path, tmp_path: Pat
     names = (root / "Flickr_8k.testImages.txt").read_text().splitlines()[:3]
     (data / "Flickr_8k.trainImages.txt").write_text("\n".join(names))
     job = read_job(_job(data, splits=["train"]), {"output": str(tmp_path / "out"), "sound": False})
-    plan = planned(job)
+    plan = plan_narration(job)
     folder, missing = _prepared(job)
     narrator = _stub()("stub", Format(sound=False, codec=CODEC))
     left = [text for text in missing if "mute" not in text]
@@ -338,7 +338,7 @@ def test_trainings_and_prompts_use_units_without_sound(root: Path, tmp_path: Pat
 
 
 def _prepared(job: NarrationJob) -> tuple[Folder, list[str]]:
-    plan = planned(job)
+    plan = plan_narration(job)
     narration = Narration(
         voice="piper:joe",
         voice_digest="0",
@@ -386,7 +386,7 @@ def test_a_narrated_manifest_is_a_dataset(root: Path, tmp_path: Path, scenes: Da
     job = read_job(path, {"output": str(tmp_path / "out"), "items": str(items)})
     folder, _ = _prepared(job)
     folder.write_units()
-    folder.write_manifests(planned(job).datasets)
+    folder.write_manifests(plan_narration(job).datasets)
     dataset = FolderSpec(name="folder", manifest=tmp_path / "out" / "test.jsonl").read()
     assert dataset.speech_kind == SYNTHETIC
     for item, source in zip(dataset.items, scenes.items, strict=False):
@@ -445,7 +445,7 @@ def test_another_voice_needs_another_folder(root: Path, tmp_path: Path) -> None:
 
 
 def test_batches_get_smaller_and_leave_nothing_out(root: Path) -> None:
-    utterances = planned(read_job(_job(root), {"output": "out"})).utterances * 10
+    utterances = plan_narration(read_job(_job(root), {"output": "out"})).utterances * 10
     groups = [list(batch.items) for batch in batches(utterances, 2)]
     assert [utterance for batch in groups for utterance in batch] == list(utterances)
     sizes = [len(batch) for batch in groups]

@@ -16,7 +16,7 @@ from bench.datasets.base import Caption, Item
 from bench.datasets.storedunits import UnitsEntry, read_units_file, write_packed
 from bench.execution import nodefiles
 from bench.execution.nodefiles import take_places, whole_files
-from bench.execution.parcels import as_on_driver, needed_to_generate, pack, unpacked
+from bench.execution.parcels import as_on_driver, needed_to_generate, pack, unpack
 from bench.store.rows import SpeechRow
 from bench.systems.base import Variant
 from bench.systems.prompt import PromptSystem
@@ -45,7 +45,7 @@ def test_a_parcel_s_files_exist_only_while_it_is_unpacked(
     asked = [(item, (Variant("k", 0.0, system),)) for item in items]
     parcel = pack((asked, system), needed_to_generate(asked))
     (data / "1.wav").unlink()
-    with unpacked(parcel, node) as (asked, system):
+    with unpack(parcel, node) as (asked, system):
         assert (system.folder / "1.wav").read_bytes() == b"one"
         assert system.folder.is_relative_to(node)
         generator = WavsGenerator(system)
@@ -64,7 +64,7 @@ def test_only_the_units_of_needed_captions_are_sent(tmp_path: Path) -> None:
     item = Item("b", tmp_path / "b.png", (Caption("b", units=UnitsEntry(file, "b_0")),))
     system = PromptSystem(kind="prompt", codec="zoo:encodec-tiny", bandwidth=1.6)
     asked = [(item, (Variant("k", 0.5, system),))]
-    with unpacked(pack(asked, needed_to_generate(asked)), tmp_path / "node") as [(there, _)]:
+    with unpack(pack(asked, needed_to_generate(asked)), tmp_path / "node") as [(there, _)]:
         entry = there.captions[0].units
         held = read_units_file(entry.file)
         assert (held.codec, list(held.units)) == ("codec", ["b_0"])
@@ -122,7 +122,7 @@ def test_actors_find_sent_files_by_name(tmp_path: Path) -> None:
     weights.place(asr.placed_as, lambda: tmp_path / "elsewhere.pt")
     weights.place(str(table), lambda: tmp_path / "there.parquet")
     assert asr.locate() == tmp_path / "elsewhere.pt"
-    with unpacked(pack(system), tmp_path / "node") as given:
+    with unpack(pack(system), tmp_path / "node") as given:
         assert given.file == tmp_path / "there.parquet"
 
 

@@ -17,8 +17,8 @@ from bench.execution.batches import Batch, Done, batch_sizes
 from bench.execution.division import divide, divide_gpus, gpus_to_divide
 from bench.execution.pool import START_SECONDS, Pool, _Worker, wait
 from bench.execution.session import ray_session
-from bench.execution.stages import Pace, Stage, together
-from bench.execution.worktime import Clocked, spent
+from bench.execution.stages import Pace, Stage, merge_stages
+from bench.execution.worktime import Clocked, total_cpu_seconds
 from bench.jobs.spec import ClusterSpec
 
 pytestmark = pytest.mark.slow
@@ -190,9 +190,9 @@ def test_actors_report_their_cpu_time() -> None:
 
     actors = [ray.remote(num_cpus=0)(Working).remote("cpu") for _ in range(2)]
     ray.get([actor.work.remote() for actor in actors])
-    assert 0.01 < spent(actors) < 60
+    assert 0.01 < total_cpu_seconds(actors) < 60
     # One whose work is on a GPU leaves it unknown.
-    assert spent([*actors, ray.remote(num_cpus=0)(Working).remote("cuda")]) == 0
+    assert total_cpu_seconds([*actors, ray.remote(num_cpus=0)(Working).remote("cuda")]) == 0
 
 
 def test_started_actors_work_while_others_start(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_default_numbers_of_actors_follow_the_machine() -> None:
 
 
 def test_the_busiest_stage_is_the_bottleneck() -> None:
-    stages = together(
+    stages = merge_stages(
         [
             Stage("generating", 1, 10.0, 2.0, 30, cpu=1.0, cores=2),
             Stage("transcribing", 2, 40.0, 38.0, 60, cpu=30.0, cores=2),
@@ -263,7 +263,7 @@ def test_the_busiest_stage_is_the_bottleneck() -> None:
     # Both kinds share the cores: 34 CPU seconds are 17 s of two, out of 20 s.
     assert (pace.alone, pace.efficiency) == (17.0, 0.85)
     # Where one of them is not known, nothing is said of the work.
-    unknown = together([*stages, Stage("generating", 1, 0.0, 0.0, 0, cores=2)])
+    unknown = merge_stages([*stages, Stage("generating", 1, 0.0, 0.0, 0, cores=2)])
     assert Pace(60, 24.0, 4.0, unknown).alone == 0
     said = replace(pace, seconds=20.0, stages=unknown).words
     assert said.startswith("transcribing was the bottleneck, 95% busy; generating waited 60%")

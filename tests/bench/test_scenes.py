@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.common.audio import SpeechError, read_speech
 from bench.datasets.base import Dataset, digest_of
-from bench.datasets.scenes.build import encoded
+from bench.datasets.scenes.build import encode_speech
 from bench.datasets.scenes.captions import captions
 from bench.datasets.scenes.drawing import draw_array
 from bench.datasets.scenes.load import shipped_folder
@@ -69,7 +69,7 @@ def test_prompts_are_units_from_before_the_speech_was_stored(
     item = scenes.items[0]
     caption = item.captions[0]
     assert caption.speech is not None
-    (tmp_path / "before.wav").write_bytes(encoded(speak(caption.text), lossy=False))
+    (tmp_path / "before.wav").write_bytes(encode_speech(speak(caption.text), lossy=False))
     before = codec.encode(read_speech(tmp_path / "before.wav", codec.sample_rate))
     units = prompt_units(item, 0, 1.0, codec)
     assert units.shape == before.shape

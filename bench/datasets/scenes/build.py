@@ -46,7 +46,7 @@ def item_id(split: str, index: int) -> str:
     return f"{split}_{index:05d}"
 
 
-def encoded(wave: Wave, lossy: bool) -> bytes:
+def encode_speech(wave: Wave, lossy: bool) -> bytes:
     """Returns samples `[T]` at 16 kHz as the bytes of an Opus or a 16-bit PCM file."""
     import soundfile
 
@@ -77,7 +77,7 @@ def _build_item(plan: SplitPlan, folder: Path, index: int) -> dict[str, object]:
         if number < plan.spoken:
             speech = folder / "speech" / f"{name}_{number}.{'ogg' if plan.lossy else 'wav'}"
             if not speech.exists():
-                write_bytes(speech, encoded(speak(text), plan.lossy))
+                write_bytes(speech, encode_speech(speak(text), plan.lossy))
             row["speech"] = str(speech.relative_to(folder))
         rows.append(row)
     picture = str(image.relative_to(folder))

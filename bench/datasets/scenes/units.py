@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from bench.datasets.scenes.build import encoded
+from bench.datasets.scenes.build import encode_speech
 from bench.datasets.scenes.load import read_scenes
 from bench.datasets.scenes.speech import speak
 from bench.datasets.storedunits import UNITS, write_units
@@ -26,7 +26,9 @@ def build_units(folder: Path, name: str, bandwidth: float) -> Iterator[tuple[int
     units = {}
     for number, caption in enumerate(spoken, 1):
         assert caption.speech is not None
-        wave, _ = soundfile.read(io.BytesIO(encoded(speak(caption.text), False)), dtype="float32")
+        wave, _ = soundfile.read(
+            io.BytesIO(encode_speech(speak(caption.text), False)), dtype="float32"
+        )
         units[caption.speech.stem] = codec.encode(wave).numpy().astype(np.int16)
         yield number, len(spoken)
     write_units(folder / UNITS, codec.digest, units)
