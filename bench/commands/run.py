@@ -29,6 +29,7 @@ from bench.jobs.preflight import missing_files, short_limits, unmatched
 from bench.jobs.spec import Job, ScoringSpec
 from bench.metrics.shipped import METRICS, scores_of
 from bench.report.results import ScoredReading, write_report, write_rows
+from bench.report.speed import write_speed
 from bench.report.tracked import evaluation_of
 from bench.scoring.scorer import CellScores, Scorer
 from bench.store.ledger import Ledger
@@ -254,6 +255,7 @@ def _report(ready: Prepared, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> lis
     ]
     write_rows(ready.folder, readings[0].scores, dataset)
     write_report(job, ready.folder, readings, renormalised)
+    write_speed(ready.folder, readings[0].scores)
     return readings
 
 

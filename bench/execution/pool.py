@@ -11,7 +11,7 @@ work: its place is given up.
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -20,7 +20,8 @@ from bench.common.machinefaults import device_lost, is_machines
 from bench.common.text import clean, reason_of
 from bench.execution.batches import Batch, Done
 from bench.execution.stages import Stage
-from bench.execution.worktime import spent
+from bench.execution.worktime import costs_of, spent
+from bench.store.costs import Cost
 
 T = TypeVar("T")
 
@@ -112,6 +113,7 @@ class Pool(Generic[T]):
         self._size, self._since, self._until = size, 0.0, 0.0
         self._busy, self._cpu, self._items = 0.0, 0.0, 0
         self._replaced = False
+        self.costs: list[Mapping[str, Cost]] = []
 
     def _starting(self, place: int) -> _Worker[T]:
         handle = self._start(place)
@@ -217,10 +219,11 @@ class Pool(Generic[T]):
         )
 
     def close(self) -> None:
-        """Ends the actors."""
+        """Ends the actors; `costs` are then what those that had nothing in flight say of costs."""
         import ray
 
-        self._cpu = spent([w.handle for w in self._workers if w.ready is None and not w.queue])
+        idle = [w.handle for w in self._workers if w.ready is None and not w.queue]
+        self._cpu, self.costs = spent(idle), costs_of(idle)
         for worker in self._workers:
             ray.kill(worker.handle)
         self._workers = []

@@ -291,6 +291,10 @@ class System(Strict, ABC):
         """
         return None
 
+    def is_timed(self) -> bool:
+        """Whether the time of its generator is its own, and not this suite's reading of files."""
+        return self.uses_gpu and self.role is Role.SYSTEM
+
     def weights_for_speed(self) -> str | None:
         """The PixVoxLM weights whose decoding speed a gate compares, None for other systems."""
         return None
