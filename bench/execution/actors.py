@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from bench.common.text import reason_of, short
 from bench.datasets.base import Item
 from bench.execution.measuring import Measurer, Sound
 from bench.execution.parcels import as_on_driver
-from bench.execution.worktime import Clocked
+from bench.execution.worktime import Clocked, Reading
 from bench.store.rows import MeasuredRow, SpeechRow, ToTranscribe, Transcribed, TranscriptRow
 from bench.systems.base import ABSENT, Asked, Made, System, Variant, lacks_files
 from bench.systems.voice import Voice, continuation
@@ -89,11 +90,16 @@ class GeneratorActor(Clocked):
         kind = device()
         self.generator = system.generator(kind)
         self.device = _device_name(kind)
-        self.start_clock(kind)
+        self.start_clock(kind, self.device)
 
     def work(self, asked: Asked) -> Made:
         """Returns one row, with its variant's key, for every item and variant asked."""
+        since = Reading.now()
         rows = self.generator.generate(asked)
+        frames: dict[str, list[int]] = defaultdict(list)
+        for key, row in rows:
+            frames[key].append(row.frames - row.prompt_frames)
+        self.add_cost(since, frames)
         each = [(item, variant) for item, variants in asked for variant in variants]
         return [
             (key, self._settled(row, item, variant))
@@ -135,13 +141,15 @@ class TranscriberActor(Clocked):
         self.measurers = {entry: Measurer(entry, kind, threads) for entry in metrics}
         self.voice = Voice(kind)
         self.device = _device_name(kind)
-        self.start_clock(kind)
+        self.start_clock(kind, self.device)
 
     def work(self, work: tuple[System, str, Sequence[ToTranscribe]]) -> list[Transcribed]:
         """Returns a result for every row, in order, with its speech as WAV where `keep` asks."""
         system, part, batch = work
         # 1. Decode rows to sound; a row that fails here is neither transcribed nor measured.
+        since = Reading.now()
         speeches = self.voice.speeches(system, batch)
+        self.add_cost(since, {system.model_dump_json(): [1] * len(batch)})
         decoded = [
             self._decoded(system, part, entry, speech)
             for entry, speech in zip(batch, speeches, strict=True)

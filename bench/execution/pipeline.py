@@ -21,6 +21,7 @@ from bench.execution.pool import Pool, wait
 from bench.execution.runstate import RunState
 from bench.execution.stages import Stage, merge_stages
 from bench.jobs.cells import Cell
+from bench.store.costs import CostStage, with_keys
 from bench.store.rows import MeasuredRow, SpeechRow, ToTranscribe, Transcribed, TranscriptRow
 from bench.systems.base import ABSENT, System, lacks_files
 
@@ -112,7 +113,7 @@ class Pipeline:
             wait([self.transcribing], POLL_SECONDS)
             self._take_transcribed()
             self._say_placed(None)
-        self.transcribing.close()
+        self._close(self.transcribing)
         # Transcribers live from the first batch to the last, so their life is the time of both.
         seconds = self.transcribing.life
         name = "measuring" if self.only_measures else "transcribing"
@@ -122,6 +123,19 @@ class Pipeline:
             each = [pool.stage("generating", 0.0) for pool in self.generated_by]
             stages.append(replace(merge_stages(each)[0], seconds=each[0].actors * seconds))
         return stages
+
+    def _close(self, pool: Pool[Any]) -> None:
+        """Ends a pool's actors, and adds the costs that they report to the run's."""
+        pool.close()
+        cells = self.cells
+        if pool is self.transcribing:
+            stage: CostStage = "decoding"
+            keys = {cell.system.model_dump_json(): cell.speech_key for cell in cells}
+        else:
+            stage = "generating"
+            keys = {cell.speech_key: cell.speech_key for cell in cells}
+        for costs in pool.costs:
+            self.state.costs += with_keys(costs, stage, keys)
 
     def _generate(self, groups: Sequence[dict[str, Cell]]) -> None:
         """Generates the missing speech of each model, one model after the other.
@@ -148,7 +162,7 @@ class Pipeline:
                 self._take_generated(generating)
                 self._take_transcribed()
                 self._say_placed(generating)
-            generating.close()
+            self._close(generating)
             self.generated_by.append(generating)
             for key in cells:
                 for cell in self.transcribed_as[key]:
@@ -213,6 +227,8 @@ class Pipeline:
                 self._take_generated(generating)
             if self.transcribing.in_flight:
                 self._take_transcribed()
+        for pool in pools:
+            self._close(pool)
         raise KeyboardInterrupt
 
     def _to_generate(self, cells: dict[str, Cell], generators: int) -> Iterator[Batch[Any]]:

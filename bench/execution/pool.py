@@ -10,7 +10,7 @@ repeatedly, or that raises ActorUnusable, is given up.
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +19,8 @@ from bench.common.machinefaults import device_lost, is_machines
 from bench.common.text import clean, reason_of
 from bench.execution.batches import Batch, Done
 from bench.execution.stages import Stage
-from bench.execution.worktime import total_cpu_seconds
+from bench.execution.worktime import costs_of, total_cpu_seconds
+from bench.store.costs import Cost
 
 T = TypeVar("T")
 
@@ -114,6 +115,7 @@ class Pool(Generic[T]):
         self._size, self._since, self._until = size, 0.0, 0.0
         self._busy, self._cpu, self._items = 0.0, 0.0, 0
         self._replaced = False
+        self.costs: list[Mapping[str, Cost]] = []
 
     def _starting(self, place: int) -> _Worker[T]:
         handle = self._start(place)
@@ -225,12 +227,11 @@ class Pool(Generic[T]):
         )
 
     def close(self) -> None:
-        """Ends the actors."""
+        """Ends the actors; `costs` then has the costs that idle actors reported."""
         import ray
 
-        self._cpu = total_cpu_seconds(
-            [w.handle for w in self._workers if w.ready is None and not w.queue]
-        )
+        idle = [w.handle for w in self._workers if w.ready is None and not w.queue]
+        self._cpu, self.costs = total_cpu_seconds(idle), costs_of(idle)
         for worker in self._workers:
             ray.kill(worker.handle)
         self._workers = []

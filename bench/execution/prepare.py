@@ -26,6 +26,7 @@ from bench.jobs.expansion import expand
 from bench.jobs.naming import words_of
 from bench.jobs.preflight import check_classes, check_references
 from bench.jobs.spec import Job
+from bench.store.costs import add_costs
 from bench.store.ledger import Ledger
 from bench.store.manifest import ManifestCell, read_manifest, write_manifest
 
@@ -176,7 +177,10 @@ def complete_run(run: OpenRun, address: str | None = None) -> Pace | None:
                 first = time.monotonic() - started
             report(what, done, total)
 
-        stages = execute(state, watched, stop=stop, address=address)
+        try:
+            stages = execute(state, watched, stop=stop, address=address)
+        finally:
+            add_costs(run.folder, state.costs)
     seconds = time.monotonic() - started
     if not stages or not rows:
         return None

@@ -16,6 +16,7 @@ from bench.execution.marks import Marks
 from bench.jobs.cells import Cell
 from bench.jobs.measurements import measurements_of
 from bench.jobs.spec import Job
+from bench.store.costs import SpeechCost
 from bench.store.ledger import Ledger
 from bench.store.rows import (
     GENERATED_SCHEMA,
@@ -55,6 +56,7 @@ class RunState:
         self.generated: dict[str, Marks] = {}
         self.transcribed: dict[str, Marks] = {}
         self.measured: dict[str, Marks] = {}
+        self.costs: list[SpeechCost] = []
         for cell in (cell for cell in cells if cell.source is None):
             if cell.speech_key not in self.generated:
                 final = ledger.final("generated", cell.speech_key, GENERATED_SCHEMA)

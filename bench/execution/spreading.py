@@ -7,7 +7,7 @@ from bench.common.errors import RunFailed, UserError
 from bench.common.spread import Compute, Task, compute_here
 from bench.execution.actors import device
 from bench.execution.batches import Batch
-from bench.execution.cluster import machines, print_ray
+from bench.execution.cluster import print_ray, sum_resources
 from bench.execution.pool import Pool, wait
 from bench.execution.session import ray_session
 from bench.jobs.spec import ClusterSpec
@@ -54,7 +54,7 @@ def compute_on_ray(address: str | None, fewest: int = FEWEST) -> Compute:
 def _spread(task: Task, address: str | None) -> Generator[tuple[int, Any], None, None]:
     import ray
 
-    has = machines(ray.nodes())
+    has = sum_resources(ray.nodes())
     print_ray(address, has)
     on_gpu = task.work.for_gpu and has.gpu_count > 0
     count = max(1, min(has.gpu_count if on_gpu else has.cores, -(-task.count // task.batch)))

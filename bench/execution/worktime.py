@@ -1,27 +1,86 @@
-"""The CPU time that actors compute, to be compared with the duration of a run."""
+"""The time that actors compute: the work of a run, and the cost of each speech."""
 
+import resource
+import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bench.common.machine import processor
+from bench.store.costs import Cost
 
 _ANSWER_SECONDS = 2.0
 
 
+class Reading(NamedTuple):
+    """The clocks of a process: seconds of the wall's, and of its processors'."""
+
+    seconds: float
+    cpu_seconds: float
+
+    @classmethod
+    def now(cls) -> "Reading":
+        """What they show now."""
+        return cls(time.perf_counter(), time.process_time())
+
+
 class Clocked:
-    """An actor that reports how much CPU time it has used since it was ready.
+    """An actor that reports how much CPU time it has used since it was ready, and for which speech.
 
     On a GPU it reports 0, because its CPU time is not the time of its work.
     """
 
     _since: float | None = None
+    _device_name = "cpu"
+    _processor = ""
+    _costs: Mapping[str, Cost] = {}
 
-    def start_clock(self, device: str) -> None:
-        """Starts the clock of an actor that computes on `device`."""
+    def start_clock(self, device: str, name: str = "cpu") -> None:
+        """Starts the clock of an actor that computes on `device`; `name` is the GPU's, or `cpu`."""
         self._since = time.process_time() if device == "cpu" else None
+        self._device_name, self._processor = name, processor()
 
     def cpu_seconds(self) -> float:
         """Returns the CPU seconds of all threads of the process since `start_clock`."""
         return time.process_time() - self._since if self._since is not None else 0.0
+
+    def add_cost(self, since: Reading, frames: Mapping[str, Sequence[int]]) -> None:
+        """Adds the time since a reading to the costs of speeches.
+
+        `frames` are those of each row, by its speech: a batch of several is divided by them.
+        """
+        now = Reading.now()
+        total = sum(max(sum(each), 1) for each in frames.values())
+        costs = dict(self._costs)
+        for name, each in frames.items():
+            share = max(sum(each), 1) / total
+            cost = Cost(
+                device=self._device_name,
+                processor=self._processor,
+                rows=len(each),
+                calls=1,
+                batch_rows=sum(map(len, frames.values())),
+                seconds=share * (now.seconds - since.seconds),
+                cpu_seconds=share * (now.cpu_seconds - since.cpu_seconds),
+                peak_bytes=_peak_bytes(self._device_name != "cpu"),
+            )
+            costs[name] = costs[name].plus(cost) if name in costs else cost
+        self._costs = costs
+
+    def costs(self) -> Mapping[str, Cost]:
+        """What speeches have cost so far, by the names that `add_cost` was given."""
+        return self._costs
+
+
+def _peak_bytes(on_gpu: bool) -> int:
+    """The most memory that this process has held so far, of the GPU or of its own."""
+    if on_gpu:
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kilobytes, macOS bytes.
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def total_cpu_seconds(actors: Sequence[Any]) -> float:
@@ -29,14 +88,24 @@ def total_cpu_seconds(actors: Sequence[Any]) -> float:
 
     The sum is 0, which means unknown, where an actor does not answer or reports 0.
     """
+    answers = _answers(actors, "cpu_seconds")
+    return float(sum(answers)) if all(answers) else 0.0
+
+
+def costs_of(actors: Sequence[Any]) -> list[Mapping[str, Cost]]:
+    """Returns the costs that each actor with nothing in flight reports; [] where one does not."""
+    return _answers(actors, "costs")
+
+
+def _answers(actors: Sequence[Any], method: str) -> list[Any]:
+    """Returns the answers of all actors; [] where one has no such method, or does not answer."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
-    if not all(hasattr(actor, "cpu_seconds") for actor in actors):
-        return 0.0
+    if not all(hasattr(actor, method) for actor in actors):
+        return []
     try:
-        references = [actor.cpu_seconds.remote() for actor in actors]
-        seconds = ray.get(references, timeout=_ANSWER_SECONDS)
+        asked = [getattr(actor, method).remote() for actor in actors]
+        return list(ray.get(asked, timeout=_ANSWER_SECONDS))
     except (GetTimeoutError, RayError):
-        return 0.0
-    return float(sum(seconds)) if all(seconds) else 0.0
+        return []

@@ -10,8 +10,7 @@ from bench.common.text import clean
 from bench.datasets.base import Caption, Choice, Dataset, Item
 from bench.datasets.storedunits import has_units
 from bench.jobs.cells import Cell
-from bench.jobs.measurements import measurements_of
-from bench.metrics.loading import metrics_of
+from bench.metrics.loading import check_metrics
 from bench.systems.base import System
 from bench.systems.weightfacts import cached_codec_facts
 
@@ -173,8 +172,7 @@ def check_classes(cells: Sequence[Cell], metrics: Sequence[str]) -> None:
 
     `metrics` are the job's own, by their entries.
     """
-    metrics_of(metrics)
-    measurements_of(metrics)
+    check_metrics(metrics)
     for system in {cell.system.shared(): cell.system for cell in cells}.values():
         system.check()
     for asr in {cell.asr for cell in cells if cell.asr}:

@@ -86,6 +86,10 @@ class CorpusMetric(ABC):
     def __hash__(self) -> int:
         return hash(type(self))
 
+    def weights(self) -> str:
+        """The digest of what it computes with; raises UserError where that is not there."""
+        return ""
+
     @abstractmethod
     def score(self, sums: Array) -> Array:
         """Every score in its unit, `[..., len(scores)]`, from summed columns `[..., D]`."""
@@ -132,10 +136,6 @@ class AudioMetric(CorpusMetric):
     batch: ClassVar[int] = 1
     version: ClassVar[str] = "1"
     absent: ClassVar[tuple[float, ...] | None] = None
-
-    def weights(self) -> str:
-        """The digest of what it computes with; raises UserError where that is not there."""
-        return ""
 
     @abstractmethod
     def measure(self, waves: Sequence[Wave]) -> Array:

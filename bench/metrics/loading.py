@@ -75,13 +75,20 @@ def metrics_of(entries: Sequence[str]) -> tuple[CorpusMetric, ...]:
     return tuple(metrics)
 
 
+def check_metrics(entries: Sequence[str]) -> None:
+    """Raises UserError where a metric of a job, or what it computes with, cannot be used."""
+    metrics_of(entries)
+    for entry in entries:
+        weights_of(entry, metric_of(entry))
+
+
 def _names(metric: CorpusMetric) -> list[str]:
     """What no other metric of a job may be called: the names of its scores and of its columns."""
     scores = [name for score in metric.scores for name in (score.name, score.head)]
     return [*scores, *(f"{metric.name}: {column}" for column in metric.columns)]
 
 
-def weights_of(entry: str, metric: AudioMetric) -> str:
+def weights_of(entry: str, metric: CorpusMetric) -> str:
     """The digest of what a metric computes with; raises UserError for whatever its code raises."""
     try:
         return metric.weights()
@@ -107,9 +114,8 @@ def metrics_text(entries: Sequence[str]) -> str:
 def _text(entry: str) -> str:
     source, metric = source_digest(entry), metric_of(entry)
     plugin = plugins(METRIC_PLUGINS).get(entry) if source else None
-    made_of = [plugin.version if plugin is not None else "", source[:8]]
-    if isinstance(metric, AudioMetric):
-        version = "" if source else f"v{metric.version}"
-        made_of = [version, *made_of, weights_of(entry, metric)[:8]]
-    said = ".".join(part for part in made_of if part)
-    return f"{entry}@{said}" if said else entry
+    version = f"v{metric.version}" if isinstance(metric, AudioMetric) and not source else ""
+    package = plugin.version if plugin is not None else ""
+    parts = [version, package, source[:8], weights_of(entry, metric)[:8]]
+    joined = ".".join(filter(None, parts))
+    return f"{entry}@{joined}" if joined else entry

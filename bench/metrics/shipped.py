@@ -10,12 +10,17 @@ from bench.metrics.facts import Facts
 from bench.metrics.meteor import Meteor
 from bench.metrics.rate import SpeakingRate
 from bench.metrics.rouge import RougeL
+from bench.metrics.sbert import SbertSim
 from bench.metrics.wer import Wer
 
 METRICS: tuple[Metric, ...] = (Bleu(), Meteor(), RougeL(), Cider(), Facts(), Wer())
 """Those of every job, in the order of the papers' tables."""
 
-NAMED: Mapping[str, CorpusMetric] = {"dnsmos": Dnsmos(), "speaking_rate": SpeakingRate()}
+NAMED: Mapping[str, CorpusMetric] = {
+    "dnsmos": Dnsmos(),
+    "sbert_sim": SbertSim(),
+    "speaking_rate": SpeakingRate(),
+}
 """Those that a job's `scoring.metrics` names."""
 
 

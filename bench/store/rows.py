@@ -59,6 +59,11 @@ class SpeechRow:
         return self.cause != "machine"
 
     @property
+    def frames(self) -> int:
+        """How many frames its units have, the prompt's included; 0 where it has none."""
+        return len(self.units) // (2 * max(self.codebooks, 1))
+
+    @property
     def array(self) -> "np.ndarray[Any, np.dtype[np.int16]]":
         """The units, int16 `[K, N]`."""
         return np.frombuffer(self.units, dtype=np.int16).reshape(self.codebooks, -1)

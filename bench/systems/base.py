@@ -297,6 +297,14 @@ class System(Strict, ABC):
         """
         return None
 
+    def is_timed(self) -> bool:
+        """Whether the time of its generator is its own, and not this suite's reading of files."""
+        return self.uses_gpu and self.role is Role.SYSTEM
+
+    def weights_for_speed(self) -> str | None:
+        """The PixVoxLM weights whose decoding speed a gate compares, None for other systems."""
+        return None
+
 
 class EachItem(ABC):
     """A generator that takes items one at a time; what one raises is its row's reason."""

@@ -1,0 +1,92 @@
+"""What rows cost: sums over actors and runs, and the table of a machine's speed."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from bench.execution.worktime import Clocked, Reading
+from bench.report.speed import speed_frame, write_speed
+from bench.store.costs import SPEED, Cost, SpeechCost, add_costs, read_costs, with_keys
+
+
+def _cost(rows: int, seconds: float, device: str = "cpu", **changes: Any) -> Cost:
+    usual = {"calls": 2, "batch_rows": 2 * rows, "cpu_seconds": 2 * seconds, "peak_bytes": 10**9}
+    facts = {"device": device, "processor": "A", "rows": rows, "seconds": seconds}
+    return Cost(**(facts | usual | changes))
+
+
+def test_a_batch_is_shared_by_the_frames_that_each_speech_has() -> None:
+    actor = Clocked()
+    actor.start_clock("cpu")
+    start = Reading.now()
+    actor.add_cost(Reading(start.seconds - 10, start.cpu_seconds - 4), {"a": [2, 1], "b": [9]})
+    actor.add_cost(Reading(start.seconds - 1, start.cpu_seconds), {"a": [0]})
+    costs = actor.costs()
+    assert (costs["a"].rows, costs["a"].calls, costs["a"].batch_rows) == (3, 2, 4)
+    assert (costs["b"].rows, costs["b"].calls, costs["b"].batch_rows) == (1, 1, 3)
+    # A quarter of the first batch, and all of the second; the clock has gone on since.
+    assert costs["a"].seconds >= 3.5
+    assert costs["b"].seconds / (costs["a"].seconds - 1) == pytest.approx(3, rel=0.5)
+    assert costs["b"].cpu_seconds >= 3
+    assert costs["a"].peak_bytes > 10**7
+
+
+def test_costs_of_a_second_run_are_added(tmp_path: Path) -> None:
+    add_costs(tmp_path, [])
+    assert not (tmp_path / SPEED).exists()
+    known = with_keys({"x": _cost(4, 8.0), "of another job": _cost(9, 9.0)}, "decoding", {"x": "k"})
+    add_costs(tmp_path, known)
+    add_costs(tmp_path, [SpeechCost("k", "decoding", _cost(2, 1.0, peak_bytes=2 * 10**9))])
+    add_costs(tmp_path, [SpeechCost("k", "decoding", _cost(2, 1.0, "H200"))])
+    cpu, gpu = read_costs(tmp_path)
+    assert cpu == SpeechCost("k", "decoding", _cost(6, 9.0, calls=4, peak_bytes=2 * 10**9))
+    assert gpu.cost.device == "H200"
+    (tmp_path / SPEED).write_text("[{}]")
+    assert read_costs(tmp_path) == ()
+
+
+def _scores(label: str, key: str, seed: int, is_timed: bool = True) -> Any:
+    system = SimpleNamespace(is_timed=lambda: is_timed, details=dict)
+    cell = SimpleNamespace(
+        label=label, prompt=0.5, speech_key=key, name=key, source=None, part="whole", seed=seed,
+        system=system,
+    )  # fmt: skip
+    # Half of 4 s was given, and a third item failed.
+    items = pl.DataFrame(
+        {
+            "seconds": [4.0, 4.0, None],
+            "prompt_frames": pl.Series([100, 100, 0], dtype=pl.Int32),
+            "frames": pl.Series([200, 200, 0], dtype=pl.UInt32),
+        }
+    )
+    return SimpleNamespace(cell=cell, items=items)
+
+
+def test_speed_is_of_one_device_and_all_seeds(tmp_path: Path) -> None:
+    scores = [_scores("ours", "a", 0), _scores("ours", "b", 1), _scores("floor", "c", 0, False)]
+    decoding = _cost(6, 0.0, cpu_seconds=0.0)
+    costs = [
+        SpeechCost("a", "generating", _cost(3, 6.0)),
+        SpeechCost("b", "generating", _cost(3, 2.0)),
+        SpeechCost("b", "generating", _cost(3, 0.5, "H200", processor="B")),
+        SpeechCost("a", "decoding", decoding),
+        SpeechCost("c", "generating", _cost(3, 1.0)),
+    ]
+    first, second = speed_frame(scores, costs).rows(named=True)
+    assert first == {
+        "system": "ours", "prompt": 0.5, "device": "cpu", "machine": "A", "batch": 3.0, "items": 6,
+        # 4/3 s of speech an item, in 8/6 s; two CPUs' time.
+        "RTFx": 1.0, "device-seconds": pytest.approx(8 / 3), "peak MB": 1000.0,
+    }  # fmt: skip
+    # It was decoded on another machine, of which nothing is known here.
+    assert (second["machine"], second["items"], second["RTFx"]) == ("B", 3, None)
+    add_costs(tmp_path, costs)
+    write_speed(tmp_path, scores)
+    text = (tmp_path / "speed.md").read_text()
+    assert "| ours | 0.50 | cpu | A | 3.00 | 6 | 1.00 | 2.67 | 1000.00 |" in text
+    assert "floor" not in text
+    write_speed(tmp_path, scores[2:])
+    assert not (tmp_path / "speed.md").exists()
