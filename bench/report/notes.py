@@ -32,12 +32,12 @@ LONGEST = 200
 """Characters of a note: two lines of 100."""
 _REFERENCES = {
     "others": (
-        "The references are all captions of an image except one, which the ceilings say and which "
-        "supplies the prompts."
+        "The references are all captions of an image except one, which ceilings say and prompts "
+        "are cut from."
     ),
     "all": (
-        "The references are all captions of an image, also that of ceilings and prompts. Repeating "
-        "a part of it gains score, so half of a caption is no floor here."
+        "The references are all captions of an image, also the one that ceilings say and prompts "
+        "are cut from. This raises ceilings and half of a caption, which is no floor here."
     ),
 }
 _LEFT_OUT = {"rotating": "Which caption is left out rotates from image to image."}
@@ -147,17 +147,17 @@ def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> It
         yield f"{_spoken(above)} may exceed 100."
     for error in scores:
         if error.lower_is_better:
-            only = "only systems that say a reference caption have it"
-            yield f"{error.head}: lower is better, above 100 is possible; {only}."
+            of = "of the transcript against the caption that was spoken"
+            yield f"{error.head}: {of}; lower is better, above 100 is possible."
     if frame["system"].str.contains(r", \d+ seeds?\b").any():
-        yield "N seeds after a name: the system draws at random, and N runs are pooled."
+        yield "Seeds after a name: the system draws at random, and so many runs of it are pooled."
     yield "n counts items over all seeds; failed items are included and score as empty transcripts."
     if any(row[name] is None for row in frame.to_dicts() for name in shown):
-        yield "A dash stands for what a paper does not print or a row does not have."
+        yield "Dash: not printed by the paper, or not applicable."
     if "training" in shown:
         yield (
-            "Column training: whether one model makes speech of the image, several do, a text "
-            "stands in between, or other speech is played (retrieval)."
+            "Column training: one model makes speech of the image, multiple models do, text is in "
+            "between, or recordings of training images are played (retrieval)."
         )
     bounds: list[str] = []
     for role in (Role.CEILING, Role.FLOOR):
@@ -166,7 +166,7 @@ def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> It
         listed = "" if "training" in shown else f" ({'; '.join(map(clean, names))})"
         bounds += [f"{role.value}s{listed}"] if names.len() else []
     if bounds:
-        yield f"Bounds, not ranked or tested: {_spoken(bounds)}."
+        yield f"Bounds, neither ranked nor tested: {_spoken(bounds)}."
 
 
 def _meanings(scores: Sequence[Score]) -> Iterator[str]:
@@ -200,7 +200,7 @@ def _intervals(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) ->
     signs = {score(row, name)[1][:1] for row in rows for name in shown if is_score(row, name)}
     of = f"the {protocol.confidence:.0%} bootstrap interval over images"
     if "±" in signs:
-        ends = "; [low, high] are its ends where it is lopsided" if "[" in signs else ""
+        ends = "; [low, high] are its ends where it is asymmetric" if "[" in signs else ""
         yield f"± is half of {of}{ends}."
     elif "[" in signs:
         yield f"[low, high] are the ends of {of}."
@@ -212,21 +212,24 @@ def _intervals(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) ->
 
 def _grades(frame: pl.DataFrame) -> Iterator[str]:
     """What the marks of the first column say, of those that are there."""
-    marks, roles = set(frame["grade"]), set(frame["training"])
-    first = "the first system"
-    if roles & {Role.CEILING.value, Role.FLOOR.value}:
-        first += " that is neither ceiling nor floor"
+    marks = set(frame["grade"])
     if SAME in marks:
-        yield f"✓ marks rows with the protocol of {first}; only these are ranked."
+        bounds = pl.col("training").is_in([Role.CEILING.value, Role.FLOOR.value])
+        same = frame.filter(pl.col("grade") == SAME, bounds.not_())
+        of = f" of {clean(same['system'][0])}" if same.height else ""
+        yield (
+            f"✓ marks rows with the images, references, ASR and normaliser{of}. Only these are "
+            "ranked."
+        )
     if NEAR in marks:
         yield (
             "≈ marks rows whose protocol differs, or is not stated, in something that may move "
-            "scores; other notes say in what."
+            "scores; the notes on rows say in what."
         )
     if OTHER in marks:
         yield (
-            "✗ marks rows of other images, references or parts of the speech; do not compare their "
-            "scores."
+            "✗ marks rows with other images, references or part of the speech; do not compare them "
+            "with ✓ or ≈."
         )
     if NONE in marks:
         yield "- in the first column marks rows without a score to compare."
@@ -240,14 +243,15 @@ def _tests(frame: pl.DataFrame) -> Iterator[str]:
         named = [clean(base) for base in bases["base"].unique(maintain_order=True)]
         names = named[0] if len(named) == 1 else "the first row with its prompt share and protocol"
         if frame["significant"].list.len().fill_null(0).sum():
-            yield f"* differs from {names} {tests}."
+            yield f"* differs, up or down, from {names} {tests}."
         else:
             yield f"No score differs from that of {names} {tests}."
     if frame["best"].list.len().fill_null(0).sum():
         several = frame.filter(block="measured")["prompt"].n_unique() > 1
         share = " of a prompt share" if several else ""
         yield (
-            f"Bold: the best{share} of rows with ✓, and what tests of all pairs do not tell apart."
+            f"Bold: the best{share} of ✓ rows but bounds, and what paired tests do not tell apart "
+            "from it."
         )
 
 
@@ -291,15 +295,15 @@ def _standing(protocol: Protocol) -> Iterator[str]:
     if protocol.unusable:
         entries = "1 entry" if protocol.unusable == 1 else f"{protocol.unusable} entries"
         yield f"{entries} of the split cannot be scored."
-    yield f"Recorded speech: {protocol.speech}."
+    yield f"The dataset's speech: {protocol.speech}."
     yield f"ASR: {protocol.asr}."
-    yield f"Normaliser: {protocol.normaliser}."
+    yield f"Text normaliser: {protocol.normaliser}."
 
 
 def _published(frame: pl.DataFrame) -> Iterator[str]:
     """What is known of published rows, and which their number of images cannot tell apart."""
     same = not_told_apart(frame, load_noise())
-    start = f"{IMAGES} images cannot tell these rows apart: "
+    start = f"Differences that {IMAGES} images do not resolve (simulated): "
     yield from _packed(same, start=start)
     for lines in _of_rows(frame, "published"):
         yield from lines

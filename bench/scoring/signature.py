@@ -46,11 +46,11 @@ class Policy:
 
     def remark(self, here: object) -> str:
         """Says what the field is here, under a table that says what its other rows have."""
-        none = here in ("", "none")
+        without = here in ("", "none")
         return (
-            f"Protocol without {self.noun}"
-            if none
-            else f"Protocol with another {self.noun}: {here}"
+            f"{self.mark}: no {self.noun}"
+            if without
+            else f"{self.mark}: another {self.noun}, {here}"
         )
 
 

@@ -36,15 +36,19 @@ def _doubts(row: PublishedRow, protocol: Protocol, asr: str) -> Iterator[Grade]:
         yield Grade(OTHER, _other_images(protocol))
     if protocol.references != "all":
         # No paper says that it leaves one out, and five references score more than four.
-        yield Grade(OTHER, "As far as is known, all references are used; yours leave one out")
+        yield Grade(
+            OTHER,
+            "✗: as far as is known, scores are against all references; here one is left out "
+            "(references: all compares them)",
+        )
     if row.asr_adapted:
         yield Grade(NEAR, f"ASR: {row.asr}")
     natural = {"natural": True, "synthetic": False}.get(protocol.speech.split(",")[0])
     if natural is not None and row.speech and natural != (row.speech == "natural"):
-        yield Grade(NEAR, f"Training: {row.speech} speech")
+        yield Grade(NEAR, f"Trained on: {row.speech} speech")
     further = [name for name in row.training_data or () if name != row.dataset]
     if further:
-        yield Grade(NEAR, f"Training: {', '.join(further)} too")
+        yield Grade(NEAR, f"Trained on: {row.dataset} and {', '.join(further)}")
     if row.asr is not None and row.asr != asr and not row.asr_adapted:
         yield Grade(NEAR, f"ASR: {row.asr}")
     if row.speech is None:

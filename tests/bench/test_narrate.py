@@ -411,7 +411,7 @@ def test_tables_say_that_speech_is_synthetic() -> None:
     rows = {row.system: row for row in load_published().rows if row.dataset == "flickr8k"}
     grades = {name: grade_published(row, whole, "tiny.en") for name, row in rows.items()}
     assert {grade.mark for grade in grades.values()} == {"≈"}
-    assert "Training: natural speech" in grades["E-I2S"].reason.split("\n")
+    assert "Trained on: natural speech" in grades["E-I2S"].reason.split("\n")
     assert "natural speech" not in grades["SAS"].reason
 
 
