@@ -108,8 +108,8 @@ def test_what_lies_in_a_ledger_and_is_no_part_is_named_and_left(
     code, text = _said(capsys, runs, "verify", "trial")
     assert code == 0
     assert text.count("no part of a ledger; it is left alone") == 3
-    for what in ("list", "show", "prune"):
-        assert _said(capsys, runs, what, "trial")[0] == 0
+    for words in (["list"], ["show", "trial"], ["prune", "trial"]):
+        assert _said(capsys, runs, *words)[0] == 0
     assert (key / "notes").exists()
 
 
