@@ -75,8 +75,8 @@ def run(args: Namespace) -> int:
         finished_runs,
         content,
         form or usual,
-        args.title or ", ".join(folder.name for folder in folders),
-        f"{target.stem}-media",
+        title=args.title or ", ".join(folder.name for folder in folders),
+        beside=f"{target.stem}-media",
     )
     with disk_errors(target):
         media = target.with_name(f"{target.stem}-media")

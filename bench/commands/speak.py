@@ -79,10 +79,13 @@ def _reader(axis: Axis) -> Callable[[str], Any]:
 def run(args: Namespace) -> int:
     """Generates the speech."""
     how = {name: getattr(args, name) for name in (*(axis.name for axis in AXES), "max_seconds")}
-    return speak(SpeakOptions(args.images, args.out, args.weights, args.prompt, how))
+    options = SpeakOptions(
+        images=args.images, out=args.out, weights=args.weights, prompt=args.prompt, how=how
+    )
+    return speak(options)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpeakOptions:
     """What to generate; `how` is as in ImageToSpeech.speak."""
 

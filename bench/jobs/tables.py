@@ -38,7 +38,6 @@ class Table1(Table):
     column = "training"
 
     def belongs(self, cell: Cell) -> bool:
-        """See Table."""
         return cell.prompt == 0 and cell.system.loss != "clarity"
 
 
@@ -50,11 +49,9 @@ class Table2(Table):
     column = "prompt"
 
     def belongs(self, cell: Cell) -> bool:
-        """See Table."""
         return PROMPT in cell.system.axes()
 
     def worthwhile(self, cells: Sequence[Cell]) -> bool:
-        """See Table."""
         return any(cell.prompt for cell in cells)
 
 

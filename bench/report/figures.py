@@ -27,7 +27,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _draw_lines(panel: Any, drawn: Sequence[Line], named: Mapping[float, str]) -> None:
-    for number, line in enumerate(sorted(drawn, key=lambda one: not one.faint)):
+    for number, line in enumerate(sorted(drawn, key=lambda line: not line.faint)):
         xs, ys = zip(*line.points, strict=True)
         name = label(line.label)
         if line.faint:

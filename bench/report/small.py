@@ -23,7 +23,7 @@ NAMES = (
 """Names of files of tables that only some jobs have."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SmallTable:
     """A table that is written as files; a terminal shows `shown`, or the sentence `line`."""
 
@@ -37,33 +37,56 @@ class SmallTable:
 def small_tables(tables: RunTables) -> Iterator[SmallTable]:
     """Those that the job has, in the order in which they are printed."""
     if tables.failures is not None:
-        title = "How speech fails: shares of each system's items, in percent"
-        yield SmallTable("failures", title, tables.failures, _present(tables.failures))
-    if tables.waterfall is not None:
-        title = "Where points are lost, from a caption as text to the model; below 0 they are won"
-        frame = tables.waterfall.drop("kept")
-        yield SmallTable("waterfall", title, frame, _wide(tables.waterfall))
-    if tables.tests is not None:
-        yield SmallTable("tests", "Every system against the first of its prompt", tables.tests)
-    if tables.audit is not None:
-        title = (
-            f"Agreement of ASRs: the same speech transcribed by {tables.asr} and another, in "
-            "percent"
+        yield SmallTable(
+            name="failures",
+            title="How speech fails: shares of each system's items, in percent",
+            frame=tables.failures,
+            shown=_present(tables.failures),
         )
-        yield SmallTable("audit", title, tables.audit, tables.audit)
+    if tables.waterfall is not None:
+        yield SmallTable(
+            name="waterfall",
+            title="Where points are lost, from a caption as text to the model; below 0 they are "
+            "won",
+            frame=tables.waterfall.drop("kept"),
+            shown=_wide(tables.waterfall),
+        )
+    if tables.tests is not None:
+        yield SmallTable(
+            name="tests", title="Every system against the first of its prompt", frame=tables.tests
+        )
+    if tables.audit is not None:
+        same = f"the same speech transcribed by {tables.asr} and another, in percent"
+        yield SmallTable(
+            name="audit",
+            title=f"Agreement of ASRs: {same}",
+            frame=tables.audit,
+            shown=tables.audit,
+        )
     if tables.audit_tests is not None:
         title = "Comparisons with the first system of the prompt share, by a second ASR"
         same = f"{tables.audit_tests['survives'].sum()} of {tables.audit_tests.height}"
-        line = f"{title}: {same} have the same outcome."
-        yield SmallTable("audit-tests", title, tables.audit_tests, line=line)
+        yield SmallTable(
+            name="audit-tests",
+            title=title,
+            frame=tables.audit_tests,
+            line=f"{title}: {same} have the same outcome.",
+        )
     if tables.sensitivity is not None:
         beside = f"beside {tables.asr}, normaliser {tables.normaliser}"
-        title = f"What depends on the ASR: {beside}"
-        shown = tables.sensitivity.filter(pl.col("kept") == ALWAYS).drop("kept")
-        yield SmallTable("sensitivity", title, tables.sensitivity.drop("kept"), shown)
+        yield SmallTable(
+            name="sensitivity",
+            title=f"What depends on the ASR: {beside}",
+            frame=tables.sensitivity.drop("kept"),
+            shown=tables.sensitivity.filter(pl.col("kept") == ALWAYS).drop("kept"),
+        )
     if tables.sweep is not None:
-        title = "The sweep: means of the seeds' own scores (the tables pool their items)"
-        yield SmallTable("sweep", title, tables.sweep, tables.sweep)
+        yield SmallTable(
+            name="sweep",
+            title="The sweep: means of the seeds' own scores (the tables pool their items)",
+            frame=tables.sweep,
+            shown=tables.sweep,
+        )
 
 
 def _present(failing: pl.DataFrame) -> pl.DataFrame:

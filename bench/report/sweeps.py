@@ -164,7 +164,7 @@ def heat_maps(frame: pl.DataFrame) -> Iterator[HeatMap]:
             columns, rows = _levels(part, across), _levels(part, down)[::-1]
             # Where all are alike, only the best has a frame.
             apart = not part["alike"].all()
-            means = part.group_by(across, down).agg(
+            means = part.group_by(across, down, maintain_order=True).agg(
                 pl.col("score", "low", "high").mean(), pl.col("best", "alike").any()
             )
             yield HeatMap(

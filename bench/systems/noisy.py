@@ -42,11 +42,9 @@ class NoisySystem(System):
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:
-        """See System."""
         return (SNR,)
 
     def values(self) -> Mapping[str, tuple[Any, ...]]:
-        """See System."""
         return {"snr": self.snr}
 
     def at(self, point: Mapping[str, Any]) -> Self:

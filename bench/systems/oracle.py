@@ -38,11 +38,9 @@ class OracleSystem(ReadAloud):
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:
-        """See System."""
         return (SEED,)
 
     def values(self) -> Mapping[str, tuple[Any, ...]]:
-        """See System."""
         return {"seed": (self.seed,)}
 
     def at(self, point: Mapping[str, Any]) -> Self:

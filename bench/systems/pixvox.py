@@ -89,11 +89,9 @@ class PixVoxSystem(System):
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:
-        """See System."""
         return (PROMPT, *AXES)
 
     def values(self) -> Mapping[str, tuple[Any, ...]]:
-        """See System."""
         return {"prompt": self.prompts} | {
             axis.name: (getattr(self.decoding, axis.name),) for axis in AXES
         }

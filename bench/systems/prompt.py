@@ -38,11 +38,9 @@ class PromptSystem(System):
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:
-        """See System."""
         return (PROMPT, BANDWIDTH)
 
     def values(self) -> Mapping[str, tuple[Any, ...]]:
-        """See System."""
         return {"prompt": self.prompts, "bandwidth": (self.bandwidth,)}
 
     def allowed(self, axis: str, value: Any) -> bool:

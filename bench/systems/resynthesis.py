@@ -55,11 +55,9 @@ class ResynthesisSystem(System):
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:
-        """See System."""
         return (BANDWIDTH,)
 
     def values(self) -> Mapping[str, tuple[Any, ...]]:
-        """See System."""
         return {"bandwidth": (self.bandwidth,)}
 
     def at(self, point: Mapping[str, Any]) -> Self:

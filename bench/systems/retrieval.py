@@ -160,11 +160,9 @@ class RetrievalSystem(System):
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:
-        """See System."""
         return (SEED,)
 
     def values(self) -> Mapping[str, tuple[Any, ...]]:
-        """See System."""
         return {"seed": (self.seed,)} if self.choose == "nearest" else {}
 
     def at(self, point: Mapping[str, Any]) -> Self:

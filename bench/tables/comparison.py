@@ -87,6 +87,7 @@ def published_frame(
     table: str,
     protocol: Protocol,
     asr: str,
+    *,
     scores: Sequence[Score] = scores_of(METRICS),
 ) -> pl.DataFrame:
     """A table's published rows, graded against a measured protocol (see grade_published).
@@ -254,7 +255,7 @@ def comparison(
     if not kind.worthwhile([row.cell for row in rows if kind.belongs(row.cell)]):
         return pl.DataFrame(schema=_schema(()))
     scores = _all_scores(rows)
-    published = published_frame(load_published(), table, protocol, asr, scores)
+    published = published_frame(load_published(), table, protocol, asr, scores=scores)
     measured = measured_frame(
         rows, table, protocol, run=run, tests=tests, above_chance=above_chance or {}
     )

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.cli import main
+from bench.cli import COMMANDS, main
 from bench.common.yamlfile import parse
 from bench.jobs.spec import Job
 from bench.narration.job import NarrationJob
@@ -33,6 +34,15 @@ def test_help_imports_nothing_heavy() -> None:
     found, said = _imports(["--help"])
     assert not found & {"torch", "ray", "transformers", "polars", "pydantic", "numpy"}
     assert "Evaluate" in said
+
+
+def test_a_command_is_a_line_and_a_module() -> None:
+    assert len(COMMANDS) <= 16
+    for command in COMMANDS.values():
+        for single in (command.commands or {"": command}).values():
+            module = import_module(f"bench.commands.{single.module}")
+            assert callable(module.add_arguments)
+            assert callable(module.run)
 
 
 def test_what_generates_and_transcribes_nothing_imports_no_model(tmp_path: Path) -> None:

@@ -89,6 +89,27 @@ def test_modules_have_no_circular_imports(package: str) -> None:
     assert sorted(edges) == []
 
 
+def test_report_computes_nothing() -> None:
+    names = {name for path in _files("bench/report") for name in _imported(path)}
+    scoring = {name for name in names if name.startswith("bench.scoring")}
+    assert scoring <= {"bench.scoring.signature", "bench.scoring.taxonomy"}
+
+
+@pytest.mark.parametrize("room", ["datasets", "tables", "gate"])
+def test_rooms_below_the_commands_parse_and_print_nothing(room: str) -> None:
+    calls = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in _files(f"bench/{room}")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert calls == []
+    names = {name for path in _files(f"bench/{room}") for name in _imported(path)}
+    assert "argparse" not in names
+
+
 def test_no_other_folder_depends_on_the_kind_of_system() -> None:
     kind = re.compile(r"isinstance\([^)]*System\b|^\s*case \w*System\(|\.kind\b", re.MULTILINE)
     asking = [

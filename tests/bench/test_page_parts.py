@@ -130,7 +130,7 @@ def test_readings_and_small_tables_are_on_the_page(runs: Path) -> None:
 def test_one_cell_has_nothing_beside_it(tmp_path: Path, show: Opened) -> None:
     for cells in (1, 2):
         run, file = drawn_run(2, cells, 0), tmp_path / f"{cells}.html"
-        page = build([run], read_content([run]), "single-file", "drawn", "")
+        page = build([run], read_content([run]), "single-file", title="drawn", beside="")
         file.write_text(page.html)
         opened = show(file, "#/compare")
         links = opened.locator("nav a").all_inner_texts()

@@ -110,8 +110,8 @@ def test_other_files_in_a_ledger_are_reported_and_not_deleted(
     code, text = _said(capsys, runs, "verify", "trial")
     assert code == 0
     assert text.count("no part of a ledger; it is left alone") == 3
-    for what in ("list", "show", "prune"):
-        assert _said(capsys, runs, what, "trial")[0] == 0
+    for words in (["list"], ["show", "trial"], ["prune", "trial"]):
+        assert _said(capsys, runs, *words)[0] == 0
     assert (key / "notes").exists()
 
 

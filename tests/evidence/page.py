@@ -119,7 +119,17 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
     )
     nowhere = Path("drawn")
     return Finished(
-        "drawn", nowhere, {}, protocol, "an ASR", described, rows, kept, {}, dataset, ""
+        name="drawn",
+        folder=nowhere,
+        job={},
+        protocol=protocol,
+        asr="an ASR",
+        cells=described,
+        rows=rows,
+        scores=kept,
+        tables={},
+        dataset=dataset,
+        lost="",
     )
 
 
@@ -146,7 +156,7 @@ def run(items: int, cells: int, rounds: int, out: Path | None) -> int:
     finished = drawn_run(items, cells, 0)
     before = time.monotonic()
     content = read_content([finished])
-    page = build([finished], content, "single-file", "drawn", "")
+    page = build([finished], content, "single-file", title="drawn", beside="")
     built = time.monotonic() - before
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.html"

@@ -143,7 +143,9 @@ def _downloads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, str]]:
     return downloads
 
 
-def build(runs: Sequence[Finished], content: Content, form: Form, title: str, beside: str) -> Page:
+def build(
+    runs: Sequence[Finished], content: Content, form: Form, *, title: str, beside: str
+) -> Page:
     """The page of finished runs, the first of which is the baseline.
 
     `beside` is the folder of its pieces, next to the page, where it has any.

@@ -20,7 +20,7 @@ from bench.tables.protocol import Protocol
 _MOST_BYTES = 256 * 1024 * 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finished:
     """One run. `cells` are those of `summary.json`, in the job's order; `rows` a row an item each.
 
@@ -103,16 +103,16 @@ def read_finished(folder: Path) -> Finished:
         if path.is_file()
     }
     return Finished(
-        name,
-        folder,
-        manifest.job,
-        protocol,
-        summary["asr"],
-        tuple(summary["cells"]),
-        _frame(needed[1]),
-        _frame(needed[2]),
-        tables,
-        dataset,
-        lost,
-        read_pace(folder),
+        name=name,
+        folder=folder,
+        job=manifest.job,
+        protocol=protocol,
+        asr=summary["asr"],
+        cells=tuple(summary["cells"]),
+        rows=_frame(needed[1]),
+        scores=_frame(needed[2]),
+        tables=tables,
+        dataset=dataset,
+        lost=lost,
+        pace=read_pace(folder),
     )

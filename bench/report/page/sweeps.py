@@ -37,8 +37,8 @@ def sweep(run: Finished) -> Plain | None:
             _axis([chart for chart in charts if chart.axis == axis])
             for axis in dict.fromkeys(chart.axis for chart in charts)
         ],
-        "heats": [{"title": one.title, "svg": heat(one)} for one in heat_maps(points)],
-        "bests": [one.sentence for one in bests(points)],
+        "heats": [{"title": each.title, "svg": heat(each)} for each in heat_maps(points)],
+        "bests": [best.sentence for best in bests(points)],
     }
 
 
