@@ -1,4 +1,4 @@
-"""Spoken captions as training data: pictures and speech found or built, units and images cached."""
+"""Reads spoken captions as training data, and caches their units and image states."""
 
 import hashlib
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ from pixvox.training.mapped import written
 from pixvox.vision import ImageScaling, image_states, state_shape
 
 _ENCODED_AT_ONCE = 16
-"""Pictures: what a convolutional network holds of more of them does not stay in a core's cache."""
+"""Pictures in a batch; the activations of more would not fit a core's cache."""
 
 
 @dataclass(frozen=True)
 class ImageEncoder:
-    """An image encoder, not in training mode, and what it expects of pictures."""
+    """An image encoder in evaluation mode, and the scaling of its pictures."""
 
     model: PreTrainedModel
     scaling: ImageScaling
@@ -38,14 +38,14 @@ class ImageEncoder:
 
 @dataclass(frozen=True)
 class Spoken:
-    """A caption that has speech, or the units of it, and its picture's file."""
+    """A caption with speech or units, and its picture's file."""
 
     image: Path
     caption: Caption
 
     @property
     def name(self) -> str:
-        """The speech's file; without one, the name of its units."""
+        """The speech's file, or the name of its units if there is no file."""
         if self.caption.speech is not None:
             return str(self.caption.speech)
         assert self.caption.units is not None
@@ -53,7 +53,7 @@ class Spoken:
 
 
 def spoken_of(data: DatasetSpec, split: Half, report: Progress) -> list[Spoken]:
-    """Every caption of a split that has speech or units; raises UserError where none has."""
+    """Returns the captions of a split with speech or units; raises UserError if there are none."""
     items = data.half(split, report)
     spoken = [
         Spoken(item.image, caption)
@@ -64,7 +64,7 @@ def spoken_of(data: DatasetSpec, split: Half, report: Progress) -> list[Spoken]:
     if not spoken:
         raise UserError(
             f"data: {split} has no spoken caption; name the audio, ask for more images, or name "
-            "what to validate on"
+            "the validation data"
         )
     return spoken
 
@@ -76,7 +76,7 @@ def _cache(data: DatasetSpec, split: Half) -> Path:
 
 
 def _content(path: Path) -> str:
-    """The digest of a file's bytes; raises UserError naming a file that is not there."""
+    """Returns the digest of a file, 16 hex digits; raises UserError naming an unreadable file."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is not a plain file; remove it")
     try:
@@ -94,11 +94,11 @@ def pictures(
     report: Progress,
     mirrored: bool = False,
 ) -> npt.NDArray[Any]:
-    """Uint8 pictures `[I, 3, H, W]`, or the frozen encoder's states of them `[I, P, D]` (float16).
+    """Returns uint8 pictures `[I, 3, H, W]`, or a frozen encoder's states `[I, P, D]` in float16.
 
-    Where they are `mirrored`, the same of the pictures mirrored left to right follow: `[2I, …]`.
-    Kept as a memory-mapped file, so that the workers of one machine share it. Raises UserError
-    for a picture that cannot be used.
+    With `mirrored`, those of the pictures mirrored left to right follow: `[2I, …]`. The array is a
+    memory-mapped cache file, which the workers of one machine share. Raises UserError for a picture
+    that cannot be used.
     """
     size, cache = vision.scaling.size, _cache(data, split)
     key = hashlib.sha256("\n".join(_content(path) for path in paths).encode())
@@ -133,7 +133,7 @@ def pictures(
 
 
 def _pixels(path: Path, size: int) -> Tensor:
-    """A picture as uint8 `[3, size, size]`; raises UserError naming one that cannot be used."""
+    """Returns a picture, uint8 `[3, size, size]`; raises UserError naming an invalid file."""
     try:
         return load_pixels(path, size)
     except ImageError as error:
@@ -142,7 +142,7 @@ def _pixels(path: Path, size: int) -> Tensor:
 
 @torch.inference_mode()
 def _states(vision: ImageEncoder, pixels: Tensor) -> npt.NDArray[Any]:
-    """Uint8 pictures `[B, 3, H, W]` as image states `[B, P, D]` in float16."""
+    """Returns the image states `[B, P, D]`, float16, of uint8 pictures `[B, 3, H, W]`."""
     given = normalise(pixels, vision.scaling).to(vision.model.device)
     return np.asarray(image_states(vision.model, given).to(torch.float16).cpu().numpy())
 
@@ -150,7 +150,10 @@ def _states(vision: ImageEncoder, pixels: Tensor) -> npt.NDArray[Any]:
 def _fitting(
     spoken: list[Spoken], units: list[Tensor], model: PixVoxLM, skip: bool
 ) -> tuple[list[Spoken], list[Tensor]]:
-    """Leaves out speech that needs more steps than the model has positions, if that is asked."""
+    """Returns the speech that fits the model's positions.
+
+    Raises UserError where speech does not fit and `skip` is False, or where none fits.
+    """
     limit = model.config.max_position_embeddings
     lengths = [u.shape[-1] + 1 for u in units]
     steps = {n: len(model.config.layout(n).steps) for n in set(lengths)}
