@@ -1,1 +1,1 @@
-"""Speech to text: the ASR models that transcribe to what was generated."""
+"""Speech to text: the ASR models that transcribe generated speech."""

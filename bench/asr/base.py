@@ -78,10 +78,10 @@ class Asr(Strict, ABC):
     """
 
     backend: str
-    """Which engine transcribes, or a class of your own, `package.module:Class`."""
+    """The engine that transcribes, or a class of your own, `package.module:Class`."""
     batch: Annotated[int, Field(ge=1, le=1024, description="clips held in memory at once")] = 8
-    """How many clips are transcribed at once. It is part of a transcript's key, for it decides how
-    an engine rounds."""
+    """How many clips are transcribed at once. It is part of a transcript's key, because rounding
+    depends on it."""
 
     protocol: ClassVar[int] = 1
 

@@ -33,8 +33,8 @@ class OwnAsr(Asr):
     options: dict[str, Option] = Field(default_factory=dict)
     """Keyword arguments of the class."""
     version: Note = ""
-    """Part of a transcript's key, as the module's source is: change it when what the class depends
-    on has changed."""
+    """Part of a transcript's key, beside the module's source: change it when something else that
+    the class depends on has changed."""
 
     @property
     def label(self) -> str:

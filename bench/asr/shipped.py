@@ -30,4 +30,4 @@ AnyAsr = Annotated[
     | Annotated[OwnAsr, Tag("own")],
     Discriminator(_whose),
 ]
-"""What a job's `asr` may be, or a list of it."""
+"""A job's `asr`, or an entry of a list of them."""

@@ -24,7 +24,7 @@ class WeightsAsr(Asr):
     beam_size: BeamSize | None = None
     """How many beams are searched; `null` decodes greedily."""
     arithmetic: Literal["float32", "float16"] = "float32"
-    """What the model computes in; `float16` needs a GPU."""
+    """The precision of the model; `float16` needs a GPU."""
 
     @property
     def label(self) -> str:
@@ -51,7 +51,7 @@ class WeightsAsr(Asr):
 
     @abstractmethod
     def find(self) -> Path:
-        """Returns what `locate` does, on the machine where the user named the model."""
+        """Returns the path that `locate` returns, on the driver's machine."""
 
     def digest(self) -> str:
         """Returns the digest of the weights, 16 hex digits; raises UserError as `facts`."""

@@ -32,8 +32,8 @@ Threads = Annotated[int, Field(ge=0, le=1024, description="no machine in use has
 def _temperature(value: float) -> float:
     if value != 0 and not 0.001 <= value <= 100:
         raise ValueError(
-            f"must be 0 (greedy) or from 0.001 to 100, not {value:g}: below, draws are greedy and "
-            "overflow; above, all units are alike"
+            f"must be 0 (greedy) or from 0.001 to 100, not {value:g}: smaller values overflow, and "
+            "with larger ones all units are equally likely"
         )
     return value
 

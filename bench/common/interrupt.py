@@ -21,7 +21,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked = True
         print(
-            "\nstopping: what is in flight is finished and kept; Ctrl-C again stops at once",
+            "\nstopping after the work in progress; press Ctrl-C again to stop at once",
             file=sys.stderr,
             flush=True,
         )

@@ -11,8 +11,8 @@ def refuse_links(run: Path) -> None:
     link = run if run.is_symlink() else _first_link(run)
     if link is not None:
         raise UserError(
-            f"{link}: a link inside a run, and what it leads to may be somebody else's; remove "
-            "it, or put in its place what it leads to (the folder of all runs may be a link)"
+            f"{link}: a link inside a run, whose target may belong to another user; remove it, or "
+            "replace it by its target (the folder of all runs may be a link)"
         )
 
 

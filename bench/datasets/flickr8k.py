@@ -149,7 +149,7 @@ def read_flickr8k(
 class Flickr8kSpec(DatasetSpec):
     """A folder in Flickr8k's own layout, and the Flickr Audio folder for prompts and ceilings.
 
-    What a training computes goes under `folder`.
+    A training writes the files that it computes to `folder`.
     """
 
     name: Literal["flickr8k"]
@@ -161,7 +161,7 @@ class Flickr8kSpec(DatasetSpec):
     split: Literal["train", "val", "test"] = "test"
     """Which split is evaluated."""
     folder: FilePath = Path("work/flickr8k")
-    """Where a training keeps what it computes of the data."""
+    """The folder for the files that a training computes from the data."""
 
     only_training = frozenset({"folder"})
     only_evaluation = DatasetSpec.only_evaluation | {"split"}

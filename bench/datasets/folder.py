@@ -115,9 +115,9 @@ def read_manifest(path: Path) -> Gathered:
 
 
 class FolderSpec(DatasetSpec):
-    """Own images and captions, as a manifest beside them says; `validation` is another manifest.
+    """A user's own images and captions, listed in a manifest; `validation` is another manifest.
 
-    What a training computes goes under `folder`.
+    A training writes the files that it computes to `folder`.
     """
 
     name: Literal["folder"]
@@ -125,9 +125,9 @@ class FolderSpec(DatasetSpec):
     manifest: Manifest
     """A JSONL or CSV file of ids, images and captions; paths in it are below its folder."""
     validation: Manifest | None = None
-    """Another manifest, that a training is watched on."""
+    """Another manifest, with a training's validation data."""
     folder: FilePath = Path("work/folder")
-    """Where a training keeps what it computes of the data."""
+    """The folder for the files that a training computes from the data."""
 
     only_training = frozenset({"validation", "folder"})
 

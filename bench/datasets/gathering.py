@@ -26,8 +26,8 @@ class Gathered:
         if name in self._places:
             before = self._places[name]
             raise UserError(
-                f"{at}: {name[:80]} is there twice, first at {before}; remove one, or give each "
-                "an id of its own"
+                f"{at}: {name[:80]} is there twice, first at {before}; remove one, or give it "
+                "another id"
             )
         self._places[name] = at.rpartition("/")[2]
         for number, caption in enumerate(captions):

@@ -71,14 +71,15 @@ def _title(whole: Mapping[str, Any], file: Path) -> str:
 class KarpathySpec(DatasetSpec):
     """`dataset_flickr8k.json`, `dataset_flickr30k.json` or `dataset_coco.json`, and the images.
 
-    `images` is the folder that has them, for COCO the one that has `val2014` and `train2014`;
-    `audio` the Flickr Audio folder, for Flickr8k. What a training computes goes under `folder`.
+    `images` is the folder of the images, for COCO the one with `val2014` and `train2014`. `audio`
+    is the Flickr Audio folder, for Flickr8k. A training writes the files that it computes to
+    `folder`.
     """
 
     name: Literal["karpathy"]
     """Which dataset it is."""
     file: FilePath
-    """The JSON file as it is distributed: Flickr8k's, Flickr30k's or COCO's."""
+    """The JSON file as distributed: Flickr8k's, Flickr30k's or COCO's."""
     images: FilePath
     """The folder of the images."""
     audio: FilePath | None = None
@@ -86,7 +87,7 @@ class KarpathySpec(DatasetSpec):
     split: Split = "test"
     """Which split is evaluated."""
     folder: FilePath = Path("work/karpathy")
-    """Where a training keeps what it computes of the data."""
+    """The folder for the files that a training computes from the data."""
 
     only_training = frozenset({"folder"})
     only_evaluation = DatasetSpec.only_evaluation | {"split"}

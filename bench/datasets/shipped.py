@@ -19,7 +19,7 @@ AnyDataset = Annotated[
     ScenesSpec | Flickr8kSpec | FolderSpec | SpokenCocoSpec | KarpathySpec,
     Field(discriminator="name"),
 ]
-"""What a job's `dataset`, or a training job's `data`, may hold."""
+"""A job's `dataset`, or a training job's `data`."""
 
 
 def recognise_dataset(folder: Path, further: Sequence[Path] = ()) -> DatasetSpec | None:

@@ -45,22 +45,22 @@ def read_spokencoco(file: Path, images: Path, audio: Path) -> Gathered:
 class SpokenCocoSpec(DatasetSpec):
     """A JSON file of SpokenCOCO; `images` is COCO's folder, `audio` the one that has `wavs/`.
 
-    Without them, what the file names lies beside it. `validation` is another JSON file; what a
-    training computes goes under `folder`.
+    The default of both is the file's own folder. `validation` is another JSON file. A training
+    writes the files that it computes to `folder`.
     """
 
     name: Literal["spokencoco"]
     """Which dataset it is."""
     file: FilePath
-    """The split's JSON file as it is distributed."""
+    """The split's JSON file as distributed."""
     images: FilePath | None = None
     """The folder of COCO's images; `null` for the file's own."""
     audio: FilePath | None = None
     """The folder that has `wavs/`; `null` for the file's own."""
     validation: FilePath | None = None
-    """Another split's file, that a training is watched on."""
+    """Another split's file, with a training's validation data."""
     folder: FilePath = Path("work/spokencoco")
-    """Where a training keeps what it computes of the data."""
+    """The folder for the files that a training computes from the data."""
 
     only_training = frozenset({"validation", "folder"})
 

@@ -63,8 +63,8 @@ def refuse_submitted(folder: Path, option: str) -> None:
     parts = folder.absolute().parts
     if all(name in parts for name in _SUBMITTED):
         raise UserError(
-            f"{folder}: is in the temporary folder of ray job submit, where no later submission "
-            f"finds it; give an absolute {option} on a disk that stays"
+            f"{folder}: is in the temporary folder of ray job submit, which later submissions do "
+            f"not have; give an absolute path with {option} on a permanent disk"
         )
 
 
@@ -134,9 +134,9 @@ def _check_answer(address: str, answer: Mapping[str, Any], source: str) -> None:
     fault, said = answer.get("fault", ""), clean(" ".join(str(answer.get("said", "")).split()))
     if fault == "token":
         if os.environ.get("RAY_AUTH_MODE") == "disabled":
-            raise UserError(f"{address}: asks for a token; unset RAY_AUTH_MODE, now disabled")
+            raise UserError(f"{address}: requires a token; unset RAY_AUTH_MODE, now disabled")
         if not source:
-            raise UserError(_without_token(f"{address}: asks for a token"))
+            raise UserError(_without_token(f"{address}: requires a token"))
         raise UserError(
             f"{address}: refuses the token of {source}; put the cluster's own there, which ray "
             "get-auth-token prints on its head node"
@@ -156,8 +156,8 @@ def _check_answer(address: str, answer: Mapping[str, Any], source: str) -> None:
         )
     if fault == "outside":
         raise UserError(
-            f"{address}: this machine is no node of that cluster; run the command on one, by ray "
-            f"job submit, or make it one: ray start --address={address} --num-cpus=0"
+            f"{address}: this machine is no node of that cluster; run the command on a node (ray "
+            f"job submit), or join the cluster: ray start --address={address} --num-cpus=0"
         )
 
 

@@ -93,7 +93,7 @@ def execute(
             if not all(run.is_whole(cell) for cell in cells):
                 stages += Pipeline(run, plan, cells, asr, report, stop).run()
     if lost := run.missing + run.unmeasured:
-        raise RunFailed(f"{lost} rows did not come back; run the job again")
+        raise RunFailed(f"{lost} rows are still missing; run the job again")
     return tuple(replace(stage, cores=cores) for stage in merge_stages(stages))
 
 

@@ -222,8 +222,8 @@ class Pool(Generic[T]):
                 "ask for fewer (cluster.generators, cluster.transcribers)"
             )
         raise RunFailed(
-            f"no actor could be placed within {limit:.0f} s; are there still "
-            "machines with the resources that it asks for?"
+            f"no actor could be placed within {limit:.0f} s; check that there are still nodes with "
+            "free cores and GPUs"
         )
 
     def close(self) -> None:

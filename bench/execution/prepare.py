@@ -71,7 +71,7 @@ def write_run_manifest(run: OpenRun) -> None:
     for cell in cells:
         if known and cell.transcript_key not in known:
             same = "; its speech is there already" if cell.speech_key in generated else ""
-            print(f"{cell.name}: a new cell beside those that are there{same}")
+            print(f"{cell.name}: a new cell{same}")
     rows = [
         ManifestCell(
             cell=cell.slug,
@@ -140,7 +140,7 @@ def open_run(file: JobFile, runs: Path, limit: int | None = None) -> Iterator[Op
             sweep_partials(resolved.folder)
             run = read_run(resolved, ledger)
             for part, fault in ledger.damaged.items():
-                print(clean(f"{part}: damaged; set aside, its rows are made again: {fault}"))
+                print(clean(f"{part}: damaged; set aside, its rows are computed again: {fault}"))
             ledger.set_aside()
             yield run
 

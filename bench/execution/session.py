@@ -191,7 +191,7 @@ class _Watch(threading.Thread):
 
     def _lost(self, what: str) -> None:
         if supervisor.supervised() and not self._leaving.is_set():
-            supervisor.abandon(f"{what}; what was done is kept. Run the same command again")
+            supervisor.abandon(f"{what}; finished work is kept. Run the same command again")
 
     def leave(self) -> None:
         """Stops watching: Ray ends its processes now. Kills them if `end` is not called in time."""

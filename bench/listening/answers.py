@@ -105,7 +105,9 @@ def read_all(paths: list[Path]) -> list[Answers]:
     raters: dict[str, Path] = {}
     for path, rater_answers in zip(paths, answers, strict=True):
         if _test_of(rater_answers) != _test_of(answers[0]):
-            raise UserError(f"{path}: answers of another test than {paths[0]}; score them apart")
+            raise UserError(
+                f"{path}: answers of another test than {paths[0]}; score them separately"
+            )
         rater = rater_answers.rater
         if rater in raters:
             raise UserError(f"{path}: rater {rater} is in {raters[rater]} too; leave one out")

@@ -132,7 +132,7 @@ class Folder:
         if before is None:
             if any((self.path / name).exists() for name in ("wavs", "wav2capt.txt", UNITS)):
                 raise UserError(
-                    f"{self.path}: holds speech that pixvox narrate did not make; name another "
+                    f"{self.path}: contains speech that pixvox narrate did not write; name another "
                     "folder"
                 )
             self.narration = narration

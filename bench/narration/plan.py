@@ -109,10 +109,10 @@ def _check_names(utterances: Iterable[Utterance]) -> None:
         if any(character.isspace() for character in utterance.image + utterance.wav):
             raise UserError(
                 f"{utterance.image[:80]}: has a space in its name or id, which the layout of "
-                "Flickr Audio cannot hold; ask for layout: manifest"
+                "Flickr Audio cannot hold; use layout: manifest"
             )
         if places.setdefault((utterance.image, utterance.number), utterance.wav) != utterance.wav:
             raise UserError(
                 f"{utterance.image[:80]}: several images have this name, which the layout of "
-                "Flickr Audio cannot tell apart; ask for layout: manifest"
+                "Flickr Audio cannot distinguish; use layout: manifest"
             )

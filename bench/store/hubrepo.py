@@ -84,8 +84,8 @@ class HubRepo:
                 return
         if private and not info.private:
             raise UserError(
-                f"{self.name}: is there and public; --private is for a repository that push "
-                "creates; change it in its settings, or leave --private out"
+                f"{self.name}: exists and is public; --private is for a repository that push "
+                "creates; make it private in its settings, or leave --private out"
             )
 
     def read(self) -> Snapshot:
@@ -152,7 +152,8 @@ class HubRepo:
             raise UserError(f"{self.name}: HF_HUB_OFFLINE is set; unset it to push") from error
         except RepositoryNotFoundError as error:
             raise UserError(
-                f"{self.name}: not there, or not for this token; name a repository of your own"
+                f"{self.name}: does not exist, or this token has no access; name a repository of "
+                "your own"
             ) from error
         except HfHubHTTPError as error:
             raise self._refusal(error) from error

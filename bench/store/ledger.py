@@ -203,7 +203,7 @@ class Ledger:
                 elif part.rows is None:
                     self.damaged[path] = part.fault
                 elif part.schema != pl.Schema(schema):
-                    raise UserError(f"{path}: another version wrote this; move the run away")
+                    raise UserError(f"{path}: was written by another version; move the run away")
                 else:
                     yield part
 

@@ -17,8 +17,7 @@ _Reason = Annotated[str, pl.String, "Why it failed, in one line; empty where it 
 _Cause = Annotated[
     str,
     pl.String,
-    "`machine` where a process died or hung over the item, which the next run tries again; else "
-    "empty.",
+    "`machine` if a process died or hung on the item, which the next run tries again; else empty.",
 ]
 
 
@@ -41,12 +40,14 @@ class SpeechRow:
         pl.String,
         "The speech's file below the system's folder, or the training caption `ID#N`.",
     ] = ""
-    codebooks: Annotated[int, pl.Int32, "How many codebooks `units` has."] = 0
+    codebooks: Annotated[int, pl.Int32, "The number of codebooks in `units`."] = 0
     prompt_frames: Annotated[
-        int, pl.Int32, "How many of the first frames are the prompt and were not generated."
+        int, pl.Int32, "The number of first frames that are the prompt and were not generated."
     ] = 0
     caption: Annotated[
-        int, pl.Int32, "Number of the caption that was said or gave the prompt; -1 for none."
+        int,
+        pl.Int32,
+        "The number of the caption that was spoken or that the prompt is cut from; -1 for none.",
     ] = -1
     ended: Annotated[
         bool, pl.Boolean, "Whether the speech ended before the longest that was allowed."
@@ -77,8 +78,8 @@ class TranscriptRow:
     status: _Status
     reason: _Reason = ""
     cause: _Cause = ""
-    transcript: Annotated[str, pl.String, "The transcript as the ASR gave it."] = ""
-    seconds: Annotated[float, pl.Float64, "How long the transcribed speech is."] = 0.0
+    transcript: Annotated[str, pl.String, "The transcript as the ASR returned it."] = ""
+    seconds: Annotated[float, pl.Float64, "The duration of the transcribed speech in s."] = 0.0
     peak: Annotated[float, pl.Float64, "Its loudest sample; full scale is 1."] = 0.0
     no_speech_prob: Annotated[
         float, pl.Float64, "Whisper's probability that nobody speaks; NaN from other ASRs."
@@ -89,7 +90,7 @@ class TranscriptRow:
     compression_ratio: Annotated[
         float,
         pl.Float64,
-        "How far Whisper's text compresses, far where it repeats itself; or NaN.",
+        "Whisper's compression ratio of the text, high if it repeats itself; NaN from other ASRs.",
     ] = 0.0
     device: Annotated[str, pl.String, "What transcribed it: `cpu`, or the name of a GPU."] = ""
 
@@ -105,7 +106,7 @@ class MeasuredRow:
     values: Annotated[
         tuple[float, ...],
         pl.List(pl.Float64),
-        "What the metric counted, in its columns' order; empty where it failed.",
+        "The values of the metric's columns, in their order; empty if it failed.",
     ] = ()
     device: Annotated[str, pl.String, "What measured it: `cpu`, or the name of a GPU."] = ""
 

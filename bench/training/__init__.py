@@ -1,1 +1,1 @@
-"""Training by job files: the small models of the zoo, made from the scenes dataset."""
+"""`pixvox train`: trains models by job files, among them those of the zoo."""

@@ -1,4 +1,4 @@
-"""A captioner's training: captions and pictures of a dataset, weights and processor exported."""
+"""Trains a captioner on a dataset's captions and pictures, and exports weights and processor."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -73,7 +73,7 @@ def _text_size(job: CaptionerJob) -> TextSize:
 
 
 def _tokens(texts: Sequence[str], words: PreTrainedTokenizerFast) -> "Tensor":
-    """Captions as `[C, T]`: begun, ended, cut at what the model can read, padded."""
+    """Returns captions as tokens `[C, T]` with start and end, cut to the model's length, padded."""
     begin, end, pad = words.bos_token_id, words.sep_token_id, words.pad_token_id
     rows = [[begin, *words(text)["input_ids"][: MAX_TOKENS - 2], end] for text in texts]
     longest = max(map(len, rows))

@@ -1,5 +1,6 @@
-"""Spoken captions as training data: pictures and speech found or built, units and images cached."""
+"""Reads spoken captions as training data, and caches their units and image states."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from contextlib import closing
@@ -27,12 +28,12 @@ from pixvox.training.mapped import written
 from pixvox.vision import ImageScaling, image_states, state_shape
 
 _ENCODED_AT_ONCE = 16
-"""Pictures: what a convolutional network holds of more of them does not stay in a core's cache."""
+"""Pictures in a batch; the activations of more would not fit a core's cache."""
 
 
 @dataclass(frozen=True)
 class ImageEncoder:
-    """An image encoder, not in training mode, and what it expects of pictures."""
+    """An image encoder in evaluation mode, and the scaling of its pictures."""
 
     model: PreTrainedModel
     scaling: ImageScaling
@@ -40,14 +41,14 @@ class ImageEncoder:
 
 @dataclass(frozen=True)
 class Spoken:
-    """A caption that has speech, or the units of it, and its picture's file."""
+    """A caption with speech or units, and its picture's file."""
 
     image: Path
     caption: Caption
 
     @property
     def name(self) -> str:
-        """The speech's file; without one, the name of its units."""
+        """The speech's file, or the name of its units if there is no file."""
         if self.caption.speech is not None:
             return str(self.caption.speech)
         assert self.caption.units is not None
@@ -55,7 +56,7 @@ class Spoken:
 
 
 def spoken_of(data: DatasetSpec, split: Half, report: Progress) -> list[Spoken]:
-    """Every caption of a split that has speech or units; raises UserError where none has."""
+    """Returns the captions of a split with speech or units; raises UserError if there are none."""
     items = data.half(split, report)
     spoken = [
         Spoken(item.image, caption)
@@ -66,7 +67,7 @@ def spoken_of(data: DatasetSpec, split: Half, report: Progress) -> list[Spoken]:
     if not spoken:
         raise UserError(
             f"data: {split} has no spoken caption; name the audio, ask for more images, or name "
-            "what to validate on"
+            "the validation data"
         )
     return spoken
 
@@ -78,7 +79,7 @@ def _cache(data: DatasetSpec, split: Half) -> Path:
 
 
 def _content(path: Path) -> str:
-    """The digest of a file's bytes; raises UserError naming a file that is not there."""
+    """Returns the digest of a file, 16 hex digits; raises UserError naming an unreadable file."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is not a plain file; remove it")
     try:
@@ -106,6 +107,11 @@ class _States:
 
     def __init__(self, vision: ImageEncoder, mirrored: bool) -> None:
         self._vision, self._mirrored = vision, mirrored
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The process that unpickles it may have no GPU.
+        model = copy.deepcopy(self._vision.model).cpu()
+        return _States, (ImageEncoder(model, self._vision.scaling), self._mirrored)
 
     def to(self, device: str) -> None:
         self._vision.model.to(device)
@@ -141,12 +147,12 @@ def pictures(
     vision: ImageEncoder | ImageScaling,
     how: Preparing,
 ) -> npt.NDArray[Any]:
-    """The encoder's states of pictures `[I, P, D]`, float16, or, by a scaling alone, the pictures
-    themselves `[I, 3, H, W]`, uint8.
+    """Returns the encoder's states of pictures `[I, P, D]`, float16, or, if `vision` is a scaling
+    alone, the pictures `[I, 3, H, W]`, uint8.
 
-    Where they are mirrored, the same of the pictures mirrored left to right follow: `[2I, …]`.
-    Cached as a memory-mapped file, so that the workers of one machine share it. Raises UserError
-    for a picture that cannot be used.
+    With `how.mirrored`, those of the pictures mirrored left to right follow: `[2I, …]`. The array is
+    a memory-mapped cache file, which the workers of one machine share. Raises UserError for a
+    picture that cannot be used.
     """
     encoder = vision if isinstance(vision, ImageEncoder) else None
     scaling = vision.scaling if isinstance(vision, ImageEncoder) else vision
@@ -199,13 +205,13 @@ def _write_pictures(
         closing(compute(task)) as results,
     ):
         for ready, (number, values) in enumerate(results, 1):
-            for copy in range(copies):
-                rows[copy * len(paths) + number] = values[copy]
+            for index in range(copies):
+                rows[index * len(paths) + number] = values[index]
             how.report("pictures", ready, len(paths))
 
 
 def _pixels(path: Path, size: int) -> Tensor:
-    """A picture as uint8 `[3, size, size]`; raises UserError naming one that cannot be used."""
+    """Returns a picture, uint8 `[3, size, size]`; raises UserError naming an invalid file."""
     try:
         return load_pixels(path, size)
     except ImageError as error:
@@ -214,7 +220,7 @@ def _pixels(path: Path, size: int) -> Tensor:
 
 @torch.inference_mode()
 def _states(vision: ImageEncoder, pixels: Tensor) -> npt.NDArray[Any]:
-    """Uint8 pictures `[B, 3, H, W]` as image states `[B, P, D]` in float16."""
+    """Returns the image states `[B, P, D]`, float16, of uint8 pictures `[B, 3, H, W]`."""
     given = normalise(pixels, vision.scaling).to(vision.model.device)
     return np.asarray(image_states(vision.model, given).to(torch.float16).cpu().numpy())
 
@@ -222,7 +228,10 @@ def _states(vision: ImageEncoder, pixels: Tensor) -> npt.NDArray[Any]:
 def _fitting(
     spoken: list[Spoken], units: list[Tensor], model: PixVoxLM, skip: bool
 ) -> tuple[list[Spoken], list[Tensor]]:
-    """Leaves out speech that needs more steps than the model has positions, if that is asked."""
+    """Returns the speech that fits the model's positions.
+
+    Raises UserError where speech does not fit and `skip` is False, or where none fits.
+    """
     limit = model.config.max_position_embeddings
     lengths = [u.shape[-1] + 1 for u in units]
     steps = {n: len(model.config.layout(n).steps) for n in set(lengths)}

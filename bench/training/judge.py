@@ -83,6 +83,6 @@ class SpeechJudge:
 
 
 def _score(metric: Metric, hypotheses: Hypotheses, truth: References) -> tuple[str, float]:
-    """The last of a metric's scores, which says most."""
+    """Returns the last of a metric's scores, its main one."""
     sums = metric.statistics(hypotheses, truth).sum(0)
     return metric.scores[-1].name, float(metric.score(sums)[-1])

@@ -1,8 +1,8 @@
-"""Where a worker keeps what it makes: on its own disk, or with the driver of a cluster.
+"""Stores a worker's log, checkpoints and weights: on its own disk, or with a cluster's driver.
 
-Workers of a cluster have none of the driver's files. They are sent what the driver has prepared,
-and the last checkpoint; the first posts its log, checkpoints and weights to an actor, from which
-the driver takes them. So the driver alone reads and writes a training's files.
+Workers of a cluster do not have the driver's files. They are sent the prepared data and the last
+checkpoint. The first worker sends its log, checkpoints and weights to an actor, from which the
+driver collects them, so that only the driver reads and writes a training's files.
 """
 
 import os
@@ -27,20 +27,20 @@ from pixvox.training.captions import SpokenCaptions
 from pixvox.training.checkpoint import STATE
 
 STOP = "stop"
-"""A file in the state's folder: its being there ends a training whose workers see it."""
+"""The name of a file in the state's folder; if it exists, workers end the training."""
 _BEST = "best.pt"
 _OUTPUT = "output"
 Row = dict[str, Any]
 
 
 def state_folder(job: TrainingJob) -> Path:
-    """Where a training keeps its checkpoints and log, beside its output."""
+    """Returns the folder of a training's checkpoints and log, beside its output."""
     return job.output.with_name(job.output.name + ".training")
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a worker trains: the model, both splits, and the items that a judge judges by."""
+    """A worker's input: the model, both splits, and the items whose speech a judge scores."""
 
     model: PixVoxLM
     data: SpokenCaptions
@@ -49,43 +49,40 @@ class Given:
 
 
 class Keeper(Protocol):
-    """Keeps what a worker makes; `folder` is where it finds and leaves checkpoints."""
+    """Stores a worker's output; the worker reads and writes checkpoints in `folder`."""
 
     folder: Path
 
     def log(self, row: Row) -> None:
-        """Keeps a step's row."""
+        """Stores a step's row of the log."""
 
     def stopped(self) -> bool:
         """Whether the training is to end after this step."""
 
     def sync(self) -> None:
-        """Keeps the checkpoints that were written since."""
+        """Stores the checkpoints that were written since the last call."""
 
     def export(self, save: Callable[[Path], None]) -> None:
-        """Keeps the weights that `save` writes into a folder."""
+        """Stores the weights that `save` writes into a folder."""
 
 
 class OwnDisk:
-    """Of a worker that sees the driver's files."""
+    """The keeper of a worker that has the driver's files."""
 
     def __init__(self, job: PixVoxJob) -> None:
         self.folder, self._output = state_folder(job), job.output
         self._log = Logged(job)
 
     def log(self, row: Row) -> None:
-        """See Keeper."""
         self._log.write(row)
 
     def stopped(self) -> bool:
-        """See Keeper."""
         return (self.folder / STOP).exists()
 
     def sync(self) -> None:
-        """See Keeper; they are where they belong."""
+        """Does nothing: checkpoints are written to their own place."""
 
     def export(self, save: Callable[[Path], None]) -> None:
-        """See Keeper."""
         save(self._output)
 
 
@@ -98,7 +95,7 @@ class Logged:
         self._track = _tracker(job, self._folder)
 
     def write(self, row: Row) -> None:
-        """Adds a row; one of a step that is taken again replaces those from that step on."""
+        """Adds a row; the row of a repeated step replaces those from that step on."""
         if row["step"] <= self._last:
             self._log = Log(self._folder)
         self._last = row["step"]
@@ -126,10 +123,10 @@ def _tracker(job: PixVoxJob, folder: Path) -> Callable[[Row], None] | None:
 
 @dataclass(frozen=True)
 class Sent:
-    """What the workers of a cluster are sent.
+    """The message to the workers of a cluster.
 
-    `given` is the reference of a Given whose splits are `packed`; `parcel` the job and the items
-    that a judge judges by, with their pictures.
+    `given` is the Ray reference of a Given whose splits are `packed`. `parcel` holds the job and
+    the items whose speech a judge scores, with their pictures.
     """
 
     given: Any
@@ -140,16 +137,17 @@ class Sent:
 
 @dataclass
 class Post:
-    """Rows and files that the first worker has posted since the driver looked last."""
+    """Rows and files that the first worker has sent since the driver collected them last."""
 
     rows: list[Row] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
 
 
 class PostOffice:
-    """An actor on the driver's node between the workers, which may be started again, and it.
+    """An actor on the driver's node between the driver and the workers, which may be restarted.
 
-    `checkpoint` are files that workers begin with, by name: those on the driver's disk at first.
+    `checkpoint` holds the files that workers start from, by name: at first those on the driver's
+    disk.
     """
 
     def __init__(self, sent: Sent, checkpoint: Mapping[str, bytes]) -> None:
@@ -157,16 +155,16 @@ class PostOffice:
         self._post, self._stopped = Post(), False
 
     def begin(self) -> tuple[Sent, dict[str, bytes]]:
-        """What a worker begins with."""
+        """Returns a worker's message and the checkpoint to start from."""
         return self._sent, self._checkpoint
 
     def post_row(self, row: Row) -> bool:
-        """Takes a step's row; whether the training is to end after it."""
+        """Receives a step's row; returns whether the training is to end after it."""
         self._post.rows.append(row)
         return self._stopped
 
     def post_file(self, name: str, content: bytes) -> None:
-        """Takes a file of the training's folder, or `output/NAME`."""
+        """Receives a file of the training's folder, or `output/NAME`."""
         self._post.files[name] = content
         if name in (STATE, _BEST):
             self._checkpoint[name] = content
@@ -176,17 +174,17 @@ class PostOffice:
         return self._stopped
 
     def stop(self) -> None:
-        """Ends the training after the step at hand."""
+        """Ends the training after the current step."""
         self._stopped = True
 
     def take(self) -> Post:
-        """What was posted since the last call."""
+        """Returns the rows and files received since the last call."""
         post, self._post = self._post, Post()
         return post
 
 
 class ByPost:
-    """Of a worker of a cluster: a folder of its node's Ray session, and what is posted of it."""
+    """The keeper of a cluster's worker: a folder of its Ray session, whose files are sent."""
 
     def __init__(self, office: Any, checkpoint: Mapping[str, bytes], folder: Path) -> None:
         self._office, self.folder = office, folder
@@ -200,22 +198,18 @@ class ByPost:
         return {path.name: path.stat().st_mtime_ns for path in paths if path.exists()}
 
     def log(self, row: Row) -> None:
-        """See Keeper."""
         self._call("post_row", row)
 
     def stopped(self) -> bool:
-        """See Keeper."""
         return bool(self._call("stopped"))
 
     def sync(self) -> None:
-        """See Keeper."""
         now = self._changed()
         for name in now.keys() - {name for name in now if self._known.get(name) == now[name]}:
             self._call("post_file", name, (self.folder / name).read_bytes())
         self._known = now
 
     def export(self, save: Callable[[Path], None]) -> None:
-        """See Keeper."""
         save(self.folder / _OUTPUT)
         for path in sorted((self.folder / _OUTPUT).iterdir()):
             self._call("post_file", f"{_OUTPUT}/{path.name}", path.read_bytes())
@@ -228,7 +222,7 @@ class ByPost:
 
 @contextmanager
 def worker_folder() -> Iterator[Path]:
-    """A folder of this worker of a cluster, for the time being."""
+    """Gives a temporary folder for this worker of a cluster."""
     remove_leftovers()
     folder = session_folder() / f"training-{os.getpid()}"
     try:
@@ -238,13 +232,13 @@ def worker_folder() -> Iterator[Path]:
 
 
 def checkpoint_of(folder: Path) -> dict[str, bytes]:
-    """What a training in this folder is resumed from."""
+    """Returns the files that a training in this folder is resumed from, by name."""
     paths = (folder / name for name in (STATE, _BEST))
     return {path.name: path.read_bytes() for path in paths if path.exists()}
 
 
 def keep_post(post: Post, job: PixVoxJob, log: Logged) -> None:
-    """Writes what was posted, rows first: a log then lacks no step of the checkpoint."""
+    """Writes rows and files, rows first, so that the log has every step of a checkpoint."""
     for row in post.rows:
         log.write(row)
     for name, content in post.files.items():
@@ -255,10 +249,10 @@ def keep_post(post: Post, job: PixVoxJob, log: Logged) -> None:
 def packed(captions: SpokenCaptions) -> SpokenCaptions:
     """Returns the captions with their units in one tensor `[K, sum of N]`, and the N of each.
 
-    Tensors that share their memory would each be pickled with all of it.
+    Each of several tensors that share memory would be pickled with all of it.
     """
     sizes = torch.tensor([units.shape[-1] for units in captions.units])
-    # A mapped array would be copied into every worker's message; a plain one is stored once a node.
+    # Ray stores a plain array once a node; a mapped one would be copied into every message.
     images = np.asarray(captions.images)
     return replace(captions, units=[torch.cat(list(captions.units), -1), sizes], images=images)
 

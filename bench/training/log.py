@@ -1,4 +1,4 @@
-"""What a training leaves to read: `log.jsonl`, one line a step, and the curves drawn from it."""
+"""A training's log: `log.jsonl` with a line for each step, and the curves drawn from it."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from bench.common.atomic import write_text
 
 
 class Log:
-    """`log.jsonl` in a folder. Steps that a resumed run takes again replace their old lines."""
+    """`log.jsonl` in a folder; steps that a resumed training repeats replace their old lines."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ class Log:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows so far; a last line cut by a kill is left out."""
+    """Returns the rows of a log; an incomplete last line is left out."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:

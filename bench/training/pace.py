@@ -1,4 +1,4 @@
-"""How fast a training goes, in units and as a share of what the machine could do."""
+"""The speed of a training, in units a second and as a share of the machine's speed."""
 
 from collections import deque
 from typing import TypedDict
@@ -11,7 +11,7 @@ from pixvox.training.precision import dtype_of
 from pixvox.training.recipe import Training
 
 _STEPS = 20
-"""Steps that a pace is the mean of: their lengths differ."""
+"""The pace is the mean over this many steps, because their lengths differ."""
 
 
 class Speed(TypedDict):

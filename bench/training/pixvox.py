@@ -1,4 +1,4 @@
-"""A PixVoxLM's training on Ray Train: the driver prepares and watches, the workers train."""
+"""Trains a PixVoxLM with Ray Train: the driver prepares the data, and workers train."""
 
 import os
 import threading
@@ -66,14 +66,14 @@ from pixvox.training.captions import SpokenCaptions
 from pixvox.training.loop import check_resumable, train
 
 _RETRIES = 3
-"""How often Ray Train starts the workers again after one died; they resume from the checkpoint."""
+"""How often Ray Train restarts the workers after one has died; they resume from the checkpoint."""
 
 _OFFICE = "pixvox-training"
-"""The name of a cluster's PostOffice, for the workers of one driver."""
+"""The Ray name of the PostOffice, by which workers find it."""
 
 
 def export(model: PreTrainedModel, folder: Path) -> None:
-    """Saves as float16 safetensors: half the bytes, and loaded as float32 for use."""
+    """Saves a model as float16 safetensors; it is loaded as float32 for use."""
     model.half().save_pretrained(folder)
     model.float()
 
@@ -81,7 +81,7 @@ def export(model: PreTrainedModel, folder: Path) -> None:
 def prepare(
     job: PixVoxJob, report: Progress, compute: Compute = compute_here
 ) -> tuple[PixVoxLM, SpokenCaptions, SpokenCaptions]:
-    """The model and both splits; a second call finds everything that takes long in the caches.
+    """Returns the model and both splits, whose units and image states are cached.
 
     Raises UserError where the judge's decoding does not fit the model.
     """
@@ -119,28 +119,28 @@ def _begin_null_image(model: PixVoxLM, data: SpokenCaptions) -> None:
 
 
 def work(job: PixVoxJob, device: torch.device, rank: int) -> None:
-    """One worker's whole training; the first writes log, checkpoints and, in the end, weights."""
+    """Runs one worker's training; the first worker writes log, checkpoints and final weights."""
     model, data, held = prepare(job, lambda *_: None)
     given = Given(model, data, held, _judged(job))
     _train(job, given, OwnDisk(job), device=device, rank=rank)
 
 
 def _judged(job: PixVoxJob) -> tuple[Item, ...]:
-    """The validation items whose speech a judge scores; none without one."""
+    """Returns the validation items whose speech a judge scores; none without a judge."""
     if job.judge is None:
         return ()
     return tuple(job.data.half("val", lambda *_: None)[: job.judge.images])
 
 
 def _judging(job: PixVoxJob) -> list[Asr]:
-    """The ASR that transcribes for a judge; none without a judge."""
+    """Returns the ASR that transcribes for a judge; none without a judge."""
     return [] if job.judge is None else [job.judge.asr]
 
 
 def _train(
     job: PixVoxJob, given: Given, keeper: Keeper, *, device: torch.device, rank: int
 ) -> None:
-    """One worker's steps over what it was given; the first has the keeper keep what they make."""
+    """Runs one worker's steps; the first worker passes rows and weights to the keeper."""
     model, data, is_first = given.model, given.data, rank == 0
     model.to(device)
     ended, judged = True, None
@@ -168,17 +168,17 @@ def _train(
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """What Ray Train runs in every worker."""
+    """The function that Ray Train runs in every worker."""
     import ray
     import ray.train
     from ray.train.torch import get_device
 
     torch.set_num_threads(config["threads"])
-    # Ray Train would compute on the CPU where PyTorch cannot use the GPU that Ray assigned.
+    # Raises where PyTorch cannot use the assigned GPU; Ray Train would use the CPU instead.
     device()
     rank = ray.train.get_context().get_world_rank()
     if config["job"] is not None:
-        # Ray Train has moved to a folder of its own; a judge's ASR may lie in the driver's.
+        # Ray Train has changed the current folder; a judge's ASR may be in the driver's.
         os.chdir(config["folder"])
         work(PixVoxJob.model_validate(config["job"]), get_device(), rank)
         return
@@ -195,7 +195,7 @@ def _worker(config: dict[str, Any]) -> None:
 
 
 def _placed(job: PixVoxJob) -> PixVoxJob:
-    """The job with whole paths: workers do not run in the driver's folder."""
+    """Returns the job with absolute paths, because workers do not run in the driver's folder."""
     local = {
         key: str(Path(value).absolute())
         for key in ("codec", "blip", "vision", "start_from")
@@ -207,7 +207,7 @@ def _placed(job: PixVoxJob) -> PixVoxJob:
 
 
 def run_pixvox(job: PixVoxJob, report: Progress, stop: Stop) -> None:
-    """Trains and exports a PixVoxLM; the same call resumes a killed one.
+    """Trains and exports a PixVoxLM; the same call resumes a killed training.
 
     Raises UserError for weights or data that cannot be used, RunFailed where training failed, and
     KeyboardInterrupt where it was stopped.
@@ -216,7 +216,7 @@ def run_pixvox(job: PixVoxJob, report: Progress, stop: Stop) -> None:
     folder = state_folder(job)
     (folder / STOP).unlink(missing_ok=True)
     address = find_cluster(job.address)
-    # In the driver first, so that bad input is one line and caches are written once.
+    # In the driver first, so that invalid input gives one line and caches are written once.
     model, data, held = prepare(job, ending(report, stop), compute_on_ray(address))
     check_resumable(model, data, job.plan, folder=folder, origin=origin(job))
     given = Given(model, data, held, _judged(job)) if address else None
@@ -269,7 +269,7 @@ def run_pixvox(job: PixVoxJob, report: Progress, stop: Stop) -> None:
 
 
 class _Post:
-    """The driver's side of a training whose workers have none of its files."""
+    """The driver's side of a training whose workers do not have its files."""
 
     def __init__(self, job: PixVoxJob, given: Given) -> None:
         import ray
@@ -291,7 +291,7 @@ class _Post:
         self._job, self._log = job, Logged(job)
 
     def keep(self) -> None:
-        """Writes what was posted since the last call."""
+        """Writes the rows and files that were sent since the last call."""
         import ray
         from ray.exceptions import RayError
 
@@ -304,14 +304,14 @@ class _Post:
         keep_post(post, self._job, self._log)
 
     def stop(self) -> None:
-        """Ends the training after the step at hand."""
+        """Ends the training after the current step."""
         self._office.stop.remote()
 
 
 class _Where:
     """Prints which nodes the workers are on, once Ray Train has placed them.
 
-    It reserves their places as one placement group, with a bundle for each.
+    Ray Train reserves a placement group with a bundle for each worker.
     """
 
     def __init__(self, workers: int, address: str | None) -> None:
@@ -322,7 +322,7 @@ class _Where:
         self._others = set(self._table())
 
     def print_once(self) -> None:
-        """Prints the line where the workers are placed, and has not been printed before."""
+        """Prints the line once, when the workers have been placed."""
         import ray
 
         for name, group in self._table().items() if self._workers else ():
@@ -358,12 +358,12 @@ def _fit(
     try:
         trainer.fit()
     except Exception as error:
-        # For the driver's own thread, which ends the command with it.
+        # The driver's main thread ends the command with this error.
         failure.append(error)
 
 
 def _ray_folder(job: PixVoxJob, on_own_disk: bool) -> Path:
-    """The folder for what Ray Train writes itself; in a cluster, one of the driver's node."""
+    """Returns the folder for Ray Train's own files; in a cluster, one on the driver's node."""
     return state_folder(job).absolute() / "ray" if on_own_disk else session_folder() / "train"
 
 
@@ -372,7 +372,7 @@ def _report_last(folder: Path, steps: int, report: Progress) -> None:
     if row is not None:
         scores = row.get("judged") or {}
         rated = "".join(f", {name} {score:.1f}" for name, score in scores.items())
-        # Absent in the log of a training that an earlier version began.
+        # Rows of earlier versions lack this field.
         speed = ""
         if "units_per_second" in row:
             speed = f", {row['units_per_second']:,.0f} units/s"

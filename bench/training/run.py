@@ -1,4 +1,4 @@
-"""Runs a training job: data, loop, progress, a log in plain files, weights exported in float16."""
+"""Runs a training job: reads data, trains with progress and a log, exports float16 weights."""
 
 from collections.abc import Callable
 from dataclasses import asdict

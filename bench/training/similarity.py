@@ -1,4 +1,4 @@
-"""A similarity head's training: a PixVoxLM that only speaks becomes one that also compares."""
+"""Trains a PixVoxLM's similarity head, which compares speech and images."""
 
 from functools import partial
 
@@ -41,13 +41,13 @@ def run_similarity(job: SimilarityJob, report: Progress, stop: Stop) -> None:
     held = split("val", frozen=True, skip_too_long=True, how=how)
     folder = state_folder(job)
     log = Log(folder)
-    last, found_share = 0, ""
+    last, share_text = 0, ""
     for step in train_similarity(model, data, held, job.plan, folder, stop, how.report):
         share, last = step.found, step.step
         log.write({"step": last, "loss": step.loss, "found": share})
         if share is not None:
-            found_share = f", {100 * share:.0f}% of validation speech finds its image"
-        report(f"loss {step.loss:.3f}{found_share}", last, job.plan.steps)
+            share_text = f", {100 * share:.0f}% of validation speech finds its image"
+        report(f"loss {step.loss:.3f}{share_text}", last, job.plan.steps)
     draw(folder)
     if 0 < last < job.plan.steps:
         raise KeyboardInterrupt
@@ -55,7 +55,7 @@ def run_similarity(job: SimilarityJob, report: Progress, stop: Stop) -> None:
 
 
 def _with_head(job: SimilarityJob) -> tuple[PixVoxLM, Codec]:
-    """The model that the job starts from, with a new head, and its codec."""
+    """Returns the model that the job starts from with a new head, and its codec."""
     folder = resolve(job.start_from)
     config = pixvox_config(folder)
     if not config.null_image:

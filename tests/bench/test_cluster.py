@@ -78,7 +78,7 @@ def test_a_token_is_sent_to_a_cluster_that_requires_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked = _answering(monkeypatch, none=WITHOUT_TOKEN, token=JOINABLE)
-    with pytest.raises(UserError, match=r"a:1: asks for a token, and there is none here; set RAY_"):
+    with pytest.raises(UserError, match=r"a:1: requires a token, and there is none here; set RAY_"):
         find_cluster("a:1")
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("secret")
@@ -179,7 +179,7 @@ def test_an_aborted_probe_gives_one_line(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_results_in_a_submission_s_folder_are_refused(tmp_path: Path) -> None:
     unpacked = tmp_path / "session_1/runtime_resources/working_dir_files/_ray_pkg_1"
-    with pytest.raises(UserError, match="give an absolute --runs on a disk that stays"):
+    with pytest.raises(UserError, match="give an absolute path with --runs on a permanent disk"):
         refuse_submitted(unpacked / "results/runs", "--runs")
     refuse_submitted(tmp_path / "results", "--runs")
 

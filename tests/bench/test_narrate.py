@@ -418,11 +418,11 @@ def test_tables_say_that_speech_is_synthetic() -> None:
 @pytest.mark.parametrize(
     ("spoil", "options", "message"),
     [
-        ("wav2capt.txt", {}, "holds speech that pixvox narrate did not make; name another"),
+        ("wav2capt.txt", {}, "contains speech that pixvox narrate did not write; name another"),
         ("narration.json", {}, "narration.json: not what pixvox narrate writes"),
         ("", {"splits": ["best"]}, "flickr8k: split: "),
         ("", {"captions": 0}, "captions: "),
-        ("units.npz", {}, "holds speech that pixvox narrate did not make; name another"),
+        ("units.npz", {}, "contains speech that pixvox narrate did not write; name another"),
         ("", {"bandwidth": 0.7}, "has no bandwidth 0.7 kbps"),
         ("", {"items": "nowhere.txt"}, "nowhere.txt: no such file"),
     ],

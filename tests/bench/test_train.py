@@ -175,7 +175,7 @@ def test_two_workers_killed_and_resumed_on_nodes_without_its_files_take_the_same
         ({"vision": "zoo:encodec-tiny"}, "config.json: vision_config: 'encodec' is no image enc"),
         (
             {"vision": None, "blip": "here", "size": {"layers": 1, "hidden": 8, "heads": 1}},
-            "size is of a new decoder, and blip and start_from bring theirs; leave it out",
+            "size is for a new decoder, and blip and start_from have their own; leave it out",
         ),
         (
             {"size": {"layers": 1, "hidden": 100, "heads": 3}},

@@ -1,1 +1,1 @@
-"""Programs that prove something about the suite; each is run by `python -m tests.evidence.NAME`."""
+"""Programs that test the suite as a whole; each is run by `python -m tests.evidence.NAME`."""

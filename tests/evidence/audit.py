@@ -1,4 +1,4 @@
-"""Throughput that counts, in the spirit of MLPerf's offline scenario.
+"""Measures throughput by the rules of MLPerf's offline scenario.
 
 MLPerf Inference's rules ask for accuracy and speed of one and the same system, for a minimum time,
 and forbid what remembers earlier queries (Reddi et al. 2020, "MLPerf Inference Benchmark",
@@ -51,7 +51,7 @@ class Audited:
 
 
 def _digests(folder: Path) -> tuple[str, str]:
-    """Of all units that were generated, and of all rows and scores that were made of them."""
+    """Returns the digests of all generated units, and of all rows and scores."""
     manifest = read_manifest(folder)
     if manifest is None:
         raise RunFailed(f"{folder.name}: left no manifest")
@@ -91,7 +91,7 @@ def _run(job: Path, name: str, limit: int | None) -> Audited:
 
 
 def faults(runs: list[Audited]) -> list[str]:
-    """What keeps the runs from being an audit's, in words; nothing where they are."""
+    """Returns why the runs are no valid audit; [] if they are."""
     messages = []
     if len({run.units for run in runs}) > 1:
         messages.append("the runs did not generate the same units")
@@ -107,7 +107,7 @@ def faults(runs: list[Audited]) -> list[str]:
 
 
 def run(job: Path, limit: int | None, save: Path | None) -> int:
-    """Runs the job twice, prints what came of it, and saves it if asked; 3 where it is no audit."""
+    """Runs the job twice, prints and saves the result; returns 3 if the audit is not valid."""
     with bad_input():
         name = parse(job, Job).name
     runs = []
@@ -133,7 +133,7 @@ def run(job: Path, limit: int | None, save: Path | None) -> int:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measures what the command line asks for; the exit code."""
+    """Measures what the command line asks for; returns the exit code."""
     parser = Parser(
         prog="python -m tests.evidence.audit",
         description="A job's throughput, run twice and compared.",

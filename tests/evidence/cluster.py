@@ -28,12 +28,12 @@ from tests.evidence.program import program
 from tests.evidence.raylets import Raylets, can_isolate
 
 _KILL_AFTER = 2
-"""Parts of the ledger that are committed before a raylet is killed."""
+"""A raylet is killed after this many parts of the ledger have been committed."""
 _POLL_SECONDS = 0.1
 
 
 def files_of(job: Path, work: Path) -> list[Path]:
-    """The files and folders that a job's driver reads, and that no node needs.
+    """Returns the files and folders that a job's driver reads and that no node needs.
 
     A folder that Python, the package or the raylets' folder `work` is in is left out.
     """
@@ -58,7 +58,7 @@ def files_of(job: Path, work: Path) -> list[Path]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Runs the job twice and prints what differs; 0 where nothing does, 3 elsewhere."""
+    """Runs the job twice and prints the differences; returns 3 if there are any, else 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.evidence.cluster")
     parser.add_argument("job", type=Path)
     parser.add_argument("--raylets", type=int, default=3)
@@ -108,7 +108,7 @@ def _run_and_move(command: list[str], runs: Path, raylets: Raylets) -> None:
 
 
 def _compare(job: Path, local: Path, there: Path) -> tuple[list[str], int]:
-    """Names of the files that differ or are on one side alone, and how many there are."""
+    """Returns the names of files that differ or lack a counterpart, and the number of files."""
     subject = real(job)
     ours, theirs = (
         {

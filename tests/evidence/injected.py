@@ -1,4 +1,4 @@
-"""A model with one thing wrong, for jobs/faults.yaml: what it is shown, or how it sounds."""
+"""A model with one fault, for jobs/faults.yaml: another picture, or noise over its speech."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ class Injected:
         self.fault, self.snr = fault, snr
 
     def generate(self, image: Path, item: str) -> tuple["np.ndarray[Any, Any]", int]:
-        """Speech `[T]` and its rate in Hz."""
+        """Returns speech `[T]` and its rate in Hz."""
         shown = _next(image) if self.fault == "images" else image
         speech = self.model.speak(shown, item=item)
         wave = speech.wave
@@ -33,6 +33,6 @@ class Injected:
 
 
 def _next(image: Path) -> Path:
-    """The picture after this one in its folder; the first after the last."""
+    """Returns the next picture in the folder; after the last, the first."""
     there = sorted(image.parent.iterdir())
     return there[(there.index(image) + 1) % len(there)]

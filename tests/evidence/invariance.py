@@ -1,4 +1,4 @@
-"""What may not change units changes none, and what may, how many.
+"""Tests that units do not depend on the batch, and counts what other slots change.
 
 The same items alone, backwards and in other company must give the same units, bit for bit.
 Another number of slots rounds differently: how many items it changes is measured, and what
@@ -27,12 +27,12 @@ from pixvox.weights import resolve
 from tests.evidence.program import program
 
 _METRICS = tuple(m for m in METRICS if any(score.kept == ALWAYS for score in m.scores))
-"""Those whose scores are shown everywhere."""
+"""The metrics whose scores every table shows."""
 
 
 @dataclass(frozen=True)
 class InvarianceOptions:
-    """What to measure, on the shipped test pictures."""
+    """The settings of a measurement on the shipped test pictures."""
 
     weights: str
     slots: int
@@ -49,7 +49,7 @@ def _changed(before: dict[str, Generation], after: dict[str, Generation]) -> int
 
 
 def measure(options: InvarianceOptions, report: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Decodes the same items in several companies and slot counts, and compares."""
+    """Decodes the same items in several orders, groups and slot counts, and compares."""
     from bench.datasets.scenes.load import load_scenes
     from pixvox.images import load_image
 
@@ -120,7 +120,7 @@ def measure(options: InvarianceOptions, report: Callable[[str, int, int], None])
 
 
 def _scores(model: PixVoxLM, data: Any, generations: dict[str, Generation]) -> dict[str, float]:
-    """BLEU-4 and CIDEr of what Whisper transcribes of the speeches."""
+    """Returns BLEU-4 and CIDEr of the speeches as transcribed by Whisper."""
     from bench.asr.base import SAMPLE_RATE
     from bench.asr.whisper import WhisperAsr
     from bench.common.audio import resample
@@ -150,7 +150,7 @@ def _speech(codec: Any, units: Tensor, resample: Any, rate: int) -> Any:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Prints how many items each change of company and of slots changed."""
+    """Prints how many items each order, grouping and slot count changed."""
     from rich.console import Console
     from rich.table import Table
 
@@ -177,7 +177,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def run(options: InvarianceOptions, save: Path | None) -> int:
-    """Measures and prints; 3 where company changed any unit, which it must never do."""
+    """Measures and prints; returns 3 if the order or grouping changed any unit."""
     from bench.common.progress import progress
 
     with progress() as report:
@@ -188,7 +188,7 @@ def run(options: InvarianceOptions, save: Path | None) -> int:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measures what the command line asks for; the exit code."""
+    """Measures what the command line asks for; returns the exit code."""
     parser = Parser(
         prog="python -m tests.evidence.invariance", description="What another slot count changes."
     )

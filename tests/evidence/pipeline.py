@@ -1,4 +1,4 @@
-"""What the scheduler, the ledger and Ray cost beside stages that only wait.
+"""Measures the cost of the scheduler, the ledger and Ray with stages that only sleep.
 
 The same two stages in three ways: by `pixvox run`'s own scheduler with its ledger on the disk, by
 Ray Data without one, and the slower stage alone in a plain loop, which is the floor. Each runs in a
@@ -37,7 +37,7 @@ _STEADY = (0.2, 0.9)
 
 @dataclass(frozen=True)
 class Figure:
-    """One way: items a second once it is at its pace, and seconds until its first row."""
+    """One way: its steady rate in items a second, and the seconds until its first row."""
 
     way: str
     generators: int
@@ -48,19 +48,17 @@ class Figure:
 
 
 class Generator(StubGenerator):
-    """A stub that takes its time for every item."""
+    """A stub that sleeps for every item."""
 
     def work(self, asked: Any) -> Any:
-        """See StubGenerator."""
         time.sleep(GENERATING * len(asked))
         return super().work(asked)
 
 
 class Transcriber(StubTranscriber):
-    """A stub that takes its time for every clip."""
+    """A stub that sleeps for every clip."""
 
     def work(self, work: tuple[object, str, Sequence[Any]]) -> Any:
-        """See StubTranscriber."""
         time.sleep(TRANSCRIBING * len(work[2]))
         return super().work(work)
 
@@ -195,7 +193,7 @@ def run(items: int, save: Path | None) -> int:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measures what the command line asks for; the exit code."""
+    """Measures what the command line asks for; returns the exit code."""
     parser = Parser(
         prog="python -m tests.evidence.pipeline",
         description="The scheduler beside Ray Data and a loop.",

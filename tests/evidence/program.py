@@ -1,4 +1,4 @@
-"""How a program of this folder is run: `python -m tests.evidence.NAME`."""
+"""Runs the programs of this folder: `python -m tests.evidence.NAME`."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def on_path() -> str:
-    """What PYTHONPATH has to be for processes that import `tests.evidence`, Ray's among them."""
+    """Returns the PYTHONPATH for processes that import `tests.evidence`, including Ray's."""
     return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
@@ -32,7 +32,7 @@ def program(main: Callable[[Sequence[str]], int]) -> NoReturn:
 
 
 def output_of(module: str, *words: str) -> str:
-    """The last line that a program of this folder prints in a process of its own.
+    """Runs a program of this folder in another process; returns the last line that it prints.
 
     Raises RunFailed where it ends with another code than 0.
     """

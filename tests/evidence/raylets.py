@@ -81,7 +81,7 @@ class Node:
         return below(self.process.pid)
 
     def end(self) -> None:
-        """Kills all processes of the node at once, as a machine's end does."""
+        """Kills all processes of the node at once, as if the machine failed."""
         if self.process.poll() is None:
             for pid in (self.process.pid, *self.processes):
                 kill(pid)
@@ -132,7 +132,7 @@ class Raylets:
         self.close()
 
     def environment(self) -> dict[str, str]:
-        """What a driver needs to join the cluster."""
+        """The environment variables with which a driver joins the cluster."""
         assert self._head is not None
         return self._token() | {
             "RAY_ADDRESS": self._head.address,
@@ -146,7 +146,7 @@ class Raylets:
         return {pid: name for node in self._alive() for pid, name in node.processes.items()}
 
     def repair(self) -> None:
-        """Starts nodes until there are as many as at first; all of them where the first is dead."""
+        """Starts nodes until there are as many as at first, or all if the first is dead."""
         if self._head is None or not _is_whole(self._head):
             for node in self._alive():
                 self._end(node)
@@ -167,7 +167,7 @@ class Raylets:
         self.repair()
 
     def written(self) -> list[Path]:
-        """Files that nodes, living or dead, have written outside Ray's folder."""
+        """Returns the files that nodes, living or dead, have written outside Ray's folder."""
         return sorted(
             {
                 path
@@ -241,7 +241,7 @@ class Raylets:
         return inherited | self._settings | self._token() | own
 
     def _connect(self, pid: int, card: str) -> None:
-        """Gives a process's network namespace a card on the bridge."""
+        """Connects a process's network namespace to the bridge."""
         _ip("link", "add", card, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         _ip("link", "set", card, "master", self._bridge, "up")
 

@@ -37,7 +37,7 @@ _CREDENTIALS = {
 
 
 class Proxy(threading.Thread):
-    """Forwards connections to a port of this machine, but for the faults that are asked for.
+    """Forwards connections to a port of this machine, with the requested faults.
 
     The next upload that has more than `drop_after` bytes loses its connection; the next `refusals`
     uploads get 503. `faults` says what was done.
@@ -82,7 +82,7 @@ def _forward(source: socket.socket, target: socket.socket) -> None:
 
 
 def _drawn_run(folder: Path, clips: int) -> Path:
-    """A folder that looks like a finished run's, of random bytes."""
+    """Writes a folder like that of a finished run, with random content."""
     run = folder / "demo"
     (run / "speech" / "cell").mkdir(parents=True)
     (run / "tables").mkdir()
@@ -94,7 +94,7 @@ def _drawn_run(folder: Path, clips: int) -> Path:
 
 
 def _killed_half_way(run: Path, files: int) -> int:
-    """How many files a copy had done when it was killed."""
+    """Kills a copy; returns how many files it had copied."""
     command = [sys.executable, "-P", "-m", "tests.evidence.s3", "--only-publish", str(run)]
     environment = os.environ | {"PYTHONPATH": on_path()}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as copy:
@@ -109,7 +109,7 @@ def _killed_half_way(run: Path, files: int) -> int:
 
 
 def _differing(client: Any, run: Path) -> list[str]:
-    """Names of the run's files whose copies have other bytes."""
+    """Returns the names of the run's files whose copies differ."""
     names = [str(file.relative_to(run)) for file in sorted(run.rglob("*")) if file.is_file()]
     return [
         name
@@ -120,7 +120,7 @@ def _differing(client: Any, run: Path) -> list[str]:
 
 
 def measure(clips: int) -> bool:
-    """Publishes with all faults and prints what came of it; whether all is as it has to be."""
+    """Publishes with all faults and prints the result; returns whether everything is correct."""
     try:
         import boto3
         from moto.server import ThreadedMotoServer
@@ -164,12 +164,12 @@ def measure(clips: int) -> bool:
 
 
 def _published(run: Path) -> int:
-    """How many files were copied, without the waits between the tries of one."""
+    """Publishes without the waits between attempts; returns how many files were copied."""
     return publish(run, _ADDRESS, lambda *_: None, lambda seconds: time.sleep(0.1))
 
 
 def main(words: Sequence[str]) -> int:
-    """Publishes as the command line asks; 3 where a byte differs or work was done twice."""
+    """Publishes as the command line asks; returns 3 if a file differs or was copied twice."""
     parser = Parser(prog="python -m tests.evidence.s3", description="A run published to S3.")
     parser.add_argument("--clips", type=whole(1, 10_000), default=120)
     parser.add_argument("--only-publish", type=path, metavar="RUN", help="in this process")

@@ -1,4 +1,4 @@
-"""What an item costs the driver when models cost nothing.
+"""Measures what an item costs the driver, with models that take no time.
 
 The ledger, the scheduler and Ray are the real ones. Every size runs in a process of its own, so
 that one's memory is not another's.
@@ -27,7 +27,7 @@ from tests.evidence.program import output_of, program
 
 SLOTS = 32
 TRANSCRIBERS = 8
-"""For so many there is a generator."""
+"""There is a generator for this many transcribers."""
 _PAGE = resource.getpagesize()
 
 
@@ -223,7 +223,7 @@ def run(sizes: list[int], transcribers: list[int], save: Path | None) -> int:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measures what the command line asks for; the exit code."""
+    """Measures what the command line asks for; returns the exit code."""
     parser = Parser(
         prog="python -m tests.evidence.scheduler",
         description="What an item costs beside the models.",

@@ -1,4 +1,4 @@
-"""A run of which only the models are stubs: the ledger, the scheduler and Ray are the real ones.
+"""A run with stubs for models; the ledger, the scheduler and Ray are the real ones.
 
 What the stubs generate and transcribe is a function of the item, so that a lost, doubled or mixed
 row shows. tests.evidence.chaos kills such runs, tests.evidence.scheduler measures them.
@@ -28,7 +28,7 @@ from bench.systems.decoding import DecodingSpec
 from bench.systems.pixvox import PixVoxSystem
 
 PAUSE = "PIXVOX_STUB_PAUSE"
-"""The environment's name for how many seconds a stub takes over a batch."""
+"""The environment variable for the seconds that a stub takes for a batch."""
 
 _WORDS = ("a", "the", "two", "dogs", "man", "runs", "over", "sand", "grass", "ball", "red", "in")
 
@@ -38,7 +38,7 @@ def _digest(*parts: object) -> bytes:
 
 
 def words(*parts: object) -> str:
-    """Eight words that are a function of the parts."""
+    """Returns eight words that are a function of the parts."""
     return " ".join(_WORDS[byte % len(_WORDS)] for byte in _digest(*parts)[:8])
 
 
@@ -49,7 +49,7 @@ class StubGenerator:
         self.pause = float(os.environ.get(PAUSE, "0"))
 
     def work(self, asked: Asked) -> Made:
-        """One row for every item and variant."""
+        """Returns one row for every item and variant."""
         time.sleep(self.pause)
         return [
             (v.key, SpeechRow(item.id, "ok", units=_digest(item.id, v.prompt), codebooks=4))
@@ -85,7 +85,7 @@ class StubTranscriber:
         self.pause = float(os.environ.get(PAUSE, "0"))
 
     def work(self, work: tuple[object, str, Sequence[Any]]) -> list[Transcribed]:
-        """One row for every row given."""
+        """Returns one row for every row given."""
         time.sleep(self.pause)
         return [_transcribed(entry) for entry in work[2]]
 
@@ -102,7 +102,7 @@ ACTORS = Actors(StubGenerator, StubTranscriber, load_weights=False)
 
 
 def stub_dataset(items: int, captions: int = 2) -> Dataset:
-    """Items with captions and no files."""
+    """Returns items with captions and no files."""
     image = Path("none.png")
     names = [f"i{number:06d}" for number in range(items)]
     things = tuple(
@@ -121,7 +121,7 @@ def stub_run(
     cluster: dict[str, object],
     metrics: Sequence[str] = (),
 ) -> RunState:
-    """A run under `folder` of one cell for each prompt share, measured by audio metrics."""
+    """Returns a run in `folder` with a cell for each prompt share, and audio metrics."""
     decoding = DecodingSpec(slots=slots)
     system = PixVoxSystem(
         kind="pixvox", label="stub", weights="none", prompts=prompts, decoding=decoding

@@ -1,4 +1,4 @@
-"""How often a trend calls noise a change, whatever the noise, and how often it finds a step."""
+"""Measures how often a trend reports a change in noise, and how often it finds a step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ _NOISES: dict[str, Callable[[np.random.Generator, int], Array]] = {
 
 
 def trends(series: int, report: Progress) -> list[dict[str, Any]]:
-    """For every kind of noise and length, the shares of series in which a change is found."""
+    """Returns the share of series with a change, for every kind of noise and length."""
     rows: list[dict[str, Any]] = []
     every = len(_NOISES) * len(LENGTHS)
     for kind, draw in _NOISES.items():

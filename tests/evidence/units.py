@@ -1,4 +1,4 @@
-"""The same units wherever, whenever and by however many threads.
+"""Tests that units do not depend on caches, threads or the place of the code.
 
 Every way generates the units of the demo job's six PixVoxLM cells, and the best of four candidates,
 in a fresh process: with numba's cache empty and filled, with one thread and two, and from a wheel
@@ -37,7 +37,7 @@ _NARROW = {
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "ATEN_CPU_CAPABILITY": "avx2",
 }
-"""What makes numba, oneDNN, MKL and PyTorch do as on a machine without AVX-512."""
+"""Variables that make numba, oneDNN, MKL and PyTorch compute as without AVX-512."""
 
 Units = Mapping[str, str]
 """`MODEL, DECODING at PROMPT, ITEM` → the digest of its units."""
@@ -45,7 +45,7 @@ Units = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Way:
-    """A fresh process: its threads, what its environment says, and where its code lies."""
+    """A new process: its threads, its environment variables, and the folder of its code."""
 
     name: str
     threads: int
@@ -54,7 +54,7 @@ class Way:
 
 
 def generated(images: int, threads: int) -> Units:
-    """Generates all cells' units of the first shipped pictures, in this process."""
+    """Returns the digests of all cells' units for the first shipped pictures."""
     import torch
 
     from bench.datasets.scenes.load import load_scenes
@@ -78,7 +78,7 @@ def generated(images: int, threads: int) -> Units:
 
 
 def generated_by(way: Way, images: int, folder: Path) -> Units:
-    """The same in a process of its own; raises RunFailed where it fails."""
+    """Returns `generated` of another process; raises RunFailed if that fails."""
     words = ("--images", str(images), "--threads", str(way.threads))
     # Only this program is of this checkout where the code is that of a wheel.
     code = [str(way.code)] if way.code is not None else []
@@ -97,7 +97,7 @@ def generated_by(way: Way, images: int, folder: Path) -> Units:
 
 
 def _wheel(folder: Path) -> Path:
-    """Builds this checkout's wheel and installs it, alone, into a folder."""
+    """Builds this checkout's wheel and installs only it into a folder."""
     target = folder / "a wheel elsewhere"
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     steps = (
@@ -118,7 +118,7 @@ def _wheel(folder: Path) -> Path:
 
 
 def ways(folder: Path, narrow: bool) -> list[Way]:
-    """The ways that must agree, the first with nothing compiled before; last the narrow one."""
+    """Returns the ways to compare: the first has nothing compiled, the last narrow vectors."""
     here = {"NUMBA_CACHE_DIR": str(folder / "numba")}
     other = {
         "NUMBA_CACHE_DIR": str(folder / "other numba"),
@@ -140,7 +140,7 @@ def ways(folder: Path, narrow: bool) -> list[Way]:
 def measure(
     images: int, report: Callable[[str, int, int], None], narrow: bool = True
 ) -> dict[str, Any]:
-    """How many of all speeches each way generates otherwise than the first.
+    """Returns how many speeches each way generates differently from the first.
 
     Without `narrow` the way with narrower vectors is left out.
     """
@@ -169,7 +169,7 @@ def measure(
 
 
 def run(images: int, path: Path | None) -> int:
-    """Measures, prints and saves; 3 where a way that must not change any unit did."""
+    """Measures, prints and saves; returns 3 if a unit changed that must not."""
     from bench.common.progress import progress
 
     with progress() as report:
@@ -183,7 +183,7 @@ def run(images: int, path: Path | None) -> int:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measures what the command line asks for; the exit code."""
+    """Measures what the command line asks for; returns the exit code."""
     parser = Parser(
         prog="python -m tests.evidence.units",
         description="Whether units are the same in every way of running.",

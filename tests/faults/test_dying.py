@@ -113,7 +113,7 @@ class Run:
         ("raylet", signal.SIGKILL, 3, "Ray's raylet died"),
         ("parent", signal.SIGTERM, 143, "stopped by SIGTERM"),
         ("parent", signal.SIGHUP, 129, "stopped by SIGHUP"),
-        ("parent", signal.SIGINT, 130, "stopping: what is in flight is finished and kept"),
+        ("parent", signal.SIGINT, 130, "stopping after the work in progress"),
         ("child", signal.SIGTERM, 143, "stopped by SIGTERM"),
         ("child", signal.SIGKILL, 3, "ended by SIGKILL"),
     ],

@@ -110,7 +110,7 @@ def build_split(plan: SplitPlan, folder: Path, workers: int | None = None) -> It
         (folder / "images").mkdir(parents=True, exist_ok=True)
         (folder / "speech").mkdir(exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{folder}: a file is in the way; name a folder") from error
+        raise UserError(f"{folder}: is a file, or its images or speech is; name another") from error
     _same_split(plan, folder)
     rows: list[dict[str, object]] = []
     context = multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""Composes a scene's picture: the place behind, the subjects in front, what they do it with.
+"""Draws a scene's picture: the place behind, the subjects and their objects in front.
 
 One SVG document is written and rasterised once, so a picture is a function of its scene.
 """

@@ -102,23 +102,22 @@ def _captions(root: Path, row: _Row) -> tuple[Caption, ...]:
 
 
 class ScenesSpec(DatasetSpec):
-    """The shipped test split, or a folder made by `pixvox scenes`.
+    """The shipped test split, or a folder that `pixvox scenes` has built.
 
-    For a training, scenes of `seed` are built below `folder`, `work/scenes` where none is named,
-    as far as they are not there.
+    For a training, missing scenes of `seed` are built in `folder`, by default `work/scenes`.
     """
 
     name: Literal["scenes"]
     """Which dataset it is."""
     folder: FilePath | None = None
-    """A split made by `pixvox scenes`; `null` takes the shipped test split. In a training, the
+    """A split that `pixvox scenes` has built; `null` for the shipped test split. In a training, the
     folder of its splits."""
     train_images: Images | None = None
     """How many pictures a training learns from."""
     validation_images: Images = 0
-    """How many pictures a training is watched on."""
+    """How many pictures a training is validated on."""
     seed: Seed = 0
-    """What the pictures of a training are drawn from."""
+    """The seed of a training's pictures."""
 
     only_training = frozenset({"train_images", "validation_images", "seed"})
     needs_training = frozenset({"train_images"})

@@ -8,7 +8,7 @@ from tests.evidence.program import program
 
 
 def main(words: Sequence[str]) -> int:
-    """Runs the rounds that the command line asks for; the exit code."""
+    """Runs the rounds that the command line asks for; returns the exit code."""
     parser = Parser(
         prog="python -m tests.evidence.chaos",
         description="Kills small runs at random and compares every byte.",

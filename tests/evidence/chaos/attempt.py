@@ -35,7 +35,7 @@ def finish(
     score: bool = True,
     report: Progress = _silent,
 ) -> None:
-    """Completes the run and writes what a comparison compares: `rows.parquet`, `scores.json`."""
+    """Completes the run and writes the compared files, `rows.parquet` and `scores.json`."""
     with run.ledger.lock():
         if run.missing or run.unmeasured:
             execute(run, report, ACTORS, stop)
@@ -56,7 +56,7 @@ def finish(
 
 
 def _die_at(kind: str, after: int) -> None:
-    """Has this process kill itself at the `after`-th commit, before or after the rename."""
+    """Makes this process kill itself at the `after`-th commit, before or after the rename."""
     calls = Counter[str]()
     real = os.fsync
 
@@ -72,7 +72,7 @@ def _die_at(kind: str, after: int) -> None:
 
 
 def _fill_disk(ledger: Ledger, after: int) -> None:
-    """From the `after`-th part on there is room for 100 bytes only."""
+    """Limits the size of files to 100 bytes from the `after`-th part on."""
     # Every file beyond so many bytes fails to be written, as on a full disk.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     real = ledger.append
@@ -89,7 +89,7 @@ def _fill_disk(ledger: Ledger, after: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs, or resumes, the stub run of a folder; 130 where it was interrupted."""
+    """Runs, or resumes, the stub run of a folder; returns 130 if it was interrupted."""
     from bench.common.interrupt import stoppable
 
     parser = argparse.ArgumentParser()

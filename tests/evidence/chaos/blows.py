@@ -1,4 +1,4 @@
-"""What is done to a run, and the exit codes that it may end with."""
+"""The interruptions of a run, and the exit codes that it may end with."""
 
 import os
 import random
@@ -55,14 +55,14 @@ _EARLY_SHARE = 0.3
 
 
 def kinds(subject: Subject) -> tuple[str, ...]:
-    """All that can be done to a subject: stubs also end themselves inside a commit."""
+    """Returns the kinds of interruption of a subject; stubs also end themselves in a commit."""
     other = _OF_ONE_MACHINE if subject.raylets else _OF_CLUSTER
     blows = [name for name in BLOWS if name != other]
     return (*blows, FLIP, *(OWN_DEATHS if subject.job is None else ()))
 
 
 def allowed(kind: str) -> tuple[int, ...]:
-    """The codes that a run may end with after a kind."""
+    """Returns the exit codes that a run may end with after an interruption."""
     if kind in OWN_DEATHS:
         return (0, FAILED)
     return (0, *BLOWS[kind].codes) if kind in BLOWS else (0,)
@@ -71,7 +71,7 @@ def allowed(kind: str) -> tuple[int, ...]:
 def _victims(
     parent: int, blow: Blow, subject: Subject, *, early: bool, cluster: Raylets | None
 ) -> list[int]:
-    """The processes that are meant, once the run is under way."""
+    """Returns the processes that the interruption is aimed at."""
     child, victim = first_child(parent), blow.victim
     if child is None:
         return []
@@ -100,7 +100,7 @@ def strike(
     *,
     cluster: Raylets | None = None,
 ) -> bool:
-    """Does to the run, or its cluster, what the kind names; whether it was met before it ended."""
+    """Interrupts the run or its cluster; returns whether the run was hit before it ended."""
     blow = BLOWS[kind]
     early = blow.early and rng.random() < _EARLY_SHARE
     delay = rng.random() * (1.0 if blow.early else 0.5) * (1 if subject.job is None else 15)

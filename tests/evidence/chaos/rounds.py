@@ -28,11 +28,11 @@ _MARK = "PIXVOX_CHAOS"
 _NOTHING = "none"
 _PAUSES = {PAUSE: "0.15"}
 _ORPHANS_SECONDS = 30.0
-"""How long after a supervisor's own violent death its run's processes may live on."""
+"""Seconds that a run's processes may live after its supervisor was killed."""
 
 
 _CLUSTER_SECONDS = 120.0
-"""How much longer a run over a cluster may take: it is joined, and nodes are replaced."""
+"""Additional seconds for a run over a cluster, which is joined and whose nodes are replaced."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _flip(folder: Path, rng: random.Random) -> bool:
 
 
 def _left(mark: str, seconds: float) -> int:
-    """How many of a run's processes are there after so many seconds; they are ended."""
+    """Returns how many of a run's processes live after so many seconds, and kills them."""
     until = time.monotonic() + seconds
     while pids_with_variable(_MARK, mark) and time.monotonic() < until:
         time.sleep(0.1)
@@ -97,7 +97,7 @@ def _left(mark: str, seconds: float) -> int:
 
 @contextmanager
 def _cluster(subject: Subject) -> Iterator[Raylets | None]:
-    """The cluster that a subject is run over; None for one that is run on this machine alone."""
+    """Returns the cluster of a subject; None for a local run."""
     if not subject.raylets:
         yield None
         return
@@ -113,7 +113,7 @@ def _cluster(subject: Subject) -> Iterator[Raylets | None]:
 
 
 def _actors_left(subject: Subject, cluster: Raylets | None) -> int:
-    """How many of a run's actors a cluster has after its end, once Ray has had time to end them."""
+    """Returns how many of a run's actors a cluster still has some time after its end."""
     until = time.monotonic() + _ORPHANS_SECONDS
     while cluster is not None:
         names = cluster.processes.values()
@@ -133,7 +133,7 @@ def _attempt(
     *,
     cluster: Raylets | None = None,
 ) -> Counts:
-    """One attempt to which a kind is done."""
+    """Makes one attempt with one interruption."""
     if kind == FLIP:
         return Counts(0, {kind: int(_flip(folder, rng))})
     die = kind if kind in OWN_DEATHS else _NOTHING
@@ -166,7 +166,7 @@ def _attempt(
 
 
 def _compare(subject: Subject, folder: Path, whole: Path) -> Counts:
-    """Lost and doubled rows against the unbroken run's, and whether any derived byte differs."""
+    """Returns lost and duplicated rows, and whether any derived byte differs."""
     rows, wanted = subject.rows(folder), subject.rows(whole)
     keys = list(subject.keys)
     lost = wanted.join(rows.filter(pl.col("status") == "ok"), on=keys, how="anti").height
@@ -179,7 +179,7 @@ def _compare(subject: Subject, folder: Path, whole: Path) -> Counts:
 
 
 def unbroken(subject: Subject, folder: Path) -> Path:
-    """Makes a run that nothing is done to, on this machine alone; gives its folder back."""
+    """Runs the subject undisturbed, on this machine; returns its folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     done = one_round(replace(subject, raylets=0), folder, None, (), random.Random(0))
     if not done.good:
@@ -190,7 +190,7 @@ def unbroken(subject: Subject, folder: Path) -> Path:
 def one_round(
     subject: Subject, folder: Path, whole: Path | None, blows: Sequence[str], rng: random.Random
 ) -> Counts:
-    """A run hit once in each of the ways and resumed, against the unbroken one's bytes.
+    """Interrupts a run in each of the ways, resumes it, and compares it with an undisturbed one.
 
     Raises RunFailed where a run hangs or cannot be finished.
     """
@@ -221,7 +221,7 @@ def rounds(
     at_once: int,
     report: Callable[[str, int, int], None],
 ) -> Counts:
-    """`count` rounds of one or two blows each, their kinds drawn from the seed."""
+    """Runs `count` rounds with one or two interruptions each, drawn from the seed."""
     whole = unbroken(subject, folder / "unbroken")
     # Every kind comes before any comes again.
     deck = random.Random(seed)
@@ -261,7 +261,7 @@ def run(
     job: Path | None = None,
     raylets: int = 0,
 ) -> int:
-    """Runs the rounds in a folder of their own and prints the counts; 3 unless it is good."""
+    """Runs the rounds in a new folder and prints the counts; returns 3 if anything is wrong."""
     import tempfile
 
     from bench.common.machine import save as save_figures

@@ -1,4 +1,4 @@
-"""What chaos is done to: a run of stubs, or a real job by the real command."""
+"""The runs that are interrupted: a run of stubs, or a job by the real command."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import polars as pl
 from bench.common.errors import RunFailed
 
 OWN_DEATHS = ("write", "rename", "disk")
-"""How a stub run ends itself: just before or after a part gets its name, or on a full disk."""
+"""How a stub run ends itself: before or after a part is renamed, or on a full disk."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Subject:
     hidden: tuple[Path, ...] = ()
 
     def command(self, folder: Path, die: str, after: int) -> list[str]:
-        """Runs, or resumes, what is in `folder`."""
+        """Returns the command that runs or resumes `folder`."""
         python = [sys.executable, "-m"]
         if self.job is not None:
             return [*python, "bench.cli", "run", str(self.job.absolute()), "--runs", str(folder)]
@@ -42,7 +42,7 @@ class Subject:
         return [*python, "tests.evidence.chaos.stubrun", str(folder), *own]
 
     def derived(self, folder: Path) -> dict[str, Path]:
-        """All files that a finished run derives from its ledger, by name."""
+        """Returns the files that a finished run derives from its ledger, by name."""
         compared = ("rows.parquet", "scores.parquet", "summary.json", "scores.json")
         files = [path for path in folder.rglob("*") if path.is_file()]
         return {
@@ -52,7 +52,7 @@ class Subject:
         }
 
     def rows(self, folder: Path) -> pl.DataFrame:
-        """The finished run's rows; raises RunFailed where there is no finished run."""
+        """Returns the finished run's rows; raises RunFailed if it is not finished."""
         for path in self.derived(folder).values():
             if path.name == "rows.parquet":
                 return pl.read_parquet(path)
@@ -60,10 +60,10 @@ class Subject:
 
 
 def stubs(items: int) -> Subject:
-    """A run of which only the models are stubs."""
+    """Returns a run whose models are stubs."""
     return Subject(None, items, "ray::StubGenerator", "ray::StubTranscriber", ("cell", "item"), 120)
 
 
 def real(job: Path) -> Subject:
-    """A job file, run by `pixvox run`."""
+    """Returns a run of a job file by `pixvox run`."""
     return Subject(job, 0, "ray::GeneratorActor", "ray::TranscriberActor", ("cell", "item"), 600)
