@@ -90,7 +90,8 @@ class DecodingSpec(Strict):
     slots: Slots = 32
     """How many items are generated at once. No item depends on the others, but for rounding."""
     lanes: Slots = 1
-    """How many neighbouring slots share one image's keys and values; it must divide `slots`."""
+    """How many neighbouring slots share one image's keys and values; it must divide `slots`. With
+    1, the candidates of an image share them on a GPU, and all of its rows do on a CPU."""
     arithmetic: Literal["float32", "bfloat16"] = "float32"
     """What the model computes in; `bfloat16` needs a GPU, reads half the bytes and rounds more."""
 

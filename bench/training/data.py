@@ -150,7 +150,7 @@ def pictures(
     """Returns the encoder's states of pictures `[I, P, D]`, float16, or, if `vision` is a scaling
     alone, the pictures `[I, 3, H, W]`, uint8.
 
-    With `how.mirrored`, those of the pictures mirrored left to right follow: `[2I, …]`. The array is
+    With `how.mirrored`, those of mirrored pictures follow: `[2I, …]`. The array is
     a memory-mapped cache file, which the workers of one machine share. Raises UserError for a
     picture that cannot be used.
     """

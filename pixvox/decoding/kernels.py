@@ -58,7 +58,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class KeyValues:
+class KeyValuePair:
     """Keys and values of one layer, in the layout of an attention."""
 
     keys: Tensor
@@ -73,28 +73,28 @@ class DecodingAttention(Protocol):
     prefill_block: int
     """Steps of a prompt that are computed together; 0 for all."""
 
-    def new_cache(self, rows: int, positions: int) -> KeyValues:
+    def new_cache(self, rows: int, positions: int) -> KeyValuePair:
         """Room for keys and values of `rows` rows or memories."""
 
     def read(self, slot: int, entry: int) -> None:
         """Has a slot read memory `entry`."""
 
-    def write_memory(self, memory: KeyValues, entry: int, keys: Tensor, values: Tensor) -> None:
+    def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
         """Stores an image's keys and values `[H, P, D]`."""
 
     def begin_step(self, position: Tensor, window: int) -> None:
         """Prepares a step at each row's `position` `[B]`, all below `window`."""
 
-    def step(self, cache: KeyValues, qkv: Tensor) -> Tensor:
+    def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
         """Stores keys and values of `qkv` `[B, 3, H, D]`, and attends to each row's own."""
 
-    def step_over_image(self, memory: KeyValues, queries: Tensor) -> Tensor:
+    def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
         """Queries `[B, H, D]` attend to the memory that each row reads."""
 
-    def prefix(self, cache: KeyValues, qkv: Tensor, slot: int, start: int) -> Tensor:
+    def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
         """The same for T steps of one slot from position `start`, `[W, T, 3, H, D]`."""
 
-    def prefix_over_image(self, memory: KeyValues, queries: Tensor, entry: int) -> Tensor:
+    def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
         """The same for queries `[W, T, H, D]` of a slot that reads memory `entry`."""
 
 
@@ -111,17 +111,19 @@ class RaggedAttention:
         self._whole = torch.full((sizes.rows,), sizes.image_positions)
         self._out = torch.zeros(sizes.rows, sizes.heads, sizes.head_size)
 
-    def new_cache(self, rows: int, positions: int) -> KeyValues:
+    def new_cache(self, rows: int, positions: int) -> KeyValuePair:
         """See DecodingAttention."""
         shape = (rows, self.sizes.heads)
         size = self.sizes.head_size
-        return KeyValues(torch.zeros(*shape, size, positions), torch.zeros(*shape, positions, size))
+        return KeyValuePair(
+            torch.zeros(*shape, size, positions), torch.zeros(*shape, positions, size)
+        )
 
     def read(self, slot: int, entry: int) -> None:
         """See DecodingAttention."""
         self._owner[slot] = entry
 
-    def write_memory(self, memory: KeyValues, entry: int, keys: Tensor, values: Tensor) -> None:
+    def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
         """See DecodingAttention."""
         memory.keys[entry], memory.values[entry] = keys.mT, values
 
@@ -129,7 +131,7 @@ class RaggedAttention:
         """See DecodingAttention."""
         self._position = position
 
-    def step(self, cache: KeyValues, qkv: Tensor) -> Tensor:
+    def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
         """See DecodingAttention."""
         append_and_attend(
             qkv.numpy(),
@@ -140,11 +142,11 @@ class RaggedAttention:
         )
         return self._out.flatten(1)
 
-    def step_over_image(self, memory: KeyValues, queries: Tensor) -> Tensor:
+    def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
         """See DecodingAttention."""
         return self._attend(memory, queries, self._owner, self._whole)
 
-    def prefix(self, cache: KeyValues, qkv: Tensor, slot: int, start: int) -> Tensor:
+    def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
         """See DecodingAttention."""
         wide, steps = qkv.shape[:2]
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
@@ -155,12 +157,12 @@ class RaggedAttention:
         queries = queries.transpose(1, 2).flatten(0, 1).contiguous()
         return self._attend(cache, queries, rows.repeat_interleave(steps), used)
 
-    def prefix_over_image(self, memory: KeyValues, queries: Tensor, entry: int) -> Tensor:
+    def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
         """See DecodingAttention."""
         owner = torch.tensor(self.sizes.entries_of(entry)).repeat_interleave(queries.shape[1])
         return self._attend(memory, queries.flatten(0, 1), owner, self._whole)
 
-    def _attend(self, cache: KeyValues, queries: Tensor, owner: Tensor, used: Tensor) -> Tensor:
+    def _attend(self, cache: KeyValuePair, queries: Tensor, owner: Tensor, used: Tensor) -> Tensor:
         attend(
             queries.numpy(),
             cache.keys.numpy(),
@@ -184,16 +186,16 @@ class DenseAttention:
         self._position, self._window = self._rows, 0
         self._mask: Tensor | None = None
 
-    def new_cache(self, rows: int, positions: int) -> KeyValues:
+    def new_cache(self, rows: int, positions: int) -> KeyValuePair:
         """See DecodingAttention."""
         shape = (rows, self.sizes.heads, positions, self.sizes.head_size)
         new = torch.zeros((2, *shape), dtype=self.sizes.dtype, device=self.sizes.device)
-        return KeyValues(*new.unbind())
+        return KeyValuePair(*new.unbind())
 
     def read(self, slot: int, entry: int) -> None:
         """See DecodingAttention; a slot reads the memory of its group."""
 
-    def write_memory(self, memory: KeyValues, entry: int, keys: Tensor, values: Tensor) -> None:
+    def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
         """See DecodingAttention."""
         memory.keys[entry], memory.values[entry] = keys, values
 
@@ -203,14 +205,14 @@ class DenseAttention:
         places = torch.arange(window, device=self.sizes.device)
         self._mask = (places <= position[:, None])[:, None, None]
 
-    def step(self, cache: KeyValues, qkv: Tensor) -> Tensor:
+    def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
         """See DecodingAttention."""
         cache.keys[self._rows, :, self._position] = qkv[:, 1]
         cache.values[self._rows, :, self._position] = qkv[:, 2]
         keys, values = (part[:, :, : self._window] for part in (cache.keys, cache.values))
         return attend_dense(qkv[:, 0, :, None], keys, values, self._mask).flatten(1)
 
-    def step_over_image(self, memory: KeyValues, queries: Tensor) -> Tensor:
+    def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
         """See DecodingAttention; a memory is read once for all rows that share it."""
         slots, null = self.sizes.slots, self.sizes.null_entry
         attended = _shared(
@@ -221,7 +223,7 @@ class DenseAttention:
             attended = torch.cat([attended, over_null])
         return attended
 
-    def prefix(self, cache: KeyValues, qkv: Tensor, slot: int, start: int) -> Tensor:
+    def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
         """See DecodingAttention; `start` is 0."""
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
         steps = qkv.shape[1]
@@ -229,7 +231,7 @@ class DenseAttention:
         cache.values[slot :: self.sizes.slots, :, start : start + steps] = values
         return _by_step(attend_dense(queries, keys, values, causal=True))
 
-    def prefix_over_image(self, memory: KeyValues, queries: Tensor, entry: int) -> Tensor:
+    def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
         """See DecodingAttention."""
         return _over_memories(memory, queries, self.sizes.entries_of(entry))
 
@@ -256,16 +258,16 @@ class VarlenAttention:
             (sizes.entries,), sizes.image_positions, dtype=torch.int32, device=device
         )
 
-    def new_cache(self, rows: int, positions: int) -> KeyValues:
+    def new_cache(self, rows: int, positions: int) -> KeyValuePair:
         """See DecodingAttention."""
         shape = (rows, positions, self.sizes.heads, self.sizes.head_size)
         new = torch.zeros((2, *shape), dtype=self.sizes.dtype, device=self.sizes.device)
-        return KeyValues(*new.unbind())
+        return KeyValuePair(*new.unbind())
 
     def read(self, slot: int, entry: int) -> None:
         """See DecodingAttention; a slot reads the memory of its group."""
 
-    def write_memory(self, memory: KeyValues, entry: int, keys: Tensor, values: Tensor) -> None:
+    def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
         """See DecodingAttention."""
         memory.keys[entry], memory.values[entry] = keys.transpose(0, 1), values.transpose(0, 1)
 
@@ -273,7 +275,7 @@ class VarlenAttention:
         """See DecodingAttention."""
         self._position, self._used = position, (position + 1).int()
 
-    def step(self, cache: KeyValues, qkv: Tensor) -> Tensor:
+    def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
         """See DecodingAttention."""
         cache.keys[self._rows, self._position] = qkv[:, 1]
         cache.values[self._rows, self._position] = qkv[:, 2]
@@ -281,7 +283,7 @@ class VarlenAttention:
             qkv[:, 0], cache.keys, cache.values, self._used, self._each_row, most=1
         )
 
-    def step_over_image(self, memory: KeyValues, queries: Tensor) -> Tensor:
+    def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
         """See DecodingAttention; a memory is read once for all rows that share it."""
         return attend_to_used(
             queries,
@@ -292,16 +294,16 @@ class VarlenAttention:
             most=self._most_readers,
         )
 
-    def prefix(self, cache: KeyValues, qkv: Tensor, slot: int, start: int) -> Tensor:
+    def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
         """See DecodingAttention; `start` is 0."""
         steps = qkv.shape[1]
         cache.keys[slot :: self.sizes.slots, start : start + steps] = qkv[:, :, 1]
         cache.values[slot :: self.sizes.slots, start : start + steps] = qkv[:, :, 2]
         return _by_step(attend_dense(*qkv.permute(2, 0, 3, 1, 4), causal=True))
 
-    def prefix_over_image(self, memory: KeyValues, queries: Tensor, entry: int) -> Tensor:
+    def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
         """See DecodingAttention."""
-        views = KeyValues(memory.keys.transpose(1, 2), memory.values.transpose(1, 2))
+        views = KeyValuePair(memory.keys.transpose(1, 2), memory.values.transpose(1, 2))
         return _over_memories(views, queries, self.sizes.entries_of(entry))
 
 
@@ -318,7 +320,7 @@ def _shared(queries: Tensor, lanes: int, keys: Tensor, values: Tensor) -> Tensor
     return _by_step(attend_dense(grouped, keys, values))
 
 
-def _over_memories(memory: KeyValues, queries: Tensor, entries: Sequence[int]) -> Tensor:
+def _over_memories(memory: KeyValuePair, queries: Tensor, entries: Sequence[int]) -> Tensor:
     """Queries `[W, T, H, D]`, each W over a memory of its own, `[.., H, P, D]`."""
     attended = [
         attend_dense(

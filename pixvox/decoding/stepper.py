@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixvox.decoding.kernels import ATTENTIONS, AttentionKind, KeyValues, Sizes
+from pixvox.decoding.kernels import ATTENTIONS, AttentionKind, KeyValuePair, Sizes
 from pixvox.decoding.linear import Normalised, Ready, Residual
 from pixvox.layers import DecoderLayer
 from pixvox.network import PixVoxNetwork
@@ -27,8 +27,8 @@ class Layer:
     cross_output: Residual
     intermediate: Ready
     output: Residual
-    cache: KeyValues
-    memory: KeyValues
+    cache: KeyValuePair
+    memory: KeyValuePair
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Stepper:
         ]
         # Keys and values of every layer's cross-attention, in one product over an image.
         both = [part for x in layers for part in (x.crossattention.key, x.crossattention.value)]
-        self.memory = Ready(both, config.image_positions, self.dtype)
+        self.memory_projection = Ready(both, config.image_positions, self.dtype)
         self.project = model.projected
         self.transform: tuple[Ready, Normalised] | None = None
         if model.transform is not None:
@@ -113,7 +113,7 @@ class Stepper:
     def remember(self, entry: int, image_states: Tensor) -> None:
         """Gives memory `entry` the image `[P, M_vision]`."""
         states = self.project(image_states.to(self.device)).to(self.dtype)
-        memory = self.memory(states).unflatten(-1, (-1, 2, self.heads, self.head_size))
+        memory = self.memory_projection(states).unflatten(-1, (-1, 2, self.heads, self.head_size))
         for part, (keys, values) in zip(self.layers, memory.permute(1, 2, 3, 0, 4), strict=True):
             self.attention.write_memory(part.memory, entry, keys, values)
 
