@@ -21,10 +21,9 @@ from bench.jobs.spec import Job
 from bench.metrics.base import SHORT
 from bench.metrics.shipped import METRICS, scores_of
 from bench.narration.job import NarrationJob
-from bench.report import speed
 from bench.store.columns import Column, Columns, without
 from bench.store.rows import GENERATED, MEASURED, TRANSCRIBED
-from bench.tables import audit, failures, points, sweep, waterfall
+from bench.tables import audit, failures, points, speed, sweep, waterfall
 from bench.tables.comparison import table_columns
 from bench.tables.items import item_columns
 from bench.tables.testing import TESTS

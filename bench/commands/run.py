@@ -46,10 +46,12 @@ from bench.report.results import print_results, write_results
 from bench.report.speed import write_speed
 from bench.report.tracked import evaluation_of
 from bench.scoring.scorer import CellScores
+from bench.store.costs import read_costs
 from bench.store.ledger import Ledger
 from bench.store.publish import check_address, publish
 from bench.tables.readings import Transcribed
 from bench.tables.results import RunTables, compute_tables
+from bench.tables.speed import speed_frame
 from bench.tracking.base import TRACKING, Tracker
 
 
@@ -285,6 +287,6 @@ def _report(ready: OpenRun, transcripts: Sequence[tuple[Cell, pl.DataFrame]]) ->
         )
     )
     write_results(tables, ready.folder)
-    write_speed(ready.folder, tables.readings[0].scores)
+    write_speed(speed_frame(tables.readings[0].scores, read_costs(ready.folder)), ready.folder)
     print_results(tables, ready.folder)
     return tables

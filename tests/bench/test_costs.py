@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from bench.execution.worktime import Clocked, Reading
-from bench.report.speed import speed_frame, write_speed
+from bench.report.speed import write_speed
 from bench.store.costs import SPEED, Cost, SpeechCost, add_costs, read_costs, with_keys
+from bench.tables.speed import speed_frame
 
 
 def _cost(rows: int, seconds: float, device: str = "cpu", **changes: Any) -> Cost:
@@ -84,9 +85,9 @@ def test_speed_is_of_one_device_and_all_seeds(tmp_path: Path) -> None:
     # It was decoded on another machine, of which nothing is known here.
     assert (second["machine"], second["items"], second["RTFx"]) == ("B", 3, None)
     add_costs(tmp_path, costs)
-    write_speed(tmp_path, scores)
+    write_speed(speed_frame(scores, read_costs(tmp_path)), tmp_path)
     text = (tmp_path / "speed.md").read_text()
     assert "| ours | 0.50 | cpu | A | 3.00 | 6 | 1.00 | 2.67 | 1000.00 |" in text
     assert "floor" not in text
-    write_speed(tmp_path, scores[2:])
+    write_speed(speed_frame(scores[2:], read_costs(tmp_path)), tmp_path)
     assert not (tmp_path / "speed.md").exists()
