@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from bench.asr.shipped import DEFAULT, AnyAsr
 from bench.common.bounds import Bandwidth, Seed, Threads, Workers
@@ -267,6 +267,46 @@ class PixVoxJob(Strict):
 TrainingJob = Annotated[
     CodecJob | VisionJob | CaptionerJob | SimilarityJob | PixVoxJob, Field(discriminator="kind")
 ]
+
+
+class Recipe(Strict):
+    """Trainings that are done one after the other, each from what those before it made."""
+
+    stages: Annotated[list[TrainingJob], Field(min_length=1)]
+    """The trainings, in order; the last name of `output` is a stage's name."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "Recipe":
+        names = [stage.output.name for stage in self.stages]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"stages: two have an output called {repeated}; rename one")
+        return self
+
+
+def _shape(content: Any) -> str:
+    held = content.get("stages") if isinstance(content, dict) else getattr(content, "stages", None)
+    return "job" if held is None else "stages"
+
+
+TrainingFile = Annotated[
+    Annotated[Recipe, Tag("stages")] | Annotated[TrainingJob, Tag("job")], Discriminator(_shape)
+]
+"""What a training's file holds: a job, or the stages of a recipe."""
+
+
+def select_stages(content: Recipe | TrainingJob, name: str | None) -> list[TrainingJob]:
+    """Returns the trainings of a file, or the one called `name`.
+
+    Raises UserError that lists the stages if none has the name.
+    """
+    stages = content.stages if isinstance(content, Recipe) else [content]
+    if name is None:
+        return list(stages)
+    named = [stage for stage in stages if stage.output.name == name]
+    if not named:
+        names = ", ".join(stage.output.name for stage in stages)
+        raise UserError(f"--stage {name}: no such stage; choose {names}")
+    return named
 
 
 def seeded(job: TrainingJob, seed: int) -> TrainingJob:

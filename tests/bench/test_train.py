@@ -201,12 +201,13 @@ def test_a_job_that_cannot_work_is_one_line(
 def test_a_changed_recipe_is_one_line_before_ray_is_started(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = SimpleNamespace(config=PixVoxConfig.tiny()), SimpleNamespace(units=[]), None
+    model = SimpleNamespace(config=PixVoxConfig.tiny(), vision=torch.nn.Linear(1, 1))
+    prepared = model, SimpleNamespace(units=[]), None
     monkeypatch.setattr("bench.training.pixvox.prepare", lambda *_: prepared)
     monkeypatch.setattr("bench.training.pixvox.ray_session", None)
     job = _job(tmp_path, "begun")
     plan = parse(job, TrainingJob).plan
-    course = identity(prepared[0].config.computed(), "", [], plan)
+    course = identity(model.config.computed(), "", [], plan)
     state = tmp_path / "begun.training" / "state.pt"
     save_state(state, {"step": 1, "identity": course})
     for change in ({"learning_rate": 5e-4}, {"steps": 20}):
@@ -362,6 +363,31 @@ def test_units_without_sound_train_a_model_and_its_head(
         stated = json.loads((folder / made / "config.json").read_text())
         assert stated["trained_on"] == ["scenes", "folder"]
     assert "| trained on | scenes, folder |" in (folder / "of-units" / "README.md").read_text()
+
+
+def test_stages_of_a_recipe_are_trained_in_order_or_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = {"steps": 1, "batch": 2}
+    stages = [
+        {"kind": "vision", "output": str(tmp_path / name), "images": 4, "plan": plan}
+        for name in ("first", "second")
+    ]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"stages": stages}))
+    assert main(["train", str(recipe), "--stage", "second"]) == 0
+    assert not (tmp_path / "first").exists()
+    assert main(["train", str(recipe)]) == 0
+    trained = [tmp_path / "second", tmp_path / "first", tmp_path / "second"]
+    assert capsys.readouterr().out == "".join(f"weights: {folder}\n" for folder in trained)
+    for words, message in (
+        (["--stage", "third"], "--stage third: no such stage; choose first, second"),
+        (["--seed", "3"], "--seed: is for one stage; add --stage with one of first, second"),
+        (["--set", "stages.1.plan.steps=0"], "stages[1].plan.steps"),
+        (["--set", f"stages.1.output={tmp_path / 'first'}"], "two have an output called first"),
+    ):
+        assert main(["train", str(recipe), *words]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_another_seed_is_another_training_beside_it(folder: Path) -> None:
