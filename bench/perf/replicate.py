@@ -84,24 +84,27 @@ class _Decoding:
                     ]
                 )
         encoded = time.perf_counter()
-        made = self.engine.generate(states, self.asked)
-        return {"encoding": encoded - started, "decoding": time.perf_counter() - encoded}, made
+        generations = self.engine.generate(states, self.asked)
+        seconds = {"encoding": encoded - started, "decoding": time.perf_counter() - encoded}
+        return seconds, generations
 
-    def committed(self, made: list[Any]) -> int:
+    def committed(self, generations: list[Any]) -> int:
         """How many bytes a ledger takes for what was generated."""
         from bench.store.ledger import Ledger
         from bench.store.rows import GENERATED_SCHEMA, SpeechRow, frame, packed
 
         rows = [
-            SpeechRow(item.id, "ok", units=packed(one.units.numpy()), codebooks=one.units.shape[0])
-            for item, one in zip(self.items, made, strict=True)
+            SpeechRow(
+                item.id, "ok", units=packed(speech.units.numpy()), codebooks=len(speech.units)
+            )
+            for item, speech in zip(self.items, generations, strict=True)
         ]
         with tempfile.TemporaryDirectory() as name:
             Ledger(Path(name)).append("generated", "replicate", frame(rows, GENERATED_SCHEMA))
             return sum(part.stat().st_size for part in Path(name).rglob("*.parquet"))
 
 
-def _tell(facts: dict[str, Any]) -> None:
+def _print_facts(facts: dict[str, Any]) -> None:
     print(json.dumps(facts), flush=True)
 
 
@@ -115,18 +118,18 @@ def replicate(weights: str, images: int, delay: float = 0.0) -> None:
     torch.set_num_threads(1)
     folder = resolve(weights)
     decoding = _Decoding(folder, images, delay)
-    _, made = decoding.once()
+    _, generations = decoding.once()
     counters = {
         "decoder steps": decoding.engine.steps_run,
         "encoder calls": decoding.calls // ENCODINGS,
-        "tokens": sum(one.units.numel() for one in made),
+        "tokens": sum(speech.units.numel() for speech in generations),
     }
-    _tell({"code": str(Path(pixvox.__file__).resolve())})
+    _print_facts({"code": str(Path(pixvox.__file__).resolve())})
     for _ in sys.stdin:
-        _tell(decoding.once()[0])
+        _print_facts(decoding.once()[0])
     # Last, for what it imports would be measured too.
-    counters["bytes committed"] = decoding.committed(made)
-    _tell({"weights": digest(folder), "peak_mb": peak_mb(), "counters": counters})
+    counters["bytes committed"] = decoding.committed(generations)
+    _print_facts({"weights": digest(folder), "peak_mb": peak_mb(), "counters": counters})
 
 
 if __name__ == "__main__":
