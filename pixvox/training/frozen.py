@@ -51,9 +51,12 @@ def digest_of_frozen(model: PixVoxLM, train_vision: bool) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_frozen(path: Path, saved: Mapping[str, Any], digest: str) -> None:
-    """Raises WeightsError where a checkpoint was made over another frozen image encoder."""
-    if saved.get("frozen", digest) != digest:
+def check_frozen(path: Path, saved: Mapping[str, Any], model: PixVoxLM, train_vision: bool) -> None:
+    """Raises WeightsError where a checkpoint was made over another frozen image encoder.
+
+    Checkpoints of before do not say over which, and have it themselves.
+    """
+    if "frozen" in saved and saved["frozen"] != digest_of_frozen(model, train_vision):
         raise WeightsError(
             f"{path}: the checkpoint was trained over another image encoder; name the one that it "
             "began with, or choose another output"

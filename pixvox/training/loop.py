@@ -183,7 +183,6 @@ class _Run:
             model.null_states()
         if plan.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        self.frozen = digest_of_frozen(model, plan.train_vision)
         self.optimisers = optimisers_of(model, plan)
         self.average = Average(model, plan.average) if plan.average else None
         self.identity = identity(model.config.computed(), origin, data.units, plan)
@@ -195,7 +194,7 @@ class _Run:
         saved = last_state(self.folder, self.identity)
         if saved is None:
             return
-        check_frozen(self.folder / STATE, saved, self.frozen)
+        check_frozen(self.folder / STATE, saved, self.model, self.plan.train_vision)
         load_trained(self.model, saved["model"])
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
             optimiser.load_state_dict(state)
@@ -289,7 +288,7 @@ class _Run:
         """Writes what `resume` takes."""
         states = [optimiser.state_dict() for optimiser in self.optimisers]
         state: dict[str, Any] = {"model": trained_state(self.model), "optimisers": states}
-        state |= {"frozen": self.frozen}
+        state |= {"frozen": digest_of_frozen(self.model, self.plan.train_vision)}
         state |= {"step": self.step, "best": self.best, "worse": self.worse}
         state |= {"judged": self.judged}
         state |= {"identity": self.identity, "average": self.average and self.average.state}
@@ -303,7 +302,7 @@ def check_resumable(
     course = identity(model.config.computed(), origin, data.units, plan)
     saved = last_state(folder, course, mapped=True)
     if saved is not None:
-        check_frozen(folder / STATE, saved, digest_of_frozen(model, plan.train_vision))
+        check_frozen(folder / STATE, saved, model, plan.train_vision)
 
 
 def train(
