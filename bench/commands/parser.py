@@ -36,6 +36,7 @@ def parser() -> Parser:
     commands = pixvox.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run an evaluation job, or resume it")
     _job(run, "a job file, such as jobs/demo.yaml")
+    pixvox.lists_plugins = run.lists_plugins = True
     run.add_argument("--limit", type=_ITEMS, help="take only the first N items")
     run.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     run.add_argument("--dry-run", action="store_true", help="only say what there is to do")

@@ -79,7 +79,7 @@ class Dataset:
     `unusable` are entries of the split that no score can be given to, each with the reason; they
     are reported with every run, and never dropped in silence. `standing` says in words in what a
     split is not the official one, nothing where it is; `whole` is how many images that one, or
-    else the split that was cut, has.
+    else the split that was cut, has. `plugin` is the package that adds its kind, with its version.
     """
 
     name: str
@@ -90,6 +90,7 @@ class Dataset:
     unusable: tuple[tuple[str, str], ...] = ()
     standing: tuple[str, ...] = ()
     whole: int | None = None
+    plugin: str = ""
 
     @property
     def references(self) -> dict[str, tuple[str, ...]]:

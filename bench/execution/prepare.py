@@ -99,7 +99,7 @@ def planned_job(file: JobFile, runs: Path, limit: int | None = None) -> Planned:
     check_references(dataset.items[:limit], job.caption, job.scoring.readings)
     # What has no speech needs no ASR, and none is fetched or converted for it.
     speech = any(system.has_speech for system in job.systems)
-    facts = {asr: asr.facts() for asr in job.asrs} if speech else {}
+    facts = {asr: asr.identified() for asr in job.asrs} if speech else {}
     cells = expand(job, dataset, list(facts.items()))
     check_classes(cells, job.scoring.metrics)
     return Planned(job, file, runs / job.name, limit, dataset, cells, facts)

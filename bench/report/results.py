@@ -18,7 +18,7 @@ from bench.common.text import as_reason
 from bench.datasets.base import Dataset
 from bench.jobs.grid import Grid
 from bench.jobs.spec import Job, Reading
-from bench.jobs.tables import TABLES
+from bench.jobs.tables import known_tables
 from bench.metrics.base import ALWAYS, CorpusMetric, needs_caption
 from bench.metrics.shipped import scores_of
 from bench.report import files, hub, terminal
@@ -245,7 +245,7 @@ def _print(tables: Sequence[_Shown], title: str, path: Path) -> None:
 def _write_tables(job: Job, readings: Sequence[ScoredReading], folder: Path) -> Iterator[_Shown]:
     """Writes the job's tables, those of every further reading under names of their own."""
     # What an earlier job had of other readings would stand there as if it were this one's.
-    for kind in TABLES:
+    for kind in known_tables().values():
         files.remove(kind.name, folder)
         for name in get_args(Reading):
             files.remove(f"{kind.name}-{name}", folder)

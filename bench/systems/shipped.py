@@ -1,11 +1,12 @@
-"""The kinds of system that come with the suite; a new kind is one line here."""
+"""The kinds of system that come with the suite, a line each, and those of plug-ins."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from pydantic import Field
 
+from bench.common.plugins import with_plugins
 from bench.datasets.base import Item
 from bench.systems.base import System
 from bench.systems.cascade import CascadeSystem
@@ -24,30 +25,36 @@ from bench.systems.silence import SilenceSystem
 from bench.systems.text import TextSystem
 from bench.systems.units import UnitsSystem
 from bench.systems.wavs import WavsSystem
+from pixvox.plugins import SYSTEMS
 
-AnySystem = Annotated[
-    PixVoxSystem
-    | CascadeSystem
-    | OracleSystem
-    | TextSystem
-    | CopiedSystem
-    | RecordedSystem
-    | ResynthesisSystem
-    | PromptSystem
-    | RetrievalSystem
-    | SilenceSystem
-    | NoiseSystem
-    | NoisySystem
-    | ShuffledSystem
-    | WavsSystem
-    | UnitsSystem
-    | PythonSystem,
-    Field(discriminator="kind"),
-]
+SHIPPED: tuple[type[System], ...] = (
+    PixVoxSystem,
+    CascadeSystem,
+    OracleSystem,
+    TextSystem,
+    CopiedSystem,
+    RecordedSystem,
+    ResynthesisSystem,
+    PromptSystem,
+    RetrievalSystem,
+    SilenceSystem,
+    NoiseSystem,
+    NoisySystem,
+    ShuffledSystem,
+    WavsSystem,
+    UnitsSystem,
+    PythonSystem,
+)
+
+if TYPE_CHECKING:
+    AnySystem = System
+else:
+    _KINDS = with_plugins(SHIPPED, SYSTEMS, key="kind", base=System)
+    AnySystem = Annotated[_KINDS, Field(discriminator="kind")]
 """What a job's `systems` may hold."""
 
 
 def recognise_system(folder: Path, items: Sequence[Item]) -> System | None:
     """What a job would say of a system in a folder, for some items; None where there is none."""
     kinds: tuple[type[System], ...] = get_args(get_args(AnySystem)[0])
-    return next((found for kind in kinds if (found := kind.recognised(folder, items))), None)
+    return next(filter(None, (kind.recognised(folder, items) for kind in kinds)), None)
