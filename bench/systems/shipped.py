@@ -11,6 +11,7 @@ from bench.datasets.base import Item
 from bench.systems.base import System
 from bench.systems.cascade import CascadeSystem
 from bench.systems.copied import CopiedSystem
+from bench.systems.http import HttpSystem
 from bench.systems.noise import NoiseSystem
 from bench.systems.noisy import NoisySystem
 from bench.systems.oracle import OracleSystem
@@ -44,6 +45,7 @@ SHIPPED: tuple[type[System], ...] = (
     WavsSystem,
     UnitsSystem,
     PythonSystem,
+    HttpSystem,
 )
 
 if TYPE_CHECKING:
