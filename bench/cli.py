@@ -85,6 +85,7 @@ def _parser(names: "Sequence[str]") -> "Parser":
     parser = Parser(
         prog="pixvox", description="Evaluate image-to-speech models, PixVoxLM among them."
     )
+    parser.lists_plugins = True
     parser.add_argument("--version", action=Version, nargs=0, help="print the version")
     inner, commands, dest = parser, COMMANDS, "command"
     for name in (*names, None):

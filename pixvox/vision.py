@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pixvox.digests import WeightsError, read_json
 from pixvox.loading import load_whole
+from pixvox.plugins import IMAGE_ENCODERS, PluginError, plugins
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,15 +111,18 @@ def vision_config_of(
         stated = {"model_type": _VISION_PART[kind]} | (stated.get("vision_config") or {})
         kind = stated["model_type"]
     _check_supported(kind)
-    config: PreTrainedConfig = CONFIG_MAPPING[kind](**stated)
+    if kind in MODELS:
+        config: PreTrainedConfig = CONFIG_MAPPING[kind](**stated)
+    else:
+        config = _plugin_class(kind).config_class(**stated)
     return _without_head(config)
 
 
 def _check_supported(kind: object) -> None:
-    if kind not in MODELS:
+    if kind not in MODELS and kind not in plugins(IMAGE_ENCODERS):
         raise WeightsError(
             f"vision_config: {str(kind)[:40]!r} is no image encoder that PixVoxLM can use; use one "
-            f"of {', '.join(MODELS)}"
+            f"of {', '.join((*MODELS, *plugins(IMAGE_ENCODERS)))}"
         )
 
 
@@ -134,8 +138,28 @@ def _without_head(config: "PreTrainedConfig") -> "PreTrainedConfig":
 def _model_class(config: "PreTrainedConfig") -> "type[PreTrainedModel]":
     import transformers
 
+    if config.model_type not in MODELS:
+        return _plugin_class(config.model_type)
     model_class: type[PreTrainedModel] = getattr(transformers, MODELS[config.model_type])
     return model_class
+
+
+def _plugin_class(kind: str) -> "type[PreTrainedModel]":
+    """The class of an image encoder of a plug-in, by its `model_type`; raises WeightsError."""
+    from transformers import PreTrainedModel
+
+    plugin = plugins(IMAGE_ENCODERS)[kind]
+    try:
+        loaded: type[PreTrainedModel] = plugin.load(PreTrainedModel)
+    except PluginError as error:
+        raise WeightsError(str(error)) from error
+    config_class = loaded.config_class
+    if config_class is None or config_class.model_type != kind:
+        raise WeightsError(
+            f"plug-in {kind!r} ({IMAGE_ENCODERS}) of {plugin.release}: give {plugin.entry} a "
+            f"config_class whose model_type is {kind!r}"
+        )
+    return loaded
 
 
 def _model_options(config: "PreTrainedConfig") -> dict[str, Any]:

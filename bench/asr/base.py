@@ -15,7 +15,9 @@ from pydantic import Field
 
 from bench.common.audio import SpeechError, Wave
 from bench.common.bounds import MAX_SPEECH_SECONDS
+from bench.common.plugins import identity
 from bench.common.yamlfile import Strict
+from pixvox.plugins import ASRS
 
 SAMPLE_RATE = 16_000
 """Hz; the rate of the clips that every ASR gets."""
@@ -120,6 +122,11 @@ class Asr(Strict, ABC):
         Files are given by their digest: `weights` is that of the model. `protocol` is the class's.
         Raises UserError for a file that cannot be read.
         """
+
+    def identified(self) -> dict[str, Any]:
+        """`facts`, with the identity of the plug-in that adds its backend, where one does."""
+        plugin = identity(ASRS, self.backend)
+        return self.facts() | ({"plugin": plugin} if plugin else {})
 
     @abstractmethod
     def transcriber(self, device: str, threads: int) -> Transcriber:

@@ -1,15 +1,18 @@
-"""The ASR backends that come with the suite; a new backend is one line here."""
+"""The ASR backends that come with the suite, a line each, and those of plug-ins."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from bench.asr.base import Asr
 from bench.asr.ctc import CtcAsr
 from bench.asr.faster import FasterAsr
 from bench.asr.own import OwnAsr
 from bench.asr.whisper import WhisperAsr
+from bench.common.plugins import with_plugins
+from pixvox.plugins import ASRS
 
-_Shipped = WhisperAsr | FasterAsr | CtcAsr
+SHIPPED: tuple[type[Asr], ...] = (WhisperAsr, FasterAsr, CtcAsr)
 
 DEFAULT = WhisperAsr()
 """The ASR of a job that names none."""
@@ -25,9 +28,13 @@ def _whose(data: Any) -> str:
     return "own" if isinstance(backend, str) and ":" in backend else "shipped"
 
 
-AnyAsr = Annotated[
-    Annotated[_Shipped, Field(discriminator="backend"), BeforeValidator(_named), Tag("shipped")]
-    | Annotated[OwnAsr, Tag("own")],
-    Discriminator(_whose),
-]
+if TYPE_CHECKING:
+    AnyAsr = Asr
+else:
+    _Named = with_plugins(SHIPPED, ASRS, key="backend", base=Asr)
+    AnyAsr = Annotated[
+        Annotated[_Named, Field(discriminator="backend"), BeforeValidator(_named), Tag("shipped")]
+        | Annotated[OwnAsr, Tag("own")],
+        Discriminator(_whose),
+    ]
 """A job's `asr`, or an entry of a list of them."""

@@ -121,7 +121,20 @@ def run_name(text: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells what is wrong with the arguments in one line, and what may have been meant."""
+    """Tells what is wrong with the arguments in one line, and what may have been meant.
+
+    The help of one that `lists_plugins` ends with the kinds that installed packages add.
+    """
+
+    lists_plugins = False
+
+    def format_help(self) -> str:
+        """The help's text."""
+        if self.lists_plugins:
+            from bench.commands.plugins import help_line
+
+            self.epilog = help_line()
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Ends with status 2."""

@@ -3,9 +3,14 @@
 from argparse import Namespace
 
 from bench.commands.options import Parser
-from bench.common.plugins import GROUPS, plugins
 from bench.common.text import clean
-from bench.report.terminal import Listing
+from pixvox.plugins import GROUPS, plugins
+
+
+def help_line() -> str:
+    """Which kinds installed packages add, for a command's help; "" where none adds any."""
+    added = [f"{kind} {name}" for group, kind in GROUPS.items() for name in plugins(group)]
+    return f"plug-ins: {clean(', '.join(added))} (see pixvox show plugins)" if added else ""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -14,6 +19,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     """Prints a line for every plug-in, or that there is none."""
+    from bench.report.terminal import Listing
+
     heads = ("kind", "name", "class", "package", "version")
     table = Listing(heads, heads)
     for group, kind in GROUPS.items():

@@ -57,6 +57,7 @@ from bench.tracking.base import TRACKING, Tracker
 
 def add_arguments(parser: Parser) -> None:
     """Adds what the command takes."""
+    parser.lists_plugins = True
     add_job(parser, "a job file, such as jobs/demo.yaml")
     add_limit(parser)
     add_runs(parser)

@@ -77,7 +77,8 @@ class Dataset:
     `unusable` are the entries of the split that cannot be scored, each with the reason; every run
     reports them. `standing` says in what the split differs from the official one, and is empty for
     the official split. `whole` is the number of images of the official split or, for a selection,
-    of the split that it was selected from.
+    of the split that it was selected from. `plugin` is the package that adds its kind, with
+    its version.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Dataset:
     unusable: tuple[tuple[str, str], ...] = ()
     standing: tuple[str, ...] = ()
     whole: int | None = None
+    plugin: str = ""
 
     @property
     def references(self) -> dict[str, tuple[str, ...]]:

@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.common.errors import UserError
+from bench.common.plugins import identity
 from bench.datasets.base import SUBSET, Dataset, DatasetSpec, digest_of, text_lines
+from pixvox.plugins import DATASETS
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
@@ -12,7 +14,8 @@ def load_dataset(spec: DatasetSpec) -> Dataset:
     dataset = spec.read()
     if spec.items is not None:
         dataset = select_items(dataset, spec.items)
-    return replace(dataset, digest=digest_of(dataset.items))
+    plugin = identity(DATASETS, spec.name)
+    return replace(dataset, digest=digest_of(dataset.items), plugin=plugin)
 
 
 def select_items(dataset: Dataset, listing: Path) -> Dataset:

@@ -1,12 +1,13 @@
-"""The kinds of dataset that come with the suite; a new kind is one line here."""
+"""The kinds of dataset that come with the suite, a line each, and those of plug-ins."""
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from pydantic import Field
 
+from bench.common.plugins import with_plugins
 from bench.datasets.base import DatasetSpec
 from bench.datasets.flickr8k import Flickr8kSpec
 from bench.datasets.folder import FolderSpec
@@ -14,11 +15,21 @@ from bench.datasets.karpathy import KarpathySpec
 from bench.datasets.recognition import first_recognised
 from bench.datasets.scenes.load import ScenesSpec
 from bench.datasets.spokencoco import SpokenCocoSpec
+from pixvox.plugins import DATASETS
 
-AnyDataset = Annotated[
-    ScenesSpec | Flickr8kSpec | FolderSpec | SpokenCocoSpec | KarpathySpec,
-    Field(discriminator="name"),
-]
+SHIPPED: tuple[type[DatasetSpec], ...] = (
+    ScenesSpec,
+    Flickr8kSpec,
+    FolderSpec,
+    SpokenCocoSpec,
+    KarpathySpec,
+)
+
+if TYPE_CHECKING:
+    AnyDataset = DatasetSpec
+else:
+    _KINDS = with_plugins(SHIPPED, DATASETS, key="name", base=DatasetSpec)
+    AnyDataset = Annotated[_KINDS, Field(discriminator="name")]
 """A job's `dataset`, or a training job's `data`."""
 
 

@@ -17,7 +17,7 @@ from bench.execution.measuring import Measurer, Sound
 from bench.execution.parcels import as_on_driver
 from bench.execution.worktime import Clocked, Reading
 from bench.store.rows import MeasuredRow, SpeechRow, ToTranscribe, Transcribed, TranscriptRow
-from bench.systems.base import ABSENT, Asked, Made, System, Variant, lacks_files
+from bench.systems.base import ABSENT, Asked, Charging, Made, System, Variant, lacks_files
 from bench.systems.voice import Voice, continuation
 from pixvox.errors import UnitsError
 
@@ -94,17 +94,20 @@ class GeneratorActor(Clocked):
 
     def work(self, asked: Asked) -> Made:
         """Returns one row, with its variant's key, for every item and variant asked."""
-        since = Reading.now()
+        since, charged = Reading.now(), self._charged()
         rows = self.generator.generate(asked)
         frames: dict[str, list[int]] = defaultdict(list)
         for key, row in rows:
             frames[key].append(row.frames - row.prompt_frames)
-        self.add_cost(since, frames)
+        self.add_cost(since, frames, self._charged() - charged)
         each = [(item, variant) for item, variants in asked for variant in variants]
         return [
             (key, self._settled(row, item, variant))
             for (key, row), (item, variant) in zip(rows, each, strict=True)
         ]
+
+    def _charged(self) -> float:
+        return self.generator.charged() if isinstance(self.generator, Charging) else 0.0
 
     def _settled(self, row: SpeechRow, item: Item, variant: Variant) -> SpeechRow:
         """Returns the row with its device and, if it failed for lack of files, that cause."""

@@ -105,7 +105,7 @@ def resolve_job(file: JobFile, runs: Path, limit: int | None = None) -> Resolved
     check_references(dataset.items[:limit], job.caption, job.scoring.readings)
     # Without speech no ASR is needed, so none is downloaded or converted.
     speech = any(system.has_speech for system in job.systems)
-    facts = {asr: asr.facts() for asr in job.asrs} if speech else {}
+    facts = {asr: asr.identified() for asr in job.asrs} if speech else {}
     cells = expand(job, dataset, list(facts.items()))
     check_classes(cells, job.scoring.metrics)
     return ResolvedJob(job, file, runs / job.name, limit, dataset, cells, facts)

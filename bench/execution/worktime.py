@@ -44,12 +44,15 @@ class Clocked:
         """Returns the CPU seconds of all threads of the process since `start_clock`."""
         return time.process_time() - self._since if self._since is not None else 0.0
 
-    def add_cost(self, since: Reading, frames: Mapping[str, Sequence[int]]) -> None:
-        """Adds the time since a reading to the costs of speeches.
+    def add_cost(
+        self, since: Reading, frames: Mapping[str, Sequence[int]], price: float = 0.0
+    ) -> None:
+        """Adds the time since a reading, and a price, to the costs of speeches.
 
         `frames` are those of each row, by its speech: a batch of several is divided by them.
         """
         now = Reading.now()
+        rows = sum(map(len, frames.values()))
         total = sum(max(sum(each), 1) for each in frames.values())
         costs = dict(self._costs)
         for name, each in frames.items():
@@ -59,9 +62,10 @@ class Clocked:
                 processor=self._processor,
                 rows=len(each),
                 calls=1,
-                batch_rows=sum(map(len, frames.values())),
+                batch_rows=rows,
                 seconds=share * (now.seconds - since.seconds),
                 cpu_seconds=share * (now.cpu_seconds - since.cpu_seconds),
+                price=price * len(each) / rows,
                 peak_bytes=_peak_bytes(self._device_name != "cpu"),
             )
             costs[name] = costs[name].plus(cost) if name in costs else cost

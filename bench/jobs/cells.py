@@ -21,8 +21,8 @@ class Cell:
     `caption` is the job's choice of the caption that ceilings say and prompts are cut from.
     `part` is `continuation` where only what follows the prompt is transcribed. `weights` and
     `codec` are digests, empty where there are none, and `trained_on` the datasets that the weights
-    say they were trained on. With a `source`, the cell's transcripts are
-    that cell's of other images, and nothing of its own is generated or kept.
+    say they were trained on. `plugins` are those that its speech depends on. With a `source`, the
+    cell's transcripts are that cell's of other images, and nothing of its own is generated or kept.
     """
 
     label: str
@@ -38,6 +38,7 @@ class Cell:
     codec: str = ""
     source: "Cell | None" = None
     trained_on: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
 
     @property
     def slug(self) -> str:

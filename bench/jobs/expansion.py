@@ -26,7 +26,7 @@ def content_of(system: System, lookup: Lookup) -> Content:
     Raises UserError, naming the system, for files that cannot be used.
     """
     try:
-        return system.content(lookup)
+        return system.identified(lookup)
     except WeightsError as error:
         raise UserError(f"{system.label}: {error}") from error
     except OSError as error:
@@ -113,6 +113,7 @@ def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, An
                     weights=speech.content.weights,
                     codec=speech.content.codec,
                     trained_on=speech.content.trained_on,
+                    plugins=speech.content.plugins,
                 )
                 cells.append(cell)
     if not cells:

@@ -1,14 +1,18 @@
 """The tables that a job may ask for: what stands in each; a new table is one class and one line."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 
+from bench.common.errors import UserError
+from bench.common.plugins import load
 from bench.common.validation import did_you_mean, shown
 from bench.jobs.cells import Cell
 from bench.systems.axes import PROMPT
+from pixvox.plugins import TABLES as PLUGINS
+from pixvox.plugins import plugins
 
 
 class Table(ABC):
@@ -58,13 +62,25 @@ class Table2(Table):
 TABLES: tuple[Table, ...] = (Table1(), Table2())
 
 
+def known_tables() -> Mapping[str, Table]:
+    """The suite's tables, which every job has where it names none, and those of plug-ins."""
+    tables = {table.name: table for table in TABLES}
+    for plugin in plugins(PLUGINS).values():
+        table: Table = load(plugin, Table)()
+        if plugin.name in tables or table.name != plugin.name:
+            who = f"plug-in {plugin.name!r} ({PLUGINS}) of {plugin.release}"
+            raise UserError(f"{who}: give {plugin.entry} the name {plugin.name!r}, as no other has")
+        tables[plugin.name] = table
+    return tables
+
+
 def table_of(name: str) -> Table:
     """A table by its name; raises KeyError for a name that none has."""
-    return {table.name: table for table in TABLES}[name]
+    return known_tables()[name]
 
 
 def _known(name: str) -> str:
-    names = [table.name for table in TABLES]
+    names = known_tables()
     if name not in names:
         raise ValueError(f"{shown(name)} is not known; {did_you_mean(name, names)}")
     return name

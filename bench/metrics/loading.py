@@ -8,14 +8,14 @@ from pydantic import AfterValidator, Discriminator, Tag
 
 from bench.common.entries import Entry, instantiate, source_of
 from bench.common.errors import UserError
-from bench.common.plugins import METRICS as METRIC_PLUGINS
-from bench.common.plugins import plugins
 from bench.common.text import reason_of
 from bench.common.validation import did_you_mean, shown
 from bench.metrics.base import AudioMetric, CorpusMetric, Metric, RowMetric
 from bench.metrics.shipped import METRICS, NAMED
 from pixvox.digests import file_digest
 from pixvox.errors import PixVoxError
+from pixvox.plugins import METRICS as METRIC_PLUGINS
+from pixvox.plugins import plugins
 
 _WHO = "scoring: metrics"
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from bench.common.atomic import parquet, write_bytes, write_text
 from bench.common.figures import save_figure
 from bench.jobs.spec import Reading
-from bench.jobs.tables import TABLES
+from bench.jobs.tables import known_tables
 from bench.report import files, hub, small, terminal
 from bench.report.figures import heat_figure, sweep_figure
 from bench.report.fit import full_width
@@ -47,7 +47,7 @@ def write_results(tables: RunTables, folder: Path) -> None:
 
 def _remove_old(target: Path) -> None:
     """Removes tables of the same run with other options: they would seem to be this one's."""
-    for kind in TABLES:
+    for kind in known_tables().values():
         files.remove(kind.name, target)
         for name in get_args(Reading):
             files.remove(f"{kind.name}-{name}", target)

@@ -170,6 +170,8 @@ def signature(
     failed: int,
 ) -> Signature:
     """A cell's signature over `n` items."""
+    used = filter(None, (dataset.plugin, *cell.plugins, asr.get("plugin", "")))
+    plugins_used = sorted({str(each) for each in used})
     return Signature(
         data=_data_text(dataset),
         references=scoring.readings[0],
@@ -186,6 +188,6 @@ def signature(
         seeds="" if cell.seed is None else str(cell.seed),
         n=n,
         failed=failed,
-        version=importlib.metadata.version("pixvox-bench"),
+        version="+".join([importlib.metadata.version("pixvox-bench"), *plugins_used]),
         decoding=cell.system.signed(),
     )

@@ -29,7 +29,7 @@ class Cost:
     `calls` is how many batches they came in, and `batch_rows` how many rows those had in all, other
     speeches' included. `seconds` are those of the actors, `cpu_seconds` those
     of their processors, all threads; `peak_bytes` is the most memory that one actor held: of the
-    GPU where `device` is one, else of its process.
+    GPU where `device` is one, else of its process. `price` is what a service behind a URL charged.
     """
 
     device: str
@@ -40,6 +40,7 @@ class Cost:
     seconds: float
     cpu_seconds: float
     peak_bytes: int
+    price: float = 0.0
 
     def plus(self, other: "Cost") -> "Cost":
         """Both together, of one device."""
@@ -52,6 +53,7 @@ class Cost:
             seconds=self.seconds + other.seconds,
             cpu_seconds=self.cpu_seconds + other.cpu_seconds,
             peak_bytes=max(self.peak_bytes, other.peak_bytes),
+            price=self.price + other.price,
         )
 
 

@@ -7,14 +7,15 @@ asks which kind it has.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from bench.common.audio import SpeechError, Wave, read_speech
 from bench.common.bounds import Label
 from bench.common.errors import UserError
+from bench.common.plugins import identity
 from bench.common.progress import Progress
 from bench.common.text import clean
 from bench.common.yamlfile import Strict
@@ -24,6 +25,7 @@ from bench.store.rows import SpeechRow, ToTranscribe
 from bench.systems.axes import Axis
 from bench.systems.borrowing import Borrowing
 from bench.systems.weightfacts import cached_codec_facts
+from pixvox.plugins import SYSTEMS
 
 if TYPE_CHECKING:
     from pixvox.codec.facts import CodecFacts
@@ -51,7 +53,7 @@ class Content:
     """All that a system's speech depends on, digests for names; `weights` and `codec` are digests.
 
     `pattern` is that of its codebooks, and `trained_on` the datasets that its weights say they have
-    learnt to speak of, both for tables.
+    learnt to speak of, both for tables. `plugins` are those that it uses, beside that of its kind.
     """
 
     depends: Mapping[str, Any]
@@ -59,6 +61,7 @@ class Content:
     weights: str = ""
     codec: str = ""
     trained_on: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass
@@ -105,6 +108,14 @@ class Generator(Protocol):
     """Generates speech for items: one row for every item and variant asked, in order."""
 
     def generate(self, asked: Asked) -> Made: ...
+
+
+@runtime_checkable
+class Charging(Protocol):
+    """A generator that is paid for."""
+
+    def charged(self) -> float:
+        """What it has cost so far, in the currency of the job's prices."""
 
 
 def label_of(folder: Path) -> str:
@@ -156,6 +167,14 @@ class System(Strict, ABC):
     def content(self, lookup: Lookup) -> Content:
         """What its speech depends on; raises WeightsError, UserError or OSError for what is not."""
         return Content(self.model_dump(exclude={"label"}))
+
+    def identified(self, lookup: Lookup) -> Content:
+        """`content`, which also depends on the plug-ins that are used: on nothing where none is."""
+        content = self.content(lookup)
+        used = tuple(filter(None, (identity(SYSTEMS, self.kind), *content.plugins)))
+        if not used:
+            return content
+        return replace(content, depends={**content.depends, "plugins": used}, plugins=used)
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:

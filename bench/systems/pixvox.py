@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from bench.common.bounds import Label, Share
 from bench.common.errors import UserError
+from bench.common.plugins import identity
 from bench.common.yamlfile import WeightsName, read_small
 from bench.datasets.base import Choice, Item
 from bench.systems.axes import PROMPT, Axis
@@ -16,10 +17,23 @@ from bench.systems.base import Content, Generator, Lookup, System, label_of
 from bench.systems.decoding import AXES, DecodingSpec
 from bench.systems.pixvoxgenerator import PixVoxGenerator
 from bench.systems.weightfacts import ConfigFacts, Model, cached_model_facts, config_facts
+from pixvox.configfile import read_config
 from pixvox.decoding.protocol import end_protocol
 from pixvox.patternnames import fitted_name, pattern_name
+from pixvox.plugins import IMAGE_ENCODERS, plugins
+from pixvox.weights import resolve
 
 _MOST_BYTES = 1_000_000
+
+
+def _image_encoder_plugins(weights: str) -> tuple[str, ...]:
+    """The plug-in whose image encoder a checkpoint has, where it is none of the suite's."""
+    if not plugins(IMAGE_ENCODERS):
+        return ()
+    vision = read_config(resolve(weights), "pixvox").get("vision_config") or {}
+    return tuple(filter(None, [identity(IMAGE_ENCODERS, str(vision.get("model_type", "")))]))
+
+
 Pattern = Annotated[str, BeforeValidator(pattern_name)]
 """A pattern's name, or `{delays: [...]}`, which becomes one."""
 
@@ -85,7 +99,14 @@ class PixVoxSystem(System):
         if ends := end_protocol(config.pattern, config.num_codebooks):
             depends["end_protocol"] = ends
         learnt = tuple(config.trained_on)
-        return Content(depends, config.pattern, found.digest, found.facts.digest, learnt)
+        return Content(
+            depends,
+            config.pattern,
+            found.digest,
+            found.facts.digest,
+            learnt,
+            _image_encoder_plugins(self.weights),
+        )
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:
@@ -138,7 +159,6 @@ class PixVoxSystem(System):
     def codec_of(self) -> tuple[str, float] | None:
         """See System."""
         from pixvox.configfile import pixvox_config
-        from pixvox.weights import resolve
 
         config = pixvox_config(resolve(self.weights))
         return self.codec or config.codec, config.bandwidth
@@ -165,7 +185,6 @@ def _model(spec: PixVoxSystem) -> Model:
     from pixvox.digests import digest
     from pixvox.modeling import PixVoxLM
     from pixvox.shapes import check_fit, shapes_of, tensor_shapes
-    from pixvox.weights import resolve
 
     folder = resolve(spec.weights)
     config = pixvox_config(folder)

@@ -1,16 +1,18 @@
-"""The kinds of system that come with the suite; a new kind is one line here."""
+"""The kinds of system that come with the suite, a line each, and those of plug-ins."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from pydantic import Field
 
+from bench.common.plugins import with_plugins
 from bench.datasets.base import Item
 from bench.systems.axes import Axis
 from bench.systems.base import System
 from bench.systems.cascade import CascadeSystem
 from bench.systems.copied import CopiedSystem
+from bench.systems.http import HttpSystem
 from bench.systems.noise import NoiseSystem
 from bench.systems.noisy import NoisySystem
 from bench.systems.oracle import OracleSystem
@@ -25,26 +27,33 @@ from bench.systems.silence import SilenceSystem
 from bench.systems.text import TextSystem
 from bench.systems.units import UnitsSystem
 from bench.systems.wavs import WavsSystem
+from pixvox.plugins import SYSTEMS
 
-AnySystem = Annotated[
-    PixVoxSystem
-    | CascadeSystem
-    | OracleSystem
-    | TextSystem
-    | CopiedSystem
-    | RecordedSystem
-    | ResynthesisSystem
-    | PromptSystem
-    | RetrievalSystem
-    | SilenceSystem
-    | NoiseSystem
-    | NoisySystem
-    | ShuffledSystem
-    | WavsSystem
-    | UnitsSystem
-    | PythonSystem,
-    Field(discriminator="kind"),
-]
+SHIPPED: tuple[type[System], ...] = (
+    PixVoxSystem,
+    CascadeSystem,
+    OracleSystem,
+    TextSystem,
+    CopiedSystem,
+    RecordedSystem,
+    ResynthesisSystem,
+    PromptSystem,
+    RetrievalSystem,
+    SilenceSystem,
+    NoiseSystem,
+    NoisySystem,
+    ShuffledSystem,
+    WavsSystem,
+    UnitsSystem,
+    PythonSystem,
+    HttpSystem,
+)
+
+if TYPE_CHECKING:
+    AnySystem = System
+else:
+    _KINDS = with_plugins(SHIPPED, SYSTEMS, key="kind", base=System)
+    AnySystem = Annotated[_KINDS, Field(discriminator="kind")]
 """What a job's `systems` may hold."""
 KINDS: tuple[type[System], ...] = get_args(get_args(AnySystem)[0])
 AXES: tuple[Axis, ...] = tuple(dict.fromkeys(axis for kind in KINDS for axis in kind.axes()))

@@ -31,6 +31,7 @@ COLUMNS = (
         pl.Float64,
         "Seconds of the device an item: of a GPU as time, of a CPU as CPU time of all threads.",
     ),
+    Column("price", pl.Float64, "What an item cost at a service's price, failed tries left out."),
     Column("peak MB", pl.Float64, "The most memory of an actor, 10⁶ bytes: the GPU's, or RAM."),
 )
 NOTE = (
@@ -99,7 +100,7 @@ def _speech_seconds(cells: Sequence[CellScores]) -> float:
 
 def _figures(
     cost: Cost, decoding: Cost | None, speech_seconds: float
-) -> tuple[str, str, float, int, float | None, float | None, float]:
+) -> tuple[str, str, float, int, float | None, float | None, float | None, float]:
     """The table's columns from `device` on."""
     seconds = device_seconds = None
     if decoding is not None:
@@ -108,7 +109,8 @@ def _figures(
     rate = speech_seconds / seconds if seconds else None
     peak = cost.peak_bytes / 1e6
     batch = cost.batch_rows / cost.calls
-    return cost.device, cost.processor, batch, cost.rows, rate, device_seconds, peak
+    price = cost.price / cost.rows if cost.price else None
+    return cost.device, cost.processor, batch, cost.rows, rate, device_seconds, price, peak
 
 
 def _device_seconds(cost: Cost) -> float:

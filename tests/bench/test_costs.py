@@ -70,7 +70,7 @@ def test_speed_is_of_one_device_and_all_seeds(tmp_path: Path) -> None:
     scores = [_scores("ours", "a", 0), _scores("ours", "b", 1), _scores("floor", "c", 0, False)]
     decoding = _cost(6, 0.0, cpu_seconds=0.0)
     costs = [
-        SpeechCost("a", "generating", _cost(3, 6.0)),
+        SpeechCost("a", "generating", _cost(3, 6.0, price=1.5)),
         SpeechCost("b", "generating", _cost(3, 2.0)),
         SpeechCost("b", "generating", _cost(3, 0.5, "H200", processor="B")),
         SpeechCost("a", "decoding", decoding),
@@ -80,14 +80,14 @@ def test_speed_is_of_one_device_and_all_seeds(tmp_path: Path) -> None:
     assert first == {
         "system": "ours", "prompt": 0.5, "device": "cpu", "machine": "A", "batch": 3.0, "items": 6,
         # 4/3 s of speech an item, in 8/6 s; two CPUs' time.
-        "RTFx": 1.0, "device-seconds": pytest.approx(8 / 3), "peak MB": 1000.0,
+        "RTFx": 1.0, "device-seconds": pytest.approx(8 / 3), "price": 0.25, "peak MB": 1000.0,
     }  # fmt: skip
     # It was decoded on another machine, of which nothing is known here.
     assert (second["machine"], second["items"], second["RTFx"]) == ("B", 3, None)
     add_costs(tmp_path, costs)
     write_speed(speed_frame(scores, read_costs(tmp_path)), tmp_path)
     text = (tmp_path / "speed.md").read_text()
-    assert "| ours | 0.50 | cpu | A | 3.00 | 6 | 1.00 | 2.67 | 1000.00 |" in text
+    assert "| ours | 0.50 | cpu | A | 3.00 | 6 | 1.00 | 2.67 | 0.25 | 1000.00 |" in text
     assert "floor" not in text
     write_speed(speed_frame(scores[2:], read_costs(tmp_path)), tmp_path)
     assert not (tmp_path / "speed.md").exists()

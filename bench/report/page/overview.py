@@ -11,7 +11,7 @@ import polars as pl
 from bench.common.progress import duration
 from bench.common.text import plural
 from bench.jobs.spec import Reading
-from bench.jobs.tables import TABLES
+from bench.jobs.tables import known_tables
 from bench.metrics.shipped import METRICS, scores_of
 from bench.report.files import csv
 from bench.report.notes import grouped, notes
@@ -140,7 +140,7 @@ def _table(frame: pl.DataFrame, kind: str, protocol: Protocol, file: str) -> Pag
 
 def tables(run: Finished) -> Iterator[PageTable]:
     """A run's tables, those of further readings of the references after the job's own."""
-    for kind in TABLES:
+    for kind in known_tables().values():
         for reading in ("", *get_args(Reading)):
             name = f"{kind.name}-{reading}" if reading else kind.name
             frame = run.tables.get(name)
