@@ -131,7 +131,7 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """The help's text."""
         if self.lists_plugins:
-            from bench.commands.plugins import help_line
+            from bench.commands.pluginhelp import help_line
 
             self.epilog = help_line()
         return super().format_help()

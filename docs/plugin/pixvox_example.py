@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from bench.asr.base import Asr, Facts, Transcriber, Transcription
 from bench.common.audio import Wave
 from bench.common.bounds import Label
+from bench.common.progress import Progress
 from bench.common.yamlfile import FilePath
 from bench.datasets.base import (
     Caption,
@@ -21,7 +22,6 @@ from bench.datasets.base import (
     DatasetSpec,
     Half,
     Item,
-    Report,
     inside,
     speech_kind,
     text_lines,
@@ -77,7 +77,7 @@ class Tabbed(DatasetSpec):
         )
         return Dataset(self.name, self.file.stem, speech_kind(items), items)
 
-    def half(self, half: Half, report: Report) -> Sequence[Item]:
+    def half(self, half: Half, report: Progress) -> Sequence[Item]:
         return ()
 
     def computed(self) -> Path:
@@ -104,7 +104,7 @@ class LoudnessAsr(Asr):
     def transcriber(self, device: str, threads: int) -> Transcriber:
         return _Listener(self.word)
 
-    def signed(self, facts: Facts) -> str:
+    def signature_part(self, facts: Facts) -> str:
         return f"{self.backend}.{self.word}"
 
 

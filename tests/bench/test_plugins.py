@@ -98,7 +98,7 @@ def test_a_package_adds_a_kind_of_each(installed: Path, tmp_path: Path) -> None:
 def test_it_is_listed_with_its_version_in_help_and_in_the_reference(
     installed: Path, tmp_path: Path
 ) -> None:
-    listed = _run(installed, tmp_path, "-m", "bench.cli", "plugins").stdout
+    listed = _run(installed, tmp_path, "-m", "bench.cli", "show", "plugins").stdout
     for kind, name in ADDED.items():
         assert re.search(
             rf"^{kind} +{name} +pixvox_example:\w+ +pixvox.example +1\.0", listed, re.M
