@@ -117,7 +117,7 @@ def test_an_image_encoder_of_a_package_makes_image_states(installed: Path, tmp_p
     assert done.returncode == 0, done.stderr
     assert re.match(r"\('pixvox.example-1\.0\.[0-9a-f]{8}',\)", done.stdout)
     # Without the package the checkpoint is refused in one line.
-    why = _run(ROOT, tmp_path, "-m", "bench.cli", "model", "info", "gray")
+    why = _run(ROOT, tmp_path, "-m", "bench.cli", "show", "model", "gray")
     assert why.returncode == 2
     assert "'gray_cells' is no image encoder that PixVoxLM can use" in why.stderr
 
