@@ -242,6 +242,20 @@ def _runs(arguments: "argparse.Namespace") -> int:
         return commands[arguments.what](arguments.runs, arguments.name)
 
 
+def _plan(arguments: "argparse.Namespace") -> int:
+    from bench.commands.plan import PlanOptions, plan
+
+    options = PlanOptions(arguments.difference, arguments.power, arguments.metric)
+    return plan(arguments.runs, arguments.run, options)
+
+
+def _subgroups(arguments: "argparse.Namespace") -> int:
+    from bench.commands.subgroups import subgroups
+
+    asked = (arguments.file, arguments.by, arguments.out)
+    return subgroups(arguments.runs, arguments.run, *asked)
+
+
 def _plugins(arguments: "argparse.Namespace") -> int:
     from bench.commands.plugins import listing
 
@@ -279,11 +293,16 @@ _COMMANDS = {
     "leaderboard": _leaderboard,
     "gate": _gate,
     "trend": _trend,
+    "plan": _plan,
+    "subgroups": _subgroups,
     "plugins": _plugins,
     "model": _model,
     "perf": _perf,
 }
-_LIGHT = ("init", "report", "compare", "listen", "runs", "leaderboard", "trend", "plugins", "model")
+_LIGHT = (
+    *("init", "report", "compare", "listen", "runs", "leaderboard", "trend", "plan", "subgroups"),
+    *("plugins", "model"),
+)
 """Commands that only read, and start nothing."""
 
 

@@ -124,6 +124,10 @@ def parser() -> Parser:
     )
     board.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
     board.add_argument("-o", "--out", type=path, help="the page's HTML file; beside the board")
+    _plan_parser(commands.add_parser("plan", help="how many images and seeds find a difference"))
+    _subgroups_parser(
+        commands.add_parser("subgroups", help="a run's scores by a column of a CSV file")
+    )
     commands.add_parser("plugins", help="what installed packages add, with their versions")
     _model_parser(commands.add_parser("model", help="look at weights"))
     _perf_parser(commands.add_parser("perf", help="measure decoding and transcribing"))
@@ -242,6 +246,26 @@ def _narrate_parser(parser: Parser) -> None:
     parser.add_argument("--workers", type=whole(0, 1000), help="processes; 0 for one a core")
     _address(parser)
     parser.add_argument("-o", "--output", type=path, help="the folder for speech and lists")
+
+
+def _plan_parser(parser: Parser) -> None:
+    parser.add_argument("run", type=run_name, metavar="RUN", help="a finished run, or its folder")
+    parser.add_argument(
+        "--difference", type=number(0.001, 1000), required=True, help="of the score, in its unit"
+    )
+    parser.add_argument("--metric", help="the score; without, the one that boards are sorted by")
+    parser.add_argument(
+        "--power", type=number(0.1, 0.999), default=0.8, help="share found (%(default)s)"
+    )
+    parser.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+
+
+def _subgroups_parser(parser: Parser) -> None:
+    parser.add_argument("run", type=run_name, metavar="RUN", help="a finished run, or its folder")
+    parser.add_argument("file", type=path, help="a CSV file with the column id, item or image")
+    parser.add_argument("--by", required=True, metavar="COLUMN", help="its column with the groups")
+    parser.add_argument("-o", "--out", type=path, help="write all scores as CSV")
+    parser.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
 
 
 def _listen_parser(parser: Parser) -> None:
