@@ -47,12 +47,14 @@ COMMANDS: "Mapping[str, Command]" = {
     "gate": Command("judge a job by a golden: pass, regressed, ...", "gate"),
     "leaderboard": Command("keep scores of one protocol, best first", "leaderboard", light=True),
     "show": Command(
-        "weights, plug-ins, and trends of committed figures",
+        "weights, plug-ins, trends; plans and subgroups of a run",
         light=True,
         commands={
             "model": Command("a model's sizes and parameter counts", "model_info"),
             "plugins": Command("what installed packages add, with their versions", "plugins"),
             "trend": Command("how committed figures moved, and where they changed", "trend"),
+            "plan": Command("how many images and seeds find a difference", "plan"),
+            "subgroups": Command("a run's scores by a column of a CSV file", "subgroups"),
         },
     ),
     "perf": Command("measure decoding, transcribing, and two versions", "perf"),

@@ -8,6 +8,8 @@ from bench.metrics.cider import Cider
 from bench.metrics.dnsmos import Dnsmos
 from bench.metrics.facts import Facts
 from bench.metrics.meteor import Meteor
+from bench.metrics.pauses import Pauses
+from bench.metrics.pitch import Pitch
 from bench.metrics.rate import SpeakingRate
 from bench.metrics.rouge import RougeL
 from bench.metrics.sbert import SbertSim
@@ -18,6 +20,8 @@ METRICS: tuple[Metric, ...] = (Bleu(), Meteor(), RougeL(), Cider(), Facts(), Wer
 
 NAMED: Mapping[str, CorpusMetric] = {
     "dnsmos": Dnsmos(),
+    "pauses": Pauses(),
+    "pitch": Pitch(),
     "sbert_sim": SbertSim(),
     "speaking_rate": SpeakingRate(),
 }

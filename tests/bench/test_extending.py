@@ -61,7 +61,7 @@ def test_an_installed_package_adds_a_metric_by_its_entry_point(
     (outside / "metric.yaml").write_text(job)
     assert main(["run", "metric.yaml"]) == 2
     assert (
-        "'length' is not known; choose one of dnsmos, sbert_sim, speaking_rate"
+        "'length' is not known; choose one of dnsmos, pauses, pitch, sbert_sim, speaking_rate"
         in capsys.readouterr().err
     )
     monkeypatch.syspath_prepend(str(outside / "installed"))

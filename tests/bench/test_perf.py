@@ -27,6 +27,7 @@ from pixvox.decoding.requests import Request
 from pixvox.decoding.sampling import Decoding
 from pixvox.modeling import PixVoxLM
 from tests.evidence import invariance
+from tests.evidence.gates import chance_found, chance_passed
 from tests.evidence.rates import LOSS, points
 from tests.evidence.stored import read_stored, simulated
 
@@ -148,11 +149,11 @@ def test_a_certificate_promises_what_the_gate_s_own_errors_give() -> None:
     cells = max(groups(list(golden.signatures)).values(), key=len)
     base, rule = measured(golden, cells, METRICS), Rule(shares=(1 / 3, 2 / 3, 1.0))
     least = base.findable(800, 2, rule)
-    assert base.found(least, 800, 2, rule) == pytest.approx(POWER)
-    assert base.passed(0.0, 800, 2, None) == pytest.approx(POWER)
+    assert chance_found(base, least, images=800, seeds=2, rule=rule) == pytest.approx(POWER)
+    assert chance_passed(base, 0.0, images=800, seeds=2, share=None) == pytest.approx(POWER)
     # A golden of one seed is all the luck that there is: less is found against it.
     alone = replace(base, cells=base.cells[:1])
-    assert alone.found(least, 800, 2, rule) < POWER - 0.1
+    assert chance_found(alone, least, images=800, seeds=2, rule=rule) < POWER - 0.1
 
 
 def test_a_certificate_is_a_table_with_a_line_a_cell() -> None:

