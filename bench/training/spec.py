@@ -275,6 +275,14 @@ class Recipe(Strict):
     stages: Annotated[list[TrainingJob], Field(min_length=1)]
     """The trainings, in order; the last name of `output` is a stage's name."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_others(cls, content: Any) -> Any:
+        others = content.keys() - {"stages"} if isinstance(content, dict) else ()
+        if others:
+            raise keys_error({key: f"is a stage's key, such as stages.0.{key}" for key in others})
+        return content
+
     @model_validator(mode="after")
     def _check_names(self) -> "Recipe":
         names = [stage.output.name for stage in self.stages]
@@ -285,11 +293,11 @@ class Recipe(Strict):
 
 def _shape(content: Any) -> str:
     held = content.get("stages") if isinstance(content, dict) else getattr(content, "stages", None)
-    return "job" if held is None else "stages"
+    return "job" if held is None else "recipe"
 
 
 TrainingFile = Annotated[
-    Annotated[Recipe, Tag("stages")] | Annotated[TrainingJob, Tag("job")], Discriminator(_shape)
+    Annotated[Recipe, Tag("recipe")] | Annotated[TrainingJob, Tag("job")], Discriminator(_shape)
 ]
 """What a training's file holds: a job, or the stages of a recipe."""
 

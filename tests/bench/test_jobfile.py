@@ -112,8 +112,12 @@ def test_all_commands_on_a_job_have_the_same_options(
 
 def test_values_of_a_training_job_are_replaced(capsys: pytest.CaptureFixture[str]) -> None:
     job = Path(__file__).parents[2] / "jobs" / "train" / "encodec-tiny.yaml"
-    assert main(["train", str(job), "--set", "plan.steps=0"]) == 2
-    assert "plan.steps: must be from 1 to 1e+08, not 0 (given by --set)" in capsys.readouterr().err
+    for key, message in (
+        ("stages.0.plan.steps", "stages[0].plan.steps: must be from 1 to 1e+08, not 0"),
+        ("plan.steps", "plan: is a stage's key, such as stages.0.plan"),
+    ):
+        assert main(["train", str(job), "--set", f"{key}=0"]) == 2
+        assert f"{message} (given by --set)" in capsys.readouterr().err
 
 
 def test_short_forms_are_mappings(tmp_path: Path) -> None:
