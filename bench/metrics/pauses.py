@@ -29,7 +29,7 @@ class Pauses(AudioMetric):
     columns = ("speech seconds", "seconds", "pauses", "pause seconds")
     scores = (
         Score("speech share", "SPEECH", kept=1, ranked=False),
-        Score("pauses a minute", "PAUSES", kept=1, unit="pauses a minute", ranked=False),
+        Score("pause rate", "PAUSES", kept=1, unit="pauses a minute", ranked=False),
         Score("mean pause", "PAUSE-S", kept=1, unit="seconds", ranked=False),
     )
 
