@@ -38,9 +38,9 @@ class Dnsmos(AudioMetric):
     name = "DNSMOS"
     columns = ("signal", "background", "overall", "items")
     scores = (
-        Score("DNSMOS OVRL", "OVRL", kept=SHORT, most=5, unit=_UNIT),
-        Score("DNSMOS SIG", "SIG", kept=1, most=5, unit=_UNIT),
-        Score("DNSMOS BAK", "BAK", kept=1, most=5, unit=_UNIT),
+        Score("DNSMOS OVRL", "OVRL", display_priority=SHORT, most=5, unit=_UNIT),
+        Score("DNSMOS SIG", "SIG", display_priority=1, most=5, unit=_UNIT),
+        Score("DNSMOS BAK", "BAK", display_priority=1, most=5, unit=_UNIT),
     )
     absent = (1.0, 1.0, 1.0, 1.0)
 

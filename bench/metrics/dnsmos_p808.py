@@ -36,7 +36,7 @@ class DnsmosP808(AudioMetric):
 
     name = "DNSMOS P.808"
     columns = ("points", "items")
-    scores = (Score("DNSMOS P.808", "P808", kept=1, most=5, unit="points from 1 to 5"),)
+    scores = (Score("DNSMOS P.808", "P808", display_priority=1, most=5, unit="points from 1 to 5"),)
     absent = (1.0, 1.0)
 
     def weights(self) -> str:
