@@ -173,7 +173,7 @@ def _supervised(words: "Sequence[str]") -> int:
     training = names[0] == "train"
     return supervise(
         parse_and_work,
-        f"{_kept(words)}continue with: {_again(words)}",
+        f"{_what_is_kept(words)}continue with: {_again(words)}",
         lambda why: _gate_failed(words, why),
         (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if training else (signal.SIGINT,),
     )
@@ -198,7 +198,7 @@ def _is_gate(words: "Sequence[str]") -> bool:
     return _called(words, COMMANDS) == ["gate"]
 
 
-def _kept(words: "Sequence[str]") -> str:
+def _what_is_kept(words: "Sequence[str]") -> str:
     """A gate keeps nothing: it judges what one version does from the beginning."""
     return "" if _is_gate(words) else "what was done is kept; "
 
@@ -230,7 +230,7 @@ def _work(arguments: "argparse.Namespace", words: "Sequence[str]") -> int:
         _gate_failed(words, why)
         return 2 if isinstance(error, UserError) else 3
     except KeyboardInterrupt:
-        print(f"\nstopped; {_kept(words)}continue with: {_again(words)}", file=sys.stderr)
+        print(f"\nstopped; {_what_is_kept(words)}continue with: {_again(words)}", file=sys.stderr)
         _gate_failed(words, "it was stopped by Ctrl-C")
         return 130
     except (Exception, SystemExit) as error:

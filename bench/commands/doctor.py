@@ -91,7 +91,7 @@ class _Check:
 
     def _item(self, system: System) -> Item:
         """Returns the first item as the system gets it; `shuffled` gets another image's speech."""
-        views = system.seen(self.data.items)
+        views = system.item_view(self.data.items)
         return self.item if views is None else views[self.item.id]
 
     def transcribe(self) -> str:

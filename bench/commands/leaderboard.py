@@ -22,10 +22,14 @@ from bench.tables.ranking import Ranked, ranked
 
 _ORDER = (
     ("±",),
-    *((score.head,) for score in SHOWN if score.kept < SHORT),
+    *((score.head,) for score in SHOWN if score.display_priority < SHORT),
     ("earlier",),
     ("added",),
-    *((s.head,) for s in sorted(SHOWN, key=lambda s: s.kept) if SHORT <= s.kept < ALWAYS),
+    *(
+        (s.head,)
+        for s in sorted(SHOWN, key=lambda s: s.display_priority)
+        if SHORT <= s.display_priority < ALWAYS
+    ),
 )
 """What is given up for want of width, first to last."""
 

@@ -31,7 +31,7 @@ from bench.training.spec import PLAN_BOUNDS, TrainingJob
 
 COMMAND = "python -m bench.commands.reference > docs/reference.md"
 
-_SWEPT = [score.name for score in scores_of(METRICS) if score.kept >= SHORT]
+_SWEPT = [score.name for score in scores_of(METRICS) if score.display_priority >= SHORT]
 
 FILES: Mapping[str, tuple[str, Columns]] = {
     "ledger/generated/*/part-*.parquet": ("What was generated, a row an item.", GENERATED),

@@ -121,7 +121,7 @@ def show(runs: Path, name: str) -> int:
     """Prints a run's cells: what was generated, transcribed, and failed, and how it scored."""
     run = find(runs, name)
     name, manifest = run.name, read_manifest(run)
-    shown = [score for score in scores_of(METRICS) if score.kept == ALWAYS]
+    shown = [score for score in scores_of(METRICS) if score.display_priority == ALWAYS]
     scores = _scores(run)
     cells = manifest.cells if manifest else ()
     counts = ("generated", "transcribed", "failed")

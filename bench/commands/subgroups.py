@@ -121,12 +121,12 @@ def subgroup_frame(run: Finished, groups: Mapping[str, str]) -> pl.DataFrame:
 def _wide(frame: pl.DataFrame, run: Finished) -> pl.DataFrame:
     """A row a system and group, a column a score that short tables have."""
     scores = scores_of(metrics_of(job_of(run).scoring.metrics))
-    shown = [score.name for score in scores if score.kept >= SHORT]
+    shown = [score.name for score in scores if score.display_priority >= SHORT]
     text = pl.format(
         "{} [{}, {}]", *(pl.col(name).round(1).cast(pl.String) for name in ("score", "low", "high"))
     )
-    kept = frame.filter(pl.col("metric").is_in(shown)).with_columns(text=text)
-    return kept.pivot(on="metric", index=["system", "group", "images"], values="text")
+    shown_rows = frame.filter(pl.col("metric").is_in(shown)).with_columns(text=text)
+    return shown_rows.pivot(on="metric", index=["system", "group", "images"], values="text")
 
 
 def _left_out(run: Finished, groups: Mapping[str, str]) -> str:

@@ -77,7 +77,9 @@ class RunState:
                 self.generated[cell.speech_key] = self.generated[cell.source.speech_key]
                 self.transcribed[cell.transcript_key] = self.transcribed[cell.source.transcript_key]
         self._views = {
-            cell.system: cell.system.seen(dataset.items) for cell in cells if cell.source is None
+            cell.system: cell.system.item_view(dataset.items)
+            for cell in cells
+            if cell.source is None
         }
 
     @property

@@ -101,4 +101,4 @@ def signatures_of(job: JobFile) -> dict[str, Signature]:
         planned = resolve_job(job, runs)
         spec, caption = planned.job.scoring, planned.job.caption
         with Scorer(planned.dataset, spec, planned.facts, runs, caption) as scorer:
-            return {cell_id(cell): scorer.signed(cell, 0, 0) for cell in planned.cells}
+            return {cell_id(cell): scorer.signature(cell, 0, 0) for cell in planned.cells}

@@ -68,7 +68,9 @@ def measured(golden: Golden, cells: list[str], known: Sequence[CorpusMetric]) ->
     """A golden's runs of cells that differ only in their seed."""
     items = golden.cell(cells[0], _all(golden, cells[0]))["item"].to_list()
     counted = stacked(golden, cells, items, known)
-    names = [score.name for score in counted.scores if score.kept >= SHORT and score.ranked]
+    names = [
+        score.name for score in counted.scores if score.display_priority >= SHORT and score.ranked
+    ]
     return Measured(cells, len(items), counted, ruler(counted, len(items), names))
 
 

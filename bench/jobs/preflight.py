@@ -100,7 +100,7 @@ def missing_files(
         gone = [path for path in system.files(items) if not path.is_file()]
         if gone:
             yield _line(f"audio files of {clean(system.label)}", gone, len(items))
-        views = system.seen(whole)
+        views = system.item_view(whole)
         if not (system.uses_caption() and system.has_speech):
             continue
         chosen = _chosen(caption, items if views is None else [views[i.id] for i in items])

@@ -53,9 +53,9 @@ class ScoringSpec(Strict):
     """What both sides are normalised by before tokenising: nothing, or Whisper's English
     normaliser. Of several, the first is the job's own, and the others show what depends on it."""
     metrics: Annotated[tuple[MetricName, ...], Field(max_length=50)] = ()
-    """Metrics beside those of every job: `dnsmos`, `pauses` and `pitch` (with the extra `quality`),
-    `sbert_sim` (with the extra `meaning`), `speaking_rate`, what installed packages add, or classes
-    of your own, `package.module:Class`."""
+    """Metrics beside those of every job: `dnsmos`, `dnsmos_p808`, `pauses` and `pitch` (with the
+    extra `quality`), `sbert_sim` (with the extra `meaning`), `speaking_rate`, what installed
+    packages add, or classes of your own, `package.module:Class`."""
     replicates: Annotated[
         int, Field(ge=100, le=100_000, description="more change no digit that is shown")
     ] = Resampling.replicates

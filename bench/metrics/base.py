@@ -38,16 +38,16 @@ Measure = Callable[[Sequence[Wave]], Array]
 
 SHORT = 3
 ALWAYS = 5
-"""See Score.kept."""
+"""See Score.display_priority."""
 
 
 @dataclass(frozen=True)
 class Score:
     """One number that a metric gives, in a unit, and how it is shown.
 
-    `head` is its column's heading in tables. `kept` says how long a narrow table keeps that
-    column: below 0 it goes before the intervals do, else after; from SHORT on a score is also in
-    short tables, plots and the gate; at ALWAYS it is shown everywhere. Boards are sorted by the
+    `head` is its column's heading in tables. `display_priority` says how long a narrow table keeps
+    that column: below 0 it goes before the intervals do, else after; from SHORT on a score is also
+    in short tables, plots and the gate; at ALWAYS it is shown everywhere. Boards are sorted by the
     score that is `leading`, and the worst items are found by it. `hub` is the metric's type on the
     Hugging Face hub. No interval goes beyond `most`, the highest score that there is. A score that
     counts errors says `lower_is_better`; one of which neither much nor little is better, such as a
@@ -56,7 +56,7 @@ class Score:
 
     name: str
     head: str
-    kept: int = 4
+    display_priority: int = 4
     leading: bool = False
     hub: str = ""
     most: float = math.inf

@@ -14,10 +14,10 @@ _TINY, _SMALL = 1e-15, 1e-9
 def _item(hypothesis: str, references: Sequence[str]) -> list[int]:
     from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
 
-    found = cook_test(hypothesis, cook_refs(list(references)))
-    length = found["testlen"]
-    closest = min((abs(other - length), other) for other in found["reflen"])[1]
-    return [*found["correct"], *found["guess"], length, closest]
+    counts = cook_test(hypothesis, cook_refs(list(references)))
+    length = counts["testlen"]
+    closest = min((abs(other - length), other) for other in counts["reflen"])[1]
+    return [*counts["correct"], *counts["guess"], length, closest]
 
 
 class Bleu(Metric):
@@ -31,10 +31,10 @@ class Bleu(Metric):
         "closest reference length",
     )
     scores = (
-        Score("BLEU-1", "B1", kept=1, most=100, hub="bleu"),
-        Score("BLEU-2", "B2", kept=0, most=100, hub="bleu"),
-        Score("BLEU-3", "B3", kept=0, most=100, hub="bleu"),
-        Score("BLEU-4", "B4", kept=ALWAYS, most=100, hub="bleu"),
+        Score("BLEU-1", "B1", display_priority=1, most=100, hub="bleu"),
+        Score("BLEU-2", "B2", display_priority=0, most=100, hub="bleu"),
+        Score("BLEU-3", "B3", display_priority=0, most=100, hub="bleu"),
+        Score("BLEU-4", "B4", display_priority=ALWAYS, most=100, hub="bleu"),
     )
 
     prior = (4, 3, 2, 1, 4, 3, 2, 1, 4, 4)
@@ -50,5 +50,5 @@ class Bleu(Metric):
         means = np.cumprod(ratios, axis=-1) ** (1 / np.arange(1, 5))
         ratio = (sums[..., 8] + _TINY) / (sums[..., 9] + _SMALL)
         penalty = np.where(ratio < 1, np.exp(1 - 1 / np.minimum(ratio, 1)), 1.0)
-        found: Array = 100 * means * penalty[..., None]
-        return found
+        scores: Array = 100 * means * penalty[..., None]
+        return scores

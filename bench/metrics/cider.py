@@ -19,7 +19,7 @@ class Cider(Metric):
 
     name = "CIDEr"
     columns = ("score", "items")
-    scores = (Score("CIDEr", "C", kept=ALWAYS, leading=True, hub="cider"),)
+    scores = (Score("CIDEr", "C", display_priority=ALWAYS, leading=True, hub="cider"),)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
         """See Metric; every item's score in percent, and 1."""
@@ -49,5 +49,5 @@ class Cider(Metric):
 
     def score(self, sums: Array) -> Array:
         """See Metric."""
-        found: Array = sums[..., :1] / sums[..., 1:]
-        return found
+        scores: Array = sums[..., :1] / sums[..., 1:]
+        return scores

@@ -56,14 +56,14 @@ class Counted:
 
     def of(self, sums: Array) -> dict[str, Array]:
         """Every score in its unit, `[...]` each, from columns summed over items, `[..., D]`."""
-        found: dict[str, Array] = {}
+        scores: dict[str, Array] = {}
         start = 0
         for metric in self.metrics:
             end = start + len(metric.columns)
-            made = _scored(metric, sums[..., start:end])
-            found |= {score.name: made[..., n] for n, score in enumerate(metric.scores)}
+            values = _scored(metric, sums[..., start:end])
+            scores |= {score.name: values[..., n] for n, score in enumerate(metric.scores)}
             start = end
-        return found
+        return scores
 
     def corpus(self) -> dict[str, Array]:
         """The scores of all items together."""
@@ -83,15 +83,15 @@ class Counted:
 
     def only(self, metrics: Sequence[CorpusMetric]) -> "Counted":
         """The columns of some of the metrics, in their order here."""
-        kept, parts, start = [], [], 0
+        selected, parts, start = [], [], 0
         for metric in self.metrics:
             end = start + len(metric.columns)
             if metric in metrics:
-                kept.append(metric)
+                selected.append(metric)
                 parts.append(self.values[:, start:end])
             start = end
         empty = np.zeros((len(self.values), 0))
-        return Counted(tuple(kept), np.concatenate([empty, *parts], axis=1))
+        return Counted(tuple(selected), np.concatenate([empty, *parts], axis=1))
 
 
 def column_names(metrics: Sequence[CorpusMetric]) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
 """DNSMOS P.835 (Reddy et al. 2022): ratings of speech, predicted by a model trained on listeners.
 
 Weights and arithmetic are those of the package `speechmos` (MIT), whose own code needs librosa for
-another score, P.808. A clip is repeated until it is as long as the model's input, whose window then
-moves by a second; the windows' means are the clip's.
+P.808 (see bench.metrics.dnsmos_p808). A clip is repeated until it is as long as the model's input,
+whose window then moves by a second; the windows' means are the clip's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,9 @@ class Dnsmos(AudioMetric):
     name = "DNSMOS"
     columns = ("signal", "background", "overall", "items")
     scores = (
-        Score("DNSMOS OVRL", "OVRL", kept=SHORT, most=5, unit=_UNIT),
-        Score("DNSMOS SIG", "SIG", kept=1, most=5, unit=_UNIT),
-        Score("DNSMOS BAK", "BAK", kept=1, most=5, unit=_UNIT),
+        Score("DNSMOS OVRL", "OVRL", display_priority=SHORT, most=5, unit=_UNIT),
+        Score("DNSMOS SIG", "SIG", display_priority=1, most=5, unit=_UNIT),
+        Score("DNSMOS BAK", "BAK", display_priority=1, most=5, unit=_UNIT),
     )
     absent = (1.0, 1.0, 1.0, 1.0)
 
@@ -91,21 +91,27 @@ def _weights() -> tuple[Path, str]:
     return path, digest
 
 
-def _points(session: Any, wave: Wave, rate: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """Signal, background and overall, `[3]`, of a clip `[T]` at a rate in Hz.
+def windows_of(wave: Wave, rate: int) -> Iterator[Wave]:
+    """The windows of 9.01 s of a clip `[T]` at a rate in Hz, a second apart.
 
-    As speechmos.dnsmos counts windows, which leaves out one that rounding made too short.
+    As speechmos.dnsmos takes them, which leaves out one that rounding made too short.
     """
     # As it is stored and played: what is louder than full scale is clipped.
     sound = np.clip(wave, -1, 1).astype(np.float32)
     length = int(_WINDOW_SECONDS * rate)
     while len(sound) < length:
         sound = np.append(sound, sound)
-    points = []
     for number in range(int(np.floor(len(sound) / rate) - _WINDOW_SECONDS) + 1):
         window = sound[number * rate : int((number + _WINDOW_SECONDS) * rate)]
         if len(window) == length:
-            (outputs,) = session.run(None, {"input_1": window[None]})[0].astype(np.float64)
-            pairs = zip(_POINTS, outputs, strict=True)
-            points.append([np.polyval(powers, output) for powers, output in pairs])
+            yield window
+
+
+def _points(session: Any, wave: Wave, rate: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """Signal, background and overall, `[3]`, of a clip `[T]` at a rate in Hz."""
+    points = []
+    for window in windows_of(wave, rate):
+        (outputs,) = session.run(None, {"input_1": window[None]})[0].astype(np.float64)
+        pairs = zip(_POINTS, outputs, strict=True)
+        points.append([np.polyval(powers, output) for powers, output in pairs])
     return np.mean(points, axis=0)

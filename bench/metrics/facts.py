@@ -17,9 +17,9 @@ class Facts(Metric):
     name = "Facts"
     columns = ("true facts said", "facts said", "facts of the pictures")
     scores = (
-        Score("fact precision", "FP", kept=-1, most=100),
-        Score("fact recall", "FR", kept=-1, most=100),
-        Score("fact F1", "F1", kept=4, most=100),
+        Score("fact precision", "FP", display_priority=-1, most=100),
+        Score("fact recall", "FR", display_priority=-1, most=100),
+        Score("fact F1", "F1", display_priority=4, most=100),
     )
     against = "facts"
 
@@ -28,14 +28,14 @@ class Facts(Metric):
         rows = []
         for item, text in hypotheses.items():
             true = dict(fact.split(": ") for fact in references[item])
-            found = said(text)
-            right = sum(value in true[kind].split("|") for kind, value in found.items())
-            rows.append((right, len(found), len(true)))
+            stated = said(text)
+            right = sum(value in true[kind].split("|") for kind, value in stated.items())
+            rows.append((right, len(stated), len(true)))
         return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
     def score(self, sums: Array) -> Array:
         """See Metric."""
-        right, found, true = (sums[..., column] for column in range(3))
-        shares = (right / np.maximum(found, 1), right / np.maximum(true, 1))
-        f1 = 2 * right / np.maximum(found + true, 1)
+        right, stated, true = (sums[..., column] for column in range(3))
+        shares = (right / np.maximum(stated, 1), right / np.maximum(true, 1))
+        f1 = 2 * right / np.maximum(stated + true, 1)
         return 100 * np.stack([*shares, f1], axis=-1)

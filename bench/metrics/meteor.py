@@ -139,17 +139,17 @@ class MeteorJvm:
             ]
             rows = []
             for start in range(0, len(lines), _AT_ONCE):
-                some = lines[start : start + _AT_ONCE]
-                self._ask(some)
-                rows += [self._answer() for _ in some]
+                batch = lines[start : start + _AT_ONCE]
+                self._ask(batch)
+                rows += [self._answer() for _ in batch]
         finally:
             watchdog.cancel()
-        found = np.array(rows, dtype=np.float64).reshape(-1, len(Meteor.columns))
+        counts = np.array(rows, dtype=np.float64).reshape(-1, len(Meteor.columns))
         # METEOR counts no fragment where a hypothesis is its reference in one chunk, alone or
         # summed; with none there, its formula needs no such case.
-        whole = (found[:, _CHUNKS] == 1) & (found[:, 0:2] == found[:, _MATCHED]).all(1)
-        found[whole, _CHUNKS] = 0
-        return found
+        whole = (counts[:, _CHUNKS] == 1) & (counts[:, 0:2] == counts[:, _MATCHED]).all(1)
+        counts[whole, _CHUNKS] = 0
+        return counts
 
 
 class Meteor(Metric):
@@ -172,7 +172,7 @@ class Meteor(Metric):
         "matched words of the reference",
     )
     waits = True
-    scores = (Score("METEOR", "M", kept=4, most=100, hub="meteor"),)
+    scores = (Score("METEOR", "M", display_priority=4, most=100, hub="meteor"),)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
         """See Metric; `[n, 23]`, by a JVM of its own that loads the whole paraphrase table."""
@@ -192,11 +192,11 @@ class Meteor(Metric):
         chunks, matched = sums[..., _CHUNKS], sums[..., _MATCHED]
         # Of every stage (exact, stem, synonym, paraphrase): content words matched on either side,
         # then function words.
-        found = np.einsum(
+        weighted = np.einsum(
             "s,...sk->...k", _WEIGHTS, _DELTA * stages[..., :2] + (1 - _DELTA) * stages[..., 2:]
         )
         possible = _DELTA * (length - words) + (1 - _DELTA) * words
-        precision, recall = np.moveaxis(_divided(found, possible), -1, 0)
+        precision, recall = np.moveaxis(_divided(weighted, possible), -1, 0)
         mean = _divided(precision * recall, _ALPHA * precision + (1 - _ALPHA) * recall)
         fragments = _divided(chunks, matched.mean(-1))
         whole: Array = 100 * mean * (1 - _GAMMA * fragments**_BETA)

@@ -35,7 +35,7 @@ def phrases(references: References) -> set[str]:
     How it takes off punctuation is not repeated here. Words count as they are, without what is not
     a letter or digit, and split there; and abbreviations such as "u.s." as one word of letters.
     """
-    found: set[str] = set()
+    spans: set[str] = set()
     for text in {text for texts in references.values() for text in texts}:
         lower = text.lower()
         raw = lower.split()
@@ -50,8 +50,8 @@ def phrases(references: References) -> set[str]:
         }:
             for start in range(len(words)):
                 for end in range(start + 1, min(start + _LONGEST, len(words)) + 1):
-                    found.add(" ".join(words[start:end]))
-    return found
+                    spans.add(" ".join(words[start:end]))
+    return spans
 
 
 def _unpacked(table: Path) -> Iterator[bytes]:
@@ -89,8 +89,8 @@ def _matching(lines: pl.Series, wanted: pl.Series) -> list[str]:
     """The lines of entries of which one phrase is wanted."""
     known = lines.is_in(wanted).fill_null(False)
     chosen = known.gather_every(3, 1) | known.gather_every(3, 2)
-    found: list[str] = lines.filter(pl.Series(np.repeat(chosen.to_numpy(), 3))).to_list()
-    return found
+    matching: list[str] = lines.filter(pl.Series(np.repeat(chosen.to_numpy(), 3))).to_list()
+    return matching
 
 
 def cut_down(table: Path, references: References) -> str:
@@ -101,10 +101,10 @@ def cut_down(table: Path, references: References) -> str:
     """
     wanted = pl.Series(list(phrases(references)), dtype=pl.String).implode()
     try:
-        kept = [_matching(lines, wanted) for lines in _entries(table)]
+        matching = [_matching(lines, wanted) for lines in _entries(table)]
     except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         raise RunFailed(f"{table.name}: METEOR's paraphrases cannot be read: {error}") from error
-    return "".join(f"{line}\n" for lines in kept for line in lines)
+    return "".join(f"{line}\n" for lines in matching for line in lines)
 
 
 def paraphrases(table: Path, references: References, folder: Path) -> Path:

@@ -28,9 +28,9 @@ class Pauses(AudioMetric):
     name = "pauses"
     columns = ("speech seconds", "seconds", "pauses", "pause seconds")
     scores = (
-        Score("speech share", "SPEECH", kept=1, ranked=False),
-        Score("pauses a minute", "PAUSES", kept=1, unit="pauses a minute", ranked=False),
-        Score("mean pause", "PAUSE-S", kept=1, unit="seconds", ranked=False),
+        Score("speech share", "SPEECH", display_priority=1, ranked=False),
+        Score("pause rate", "PAUSES", display_priority=1, unit="pauses a minute", ranked=False),
+        Score("mean pause", "PAUSE-S", display_priority=1, unit="seconds", ranked=False),
     )
 
     def weights(self) -> str:
@@ -56,7 +56,7 @@ class Pauses(AudioMetric):
                 for wave in waves
             )
             pairs = zip(stretches, waves, strict=True)
-            return np.array([_columns(found, len(wave), self.rate) for found, wave in pairs])
+            return np.array([_columns(spoken, len(wave), self.rate) for spoken, wave in pairs])
 
         return measure
 

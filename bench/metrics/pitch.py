@@ -28,9 +28,9 @@ class Pitch(AudioMetric):
     name = "pitch"
     columns = ("octaves above 100 Hz", "squares within the clip", "voiced frames", "frames")
     scores = (
-        Score("F0", "F0", kept=1, unit="Hz", ranked=False),
-        Score("F0 deviation", "F0-SD", kept=1, unit="semitones", ranked=False),
-        Score("voiced share", "VOICED", kept=1, ranked=False),
+        Score("F0", "F0", display_priority=1, unit="Hz", ranked=False),
+        Score("F0 deviation", "F0-SD", display_priority=1, unit="semitones", ranked=False),
+        Score("voiced share", "VOICED", display_priority=1, ranked=False),
     )
 
     def weights(self) -> str:

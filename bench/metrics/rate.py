@@ -16,7 +16,12 @@ class SpeakingRate(RowMetric):
     columns = ("words", "seconds")
     scores = (
         Score(
-            "speaking rate", "WPM", kept=1, unit="words a minute", hub="speaking-rate", ranked=False
+            "speaking rate",
+            "WPM",
+            display_priority=1,
+            unit="words a minute",
+            hub="speaking-rate",
+            ranked=False,
         ),
     )
 

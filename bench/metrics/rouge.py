@@ -10,7 +10,7 @@ class RougeL(Metric):
 
     name = "ROUGE-L"
     columns = ("score", "items")
-    scores = (Score("ROUGE-L", "R", kept=3, most=100, hub="rouge"),)
+    scores = (Score("ROUGE-L", "R", display_priority=3, most=100, hub="rouge"),)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
         """See Metric; every item's score in percent, and 1."""
@@ -26,5 +26,5 @@ class RougeL(Metric):
 
     def score(self, sums: Array) -> Array:
         """See Metric."""
-        found: Array = sums[..., :1] / sums[..., 1:]
-        return found
+        means: Array = sums[..., :1] / sums[..., 1:]
+        return means

@@ -44,8 +44,8 @@ class SbertSim(Metric):
     name = "SBERT-sim"
     columns = ("mean cosine", "nearest cosine", "items")
     scores = (
-        Score("SBERT-sim", "SBERT", kept=SHORT, most=100),
-        Score("SBERT-sim nearest", "SBERT-max", kept=1, most=100),
+        Score("SBERT-sim", "SBERT", display_priority=SHORT, most=100),
+        Score("SBERT-sim nearest", "SBERT-max", display_priority=1, most=100),
     )
 
     def weights(self) -> str:

@@ -6,6 +6,7 @@ from bench.metrics.base import CorpusMetric, Metric, Score
 from bench.metrics.bleu import Bleu
 from bench.metrics.cider import Cider
 from bench.metrics.dnsmos import Dnsmos
+from bench.metrics.dnsmos_p808 import DnsmosP808
 from bench.metrics.facts import Facts
 from bench.metrics.meteor import Meteor
 from bench.metrics.pauses import Pauses
@@ -20,6 +21,7 @@ METRICS: tuple[Metric, ...] = (Bleu(), Meteor(), RougeL(), Cider(), Facts(), Wer
 
 NAMED: Mapping[str, CorpusMetric] = {
     "dnsmos": Dnsmos(),
+    "dnsmos_p808": DnsmosP808(),
     "pauses": Pauses(),
     "pitch": Pitch(),
     "sbert_sim": SbertSim(),

@@ -20,7 +20,9 @@ def stock_meteor() -> Iterator[Any]:
     """pycocoevalcap's METEOR, from a copy: it hangs where its own path holds a space."""
     os.environ["PATH"] = f"{Path(java()).parent}{os.pathsep}{os.environ['PATH']}"
     places = (tempfile.gettempdir(), "/tmp", "/var/tmp", str(cache_folder().parent))
-    place = next((one for one in places if " " not in one and is_writable(Path(one))), None)
+    place = next(
+        (folder for folder in places if " " not in folder and is_writable(Path(folder))), None
+    )
     if place is None:
         raise UserError("stock METEOR: needs a folder whose path holds no space; set TMPDIR")
     with tempfile.TemporaryDirectory(dir=place) as folder:
@@ -49,11 +51,11 @@ def stock_scores(
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    gts = {name: list(found) for name, found in references.items()}
+    gts = {name: list(texts_of) for name, texts_of in references.items()}
     res = {name: [text] for name, text in texts.items()}
     bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
-    found = {f"BLEU-{n}": 100 * float(score) for n, score in enumerate(bleu, 1)}
+    scores = {f"BLEU-{n}": 100 * float(score) for n, score in enumerate(bleu, 1)}
     with stock_meteor() as meteor:
         for name, tool in {"ROUGE-L": Rouge(), "CIDEr": Cider(), "METEOR": meteor}.items():
-            found[name] = 100 * float(tool.compute_score(gts, res)[0])
-    return found
+            scores[name] = 100 * float(tool.compute_score(gts, res)[0])
+    return scores

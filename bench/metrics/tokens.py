@@ -31,10 +31,10 @@ TIMEOUT_SECONDS = 300
 
 def package_file(name: str) -> Path:
     """A file inside the installed pycocoevalcap package."""
-    found = importlib.util.find_spec("pycocoevalcap")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("pycocoevalcap")
+    if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError("pycocoevalcap is not installed")
-    return Path(found.submodule_search_locations[0]) / name
+    return Path(package.submodule_search_locations[0]) / name
 
 
 def _tokenised(command: Sequence[str], data: bytes) -> "subprocess.CompletedProcess[bytes] | None":

@@ -11,7 +11,7 @@ class Wer(Metric):
 
     name = "WER"
     columns = ("edits", "words")
-    scores = (Score("WER", "WER", kept=2, hub="wer", lower_is_better=True),)
+    scores = (Score("WER", "WER", display_priority=2, hub="wer", lower_is_better=True),)
     against = "caption"
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
@@ -27,12 +27,12 @@ class Wer(Metric):
                 # jiwer refuses a reference without words: all that was transcribed is inserted.
                 rows.append((len(hypothesis.split()), 0))
                 continue
-            found = jiwer.process_words(reference, hypothesis)
-            edits = found.substitutions + found.deletions + found.insertions
-            rows.append((edits, found.hits + found.substitutions + found.deletions))
+            alignment = jiwer.process_words(reference, hypothesis)
+            edits = alignment.substitutions + alignment.deletions + alignment.insertions
+            rows.append((edits, alignment.hits + alignment.substitutions + alignment.deletions))
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def score(self, sums: Array) -> Array:
         """See Metric."""
-        found: Array = 100 * sums[..., :1] / np.maximum(sums[..., 1:], 1)
-        return found
+        rates: Array = 100 * sums[..., :1] / np.maximum(sums[..., 1:], 1)
+        return rates

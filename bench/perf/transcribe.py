@@ -237,7 +237,7 @@ def _speech(
             {
                 score.name: (interval.score, interval.low, interval.high)
                 for score in counted.scores
-                if score.kept >= SHORT and (interval := spread[score.name])
+                if score.display_priority >= SHORT and (interval := spread[score.name])
             },
         )
     whole, adaptive = windows.values()

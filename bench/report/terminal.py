@@ -114,7 +114,7 @@ def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
     The roles, which the notes repeat; details; scores as their metrics say, after the first of them
     intervals; a column of zeros. That items failed, and the only column with a star, go last.
     """
-    level_by_head = {score.head: score.kept for score in KNOWN}
+    level_by_head = {score.head: score.display_priority for score in KNOWN}
     level_of = {name: level_by_head.get(name, SHORT + 1) for name in heads(frame)}
     starred = {name for row in frame["significant"].drop_nulls() for name in row} & set(level_of)
     only = max(starred, key=lambda name: level_of[name], default="")

@@ -161,7 +161,7 @@ class Scorer:
         """What metrics of speech count of a cell's table, or of one with its columns."""
         return joined(self.of_speech, [_of_speech(metric, table) for metric in self.of_speech])
 
-    def signed(self, cell: Cell, n: int, failed: int) -> Signature:
+    def signature(self, cell: Cell, n: int, failed: int) -> Signature:
         """A cell's signature over `n` items, of which some failed."""
         counts = sorted({len(texts) for texts in self.references.values()})
         each = f"{counts[0]}-{counts[-1]}" if len(counts) > 1 else str(*counts)
@@ -201,7 +201,7 @@ class Scorer:
             failed=failed.height,
             unended=table.filter(~pl.col("ended")).height,
             kinds=taxonomy.shares(kinds),
-            signature=self.signed(cell, len(names), failed.height),
+            signature=self.signature(cell, len(names), failed.height),
             unmeasured=self._unmeasured(table) if has_speech else {},
         )
 

@@ -189,5 +189,5 @@ def signature(
         n=n,
         failed=failed,
         version="+".join([importlib.metadata.version("pixvox-bench"), *plugins_used]),
-        decoding=cell.system.signed(),
+        decoding=cell.system.decoding_signature(),
     )

@@ -75,8 +75,8 @@ class Lookup:
         """What `make` gives, made once for a key."""
         if key not in self.known:
             self.known[key] = make()
-        found: T = self.known[key]
-        return found
+        value: T = self.known[key]
+        return value
 
     def codec(self, name: str, bandwidth: float) -> "CodecFacts":
         """What is known of a codec at a bandwidth in kbps."""
@@ -213,7 +213,7 @@ class System(Strict, ABC):
         """What tells variants of one label apart in tables, beside prompt and seed."""
         return {axis: v for axis, v in self.point().items() if axis not in ("prompt", "seed")}
 
-    def signed(self) -> str:
+    def decoding_signature(self) -> str:
         """How its speech is decoded, for signatures; "" where nothing is."""
         return ""
 
@@ -268,7 +268,7 @@ class System(Strict, ABC):
         """Classes of the user's own that it needs, as `package.module:Class`."""
         return ()
 
-    def seen(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
+    def item_view(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
         """Items as the system sees them; None where each is itself."""
         return None
 
@@ -329,7 +329,7 @@ class EachItem(ABC):
     """A generator that takes items one at a time; what one raises is its row's reason."""
 
     @abstractmethod
-    def one(self, item: Item, variant: Variant) -> SpeechRow:
+    def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """One row; raises SpeechError where there is no speech to be had."""
 
     def generate(self, asked: Asked) -> Made:
@@ -338,7 +338,7 @@ class EachItem(ABC):
 
     def _row(self, item: Item, variant: Variant) -> SpeechRow:
         try:
-            return self.one(item, variant)
+            return self.generate_item(item, variant)
         except SpeechError as error:
             return SpeechRow(item.id, "failed", str(error), caption=caption_of(item, variant))
 

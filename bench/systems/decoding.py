@@ -146,7 +146,7 @@ class DecodingSpec(Strict):
             )
         return ""
 
-    def signed(self) -> str:
+    def decoding_signature(self) -> str:
         """Returns what signatures state: temperature, max_seconds, slots and non-default values."""
         usual, always = DecodingSpec(), ("temperature", "max_seconds", "slots")
         settings = self.model_dump(exclude={"seed"})

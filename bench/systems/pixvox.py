@@ -77,11 +77,11 @@ class PixVoxSystem(System):
 
     def content(self, lookup: Lookup) -> Content:
         """See System; checks that the longest speech fits the model's positions."""
-        kept = (self.weights, self.codec, self.pattern)
-        found = lookup.once(
-            ("pixvox", *kept), lambda: cached_model_facts(*kept, lambda: _model(self))
+        names = (self.weights, self.codec, self.pattern)
+        facts = lookup.once(
+            ("pixvox", *names), lambda: cached_model_facts(*names, lambda: _model(self))
         )
-        config, seconds = found.config, self.decoding.max_seconds
+        config, seconds = facts.config, self.decoding.max_seconds
         frames = round(seconds * config.frame_rate) + 1
         steps = lookup.once(
             ("steps", config.pattern, config.num_codebooks, frames),
@@ -95,15 +95,15 @@ class PixVoxSystem(System):
         if unfit := self.decoding.unfit(config.num_codebooks, config.null_image):
             raise UserError(f"{self.weights}: {unfit}")
         depends: dict[str, Any] = {"kind": self.kind, "decoding": self.decoding.depends()}
-        depends |= {"weights": found.digest, "codec": found.facts.digest}
+        depends |= {"weights": facts.digest, "codec": facts.facts.digest}
         if ends := end_protocol(config.pattern, config.num_codebooks):
             depends["end_protocol"] = ends
         learnt = tuple(config.trained_on)
         return Content(
             depends,
             config.pattern,
-            found.digest,
-            found.facts.digest,
+            facts.digest,
+            facts.facts.digest,
             learnt,
             _image_encoder_plugins(self.weights),
         )
@@ -140,9 +140,9 @@ class PixVoxSystem(System):
         """See System; all of decoding but its seed."""
         return self.decoding.model_dump(exclude={"seed"})
 
-    def signed(self) -> str:
+    def decoding_signature(self) -> str:
         """See System."""
-        return self.decoding.signed()
+        return self.decoding.decoding_signature()
 
     def in_training(self) -> str:
         """See System."""

@@ -126,7 +126,7 @@ class PixVoxGenerator:
         from pixvox.images import ImageError, load_image
 
         scaling = self.model.config.scaling
-        found: dict[str, float] = {}
+        likelihoods: dict[str, float] = {}
         for item in items:
             try:
                 image = load_image(item.image, scaling)
@@ -137,8 +137,8 @@ class PixVoxGenerator:
             with torch.inference_mode():
                 states = self._encode([image])
                 out = self.model(units[None].to(self.device), lengths, image_states=states)
-            found[item.id] = float(out.loss)
-        return found
+            likelihoods[item.id] = float(out.loss)
+        return likelihoods
 
     def generate(self, asked: Asked) -> Made:
         """See Generator; one row for every item and variant, in order."""
@@ -176,8 +176,10 @@ class PixVoxGenerator:
         for decoding, pairs in wanted.items():
             assert states is not None
             with enough_memory(decoding.slots):
-                made = self._engine(decoding).generate(states, [request for request, _ in pairs])
-            for (request, variant), speech in zip(pairs, made, strict=True):
+                speeches = self._engine(decoding).generate(
+                    states, [request for request, _ in pairs]
+                )
+            for (request, variant), speech in zip(pairs, speeches, strict=True):
                 at = (request.item, variant.key)
                 done[at] = self._row(request, said[at], speech)
         return [(v.key, done[item.id, v.key]) for item, variants in asked for v in variants]

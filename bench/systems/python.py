@@ -80,7 +80,7 @@ class PythonGenerator(EachItem):
     def __init__(self, spec: PythonSystem, device: str) -> None:
         self.system = instantiate(spec.entry, spec.label, {"device": device} | spec.options)
 
-    def one(self, item: Item, variant: Variant) -> SpeechRow:
+    def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """A row that holds the sound as FLAC, 16 bits."""
         try:
             wave, rate = self.system.generate(item.image, item.id)

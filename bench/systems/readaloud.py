@@ -93,7 +93,7 @@ class _Generator(EachItem):
         codec = system.codec_of()
         self.codec = _loaded(*codec) if codec is not None else None
 
-    def one(self, item: Item, variant: Variant) -> SpeechRow:
+    def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """A row of the codec's units, or of the sound itself."""
         text = self.writer.write(item, variant)
         if not text.strip():

@@ -39,7 +39,7 @@ class RecordedSystem(System):
 class RecordedGenerator(EachItem):
     """Points at the dataset's speech of one caption."""
 
-    def one(self, item: Item, variant: Variant) -> SpeechRow:
+    def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """A row that says which caption to transcribe."""
         number = caption_of(item, variant)
         speech_file(item, number)

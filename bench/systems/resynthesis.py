@@ -85,7 +85,7 @@ class CodecGenerator(EachItem):
 
         self.codec = Codec.load(codec, bandwidth)
 
-    def one(self, item: Item, variant: Variant) -> SpeechRow:
+    def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """A row of the codec's units."""
         share, number = variant.prompt or 1.0, caption_of(item, variant)
         units = prompt_units(item, number, share, self.codec)

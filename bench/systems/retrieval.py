@@ -238,7 +238,7 @@ class RetrievalGenerator(EachItem):
         self.choosers: dict[System, Chooser] = {}
         self.latest: tuple[Path, npt.NDArray[np.float64]] | None = None
 
-    def one(self, item: Item, variant: Variant) -> SpeechRow:
+    def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """A row that names the training caption that is played, with its units by the codec."""
         system = variant.system
         assert isinstance(system, RetrievalSystem)

@@ -37,7 +37,7 @@ class ShuffledSystem(System):
         exclude = {"label"} if self.of else {"label", "of"}
         return Content(self.model_dump(exclude=exclude))
 
-    def seen(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
+    def item_view(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
         """See System; `items` have to be the whole split's."""
         return shuffled(items, self.seed)
 

@@ -36,6 +36,6 @@ class SilenceSystem(System):
 class EmptyGenerator(EachItem):
     """Rows without speech: it is made where it is transcribed."""
 
-    def one(self, item: Item, variant: Variant) -> SpeechRow:
+    def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """A row without speech."""
         return SpeechRow(item.id, "ok")

@@ -137,7 +137,7 @@ class UnitsGenerator(EachItem):
         self.units = dict(zip(table["item"], table["units"], strict=True))
         self.facts = codec_facts(spec.codec, spec.bandwidth)
 
-    def one(self, item: Item, variant: Variant) -> SpeechRow:
+    def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """A row of the file's units."""
         given = self.units.get(item.id)
         if given is None:

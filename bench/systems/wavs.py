@@ -207,7 +207,7 @@ class WavsGenerator(EachItem):
     def __init__(self, spec: WavsSystem) -> None:
         self.spec = spec
 
-    def one(self, item: Item, variant: Variant) -> SpeechRow:
+    def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """A row with the file's name."""
         try:
             name = wav_files(self.spec, [item]).get(item.id)

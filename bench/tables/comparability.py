@@ -77,14 +77,14 @@ def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
     return Grade(mark, "\n".join(doubt.reason for doubt in doubts if doubt.mark == mark))
 
 
-def grade_measured(one: Signature, other: Signature, whose: str = "") -> Grade:
+def grade_measured(signature: Signature, other: Signature, whose: str = "") -> Grade:
     """A measured row beside another: what differs decides whether they may be ranked.
 
     `whose` is what the reason calls the other; without it the reason is a table's.
     """
     for mark in (OTHER, NEAR):
         for name, policy in POLICIES.items():
-            here, there = getattr(one, name), getattr(other, name)
+            here, there = getattr(signature, name), getattr(other, name)
             if policy.mark == mark and here != there:
                 reason = policy.sentence(here, there, whose) if whose else policy.remark(here)
                 return Grade(mark, reason)

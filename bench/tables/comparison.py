@@ -26,7 +26,7 @@ from bench.tables.published import (
     load_published,
     noise_dataset,
 )
-from bench.tables.testing import SIGNIFICANT, PairTests, marked
+from bench.tables.testing import SIGNIFICANT, PairTests, compare_rows
 
 _LEFT: Columns = (
     Column("block", pl.String, "`published` or `measured`; the two are never mixed."),
@@ -199,7 +199,7 @@ def measured_frame(
     competing = [row for row in chosen if ranked(row)]
     transcribed = [row for row in chosen if row.outcome.mark != NONE]
     first = next(iter([*competing, *transcribed, *chosen]), None)
-    marks = marked(competing, first, tests)
+    marks = compare_rows(competing, first, tests)
     places = {id(row): place for place, row in enumerate(competing)}
     values, wanted = [], _schema(_all_scores(rows))
     for row in chosen:

@@ -31,7 +31,11 @@ _PATIENCE_SECONDS = 5.0
 SIGNED = tuple(name for name, policy in POLICIES.items() if policy.board)
 """The fields of a signature in which all entries of a board agree."""
 SHOWN = tuple(
-    score for m in METRICS if m.against == "references" for score in m.scores if score.kept
+    score
+    for m in METRICS
+    if m.against == "references"
+    for score in m.scores
+    if score.display_priority
 )
 """Scores that competing systems have, but for those that narrow tables lack first."""
 

@@ -49,7 +49,7 @@ def points(competing: Sequence[Row], marks: Marked) -> pl.DataFrame:
                 "system": row.cell.label,
                 "point": row.name,
                 "metric": score.name,
-                "kept": score.kept,
+                "kept": score.display_priority,
                 "score": interval.score,
                 "low": interval.low,
                 "high": interval.high,

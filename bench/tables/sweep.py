@@ -100,7 +100,7 @@ def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
             "asr": names[s.cell.asr] if s.cell.asr else None,
             "normaliser": s.signature.normaliser,
             "metric": score.name,
-            "kept": score.kept,
+            "kept": score.display_priority,
             "score": interval.score,
             "low": interval.low,
             "high": interval.high,

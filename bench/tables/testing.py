@@ -86,7 +86,7 @@ def competing_groups(competing: Sequence[Row], first: Row) -> list[list[int]]:
     return [places for places in places_by_prompt.values() if len(places) > 1]
 
 
-def marked(competing: Sequence[Row], first: Row | None, tests: PairTests) -> Marked:
+def compare_rows(competing: Sequence[Row], first: Row | None, tests: PairTests) -> Marked:
     """Tests every pair of rows of a prompt share, and every row against its base.
 
     Both are families of their own, over all scores and prompt shares of the table.
@@ -145,7 +145,7 @@ class Tested:
 def tested_rows(rows: Sequence[Row], tests: PairTests) -> Tested:
     """Tests all rows that compete as one table, whatever tables show them."""
     competing = [row for row in rows if ranked(row)]
-    return Tested(competing, marked(competing, next(iter(competing), None), tests))
+    return Tested(competing, compare_rows(competing, next(iter(competing), None), tests))
 
 
 def tests_frame(tested: Tested, tests: PairTests) -> pl.DataFrame:

@@ -36,7 +36,7 @@ _SILENT = 10.0
 COLUMNS: Columns = (
     Column("system", pl.String, "The model's label."),
     Column("metric", pl.String, "The score."),
-    Column("kept", pl.Int64, "How long narrow tables keep the score (see Score.kept)."),
+    Column("kept", pl.Int64, "How long narrow tables keep the score (see Score.display_priority)."),
     Column("start", pl.Float64, "What the caption that no reference is scores as text."),
     Column("step", pl.String, f"To what points are lost: {', '.join(STEPS)}."),
     Column("lost", pl.Float64, "How many points that step takes, in percent."),
@@ -50,12 +50,12 @@ COLUMNS: Columns = (
 class Waterfall:
     """One model's way down: the score that remains after every step, and what each took.
 
-    `kept` is what `Score.kept` says. `lost` are points with their intervals: metric → step →
+    `priorities` are the scores' own. `lost` are points with their intervals: metric → step →
     (points, low, high).
     """
 
     system: str
-    kept: dict[str, int]
+    priorities: dict[str, int]
     start: dict[str, float]
     end: dict[str, float]
     lost: dict[str, dict[str, tuple[float, float, float]]]
@@ -154,8 +154,8 @@ def _waterfall(row: Row, text: Counted, bars: Mapping[str, Counted], scorer: Sco
         {name: float(np.asarray(value)) for name, value in bar.corpus().items()}
         for bar in (text, list(bars.values())[-1])
     )
-    kept = {score.name: score.kept for score in scores}
-    return Waterfall(system=row.label, kept=kept, start=start, end=end, lost=lost)
+    priorities = {score.name: score.display_priority for score in scores}
+    return Waterfall(system=row.label, priorities=priorities, start=start, end=end, lost=lost)
 
 
 def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:
@@ -165,7 +165,7 @@ def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:
             {
                 "system": row.system,
                 "metric": metric,
-                "kept": row.kept[metric],
+                "kept": row.priorities[metric],
                 "start": row.start[metric],
                 "step": step,
                 "lost": points,

@@ -53,7 +53,7 @@ class _Beeper(EachItem):
         time = np.arange(4_000) / 16_000
         self.beep = np.concatenate([0.3 * np.sin(2 * np.pi * hertz * time), np.zeros(4_000)])
 
-    def one(self, item: Item, variant: Variant) -> SpeechRow:
+    def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         return SpeechRow(
             item.id, "ok", audio=flac(np.tile(self.beep, len(item.image.stem)), 16_000)
         )

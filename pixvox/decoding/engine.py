@@ -180,7 +180,7 @@ class Engine:
         self._free(range(slots))
         use_threads_of_torch()
         while len(done) < len(requests):
-            self._admit(queue, held, memories, images, requests)
+            self._admit(queue, held, memories, images=images, requests=requests)
             self._run()
             for slot, speech in self._collect(held, requests):
                 done[cast(int, held[slot])] = speech
@@ -239,6 +239,7 @@ class Engine:
         queue: deque[int],
         held: list[int | None],
         memories: Memories,
+        *,
         images: Tensor,
         requests: Sequence[Request],
     ) -> None:

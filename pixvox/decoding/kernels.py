@@ -280,7 +280,7 @@ class VarlenAttention:
         cache.keys[self._rows, self._position] = qkv[:, 1]
         cache.values[self._rows, self._position] = qkv[:, 2]
         return attend_to_used(
-            qkv[:, 0], cache.keys, cache.values, self._used, self._each_row, most=1
+            qkv[:, 0], cache.keys, cache.values, self._used, starts=self._each_row, most=1
         )
 
     def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
@@ -290,7 +290,7 @@ class VarlenAttention:
             memory.keys,
             memory.values,
             self._whole,
-            self._readers,
+            starts=self._readers,
             most=self._most_readers,
         )
 

@@ -37,8 +37,8 @@ def attend_to_used(
     keys: Tensor,
     values: Tensor,
     used: Tensor,
-    starts: Tensor,
     *,
+    starts: Tensor,
     most: int,
 ) -> Tensor:
     """Queries `[B, H, D]` in N groups that begin at `starts` `[N + 1]`, each over keys of its own.

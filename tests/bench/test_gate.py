@@ -398,10 +398,10 @@ def test_a_drift_meets_all_alike() -> None:
 
 def test_no_golden_judges_another_decoding_and_a_board_takes_any() -> None:
     ways = DecodingSpec(), DecodingSpec(max_seconds=3), DecodingSpec(temperature=0.3, candidates=16)
-    signed = [asdict(replace(SIGNATURE, decoding=way.signed())) for way in ways]
+    signed = [asdict(replace(SIGNATURE, decoding=way.decoding_signature())) for way in ways]
     assert signed[2]["decoding"] == "temperature=0.3,candidates=16,max_seconds=6,slots=32"
     for other in signed[1:]:
         assert differing(signed[0], other, "gate") == "decoding"
         assert differing(signed[0], other, "board") is None
-    again = DecodingSpec(seed=4).signed()
+    again = DecodingSpec(seed=4).decoding_signature()
     assert again == signed[0]["decoding"]

@@ -50,10 +50,10 @@ def test_a_parcel_s_files_exist_only_while_it_is_unpacked(
         assert system.folder.is_relative_to(node)
         generator = WavsGenerator(system)
         (item, (variant,)), (absent, _) = asked
-        assert generator.one(item, variant) == SpeechRow("1", "ok", file="1.wav")
+        assert generator.generate_item(item, variant) == SpeechRow("1", "ok", file="1.wav")
         # A folder of which no file is sent is there all the same, and the reason is the item's.
         with pytest.raises(SpeechError, match=r"^2.wav: no such file$"):
-            generator.one(absent, variant)
+            generator.generate_item(absent, variant)
         assert as_on_driver(f"{system.folder}/2.wav: torn") == "data/2.wav: torn"
     assert not node.exists()
 

@@ -24,7 +24,7 @@ from bench.systems.pixvox import PixVoxSystem
 from bench.tables.audit import audited, summary
 from bench.tables.points import choices, points
 from bench.tables.sweep import pivot, sensitivity, tidy
-from bench.tables.testing import PairTests, marked
+from bench.tables.testing import PairTests, compare_rows
 
 
 def test_a_plot_is_the_same_bytes_whatever_a_label_holds(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_plot_is_the_same_bytes_whatever_a_label_holds(tmp_path: Path) -> None
         cell = replace(found.cell, speech_key=f"s{number}", transcript_key=f"h{number}")
         scores.append(replace(found, cell=cell))
     rows = rows_of(*scores)
-    found = points(rows, marked(rows, rows[0], PairTests(DRAWN)))
+    found = points(rows, compare_rows(rows, rows[0], PairTests(DRAWN)))
     assert choices(found) == ["guidance"]
     # One point of each score is the best, and it is like itself.
     assert found.filter("best")["metric"].to_list() == [s.name for s in rows[0].counted.scores]

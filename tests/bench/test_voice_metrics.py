@@ -1,4 +1,4 @@
-"""Pitch and pauses: known sounds have known values, and speech those of the packages' own calls."""
+"""P.808 is that of its package; known sounds have a known pitch and known pauses."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from bench.common.audio import Wave, read_speech
 from bench.common.errors import UserError
 from bench.datasets.base import Dataset
 from bench.metrics import packaged, pauses, pitch
+from bench.metrics.dnsmos_p808 import DnsmosP808
 from bench.metrics.loading import check_metrics, metrics_text
 from bench.metrics.pauses import Pauses
 from bench.metrics.pitch import Pitch
@@ -63,9 +64,24 @@ def test_a_pause_is_what_lies_between_two_stretches_of_speech(scenes: Dataset) -
     assert metric.score(measure([gap])[0]).tolist() == [0, 0, 0]
 
 
+P808 = (3.61003, 3.80597, 4.0304, 2.07312)
+"""What speechmos 0.0.1.1 gives with librosa 0.11.0 for three recordings and noise."""
+
+
+def test_p808_is_that_of_its_package(scenes: Dataset) -> None:
+    files = [item.captions[0].speech for item in scenes.items[:3]]
+    clips = [read_speech(file, 16_000) for file in files if file is not None]
+    noise = np.random.default_rng(0).normal(scale=0.5, size=150_000).astype(np.float32)
+    metric = DnsmosP808()
+    measure = metric.loaded("cpu", 1)
+    counted = np.concatenate([measure([clip]) for clip in (*clips, noise)])
+    assert counted[:, 0] == pytest.approx(P808, abs=1e-5)
+    assert metric.score(counted.sum(0)) == pytest.approx(np.mean(P808), abs=1e-5)
+
+
 def test_weights_are_signed_and_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = metrics_text(["pauses", "pitch"])
-    assert text.endswith(",pauses@v1.1a153a22,pitch@v1.6385e8c2")
+    text = metrics_text(["dnsmos_p808", "pauses", "pitch"])
+    assert text.endswith(",dnsmos_p808@v1.9246480c,pauses@v1.1a153a22,pitch@v1.6385e8c2")
     for module in (pauses, pitch):
         name = module._WEIGHTS.metric
         other = packaged.PackagedWeights(**(vars(module._WEIGHTS) | {"digest": "0"}))

@@ -26,7 +26,7 @@ from pixvox.modeling import PixVoxLM
 from pixvox.weights import resolve
 from tests.evidence.program import program
 
-_METRICS = tuple(m for m in METRICS if any(score.kept == ALWAYS for score in m.scores))
+_METRICS = tuple(m for m in METRICS if any(score.display_priority == ALWAYS for score in m.scores))
 """The metrics whose scores every table shows."""
 
 
@@ -160,7 +160,7 @@ def show(result: dict[str, Any]) -> None:
         f"{options['guidance']:g}, best of {options['candidates']}, {options['arithmetic']}, "
         f"against all {items} items in {options['slots']} slots"
     )
-    shown = [s.name for s in scores_of(_METRICS) if s.kept == ALWAYS]
+    shown = [s.name for s in scores_of(_METRICS) if s.display_priority == ALWAYS]
     for column in ("change", "items changed", *shown):
         table.add_column(column, justify="left" if column == "change" else "right")
     scores = result["scores"]

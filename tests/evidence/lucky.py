@@ -21,7 +21,9 @@ def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: i
     level of their own.
     """
     counted = stored.golden.counted(stored.rows, stored.cell, METRICS)
-    names = [score.name for score in counted.scores if score.kept >= SHORT and score.ranked]
+    names = [
+        score.name for score in counted.scores if score.display_priority >= SHORT and score.ranked
+    ]
     items = stored.items
     sizes = look_sizes(items, LOOKS)
     shares = tuple(size / items for size in sizes)

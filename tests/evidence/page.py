@@ -82,7 +82,7 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
     draw, dataset = random.Random(seed), _dataset(items)
     names = [f"system-{n}-00000000-{n:08x}" for n in range(cells)]
     rows = pl.concat(_cell(name, n, dataset, draw) for n, name in enumerate(names))
-    levels = {score.name: score.kept for score in scores_of(METRICS)}
+    levels = {score.name: score.display_priority for score in scores_of(METRICS)}
     described = tuple(
         {
             "cell": name,

@@ -77,7 +77,7 @@ def run(job: Path | None, save: Path | None) -> int:
     """Prints the scores and the largest difference, and saves them if asked."""
     dataset = load_scenes(None) if job is None else load_dataset(parse(job, Job).dataset)
     rows = measure(dataset)
-    shown = {score.name for score in scores_of(METRICS) if score.kept == ALWAYS}
+    shown = {score.name for score in scores_of(METRICS) if score.display_priority == ALWAYS}
     for row in rows:
         said = ", ".join(f"{k} {v:.2f}" for k, v in row.items() if k in shown)
         print(f"{row['references']}, {row['says']}: {said}; off by {row['off by']:.1e}")

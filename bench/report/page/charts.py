@@ -36,7 +36,7 @@ def falls(run: Finished) -> Iterator[tuple[str, list[Bar]]]:
     frame = run.tables.get("waterfall")
     if frame is None or frame.is_empty():
         return
-    always = [score.name for score in scores_of(METRICS) if score.kept >= ALWAYS]
+    always = [score.name for score in scores_of(METRICS) if score.display_priority >= ALWAYS]
     shown = frame.filter(pl.col("metric").is_in(always))
     for (system, metric), part in shown.group_by("system", "metric", maintain_order=True):
         yield f"{visible(str(system))}: {metric}", _fall(part.to_dicts())
@@ -58,7 +58,7 @@ def curves(run: Finished) -> Iterator[tuple[str, list[Line], dict[float, str]]]:
     if frame is None or frame.is_empty():
         return
     same = (pl.col("block") == "measured") | (pl.col("dataset") == run.protocol.dataset)
-    levels = {score.head: score.kept for score in KNOWN}
+    levels = {score.head: score.display_priority for score in KNOWN}
     for head in (head for head in heads(frame) if levels.get(head, ALWAYS) >= SHORT):
         drawn = []
         for (system, block), part in frame.filter(same).group_by(
