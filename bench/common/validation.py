@@ -49,6 +49,13 @@ def keys_error(reasons: Mapping[str, str]) -> PydanticCustomError:
     return PydanticCustomError("keys", "several keys", {"reasons": dict(reasons)})
 
 
+def _siblings(path: Sequence[str | int], content: Any) -> str:
+    """Returns the other keys of the mapping that the last key of `path` is in."""
+    for key in path[:-1]:
+        content = content[key]
+    return ", ".join(f"`{key}`" for key in content if key != path[-1])
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Returns a question with the most similar known name, or else the first 20 names."""
     names = list(known)
@@ -230,6 +237,10 @@ def _lines(error: ErrorDetails, content: Any, schema: _Schema) -> Iterator[tuple
         nodes = schema.at(path[:-1], content)
         known_keys = dict.fromkeys(key for node in nodes for key in node.get("properties", {}))
         place = schema.place(str(path[-1]))
+        if path[-1] in known_keys:
+            # Of another form of the same mapping, which the other keys rule out.
+            yield written(path), f"cannot stand beside {_siblings(path, content)}"
+            return
         hint = f"it stands under `{place}`" if place else did_you_mean(str(path[-1]), known_keys)
         yield written(path), f"unknown key; {hint}"
         return

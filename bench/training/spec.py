@@ -275,14 +275,6 @@ class Recipe(Strict):
     stages: Annotated[list[TrainingJob], Field(min_length=1)]
     """The trainings, in order; the last name of `output` is a stage's name."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_others(cls, content: Any) -> Any:
-        others = content.keys() - {"stages"} if isinstance(content, dict) else ()
-        if others:
-            raise keys_error({key: f"is a stage's key, such as stages.0.{key}" for key in others})
-        return content
-
     @model_validator(mode="after")
     def _check_names(self) -> "Recipe":
         names = [stage.output.name for stage in self.stages]

@@ -28,6 +28,7 @@ WAVS = {"kind": "wavs", "label": "files", "folder": "wavs"}
 NOISY = {"kind": "noisy", "snr": [0.0, 10.0]}
 RESYNTHESIS = {"kind": "resynthesis", **CODEC}
 PROMPT = {"kind": "prompt", **CODEC}
+HTTP = {"kind": "http", "label": "service", "url": "http://localhost:1/speak"}
 CASCADE = {"kind": "cascade", "label": "cascade", "weights": "zoo:blip-captioner-tiny"}
 OWN_ASR = {"backend": "transcripts:transcribed"}
 CTC = {"backend": "transformers-ctc", "model": "model"}
@@ -239,6 +240,18 @@ EFFECTS: dict[str, Effect] = {
     ),
     **_each("CascadeSystem", CASCADE | CODEC, codec=("zoo:encodec-tiny", "speech")),
     **_each("CascadeSystem", CASCADE | CODEC, bandwidth=(0.8, "speech")),
+    **_each(
+        "HttpSystem",
+        HTTP,
+        label=LABELLED,
+        url=("http://localhost:2/speak", "speech"),
+        api=("openai-chat", "speech"),
+        model=("another", "speech"),
+        voice=("another", "speech"),
+        instruction=("Describe it.", "speech"),
+        version=("2", "speech"),
+        training=TRAINED,
+    ),
     **_each("OracleSystem", {"kind": "oracle"}, label=LABELLED, seed=(1, "speech")),
     **_each("OracleSystem", {"kind": "oracle"}, voice=("model", "speech")),
     **_each("OracleSystem", {"kind": "oracle"} | CODEC, codec=("zoo:encodec-tiny", "speech")),
@@ -326,6 +339,17 @@ WITHOUT_LINE = {
     "Job.name": "names the run's folder: tests/bench/test_run.py",
     "ClusterSpec.address": "needs a running Ray cluster: tests/bench/test_cluster.py",
     "ClusterSpec.deadline_seconds": "needs an actor that hangs: tests/faults/test_chaos.py",
+    **dict.fromkeys(
+        (
+            "HttpSystem.token",
+            "HttpSystem.concurrency",
+            "HttpSystem.requests_per_minute",
+            "HttpSystem.timeout_seconds",
+            "HttpSystem.tries",
+            "HttpSystem.price",
+        ),
+        "change how a service is asked, not its speech: tests/bench/test_http.py",
+    ),
     **dict.fromkeys(
         (
             *("Job.tracking", "MlflowTracker.uri", "MlflowTracker.experiment"),
