@@ -147,10 +147,10 @@ def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> It
         yield f"{_spoken(above)} may exceed 100."
     for error in scores:
         if error.lower_is_better:
-            of = "of the transcript against the caption that was spoken"
+            of = "of systems that say a reference caption, against it"
             yield f"{error.head}: {of}; lower is better, above 100 is possible."
     if frame["system"].str.contains(r", \d+ seeds?\b").any():
-        yield "Seeds after a name: the system draws at random, and so many runs of it are pooled."
+        yield "N seeds after a name: the system draws at random, and N runs of it are pooled."
     yield "n counts items over all seeds; failed items are included and score as empty transcripts."
     if any(row[name] is None for row in frame.to_dicts() for name in shown):
         yield "Dash: not printed by the paper, or not applicable."
@@ -224,7 +224,7 @@ def _grades(frame: pl.DataFrame) -> Iterator[str]:
     if NEAR in marks:
         yield (
             "≈ marks rows whose protocol differs, or is not stated, in something that may move "
-            "scores; the notes on rows say in what."
+            "scores; the notes on rows say in what. Compare them with caution."
         )
     if OTHER in marks:
         yield (
@@ -250,8 +250,8 @@ def _tests(frame: pl.DataFrame) -> Iterator[str]:
         several = frame.filter(block="measured")["prompt"].n_unique() > 1
         share = " of a prompt share" if several else ""
         yield (
-            f"Bold: the best{share} of ✓ rows but bounds, and what paired tests do not tell apart "
-            "from it."
+            f"Bold: the best{share} of the ranked rows, and those that paired tests do not tell "
+            "apart from it."
         )
 
 

@@ -39,7 +39,7 @@ def _doubts(row: PublishedRow, protocol: Protocol, asr: str) -> Iterator[Grade]:
         yield Grade(
             OTHER,
             "✗: as far as is known, scores are against all references; here one is left out "
-            "(references: all compares them)",
+            "(a table against all references compares them)",
         )
     if row.asr_adapted:
         yield Grade(NEAR, f"ASR: {row.asr}")
