@@ -239,7 +239,7 @@ def _lines(error: ErrorDetails, content: Any, schema: _Schema) -> Iterator[tuple
         place = schema.place(str(path[-1]))
         if path[-1] in known_keys:
             # Of another form of the same mapping, which the other keys rule out.
-            yield written(path), f"cannot stand beside {_siblings(path, content)}"
+            yield written(path), f"unknown key beside {_siblings(path, content)}"
             return
         hint = f"it stands under `{place}`" if place else did_you_mean(str(path[-1]), known_keys)
         yield written(path), f"unknown key; {hint}"

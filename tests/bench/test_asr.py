@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,8 @@ class Odd:
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a module of ASRs, and a job of five items that one of them transcribes."""
     (tmp_path / "own_asr.py").write_text(OWN)
+    # Another test may have imported the one of its own folder.
+    sys.modules.pop("own_asr", None)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     content = {

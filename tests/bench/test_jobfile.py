@@ -114,7 +114,7 @@ def test_values_of_a_training_job_are_replaced(capsys: pytest.CaptureFixture[str
     job = Path(__file__).parents[2] / "jobs" / "train" / "encodec-tiny.yaml"
     for key, message in (
         ("stages.0.plan.steps", "stages[0].plan.steps: must be from 1 to 1e+08, not 0"),
-        ("plan.steps", "plan: cannot stand beside `stages`"),
+        ("plan.steps", "plan: unknown key beside `stages`"),
     ):
         assert main(["train", str(job), "--set", f"{key}=0"]) == 2
         assert f"{message} (given by --set)" in capsys.readouterr().err

@@ -119,6 +119,7 @@ JUDGE = {
 }
 
 
+@pytest.mark.timeout(600)
 def test_two_workers_killed_and_resumed_on_nodes_without_its_files_take_the_same_steps_as_one(
     folder: Path, two_nodes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,6 +163,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_nodes_without_a_job_s_files_compute_its_rows(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_node: Any
 ) -> None:
