@@ -39,19 +39,11 @@ for stop in (signal.SIGINT, signal.SIGHUP):
         signal.signal(stop, default)
 
 
-LONG = ("test_travel", "test_nodes", "test_train", "test_own_gate", "test_chaos", "test_mixing")
-"""The modules with the longest tests."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Has long tests run first: one that runs last keeps the other cores waiting."""
-
-    def order(item: pytest.Item) -> int:
-        if item.path.stem in LONG:
-            return LONG.index(item.path.stem)
-        return len(LONG) + (item.get_closest_marker("slow") is None)
-
-    items.sort(key=order)
+    """Has slow tests run first: a long test that runs last keeps one core only busy."""
+    items.sort(
+        key=lambda item: (item.get_closest_marker("slow") is None, "faults" not in item.path.parts)
+    )
 
 
 AsNode = Callable[[str], AbstractContextManager[None]]
