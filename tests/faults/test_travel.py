@@ -11,7 +11,6 @@ import yaml
 from bench.execution.stages import PACE
 from bench.report.speed import SPEED_TABLE
 from bench.store.costs import SPEED
-from tests.evidence.units import measure
 
 pytestmark = pytest.mark.slow
 
@@ -77,10 +76,3 @@ def test_two_homes_two_folders_cold_and_warm_give_the_same_bytes(tmp_path: Path)
     # Parts are named by their keys and digests, so equal names are equal keys.
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
-
-
-def test_units_are_the_same_cold_and_warm_on_two_threads_and_from_a_wheel() -> None:
-    result = measure(1, lambda *_: None, narrow=False)
-    assert result["speeches"] == 7
-    assert len(result["changed"]) == 4
-    assert not any(result["changed"].values())
