@@ -3,4 +3,4 @@
 # was there to judge it by (4). On another machine than the golden's outputs may differ by chance,
 # and a gate that judged and cannot tell stops no merge. `gate/` gets JUnit, a comment, a badge.
 set -eu
-pixvox gate jobs/demo.yaml --any-machine --allow-inconclusive --budget 3m --out gate
+pixvox gate jobs/demo.yaml --any-machine --allow-inconclusive --budget 2m --out gate
