@@ -100,7 +100,6 @@ class PixVoxProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
-        """See ProcessorMixin."""
         return ["pixel_values"]
 
     @property

@@ -25,7 +25,7 @@ class _RarelyAsked(GreedyDecoder):
         self._poll, self._tokens = poll, 0
 
     def update(self, tokens: Tensor, logits: Tensor, sum_logprobs: Tensor) -> tuple[Tensor, bool]:
-        """See TokenDecoder of openai-whisper."""
+        """Returns the extended tokens and whether all clips have ended, False between checks."""
         tokens, completed = super().update(tokens, logits, sum_logprobs)
         self._tokens += 1
         return tokens, self._tokens % self._poll == 0 and bool(completed)

@@ -36,9 +36,9 @@ Count = Callable[[Hypotheses, References], Array]
 Measure = Callable[[Sequence[Wave]], Array]
 """Measures what `AudioMetric.measure` says."""
 
+# Values of Score.display_priority.
 SHORT = 3
 ALWAYS = 5
-"""See Score.display_priority."""
 
 
 @dataclass(frozen=True)

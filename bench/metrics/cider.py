@@ -22,13 +22,13 @@ class Cider(Metric):
     scores = (Score("CIDEr", "C", display_priority=ALWAYS, leading=True, hub="cider"),)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """See Metric; every item's score in percent, and 1."""
+        """Returns every item's score in percent, and 1: `[n, 2]`."""
         with self.opened(references, Path()) as count:
             return count(hypotheses, references)
 
     @contextmanager
     def opened(self, references: References, cache: Path) -> Iterator[Count]:
-        """See Metric; the references' n-grams and their frequencies are counted once."""
+        """Counts the references' n-grams and their frequencies once for all corpora."""
         from pycocoevalcap.cider.cider_scorer import CiderScorer, cook_test
 
         scorer = CiderScorer(n=4, sigma=6.0)
@@ -48,6 +48,5 @@ class Cider(Metric):
         yield count
 
     def score(self, sums: Array) -> Array:
-        """See Metric."""
         scores: Array = sums[..., :1] / sums[..., 1:]
         return scores

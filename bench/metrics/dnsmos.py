@@ -45,15 +45,14 @@ class Dnsmos(AudioMetric):
     absent = (1.0, 1.0, 1.0, 1.0)
 
     def weights(self) -> str:
-        """See AudioMetric; raises UserError for other weights than those that are known here."""
+        """Returns the weights' digest; raises UserError unless it is that of speechmos 0.0.1.1."""
         return _weights()[1][:16]
 
     def measure(self, waves: Sequence[Wave]) -> Array:
-        """See AudioMetric."""
         return self.loaded("cpu", 1)(waves)
 
     def loaded(self, device: str, threads: int) -> Measure:
-        """See AudioMetric; it computes on the CPU."""
+        """Returns `measure` with the model loaded; it always computes on the CPU."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -68,7 +67,7 @@ class Dnsmos(AudioMetric):
         return measure
 
     def score(self, sums: Array) -> Array:
-        """See CorpusMetric; overall, signal, background."""
+        """Returns overall, signal and background, `[..., 3]`, in points."""
         means = sums[..., :3] / np.maximum(sums[..., 3:], 1e-9)
         return means[..., [2, 0, 1]]
 

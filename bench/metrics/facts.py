@@ -24,7 +24,7 @@ class Facts(Metric):
     against = "facts"
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """See Metric; `references` holds every item's facts (see bench.datasets.scenes.facts)."""
+        """Counts words by `references`, every item's facts (see bench.datasets.scenes.facts)."""
         rows = []
         for item, text in hypotheses.items():
             true = dict(fact.split(": ") for fact in references[item])
@@ -34,7 +34,6 @@ class Facts(Metric):
         return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
     def score(self, sums: Array) -> Array:
-        """See Metric."""
         right, stated, true = (sums[..., column] for column in range(3))
         shares = (right / np.maximum(stated, 1), right / np.maximum(true, 1))
         f1 = 2 * right / np.maximum(stated + true, 1)

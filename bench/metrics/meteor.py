@@ -175,18 +175,18 @@ class Meteor(Metric):
     scores = (Score("METEOR", "M", display_priority=4, most=100, hub="meteor"),)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """See Metric; `[n, 23]`, by a JVM of its own that loads the whole paraphrase table."""
+        """Returns `[n, 23]`, counted by a new JVM, which loads the whole paraphrase table."""
         with MeteorJvm() as jvm:
             return jvm.statistics(hypotheses, references)
 
     @contextmanager
     def opened(self, references: References, cache: Path) -> Iterator[Count]:
-        """See Metric; one JVM with the table that the references need."""
+        """Starts one JVM, with only the part of the paraphrase table that the references need."""
         with MeteorJvm(paraphrases(whole_table(), references, cache)) as jvm:
             yield jvm.statistics
 
     def score(self, sums: Array) -> Array:
-        """See Metric. Denkowski & Lavie 2014, section 2, METEOR 1.5's parameters for English."""
+        """Denkowski & Lavie 2014, section 2, with METEOR 1.5's parameters for English."""
         length, words = sums[..., 0:2], sums[..., 2:4]
         stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
         chunks, matched = sums[..., _CHUNKS], sums[..., _MATCHED]

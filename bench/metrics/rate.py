@@ -26,14 +26,13 @@ class SpeakingRate(RowMetric):
     )
 
     def statistics(self, rows: pl.DataFrame) -> Array:
-        """See RowMetric; `[n, 2]`."""
         spoken = rows["status"] == "ok"
         words = [_words(text) for text in rows["transcript"].fill_null("")]
         values = np.array([words, rows["seconds"].fill_null(0)], dtype=np.float64).T
         return values * spoken.to_numpy()[:, None]
 
     def score(self, sums: Array) -> Array:
-        """See CorpusMetric; 0 where nobody spoke."""
+        """Returns the rate, `[..., 1]`; 0 where there are no seconds of speech."""
         words, seconds = sums[..., :1], sums[..., 1:]
         return np.divide(60 * words, seconds, out=np.zeros_like(words), where=seconds > 0)
 

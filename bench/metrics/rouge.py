@@ -13,7 +13,7 @@ class RougeL(Metric):
     scores = (Score("ROUGE-L", "R", display_priority=3, most=100, hub="rouge"),)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """See Metric; every item's score in percent, and 1."""
+        """Returns every item's score in percent, and 1: `[n, 2]`."""
         from pycocoevalcap.rouge.rouge import Rouge
 
         scorer = Rouge()
@@ -25,6 +25,5 @@ class RougeL(Metric):
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def score(self, sums: Array) -> Array:
-        """See Metric."""
         means: Array = sums[..., :1] / sums[..., 1:]
         return means

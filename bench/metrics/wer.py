@@ -15,7 +15,7 @@ class Wer(Metric):
     against = "caption"
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """See Metric; `references` holds the one caption of every item."""
+        """Counts word errors against `references`, which has exactly one caption for every item."""
         import jiwer
 
         clean = english()
@@ -33,6 +33,5 @@ class Wer(Metric):
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def score(self, sums: Array) -> Array:
-        """See Metric."""
         rates: Array = 100 * sums[..., :1] / np.maximum(sums[..., 1:], 1)
         return rates

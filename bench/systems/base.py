@@ -333,7 +333,6 @@ class EachItem(ABC):
         """One row; raises SpeechError where there is no speech to be had."""
 
     def generate(self, asked: Asked) -> Made:
-        """See Generator."""
         return [(v.key, self._row(item, v)) for item, variants in asked for v in variants]
 
     def _row(self, item: Item, variant: Variant) -> SpeechRow:

@@ -38,11 +38,9 @@ class CascadeSystem(ReadAloud):
     needs_images: ClassVar[bool] = True
 
     def writer(self, device: str) -> Writer:
-        """See ReadAloud."""
         return _Captioner(resolve(self.weights), self.beams, device)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         content = super().content(lookup)
         if self.beams > 1:
             return content
@@ -51,11 +49,9 @@ class CascadeSystem(ReadAloud):
         return replace(content, depends=depends)
 
     def weights_names(self) -> Sequence[str]:
-        """See System."""
         return (self.weights, *super().weights_names())
 
     def written_with(self) -> str:
-        """See ReadAloud."""
         return folder_digest(resolve(self.weights))
 
 
@@ -66,7 +62,7 @@ def unknown_token(tokeniser: Any) -> int | None:
     return None if unknown in ends else unknown
 
 
-class _Captioner:
+class _Captioner(Writer):
     """A captioner on one device. Pictures are captioned one at a time: none depends on another."""
 
     def __init__(self, folder: Path, beams: int, device: str) -> None:
@@ -89,7 +85,6 @@ class _Captioner:
             self.how["suppress_tokens"] = [unknown]
 
     def write(self, item: Item, variant: Variant) -> str:
-        """See Writer."""
         import torch
 
         from pixvox.images import ImageError, load_picture

@@ -29,10 +29,8 @@ class CopiedSystem(System):
         raise ValueError(f"{self.label}: a text is not speech")
 
     def transcript(self, item: Item, caption: int) -> str:
-        """See System."""
         words = caption_text(item, caption).split()
         return " ".join(words[: ceil(self.share * len(words))])
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True

@@ -31,7 +31,7 @@ from bench.common.errors import UserError
 from bench.common.text import clean, short
 from bench.datasets.base import Item
 from bench.store.rows import SpeechRow
-from bench.systems.base import RATE, Asked, Content, Generator, Lookup, Made, System
+from bench.systems.base import RATE, Asked, Charging, Content, Generator, Lookup, Made, System
 from bench.systems.sound import flac
 
 _MOST_BYTES = 64 * 1024 * 1024
@@ -156,7 +156,7 @@ class _Limit:
             self._timing.wait(begin - now)
 
 
-class HttpGenerator:
+class HttpGenerator(Charging):
     """Asks the service for each item; `answered` counts what it may charge for."""
 
     def __init__(self, spec: HttpSystem, timing: _Timing | None = None) -> None:
@@ -168,7 +168,6 @@ class HttpGenerator:
         self.answered = 0
 
     def charged(self) -> float:
-        """See Charging."""
         return self.answered * self._spec.price
 
     def generate(self, asked: Asked) -> Made:

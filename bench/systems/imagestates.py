@@ -72,13 +72,12 @@ def load_encoder(name: str, device: str) -> ImageEncoder:
     return _Encoder(model.to(device), _scaling(folder))
 
 
-class _Encoder:
+class _Encoder(ImageEncoder):
     def __init__(self, model: "PreTrainedModel", scaling: "ImageScaling") -> None:
         self.model = model
         self.scaling = scaling
 
     def mean_state(self, image: Path) -> States:
-        """See ImageEncoder."""
         import torch
 
         from pixvox.images import load_image

@@ -135,12 +135,10 @@ class SentLibrary(Library):
     def read_units(
         self, codec: "Codec", report: Progress
     ) -> tuple[dict[str, Units], npt.NDArray[np.int32]]:
-        """See Library."""
         units = {name: units[0].copy() for name, units in self._units.items()}
         return units, substitution_costs(codec.engine.first_codebook().numpy())
 
     def played(self, recording: Recording, codec: "Codec") -> "Tensor":
-        """See Library."""
         import torch
 
         return torch.from_numpy(self._units[recording.name].copy())

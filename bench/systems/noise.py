@@ -31,14 +31,12 @@ class NoiseSystem(System):
     role: ClassVar[Role] = Role.FLOOR
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return EmptyGenerator()
 
     def sound_file(self, row: SpeechRow, item: Item) -> None:
-        """See System; its speech is made where it is transcribed."""
+        return None
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
-        """See System."""
         noise = white(f"{self.seed}\0{entry.row.item}", round(self.seconds * RATE))
         return (noise * 10 ** (self.level / 20)).astype(np.float32), RATE
 

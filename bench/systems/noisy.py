@@ -37,7 +37,6 @@ class NoisySystem(System):
     loss: ClassVar[Loss] = "clarity"
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return RecordedGenerator()
 
     @classmethod
@@ -48,23 +47,20 @@ class NoisySystem(System):
         return {"snr": self.snr}
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         return self.model_copy(update={"snr": (point.get("snr", self.snr[0]),)})
 
     def shared(self) -> System:
-        """See System; the noise is added where the speech is transcribed."""
+        """Returns the system at 0 dB: the noise is added where the speech is transcribed."""
         return self.model_copy(update={"label": "", "snr": (0.0,)})
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"{self.snr[0]:g} dB"]
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
-        """See System; the ratio is that of mean squares over the whole speech."""
+        """Adds noise to the recording; `snr` is the ratio of mean squares over the whole speech."""
         wave, rate = super().sound(entry)
         noise = white(f"{self.seed}\0{entry.row.item}", len(wave))
         level = np.sqrt(np.mean(np.square(wave, dtype=np.float64))) * 10 ** (-self.snr[0] / 20)

@@ -29,11 +29,9 @@ class OracleSystem(ReadAloud):
     role: ClassVar[Role] = Role.CEILING
 
     def writer(self, device: str) -> Writer:
-        """See ReadAloud."""
         return _Oracle()
 
     def written_with(self) -> str:
-        """See ReadAloud."""
         return ""
 
     @classmethod
@@ -44,25 +42,20 @@ class OracleSystem(ReadAloud):
         return {"seed": (self.seed,)}
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         return self.model_copy(update={"seed": point.get("seed", self.seed)})
 
     def shared(self) -> "OracleSystem":
-        """See System."""
         return self.model_copy(update={"label": "", "seed": 0})
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"seed {self.seed}"]
 
     def sampled(self) -> bool:
-        """See System."""
         return True
 
 
-class _Oracle:
+class _Oracle(Writer):
     def write(self, item: Item, variant: Variant) -> str:
-        """See Writer."""
         assert isinstance(variant.system, OracleSystem)
         if not item.facts:
             raise SpeechError(f"{item.id}: nothing is known of what is true of the picture")

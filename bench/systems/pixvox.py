@@ -60,7 +60,6 @@ class PixVoxSystem(System):
 
     @classmethod
     def recognised(cls, folder: Path, items: Sequence[Item]) -> Self | None:
-        """See System."""
         try:
             config = json.loads(read_small(folder / "config.json", _MOST_BYTES))
         except (UserError, ValueError):
@@ -70,13 +69,12 @@ class PixVoxSystem(System):
         return cls(kind="pixvox", label=label_of(folder), weights=str(folder))
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         if self.decoding.arithmetic != "float32" and not device.startswith("cuda"):
             raise UserError(f"decoding.arithmetic: {self.decoding.arithmetic} needs a GPU")
         return PixVoxGenerator(self.weights, self.codec, device, self.decoding.arithmetic)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System; checks that the longest speech fits the model's positions."""
+        """Raises UserError also if the longest speech does not fit the model's positions."""
         names = (self.weights, self.codec, self.pattern)
         facts = lookup.once(
             ("pixvox", *names), lambda: cached_model_facts(*names, lambda: _model(self))
@@ -118,63 +116,51 @@ class PixVoxSystem(System):
         }
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         prompts = (point.get("prompt", self.prompts[0]),)
         return self.model_copy(update={"decoding": self.decoding.at(point), "prompts": prompts})
 
     def shared(self) -> System:
-        """See System."""
         decoding = DecodingSpec(arithmetic=self.decoding.arithmetic)
         plain = {"label": "", "prompts": (0.0,), "decoding": decoding}
         return self.model_copy(update=plain)
 
     def described(self) -> list[str]:
-        """See System."""
         return self.decoding.described()
 
     def sampled(self) -> bool:
-        """See System."""
         return self.decoding.draws
 
     def details(self) -> dict[str, Any]:
-        """See System; all of decoding but its seed."""
+        """Returns all settings of decoding except its seed."""
         return self.decoding.model_dump(exclude={"seed"})
 
     def decoding_signature(self) -> str:
-        """See System."""
         return self.decoding.decoding_signature()
 
     def in_training(self) -> str:
-        """See System."""
         return "single model"
 
     def longest_seconds(self) -> float | None:
-        """See System."""
         return self.decoding.max_seconds
 
     def batch(self, usual: int) -> int:
-        """See System."""
         return max(1, self.decoding.slots // self.decoding.candidates)
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         from pixvox.configfile import pixvox_config
 
         config = pixvox_config(resolve(self.weights))
         return self.codec or config.codec, config.bandwidth
 
     def weights_names(self) -> Sequence[str]:
-        """See System."""
         return (self.weights, *super().weights_names())
 
     def uses_caption(self) -> bool:
-        """See System."""
         return self.prompts[0] > 0
 
     def likelihood(
         self, items: Sequence[Item], caption: Choice, device: str
     ) -> Mapping[str, float]:
-        """See System."""
         return PixVoxGenerator(self.weights, self.codec, device).likelihood(items, caption)
 
 

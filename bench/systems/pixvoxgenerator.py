@@ -120,7 +120,7 @@ class PixVoxGenerator:
         )
 
     def likelihood(self, items: Sequence[Item], caption: Choice) -> dict[str, float]:
-        """See System."""
+        """Returns nats a unit of each item's recorded caption, as System.likelihood does."""
         import torch
 
         from pixvox.images import ImageError, load_image
@@ -141,7 +141,6 @@ class PixVoxGenerator:
         return likelihoods
 
     def generate(self, asked: Asked) -> Made:
-        """See Generator; one row for every item and variant, in order."""
         from pixvox.decoding.requests import Request
         from pixvox.imagegroups import load_images
         from pixvox.images import ImageError

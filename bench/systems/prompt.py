@@ -27,11 +27,9 @@ class PromptSystem(System):
     role: ClassVar[Role] = Role.FLOOR
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return CodecGenerator(self.codec, self.bandwidth)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         codec = lookup.codec(self.codec, self.bandwidth).digest
         depends = self.model_dump(exclude={"label", "prompts"}) | {"codec": codec}
         return Content(depends, codec=codec)
@@ -44,11 +42,10 @@ class PromptSystem(System):
         return {"prompt": self.prompts, "bandwidth": (self.bandwidth,)}
 
     def allowed(self, axis: str, value: Any) -> bool:
-        """See System; of a prompt of 0% there is nothing to copy."""
+        """Refuses a prompt of 0%, which has nothing to copy."""
         return axis != "prompt" or value > 0
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         changes = {
             "bandwidth": point.get("bandwidth", self.bandwidth),
             "prompts": (point.get("prompt", self.prompts[0]),),
@@ -56,17 +53,13 @@ class PromptSystem(System):
         return self.model_copy(update=changes)
 
     def shared(self) -> System:
-        """See System."""
         return self.model_copy(update={"label": "", "prompts": (0.5,)})
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"{self.bandwidth:g} kbps"]
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         return self.codec, self.bandwidth
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True

@@ -44,20 +44,16 @@ class PythonSystem(System):
     uses_gpu: ClassVar[bool] = True
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return PythonGenerator(self, device)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         source = file_digest(source_of(self.entry, self.label))[:16]
         return Content(self.model_dump(exclude={"label", "training"}) | {"source": source})
 
     def entries(self) -> Sequence[str]:
-        """See System."""
         return (self.entry,)
 
     def check(self) -> None:
-        """See System."""
         options = {"device": ""} | self.options
         takes = "image, item"
         check_class(self.entry, self.label, method="generate", takes=takes, options=options)

@@ -60,11 +60,9 @@ class ReadAloud(System):
         """The digest of what writes, "" where the captions depend on nothing more."""
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return _Generator(self, device)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         weights = self.written_with()
         voice = lookup.once(("voice", self.voice), lambda: voice_digest(self.voice))
         codec = ""
@@ -75,12 +73,10 @@ class ReadAloud(System):
         return Content(depends, weights=weights, codec=codec)
 
     def weights_names(self) -> Sequence[str]:
-        """See System."""
         voice = () if self.voice == PIPER else (self.voice,)
         return (*voice, *super().weights_names())
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         if self.codec is None or self.bandwidth is None:
             return None
         return self.codec, self.bandwidth

@@ -28,11 +28,9 @@ class RecordedSystem(System):
     loss: ClassVar[Loss] = "ASR"
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return RecordedGenerator()
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True
 
 

@@ -44,11 +44,9 @@ class ResynthesisSystem(System):
     loss: ClassVar[Loss] = "codec"
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return CodecGenerator(self.codec, self.bandwidth)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         codec = lookup.codec(self.codec, self.bandwidth).digest
         depends = self.model_dump(exclude={"label"}) | {"codec": codec}
         return Content(depends, codec=codec)
@@ -61,19 +59,15 @@ class ResynthesisSystem(System):
         return {"bandwidth": (self.bandwidth,)}
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         return self.model_copy(update={"bandwidth": point.get("bandwidth", self.bandwidth)})
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"{self.bandwidth:g} kbps"]
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         return self.codec, self.bandwidth
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True
 
 

@@ -99,11 +99,9 @@ class RetrievalSystem(System):
         return self
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return RetrievalGenerator(self, device)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         data, with_text = self.data, self.choose == "consensus-words"
         vision = lookup.once(("vision", self.vision), lambda: encoder_digest(self.vision))
         of = self.codec_of()
@@ -125,13 +123,12 @@ class RetrievalSystem(System):
         return Content(depends, weights=vision, codec=codec.digest)
 
     def reads_training(self) -> bool:
-        """See System."""
         return self._library is None
 
     def gathered(self, file: Path) -> Self:
-        """See System; itself where a recording that may be played would first have to be encoded.
+        """Returns itself if the units of a candidate's recording are not stored.
 
-        Without a codec a row names its recording, and the driver has it.
+        Without a codec, rows name their recordings, which only the driver reads.
         """
         codec = self.codec_of()
         library = Library(self.data, self.vision, codec)
@@ -142,15 +139,13 @@ class RetrievalSystem(System):
         return copy
 
     def whole_files(self) -> Sequence[Path]:
-        """See System."""
         return () if self._library is None else (self._library,)
 
     def weights_names(self) -> Sequence[str]:
-        """See System."""
         return (self.vision, *super().weights_names())
 
     def prepare(self, report: Progress) -> None:
-        """See System; the training images' mean states and, where they are compared, units."""
+        """Computes the training images' mean states, and their units if those are compared."""
         with one_thread():
             library = Library(self.data, self.vision, self.codec_of(), report=report)
             library.read_means(report, _device())
@@ -166,34 +161,29 @@ class RetrievalSystem(System):
         return {"seed": (self.seed,)} if self.choose == "nearest" else {}
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         return self.model_copy(update={"seed": point.get("seed", self.seed)})
 
     def shared(self) -> System:
-        """See System; one image encoder serves every choice that has the same candidates."""
+        """Returns what all choices of the same candidates share: one image encoder serves them."""
         plain = {"label": "", "choose": "nearest", "seed": 0, "neighbours": 1}
         return self.model_copy(update=plain)
 
     def sampled(self) -> bool:
-        """See System."""
         return self.choose == "nearest"
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"seed {self.seed}"] if self.choose == "nearest" else []
 
     def in_training(self) -> str:
-        """See System."""
         return "text in between" if self.choose == "consensus-words" else "retrieval"
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         if self.codec is None or self.bandwidth is None:
             return None
         return self.codec, self.bandwidth
 
     def sound_file(self, row: SpeechRow, item: Item) -> Path:
-        """See System; the row names the training caption."""
+        """Returns the recording of the training caption that the row names."""
         path = speech_by_name(self.data).get(row.file)
         if path is None:
             raise SpeechError(f"{row.file}: no such recorded caption in the training data")

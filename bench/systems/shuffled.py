@@ -28,25 +28,21 @@ class ShuffledSystem(System):
     role: ClassVar[Role] = Role.FLOOR
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return RecordedGenerator()
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         # Whose transcripts it takes is in its key by that system's own.
         exclude = {"label"} if self.of else {"label", "of"}
         return Content(self.model_dump(exclude=exclude))
 
     def item_view(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
-        """See System; `items` have to be the whole split's."""
+        """Returns every item with another's captions; `items` have to be the whole split's."""
         return shuffled(items, self.seed)
 
     def borrows(self, recorded: bool) -> Borrowing | None:
-        """See System."""
         return Borrowing(self.of, self.seed) if self.of is not None or not recorded else None
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True
 
 

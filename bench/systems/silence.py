@@ -22,14 +22,12 @@ class SilenceSystem(System):
     role: ClassVar[Role] = Role.FLOOR
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return EmptyGenerator()
 
     def sound_file(self, row: SpeechRow, item: Item) -> None:
-        """See System; its speech is made where it is transcribed."""
+        return None
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
-        """See System."""
         return np.zeros(round(self.seconds * RATE), dtype=np.float32), RATE
 
 

@@ -23,11 +23,9 @@ class TextSystem(System):
         raise ValueError(f"{self.label}: a text is not speech")
 
     def transcript(self, item: Item, caption: int) -> str:
-        """See System."""
         return caption_text(item, caption)
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True
 
 

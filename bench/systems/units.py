@@ -44,11 +44,9 @@ class UnitsSystem(System):
     """What tables say of its training, such as `single model`."""
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return UnitsGenerator(self)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         codec = lookup.codec(self.codec, self.bandwidth).digest
         if not self.file.is_file():
             raise no_file(self.file, self.label, "units")
@@ -59,20 +57,16 @@ class UnitsSystem(System):
         return Content(depends, codec=codec)
 
     def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
-        """See System."""
         names = dict.fromkeys(read_units(self)["item"])
         return unmatched_names(names, items, whole, of=self.file, entries="rows")
 
     def whole_files(self) -> Sequence[Path]:
-        """See System."""
         return (self.file,)
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"{self.bandwidth:g} kbps"]
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         return self.codec, self.bandwidth
 
 

@@ -67,27 +67,25 @@ def _piper() -> Path:
     return voice_file()
 
 
-class _Cleaned:
+class _Cleaned(Reader):
     def __init__(self, voice: Reader) -> None:
         self.voice = voice
 
     def read(self, text: str) -> tuple[Wave, int]:
-        """See Reader."""
         text = spoken(text)
         if not text:
             raise SpeechError(NO_WORD)
         return self.voice.read(text)
 
 
-class _Piper:
+class _Piper(Reader):
     def read(self, text: str) -> tuple[Wave, int]:
-        """See Reader."""
         from bench.datasets.scenes.speech import SAMPLE_RATE, speak
 
         return speak(text), SAMPLE_RATE
 
 
-class _Transformers:
+class _Transformers(Reader):
     def __init__(self, folder: Path, device: str) -> None:
         import torch
         from transformers import AutoModelForTextToWaveform, AutoTokenizer

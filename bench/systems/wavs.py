@@ -71,30 +71,25 @@ class WavsSystem(System):
         return cls(kind="wavs", label=label_of(folder), folder=folder, file=file)
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return WavsGenerator(self)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System; raises UserError where `file` names one file for several items."""
+        """Raises UserError if `file` names one file for several items."""
         shared = shared_files(wav_files(self, lookup.dataset.items))
         if shared and not self.mapping:
             raise UserError(f"{self.label}: {_shared_line(shared)}; {_remedy(self.file)}")
         return Content({"kind": "wavs", "files": wavs_digest(self, lookup.dataset.items)})
 
     def sound_file(self, row: SpeechRow, item: Item) -> Path:
-        """See System."""
         return self.folder / row.file
 
     def whole_files(self) -> Sequence[Path]:
-        """See System."""
         return () if self.mapping is None else (self.mapping,)
 
     def files(self, items: Sequence[Item]) -> Sequence[Path]:
-        """See System."""
         return [self.folder / name for name in wav_files(self, items).values()]
 
     def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
-        """See System."""
         files = wav_files(self, whole.items)
         if self.mapping is not None:
             names = _mapping(self.mapping)

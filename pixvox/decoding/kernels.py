@@ -98,7 +98,7 @@ class DecodingAttention(Protocol):
         """The same for queries `[W, T, H, D]` of a slot that reads memory `entry`."""
 
 
-class RaggedAttention:
+class RaggedAttention(DecodingAttention):
     """Compiled loops on a CPU: keys `[B, H, D, S]`, values `[B, H, S, D]`."""
 
     shares_freely = True
@@ -112,7 +112,6 @@ class RaggedAttention:
         self._out = torch.zeros(sizes.rows, sizes.heads, sizes.head_size)
 
     def new_cache(self, rows: int, positions: int) -> KeyValuePair:
-        """See DecodingAttention."""
         shape = (rows, self.sizes.heads)
         size = self.sizes.head_size
         return KeyValuePair(
@@ -120,19 +119,15 @@ class RaggedAttention:
         )
 
     def read(self, slot: int, entry: int) -> None:
-        """See DecodingAttention."""
         self._owner[slot] = entry
 
     def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
-        """See DecodingAttention."""
         memory.keys[entry], memory.values[entry] = keys.mT, values
 
     def begin_step(self, position: Tensor, window: int) -> None:
-        """See DecodingAttention."""
         self._position = position
 
     def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
-        """See DecodingAttention."""
         append_and_attend(
             qkv.numpy(),
             cache.keys.numpy(),
@@ -143,11 +138,9 @@ class RaggedAttention:
         return self._out.flatten(1)
 
     def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
-        """See DecodingAttention."""
         return self._attend(memory, queries, self._owner, self._whole)
 
     def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
-        """See DecodingAttention."""
         wide, steps = qkv.shape[:2]
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
         cache.keys[slot :: self.sizes.slots, :, :, start : start + steps] = keys.mT
@@ -158,7 +151,6 @@ class RaggedAttention:
         return self._attend(cache, queries, rows.repeat_interleave(steps), used)
 
     def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
-        """See DecodingAttention."""
         owner = torch.tensor(self.sizes.entries_of(entry)).repeat_interleave(queries.shape[1])
         return self._attend(memory, queries.flatten(0, 1), owner, self._whole)
 
@@ -174,7 +166,7 @@ class RaggedAttention:
         return self._out.flatten(1)
 
 
-class DenseAttention:
+class DenseAttention(DecodingAttention):
     """PyTorch's attention over a masked window: keys and values `[B, H, S, D]`."""
 
     shares_freely = False
@@ -187,33 +179,29 @@ class DenseAttention:
         self._mask: Tensor | None = None
 
     def new_cache(self, rows: int, positions: int) -> KeyValuePair:
-        """See DecodingAttention."""
         shape = (rows, self.sizes.heads, positions, self.sizes.head_size)
         new = torch.zeros((2, *shape), dtype=self.sizes.dtype, device=self.sizes.device)
         return KeyValuePair(*new.unbind())
 
     def read(self, slot: int, entry: int) -> None:
-        """See DecodingAttention; a slot reads the memory of its group."""
+        """Does nothing: a slot always reads the memory of its group."""
 
     def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
-        """See DecodingAttention."""
         memory.keys[entry], memory.values[entry] = keys, values
 
     def begin_step(self, position: Tensor, window: int) -> None:
-        """See DecodingAttention."""
         self._position, self._window = position, window
         places = torch.arange(window, device=self.sizes.device)
         self._mask = (places <= position[:, None])[:, None, None]
 
     def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
-        """See DecodingAttention."""
         cache.keys[self._rows, :, self._position] = qkv[:, 1]
         cache.values[self._rows, :, self._position] = qkv[:, 2]
         keys, values = (part[:, :, : self._window] for part in (cache.keys, cache.values))
         return attend_dense(qkv[:, 0, :, None], keys, values, self._mask).flatten(1)
 
     def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
-        """See DecodingAttention; a memory is read once for all rows that share it."""
+        """Reads a memory once for all rows that share it."""
         slots, null = self.sizes.slots, self.sizes.null_entry
         attended = _shared(
             queries[:slots], self.sizes.lanes, memory.keys[:null], memory.values[:null]
@@ -224,7 +212,7 @@ class DenseAttention:
         return attended
 
     def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
-        """See DecodingAttention; `start` is 0."""
+        """Attends within the prompt; `start` has to be 0."""
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
         steps = qkv.shape[1]
         cache.keys[slot :: self.sizes.slots, :, start : start + steps] = keys
@@ -232,11 +220,10 @@ class DenseAttention:
         return _by_step(attend_dense(queries, keys, values, causal=True))
 
     def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
-        """See DecodingAttention."""
         return _over_memories(memory, queries, self.sizes.entries_of(entry))
 
 
-class VarlenAttention:
+class VarlenAttention(DecodingAttention):
     """PyTorch's attention of variable length: keys and values `[B, S, H, D]`.
 
     A row's positions after its own are not read, so one graph serves all windows, and a row does
@@ -259,24 +246,20 @@ class VarlenAttention:
         )
 
     def new_cache(self, rows: int, positions: int) -> KeyValuePair:
-        """See DecodingAttention."""
         shape = (rows, positions, self.sizes.heads, self.sizes.head_size)
         new = torch.zeros((2, *shape), dtype=self.sizes.dtype, device=self.sizes.device)
         return KeyValuePair(*new.unbind())
 
     def read(self, slot: int, entry: int) -> None:
-        """See DecodingAttention; a slot reads the memory of its group."""
+        """Does nothing: a slot always reads the memory of its group."""
 
     def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
-        """See DecodingAttention."""
         memory.keys[entry], memory.values[entry] = keys.transpose(0, 1), values.transpose(0, 1)
 
     def begin_step(self, position: Tensor, window: int) -> None:
-        """See DecodingAttention."""
         self._position, self._used = position, (position + 1).int()
 
     def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
-        """See DecodingAttention."""
         cache.keys[self._rows, self._position] = qkv[:, 1]
         cache.values[self._rows, self._position] = qkv[:, 2]
         return attend_to_used(
@@ -284,7 +267,7 @@ class VarlenAttention:
         )
 
     def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
-        """See DecodingAttention; a memory is read once for all rows that share it."""
+        """Reads a memory once for all rows that share it."""
         return attend_to_used(
             queries,
             memory.keys,
@@ -295,14 +278,13 @@ class VarlenAttention:
         )
 
     def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
-        """See DecodingAttention; `start` is 0."""
+        """Attends within the prompt; `start` has to be 0."""
         steps = qkv.shape[1]
         cache.keys[slot :: self.sizes.slots, start : start + steps] = qkv[:, :, 1]
         cache.values[slot :: self.sizes.slots, start : start + steps] = qkv[:, :, 2]
         return _by_step(attend_dense(*qkv.permute(2, 0, 3, 1, 4), causal=True))
 
     def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
-        """See DecodingAttention."""
         views = KeyValuePair(memory.keys.transpose(1, 2), memory.values.transpose(1, 2))
         return _over_memories(views, queries, self.sizes.entries_of(entry))
 
