@@ -71,7 +71,7 @@ def _called(words: "Sequence[str]", commands: "Mapping[str, Command]") -> "list[
 
 
 def _module(names: "Sequence[str]") -> "Any":
-    """The module of a command; None where no command, or a group alone, is called."""
+    """Returns the module of a command; None where no command, or a group alone, is called."""
     from importlib import import_module
 
     within, module = COMMANDS, ""
@@ -81,7 +81,7 @@ def _module(names: "Sequence[str]") -> "Any":
 
 
 def _parser(names: "Sequence[str]") -> "Parser":
-    """The parser of the command line, with the arguments of the command that is called."""
+    """Returns the parser of the command line, with the arguments of the command that is called."""
     from bench.commands.options import Parser, Version
 
     parser = Parser(
@@ -119,7 +119,7 @@ def main(argv: "Sequence[str] | None" = None) -> int:
 
 
 def entry(argv: "Sequence[str] | None" = None) -> int:
-    """The command; its exit code is 1 only where a verdict is REGRESSED."""
+    """Returns the command; its exit code is 1 only where a verdict is REGRESSED."""
     words = sys.argv[1:] if argv is None else argv
     try:
         from bench.common.streams import prepare
@@ -150,7 +150,7 @@ def _failed(error: BaseException, words: "Sequence[str]") -> int:
 
 
 def _supervised(words: "Sequence[str]") -> int:
-    """What is more than looking at files is done in a child, under supervision.
+    """Returns what is more than looking at files is done in a child, under supervision.
 
     The child parses its arguments too: a command's module imports what its work needs.
     """
@@ -199,7 +199,7 @@ def _is_gate(words: "Sequence[str]") -> bool:
 
 
 def _what_is_kept(words: "Sequence[str]") -> str:
-    """A gate keeps nothing: it judges what one version does from the beginning."""
+    """Returns a gate keeps nothing: it judges what one version does from the beginning."""
     return "" if _is_gate(words) else "what was done is kept; "
 
 
@@ -253,7 +253,7 @@ def _work(arguments: "argparse.Namespace", words: "Sequence[str]") -> int:
 
 
 def _machines_fault(error: BaseException) -> str:
-    """What an error means that is neither ours nor the input's; "" for every other."""
+    """Returns what an error means that is neither ours nor the input's; "" for every other."""
     # Rich ends the process with 1 where nobody reads what it prints.
     cause = error.__context__ if isinstance(error, SystemExit) else error
     if isinstance(cause, BrokenPipeError):

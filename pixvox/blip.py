@@ -98,7 +98,7 @@ T = TypeVar("T")
 
 
 def _ours(theirs: Iterable[tuple[str, T]]) -> dict[str, T]:
-    """What a BLIP checkpoint holds, by PixVoxLM's names; the rest of it is left out."""
+    """Returns what a BLIP checkpoint holds, by PixVoxLM's names; the rest of it is left out."""
     renamed: dict[str, T] = {}
     for key, value in theirs:
         if key.startswith("vision_model."):
@@ -139,7 +139,7 @@ def _fit_positions(held: Tensor, fresh: Tensor) -> Tensor:
 
 
 def from_blip(name: str, **changes: Any) -> PixVoxLM:
-    """A PixVoxLM that starts from a BLIP captioning checkpoint: a folder or a hub id.
+    """Returns a PixVoxLM that starts from a BLIP captioning checkpoint: a folder or a hub id.
 
     `changes` are PixVoxConfig's options (pattern, num_codebooks, codec …). Embeddings and heads
     per codebook start untrained, as do positions beyond the checkpoint's. Raises WeightsError

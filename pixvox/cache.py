@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """The folder of files that are computed again where they are missing.
+    """Returns the folder of files that are computed again where they are missing.
 
     It is `$XDG_CACHE_HOME/pixvox`, or `~/.cache/pixvox`. Where that cannot be written, as in a
     container without a home, it is below a temporary folder that is removed with this process.
@@ -36,7 +36,7 @@ def share_cache() -> None:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether a folder can be written, or made where it is not there yet."""
+    """Returns whether a folder can be written, or made where it is not there yet."""
     there = next(
         (ancestor for ancestor in (folder, *folder.parents) if os.access(ancestor, os.F_OK)), None
     )

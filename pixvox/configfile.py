@@ -82,7 +82,7 @@ def check_sizes(path: Path, held: Mapping[str, Any], most: Mapping[str, int]) ->
 
 
 def check_config(path: Path, config: "PixVoxConfig") -> "PixVoxConfig":
-    """The configuration, its sizes checked; raises WeightsError naming the file."""
+    """Returns the configuration, its sizes checked; raises WeightsError naming the file."""
     vision: Any = config.vision_config
     check_sizes(path, vars(config), SIZES)
     check_sizes(path, vars(vision), VISION_SIZES)
@@ -103,7 +103,7 @@ def check_config(path: Path, config: "PixVoxConfig") -> "PixVoxConfig":
 
 
 def pixvox_config(folder: Path) -> "PixVoxConfig":
-    """A PixVoxLM's configuration; raises WeightsError where config.json is none."""
+    """Returns a PixVoxLM's configuration; raises WeightsError where config.json is none."""
     from pixvox.configuration import PixVoxConfig
 
     path = folder / "config.json"

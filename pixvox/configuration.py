@@ -101,7 +101,7 @@ class PixVoxConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def computed(self) -> str:
-        """What the model computes, as JSON: all but what it was trained on."""
+        """Returns what the model computes, as JSON: all but what it was trained on."""
         stated = json.loads(self.to_json_string())
         del stated["trained_on"]
         return json.dumps(stated, indent=2, sort_keys=True) + "\n"
@@ -152,7 +152,7 @@ class PixVoxConfig(PreTrainedConfig):
 
     @classmethod
     def base(cls, **changes: Any) -> "PixVoxConfig":
-        """The paper's size: BLIP captioning-base, ViT-B/16 at 384 px, 12 layers of 768."""
+        """Returns the paper's size: BLIP captioning-base, ViT-B/16 at 384 px, 12 layers of 768."""
         return cls(**({"vision_config": BlipVisionConfig(image_size=384)} | changes))
 
     @classmethod

@@ -74,7 +74,7 @@ def _chunks(data: Bytes, at: int, head: struct.Struct, align: int) -> Iterator[_
 def _chunked(
     whole: Part, data: Bytes, chunks: Iterable[_Chunk], *, in_blocks: bool = False
 ) -> Part:
-    """A file of these chunks, one of which is the sound.
+    """Returns a file of these chunks, one of which is the sound.
 
     Of sound `in_blocks` any missing byte may be that of a block, which is lost as a whole.
     """
@@ -110,7 +110,7 @@ _BY_SAMPLE = (b"\x01\0", b"\x03\0", b"\x06\0", b"\x07\0", b"\xfe\xff")
 
 
 def _is_in_blocks(data: Bytes, chunks: Iterable[_Chunk], order: str = "<") -> bool:
-    """Whether a WAV or W64 file holds sound that is coded in blocks."""
+    """Returns whether a WAV or W64 file holds sound that is coded in blocks."""
     start = next((chunk.start for chunk in chunks if chunk.name == b"fmt "), len(data))
     kind = data[start : start + 2]
     return (kind if order == "<" else kind[::-1]) not in (b"", *_BY_SAMPLE)
@@ -311,7 +311,7 @@ _MARKED = (_wav, _aiff, _w64, _caf, _au, _nist, _boxes, _tta, _amr, _asf)
 
 
 def _after_tag(data: Bytes) -> int:
-    """Where the file begins after an ID3v2 tag, if it has one."""
+    """Returns where the file begins after an ID3v2 tag, if it has one."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
     size = 0
@@ -340,7 +340,7 @@ _PADDING = 8
 
 
 def _behind(data: Bytes, part: Part) -> int | None:
-    """Where another file begins right behind the sound of a part; None where none does."""
+    """Returns where another file begins right behind the sound of a part; None where none does."""
     if part.end == len(data):
         return None
     places = range(part.end, min(part.end + _PADDING, len(data)))
@@ -378,7 +378,7 @@ def parts_of(data: Bytes) -> list[Part]:
 
 
 def _has_frames(data: Bytes) -> bool:
-    """Whether an MPEG stream begins in the first bytes: a frame that a like one follows."""
+    """Returns whether an MPEG stream begins in the first bytes: a frame that a like one follows."""
     for at in range(min(len(data), _SEARCHED)):
         size = mpeg_frame_bytes(data[at : at + 4])
         follows = data[at + size : at + size + 4]

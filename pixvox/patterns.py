@@ -107,7 +107,7 @@ class Layout:
         return torch.where(frame < 0, empty, gathered)
 
     def revert(self, sequence: "Tensor") -> "Tensor":
-        """The inverse of `build`: steps `[..., K, S]` as units `[..., K, N]`."""
+        """Returns the inverse of `build`: steps `[..., K, S]` as units `[..., K, N]`."""
         step = self.step_of.to(sequence.device)
         return sequence.gather(-1, step.expand(*sequence.shape[:-1], -1))
 
@@ -126,7 +126,7 @@ def _flatten(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
 
 
 def _coarse_first(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
-    """All of the first codebook, then all others together (the "VALL-E" pattern there)."""
+    """Returns all of the first codebook, then all others together (the "VALL-E" pattern there)."""
     first = tuple((Coord(t, 0),) for t in range(frames))
     if codebooks == 1:
         return first
@@ -145,7 +145,7 @@ def frame_tables(pattern: str, codebooks: int, frames: Sequence[int]) -> "Tensor
 
 @lru_cache(maxsize=4096)
 def layout(pattern: str, codebooks: int, frames: int) -> Layout:
-    """The layout of a named pattern; raises ValueError for a name that is not known."""
+    """Returns the layout of a named pattern; raises ValueError for a name that is not known."""
     name = pattern_name(pattern)
     delays = delays_of(name, codebooks)
     if delays is not None:

@@ -26,7 +26,7 @@ class ImageError(PixVoxError, ValueError):
 
 
 def load_picture(path: Path) -> "Image.Image":
-    """An image file, upright and RGB; raises ImageError."""
+    """Returns an image file, upright and RGB; raises ImageError."""
     from PIL import Image
 
     try:
@@ -47,7 +47,7 @@ def load_picture(path: Path) -> "Image.Image":
 
 
 def _opened(path: Path) -> "Image.Image":
-    """An image file of which only the header is read; Pillow does not warn of its size."""
+    """Returns an image file of which only the header is read; Pillow does not warn of its size."""
     from PIL import Image
 
     # Filters are the process's own, and pages read pictures in several threads.

@@ -52,7 +52,7 @@ class Speech:
         return f"Speech({self.seconds:.2f} s at {self.rate} Hz, {end})"
 
     def _repr_html_(self) -> str:
-        """A player and the speech's length, for notebooks; nothing is fetched."""
+        """Returns a player and the speech's length, for notebooks; nothing is fetched."""
         words = html.escape(repr(self))
         if not self.wave.size:
             return words
@@ -72,7 +72,7 @@ class Speech:
         soundfile.write(file, samples, self.rate, "PCM_16", format=format)
 
     def transcribe(self, model: str = "tiny.en") -> str:
-        """What an ASR understands, as text, by a model that `pixvox.transcribing` finds.
+        """Returns what an ASR understands, as text, by a model that `pixvox.transcribing` finds.
 
         Raises ImportError where no installed package transcribes, and PixVoxError for a model that
         it cannot load and for speech that it cannot transcribe.
@@ -106,7 +106,7 @@ class ImageToSpeech:
         items: Sequence[str] | None = None,
         **how: Any,
     ) -> list[Speech]:
-        """The speech of each picture; an empty one where the model ends before it begins.
+        """Returns the speech of each picture; an empty one where the model ends before it begins.
 
         `prompt`, a file or a waveform at the codec's rate (or with its own rate), is what the
         speech starts with; it is the start alone, for what comes after it has to fit in. `how` is
@@ -134,7 +134,7 @@ class ImageToSpeech:
         ]
 
     def prompt_units(self, prompt: "Prompt") -> Tensor:
-        """A prompt's units `[K, P]`; raises ValueError for what is no mono speech."""
+        """Returns a prompt's units `[K, P]`; raises ValueError for what is no mono speech."""
         return self.processor.encode(_wave(prompt, self.processor.sample_rate))
 
 
@@ -148,7 +148,7 @@ def name_of(image: Picture) -> str:
 
 
 def _wave(prompt: Prompt, rate: int) -> Wave:
-    """A prompt as mono float32 `[T]` at `rate` Hz; raises ValueError."""
+    """Returns a prompt as mono float32 `[T]` at `rate` Hz; raises ValueError."""
     source = rate
     if isinstance(prompt, str | os.PathLike):
         wave = read_speech(Path(prompt), rate)
@@ -167,7 +167,7 @@ def _wave(prompt: Prompt, rate: int) -> Wave:
 def load(
     name: str | os.PathLike[str], device: str = "cpu", codec: str | None = None
 ) -> ImageToSpeech:
-    """A PixVoxLM by `zoo:NAME`, a folder or a hub id, ready to generate.
+    """Returns a PixVoxLM by `zoo:NAME`, a folder or a hub id, ready to generate.
 
     `codec` is where its codec is found, if not under the name that the model has for it. Raises
     WeightsError, which says what to do, for weights or a codec that are missing or do not fit.

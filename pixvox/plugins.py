@@ -64,7 +64,7 @@ class Plugin:
 
 
 def plugins(group: str) -> Mapping[str, Plugin]:
-    """What is installed of a group, by name; nothing of it is imported."""
+    """Returns what is installed of a group, by name; nothing of it is imported."""
     return _plugins(tuple(sys.path))[group]
 
 

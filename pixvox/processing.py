@@ -49,7 +49,7 @@ class PixVoxProcessor(ProcessorMixin):
 
     @classmethod
     def of(cls, config: PixVoxConfig) -> Self:
-        """The processor of a model that is made so."""
+        """Returns the processor of a model that is made so."""
         scaling = config.scaling
         return cls(
             scaling.size,

@@ -41,7 +41,7 @@ class Held:
 
 
 def held_tensors(path: Path) -> Iterator[tuple[str, Held]]:
-    """Every named tensor of a file; one's bytes can be read until the next is asked for.
+    """Yields every named tensor of a file; one's bytes can be read until the next is asked for.
 
     Raises SafetensorError for a file that is damaged or cut short.
     """

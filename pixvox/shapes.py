@@ -13,7 +13,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def tensor_shapes(folder: Path) -> Shapes:
-    """The shape of every named tensor in a folder.
+    """Returns the shape of every named tensor in a folder.
 
     Of safetensors only headers are read, which also tell a file that was cut short. Raises
     WeightsError for a file that is damaged, or where there is none.
@@ -41,7 +41,7 @@ def tensor_shapes(folder: Path) -> Shapes:
 
 
 def shapes_of(model: "type[nn.Module]", config: object) -> Shapes:
-    """The shapes of a model's state, without making it."""
+    """Returns the shapes of a model's state, without making it."""
     import torch
 
     with torch.device("meta"):

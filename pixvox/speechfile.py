@@ -97,7 +97,7 @@ def resample(wave: Wave, source: int, target: int) -> Wave:
 
 
 def read_speech(path: Path, rate: int) -> Wave:
-    """A speech file as mono float32 `[T]` at `rate` Hz.
+    """Returns a speech file as mono float32 `[T]` at `rate` Hz.
 
     Joined FLAC, Ogg and MP3 files are read one after the other. Raises SpeechError naming the
     file and the reason, also where less sound is there than the file promises.
@@ -138,7 +138,7 @@ def _read(path: Path) -> list[tuple[Wave, int]]:
 
 
 def _is_all(part: Part, size: int) -> bool:
-    """Whether a decoder may be given the whole file of so many bytes for the part."""
+    """Returns whether a decoder may be given the whole file of so many bytes for the part."""
     begins = part.start == 0 or part.container in _TAGGED
     return begins and (part.end == size or part.container not in _ENDLESS)
 
@@ -170,7 +170,7 @@ def _by_ffmpeg_alone(source: Path | BytesIO, part: Part) -> _Sound:
 
 
 def _longer(part: Part, usual: _Sound, other: _Sound) -> _Sound:
-    """What libsndfile decoded, unless FFmpeg comes to another length or does not end."""
+    """Returns what libsndfile decoded, unless FFmpeg comes to another length or does not end."""
     # Before some tags FFmpeg keeps what the encoder filled the last frame with.
     tolerance = TOLERANCE_SECONDS if part.frames is None else _FILLED_SECONDS
     alike = abs(usual.seconds - other.seconds) <= tolerance
@@ -251,7 +251,7 @@ class _Bounded(FileIO):
     """
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """The new position; a negative number, FFmpeg's own for it, where there is none."""
+        """Returns the new position; a negative number, FFmpeg's own for it, where there is none."""
         try:
             return super().seek(offset, whence)
         except OSError as error:
@@ -283,7 +283,7 @@ def _by_ffmpeg(source: Path | BytesIO, part: Part) -> _Sound:
 
 
 def _decode(packets: "Iterable[av.Packet[av.AudioStream]]", part: Part) -> _Sound:
-    """What packets hold, up to the first that cannot be decoded."""
+    """Returns what packets hold, up to the first that cannot be decoded."""
     import av
 
     blocks: list[tuple[Wave, int]] = []

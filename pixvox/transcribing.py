@@ -13,7 +13,7 @@ Transcribe = Callable[[Wave, int, str], str]
 
 
 def transcriber() -> Transcribe:
-    """The first that is installed; raises ImportError where none is."""
+    """Returns the first that is installed; raises ImportError where none is."""
     for entry in entry_points(group=GROUP):
         transcribe: Transcribe = entry.load()
         return transcribe

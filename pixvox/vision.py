@@ -92,7 +92,7 @@ def triple(values: object, name: str) -> tuple[float, float, float]:
 def vision_config_of(
     given: "Mapping[str, Any] | PreTrainedConfig | None",
 ) -> "PreTrainedConfig":
-    """The configuration of an image encoder, as transformers' class of its `model_type`.
+    """Returns the configuration of an image encoder, as transformers' class of its `model_type`.
 
     Content without a `model_type` is BLIP's, and so is None; of a model of images and texts its
     vision part is taken. Raises WeightsError for a type that is not supported.
@@ -127,7 +127,7 @@ def _check_supported(kind: object) -> None:
 
 
 def _without_head(config: "PreTrainedConfig") -> "PreTrainedConfig":
-    """The configuration without SigLIP's pooling head, which no image state depends on."""
+    """Returns the configuration without SigLIP's pooling head, which no image state depends on."""
     if not getattr(config, "vision_use_head", False):
         return config
     config = deepcopy(config)
@@ -168,7 +168,7 @@ def _model_options(config: "PreTrainedConfig") -> dict[str, Any]:
 
 
 def new_vision(config: "PreTrainedConfig") -> "PreTrainedModel":
-    """An image encoder with random weights.
+    """Returns an image encoder with random weights.
 
     PyTorch's attention, where a whole model asks for it, is the encoder's if it has it: BLIP's not.
     """
@@ -179,7 +179,7 @@ def new_vision(config: "PreTrainedConfig") -> "PreTrainedModel":
 
 
 def input_size(config: "PreTrainedConfig") -> int:
-    """The side of the pictures, px, that a configuration states; raises WeightsError."""
+    """Returns the side of the pictures, px, that a configuration states; raises WeightsError."""
     size = getattr(config, "image_size", None)
     if not _is_whole(size) or not 1 <= size <= MAX_SIZE:
         raise WeightsError(
@@ -233,7 +233,7 @@ def _state_shape(content: str, size: int) -> tuple[int, int]:
 
 
 def load_vision(folder: Path) -> "PreTrainedModel":
-    """The image encoder of a folder in float32, alone or as a part of CLIP, SigLIP or BLIP.
+    """Returns the image encoder of a folder in float32, alone or as a part of CLIP, SigLIP or BLIP.
 
     Raises WeightsError where its type is not supported, or its weights are not whole safetensors
     that fit its config.json.
@@ -281,7 +281,7 @@ def scaling_of(folder: Path) -> ImageScaling:
 
 
 def _preprocessor(folder: Path) -> tuple[Path, dict[str, Any] | None]:
-    """An image processor's file and content: its own file, or a part of the processor's."""
+    """Returns an image processor's file and content: its own file, or a part of the processor's."""
     path = folder / "preprocessor_config.json"
     if path.is_file():
         content = read_json(path)

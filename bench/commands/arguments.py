@@ -70,7 +70,7 @@ def add_publish(parser: Parser) -> None:
 
 
 def job_file(args: "Namespace") -> "JobFile":
-    """The job file that is named, and what the options change of it."""
+    """Returns the job file that is named, and what the options change of it."""
     from bench.common.jobfile import JobFile, Override
 
     # A gate takes as many items as its golden has, a doctor one.

@@ -17,7 +17,7 @@ _TEXTS = ("system", "part", "asr", "per_codebook")
 
 
 def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -> str:
-    """How long all missing rows take with start-up, and by which pace, in words."""
+    """Returns how long all missing rows take with start-up, and by which pace, in words."""
     total, used, startup = 0.0, dict[str, None](), 0.0
     for cell in (cell for cell in cells if cell.source is None):
         missing = len(run.items) - run.transcribed[cell.transcript_key].count
@@ -40,7 +40,7 @@ def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -
 
 
 def _beside() -> str:
-    """What else the machine is doing, where that is much: then all takes longer."""
+    """Returns what else the machine is doing, where that is much: then all takes longer."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     return f"; the machine is busy now, {load:.1f} of {cores} cores" if load > cores / 2 else ""
 

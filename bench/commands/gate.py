@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
 
 
 def code_of(verdict: "Verdict") -> int:
-    """The exit code of a verdict."""
+    """Returns the exit code of a verdict."""
     return {"REGRESSED": REGRESSED, "INCONCLUSIVE": INCONCLUSIVE}.get(verdict.name, PASS)
 
 

@@ -155,7 +155,7 @@ def _alpha(value: float) -> str:
 
 
 def _plain(content: Any) -> Any:
-    """What JSON can say: NaN is nothing."""
+    """Returns what JSON can say: NaN is nothing."""
     if isinstance(content, dict):
         return {name: _plain(value) for name, value in content.items()}
     if isinstance(content, list | tuple):

@@ -53,7 +53,7 @@ def _millions(number: float) -> str:
 
 
 def _against(counts: Counts) -> str:
-    """The distance from the published 125M of 211M, in per cent."""
+    """Returns the distance from the published 125M of 211M, in per cent."""
     trained = 100 * (counts.decoder / PUBLISHED_TRAINABLE - 1)
     total = 100 * (counts.total / PUBLISHED_TOTAL - 1)
     return f"{trained:+.1f}% of 125M, {total:+.1f}% of 211M"

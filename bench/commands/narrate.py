@@ -123,7 +123,7 @@ def _narration(job: NarrationJob, plan: NarrationPlan) -> Narration:
 
 
 def _codec(job: NarrationJob) -> tuple[str, float] | None:
-    """The codec whose units are written, and its bandwidth in kbps."""
+    """Returns the codec whose units are written, and its bandwidth in kbps."""
     if job.codec is None or job.bandwidth is None:
         return None
     return job.codec, job.bandwidth

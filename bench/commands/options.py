@@ -21,7 +21,7 @@ def _short(text: str) -> str:
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """An argument that is a whole number from `low` to `high`."""
+    """Returns an argument that is a whole number from `low` to `high`."""
 
     def read(text: str) -> int:
         if re.fullmatch(r"[-+]?[0-9]{1,20}", text) and low <= int(text) <= high:
@@ -34,7 +34,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    """An argument that is a finite number from `low` to `high`."""
+    """Returns an argument that is a finite number from `low` to `high`."""
 
     def read(text: str) -> float:
         try:
@@ -61,14 +61,14 @@ def each(read: Callable[[str], T]) -> Callable[[str], T | list[T]]:
 
 
 def path(text: str) -> Path:
-    """An argument that some file or folder could be named."""
+    """Returns an argument that some file or folder could be named."""
     if reason := unusable_path(text):
         raise argparse.ArgumentTypeError(f"{_short(text)}: {reason}")
     return Path(text)
 
 
 def override(text: str) -> "Override":
-    """An argument KEY=VALUE that replaces a value of a job."""
+    """Returns an argument KEY=VALUE that replaces a value of a job."""
     from bench.common.errors import UserError
     from bench.common.jobfile import read_override
 
@@ -94,20 +94,20 @@ def named(option: str, field: str) -> "Callable[[str], Override]":
 
 
 def weights(text: str) -> str:
-    """An argument that names weights: a path, `zoo:NAME` or a hub id."""
+    """Returns an argument that names weights: a path, `zoo:NAME` or a hub id."""
     path(text)
     return text
 
 
 def address(text: str) -> str:
-    """An argument that names a Ray cluster; what it says is checked before it is joined."""
+    """Returns an argument that names a Ray cluster; what it says is checked before it is joined."""
     if 0 < len(text) <= 200:
         return text
     raise argparse.ArgumentTypeError(f"{_short(text)}: HOST:PORT, auto or local is wanted")
 
 
 def name(text: str) -> str:
-    """An argument that names a run or a split: a plain name that leads nowhere else."""
+    """Returns an argument that names a run or a split: a plain name that leads nowhere else."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", text):
         return text
     raise argparse.ArgumentTypeError(
@@ -116,7 +116,7 @@ def name(text: str) -> str:
 
 
 def run_name(text: str) -> str:
-    """An argument that names a run: its name, or the path of its folder."""
+    """Returns an argument that names a run: its name, or the path of its folder."""
     return str(path(text)) if "/" in text or text in (".", "..") else name(text)
 
 
@@ -129,7 +129,7 @@ class Parser(argparse.ArgumentParser):
     lists_plugins = False
 
     def format_help(self) -> str:
-        """The help's text."""
+        """Returns the help's text."""
         if self.lists_plugins:
             from bench.commands.pluginhelp import help_line
 
@@ -150,7 +150,7 @@ class Parser(argparse.ArgumentParser):
         return arguments
 
     def options(self, command: str | None) -> list[str]:
-        """All options of a command, its subcommands' too."""
+        """Returns all options of a command, its subcommands' too."""
         known: list[str] = []
         for action in self._actions:
             known += action.option_strings

@@ -127,7 +127,7 @@ def _speech(run: Path, place: str) -> Iterator[HubFile]:
 
 
 def _entries(run: Path) -> list[dict[str, Any]]:
-    """The run's model-index."""
+    """Returns the run's model-index."""
     import yaml
 
     path = run / "tables" / "model-index.yaml"

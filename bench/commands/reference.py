@@ -125,7 +125,7 @@ def _docstrings(model: type[Any]) -> dict[str, str]:
 
 
 def _models(annotation: Any) -> Iterator[type[Any]]:
-    """The models and dataclasses in an annotation."""
+    """Yields the models and dataclasses in an annotation."""
     if isinstance(annotation, type) and (
         issubclass(annotation, BaseModel) or is_dataclass(annotation)
     ):
@@ -188,7 +188,7 @@ def _number(node: Mapping[str, Any]) -> str:
 
 
 def _type(node: Mapping[str, Any]) -> str:
-    """A JSON schema's node in words."""
+    """Returns a JSON schema's node in words."""
     if "$ref" in node:
         return "mapping"
     if "const" in node:
@@ -272,7 +272,7 @@ def _dtype(column: Column) -> str:
 
 
 def reference() -> str:
-    """The whole of docs/reference.md."""
+    """Returns the whole of docs/reference.md."""
     lines = [
         "# Reference",
         "",

@@ -47,7 +47,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def _target(folders: Sequence[Path], out: Path | None) -> Path:
-    """The page's HTML: in the first run's folder, where no other place is asked for."""
+    """Returns the page's HTML: in the first run's folder, where no other place is asked for."""
     if out is None:
         names = "+".join(folder.name for folder in folders)
         return folders[0] / ("report.html" if len(folders) == 1 else f"report-{names}.html")

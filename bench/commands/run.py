@@ -169,7 +169,7 @@ def _print_end(ready: OpenRun, failed: int, seconds: float) -> None:
 
 
 def _beside(pace: Pace, seconds: float) -> str:
-    """How long a command took beside the computing that had to be done, in words."""
+    """Returns how long a command took beside the computing that had to be done, in words."""
     if not pace.alone:
         return ""
     return (

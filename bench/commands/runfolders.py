@@ -22,7 +22,7 @@ class Held:
 
 
 def inside(folder: Path) -> list[Path]:
-    """What lies in a folder, by name; nothing where there is none."""
+    """Returns what lies in a folder, by name; nothing where there is none."""
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
@@ -47,7 +47,7 @@ def held(run: Path) -> Held:
 
 
 def find(runs: Path, named: str) -> Path:
-    """The folder of a run, named by its path or by its name in the folder of all runs.
+    """Returns the folder of a run, named by its path or by its name in the folder of all runs.
 
     Raises UserError for one that is not there, naming those that are, and for a link in the run.
     """
@@ -66,14 +66,14 @@ def find(runs: Path, named: str) -> Path:
 
 
 def all_runs(runs: Path) -> list[Path]:
-    """The folders of runs, by name."""
+    """Returns the folders of runs, by name."""
     return sorted(
         path for path in inside(runs) if not path.is_symlink() and (path / "ledger").is_dir()
     )
 
 
 def state_of(run: Path) -> str:
-    """Whether a process is at work on a run, and if not, whether it came to its end.
+    """Returns whether a process is at work on a run, and if not, whether it came to its end.
 
     A driver writes run.json when it begins and summary.json when it ends.
     """

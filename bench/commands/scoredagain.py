@@ -48,7 +48,7 @@ class _Summary(BaseModel):
 
 
 def finished_systems(run: Finished) -> tuple[FinishedSystem, ...]:
-    """The rows of the run's tables, bounds included; raises UserError for a file of another
+    """Returns the rows of the run's tables, bounds included; raises UserError for a file of another
     version."""
     path = run.folder / "summary.json"
     try:
@@ -58,7 +58,7 @@ def finished_systems(run: Finished) -> tuple[FinishedSystem, ...]:
 
 
 def job_of(run: Finished) -> Job:
-    """The job that was run."""
+    """Returns the job that was run."""
     job: Job = validate(run.job, Job, f"{run.folder / 'run.json'}: job")
     return job
 

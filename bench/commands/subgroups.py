@@ -78,7 +78,7 @@ def subgroups(runs: Path, name: str, file: Path, *, column: str, out: Path | Non
 
 
 def read_groups(file: Path, column: str, items: tuple[Item, ...]) -> Mapping[str, str]:
-    """The value of a column for each item; raises UserError where an image has two."""
+    """Returns the value of a column for each item; raises UserError where an image has two."""
     header = next(csv.reader(text_lines(file)[:1]), [])
     key = next((name for name in _KEYS if name in header), _KEYS[0])
     ids = {name: item.id for item in items for name in (item.image.stem, item.image.name)}
@@ -93,7 +93,7 @@ def read_groups(file: Path, column: str, items: tuple[Item, ...]) -> Mapping[str
 
 
 def subgroup_frame(run: Finished, groups: Mapping[str, str]) -> pl.DataFrame:
-    """A row a system, group and score; all seeds of a system are pooled by image."""
+    """Returns a row a system, group and score; all seeds of a system are pooled by image."""
     items = sorted(run.rows["item"].unique())
     known = np.array([groups.get(item, "") for item in items])
     of_group = {value: known == value for value in np.unique(known).tolist() if value}
@@ -119,7 +119,7 @@ def subgroup_frame(run: Finished, groups: Mapping[str, str]) -> pl.DataFrame:
 
 
 def _wide(frame: pl.DataFrame, run: Finished) -> pl.DataFrame:
-    """A row a system and group, a column a score that short tables have."""
+    """Returns a row a system and group, a column a score that short tables have."""
     scores = scores_of(metrics_of(job_of(run).scoring.metrics))
     shown = [score.name for score in scores if score.display_priority >= SHORT]
     text = pl.format(
@@ -130,7 +130,7 @@ def _wide(frame: pl.DataFrame, run: Finished) -> pl.DataFrame:
 
 
 def _left_out(run: Finished, groups: Mapping[str, str]) -> str:
-    """How many images are in no group that is shown."""
+    """Returns how many images are in no group that is shown."""
     items = run.rows["item"].unique().to_list()
     sizes = pl.Series([groups.get(item) for item in items], dtype=pl.String).value_counts()
     shown = sizes.drop_nulls().filter(pl.col("count") >= _FEWEST)["count"].sum()

@@ -14,12 +14,12 @@ def device_lost(said: str) -> bool:
 
 
 def is_out_of_memory(said: str) -> bool:
-    """Whether an error's text says that a GPU's or the machine's memory ran out."""
+    """Returns whether an error's text says that a GPU's or the machine's memory ran out."""
     return any(words in said.lower() for words in _NO_MEMORY)
 
 
 def is_machines(error: BaseException, said: str) -> bool:
-    """Whether an error, by its type or text, is a failure of memory, a disk or a device."""
+    """Returns whether an error, by its type or text, is a failure of memory, a disk or a device."""
     return (
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno in _OF_DISK)

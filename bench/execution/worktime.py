@@ -20,7 +20,7 @@ class Reading(NamedTuple):
 
     @classmethod
     def now(cls) -> "Reading":
-        """What they show now."""
+        """Returns what they show now."""
         return cls(time.perf_counter(), time.process_time())
 
 
@@ -72,12 +72,12 @@ class Clocked:
         self._costs = costs
 
     def costs(self) -> Mapping[str, Cost]:
-        """What speeches have cost so far, by the names that `add_cost` was given."""
+        """Returns what speeches have cost so far, by the names that `add_cost` was given."""
         return self._costs
 
 
 def _peak_bytes(on_gpu: bool) -> int:
-    """The most memory that this process has held so far, of the GPU or of its own."""
+    """Returns the most memory that this process has held so far, of the GPU or of its own."""
     if on_gpu:
         import torch
 

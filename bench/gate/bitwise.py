@@ -29,7 +29,7 @@ def exact(golden: Golden, head: Golden, items: Sequence[str]) -> list[Finding]:
 
 
 def _changed(before: dict[str, object], after: dict[str, object]) -> str:
-    """How an item changed, "" where it did not."""
+    """Returns how an item changed, "" where it did not."""
     item = after["item"]
     if before["units"] != after["units"]:
         was, now = (_units(row) for row in (before, after))

@@ -59,6 +59,6 @@ def boundaries(shares: tuple[float, ...], level: float) -> tuple[float, ...]:
 
 
 def look_sizes(most: int, looks: int) -> list[int]:
-    """How many items the looks have: even parts of all."""
+    """Returns how many items the looks have: even parts of all."""
     sizes: Sequence[int] = [round(most * (number + 1) / looks) for number in range(looks)]
     return sorted({size for size in sizes if size})

@@ -45,7 +45,7 @@ def annotations(findings: Sequence[Finding]) -> list[str]:
 
 
 def shortened(findings: Sequence[Finding]) -> list[Finding]:
-    """What did not pass, worst first, and a line for all that did of every cell.
+    """Returns what did not pass, worst first, and a line for all that did of every cell.
 
     A cell's scores are with the first of its lines.
     """
@@ -60,7 +60,7 @@ def shortened(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _transcribed(text: str, name: str, links: str) -> str:
-    """A transcript, and where its speech is, if it is."""
+    """Returns a transcript, and where its speech is, if it is."""
     shown = inert_markdown(text or "(nothing)")
     return f"{shown} ([listen]({links}{name}))" if name else shown
 
@@ -75,7 +75,7 @@ class Shown:
 
 
 def comment(findings: Sequence[Finding], items: Shown, note: str) -> str:
-    """A pull request's comment in Markdown; nothing that was transcribed is live in it."""
+    """Returns a pull request's comment in Markdown; nothing that was transcribed is live in it."""
     links = items.links
     prefix = f"{quote(links.rstrip('/'), safe=':/?&=%~+,@')}/" if links else ""
     lines = [f"## pixvox gate: {overall(findings).name}", "", inert_markdown(note), ""]
@@ -109,6 +109,6 @@ def _change_cells(change: Change) -> list[str]:
 
 
 def badge(verdict: Verdict) -> str:
-    """A badge as shields.io's endpoint reads it."""
+    """Returns a badge as shields.io's endpoint reads it."""
     facts = {"schemaVersion": 1, "label": "pixvox gate", "message": verdict.name.lower()}
     return json.dumps(facts | {"color": _COLOURS[verdict]}) + "\n"

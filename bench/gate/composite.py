@@ -67,7 +67,7 @@ def _influences(counted: Counted, names: list[str]) -> dict[str, Array]:
 
 
 def ruler(golden: Counted, images: int, names: list[str]) -> Ruler:
-    """The composite of the scores named, by a golden's runs: a row a run, seed by seed."""
+    """Returns the composite of the scores named, by a golden's runs: a row a run, seed by seed."""
     slopes, points = np.zeros(golden.values.shape[1]), {}
     for name, influence in _influences(golden, names).items():
         spread = float((golden.values @ influence).std())

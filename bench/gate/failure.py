@@ -14,7 +14,7 @@ _FILES = ("junit.xml", "comment.md", "badge.json")
 
 
 def xml(suite: ElementTree.Element) -> str:
-    """An XML document."""
+    """Returns an XML document."""
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
@@ -49,7 +49,7 @@ def failure_texts(why: str) -> tuple[str, str, str]:
 
 
 def github_error(why: str) -> str:
-    """The same as a GitHub workflow command."""
+    """Returns the same as a GitHub workflow command."""
     return f"::error title=pixvox gate::{escaped(why)}"
 
 

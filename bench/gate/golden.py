@@ -61,7 +61,7 @@ class Golden:
         return wanted.join(rows, on="item", how="inner", maintain_order="left")
 
     def metrics(self, cell: str, known: Sequence[CorpusMetric]) -> tuple[CorpusMetric, ...]:
-        """Those of the known metrics whose columns a cell has.
+        """Returns those of the known metrics whose columns a cell has.
 
         Raises UserError where they are not all that the cell has.
         """
@@ -75,7 +75,7 @@ class Golden:
         return metrics
 
     def counted(self, rows: pl.DataFrame, cell: str, known: Sequence[CorpusMetric]) -> Counted:
-        """What was counted of some of a cell's rows (see `metrics`)."""
+        """Returns what was counted of some of a cell's rows (see `metrics`)."""
         return Counted(self.metrics(cell, known), matrix(rows))
 
 
@@ -88,7 +88,7 @@ def cell_id(cell: Cell) -> str:
 
 
 def matrix(rows: pl.DataFrame) -> Array:
-    """The statistics of rows, `[n, D]`."""
+    """Returns the statistics of rows, `[n, D]`."""
     return np.array(rows["values"].to_list(), dtype=np.float64)
 
 
@@ -99,7 +99,7 @@ def gathered(
     ledger: Ledger,
     nats: Mapping[str, Mapping[str, float]],
 ) -> Golden:
-    """The cells of a finished run; raises UserError where two cannot be told apart by name.
+    """Returns the cells of a finished run; raises UserError where two cannot be told apart by name.
 
     `nats` are the likelihoods of recorded speech (see bench.gate.likelihood).
     """

@@ -19,7 +19,7 @@ SECONDS_OFF = 0.15
 def _rate(
     cell: str, what: str, before: pl.Series, after: pl.Series, more: float, alarm: float
 ) -> Finding:
-    """A rate that may rise a little; beyond that, by chance if `alarm` allows for any."""
+    """Returns a rate that may rise a little; beyond that, by chance if `alarm` allows for any."""
     was, now = (float(flags.cast(int).to_numpy().mean()) for flags in (before, after))
     verdict = Verdict.PASS
     if now > was + more:

@@ -91,7 +91,7 @@ def accept(job: JobFile, folder: Path) -> Accepted:
 
 
 def _golden(options: GateOptions, name: str) -> Golden | None:
-    """The golden that the options name, or the only one of the job in a folder."""
+    """Returns the golden that the options name, or the only one of the job in a folder."""
     paths = [options.baseline] if options.baseline.is_file() else []
     if options.baseline.is_dir():
         ours = re.compile(re.escape(name) + r"-[0-9a-f]{12}\.parquet")
@@ -167,7 +167,7 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
 
 
 def _rule(options: GateOptions, golden: Golden, cells: Sequence[str]) -> tuple[list[int], Rule]:
-    """How many items the looks have, and how their tests share the false alarms."""
+    """Returns how many items the looks have, and how their tests share the false alarms."""
     most = golden.rows.filter(cell=cells[0]).height
     sizes = look_sizes(most, LOOKS)
     shares = tuple(size / most for size in sizes)
@@ -178,7 +178,7 @@ def _rule(options: GateOptions, golden: Golden, cells: Sequence[str]) -> tuple[l
 def _certificate(
     options: GateOptions, job: Job, golden: Golden, cells: Sequence[str]
 ) -> Certificate:
-    """What this gate can find and what it will let pass."""
+    """Returns what this gate can find and what it will let pass."""
     sizes, rule = _rule(options, golden, cells)
     return certificate(golden, cells, sizes[-1], rule, metrics_of(job.scoring.metrics))
 
@@ -186,7 +186,7 @@ def _certificate(
 def _looks(
     options: GateOptions, golden: Golden, cells: Sequence[str], runs: Path, started: float
 ) -> tuple[FirstItems, list[Finding], str]:
-    """The last look, what was found in it, and why nothing could be ("" where it could)."""
+    """Returns the last look, what was found in it, and why nothing could be ("" where it could)."""
     sizes, rule = _rule(options, golden, cells)
     if options.exact:
         sizes = sizes[-1:]

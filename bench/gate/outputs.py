@@ -43,7 +43,7 @@ def _device() -> str:
 
 
 def fingerprint() -> str:
-    """What quality may depend on beside code and weights: the processor and its library."""
+    """Returns what quality may depend on beside code and weights: the processor and its library."""
     import torch
 
     from bench.common.machine import machine
@@ -64,14 +64,14 @@ def fresh_runs() -> Iterator[Path]:
 
 
 def _scored(ready: OpenRun) -> list[CellScores]:
-    """The scores of all cells, and nothing written."""
+    """Returns the scores of all cells, and nothing written."""
     job, cache = ready.job, ready.folder / "cache"
     with Scorer(ready.dataset, job.scoring, ready.facts, cache, job.caption) as scorer:
         return scorer.score_all([(cell, ready.state.transcripts(cell)) for cell in ready.cells])
 
 
 def likelihoods_of(job: JobFile) -> Likelihoods:
-    """How likely the job's models find recorded speech."""
+    """Returns how likely the job's models find recorded speech."""
     with fresh_runs() as runs:
         planned = resolve_job(job, runs)
         return likelihoods(planned.cells, planned.dataset.items[: planned.limit], _device())
@@ -96,7 +96,7 @@ def run_first_items(job: JobFile, runs: Path, items: int | None, nats: Likelihoo
 
 
 def signatures_of(job: JobFile) -> dict[str, Signature]:
-    """What the job's scores will stand on, before anything is run."""
+    """Returns what the job's scores will stand on, before anything is run."""
     with fresh_runs() as runs:
         planned = resolve_job(job, runs)
         spec, caption = planned.job.scoring, planned.job.caption

@@ -38,12 +38,12 @@ class Measured:
     measure: Ruler
 
     def scores(self) -> dict[str, float]:
-        """The golden's scores that are gated."""
+        """Returns the golden's scores that are gated."""
         corpus = self.counted.corpus()
         return {name: float(corpus[name]) for name in self.measure.points}
 
     def margin(self, share: float) -> float:
-        """A share of every gated score, in units of the composite."""
+        """Returns a share of every gated score, in units of the composite."""
         parts = [share * score / self.measure.points[n] for n, score in self.scores().items()]
         return float(np.mean(parts)) if parts else 0.0
 
@@ -53,19 +53,19 @@ class Measured:
         return float(each / np.sqrt(seeds)), float(each / np.sqrt(len(self.cells)))
 
     def findable(self, images: int, seeds: int, rule: Rule) -> float:
-        """The loss that is found with POWER by the last look, in units."""
+        """Returns the loss that is found with POWER by the last look, in units."""
         error, golden_error = self.errors(images, seeds)
         beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
         return beyond + _NORMAL.inv_cdf(POWER) * float(np.hypot(error, golden_error))
 
     def passable(self, images: int, seeds: int) -> float:
-        """The margin with which an equal version passes with POWER, in units."""
+        """Returns the margin with which an equal version passes with POWER, in units."""
         sure = _NORMAL.inv_cdf(1 - ALARM - GUARDED) + _NORMAL.inv_cdf(POWER)
         return sure * float(np.hypot(*self.errors(images, seeds)))
 
 
 def measured(golden: Golden, cells: list[str], known: Sequence[CorpusMetric]) -> Measured:
-    """A golden's runs of cells that differ only in their seed."""
+    """Returns a golden's runs of cells that differ only in their seed."""
     items = golden.cell(cells[0], _all(golden, cells[0]))["item"].to_list()
     counted = stacked(golden, cells, items, known)
     names = [
@@ -82,7 +82,7 @@ def _all(golden: Golden, cell: str) -> list[str]:
 def stacked(
     golden: Golden, cells: Sequence[str], items: Sequence[str], known: Sequence[CorpusMetric]
 ) -> Counted:
-    """What was counted of the items, seed by seed."""
+    """Returns what was counted of the items, seed by seed."""
     each = [golden.counted(golden.cell(cell, items), cell, known) for cell in cells]
     return each[0].with_values(np.concatenate([counted.values for counted in each]))
 
@@ -107,7 +107,7 @@ class Certificate:
 def certificate(
     golden: Golden, cells: Sequence[str], items: int, rule: Rule, known: Sequence[CorpusMetric]
 ) -> Certificate:
-    """The certificate of a gate that judges these cells by so many items each."""
+    """Returns the certificate of a gate that judges these cells by so many items each."""
     losses, runs, unsure = [], set(), 0
     grouped = groups(cells)
     for group, seeds in grouped.items():

@@ -23,7 +23,7 @@ def groups(cells: Sequence[str]) -> dict[str, list[str]]:
 
 
 def group_of(cell: str) -> str:
-    """A cell's name without its seed."""
+    """Returns a cell's name without its seed."""
     return _SEED.sub("", cell)
 
 
@@ -63,12 +63,12 @@ def _differs(ours: Sequence[str], other: Sequence[str]) -> str:
 
 
 def axis_of(part: str) -> str:
-    """The axis of a part of a cell's name: `guidance` of `guidance 2`."""
+    """Returns the axis of a part of a cell's name: `guidance` of `guidance 2`."""
     return re.sub(r" [-\d.][^a-z]*$", "", part)
 
 
 def _decoding(signed: str) -> list[str]:
-    """How a signature says that units are decoded, as parts of a cell's name."""
+    """Returns how a signature says that units are decoded, as parts of a cell's name."""
     pairs = (part.split("=", 1) for part in signed.split(",") if part)
     return [f"{axis.replace('_', ' ')} {value}" for axis, value in pairs]
 

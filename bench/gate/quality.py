@@ -31,7 +31,7 @@ _NORMAL = NormalDist()
 def quality(
     group: str, base: Measured, before: Counted, after: Counted, same: bool, rule: Rule
 ) -> Finding:
-    """The composite of one cell, all seeds, on the same items of both.
+    """Returns the composite of one cell, all seeds, on the same items of both.
 
     `same` says that every run is what the golden's of its seed is.
     """
@@ -102,7 +102,7 @@ def scores_kept(
 
 
 def judged(loss: Lost, margin: float, images: int, rule: Rule) -> Verdict:
-    """What a loss comes to, by the look's boundary and the margin."""
+    """Returns what a loss comes to, by the look's boundary and the margin."""
     if images < FEWEST:
         return Verdict.INCONCLUSIVE
     if loss.units > rule.boundary * loss.error + LUCK * loss.golden_error:

@@ -87,5 +87,5 @@ class Rule:
 
 
 def overall(findings: Sequence[Finding]) -> Verdict:
-    """The worst of all."""
+    """Returns the worst of all."""
     return max((finding.verdict for finding in findings), default=Verdict.INCONCLUSIVE)

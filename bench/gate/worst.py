@@ -69,7 +69,7 @@ def save_speech(
 
 
 def _decoded(golden: Golden, entry: Worst, cell: Cell, path: Path) -> bool:
-    """Whether the golden has units of an item; if so they are written as speech."""
+    """Returns whether the golden has units of an item; if so they are written as speech."""
     import soundfile
 
     from bench.datasets.base import Item

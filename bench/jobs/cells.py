@@ -71,6 +71,6 @@ class Cell:
 
 
 def key_of(content: dict[str, Any]) -> str:
-    """The hash of a canonical JSON, 16 hex digits."""
+    """Returns the hash of a canonical JSON, 16 hex digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

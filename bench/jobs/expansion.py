@@ -154,7 +154,7 @@ def _source(cell: Cell, named: str | None, cells: Sequence[Cell], recorded: bool
 
 
 def _of_another(cell: Cell, borrowing: Borrowing, cells: Sequence[Cell], recorded: bool) -> Cell:
-    """A floor whose transcripts are another cell's, of other images."""
+    """Returns a floor whose transcripts are another cell's, of other images."""
     named = borrowing.of
     source = _source(cell, named, cells, recorded)
     if source is None:

@@ -73,7 +73,7 @@ class Grid(_GridAxes):
         return self
 
     def values(self, axis: str) -> tuple[Any, ...]:
-        """The values of an axis that are crossed; none where the grid does not name it."""
+        """Returns the values of an axis that are crossed; none where the grid does not name it."""
         values: tuple[Any, ...] = getattr(self, axis)
         return values
 
@@ -84,7 +84,7 @@ class Grid(_GridAxes):
 
 
 def _axes(system: System, grid: Grid) -> dict[str, tuple[Any, ...]]:
-    """The axes that a system is varied on: the grid's values, or else its own."""
+    """Returns the axes that a system is varied on: the grid's values, or else its own."""
     return {
         axis: tuple(value for value in grid.values(axis) or own if system.allowed(axis, value))
         for axis, own in system.values().items()
@@ -92,13 +92,13 @@ def _axes(system: System, grid: Grid) -> dict[str, tuple[Any, ...]]:
 
 
 def count(system: System, grid: Grid) -> int:
-    """The most variants that a system can have, without making them."""
+    """Returns the most variants that a system can have, without making them."""
     included = sum(point.system == system.label for point in grid.include)
     return prod(len(values) for values in _axes(system, grid).values()) + included
 
 
 def variants(system: System, grid: Grid) -> Iterator[System]:
-    """A system at every point of the grid, exclusions apart, each with a single prompt."""
+    """Yields a system at every point of the grid, exclusions apart, each with a single prompt."""
     axes = _axes(system, grid)
     points = (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
     # Points that are the same to a system, such as the seeds of greedy decoding, are one.
@@ -109,6 +109,6 @@ def variants(system: System, grid: Grid) -> Iterator[System]:
 
 
 def matches(point: Point, system: System, asr: str) -> bool:
-    """Whether a variant transcribed by an ASR has all the values of a point."""
+    """Returns whether a variant transcribed by an ASR has all the values of a point."""
     has = {"prompt": 0.0} | system.point() | {"system": system.label, "asr": asr}
     return all(axis in has and has[axis] == value for axis, value in point.values.items())

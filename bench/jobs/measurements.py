@@ -17,13 +17,13 @@ class Measurement:
     facts: Mapping[str, str]
 
     def key(self, cell: Cell) -> str:
-        """The key of what it measures of a cell's speech, whoever transcribes that."""
+        """Returns the key of what it measures of a cell's speech, whoever transcribes that."""
         part = {} if cell.part == "whole" else {"part": cell.part}
         return key_of({"speech": cell.speech_key, **self.facts, **part})
 
 
 def measurements_of(entries: Sequence[str]) -> tuple[Measurement, ...]:
-    """Those of a job's metrics that measure sound; raises UserError as `metric_of`."""
+    """Returns those of a job's metrics that measure sound; raises UserError as `metric_of`."""
     metrics = {entry: metric_of(entry) for entry in entries}
     return tuple(
         Measurement(entry, metric, _facts(entry, metric))

@@ -40,6 +40,6 @@ def told_apart(cells: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
 
 
 def names_without_seed(cells: Sequence[Cell]) -> dict[str, str]:
-    """Each cell's own name → what it is called where all its seeds are one row."""
+    """Returns each cell's own name → what it is called where all its seeds are one row."""
     named = told_apart((cell.label, words_of(cell, seeds=False)) for cell in cells)
     return {cell.name: name for cell, name in zip(cells, named, strict=True)}

@@ -54,7 +54,7 @@ def check_references(items: Sequence[Item], caption: Choice, readings: Sequence[
 
 
 def unmatched(items: Sequence[Item], whole: Dataset, cells: Sequence[Cell]) -> Iterable[str]:
-    """A line for each way in which audio files and the items asked for do not match."""
+    """Returns a line for each way in which audio files and the items asked for do not match."""
     systems = [cell.system for cell in cells if cell.source is None]
     lines = (
         f"{clean(system.label)}: {clean(line)}"
@@ -65,7 +65,7 @@ def unmatched(items: Sequence[Item], whole: Dataset, cells: Sequence[Cell]) -> I
 
 
 def _shared_recordings(items: Sequence[Item]) -> Iterable[str]:
-    """A line where captions of other words name one recording."""
+    """Yields a line where captions of other words name one recording."""
     captions: dict[Path, dict[str, str]] = {}
     for item in items:
         for caption in item.captions:
@@ -158,7 +158,7 @@ _ROOM = 1.2
 
 
 def _seconds(file: Path) -> float | None:
-    """What a recording's header says, s; None where libsndfile does not read it."""
+    """Returns what a recording's header says, s; None where libsndfile does not read it."""
     import soundfile
 
     try:

@@ -78,7 +78,7 @@ class ScoringSpec(Strict):
         return self.references if isinstance(self.references, tuple) else (self.references,)
 
     def with_reading(self, name: Reading) -> "ScoringSpec":
-        """The same scoring with one reading of the references."""
+        """Returns the same scoring with one reading of the references."""
         return self.model_copy(update={"references": name})
 
     @property
@@ -87,7 +87,7 @@ class ScoringSpec(Strict):
         return self.normaliser if isinstance(self.normaliser, tuple) else (self.normaliser,)
 
     def with_normaliser(self, name: Normaliser) -> "ScoringSpec":
-        """The same scoring with one normaliser."""
+        """Returns the same scoring with one normaliser."""
         return self.model_copy(update={"normaliser": name})
 
 

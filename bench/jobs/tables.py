@@ -27,10 +27,10 @@ class Table(ABC):
 
     @abstractmethod
     def belongs(self, cell: Cell) -> bool:
-        """Whether a cell is a row of it."""
+        """Returns whether a cell is a row of it."""
 
     def worthwhile(self, cells: Sequence[Cell]) -> bool:
-        """Whether it says anything, of cells that all belong to it."""
+        """Returns whether it says anything, of cells that all belong to it."""
         return bool(cells)
 
 
@@ -75,7 +75,7 @@ def known_tables() -> Mapping[str, Table]:
 
 
 def table_of(name: str) -> Table:
-    """A table by its name; raises KeyError for a name that none has."""
+    """Returns a table by its name; raises KeyError for a name that none has."""
     return known_tables()[name]
 
 

@@ -87,12 +87,12 @@ class CorpusMetric(ABC):
         return hash(type(self))
 
     def weights(self) -> str:
-        """The digest of what it computes with; raises UserError where that is not there."""
+        """Returns the digest of what it computes with; raises UserError where that is not there."""
         return ""
 
     @abstractmethod
     def score(self, sums: Array) -> Array:
-        """Every score in its unit, `[..., len(scores)]`, from summed columns `[..., D]`."""
+        """Returns every score in its unit, `[..., len(scores)]`, from summed columns `[..., D]`."""
 
 
 class Metric(CorpusMetric):
@@ -157,7 +157,7 @@ class RowMetric(CorpusMetric):
 
     @abstractmethod
     def statistics(self, rows: "pl.DataFrame") -> Array:
-        """The columns of every row, `[n, len(columns)]`; `rows` have the columns of
+        """Returns the columns of every row, `[n, len(columns)]`; `rows` have the columns of
         `bench.store.rows`: TRANSCRIBED and JOINED. The status of a failed item is not `ok`."""
 
 

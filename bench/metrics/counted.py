@@ -66,23 +66,23 @@ class Counted:
         return scores
 
     def corpus(self) -> dict[str, Array]:
-        """The scores of all items together."""
+        """Returns the scores of all items together."""
         return self.of(self.values.sum(0))
 
     def each(self) -> dict[str, Array]:
-        """The scores of every item alone, `[n]` each."""
+        """Returns the scores of every item alone, `[n]` each."""
         return self.of(self.values)
 
     def with_values(self, values: Array) -> "Counted":
-        """The same columns with other numbers."""
+        """Returns the same columns with other numbers."""
         return replace(self, values=values)
 
     def beside(self, other: "Counted") -> "Counted":
-        """The columns of both, of the same items."""
+        """Returns the columns of both, of the same items."""
         return joined((*self.metrics, *other.metrics), [self.values, other.values])
 
     def only(self, metrics: Sequence[CorpusMetric]) -> "Counted":
-        """The columns of some of the metrics, in their order here."""
+        """Returns the columns of some of the metrics, in their order here."""
         selected, parts, start = [], [], 0
         for metric in self.metrics:
             end = start + len(metric.columns)
@@ -95,26 +95,26 @@ class Counted:
 
 
 def column_names(metrics: Sequence[CorpusMetric]) -> tuple[str, ...]:
-    """Every column's name, after its metric's."""
+    """Returns every column's name, after its metric's."""
     return tuple(f"{metric.name}: {column}" for metric in metrics for column in metric.columns)
 
 
 def statistics_of(
     metric: Metric, count: Count, hypotheses: Hypotheses, references: References
 ) -> Array:
-    """What `count` gives for a metric, `[n, D]`; raises UserError where it is not that."""
+    """Returns what `count` gives for a metric, `[n, D]`; raises UserError where it is not that."""
     with _one_line(metric, "statistics"):
         return _checked(metric, count(hypotheses, references), list(hypotheses))
 
 
 def row_statistics(metric: RowMetric, rows: pl.DataFrame) -> Array:
-    """What a metric gives for a run's rows, `[n, D]`; raises as `statistics_of`."""
+    """Returns what a metric gives for a run's rows, `[n, D]`; raises as `statistics_of`."""
     with _one_line(metric, "statistics"):
         return _checked(metric, metric.statistics(rows), rows["item"].to_list())
 
 
 def audio_statistics(metric: AudioMetric, rows: pl.DataFrame) -> Array:
-    """What a metric measured of the speech of rows (see `measured_columns`), `[n, D]`."""
+    """Returns what a metric measured of the speech of rows (see `measured_columns`), `[n, D]`."""
     absent = list(metric.absent or (0.0,) * len(metric.columns))
     values, _ = measured_names(metric.name)
     return np.array([absent if row is None else row for row in rows[values]], dtype=np.float64)
@@ -131,7 +131,7 @@ def _checked(metric: CorpusMetric, given: object, items: Sequence[str]) -> Array
 
 
 def _scored(metric: CorpusMetric, sums: Array) -> Array:
-    """The metric's scores `[..., S]` of sums `[..., D]`; raises as `statistics_of`."""
+    """Returns the metric's scores `[..., S]` of sums `[..., D]`; raises as `statistics_of`."""
     with _one_line(metric, "score"):
         scores = np.asarray(metric.score(sums), dtype=np.float64)
         _check(scores, f"scores of sums {list(sums.shape)}", (*sums.shape[:-1], len(metric.scores)))
@@ -159,10 +159,10 @@ def _one_line(metric: CorpusMetric, method: str) -> Iterator[None]:
 
 
 def joined(metrics: Sequence[CorpusMetric], parts: Sequence[Array]) -> Counted:
-    """What each of the metrics counted, `[n, D]` each, side by side."""
+    """Returns what each of the metrics counted, `[n, D]` each, side by side."""
     return Counted(tuple(metrics), np.concatenate(list(parts), axis=1))
 
 
 def leading(scores: Sequence[Score]) -> Score:
-    """The score that boards are sorted by; the first where none says so."""
+    """Returns the score that boards are sorted by; the first where none says so."""
     return next((score for score in scores if score.leading), scores[0])

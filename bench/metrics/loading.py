@@ -42,7 +42,7 @@ MetricName = Annotated[
 
 
 def class_of(entry: str) -> str:
-    """The class of a metric that is not the suite's, `package.module:Class`; else ""."""
+    """Returns the class of a metric that is not the suite's, `package.module:Class`; else ""."""
     if entry in NAMED:
         return ""
     plugin = plugins(METRIC_PLUGINS).get(entry)
@@ -50,7 +50,7 @@ def class_of(entry: str) -> str:
 
 
 def metric_of(entry: str) -> CorpusMetric:
-    """A metric by its name in a job; raises UserError for a class that is none."""
+    """Returns a metric by its name in a job; raises UserError for a class that is none."""
     name = class_of(entry)
     if not name:
         return NAMED[entry]
@@ -100,7 +100,7 @@ def weights_of(entry: str, metric: CorpusMetric) -> str:
 
 
 def source_digest(entry: str) -> str:
-    """The digest of a metric's module, 16 hex digits; "" for one of the suite's."""
+    """Returns the digest of a metric's module, 16 hex digits; "" for one of the suite's."""
     name = class_of(entry)
     return file_digest(source_of(name, _WHO))[:16] if name else ""
 

@@ -16,7 +16,7 @@ def english() -> Callable[[str], str]:
 
 
 def _normalizers() -> ModuleType:
-    """The package whisper.normalizers without whisper itself, which imports PyTorch.
+    """Returns the package whisper.normalizers without whisper itself, which imports PyTorch.
 
     It needs nothing of its parent, and is loaded under another name, for its own means the parent.
     """

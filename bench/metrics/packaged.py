@@ -42,6 +42,6 @@ class PackagedWeights:
         return path
 
     def checked_digest(self) -> str:
-        """The digest's first 16 hex digits; raises as `path`."""
+        """Returns the digest's first 16 hex digits; raises as `path`."""
         self.path()
         return self.digest[:16]

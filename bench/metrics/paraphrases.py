@@ -55,7 +55,7 @@ def phrases(references: References) -> set[str]:
 
 
 def _unpacked(table: Path) -> Iterator[bytes]:
-    """The table's text, the next piece being unpacked while one is looked through."""
+    """Yields the table's text, the next piece being unpacked while one is looked through."""
     unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     with table.open("rb") as stream, ThreadPoolExecutor(1) as thread:
         following = thread.submit(unpacking.decompress, stream.read(_CHUNK))
@@ -86,7 +86,7 @@ def _entries(table: Path) -> Iterator[pl.Series]:
 
 
 def _matching(lines: pl.Series, wanted: pl.Series) -> list[str]:
-    """The lines of entries of which one phrase is wanted."""
+    """Returns the lines of entries of which one phrase is wanted."""
     known = lines.is_in(wanted).fill_null(False)
     chosen = known.gather_every(3, 1) | known.gather_every(3, 2)
     matching: list[str] = lines.filter(pl.Series(np.repeat(chosen.to_numpy(), 3))).to_list()
@@ -94,7 +94,7 @@ def _matching(lines: pl.Series, wanted: pl.Series) -> list[str]:
 
 
 def cut_down(table: Path, references: References) -> str:
-    """The entries of a table of which one phrase is in the references.
+    """Returns the entries of a table of which one phrase is in the references.
 
     Scores are the same as with the whole table, and loading it takes a tenth. Raises RunFailed for
     a table that cannot be read.

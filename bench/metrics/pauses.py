@@ -70,7 +70,7 @@ class Pauses(AudioMetric):
 def _columns(
     stretches: Sequence[Mapping[str, Any]], samples: int, rate: int
 ) -> tuple[float, float, float, float]:
-    """The columns of a clip, of its stretches of speech in samples."""
+    """Returns the columns of a clip, of its stretches of speech in samples."""
     speech = sum(stretch["end"] - stretch["start"] for stretch in stretches)
     gaps = [after["start"] - before["end"] for before, after in pairwise(stretches)]
     return speech / rate, samples / rate, float(len(gaps)), sum(gaps) / rate

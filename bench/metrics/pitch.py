@@ -59,7 +59,7 @@ class Pitch(AudioMetric):
 
 
 def _columns(result: object) -> tuple[float, float, float, float]:
-    """The columns of a clip, of what SwiftF0 gives for its frames."""
+    """Returns the columns of a clip, of what SwiftF0 gives for its frames."""
     pitch, confidence = (np.asarray(getattr(result, name)) for name in ("pitch_hz", "confidence"))
     octaves = np.log2(pitch[confidence >= _VOICED] / _BASE_HERTZ)
     squares = len(octaves) * float(octaves.var()) if len(octaves) else 0.0

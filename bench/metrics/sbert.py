@@ -92,7 +92,7 @@ class Encoder:
         write_bytes(self._file, parquet(pl.DataFrame(columns)))
 
     def _computed(self, texts: Sequence[str]) -> dict[str, Vectors]:
-        """Each text's vector, whatever it is embedded beside.
+        """Returns each text's vector, whatever it is embedded beside.
 
         A batch has texts of one length and is filled up with its first: of other shapes, matrix
         products may round otherwise.
@@ -140,7 +140,7 @@ class Encoder:
 
 
 def _saved(file: Path | None) -> dict[str, Vectors]:
-    """The vectors in a file, by text; nothing where it cannot be read."""
+    """Returns the vectors in a file, by text; nothing where it cannot be read."""
     if file is None or not file.is_file():
         return {}
     try:

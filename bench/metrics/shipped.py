@@ -31,7 +31,7 @@ NAMED: Mapping[str, CorpusMetric] = {
 
 
 def scores_of(metrics: Sequence[CorpusMetric]) -> tuple[Score, ...]:
-    """What metrics give, in their order."""
+    """Returns what metrics give, in their order."""
     return tuple(score for metric in metrics for score in metric.scores)
 
 

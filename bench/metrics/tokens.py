@@ -30,7 +30,7 @@ TIMEOUT_SECONDS = 300
 
 
 def package_file(name: str) -> Path:
-    """A file inside the installed pycocoevalcap package."""
+    """Returns a file inside the installed pycocoevalcap package."""
     package = importlib.util.find_spec("pycocoevalcap")
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError("pycocoevalcap is not installed")
@@ -49,7 +49,7 @@ def _tokenised(command: Sequence[str], data: bytes) -> "subprocess.CompletedProc
 
 
 def tokenise(texts: Sequence[str]) -> list[str]:
-    """Each text as its lower-case tokens joined by spaces, punctuation dropped.
+    """Returns each text as its lower-case tokens joined by spaces, punctuation dropped.
 
     Raises RunFailed where the tokeniser fails or returns another number of lines.
     """

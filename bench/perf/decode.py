@@ -152,7 +152,7 @@ class _Course:
             self.lengths = {str(index): int(length) for index, length in enumerate(drawn)}
 
     def ways(self) -> dict[str, Way]:
-        """Every way by its name; the first is what the others are compared with."""
+        """Returns every way by its name; the first is what the others are compared with."""
         slots, none = self.options.slots, torch.zeros(self.model.config.num_codebooks, 0).long()
         single, shared = self._engine(1), self._engine(4 if slots % 4 == 0 else 1)
         guided = {

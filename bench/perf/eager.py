@@ -16,7 +16,7 @@ from pixvox.patterns import layout
 
 
 def as_blip_text(model: PixVoxLM) -> BlipTextModel:
-    """The same decoder as transformers' BlipTextModel, in the model's type and place."""
+    """Returns the same decoder as transformers' BlipTextModel, in the model's type and place."""
     config = model.config
     text = BlipTextConfig(
         hidden_size=config.hidden_size,

@@ -85,7 +85,7 @@ class Course:
 
 
 def course_of(device: torch.device) -> Course:
-    """The full course for a GPU, the small one for a CPU."""
+    """Returns the full course for a GPU, the small one for a CPU."""
     if device.type == "cuda":
         return Course(
             device=device,
@@ -118,7 +118,7 @@ def _random_model(course: Course, pattern: str, *, base: bool) -> PixVoxLM:
 
 
 def _engine(course: Course, model: PixVoxLM, decoding: Decoding, *, graphs: bool = True) -> Engine:
-    """The engine as a GPU runs it; without graphs it takes the same steps one by one."""
+    """Returns the engine as a GPU runs it; without graphs it takes the same steps one by one."""
     engine = Engine(model, decoding, dense=None if course.on_gpu else True)
     engine.poll = 8
     if course.on_gpu and not graphs:
@@ -166,7 +166,7 @@ def check_units(course: Course) -> Finding:
 
 
 def check_company(course: Course) -> Finding:
-    """The same items forwards, backwards and in groups have the same units."""
+    """Returns the same items forwards, backwards and in groups have the same units."""
     figures = {}
     for arithmetic in course.arithmetics:
         model = _random_model(course, "delay", base=course.base)
@@ -343,7 +343,7 @@ def check_steps(course: Course) -> Finding:
 
 
 def check_profile(course: Course) -> Finding:
-    """The operators that take most of a step."""
+    """Returns the operators that take most of a step."""
     from torch.profiler import ProfilerActivity, profile
 
     model = _random_model(course, "delay", base=course.base)
@@ -483,7 +483,7 @@ def _outcome(check: Check, course: Course) -> tuple[Finding, Outcome]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The report as a page."""
+    """Returns the report as a page."""
     facts = result["machine"]
     lines = [
         "# What was proven on a GPU",

@@ -37,7 +37,7 @@ def _delayed(engine: Any, share: float) -> None:
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held."""
+    """Returns the most memory that this process has held."""
     status = Path("/proc/self/status")
     if status.exists():
         # getrusage's figure begins at the parent's, and so hides what is below that.
@@ -73,7 +73,7 @@ class _Decoding:
         self.calls += 1
 
     def once(self) -> tuple[dict[str, float], list[Any]]:
-        """The seconds of encoding and of decoding, and what was generated."""
+        """Returns the seconds of encoding and of decoding, and what was generated."""
         started = time.perf_counter()
         with torch.inference_mode():
             for _ in range(ENCODINGS):
@@ -89,7 +89,7 @@ class _Decoding:
         return seconds, generations
 
     def committed(self, generations: list[Any]) -> int:
-        """How many bytes a ledger takes for what was generated."""
+        """Returns how many bytes a ledger takes for what was generated."""
         from bench.store.ledger import Ledger
         from bench.store.rows import GENERATED_SCHEMA, SpeechRow, frame, packed
 

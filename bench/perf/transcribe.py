@@ -140,7 +140,7 @@ class _Timed:
 
 
 def _waves(system: System, items: Sequence[Item]) -> dict[str, Wave]:
-    """A system's speech at Whisper's rate, by item; what it could not say is left out."""
+    """Returns a system's speech at Whisper's rate, by item; what it could not say is left out."""
     variant = Variant("speech", 0.0, system)
     by_id = {item.id: item for item in items}
     voice, waves = Voice(), {}

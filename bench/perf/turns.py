@@ -82,7 +82,7 @@ class _Process:
         )
 
     def answer(self) -> dict[str, Any]:
-        """The next line that it says."""
+        """Returns the next line that it says."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -107,7 +107,7 @@ class _Process:
         return self.answer()
 
     def finish(self, turns: Sequence[dict[str, float]]) -> Replicate:
-        """What it is and counted, with what it measured."""
+        """Returns what it is and counted, with what it measured."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         seconds = {stage: [turn[stage] for turn in turns] for stage in turns[0]}
@@ -123,7 +123,7 @@ class _Process:
 
 
 def one_round(ways: Sequence[Way], turns: int = TURNS) -> list[Replicate]:
-    """A fresh process for every way, which measure in turn, forwards and backwards.
+    """Returns a fresh process for every way, which measure in turn, forwards and backwards.
 
     What slows the machine for longer than a turn slows all of them. Raises WayError.
     """

@@ -78,7 +78,7 @@ def judge_speed(
 
 
 def _git(*arguments: str) -> str:
-    """What git says; raises UserError where it refuses."""
+    """Returns what git says; raises UserError where it refuses."""
     try:
         done = subprocess.run(
             ["git", *arguments],

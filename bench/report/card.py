@@ -21,7 +21,7 @@ class Source:
 
 
 def updated_card(card: str, entries: Sequence[Mapping[str, Any]], source: Source) -> str:
-    """The card with these entries of a model-index.
+    """Returns the card with these entries of a model-index.
 
     Results that have a source of this name are replaced, all others stay. Raises UserError for
     metadata that cannot be read, or that would say something else afterwards.
@@ -78,7 +78,7 @@ def _merged(old: Any, entries: Sequence[Mapping[str, Any]], source: Source) -> l
 
 
 def _without(entry: Any, source: Source) -> dict[str, Any] | None:
-    """An entry without the source's results; None where it had no others."""
+    """Returns an entry without the source's results; None where it had no others."""
     results = entry.get("results") if isinstance(entry, dict) else None
     if not isinstance(results, list):
         raise UserError(_FORM)

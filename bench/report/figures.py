@@ -44,7 +44,7 @@ def _draw_lines(panel: Any, drawn: Sequence[Line], named: Mapping[float, str]) -
 
 
 def curve(metric: str, drawn: Sequence[Line], named: Mapping[float, str], along: str) -> "Figure":
-    """A score along an axis, a line a system, as wide as a column."""
+    """Returns a score along an axis, a line a system, as wide as a column."""
     figure = _figure(COLUMN, 2.4)
     panel = figure.subplots()
     _draw_lines(panel, drawn, named)
@@ -55,7 +55,7 @@ def curve(metric: str, drawn: Sequence[Line], named: Mapping[float, str], along:
 
 
 def fall(name: str, drawn: Sequence[Bar]) -> "Figure":
-    """The bars of a decomposition, as wide as a column."""
+    """Returns the bars of a decomposition, as wide as a column."""
     figure = _figure(COLUMN, 0.4 + 0.24 * len(drawn))
     panel = figure.subplots()
     for row, bar in enumerate(drawn):
@@ -100,7 +100,7 @@ def heat_map(heat: HeatMap) -> "Figure":
 
 
 def sweep_figure(points: pl.DataFrame) -> "Figure | None":
-    """All axes of a sweep, a row each, and a panel a score; None where nothing varies."""
+    """Returns all axes of a sweep, a row each, and a panel a score; None where nothing varies."""
     charts = list(axis_charts(points, prompts=True))
     if not charts:
         return None

@@ -36,7 +36,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 
 def markdown(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
-    """A table as GitHub Markdown."""
+    """Returns a table as GitHub Markdown."""
     names = columns(frame, table)
     aligned = [":--" if name in LEFT else "--:" for name in names]
     lines = [f"### {heading(table, protocol)}", ""]

@@ -28,12 +28,12 @@ class Column:
 
 
 def texts(head: str, values: Iterable[object]) -> Column:
-    """A column of text of others, which is cleaned; its line breaks stay."""
+    """Returns a column of text of others, which is cleaned; its line breaks stay."""
     return Column(head, [_inert(value) for value in values], text=True)
 
 
 def numbers(head: str, values: Iterable[object]) -> Column:
-    """A column of short values that are never wrapped."""
+    """Returns a column of short values that are never wrapped."""
     return Column(head, [_inert(value) for value in values])
 
 
@@ -42,7 +42,7 @@ def _inert(value: object) -> Text:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A text's lines of at most `width` characters, with all that it has.
+    """Returns a text's lines of at most `width` characters, with all that it has.
 
     Broken between words; in a word that is too long behind its hyphens and the like; in a part
     that is too long anywhere.
@@ -78,7 +78,7 @@ def _full(column: Column) -> int:
 
 
 def _least(column: Column, level: int) -> int:
-    """How narrow a column may be: by words (0), by parts of words (1), anyhow (2)."""
+    """Returns how narrow a column may be: by words (0), by parts of words (1), anyhow (2)."""
     full = _full(column)
     if not column.text:
         return full
@@ -90,7 +90,7 @@ def _least(column: Column, level: int) -> int:
 
 
 def _widths(columns: Sequence[Column], width: int, level: int) -> list[int] | None:
-    """The columns' widths, the widest texts wrapped first; None where they do not fit."""
+    """Returns the columns' widths, the widest texts wrapped first; None where they do not fit."""
     widths, least = [_full(c) for c in columns], [_least(c, level) for c in columns]
     over = sum(widths) + GAP * (len(widths) - 1) - width
     while over > 0:
@@ -107,12 +107,12 @@ def _widths(columns: Sequence[Column], width: int, level: int) -> list[int] | No
 
 
 def full_width(columns: Sequence[Column]) -> int:
-    """The characters that a table takes where nothing is wrapped."""
+    """Returns the characters that a table takes where nothing is wrapped."""
     return sum(map(_full, columns)) + GAP * (len(columns) - 1)
 
 
 def fits(columns: Sequence[Column], width: int) -> bool:
-    """Whether a table fits with no word broken."""
+    """Returns whether a table fits with no word broken."""
     return _widths(columns, width, 0) is not None
 
 
@@ -131,7 +131,7 @@ def first_fit(
 
 
 def pieces(columns: Sequence[Column], width: int) -> list[list[Column]]:
-    """A table as several below each other, each of which begins with the leading texts."""
+    """Returns a table as several below each other, each of which begins with the leading texts."""
     count = next((n for n, column in enumerate(columns) if not column.text), len(columns))
     keys, rest = list(columns[:count]), list(columns[count:])
     tables = [list(keys)]

@@ -62,7 +62,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 
 def _columns(frame: pl.DataFrame, table: str) -> list[str]:
-    """Those of every table but what a narrow one gives up before its intervals."""
+    """Returns those of every table but what a narrow one gives up before its intervals."""
     first = {score.head for score in KNOWN if score.display_priority < 0}
     measured = frame.filter(block="measured")
     any_failed = bool(measured["failed"].sum())

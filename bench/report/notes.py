@@ -89,7 +89,7 @@ def notes(
 
 
 def _cut(text: str) -> str:
-    """A text of others may be longer; the table's files have all of it."""
+    """Returns a text of others may be longer; the table's files have all of it."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
@@ -120,7 +120,7 @@ def _packed(parts: Iterable[str], *, start: str, parting: str = "; ", end: str =
 def _reading(
     frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol, halves: bool
 ) -> Iterator[Sequence[str]]:
-    """What columns, marks and signs say."""
+    """Yields what columns, marks and signs say."""
     yield from _together(_legend(frame, shown, protocol))
     if halves:
         yield from _together(_intervals(frame, shown, protocol))
@@ -130,7 +130,7 @@ def _reading(
 
 
 def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> Iterator[str]:
-    """What the columns are called in full."""
+    """Yields what the columns are called in full."""
     scores = [score for score in scores_of(METRICS) if score.head in shown]
     named = [score for score in scores if score.name != score.head]
     own = [entry for entry in protocol.legend if entry[0] in shown]
@@ -170,7 +170,7 @@ def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> It
 
 
 def _meanings(scores: Sequence[Score]) -> Iterator[str]:
-    """What headings stand for; all of a run of numbers, as of B1 to B4, at once."""
+    """Yields what headings stand for; all of a run of numbers, as of B1 to B4, at once."""
     runs: list[list[Score]] = []
     for named in scores:
         if runs and _next(runs[-1][-1].head) == named.head:
@@ -185,7 +185,7 @@ def _meanings(scores: Sequence[Score]) -> Iterator[str]:
 
 
 def _next(head: str) -> str:
-    """The heading with the next number: `B2` of `B1`; "" without a number."""
+    """Returns the heading with the next number: `B2` of `B1`; "" without a number."""
     stem = head.rstrip("0123456789")
     return f"{stem}{int(head[len(stem) :]) + 1}" if stem != head else ""
 
@@ -195,7 +195,7 @@ def _spoken(names: Sequence[str]) -> str:
 
 
 def _intervals(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> Iterator[str]:
-    """What stands beside scores, in measured and in published rows."""
+    """Yields what stands beside scores, in measured and in published rows."""
     rows = frame.filter(block="measured").to_dicts()
     signs = {score(row, name)[1][:1] for row in rows for name in shown if is_score(row, name)}
     of = f"the {protocol.confidence:.0%} bootstrap interval over images"
@@ -211,7 +211,7 @@ def _intervals(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) ->
 
 
 def _grades(frame: pl.DataFrame) -> Iterator[str]:
-    """What the marks of the first column say, of those that are there."""
+    """Yields what the marks of the first column say, of those that are there."""
     marks = set(frame["grade"])
     if SAME in marks:
         bounds = pl.col("training").is_in([Role.CEILING.value, Role.FLOOR.value])
@@ -236,7 +236,7 @@ def _grades(frame: pl.DataFrame) -> Iterator[str]:
 
 
 def _tests(frame: pl.DataFrame) -> Iterator[str]:
-    """What a star says, and against which rows, and what bold type says."""
+    """Yields what a star says, and against which rows, and what bold type says."""
     tests = "(paired permutation tests at 5%, adjusted for all rows and scores)"
     bases = frame.filter(pl.col("base").fill_null("") != "")
     if not bases.is_empty():
@@ -282,7 +282,7 @@ def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
 
 
 def _measured(frame: pl.DataFrame, protocol: Protocol) -> Iterator[Sequence[str]]:
-    """What all measured rows stand on."""
+    """Yields what all measured rows stand on."""
     yield from _together(_standing(protocol))
     rotates = [_LEFT_OUT[protocol.left_out]] if protocol.left_out in _LEFT_OUT else []
     yield from _together([_REFERENCES[protocol.references], *rotates])
@@ -318,7 +318,7 @@ def _at_all(prompts: Sequence[float]) -> str:
 
 
 def _lines(row: dict[str, Any]) -> list[str]:
-    """What is known of one row alone."""
+    """Returns what is known of one row alone."""
     source = f"Source: {row['source']}" if row["block"] == "published" else ""
     # The label of a continuation says already what its grade's reason is.
     is_part = row["grade"] == OTHER and row["system"].endswith(CONTINUATION)

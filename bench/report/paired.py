@@ -74,7 +74,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def notes(shown: Comparison) -> list[str]:
-    """What is to be known under the tables, a sentence or two a note."""
+    """Returns what is to be known under the tables, a sentence or two a note."""
     first, second = shown.counts
     images = plural(shown.items, "image")
     same = shown.items == first == second
@@ -93,7 +93,7 @@ def notes(shown: Comparison) -> list[str]:
 
 
 def _units(shown: Comparison) -> str:
-    """What the scores are in."""
+    """Returns what the scores are in."""
     return ", ".join(["in percent", *(f"{name} in {unit}" for name, unit in shown.units)])
 
 
@@ -112,7 +112,7 @@ def show_comparison(shown: Comparison, console: Console) -> None:
 
 
 def comparison_markdown(shown: Comparison) -> str:
-    """The same as GitHub Markdown."""
+    """Returns the same as GitHub Markdown."""
     lines = [f"### {inert_markdown(shown.title)}", ""]
     for system in shown.systems:
         lines += [f"**{inert_markdown(system['system'][0])}**", "", f"| {' | '.join(_HEADS)} |"]

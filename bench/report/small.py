@@ -35,7 +35,7 @@ class SmallTable:
 
 
 def small_tables(tables: RunTables) -> Iterator[SmallTable]:
-    """Those that the job has, in the order in which they are printed."""
+    """Yields those that the job has, in the order in which they are printed."""
     if tables.failures is not None:
         yield SmallTable(
             name="failures",
@@ -90,13 +90,13 @@ def small_tables(tables: RunTables) -> Iterator[SmallTable]:
 
 
 def _present(failing: pl.DataFrame) -> pl.DataFrame:
-    """The kinds of failure that any row has, and the prompt share where any row has one."""
+    """Returns the kinds of failure that any row has, and the prompt share where any row has one."""
     shares = [name for name, kind in failing.schema.items() if kind == pl.Float64]
     return failing.drop(name for name in shares if not failing[name].sum())
 
 
 def _wide(falls: pl.DataFrame) -> pl.DataFrame:
-    """A row a model and metric, a column a step, each with its ±."""
+    """Returns a row a model and metric, a column a step, each with its ±."""
     shown = falls.filter(SHORT_TABLES).with_columns(
         lost=pl.struct("lost", "low", "high").map_elements(
             lambda step: f"{step['lost']:z.2f} ±{(step['high'] - step['low']) / 2:.1f}",

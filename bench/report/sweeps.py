@@ -91,7 +91,7 @@ class Best:
 
 
 def words(axis: str) -> str:
-    """An axis as people read it."""
+    """Returns an axis as people read it."""
     return axis.replace("_", " ")
 
 
@@ -104,7 +104,7 @@ def _level(axis: str, value: Any) -> str:
 
 
 def _levels(frame: pl.DataFrame, axis: str) -> list[Any]:
-    """An axis's values in order; a null is one only where it says something."""
+    """Returns an axis's values in order; a null is one only where it says something."""
     values = frame[axis].unique().sort().to_list()
     return values if axis == "per_codebook" else [value for value in values if value is not None]
 

@@ -66,7 +66,7 @@ def make_console() -> Console:
 
 
 def make_picture(width: int) -> Console:
-    """A console that prints nowhere and keeps all for `save_picture`."""
+    """Returns a console that prints nowhere and keeps all for `save_picture`."""
     return _console(width, record=True, file=io.StringIO())
 
 
@@ -109,7 +109,7 @@ def _column(rows: Sequence[dict[str, Any]], name: str, halves: bool) -> Column:
 
 
 def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
-    """What is given up for want of width, first to last.
+    """Returns what is given up for want of width, first to last.
 
     The roles, which the notes repeat; details; scores as their metrics say, after the first of them
     intervals; a column of zeros. That items failed, and the only column with a star, go last.
@@ -138,7 +138,7 @@ def _build(frame: pl.DataFrame, names: Sequence[str], left_out: Sequence[str]) -
 
 
 def widest(frame: pl.DataFrame, table: str) -> int:
-    """The characters that a table takes with all that it has."""
+    """Returns the characters that a table takes with all that it has."""
     return full_width(_build(frame, columns(frame, table), ()))
 
 

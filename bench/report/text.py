@@ -17,7 +17,7 @@ _LOPSIDED, _WIDE = 0.5, 0.5
 
 
 def columns(frame: pl.DataFrame, table: str) -> list[str]:
-    """Which columns a table shows."""
+    """Returns which columns a table shows."""
     return ["grade", "system", table_of(table).column, *heads(frame), "n", "failed"]
 
 
@@ -28,7 +28,7 @@ def heading(table: str, protocol: Protocol) -> str:
 
 
 def score(row: dict[str, Any], name: str) -> tuple[str, str]:
-    """A score as papers print it, "-" where there is none, and what its interval is.
+    """Returns a score as papers print it, "-" where there is none, and what its interval is.
 
     That is `±` half of its width; `[low, high]` where a half would mislead: the score is not in
     the middle, or not much larger than the half; nothing where whatever is drawn gives the same.
@@ -45,7 +45,7 @@ def score(row: dict[str, Any], name: str) -> tuple[str, str]:
 
 
 def plain(row: dict[str, Any], name: str) -> str:
-    """A cell that is no score."""
+    """Returns a cell that is no score."""
     value = row[name]
     if name == "prompt":
         return f"{value:.0%}"
@@ -53,11 +53,11 @@ def plain(row: dict[str, Any], name: str) -> str:
 
 
 def is_score(row: dict[str, Any], name: str) -> bool:
-    """Whether a column of the row's table holds scores with intervals."""
+    """Returns whether a column of the row's table holds scores with intervals."""
     return f"{name}_low" in row
 
 
 def block_title(block: str, frame: pl.DataFrame) -> str:
-    """A block's heading: whether measured or published, and on which dataset."""
+    """Returns a block's heading: whether measured or published, and on which dataset."""
     names = ", ".join(sorted(frame.filter(pl.col("block") == block)["dataset"].unique()))
     return f"{block}, on {clean(names)}"

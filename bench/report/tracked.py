@@ -19,7 +19,7 @@ _SUFFIXES = (".md", ".csv", ".json", ".parquet", ".yaml")
 
 
 def evaluation_of(tables: RunTables, folder: Path) -> Evaluation:
-    """Every measured row of every reading's tables, once, and the files of the tables."""
+    """Returns every measured row of every reading's tables, once, and the files of the tables."""
     rows = [row for reading in tables.readings for row in _rows(tables, reading)]
     files = sorted((folder / "tables").iterdir())
     logged = tuple(path for path in files if path.suffix in _SUFFIXES)

@@ -54,7 +54,7 @@ class Difference:
 
 
 def _block_sizes(replicates: int) -> Iterator[int]:
-    """How many replicates each block has, at most `_BLOCK`."""
+    """Yields how many replicates each block has, at most `_BLOCK`."""
     for start in range(0, replicates, _BLOCK):
         yield min(_BLOCK, replicates - start)
 
@@ -284,5 +284,5 @@ def compare(
 
 
 def _share(hits: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> float:
-    """A p-value that is never 0: what was observed counts as one of the draws."""
+    """Returns a p-value that is never 0: what was observed counts as one of the draws."""
     return float((hits.sum() + 1) / (len(hits) + 1))

@@ -33,11 +33,11 @@ class Spread:
     seeds: float | None
 
     def images_needed(self, reach: float, seeds: int) -> int:
-        """How many images are needed with so many seeds each; `reach` as of `reach_of`."""
+        """Returns how many images are needed with so many seeds each; `reach` as of `reach_of`."""
         return max(2, math.ceil((self.images + (self.seeds or 0.0) / seeds) / reach**2))
 
     def seeds_needed(self, reach: float, images: int) -> int | None:
-        """How many seeds are needed on so many images; None where no number is enough."""
+        """Returns how many seeds are needed on so many images; None where no number is enough."""
         left = images * reach**2 - self.images
         if left <= 0:
             return None
@@ -45,13 +45,13 @@ class Spread:
 
 
 def reach_of(difference: float, power: float) -> float:
-    """The standard error that finds a difference with a power."""
+    """Returns the standard error that finds a difference with a power."""
     normal = NormalDist()
     return difference / (normal.inv_cdf(1 - LEVEL / 2) + normal.inv_cdf(power))
 
 
 def influences(cells: Sequence[Counted], score: str) -> Array:
-    """What every image adds to a score under every seed, `[seeds, n]`, of mean 0 over all.
+    """Returns what every image adds to a score under every seed, `[seeds, n]`, of mean 0 over all.
 
     `cells` are the seeds of one system, of the same images in order. The variance of the score over
     n images is that of these values over n. Raises KeyError for a score that they do not have.
@@ -70,7 +70,7 @@ def influences(cells: Sequence[Counted], score: str) -> Array:
 
 
 def spread_of(first: Array, second: Array, *, drawn: tuple[bool, bool]) -> Spread:
-    """The spread of the difference of two systems, of their influences `[seeds, n]`.
+    """Returns the spread of the difference of two systems, of their influences `[seeds, n]`.
 
     `drawn` says of each system whether chance decides what it generates.
     """

@@ -147,7 +147,7 @@ class Scorer:
         return joined(list(self._count), [parts[metric] for metric in self._count])
 
     def _against_captions(self, table: pl.DataFrame) -> Counted:
-        """What the others count, against the caption that was spoken."""
+        """Returns what the others count, against the caption that was spoken."""
         rows = table.select("item", "transcript", "caption").rows()
         said = {name: (self.texts[name][caption or 0],) for name, _, caption in rows}
         transcripts = {name: text or "" for name, text, _ in rows}
@@ -158,11 +158,11 @@ class Scorer:
         return joined(self.against_caption, parts)
 
     def spoken(self, table: pl.DataFrame) -> Counted:
-        """What metrics of speech count of a cell's table, or of one with its columns."""
+        """Returns what metrics of speech count of a cell's table, or of one with its columns."""
         return joined(self.of_speech, [_of_speech(metric, table) for metric in self.of_speech])
 
     def signature(self, cell: Cell, n: int, failed: int) -> Signature:
-        """A cell's signature over `n` items, of which some failed."""
+        """Returns a cell's signature over `n` items, of which some failed."""
         counts = sorted({len(texts) for texts in self.references.values()})
         each = f"{counts[0]}-{counts[-1]}" if len(counts) > 1 else str(*counts)
         references = ReferenceSet(self.left_out, each, self.idf)
@@ -206,7 +206,7 @@ class Scorer:
         )
 
     def _without_speech(self, items: int) -> dict[str, pl.Series]:
-        """The items' own scores by metrics of speech, of a text: none."""
+        """Returns the items' own scores by metrics of speech, of a text: none."""
         names = [score.name for metric in self.of_speech for score in metric.scores]
         return {name: pl.Series(name, [None] * items, dtype=pl.Float64) for name in names}
 

@@ -120,12 +120,12 @@ def differing(
 
 
 def read_fields(text: str) -> dict[str, str]:
-    """The fields of a signature's text, as text."""
+    """Returns the fields of a signature's text, as text."""
     return dict(part.partition(":")[::2] for part in text.split("|")[1:])
 
 
 def idf_digest(references: Mapping[str, tuple[str, ...]]) -> str:
-    """A digest of the tokenised reference set that document frequencies come from."""
+    """Returns a digest of the tokenised reference set that document frequencies come from."""
     state = hashlib.sha256()
     for item, texts in references.items():
         state.update("\0".join([item, *texts, ""]).encode())
@@ -146,14 +146,14 @@ class ReferenceSet:
 
 
 def _data_text(dataset: Dataset) -> str:
-    """The data by name, standing and digest; names of people's own files are made plain."""
+    """Returns the data by name, standing and digest; names of people's own files are made plain."""
     named = re.sub(r"[^\w.-]", "-", f"{dataset.name}.{dataset.split}")
     standing = f"({', '.join(dataset.standing)})" if dataset.standing else ""
     return f"{named}{standing}@{dataset.digest}"
 
 
 def asr_text(cell: Cell, facts: Mapping[str, Any]) -> str:
-    """The ASR and how it decoded."""
+    """Returns the ASR and how it decoded."""
     if cell.asr is None:
         return "none"
     return cell.asr.signature_part(facts)
@@ -169,7 +169,7 @@ def signature(
     n: int,
     failed: int,
 ) -> Signature:
-    """A cell's signature over `n` items."""
+    """Returns a cell's signature over `n` items."""
     used = filter(None, (dataset.plugin, *cell.plugins, asr.get("plugin", "")))
     plugins_used = sorted({str(each) for each in used})
     return Signature(

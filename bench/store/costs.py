@@ -70,7 +70,7 @@ _Costs = TypeAdapter(tuple[SpeechCost, ...])
 
 
 def read_costs(folder: Path) -> tuple[SpeechCost, ...]:
-    """The costs of a run; nothing where there are none that can be read."""
+    """Returns the costs of a run; nothing where there are none that can be read."""
     try:
         return _Costs.validate_json(read_small(folder / SPEED, _MOST_BYTES))
     except (UserError, OSError, ValidationError):
@@ -97,5 +97,5 @@ def summed_costs(costs: Iterable[SpeechCost]) -> tuple[SpeechCost, ...]:
 def with_keys(
     costs: Mapping[str, Cost], stage: CostStage, keys: Mapping[str, str]
 ) -> tuple[SpeechCost, ...]:
-    """An actor's costs by the names it has for speeches, as costs of speech keys."""
+    """Returns an actor's costs by the names it has for speeches, as costs of speech keys."""
     return tuple(SpeechCost(keys[name], stage, c) for name, c in costs.items() if name in keys)

@@ -72,14 +72,14 @@ class Lookup:
     known: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """What `make` gives, made once for a key."""
+        """Returns what `make` gives, made once for a key."""
         if key not in self.known:
             self.known[key] = make()
         value: T = self.known[key]
         return value
 
     def codec(self, name: str, bandwidth: float) -> "CodecFacts":
-        """What is known of a codec at a bandwidth in kbps."""
+        """Returns what is known of a codec at a bandwidth in kbps."""
         return self.once(("codec", name, bandwidth), lambda: cached_codec_facts(name, bandwidth))
 
 
@@ -115,11 +115,11 @@ class Charging(Protocol):
     """A generator that is paid for."""
 
     def charged(self) -> float:
-        """What it has cost so far, in the currency of the job's prices."""
+        """Returns what it has cost so far, in the currency of the job's prices."""
 
 
 def label_of(folder: Path) -> str:
-    """A folder's name as a system's label."""
+    """Returns a folder's name as a system's label."""
     return clean(folder.resolve().name)[:100].strip() or "system"
 
 
@@ -162,7 +162,7 @@ class System(Strict, ABC):
 
     @abstractmethod
     def generator(self, device: str) -> Generator:
-        """What generates on a device; holds a model where there is one."""
+        """Yields what generates on a device; holds a model where there is one."""
 
     def content(self, lookup: Lookup) -> Content:
         """What its speech depends on; raises WeightsError, UserError or OSError for what is not."""
@@ -178,27 +178,27 @@ class System(Strict, ABC):
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:
-        """The axes that a job's grid may vary."""
+        """Returns the axes that a job's grid may vary."""
         return ()
 
     def values(self) -> Mapping[str, tuple[Any, ...]]:
-        """The values that the job names here of each axis that it may vary."""
+        """Returns the values that the job names here of each axis that it may vary."""
         return {}
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """The system at one point: axes that it has set to the point's values."""
+        """Returns the system at one point: axes that it has set to the point's values."""
         return self
 
     def allowed(self, axis: str, value: Any) -> bool:
-        """Whether it exists at a value of one of its axes."""
+        """Returns whether it exists at a value of one of its axes."""
         return True
 
     def shared(self) -> "System":
-        """What one generator has to hold: the same for all variants that can share it."""
+        """Returns what one generator has to hold: the same for all variants that can share it."""
         return self.model_copy(update={"label": ""})
 
     def point(self) -> dict[str, Any]:
-        """Where it is on each of its axes."""
+        """Returns where it is on each of its axes."""
         return {axis: values[0] for axis, values in self.values().items()}
 
     def described(self) -> list[str]:
@@ -210,23 +210,23 @@ class System(Strict, ABC):
         return False
 
     def details(self) -> dict[str, Any]:
-        """What tells variants of one label apart in tables, beside prompt and seed."""
+        """Returns what tells variants of one label apart in tables, beside prompt and seed."""
         return {axis: v for axis, v in self.point().items() if axis not in ("prompt", "seed")}
 
     def decoding_signature(self) -> str:
-        """How its speech is decoded, for signatures; "" where nothing is."""
+        """Returns how its speech is decoded, for signatures; "" where nothing is."""
         return ""
 
     def in_training(self) -> str:
-        """What stands in the tables' column `training`."""
+        """Returns what stands in the tables' column `training`."""
         return str(getattr(self, "training", self.role))
 
     def longest_seconds(self) -> float | None:
-        """The longest speech that it generates, s; None where nothing bounds it."""
+        """Returns the longest speech that it generates, s; None where nothing bounds it."""
         return None
 
     def batch(self, usual: int) -> int:
-        """How many items are generated at once."""
+        """Returns how many items are generated at once."""
         return usual
 
     def codec_of(self) -> tuple[str, float] | None:
@@ -241,7 +241,7 @@ class System(Strict, ABC):
         return read_speech(path, RATE), RATE
 
     def sound_file(self, row: SpeechRow, item: Item) -> Path | None:
-        """The file of a row's speech; None where none is needed. Raises SpeechError."""
+        """Returns the file of a row's speech; None where none is needed. Raises SpeechError."""
         return speech_file(item, row.caption)
 
     def weights_names(self) -> Sequence[str]:
@@ -284,7 +284,7 @@ class System(Strict, ABC):
         return None
 
     def uses_caption(self) -> bool:
-        """Whether what it says depends on which caption the job takes.
+        """Returns whether what it says depends on which caption the job takes.
 
         It then needs that caption's recorded speech, unless it is a text.
         """
@@ -348,7 +348,7 @@ def caption_of(item: Item, variant: Variant) -> int:
 
 
 def speech_file(item: Item, number: int) -> Path:
-    """The file in which a caption is said; raises SpeechError where there is none."""
+    """Returns the file in which a caption is said; raises SpeechError where there is none."""
     if number >= len(item.captions):
         raise SpeechError(f"{item.id}: has no caption {number}")
     path = item.captions[number].speech
@@ -385,7 +385,7 @@ ABSENT = "absent"
 
 
 def needed_files(system: System, item: Item, caption: Choice) -> list[Path | UnitsEntry]:
-    """The files that a system needs of an item, and its units in files of many.
+    """Returns the files that a system needs of an item, and its units in files of many.
 
     Raises UserError where it cannot name its own files.
     """
@@ -399,7 +399,7 @@ def needed_files(system: System, item: Item, caption: Choice) -> list[Path | Uni
 
 
 def lacks_files(system: System, item: Item, caption: Choice) -> bool:
-    """Whether a file that the system needs of an item is not on this machine."""
+    """Returns whether a file that the system needs of an item is not on this machine."""
     try:
         needed = needed_files(system, item, caption)
     except UserError:
@@ -408,5 +408,5 @@ def lacks_files(system: System, item: Item, caption: Choice) -> bool:
 
 
 def no_file(path: Path, label: str, what: str) -> UserError:
-    """What is said of a file that a system needs and that is not there."""
+    """Returns what is said of a file that a system needs and that is not there."""
     return UserError(f"{path}: no such file; {label} needs its {what}")

@@ -13,7 +13,7 @@ class Borrowing:
     seed: int
 
     def pairs(self, names: Sequence[str]) -> dict[str, str]:
-        """Every item's name with the one whose transcript it takes (see others)."""
+        """Returns every item's name with the one whose transcript it takes (see others)."""
         return others(names, self.seed)
 
 

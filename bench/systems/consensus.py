@@ -23,7 +23,7 @@ _ALIKE_PERCENTILE = 10
 
 
 def most_central(similarity: Array) -> int:
-    """The candidate most similar `[C, C]` to the half of the others that it is most like.
+    """Returns the candidate most similar `[C, C]` to the half of the others that it is most like.
 
     Of equal ones the first. The half keeps what is said of another kind of picture out of it.
     """

@@ -123,7 +123,7 @@ class DecodingSpec(Strict):
         return decoding.model_copy(update={"seed": 0, "candidates": 1})
 
     def depends(self) -> dict[str, Any]:
-        """What keys of its speech hold; what is new and not used is not among it."""
+        """Returns what keys of its speech hold; what is new and not used is not among it."""
         usual = DecodingSpec()
         newer = ("guidance", "candidates", "longest_run")
         return self.model_dump(
@@ -131,7 +131,7 @@ class DecodingSpec(Strict):
         )
 
     def unfit(self, codebooks: int, null_image: bool) -> str:
-        """What keeps a model from decoding so, in words; empty where nothing does."""
+        """Returns what keeps a model from decoding so, in words; empty where nothing does."""
         for axis in AXES:
             value = getattr(self, axis.name)
             if isinstance(value, tuple) and len(value) != codebooks:
@@ -154,7 +154,7 @@ class DecodingSpec(Strict):
         return ",".join(f"{name}={_exactly(settings[name])}" for name in names)
 
     def described(self) -> list[str]:
-        """What tells it apart, in words: seed and temperature, and what is not as usual."""
+        """Returns what tells it apart, in words: seed and temperature, and what is not as usual."""
         usual = DecodingSpec()
         return [
             f"{axis.replace('_', ' ')} {_words(getattr(self, axis))}"
@@ -164,7 +164,7 @@ class DecodingSpec(Strict):
 
 
 def usual_value(axis: str) -> str:
-    """The value that decoding has where nothing is said of an axis; "" for another axis."""
+    """Returns the value that decoding has where nothing is said of an axis; "" for another axis."""
     field = DecodingSpec.model_fields.get(axis.replace(" ", "_"))
     return "" if field is None else _exactly(field.default)
 

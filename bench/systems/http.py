@@ -187,7 +187,7 @@ class HttpGenerator(Charging):
             return SpeechRow(item.id, "failed", str(error), cause)
 
     def _answer(self, body: bytes, kind: str) -> bytes:
-        """The audio file that the service answers with, tried as often as the job says.
+        """Returns the audio file that the service answers with, tried as often as the job says.
 
         Raises _Unanswered, or SpeechError for an answer that holds no audio.
         """
@@ -231,7 +231,7 @@ class HttpGenerator(Charging):
 
 
 def _refusal(status: int, said: bytes, headers: Message) -> _Unanswered:
-    """What an HTTP status means."""
+    """Returns what an HTTP status means."""
     text = short(clean(" ".join(said.decode(errors="replace").split())))
     given = headers.get("Retry-After", "")
     seconds = min(float(given), _LONGEST_WAIT) if re.fullmatch(r"\d{1,6}", given) else 0.0
@@ -285,7 +285,7 @@ def _chat_request(spec: HttpSystem, image: str) -> dict[str, Any]:
 
 
 def _audio_of(answer: bytes) -> bytes:
-    """The audio of a chat's answer; raises SpeechError where it has none."""
+    """Returns the audio of a chat's answer; raises SpeechError where it has none."""
     try:
         content: Mapping[str, Any] = json.loads(answer)
         return base64.b64decode(content["choices"][0]["message"]["audio"]["data"], validate=True)
@@ -295,7 +295,7 @@ def _audio_of(answer: bytes) -> bytes:
 
 
 def _as_flac(audio: bytes) -> bytes:
-    """An audio file's sound as a row keeps it; raises SpeechError for what is none."""
+    """Returns an audio file's sound as a row keeps it; raises SpeechError for what is none."""
     if not audio:
         raise SpeechError("the answer is empty")
     with TemporaryDirectory(prefix="answer-") as folder:

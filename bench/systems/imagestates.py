@@ -34,7 +34,7 @@ class ImageEncoder(Protocol):
     """A frozen image encoder on a device."""
 
     def mean_state(self, image: Path) -> States:
-        """The mean of an image's states, `[D]`; raises ImageError."""
+        """Returns the mean of an image's states, `[D]`; raises ImageError."""
 
 
 def encoder_digest(name: str) -> str:
@@ -55,7 +55,7 @@ def _scaling(folder: Path) -> "ImageScaling":
 
 
 def load_encoder(name: str, device: str) -> ImageEncoder:
-    """The image encoder `name`, or that of the PixVoxLM `name`, on a device.
+    """Returns the image encoder `name`, or that of the PixVoxLM `name`, on a device.
 
     Raises WeightsError where it cannot be had.
     """

@@ -50,11 +50,11 @@ class Library:
         self.vision = vision
 
     def candidates(self, items: Sequence[Item]) -> list[Recording]:
-        """The captions of images that can be played, in order."""
+        """Returns the captions of images that can be played, in order."""
         return recordings(items, self.codec)
 
     def read_means(self, report: Progress, device: str) -> npt.NDArray[np.float64]:
-        """The images' mean states `[I, D]`, each of length 1; missing ones are computed."""
+        """Returns the images' mean states `[I, D]`, each of length 1; missing ones are computed."""
         return unit_length(self._states(report, device))
 
     def read_units(

@@ -27,7 +27,7 @@ _MOST_BYTES = 1_000_000
 
 
 def _image_encoder_plugins(weights: str) -> tuple[str, ...]:
-    """The plug-in whose image encoder a checkpoint has, where it is none of the suite's."""
+    """Returns the plug-in whose image encoder a checkpoint has, where it is none of the suite's."""
     if not plugins(IMAGE_ENCODERS):
         return ()
     vision = read_config(resolve(weights), "pixvox").get("vision_config") or {}
@@ -165,7 +165,7 @@ class PixVoxSystem(System):
 
 
 def _model(spec: PixVoxSystem) -> Model:
-    """The spec's weights, that they fit their config.json, the codec and each other."""
+    """Returns the spec's weights, that they fit their config.json, the codec and each other."""
     from pixvox.codec.facts import fitting_codec
     from pixvox.configfile import pixvox_config
     from pixvox.digests import digest

@@ -52,7 +52,7 @@ class Recorded:
         self.known: dict[tuple[str, int], Tensor | SpeechError] = {}
 
     def __call__(self, item: Item, caption: int) -> "Tensor":
-        """A caption's units `[K, N]`; raises SpeechError."""
+        """Returns a caption's units `[K, N]`; raises SpeechError."""
         key = item.id, caption
         if key not in self.known:
             try:

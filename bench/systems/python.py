@@ -60,7 +60,7 @@ class PythonSystem(System):
 
 
 def checked_rate(rate: object) -> int:
-    """A sample rate in Hz as an int; raises SpeechError for what none can be."""
+    """Returns a sample rate in Hz as an int; raises SpeechError for what none can be."""
     if isinstance(rate, bool | np.bool_) or not isinstance(rate, int | np.integer):
         raise SpeechError(f"a sample rate of {str(rate)[:40]}; a whole number in Hz is wanted")
     if int(rate) not in RATES:
@@ -77,7 +77,7 @@ class PythonGenerator(EachItem):
         self.system = instantiate(spec.entry, spec.label, {"device": device} | spec.options)
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row that holds the sound as FLAC, 16 bits."""
+        """Returns a row that holds the sound as FLAC, 16 bits."""
         try:
             wave, rate = self.system.generate(item.image, item.id)
             wave = np.asarray(wave, dtype=np.float32)

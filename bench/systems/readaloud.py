@@ -28,7 +28,7 @@ class Writer(Protocol):
     """What writes captions."""
 
     def write(self, item: Item, variant: Variant) -> str:
-        """A caption of an item; raises SpeechError where there is none."""
+        """Returns a caption of an item; raises SpeechError where there is none."""
 
 
 class ReadAloud(System):
@@ -53,11 +53,11 @@ class ReadAloud(System):
 
     @abstractmethod
     def writer(self, device: str) -> Writer:
-        """What writes the captions, on a device."""
+        """Returns what writes the captions, on a device."""
 
     @abstractmethod
     def written_with(self) -> str:
-        """The digest of what writes, "" where the captions depend on nothing more."""
+        """Returns the digest of what writes, "" where the captions depend on nothing more."""
 
     def generator(self, device: str) -> Generator:
         return _Generator(self, device)
@@ -90,7 +90,7 @@ class _Generator(EachItem):
         self.codec = _loaded(*codec) if codec is not None else None
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row of the codec's units, or of the sound itself."""
+        """Returns a row of the codec's units, or of the sound itself."""
         text = self.writer.write(item, variant)
         if not text.strip():
             raise SpeechError("the caption is empty")

@@ -38,7 +38,7 @@ class RecordedGenerator(EachItem):
     """Points at the dataset's speech of one caption."""
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row that says which caption to transcribe."""
+        """Returns a row that says which caption to transcribe."""
         number = caption_of(item, variant)
         speech_file(item, number)
         return SpeechRow(item.id, "ok", caption=number)

@@ -80,7 +80,7 @@ class CodecGenerator(EachItem):
         self.codec = Codec.load(codec, bandwidth)
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row of the codec's units."""
+        """Returns a row of the codec's units."""
         share, number = variant.prompt or 1.0, caption_of(item, variant)
         units = prompt_units(item, number, share, self.codec)
         frames = units.shape[1] if variant.prompt else 0
@@ -103,12 +103,12 @@ def prompt_units(item: Item, caption: int, share: float, codec: "Codec") -> "Ten
 
 
 def first(share: float, units: "Tensor") -> "Tensor":
-    """The first `share` of units `[K, N]`."""
+    """Returns the first `share` of units `[K, N]`."""
     return units[:, : round(share * units.shape[1])]
 
 
 def caption_units(item: Item, caption: int, codec: "Codec") -> "Tensor":
-    """The units of a caption's speech, `[K, N]`.
+    """Returns the units of a caption's speech, `[K, N]`.
 
     Where the dataset has the units of the speech before it was stored, those are taken, and no
     sound is needed. Raises SpeechError where there is neither.

@@ -47,7 +47,7 @@ class ShuffledSystem(System):
 
 
 def shuffled(items: Sequence[Item], seed: int) -> dict[str, Item]:
-    """Every item with the captions of another, over the whole split (see others)."""
+    """Returns every item with the captions of another, over the whole split (see others)."""
     by_name = {item.id: item for item in items}
     paired = others(list(by_name), seed)
     return {

@@ -35,5 +35,5 @@ class EmptyGenerator(EachItem):
     """Rows without speech: it is made where it is transcribed."""
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row without speech."""
+        """Returns a row without speech."""
         return SpeechRow(item.id, "ok")

@@ -24,7 +24,7 @@ def flac(wave: "np.ndarray[Any, Any]", rate: int) -> bytes:
 
 
 def read_flac(row: "SpeechRow") -> tuple[Wave, int]:
-    """A row's samples `[T]` and their rate in Hz."""
+    """Returns a row's samples `[T]` and their rate in Hz."""
     import soundfile
 
     wave, rate = soundfile.read(io.BytesIO(row.audio), dtype="float32")

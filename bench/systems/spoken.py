@@ -39,12 +39,12 @@ def spoken(text: str) -> str:
 
 
 def has_word(text: str) -> bool:
-    """Whether a text has a letter or a digit."""
+    """Returns whether a text has a letter or a digit."""
     return any(character.isalnum() for character in text)
 
 
 def _readable(word: str) -> str:
-    """A word as it is; of symbols that stand alone their word, their punctuation, or ""."""
+    """Returns a word as it is; of symbols that stand alone their word, their punctuation, or ""."""
     if word == "&":
         return "and"
     if has_word(word) or _WORDED & set(word):

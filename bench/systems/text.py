@@ -30,7 +30,7 @@ class TextSystem(System):
 
 
 def caption_text(item: Item, number: int) -> str:
-    """A caption's words; raises SpeechError where there is none of that number."""
+    """Returns a caption's words; raises SpeechError where there is none of that number."""
     if number >= len(item.captions):
         raise SpeechError(f"{item.id}: has no caption {number}")
     return item.captions[number].text

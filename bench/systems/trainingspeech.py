@@ -70,7 +70,7 @@ def _none_recorded(items: Iterable[Item], codec: CodecFacts | None) -> str:
 
 
 def recordings(items: Iterable[Item], codec: CodecFacts | None) -> list[Recording]:
-    """All recorded captions of images, in order."""
+    """Returns all recorded captions of images, in order."""
     return [
         Recording(item, number)
         for item in items

@@ -71,7 +71,7 @@ class UnitsSystem(System):
 
 
 def read_units(spec: UnitsSystem) -> pl.DataFrame:
-    """The file's columns `item` and `units`; raises UserError where it cannot be used."""
+    """Returns the file's columns `item` and `units`; raises UserError where it cannot be used."""
     wanted = f"{spec.file}: not a Parquet file of item and units"
     try:
         table = pl.read_parquet(spec.file, columns=["item", "units"], use_pyarrow=False)
@@ -132,7 +132,7 @@ class UnitsGenerator(EachItem):
         self.facts = codec_facts(spec.codec, spec.bandwidth)
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row of the file's units."""
+        """Returns a row of the file's units."""
         given = self.units.get(item.id)
         if given is None:
             raise SpeechError("the file has no units for it")

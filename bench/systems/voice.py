@@ -38,7 +38,7 @@ class Voice:
         return self.codecs[key]
 
     def speech(self, system: System, entry: ToTranscribe) -> Sound:
-        """A row's whole speech; raises SpeechError or UnitsError."""
+        """Returns a row's whole speech; raises SpeechError or UnitsError."""
         [sounding] = self.speeches(system, [entry])
         if isinstance(sounding, SpeechError | UnitsError):
             raise sounding
@@ -47,7 +47,7 @@ class Voice:
     def speeches(
         self, system: System, entries: Sequence[ToTranscribe]
     ) -> list[Sound | SpeechError | UnitsError]:
-        """Each row's whole speech, or why there is none; units are decoded together."""
+        """Returns each row's whole speech, or why there is none; units are decoded together."""
         sounds: dict[int, Sound | SpeechError | UnitsError] = {}
         coded: dict[int, Tensor] = {}
         for place, entry in enumerate(entries):
@@ -68,7 +68,7 @@ class Voice:
         return [sounds[place] for place in range(len(entries))]
 
     def _units(self, system: System, row: SpeechRow) -> "Tensor":
-        """A row's units `[K, N]`, which the system's codec can decode."""
+        """Returns a row's units `[K, N]`, which the system's codec can decode."""
         import torch
 
         units = torch.from_numpy(row.array.astype(np.int64))
@@ -77,7 +77,7 @@ class Voice:
 
 
 def continuation(wave: Wave, row: SpeechRow) -> Wave:
-    """What follows the prompt; raises SpeechError where nothing does."""
+    """Returns what follows the prompt; raises SpeechError where nothing does."""
     frames = row.array.shape[1]
     after = wave[round(row.prompt_frames * len(wave) / frames) :]
     if after.size == 0:

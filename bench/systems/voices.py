@@ -28,7 +28,7 @@ class Reader(Protocol):
     """A voice on one device."""
 
     def read(self, text: str) -> tuple[Wave, int]:
-        """A text as speech `[T]`, and its rate in Hz; the same for the same text.
+        """Returns a text as speech `[T]`, and its rate in Hz; the same for the same text.
 
         Raises SpeechError where nothing is said.
         """
@@ -48,7 +48,7 @@ def voice_digest(name: str) -> str:
 
 
 def reader(name: str, device: str) -> Reader:
-    """A voice by its name; raises as voice_digest does."""
+    """Returns a voice by its name; raises as voice_digest does."""
     if name == PIPER:
         _piper()
         return _Cleaned(_Piper())

@@ -187,7 +187,7 @@ def _read_mapping(path: Path, changed: int, size: int) -> Mapping[str, str]:
 
 
 def wavs_digest(spec: WavsSystem, items: Iterable[Item]) -> str:
-    """A digest of which file is whose, and of every file's bytes; 16 hex digits."""
+    """Returns a digest of which file is whose, and of every file's bytes; 16 hex digits."""
     state = hashlib.sha256()
     named = wav_files(spec, items)
     digests = file_digests(spec.folder / file for file in named.values())
@@ -203,7 +203,7 @@ class WavsGenerator(EachItem):
         self.spec = spec
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row with the file's name."""
+        """Returns a row with the file's name."""
         try:
             name = wav_files(self.spec, [item]).get(item.id)
         except UserError as error:

@@ -120,7 +120,7 @@ def audited(scores: Sequence[CellScores], asrs: Sequence[Asr]) -> pl.DataFrame:
 
 
 def summary(items: pl.DataFrame) -> pl.DataFrame:
-    """The audit of every system, all seeds together."""
+    """Returns the audit of every system, all seeds together."""
     by = [column.name for column in (*ITEMS[:2], *ITEMS[4:6])]
 
     def share(fault: str) -> pl.Expr:
@@ -139,7 +139,7 @@ def summary(items: pl.DataFrame) -> pl.DataFrame:
 def survival(
     own: pl.DataFrame, further: Sequence[tuple[str, pl.DataFrame]], asr: str, level: float
 ) -> pl.DataFrame:
-    """Which conclusions of the job's own ASR's tests hold by another's.
+    """Returns which conclusions of the job's own ASR's tests hold by another's.
 
     Both are tables of tests (see bench.tables.testing.TESTS).
     """

@@ -24,7 +24,7 @@ class Grade:
 
 
 def _doubts(row: PublishedRow, protocol: Protocol, asr: str) -> Iterator[Grade]:
-    """What is known of a paper's row, fact by fact, where it is not what was measured.
+    """Yields what is known of a paper's row, fact by fact, where it is not what was measured.
 
     Other images or other references make scores incomparable (✗). What a paper's system spoke
     with, was trained on and was transcribed by is part of what it reports (≈, with the reason).
@@ -67,7 +67,7 @@ def _other_images(protocol: Protocol) -> str:
 
 
 def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
-    """A paper's row beside measured ones: never the same, as no paper states its protocol.
+    """Returns a paper's row beside measured ones: never the same, as no paper states its protocol.
 
     Every fact has a grade of its own; the worst is the row's, with the reasons of all that are as
     bad.
@@ -78,7 +78,7 @@ def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
 
 
 def grade_measured(signature: Signature, other: Signature, whose: str = "") -> Grade:
-    """A measured row beside another: what differs decides whether they may be ranked.
+    """Returns a measured row beside another: what differs decides whether they may be ranked.
 
     `whose` is what the reason calls the other; without it the reason is a table's.
     """
@@ -92,7 +92,7 @@ def grade_measured(signature: Signature, other: Signature, whose: str = "") -> G
 
 
 def grade_outcome(asked: int, failed: int, lost: int, bound: bool) -> Grade:
-    """A row's own grade, whatever stands beside it: of `asked` items some failed.
+    """Returns a row's own grade, whatever stands beside it: of `asked` items some failed.
 
     What a system fails at counts as an empty transcript, so its grade stands as long as anything
     was transcribed. A `bound`, a ceiling or floor, needs every item. `lost` are those failures

@@ -63,7 +63,7 @@ _ENDS = {
 
 
 def table_columns(scores: Sequence[Score]) -> Columns:
-    """A table's columns; every score has two more, its interval's ends."""
+    """Returns a table's columns; every score has two more, its interval's ends."""
     middle = (
         Column(f"{score.head}{end}", pl.Float64, meaning.format(score.name, score.unit))
         for score in scores
@@ -77,7 +77,7 @@ def _schema(scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def heads(frame: pl.DataFrame) -> list[str]:
-    """The scores' columns of a table, those in which no row has anything left out."""
+    """Returns the scores' columns of a table, those in which no row has anything left out."""
     named = [name.removesuffix("_low") for name in frame.columns if name.endswith("_low")]
     return [name for name in named if frame[name].count()]
 
@@ -90,7 +90,7 @@ def published_frame(
     *,
     scores: Sequence[Score] = scores_of(METRICS),
 ) -> pl.DataFrame:
-    """A table's published rows, graded against a measured protocol (see grade_published).
+    """Returns a table's published rows, graded against a measured protocol (see grade_published).
 
     They are those on the measured dataset; where no paper has it, those on the first one's, but for
     people's own data, with which no paper has to do.
@@ -166,7 +166,7 @@ _CHANCE = (
 
 
 def _scores(row: Row) -> dict[str, float | None]:
-    """A row's scores with their intervals; none where nothing was transcribed."""
+    """Returns a row's scores with their intervals; none where nothing was transcribed."""
     value_by_column: dict[str, float | None] = {}
     for score in row.counted.scores if row.failed < row.asked else ():
         interval = row.scores[score.name]
@@ -176,7 +176,7 @@ def _scores(row: Row) -> dict[str, float | None]:
 
 
 def _all_scores(rows: Sequence[Row]) -> tuple[Score, ...]:
-    """The shipped metrics' scores, and whatever else any row has."""
+    """Returns the shipped metrics' scores, and whatever else any row has."""
     scores = [*scores_of(METRICS), *(score for row in rows for score in row.counted.scores)]
     return tuple(dict.fromkeys(scores))
 
@@ -190,7 +190,7 @@ def measured_frame(
     tests: PairTests,
     above_chance: AboveChance,
 ) -> pl.DataFrame:
-    """A table's measured rows, in the job's order.
+    """Returns a table's measured rows, in the job's order.
 
     Only rows of the first one's protocol are ranked. `significant` names the scores in which a
     row differs from `base`, the first ranked row of its prompt (see bench.tables.testing).
@@ -233,7 +233,7 @@ def measured_frame(
 
 
 def _heads(row: Row, names: Sequence[str]) -> list[str]:
-    """The headings of some of a row's scores, in order."""
+    """Returns the headings of some of a row's scores, in order."""
     return [score.head for score in row.counted.scores if score.name in names]
 
 

@@ -31,7 +31,7 @@ def item_columns(metrics: Sequence[CorpusMetric]) -> Columns:
 
 
 def items_frame(scores: Sequence[CellScores], dataset: Dataset) -> pl.DataFrame:
-    """A row for every item of every cell.
+    """Returns a row for every item of every cell.
 
     Entries of the split that cannot be scored are rows too, failed, with their reason.
     """

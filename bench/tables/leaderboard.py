@@ -89,7 +89,7 @@ class Entry(Strict):
         return self.model_dump_json(include={"system", "prompt", "scores", "signature"})
 
     def after(self, previous: str) -> "Entry":
-        """The same entry as the next of a chain."""
+        """Returns the same entry as the next of a chain."""
         linked = self.model_copy(update={"previous": previous})
         return linked.model_copy(update={"hash": linked.digest})
 

@@ -34,7 +34,7 @@ class Paired:
 
 
 def paired_frame(pairs: Sequence[Paired], resampling: Resampling) -> pl.DataFrame:
-    """A row a pair and score that both have; all of them are one family of tests.
+    """Returns a row a pair and score that both have; all of them are one family of tests.
 
     Raises ValueError where a pair's items differ in number.
     """

@@ -37,7 +37,7 @@ COLUMNS: Columns = (
 
 
 def points(competing: Sequence[Row], marks: Marked) -> pl.DataFrame:
-    """A row for every point and score of the rows that compete, scored whole."""
+    """Returns a row for every point and score of the rows that compete, scored whole."""
     values_of_points = []
     for place, row in enumerate(competing):
         if row.cell.part != "whole":
@@ -64,6 +64,6 @@ def points(competing: Sequence[Row], marks: Marked) -> pl.DataFrame:
 
 
 def choices(frame: pl.DataFrame) -> list[str]:
-    """The axes that vary within a system; what only tells two systems apart is none."""
+    """Returns the axes that vary within a system; what only tells two systems apart is none."""
     parts = frame.partition_by("system")
     return [axis for axis in CHOICES if any(differ(axis, part[axis]) for part in parts)]

@@ -81,7 +81,7 @@ class Row:
         return grade_outcome(self.asked, self.failed, lost, bound)
 
     def seed_spread(self, metric: str) -> float | None:
-        """The standard deviation of a score over seeds, None for a single one."""
+        """Returns the standard deviation of a score over seeds, None for a single one."""
         if len(self.cells) < 2:
             return None
         return float(np.std([scores.corpus[metric] for scores in self.cells], ddof=1))
@@ -130,7 +130,7 @@ def ranked(row: Row) -> bool:
 
 
 def grade_of(row: Row, first: Row) -> Grade:
-    """A row's grade in a table whose protocol is that of `first`."""
+    """Returns a row's grade in a table whose protocol is that of `first`."""
     if row.outcome.mark == NONE:
         return row.outcome
     beside = grade_measured(row.first.signature, first.first.signature)

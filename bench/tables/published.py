@@ -69,7 +69,7 @@ class Published(Strict):
 
 
 def _baselines(name: str) -> Path:
-    """A file of published rows: inside an installed package, or of a checkout."""
+    """Returns a file of published rows: inside an installed package, or of a checkout."""
     here = Path(__file__).parents[1]
     packaged = here / "_data" / name
     return packaged if packaged.exists() else here.parent / "results" / "baselines" / name
@@ -95,13 +95,13 @@ def _noise_file() -> dict[str, Any]:
 
 
 def load_noise() -> Noise:
-    """How uncertain scores are, as `python -m tests.evidence.published` measured it."""
+    """Returns how uncertain scores are, as `python -m tests.evidence.published` measured it."""
     noise: Noise = _noise_file()["halves"]
     return noise
 
 
 def noise_dataset() -> str:
-    """The dataset whose images and captions that was measured with."""
+    """Returns the dataset whose images and captions that was measured with."""
     return str(_noise_file()["captions"])
 
 

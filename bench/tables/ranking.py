@@ -20,7 +20,7 @@ class Ranked:
 
 
 def ranked(entries: Sequence[Entry]) -> list[Ranked]:
-    """The last entry of every system and prompt share, in the board's order."""
+    """Returns the last entry of every system and prompt share, in the board's order."""
     last: dict[tuple[str, float], Entry] = {}
     times: dict[tuple[str, float], int] = {}
     for entry in entries:

@@ -80,7 +80,7 @@ def score_normalisers(transcribed: Transcribed) -> list[CellScores]:
 def _scored(
     transcribed: Transcribed, spec: ScoringSpec, use: Callable[[Scorer, list[CellScores]], T]
 ) -> T:
-    """What `use` makes of the cells' scores while their scorer is open."""
+    """Returns what `use` makes of the cells' scores while their scorer is open."""
     caption = transcribed.job.caption
     with Scorer(transcribed.dataset, spec, transcribed.facts, transcribed.cache, caption) as scorer:
         return use(scorer, scorer.score_all(transcribed.cells))

@@ -86,7 +86,7 @@ def tables_of(
     readings: Sequence[ScoredReading],
     renormalised: Sequence[CellScores],
 ) -> RunTables:
-    """Every table of the job, of its readings and its cells under further normalisers."""
+    """Returns every table of the job, of its readings and its cells under further normalisers."""
     own, resampling = readings[0], job.scoring.resampling
     names = names_of(job.asrs)
     asr, normaliser = names[job.asrs[0]], job.scoring.normalisers[0]
@@ -162,7 +162,7 @@ def _comparisons(job: Job, reading: ScoredReading, tests: PairTests) -> Iterator
 def _audit_tests(
     job: Job, scores: Sequence[CellScores], tests: pl.DataFrame, names: Mapping[Asr, str]
 ) -> pl.DataFrame:
-    """The tests again, of what every further ASR has transcribed."""
+    """Returns the tests again, of what every further ASR has transcribed."""
     resampling, further = job.scoring.resampling, []
     for other in job.asrs[1:]:
         of_asr = [cell_scores for cell_scores in scores if cell_scores.cell.asr == other]

@@ -68,7 +68,7 @@ def speed_frame(scores: Sequence[CellScores], costs: Iterable[SpeechCost]) -> pl
 
 
 def _timed(scores: Sequence[CellScores]) -> list[CellScores]:
-    """Those that generate, each speech once, whoever transcribes it."""
+    """Returns those that generate, each speech once, whoever transcribes it."""
     by_key: dict[str, CellScores] = {}
     for each in scores:
         cell: Cell = each.cell
@@ -86,12 +86,12 @@ def _by_device(costs: Iterable[Cost]) -> list[Cost]:
 
 
 def _decoding_on(generating: Cost, decoding: Sequence[Cost]) -> Cost | None:
-    """What decoding took on the same machine; None where it was decoded elsewhere."""
+    """Returns what decoding took on the same machine; None where it was decoded elsewhere."""
     return next((cost for cost in decoding if cost.processor == generating.processor), None)
 
 
 def _speech_seconds(cells: Sequence[CellScores]) -> float:
-    """The mean length of what was generated of an item, s; a failed item has none."""
+    """Returns the mean length of what was generated of an item, s; a failed item has none."""
     items = pl.concat([each.items.select("seconds", "prompt_frames", "frames") for each in cells])
     share = 1 - pl.col("prompt_frames") / pl.col("frames").clip(1)
     mean = items.select((pl.col("seconds").fill_null(0) * share.fill_null(1)).mean()).item()
@@ -101,7 +101,7 @@ def _speech_seconds(cells: Sequence[CellScores]) -> float:
 def _figures(
     cost: Cost, decoding: Cost | None, speech_seconds: float
 ) -> tuple[str, str, float, int, float | None, float | None, float | None, float]:
-    """The table's columns from `device` on."""
+    """Returns the table's columns from `device` on."""
     seconds = device_seconds = None
     if decoding is not None:
         seconds = cost.seconds / cost.rows + decoding.seconds / decoding.rows

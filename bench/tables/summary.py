@@ -14,7 +14,7 @@ from bench.tables.protocol import Protocol
 def summary_of(
     job: Job, protocol: Protocol, rows: Sequence[Row], scores: Sequence[CellScores]
 ) -> dict[str, Any]:
-    """Every cell, and every row of the tables, in which seeds are pooled."""
+    """Returns every cell, and every row of the tables, in which seeds are pooled."""
     return {
         "protocol": asdict(protocol) | {"asr_label": job.asrs[0].label},
         "job": json.loads(job.model_dump_json()),

@@ -78,7 +78,7 @@ SHORT_TABLES = pl.col("kept") >= SHORT
 
 
 def axes_of(cell: Cell) -> dict[str, Any]:
-    """A cell's place on every axis; null where it has none."""
+    """Returns a cell's place on every axis; null where it has none."""
     places: dict[str, Any] = dict.fromkeys(AXES)
     places |= {"system": cell.label, "pattern": cell.pattern or None, "prompt": cell.prompt}
     places |= {"part": cell.part, "asr": cell.asr.label if cell.asr else None}
@@ -90,7 +90,7 @@ def axes_of(cell: Cell) -> dict[str, Any]:
 
 
 def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
-    """A row for every cell and metric, with all axes, the interval and the signature."""
+    """Returns a row for every cell and metric, with all axes, the interval and the signature."""
     asrs = dict.fromkeys(s.cell.asr for s in scores if s.cell.asr is not None)
     names = names_of(list(asrs))
     rows = [
@@ -125,12 +125,12 @@ def differ(axis: str, values: Iterable[Any]) -> bool:
 
 
 def varied(frame: pl.DataFrame) -> list[str]:
-    """The axes on which the cells differ."""
+    """Returns the axes on which the cells differ."""
     return [axis for axis in AXES if differ(axis, frame[axis])]
 
 
 def pivot(frame: pl.DataFrame) -> pl.DataFrame:
-    """A row for every point but its seed, a column for every metric: means over seeds."""
+    """Returns a row for every point but its seed, a column for every metric: means over seeds."""
     axes = [axis for axis in varied(frame) if axis != "seed"] or ["system"]
     wide = frame.filter(SHORT_TABLES).pivot(
         on="metric", index=axes, values="score", aggregate_function="mean"

@@ -72,7 +72,7 @@ class PairTests:
 
 
 def shared_scores(rows: Sequence[Row]) -> list[Score]:
-    """The scores that all rows have."""
+    """Returns the scores that all rows have."""
     first, *rest = (row.counted.scores for row in rows)
     return [score for score in first if all(score in other for other in rest)]
 
@@ -149,7 +149,7 @@ def tested_rows(rows: Sequence[Row], tests: PairTests) -> Tested:
 
 
 def tests_frame(tested: Tested, tests: PairTests) -> pl.DataFrame:
-    """Every system against the first of its prompt: differences, intervals, p-values."""
+    """Returns every system against the first of its prompt: differences, intervals, p-values."""
     rows = []
     for place, row in enumerate(tested.competing):
         base = base_of(row, tested.competing)

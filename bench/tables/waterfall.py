@@ -62,7 +62,7 @@ class Waterfall:
 
 
 def _ceiling(row: Row, rows: Sequence[Row], loss: Loss, codec: str = "") -> Row | None:
-    """The row of a ceiling that the model's own ASR has transcribed."""
+    """Returns the row of a ceiling that the model's own ASR has transcribed."""
     for other in rows:
         cell = other.cell
         alike = cell.system.loss == loss and cell.asr == row.cell.asr and cell.codec == codec
@@ -72,7 +72,7 @@ def _ceiling(row: Row, rows: Sequence[Row], loss: Loss, codec: str = "") -> Row 
 
 
 def _bars(row: Row, rows: Sequence[Row]) -> dict[str, Counted] | None:
-    """What is left after every step, seeds averaged; None where a ceiling is missing."""
+    """Returns what is left after every step, seeds averaged; None where a ceiling is missing."""
     recorded = _ceiling(row, rows, "ASR")
     codec = _ceiling(row, rows, "codec", row.cell.codec) if row.cell.codec else None
     if recorded is None or (row.cell.codec and codec is None):
@@ -89,7 +89,7 @@ def _bars(row: Row, rows: Sequence[Row]) -> dict[str, Counted] | None:
 
 
 def _with_failures(row: Row, before: Counted) -> Counted:
-    """What is left where a row's failed items are taken out, mean over seeds."""
+    """Returns what is left where a row's failed items are taken out, mean over seeds."""
     each = []
     for cell in row.cells:
         failed = (cell.items["status"] != "ok").to_numpy()
@@ -159,7 +159,7 @@ def _waterfall(row: Row, text: Counted, bars: Mapping[str, Counted], scorer: Sco
 
 
 def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:
-    """A row for every model, metric and step."""
+    """Returns a row for every model, metric and step."""
     return pl.DataFrame(
         [
             {

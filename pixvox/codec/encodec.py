@@ -53,7 +53,7 @@ class Engine(Protocol):
         """K at a bandwidth in kbps."""
 
     def first_codebook(self) -> Tensor:
-        """The vectors of the first codebook's units, `[V, D]`."""
+        """Returns the vectors of the first codebook's units, `[V, D]`."""
 
     def encode(self, wave: Tensor, bandwidth: float) -> Tensor:
         """Audio `[1, 1, T]` → units `[K, N]`."""
@@ -62,7 +62,7 @@ class Engine(Protocol):
         """Units `[K, N]` → what the decoder takes, `[D, N]`."""
 
     def decoder(self) -> Seanet:
-        """What makes audio `[1, T]` of those."""
+        """Returns what makes audio `[1, T]` of those."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class TransformersEngine:
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> "TransformersEngine":
-        """The model of a folder of weights, in float32, on a device."""
+        """Returns the model of a folder of weights, in float32, on a device."""
         with without_bars():
             model = EncodecModel.from_pretrained(folder, dtype=torch.float32).eval()
         return cls(model.to(device))
@@ -107,7 +107,7 @@ class TransformersEngine:
         return int(self.model.quantizer.get_num_quantizers_for_bandwidth(bandwidth))
 
     def first_codebook(self) -> Tensor:
-        """The vectors of the first codebook's units, `[V, D]`."""
+        """Returns the vectors of the first codebook's units, `[V, D]`."""
         vectors: Tensor = self.model.quantizer.layers[0].codebook.embed
         return vectors.detach()
 
@@ -122,7 +122,7 @@ class TransformersEngine:
         return vectors
 
     def decoder(self) -> Seanet:
-        """What makes audio `[1, T]` of those."""
+        """Returns what makes audio `[1, T]` of those."""
         return Seanet(self.model.decoder.layers)
 
 
@@ -202,7 +202,7 @@ class Codec:
 
     @torch.inference_mode()
     def decode_all(self, units: Sequence[Tensor]) -> list[Wave]:
-        """What `decode` gives of each speech's units, several computed together."""
+        """Returns what `decode` gives of each speech's units, several computed together."""
         for speech in units:
             self.check(speech)
         waves: list[Wave] = []

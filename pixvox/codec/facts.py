@@ -23,7 +23,7 @@ _SIZES = {"codebook_size": 32_767, "codebook_nbits": 15, "frame_rate": 1_000}
 
 
 def encodec_config(folder: Path) -> "EncodecConfig":
-    """An EnCodec's configuration; raises WeightsError where config.json is none."""
+    """Returns an EnCodec's configuration; raises WeightsError where config.json is none."""
     from transformers import EncodecConfig
 
     path = folder / "config.json"
@@ -81,7 +81,7 @@ def _check_offered(name: str, bandwidth: float, offered: tuple[float, ...]) -> N
 def fitting_codec(
     name: str, config: "PixVoxConfig", codec: str | None = None
 ) -> tuple[str, CodecFacts]:
-    """The codec of a PixVoxLM that is called `name`, and what is known of it.
+    """Returns the codec of a PixVoxLM that is called `name`, and what is known of it.
 
     `codec` names another place for it. Raises WeightsError where it is not the one whose units the
     model learnt.

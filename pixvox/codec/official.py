@@ -44,12 +44,12 @@ CODEBOOK_BITS = 10
 
 
 def is_official(name: str) -> bool:
-    """Whether a codec of this name is loaded through the package."""
+    """Returns whether a codec of this name is loaded through the package."""
     return name.startswith(PREFIX) or name.endswith(".th")
 
 
 def checkpoint_of(name: str) -> Path:
-    """The checkpoint of `encodec:24khz`, or the `.th` file at a path.
+    """Returns the checkpoint of `encodec:24khz`, or the `.th` file at a path.
 
     What `encodec:` names is fetched by torch.hub into its own folder, where the package looks for
     it too. Raises WeightsError where the package is not installed, the file cannot be fetched or is
@@ -141,7 +141,7 @@ class Resample:
 
 
 def import_package() -> Any:
-    """The `encodec` package; raises WeightsError where it cannot be imported."""
+    """Returns the `encodec` package; raises WeightsError where it cannot be imported."""
     # What the package imports as well must not look for torchaudio while another stands in for it.
     import einops  # noqa: F401
     import torch  # noqa: F401
@@ -166,7 +166,7 @@ class OfficialEngine:
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "OfficialEngine":
-        """The mono 24 kHz model with a checkpoint's weights, on a device.
+        """Returns the mono 24 kHz model with a checkpoint's weights, on a device.
 
         Raises WeightsError for a checkpoint that would run code, or that is of another model.
         """
@@ -213,7 +213,7 @@ class OfficialEngine:
         return int(quantizer.get_num_quantizers_for_bandwidth(frame_rate, bandwidth))
 
     def first_codebook(self) -> "Tensor":
-        """The vectors of the first codebook's units, `[V, D]`."""
+        """Returns the vectors of the first codebook's units, `[V, D]`."""
         vectors: Tensor = self.model.quantizer.vq.layers[0].codebook
         return vectors.detach()
 
@@ -229,7 +229,7 @@ class OfficialEngine:
         return vectors
 
     def decoder(self) -> "Seanet":
-        """What makes audio `[1, T]` of those."""
+        """Returns what makes audio `[1, T]` of those."""
         from pixvox.codec.seanet import Seanet
 
         return Seanet(self.model.decoder.model)

@@ -74,7 +74,7 @@ def _laid_out(x: Tensor) -> Tensor:
 
 
 def _convolution_of(layer: nn.Module) -> nn.Conv1d | nn.ConvTranspose1d:
-    """The convolution inside of what wraps it; raises WeightsError where there is none."""
+    """Returns the convolution inside of what wraps it; raises WeightsError where there is none."""
     while not isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
         inner = getattr(layer, "conv", getattr(layer, "convtr", None))
         if inner is None:
@@ -124,7 +124,7 @@ class _Convolution:
             self.product = torch.ops.mkldnn._reorder_linear_weight(weight[..., 0].contiguous())
 
     def __call__(self, x: Tensor, to: Tensor | None = None) -> Tensor:
-        """The convolution of `x [1, C, 1, T]`, added to `to` where that is given."""
+        """Returns the convolution of `x [1, C, 1, T]`, added to `to` where that is given."""
         if self.padding:
             x = self._padded(x)
         elif self.after_elu:

@@ -25,7 +25,7 @@ _TOGETHER = 32
 
 
 def several(requests: Sequence[Request], candidates: int) -> list[Request]:
-    """Each request as often as there are candidates, one after the other."""
+    """Returns each request as often as there are candidates, one after the other."""
     return [replace(request, candidate=c) for request in requests for c in range(candidates)]
 
 

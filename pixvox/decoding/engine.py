@@ -135,7 +135,7 @@ class Engine:
         return tables
 
     def _plan_of(self, frames: int) -> Layout:
-        """The layout of a speech that ends after `frames` frames."""
+        """Returns the layout of a speech that ends after `frames` frames."""
         if self.moves:
             return layout(self.pattern, self.codebooks, frames + 1)
         return self.plan
@@ -428,7 +428,7 @@ def _current(device: torch.device) -> AbstractContextManager[object]:
 
 
 def _last_run(units: Tensor) -> tuple[int, int]:
-    """The last of units `[N]`, and how many at the end are that one."""
+    """Returns the last of units `[N]`, and how many at the end are that one."""
     last = int(units[-1])
     return last, int((units.flip(0) == last).long().cumprod(0).sum())
 

@@ -53,7 +53,7 @@ class Sizes:
         return self.null_entry + self.guided
 
     def entries_of(self, entry: int) -> list[int]:
-        """The memories of a slot's rows, `[W]`."""
+        """Returns the memories of a slot's rows, `[W]`."""
         return [entry, self.null_entry] if self.guided else [entry]
 
 
@@ -92,10 +92,10 @@ class DecodingAttention(Protocol):
         """Queries `[B, H, D]` attend to the memory that each row reads."""
 
     def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
-        """The same for T steps of one slot from position `start`, `[W, T, 3, H, D]`."""
+        """Returns the same for T steps of one slot from position `start`, `[W, T, 3, H, D]`."""
 
     def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
-        """The same for queries `[W, T, H, D]` of a slot that reads memory `entry`."""
+        """Returns the same for queries `[W, T, H, D]` of a slot that reads memory `entry`."""
 
 
 class RaggedAttention(DecodingAttention):

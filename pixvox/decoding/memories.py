@@ -15,7 +15,7 @@ class Memories:
         self._entries: list[int | None] = [None] * slots
 
     def entry_of(self, slot: int) -> int:
-        """The memory that an assigned slot reads."""
+        """Returns the memory that an assigned slot reads."""
         entry = self._entries[slot]
         assert entry is not None
         return entry

@@ -17,7 +17,7 @@ Each: TypeAlias = "T | tuple[T, ...]"
 
 
 def each(value: "Each[T]", codebooks: int) -> tuple[T, ...]:
-    """The value of every codebook; raises ValueError for another number of values."""
+    """Returns the value of every codebook; raises ValueError for another number of values."""
     if not isinstance(value, tuple):
         return (value,) * codebooks
     if len(value) != codebooks:

@@ -24,7 +24,7 @@ class Steppers:
         self._by_shape: dict[Shape, Stepper] = {}
 
     def of(self, shape: Shape) -> Stepper:
-        """The stepper of this shape with the model's weights as they are now."""
+        """Returns the stepper of this shape with the model's weights as they are now."""
         if _version(self.model) != self._version:
             self._take_in()
         if shape not in self._by_shape:
@@ -33,7 +33,7 @@ class Steppers:
 
 
 def _version(model: PixVoxNetwork) -> list[tuple[int, int]]:
-    """What changes when a parameter's values do, or where they lie."""
+    """Returns what changes when a parameter's values do, or where they lie."""
     return [_version_of(value) for value in model.parameters()]
 
 

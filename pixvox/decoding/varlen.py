@@ -16,7 +16,7 @@ from torch.nn.attention import varlen
 
 
 def has_kernel(device: torch.device) -> bool:
-    """Whether this PyTorch has the kernel for a device, with what is asked of it here.
+    """Returns whether this PyTorch has the kernel for a device, with what is asked of it here.
 
     FlashAttention needs compute capability 8.0; AMD's takes no `num_splits`.
     """
@@ -28,7 +28,7 @@ def has_kernel(device: torch.device) -> bool:
 
 
 def sequence_starts(lengths: Sequence[int], device: torch.device) -> Tensor:
-    """Where each of several sequences begins, and the end of the last: `[N + 1]`, int32."""
+    """Returns where each of several sequences begins, and the end of the last: `[N + 1]`, int32."""
     return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
 
 

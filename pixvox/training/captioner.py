@@ -73,7 +73,7 @@ def plain_words(caption: str) -> str:
 
 
 def tokeniser_of(captions: Sequence[str], least: int = 1) -> PreTrainedTokenizerFast:
-    """A tokeniser whose tokens are the captions' words, most frequent first.
+    """Returns a tokeniser whose tokens are the captions' words, most frequent first.
 
     Words that occur less than `least` times are `[UNK]`.
     """
@@ -139,7 +139,7 @@ def new_captioner(
 
 
 def processor_of(scaling: ImageScaling, words: PreTrainedTokenizerFast) -> BlipProcessor:
-    """What makes pixels of pictures and text of tokens, as BLIP's own."""
+    """Returns what makes pixels of pictures and text of tokens, as BLIP's own."""
     return BlipProcessor(image_processor(scaling), words)
 
 

@@ -36,7 +36,7 @@ def load_state(path: Path, mapped: bool = False) -> dict[str, Any] | None:
 
 
 def last_state(folder: Path, identity: str, mapped: bool = False) -> dict[str, Any] | None:
-    """The last checkpoint in a training's folder; None where it has not taken a step yet.
+    """Returns the last checkpoint in a training's folder; None where it has not taken a step yet.
 
     `identity` is the digest of its model, recipe and data. Raises WeightsError where the checkpoint
     has another.

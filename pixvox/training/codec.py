@@ -124,7 +124,7 @@ class SpectralLoss(torch.nn.Module):
             self.register_buffer(f"mel{window}", mel_filters(rate, window, MELS[window]))
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """How far waveforms `[B, T]` are apart, a scalar."""
+        """Returns how far waveforms `[B, T]` are apart, a scalar."""
         total = output.new_zeros(())
         for window in STFT_WINDOWS:
             hann, mel = getattr(self, f"hann{window}"), getattr(self, f"mel{window}")
@@ -144,7 +144,7 @@ class SpectralLoss(torch.nn.Module):
 def _crops(
     waves: Sequence[npt.NDArray[np.float32]], length: int, plan: CodecTraining, step: int
 ) -> Tensor:
-    """A batch `[B, 1, length]`, a function of the step: a resumed run sees it too."""
+    """Returns a batch `[B, 1, length]`, a function of the step: a resumed run sees it too."""
     rng = np.random.default_rng((plan.seed, step))
     rows = []
     for index in rng.integers(len(waves), size=plan.batch):

@@ -13,7 +13,7 @@ _SECONDS = 0.3
 
 
 def _weights(*modules: nn.Module | None) -> int:
-    """How many numbers the matrices of the modules' linear layers have."""
+    """Returns how many numbers the matrices of the modules' linear layers have."""
     layers = [part for module in modules if module is not None for part in module.modules()]
     return sum(layer.weight.numel() for layer in layers if isinstance(layer, nn.Linear))
 

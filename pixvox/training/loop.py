@@ -40,7 +40,7 @@ class Judge(Protocol):
     name: str
 
     def __call__(self, model: PixVoxLM) -> Mapping[str, float]:
-        """The scores of a model that is not in training mode."""
+        """Returns the scores of a model that is not in training mode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +90,13 @@ class _Batch:
 def _read(
     data: SpokenCaptions, rows: Sequence[int], device: torch.device, drawn: _Drawn = _Drawn()
 ) -> _Batch:
-    """The captions of some rows on the CPU, to be copied to a device."""
+    """Returns the captions of some rows on the CPU, to be copied to a device."""
     units, lengths, images = (pinned(part, device) for part in data.batch(rows, drawn.mirror))
     return _Batch(units, lengths, images, drawn, data.targets(rows))
 
 
 def _losses(model: PixVoxLM, batch: _Batch, *, unit_dropout: float = 0.0) -> Tensor:
-    """The mean loss of each codebook over a batch, `[K]`."""
+    """Returns the mean loss of each codebook over a batch, `[K]`."""
     device, blind = next(model.parameters()).device, batch.drawn.blind
     units, lengths, images = (
         part.to(device, non_blocking=True) for part in (batch.units, batch.lengths, batch.images)
@@ -115,7 +115,7 @@ def _losses(model: PixVoxLM, batch: _Batch, *, unit_dropout: float = 0.0) -> Ten
 
 @torch.no_grad()
 def validate(model: PixVoxLM, data: SpokenCaptions, plan: Training) -> tuple[float, ...]:
-    """The mean loss per codebook over all targets of `data`, shared among the workers.
+    """Returns the mean loss per codebook over all targets of `data`, shared among the workers.
 
     Computed in the precision of the training.
     """
@@ -137,7 +137,7 @@ def validate(model: PixVoxLM, data: SpokenCaptions, plan: Training) -> tuple[flo
 
 
 def trainable(model: PixVoxLM, plan: Training) -> list[Tensor]:
-    """The parameters that are trained; the rest is frozen in place."""
+    """Returns the parameters that are trained; the rest is frozen in place."""
     for name, parameter in model.named_parameters():
         used = plan.image_dropout > 0 if name == "null_image" else True
         # The similarity head is trained by itself, over a decoder that no longer moves.
@@ -205,7 +205,7 @@ class _Run:
             self.average.restore(saved["average"])
 
     def _rows(self, step: int) -> list[int]:
-        """The rows of a step, of all workers."""
+        """Returns the rows of a step, of all workers."""
         plan = self.plan
         epoch, place = divmod(step, -(-len(self.data.units) // plan.batch))
         if epoch != self._epoch:
@@ -214,7 +214,7 @@ class _Run:
         return self._order[place]
 
     def _drawn(self, step: int, rows: int) -> _Drawn:
-        """What a step draws for its rows, of all workers."""
+        """Returns what a step draws for its rows, of all workers."""
         rng, plan = np.random.default_rng((self.plan.seed, 1, step)), self.plan
         blind = (rng.random(rows) < plan.image_dropout).tolist()
         return _Drawn(blind, (rng.random(rows) < 0.5).tolist() if plan.mirror else ())
@@ -263,7 +263,7 @@ class _Run:
     def validate(
         self, held: SpokenCaptions
     ) -> tuple[tuple[float, ...], Mapping[str, float] | None]:
-        """The validation losses `[K]` and, on the first worker, the judge's scores.
+        """Returns the validation losses `[K]` and, on the first worker, the judge's scores.
 
         The first worker keeps the weights that are the best yet: by the judge, or by loss.
         """

@@ -85,7 +85,7 @@ def _vectors(
 
 @torch.no_grad()
 def _recall(head: SimilarityHead, held: SpeechStates, device: torch.device) -> float:
-    """The share of `held` speech that fits its own image best."""
+    """Returns the share of `held` speech that fits its own image best."""
     speech, images = _vectors(head, held, range(len(held.data.units)), device)
     nearest = (speech @ images.T).argmax(1)
     return float((nearest == torch.arange(len(nearest), device=nearest.device)).float().mean())
@@ -166,7 +166,7 @@ def _remove(files: Iterable[Path]) -> None:
 
 
 def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining | None = None) -> str:
-    """What a checkpoint, or without a plan what was encoded, is of.
+    """Returns what a checkpoint, or without a plan what was encoded, is of.
 
     The frozen weights, the recipe's course, and the data's units.
     """
@@ -182,7 +182,7 @@ def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining | 
 
 
 def _by_image(data: SpokenCaptions) -> list[list[int]]:
-    """The rows of every image that has any."""
+    """Returns the rows of every image that has any."""
     rows_by_image: dict[int, list[int]] = {}
     for row, image in enumerate(data.image_of):
         rows_by_image.setdefault(image, []).append(row)

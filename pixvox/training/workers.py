@@ -14,7 +14,7 @@ def world() -> tuple[int, int]:
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum over all workers, in place."""
+    """Returns the sum over all workers, in place."""
     if world()[1] > 1:
         distributed.all_reduce(values)
     return values

@@ -68,7 +68,7 @@ def plain_json(content: Any) -> Markup:
 
 
 def source_hash(text: str) -> str:
-    """A hash as a content security policy names it."""
+    """Returns a hash as a content security policy names it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -107,7 +107,7 @@ def _pieces(content: Content) -> Iterator[dict[str, str]]:
 
 
 def form_of(content: Content) -> tuple[Form, str]:
-    """Which form fits a content by its size, and why."""
+    """Returns which form fits a content by its size, and why."""
     size = content.media.bytes
     most = f"{SINGLE_MOST / 1e6:.0f} MB"
     if size <= SINGLE_MOST:
@@ -130,7 +130,7 @@ def _run(run: Finished, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _downloads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """Every table of the runs by the id that it has on the page, as it is downloaded."""
+    """Returns every table of the runs by the id that it has on the page, as it is downloaded."""
     downloads: dict[str, dict[str, str]] = {}
     for number, run in enumerate(runs, 1):
         named = [(f"table-{number}-{place}", table) for place, table in enumerate(run["tables"], 1)]
@@ -146,7 +146,7 @@ def _downloads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, str]]:
 def build(
     runs: Sequence[Finished], content: Content, form: Form, *, title: str, beside: str
 ) -> Page:
-    """The page of finished runs, the first of which is the baseline.
+    """Returns the page of finished runs, the first of which is the baseline.
 
     `beside` is the folder of its pieces, next to the page, where it has any.
     """

@@ -18,7 +18,7 @@ Plain = dict[str, Any]
 
 
 def _fall(rows: list[Plain]) -> list[Bar]:
-    """The bars of one model and score, from the caption as text down to the model."""
+    """Returns the bars of one model and score, from the caption as text down to the model."""
     at = rows[0]["start"]
     drawn = [Bar("caption", 0, at, "whole", f"{at:.1f}")]
     for row in rows:
@@ -49,7 +49,7 @@ def waterfalls(run: Finished) -> Iterator[Plain]:
 
 
 def curves(run: Finished) -> Iterator[tuple[str, list[Line], dict[float, str]]]:
-    """Every score that short tables show, its lines over the prompt's share, and the shares.
+    """Yields every score that short tables show, its lines over the prompt's share, and the shares.
 
     Published rows are there where they are of the same dataset. A score whose measured rows have
     one share only has no curve.
@@ -73,7 +73,7 @@ def curves(run: Finished) -> Iterator[tuple[str, list[Line], dict[float, str]]]:
 
 
 def prompt_curves(run: Finished) -> Plain | None:
-    """A chart for each of `curves`, published rows behind; None without a prompt."""
+    """Returns a chart for each of `curves`, published rows behind; None without a prompt."""
     charts, legend = [], dict[str, str]()
     for head, drawn, named in curves(run):
         svg = lines(f"{head} by prompt share", drawn, named, "share of the reference speech given")

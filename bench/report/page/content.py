@@ -63,7 +63,7 @@ class _Known:
 
 
 def _items(run: Finished) -> dict[str, _Known]:
-    """A run's items by name, in the order of its rows."""
+    """Returns a run's items by name, in the order of its rows."""
     known = {item.id: item for item in run.dataset.items} if run.dataset else {}
     caption, leaves_out = run.job.get("caption", "rotating"), run.protocol.left_out != "none"
     items = {}
@@ -104,7 +104,7 @@ def _labels(runs: Sequence[Finished]) -> list[str]:
 
 
 def _metrics(runs: Sequence[Finished]) -> list[Plain]:
-    """The scores that items have, in order; `wrong` is what half of all items are below."""
+    """Returns the scores that items have, in order; `wrong` is what half of all items are below."""
     known = {score.name: score for score in KNOWN}
     level_by_name = {
         name: level for run in runs for name, level in run.scores.select("metric", "kept").rows()
@@ -137,7 +137,7 @@ def _facts(item: Item | None, tokens: str | None) -> list[list[Any]]:
 def _columns(
     rows: pl.DataFrame, places: dict[str, int], known: dict[str, _Known], metrics: Sequence[Plain]
 ) -> Plain:
-    """A cell's rows as columns of plain values; media not yet."""
+    """Returns a cell's rows as columns of plain values; media not yet."""
     items = [known[name] for name in rows["item"]]
     texts = [text or "" for text in rows["transcript"]]
     nearest = differences(texts, [item.scored for item in items])
@@ -220,7 +220,7 @@ def _cell(cell: Plain, number: int, label: str, asr: str) -> Plain:
 
 
 def read_content(runs: Sequence[Finished]) -> Content:
-    """All that a page of one or several finished runs shows; the first is the baseline."""
+    """Returns all that a page of one or several finished runs shows; the first is the baseline."""
     media, metrics = Media(), _metrics(runs)
     known = [_items(run) for run in runs]
     union = {item.key: item for own in known for item in own.values()}

@@ -43,7 +43,7 @@ class Finished:
     pace: Pace | None = None
 
     def speech(self, cell: dict[str, Any], item: str) -> Path:
-        """Where a cell's speech of an item is, if it is kept."""
+        """Returns where a cell's speech of an item is, if it is kept."""
         # Both come from files that anybody may have written.
         folder, name = Path(str(cell["cell"])[:-9]).name, Path(f"{item}.wav").name
         return self.folder / "speech" / folder / name
@@ -86,7 +86,7 @@ def scored_dataset(job: dict[str, Any], digest: str) -> tuple[Dataset | None, st
 
 
 def read_finished(folder: Path) -> Finished:
-    """A run's folder; raises UserError for a run that is not finished, or damaged."""
+    """Returns a run's folder; raises UserError for a run that is not finished, or damaged."""
     refuse_links(folder)
     name = folder.name
     manifest = read_manifest(folder)

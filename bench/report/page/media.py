@@ -55,7 +55,7 @@ class Media:
 
 
 def _peaks(wave: Wave) -> str:
-    """The loudest sample of each of PEAKS stretches, 00 to ff; ff is the loudest of all."""
+    """Returns the loudest sample of each of PEAKS stretches, 00 to ff; ff is the loudest of all."""
     edges = np.linspace(0, len(wave), PEAKS + 1).astype(int)
     loud = np.array([np.abs(wave[a : max(b, a + 1)]).max() for a, b in pairwise(edges)])
     return (255 * loud / max(float(loud.max()), 1e-6)).round().astype(np.uint8).tobytes().hex()

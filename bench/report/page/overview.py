@@ -139,7 +139,7 @@ def _table(frame: pl.DataFrame, kind: str, protocol: Protocol, file: str) -> Pag
 
 
 def tables(run: Finished) -> Iterator[PageTable]:
-    """A run's tables, those of further readings of the references after the job's own."""
+    """Yields a run's tables, those of further readings of the references after the job's own."""
     for kind in known_tables().values():
         for reading in ("", *get_args(Reading)):
             name = f"{kind.name}-{reading}" if reading else kind.name
@@ -149,7 +149,7 @@ def tables(run: Finished) -> Iterator[PageTable]:
 
 
 def _protocol(run: Finished, reading: str) -> Protocol:
-    """The run's protocol, as it is under a further reading of the references."""
+    """Returns the run's protocol, as it is under a further reading of the references."""
     if not reading:
         return run.protocol
     chosen = "rotating" if run.job.get("caption", "rotating") == "rotating" else "none"
@@ -253,7 +253,7 @@ def again(run: Finished) -> str:
 
 
 def provenance(run: Finished, labels: Sequence[str]) -> Plain:
-    """What a run stands on, and how to make it again."""
+    """Returns what a run stands on, and how to make it again."""
     p = run.protocol
     facts = {
         "images": p.images,

@@ -17,7 +17,7 @@ Plain = dict[str, Any]
 
 
 def points_of(run: Finished) -> pl.DataFrame:
-    """A run's points, with labels that can be shown; none where nothing was varied."""
+    """Returns a run's points, with labels that can be shown; none where nothing was varied."""
     # A run of before an axis was known has no column of it.
     points = pl.DataFrame(schema=schema(COLUMNS))
     if "points" in run.tables:

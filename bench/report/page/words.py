@@ -56,7 +56,7 @@ class Difference:
 
 
 def _words(text: str) -> list[tuple[str, str]]:
-    """Every word as it is compared, without case and punctuation, and as it is shown."""
+    """Returns every word as it is compared, without case and punctuation, and as it is shown."""
     both = ((_KEY.sub("", word.lower()), word) for word in text.split())
     return [(key, word) for key, word in both if key]
 
@@ -81,7 +81,7 @@ _OPS: dict[str, Op] = {"equal": "=", "insert": "+", "delete": "-", "substitute":
 def differences(
     transcripts: Sequence[str], references: Sequence[Sequence[tuple[int, str]]]
 ) -> list[Difference]:
-    """Every transcript beside its nearest reference, case and punctuation left aside.
+    """Returns every transcript beside its nearest reference, case and punctuation left aside.
 
     `references` are a transcript's own, each with its number. Nearest is the one of the fewest
     word edits (Levenshtein), the first of several.
