@@ -1,7 +1,6 @@
-"""Recorded speech in white noise: it says the right thing, less and less clearly.
+"""Recorded speech in white noise: correct words, spoken less and less clearly.
 
-What it scores at some clarity is what a system loses by being as unclear (see
-bench.tables.waterfall).
+The waterfall measures with it what a system loses by unclear speech (see bench.tables.waterfall).
 """
 
 from collections.abc import Mapping
@@ -20,9 +19,9 @@ from bench.systems.recorded import RecordedGenerator
 
 
 class NoisySystem(System):
-    """The dataset's own speech of one caption in white noise.
+    """The recorded speech of one caption in white noise.
 
-    It stands in no table; the waterfall measures by it what unclear speech costs.
+    It is not shown in tables; the waterfall uses it to measure the cost of unclear speech.
     """
 
     kind: Literal["noisy"]
@@ -30,7 +29,7 @@ class NoisySystem(System):
     snr: Annotated[tuple[Decibels, ...], Field(min_length=1)] = (30.0, 20.0, 15.0, 10.0, 5.0, 0.0)
     """Signal-to-noise ratios in dB; a cell for each."""
     seed: Seed = 0
-    """The seed of the noise; each item has noise of its own."""
+    """The seed of the noise, which differs from item to item."""
 
     role: ClassVar[Role] = Role.CEILING
     says_caption: ClassVar[bool] = True

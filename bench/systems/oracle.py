@@ -1,7 +1,7 @@
-"""A fresh caption of what is true of the picture, read aloud: what a perfect captioner would reach.
+"""A new caption of the picture's facts, read aloud: the score of a perfect captioner.
 
-A reference caption that is left out says what people reach who saw the picture; this one is drawn
-again from the picture's facts, in a wording that no reference need have.
+A left-out reference caption shows what people reach. This caption is generated from the picture's
+facts, in a wording that may differ from every reference.
 """
 
 import random
@@ -19,7 +19,7 @@ from bench.systems.readaloud import ReadAloud, Writer
 
 
 class OracleSystem(ReadAloud):
-    """A fresh caption of the picture's facts, read aloud; only for datasets that know the facts."""
+    """A new caption of the picture's facts, read aloud; only for datasets that have facts."""
 
     kind: Literal["oracle"]
     label: Label = "oracle caption"
@@ -58,5 +58,5 @@ class _Oracle(Writer):
     def write(self, item: Item, variant: Variant) -> str:
         assert isinstance(variant.system, OracleSystem)
         if not item.facts:
-            raise SpeechError(f"{item.id}: nothing is known of what is true of the picture")
+            raise SpeechError(f"{item.id}: the dataset has no facts about the picture")
         return caption(scene_of(item.facts), random.Random(f"{variant.system.seed}/{item.id}"))

@@ -1,4 +1,4 @@
-"""PixVoxLM as a system: its weights, that they fit, and how they decode."""
+"""PixVoxLM as a system: its weights, their checks, and its decoding."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,8 @@ _MOST_BYTES = 1_000_000
 
 
 def _image_encoder_plugins(weights: str) -> tuple[str, ...]:
-    """Returns the plug-in whose image encoder a checkpoint has, where it is none of the suite's."""
+    """Returns the plug-in that adds a checkpoint's image encoder, if it is not one of the
+    suite's."""
     if not plugins(IMAGE_ENCODERS):
         return ()
     vision = read_config(resolve(weights), "pixvox").get("vision_config") or {}
@@ -35,22 +36,22 @@ def _image_encoder_plugins(weights: str) -> tuple[str, ...]:
 
 
 Pattern = Annotated[str, BeforeValidator(pattern_name)]
-"""A pattern's name, or `{delays: [...]}`, which becomes one."""
+"""A pattern's name, or `{delays: [...]}`, which is converted to a pattern."""
 
 
 class PixVoxSystem(System):
-    """A PixVoxLM checkpoint; one cell for each prompt, the share of the reference speech given."""
+    """A PixVoxLM checkpoint; there is a cell for each prompt, a share of the reference speech."""
 
     kind: Literal["pixvox"]
     label: Label
     weights: WeightsName
     """The checkpoint, by a path, `zoo:NAME` or a hub id."""
     codec: WeightsName | None = None
-    """Another place of its codec; `null` takes the one that the checkpoint names."""
+    """A codec in place of the checkpoint's; `null` uses the codec that the checkpoint names."""
     pattern: Pattern | None = None
-    """The pattern that the checkpoint has to be trained on; `null` takes what it says."""
+    """The pattern that the checkpoint must have been trained with; `null` accepts any."""
     prompts: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0,)
-    """Shares of the reference speech that are given as a prompt; a cell for each."""
+    """Shares of the reference speech that are given as a prompt; there is a cell for each."""
     decoding: DecodingSpec = DecodingSpec()
     """How units are chosen."""
 
@@ -87,7 +88,8 @@ class PixVoxSystem(System):
         )
         if steps > config.max_position_embeddings:
             raise UserError(
-                f"{self.weights}: decoding.max_seconds {seconds:g} needs {steps} steps, the model "
+                f"{self.weights}: decoding.max_seconds {seconds:g} needs {steps} steps, but "
+                f"the model "
                 f"has {config.max_position_embeddings} positions; lower it"
             )
         if unfit := self.decoding.unfit(config.num_codebooks, config.null_image):
@@ -165,7 +167,7 @@ class PixVoxSystem(System):
 
 
 def _model(spec: PixVoxSystem) -> Model:
-    """Returns the spec's weights, that they fit their config.json, the codec and each other."""
+    """Returns the facts about the weights, after checks against config.json and the codec."""
     from pixvox.codec.facts import fitting_codec
     from pixvox.configfile import pixvox_config
     from pixvox.digests import digest

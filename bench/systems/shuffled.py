@@ -1,4 +1,4 @@
-"""Another image's speech or transcript: what fits any picture of the split."""
+"""Another image's speech or transcript: the score of speech that ignores the picture."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
@@ -11,19 +11,19 @@ from bench.systems.recorded import RecordedGenerator
 
 
 class ShuffledSystem(System):
-    """Recorded speech of another image of the split: what fits any picture.
+    """Recorded speech of another image of the split: the score of speech that ignores the picture.
 
-    Without recordings, or with `of`, the transcripts of a system of the job for other images:
-    what it scores that never looked.
+    Without recordings, or with `of`, it uses transcripts that a system of the job has for other
+    images: that system's score without the picture.
     """
 
     kind: Literal["shuffled"]
     label: Label = "shuffled speech"
     of: Label | None = None
-    """The label of the system whose transcripts are given to other images; `null` takes recorded
-    speech or, without any, the first system that competes."""
+    """The label of the system whose transcripts are given to other images; `null` uses recorded
+    speech or, if there is none, the first system that competes."""
     seed: Seed = 0
-    """The seed of who takes whose."""
+    """The seed of the assignment of images to each other."""
 
     role: ClassVar[Role] = Role.FLOOR
 
@@ -31,7 +31,7 @@ class ShuffledSystem(System):
         return RecordedGenerator()
 
     def content(self, lookup: Lookup) -> Content:
-        # Whose transcripts it takes is in its key by that system's own.
+        # The key of the system whose transcripts are used is part of the key already.
         exclude = {"label"} if self.of else {"label", "of"}
         return Content(self.model_dump(exclude=exclude))
 

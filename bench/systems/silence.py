@@ -1,4 +1,4 @@
-"""Speech with nothing in it: the scores that an ASR's inventions alone reach."""
+"""Silence: a floor for words that an ASR invents."""
 
 from typing import ClassVar, Literal
 
@@ -12,12 +12,12 @@ from bench.systems.base import RATE, EachItem, Generator, Role, System, Variant
 
 
 class SilenceSystem(System):
-    """Zeros: what an ASR makes of nothing."""
+    """Speech of zeros: a floor for words that an ASR invents."""
 
     kind: Literal["silence"]
     label: Label = "silence"
     seconds: SpeechSeconds = 3.0
-    """How long the speech is, in seconds."""
+    """The length of the silence in seconds."""
 
     role: ClassVar[Role] = Role.FLOOR
 
@@ -32,7 +32,7 @@ class SilenceSystem(System):
 
 
 class EmptyGenerator(EachItem):
-    """Rows without speech: it is made where it is transcribed."""
+    """Rows without speech, which is computed where it is transcribed."""
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """Returns a row without speech."""

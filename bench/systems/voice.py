@@ -1,4 +1,4 @@
-"""From a row of the ledger to sound, where it is transcribed."""
+"""Converts rows of the ledger to sound, where they are transcribed."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,7 +21,7 @@ Sound: TypeAlias = tuple[Wave, int]
 
 
 class Voice:
-    """Makes sound of rows on a device; keeps the codecs that it has needed."""
+    """Decodes rows to sound on a device; caches the codecs that it has loaded."""
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
@@ -32,7 +32,7 @@ class Voice:
 
         key = system.codec_of()
         if key is None:
-            raise SpeechError("there are units, and no codec that they are of")
+            raise SpeechError("there are units but no codec")
         if key not in self.codecs:
             self.codecs[key] = Codec.load(*key, device=self.device)
         return self.codecs[key]
@@ -47,7 +47,8 @@ class Voice:
     def speeches(
         self, system: System, entries: Sequence[ToTranscribe]
     ) -> list[Sound | SpeechError | UnitsError]:
-        """Returns each row's whole speech, or why there is none; units are decoded together."""
+        """Returns each row's whole speech or its error; units of several rows are decoded
+        together."""
         sounds: dict[int, Sound | SpeechError | UnitsError] = {}
         coded: dict[int, Tensor] = {}
         for place, entry in enumerate(entries):
@@ -77,7 +78,7 @@ class Voice:
 
 
 def continuation(wave: Wave, row: SpeechRow) -> Wave:
-    """Returns what follows the prompt; raises SpeechError where nothing does."""
+    """Returns the speech after the prompt; raises SpeechError if there is none."""
     frames = row.array.shape[1]
     after = wave[round(row.prompt_frames * len(wave) / frames) :]
     if after.size == 0:

@@ -100,7 +100,7 @@ def _python(entry: str, **options: Any) -> PythonSystem:
         ("np.zeros(8000), True", "a sample rate of True; a whole number"),
         ("np.zeros(8000), float('nan')", "a sample rate of nan"),
         ("np.zeros(8000), 16000.0", "a sample rate of 16000.0"),
-        ("np.zeros(8000), 10**9", "a sample rate of 1000000000 Hz; it is from 1000"),
+        ("np.zeros(8000), 10**9", "a sample rate of 1000000000 Hz; it must be from 1000"),
         ("np.zeros(8000), 10**5000", "more than 20 digits"),
         ("np.zeros(8000), -16000", "a sample rate of -16000 Hz"),
         ("np.zeros(8000), '16000'", "a sample rate of 16000;"),

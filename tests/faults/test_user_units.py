@@ -33,7 +33,7 @@ def _units(path: Path) -> UnitsSystem:
         ([[256] * 3] * 4, "to 256; this codec's"),
         ([[-1] * 3] * 4, "units from -1"),
         ([[1, 2], [1], [1, 2], [1, 2]], "lists of 1 to 2 units"),
-        ([[1.5, 2.0]] * 4, "a unit is 1.5, and units are whole numbers"),
+        ([[1.5, 2.0]] * 4, "a unit is 1.5, but units are whole numbers"),
         ([[float("nan")]] * 4, "a unit is nan"),
         ([[None, 1]] * 4, "a unit is None"),
         ([[True, False]] * 4, "a unit is True"),
