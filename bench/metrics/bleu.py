@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.metrics.base import ALWAYS, Array, Hypotheses, Metric, References, Score
 
-# pycocoevalcap.bleu.bleu_scorer adds these so that nothing is divided by zero.
+# pycocoevalcap.bleu.bleu_scorer adds these to avoid divisions by zero.
 _TINY, _SMALL = 1e-15, 1e-9
 
 

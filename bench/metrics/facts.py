@@ -1,8 +1,8 @@
-"""Facts: how much of what is said is true of the picture, and how much of the truth is said.
+"""Facts: how many of the facts stated are true of the picture, and how many true ones are stated.
 
-No n-gram is in it, so wording counts for nothing: only for datasets that know the truth of their
-pictures, as scenes do. Speech that says other facts loses here; speech that nobody understands
-loses here too, but also in words that no caption has.
+No n-grams are used, so wording does not matter. It needs a dataset that knows the facts of its
+pictures, as scenes does. Speech that states other facts scores low only here; unintelligible speech
+scores low here too, and also has words that occur in no caption.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Speaking rate: words of the transcripts a minute of speech, pauses included."""
+"""Speaking rate: words in transcripts per minute of speech, pauses included."""
 
 import numpy as np
 import polars as pl
@@ -7,9 +7,9 @@ from bench.metrics.base import Array, RowMetric, Score
 
 
 class SpeakingRate(RowMetric):
-    """Words over minutes, of all items together; what failed has neither.
+    """Words divided by minutes, over all items together; failed items have neither.
 
-    A word is what stands between spaces and holds a letter or a digit.
+    A word is separated by spaces and has a letter or a digit.
     """
 
     name = "speaking rate"

@@ -18,7 +18,7 @@ class RougeL(Metric):
 
         scorer = Rouge()
         rows = [
-            # Empty against an empty reference is 1.0 there; nothing said earns nothing here.
+            # An empty hypothesis with an empty reference scores 1.0 in pycocoevalcap, and 0 here.
             (100 * float(scorer.calc_score([text], list(references[item]))) if text else 0.0, 1.0)
             for item, text in hypotheses.items()
         ]

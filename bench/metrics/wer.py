@@ -1,4 +1,4 @@
-"""Word error rate by jiwer, against the caption that was spoken."""
+"""Word error rate by jiwer, against the spoken caption."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from bench.metrics.normalise import english
 
 
 class Wer(Metric):
-    """Edits over words of the captions; both sides through Whisper's English normaliser."""
+    """Edits divided by words of the captions; both through Whisper's English normaliser."""
 
     name = "WER"
     columns = ("edits", "words")
@@ -24,7 +24,8 @@ class Wer(Metric):
             (caption,) = references[item]
             reference, hypothesis = clean(caption), clean(transcript)
             if not reference.strip():
-                # jiwer refuses a reference without words: all that was transcribed is inserted.
+                # jiwer refuses a reference without words: all words transcribed are then
+                # insertions.
                 rows.append((len(hypothesis.split()), 0))
                 continue
             alignment = jiwer.process_words(reference, hypothesis)
