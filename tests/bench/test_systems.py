@@ -238,7 +238,7 @@ def test_decoding_that_a_model_cannot_do_is_told_before_anything_runs(
     for grid in ({"candidates": [1, 4]}, {"include": [{"system": "small", "candidates": 4}]}):
         job.write_text(yaml.safe_dump(content | {"grid": grid}))
         assert main(["run", str(job), "--runs", str(tmp_path), "--dry-run"]) == 2
-        assert "grid: 4 candidates, and no system draws them" in capsys.readouterr().err
+        assert "grid: 4 candidates, but no system samples" in capsys.readouterr().err
     guided = DecodingSpec(guidance=(2, 2, 1, 1))
     assert "needs a null image" in guided.unfit(4, null_image=False)
     assert guided.unfit(4, null_image=True) == ""

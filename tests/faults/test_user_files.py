@@ -360,6 +360,6 @@ def test_a_recording_of_two_captions_is_reported(tmp_path: Path) -> None:
     )
     assert list(unmatched(items[:2], Dataset("d", "s", "none", items), [])) == []
     assert list(unmatched(items, Dataset("d", "s", "none", items), [])) == [
-        "1 of 1 recordings are named for captions of other words; first: 1.wav, for 'a dog' of i0 "
+        "1 of 1 recordings have captions with different texts; first: 1.wav, for 'a dog' of i0 "
         "and 'two cats' of i2"
     ]
