@@ -223,7 +223,7 @@ def test_a_changed_unit_is_found_at_its_frame(golden: Golden) -> None:
     assert found.cell == name
     assert found.detail == f"1 of {ITEMS} items changed; i0003: first differing frame 17"
     (found,) = exact(golden, _worse(golden), _items(golden))
-    assert "transcribed the same, but other values" in found.detail
+    assert "the same transcript, but other values" in found.detail
 
 
 def test_what_cannot_be_compared_is_said(golden: Golden) -> None:
