@@ -1,4 +1,4 @@
-"""`pixvox init`: a job file for what lies in some folders, with comments, to be edited."""
+"""`pixvox init`: writes a job file, with comments, for the data in some folders."""
 
 import json
 import re
@@ -47,7 +47,7 @@ class _Contents:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether every image has a caption whose recording is there."""
+        """Whether every image has a caption with an existing recording."""
         return all(
             any(c.speech is not None and c.speech.is_file() for c in item.captions)
             for item in self.dataset.items
