@@ -63,7 +63,7 @@ def canary() -> float:
 
 
 class _Process:
-    """A replicate that runs; raises WayError where it ends before its time."""
+    """A running replicate; raises WayError if it ends early."""
 
     def __init__(self, way: Way, errors: IO[str]) -> None:
         from bench.perf import replicate
