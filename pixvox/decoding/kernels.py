@@ -1,12 +1,12 @@
-"""Three ways to attend while decoding, each with its layout of keys and values.
+"""Three kinds of attention while decoding, each with its layout of keys and values.
 
-`RaggedAttention` is compiled for CPUs and reads the positions that each row has. `DenseAttention`
-reads the same window for all rows, masked, which a graph of fixed shapes can do anywhere.
-`VarlenAttention` is PyTorch's kernel of variable length: fixed shapes, and of every row only its
-positions are read; it computes in 16 bits.
+`RaggedAttention` is compiled for CPUs and reads only the positions that each row has.
+`DenseAttention` reads the same window for all rows, masked, which works in a graph with fixed
+shapes. `VarlenAttention` is PyTorch's kernel of variable length: it has fixed shapes, reads only
+each row's own positions, and computes in 16 bits.
 
-In shapes, B counts rows, H heads, D a head's size, S positions, P an image's states, T steps of one
-row, and W its rows of a cache: 2 where it is guided (image and null image), else 1.
+In shapes, B is the number of rows, H of heads, D a head's size, S positions, P an image's states, T
+steps of one row, and W its rows of a cache: 2 with guidance (image and null image), else 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,8 @@ AttentionKind = Literal["ragged", "dense", "varlen"]
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What an attention is made for; `null_entry` is the memory of the null image, if any."""
+    """The sizes that an attention is built for; `null_entry` is the memory of the null image, if
+    any."""
 
     slots: int
     lanes: int
@@ -39,17 +40,17 @@ class Sizes:
 
     @property
     def rows(self) -> int:
-        """Rows of a step: a guided slot has a second one, over the null image."""
+        """Rows of a step: with guidance, a slot has a second row over the null image."""
         return 2 * self.slots if self.guided else self.slots
 
     @property
     def null_entry(self) -> int:
-        """The memory of the null image: the one after those of images."""
+        """The memory of the null image, after those of images."""
         return self.slots // self.lanes
 
     @property
     def entries(self) -> int:
-        """Memories, that of the null image included."""
+        """The number of memories, including that of the null image."""
         return self.null_entry + self.guided
 
     def entries_of(self, entry: int) -> list[int]:
@@ -66,18 +67,18 @@ class KeyValuePair:
 
 
 class DecodingAttention(Protocol):
-    """How a stepper attends; what is attended comes as `[B, H * D]`."""
+    """The attention of a stepper; its results are `[B, H * D]`."""
 
     shares_freely: bool
-    """Whether any slot may read any memory; else slots read that of their group."""
+    """Whether any slot may read any memory; otherwise a slot reads the memory of its group."""
     prefill_block: int
-    """Steps of a prompt that are computed together; 0 for all."""
+    """The number of a prompt's steps that are computed together; 0 for all."""
 
     def new_cache(self, rows: int, positions: int) -> KeyValuePair:
-        """Room for keys and values of `rows` rows or memories."""
+        """Returns zeros for keys and values of `rows` rows or memories."""
 
     def read(self, slot: int, entry: int) -> None:
-        """Has a slot read memory `entry`."""
+        """Makes a slot read memory `entry`."""
 
     def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
         """Stores an image's keys and values `[H, P, D]`."""
@@ -86,16 +87,19 @@ class DecodingAttention(Protocol):
         """Prepares a step at each row's `position` `[B]`, all below `window`."""
 
     def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
-        """Stores keys and values of `qkv` `[B, 3, H, D]`, and attends to each row's own."""
+        """Stores keys and values of `qkv` `[B, 3, H, D]`; returns each row's attention over its
+        own."""
 
     def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
-        """Queries `[B, H, D]` attend to the memory that each row reads."""
+        """Returns the attention of queries `[B, H, D]` over the memory that each row reads."""
 
     def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
-        """Returns the same for T steps of one slot from position `start`, `[W, T, 3, H, D]`."""
+        """Does the same as `step` for T steps of one slot from position `start`, `[W, T, 3, H,
+        D]`."""
 
     def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
-        """Returns the same for queries `[W, T, H, D]` of a slot that reads memory `entry`."""
+        """Does the same as `step_over_image` for queries `[W, T, H, D]` of a slot that reads
+        `entry`."""
 
 
 class RaggedAttention(DecodingAttention):
@@ -226,8 +230,8 @@ class DenseAttention(DecodingAttention):
 class VarlenAttention(DecodingAttention):
     """PyTorch's attention of variable length: keys and values `[B, S, H, D]`.
 
-    A row's positions after its own are not read, so one graph serves all windows, and a row does
-    not round otherwise beside a longer one (`num_splits=1`, see pixvox.decoding.varlen).
+    Positions after a row's own are not read, so one graph serves all windows, and a row is not
+    rounded differently beside a longer one (`num_splits=1`, see pixvox.decoding.varlen).
     """
 
     shares_freely = False
@@ -297,13 +301,14 @@ ATTENTIONS: dict[AttentionKind, Callable[[Sizes], DecodingAttention]] = {
 
 
 def _shared(queries: Tensor, lanes: int, keys: Tensor, values: Tensor) -> Tensor:
-    """`[B, H, D]`, of which `lanes` neighbours share one of the memories → `[B, H * D]`."""
+    """Attends with `[B, H, D]`, of which each `lanes` neighbours share one memory; returns `[B, H *
+    D]`."""
     grouped = queries.unflatten(0, (-1, lanes)).transpose(1, 2)
     return _by_step(attend_dense(grouped, keys, values))
 
 
 def _over_memories(memory: KeyValuePair, queries: Tensor, entries: Sequence[int]) -> Tensor:
-    """Queries `[W, T, H, D]`, each W over a memory of its own, `[.., H, P, D]`."""
+    """Returns attention of queries `[W, T, H, D]`, each W over its own memory `[.., H, P, D]`."""
     attended = [
         attend_dense(
             of_row[None].transpose(1, 2), memory.keys[entry, None], memory.values[entry, None]
@@ -314,7 +319,7 @@ def _over_memories(memory: KeyValuePair, queries: Tensor, entries: Sequence[int]
 
 
 def _by_step(attended: Tensor) -> Tensor:
-    """`[W, H, T, D]` → `[W * T, H * D]`."""
+    """Reorders `[W, H, T, D]` to `[W * T, H * D]`."""
     return attended.transpose(1, 2).flatten(0, 1).flatten(1)
 
 
@@ -326,11 +331,11 @@ def attend_dense(
     *,
     causal: bool = False,
 ) -> Tensor:
-    """PyTorch's attention by a backend that is named here.
+    """Returns PyTorch's attention by a backend that is named here.
 
-    Left to itself, PyTorch chooses by type and shape, so that a row would round otherwise where
-    another row's length changes the window. On a GPU only the memory-efficient one takes masks in
-    float32; elsewhere it is the plain one.
+    By default PyTorch chooses by type and shape, so that a row would be rounded differently if
+    another row's length changes the window. On a GPU only the memory-efficient backend supports
+    masks in float32; elsewhere the plain one is used.
     """
     on_gpu = queries.device.type == "cuda"
     backend = SDPBackend.EFFICIENT_ATTENTION if on_gpu else SDPBackend.MATH

@@ -1,4 +1,4 @@
-"""What transformers' users say of decoding, as a Decoding; what contradicts itself is refused."""
+"""Converts options of transformers' `generate` to a Decoding; refuses contradictions."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def _each(name: str, value: Any, codebooks: int, check: Callable[[str, Any], T]) -> "Each[T]":
-    """Returns a number, or a list of one for each codebook; where all are alike, that number."""
+    """Returns a number, or a list of one for each codebook; a single number if all are equal."""
     if not isinstance(value, list | tuple):
         return check(name, value)
     values = tuple(check(f"{name}[{q}]", part) for q, part in enumerate(value))
@@ -92,7 +92,8 @@ def decoding_of(
 
 
 def options_of(config: GenerationConfig) -> dict[str, Any]:
-    """What a configuration of transformers says of `generate`; raises ValueError for more."""
+    """Returns the options for `generate` in a configuration of transformers; raises ValueError for
+    others."""
     known = ("do_sample", "temperature", "top_k", "top_p", "max_new_tokens")
     own = ("transformers_version", "_from_model_config")
     stated = {n: v for n, v in config.to_diff_dict().items() if v is not None and n not in own}
