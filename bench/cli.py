@@ -63,8 +63,7 @@ COMMANDS: "Mapping[str, Command]" = {
 
 
 def _called(words: "Sequence[str]", commands: "Mapping[str, Command]") -> "list[str]":
-    """Returns the names of the command that is called, and of its group: words before any
-    option."""
+    """Returns the names of the command and of its group: words before any option."""
     name = next((word for word in words if not word.startswith("-")), "")
     if name not in commands:
         return []
@@ -255,8 +254,7 @@ def _work(arguments: "argparse.Namespace", words: "Sequence[str]") -> int:
 
 
 def _machines_fault(error: BaseException) -> str:
-    """Returns the meaning of an error that is neither a bug nor invalid input; "" for other
-    errors."""
+    """Returns what an error that is neither a bug nor invalid input means; "" for other errors."""
     # Rich ends the process with 1 if the reader of its output has closed the pipe.
     cause = error.__context__ if isinstance(error, SystemExit) else error
     if isinstance(cause, BrokenPipeError):

@@ -60,8 +60,7 @@ def decoder_name(name: str) -> str | None:
 
 
 def blip_config(folder: Path, **changes: Any) -> PixVoxConfig:
-    """Returns the PixVoxConfig that fits a BLIP captioning folder; raises WeightsError for
-    others."""
+    """Returns the PixVoxConfig for a BLIP captioning folder; raises WeightsError for others."""
     stated = read_config(folder)
     vision, text = stated.get("vision_config"), stated.get("text_config")
     if not isinstance(vision, dict) or not isinstance(text, dict):
@@ -115,8 +114,7 @@ def _ours(theirs: Iterable[tuple[str, T]]) -> dict[str, T]:
 
 
 def _wanted(config: PixVoxConfig) -> Shapes:
-    """Returns the shapes that a BLIP checkpoint must have: all but embeddings and heads per
-    codebook."""
+    """Returns the shapes that a BLIP checkpoint must have, without embeddings and heads."""
     shapes = shapes_of(PixVoxLM, config)
     fresh_start = ("embeddings.codebooks.", "heads.", "null_image")
     return {key: shape for key, shape in shapes.items() if not key.startswith(fresh_start)}
@@ -135,8 +133,7 @@ def check_blip(folder: Path, config: PixVoxConfig) -> None:
 
 
 def _fit_positions(held: Tensor, fresh: Tensor) -> Tensor:
-    """Returns BLIP's positions `[P, M]`, cut or extended by newly initialised ones to fit the
-    model."""
+    """Returns BLIP's positions `[P, M]`, cut or extended by new ones to fit the model."""
     shared = min(len(held), len(fresh))
     return torch.cat([held[:shared].to(fresh), fresh[shared:]])
 

@@ -61,8 +61,7 @@ class Captioner(PreTrainedModel):
 
     @torch.inference_mode()
     def generate(self, pixel_values: Tensor, **options: Any) -> Tensor:
-        """Returns tokens `[B, T]` of captions of pictures `[B, 3, H, W]`; `options` are
-        transformers'."""
+        """Returns tokens `[B, T]` of captions of pictures `[B, 3, H, W]`."""
         text = cast(Any, self.config.text_config)
         states = image_states(self.vision, pixel_values)
         start = torch.full((len(states), 1), text.bos_token_id, device=states.device)

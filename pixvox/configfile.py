@@ -73,8 +73,7 @@ def wrap_config_errors(path: Path) -> Iterator[None]:
 
 
 def check_sizes(path: Path, held: Mapping[str, Any], most: Mapping[str, int]) -> None:
-    """Raises WeightsError for a size in the file that is not a whole number from 1 to the
-    maximum."""
+    """Raises WeightsError for a stated size that is not a whole number from 1 to the maximum."""
     for name in most.keys() & held.keys():
         value, limit = held[name], most[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:

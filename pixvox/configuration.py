@@ -104,8 +104,7 @@ class PixVoxConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def computed(self) -> str:
-        """Returns the configuration that determines the model's outputs, as JSON, without
-        `trained_on`."""
+        """Returns what determines the model's outputs, as JSON: all but `trained_on`."""
         stated = json.loads(self.to_json_string())
         del stated["trained_on"]
         return json.dumps(stated, indent=2, sort_keys=True) + "\n"
@@ -151,8 +150,7 @@ class PixVoxConfig(PreTrainedConfig):
         return state_shape(self.vision_config, self.image_size)
 
     def layout(self, frames: int) -> Layout:
-        """Returns the pattern's layout for K codebooks and this many frames, including the final
-        one."""
+        """Returns the pattern's layout for K codebooks and this many frames with the final one."""
         return layout(self.pattern, self.num_codebooks, frames)
 
     @classmethod
@@ -162,8 +160,7 @@ class PixVoxConfig(PreTrainedConfig):
 
     @classmethod
     def tiny(cls, **changes: Any) -> "PixVoxConfig":
-        """Returns the zoo's size: 128 px pictures, 4 layers of 256, a 16 kHz codec of 4
-        codebooks."""
+        """Returns the zoo's size: 128 px, 4 layers of 256, a 16 kHz codec of 4 codebooks."""
         vision = BlipVisionConfig(
             image_size=128,
             patch_size=16,

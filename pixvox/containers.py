@@ -262,8 +262,7 @@ _V2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
 def mpeg_frame_bytes(header: bytes) -> int:
-    """Returns the length of an MPEG audio frame of layer 2 or 3 by its first four bytes; 0 if
-    unknown."""
+    """Returns an MPEG audio frame's length by its first four bytes (layer 2 or 3); 0 if unknown."""
     if len(header) < 4 or header[0] != 0xFF or header[1] < 0xE2:
         return 0
     version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
@@ -306,8 +305,7 @@ _KINDS: tuple[tuple[bytes, Callable[[Bytes, int, int], Part]], ...] = (
     (rb"\xff[\xf0\xf1\xf8\xf9]", _adts),
     (rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]", _mpeg),
 )
-"""The first bytes of each kind of file, and the function that reads its header; the first match is
-used."""
+"""The first bytes of each kind of file, and its header's reader; the first match is used."""
 _DIVISIBLE = (_flac, _ogg, _matroska)
 _MARKED = (_wav, _aiff, _w64, _caf, _au, _nist, _boxes, _tta, _amr, _asf)
 """Kinds whose first bytes cannot occur inside such a file by chance."""
@@ -324,8 +322,7 @@ def _after_tag(data: Bytes) -> int:
 
 
 def _link_starts(data: Bytes, starts: list[int]) -> list[int]:
-    """Returns the starts of the links of a chained Ogg; several streams of one link start
-    together."""
+    """Returns the starts of the links of a chained Ogg; a link's streams start together."""
     links: list[int] = []
     end_of_page = -1
     for start in starts:
@@ -382,8 +379,7 @@ def parts_of(data: Bytes) -> list[Part]:
 
 
 def _has_frames(data: Bytes) -> bool:
-    """Returns whether an MPEG stream starts in the first bytes: a frame followed by a similar
-    one."""
+    """Returns whether an MPEG stream starts in the first bytes: two similar frames."""
     for at in range(min(len(data), _SEARCHED)):
         size = mpeg_frame_bytes(data[at : at + 4])
         follows = data[at + size : at + size + 4]

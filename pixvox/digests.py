@@ -36,8 +36,7 @@ def file_digest(path: Path) -> str:
 
 
 def load_archive(path: Path) -> Any:
-    """Returns the content of a PyTorch file; raises WeightsError if it is damaged or contains
-    code."""
+    """Returns a PyTorch file's content; raises WeightsError if it is damaged or contains code."""
     import torch
 
     try:
@@ -95,8 +94,7 @@ def _unreadable(path: Path) -> WeightsError:
 
 
 def _tensor_digests(folder: Path) -> dict[str, str]:
-    """Returns every named tensor's digest; reads safetensors without PyTorch, whose import is
-    slow."""
+    """Returns every named tensor's digest; does not import PyTorch for safetensors."""
     from safetensors import SafetensorError
 
     digests: dict[str, str] = {}

@@ -55,8 +55,7 @@ def picture_pixels(picture: Picture, size: int) -> Tensor:
 
 
 def load_pixels(path: Path, size: int) -> Tensor:
-    """Returns an image file as uint8 `[3, size, size]`, upright, RGB, bicubic; raises
-    ImageError."""
+    """Returns an image file as uint8 `[3, size, size]`, upright, RGB; raises ImageError."""
     return _square(load_picture(path), size)
 
 

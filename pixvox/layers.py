@@ -16,8 +16,7 @@ from pixvox.configuration import PixVoxConfig
 
 @dataclass
 class KeyValues:
-    """Keys and values of one attention, `[B, H, T, D]` each; the first `used` positions are
-    filled."""
+    """Keys and values of one attention, `[B, H, T, D]` each; `used` positions are filled."""
 
     keys: Tensor
     values: Tensor
@@ -25,8 +24,7 @@ class KeyValues:
 
     @classmethod
     def empty(cls, batch: int, length: int, config: PixVoxConfig, like: Tensor) -> "KeyValues":
-        """Returns room for `length` positions of `batch` rows, with the type and device of
-        `like`."""
+        """Returns room for `length` positions of `batch` rows, with `like`'s type and device."""
         heads = config.num_attention_heads
         shape = (batch, heads, length, config.hidden_size // heads)
         return cls(like.new_zeros(shape), like.new_zeros(shape))
@@ -78,8 +76,7 @@ class Attention(nn.Module):
         return self.split(self.key(memory)), self.split(self.value(memory))
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool) -> Tensor:
-        """Returns attention of `x` `[B, T, M]` to keys and values `[B, H, S, D]`; `causal` needs T
-        == S."""
+        """Returns attention of `x` `[B, T, M]` over `[B, H, S, D]`; `causal` needs T == S."""
         queries = self.split(self.query(x))
         if self.training and x.device.type == "cpu":
             attended = plain_attention(queries, keys, values, causal=causal)

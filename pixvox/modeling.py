@@ -184,8 +184,8 @@ class PixVoxLM(PixVoxNetwork):
         return {name: value for name, value in self.__dict__.items() if name != "_latest_engine"}
 
     def _longest(self, new: int, max_seconds: float | None, prompts: Sequence[Tensor]) -> float:
-        """Returns the seconds of a prompt and `new` frames; raises ValueError for prompts of
-        several lengths."""
+        """Returns the seconds of a prompt and `new` frames; raises ValueError for several
+        lengths."""
         frames = {prompt.shape[1] for prompt in prompts}
         if max_seconds is not None or len(frames) > 1:
             raise ValueError(

@@ -93,8 +93,7 @@ class PixVoxNetwork(PreTrainedModel):
         return self
 
     def get_input_embeddings(self) -> nn.Module:
-        """Returns the decoder's input layer for units: the sum of an embedding for each
-        codebook."""
+        """Returns the decoder's input layer: the sum of an embedding for each codebook."""
         return self.embeddings
 
     def encode_images(self, pixel_values: Tensor) -> Tensor:
@@ -102,8 +101,7 @@ class PixVoxNetwork(PreTrainedModel):
         return image_states(self.vision, pixel_values)
 
     def null_states(self) -> Tensor:
-        """Returns states `[P, M_vision]` of "no image"; raises ValueError for a model without
-        them."""
+        """Returns states `[P, M_vision]` of "no image"; raises ValueError if there are none."""
         if self.null_image is None:
             raise ValueError(
                 "this model has no null image, which guidance needs: train it with image_dropout"
@@ -111,8 +109,7 @@ class PixVoxNetwork(PreTrainedModel):
         return self.null_image
 
     def remember(self, image_states: Tensor) -> Memory:
-        """Returns every layer's cross-attention keys and values of image states `[B, P,
-        M_vision]`."""
+        """Returns every layer's cross-attention memory of image states `[B, P, M_vision]`."""
         layers = (cast(DecoderLayer, layer) for layer in self.layers)
         states = self.projected(image_states)
         return [layer.crossattention.project(states) for layer in layers]

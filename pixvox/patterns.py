@@ -113,8 +113,7 @@ class Layout:
 
 
 def _delayed(delays: Sequence[int], frames: int) -> tuple[tuple[Coord, ...], ...]:
-    """Returns steps in which codebook q lags `delays[q]` frames, so it depends on codebooks ahead
-    of it."""
+    """Returns steps in which codebook q lags `delays[q]` frames, after the codebooks ahead."""
     return tuple(
         tuple(Coord(s - lag, q) for q, lag in enumerate(delays) if 0 <= s - lag < frames)
         for s in range(frames + max(delays))
@@ -127,8 +126,7 @@ def _flatten(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
 
 
 def _coarse_first(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
-    """Returns the steps of the first codebook, then all others together ("VALL-E" in
-    audiocraft)."""
+    """Returns steps of the first codebook, then all others together (audiocraft's "VALL-E")."""
     first = tuple((Coord(t, 0),) for t in range(frames))
     if codebooks == 1:
         return first
@@ -136,8 +134,7 @@ def _coarse_first(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
 
 
 def frame_tables(pattern: str, codebooks: int, frames: Sequence[int]) -> "Tensor":
-    """Returns `[B, K, S]`: each row's `frame_of` for its own number of frames, -1 after its last
-    step."""
+    """Returns `[B, K, S]`: each row's `frame_of` for its own frames, -1 after its last step."""
     import torch
     from torch.nn import functional as F
 

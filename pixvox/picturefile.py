@@ -47,8 +47,7 @@ def load_picture(path: Path) -> "Image.Image":
 
 
 def _opened(path: Path) -> "Image.Image":
-    """Returns an image file of which only the header is read, without Pillow's warning about its
-    size."""
+    """Returns an image file of which only the header is read, without Pillow's warning."""
     from PIL import Image
 
     # Filters belong to the process, and pages read pictures in several threads.
@@ -58,8 +57,7 @@ def _opened(path: Path) -> "Image.Image":
 
 
 def upright(picture: "Image.Image", name: str) -> "Image.Image":
-    """Returns a picture rotated as its metadata say, as RGB on white; raises ImageError with
-    `name`."""
+    """Returns a picture upright and as RGB on white; raises ImageError with `name`."""
     from PIL import ImageOps
 
     if picture.width * picture.height > MAX_PIXELS:

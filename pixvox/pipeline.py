@@ -89,8 +89,7 @@ class ImageToSpeech:
     def speak(
         self, image: Picture, prompt: "Prompt | None" = None, item: str | None = None, **how: Any
     ) -> Speech:
-        """Returns the speech of one picture, as `speak_all`; raises ValueError also if it is
-        empty."""
+        """Returns the speech of one picture, as `speak_all`; raises ValueError if it is empty."""
         [speech] = self.speak_all([image], prompt, None if item is None else [item], **how)
         if not speech.wave.size:
             raise ValueError(
@@ -143,8 +142,7 @@ Prompt = str | os.PathLike[str] | Wave | tuple[Wave, int] | Speech
 
 
 def name_of(image: Picture) -> str:
-    """Returns the key of a picture's noise: its file's name without the suffix, "" without a
-    file."""
+    """Returns the key of a picture's noise: its file's stem, "" without a file."""
     return Path(image).stem if isinstance(image, str | os.PathLike) else ""
 
 

@@ -47,8 +47,7 @@ class Plugin:
         return f"{self.package}-{self.version}"
 
     def load(self, base: type) -> Any:
-        """Returns the class; raises PluginError if it cannot be imported, or is no subclass of
-        `base`."""
+        """Returns the class; raises PluginError unless it can be imported and extends `base`."""
         module, _, name = self.entry.partition(":")
         who = f"plug-in {self.name!r} ({self.group}) of {self.release}"
         try:

@@ -70,8 +70,7 @@ class PixVoxProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], **options: Any) -> Self:
-        """Loads a processor as transformers does; without its file, from the model's
-        configuration."""
+        """Loads a processor as transformers does; by default from the model's configuration."""
         folder = Path(name)
         if (folder / "config.json").exists() and not (folder / "processor_config.json").exists():
             return cls.of(pixvox_config(folder))
@@ -121,8 +120,7 @@ class PixVoxProcessor(ProcessorMixin):
         return _codec(self.codec, self.bandwidth).decode(units.cpu())
 
     def batch_decode(self, units: Tensor, lengths: Tensor | Sequence[int]) -> list[Wave]:
-        """Decodes units `[B, K, N]` of these `lengths` in frames to waveforms; for no frames, an
-        empty one."""
+        """Decodes units `[B, K, N]` with these `lengths` in frames to waveforms, possibly empty."""
         nothing = np.zeros(0, np.float32)
         pairs = zip(units.cpu(), lengths, strict=True)
         coded = [units[:, : int(frames)] for units, frames in pairs]

@@ -33,8 +33,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Held:
-    """A tensor: its type as PyTorch prints it, its shape, and the bytes of its numbers in C
-    order."""
+    """A tensor: its type as PyTorch prints it, its shape, and its numbers in C order."""
 
     dtype: str
     shape: tuple[int, ...]

@@ -25,8 +25,7 @@ class AttentionPool(nn.Module):
         self.value = nn.Linear(width, size)
 
     def forward(self, states: Tensor, counted: Tensor | None = None) -> Tensor:
-        """Returns `[B, size]` for states `[B, T, W]`, of which only `counted` `[B, T]` ones are
-        used."""
+        """Returns `[B, size]` for states `[B, T, W]`, using only the `counted` `[B, T]` ones."""
         states = self.norm(states)
         weights = self.weight(states)
         if counted is not None:

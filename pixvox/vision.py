@@ -127,8 +127,7 @@ def _check_supported(kind: object) -> None:
 
 
 def _without_head(config: "PreTrainedConfig") -> "PreTrainedConfig":
-    """Returns the configuration without SigLIP's pooling head, which does not affect image
-    states."""
+    """Returns the configuration without SigLIP's pooling head, which image states do not use."""
     if not getattr(config, "vision_use_head", False):
         return config
     config = deepcopy(config)

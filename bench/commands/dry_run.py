@@ -17,8 +17,7 @@ _TEXTS = ("system", "part", "asr", "per_codebook")
 
 
 def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -> str:
-    """Returns how long all missing rows will take with start-up, and the run behind this
-    estimate."""
+    """Returns how long the missing rows will take with start-up, and by which run's pace."""
     total, used, startup = 0.0, dict[str, None](), 0.0
     for cell in (cell for cell in cells if cell.source is None):
         missing = len(run.items) - run.transcribed[cell.transcript_key].count

@@ -120,8 +120,7 @@ def report_failure(args: Namespace, why: str) -> None:
 
 
 def publish(findings: "Sequence[Finding]", items: "Shown", note: str, folder: Path | None) -> None:
-    """Prints the findings, reports them to GitHub Actions if it runs there, and writes CI's
-    files."""
+    """Prints the findings, reports them to GitHub Actions, and writes the files for CI."""
     from bench.gate.ci import annotations, badge, comment, junit
     from bench.gate.failure import write
     from bench.gate.verdicts import overall

@@ -81,8 +81,7 @@ def plan(runs: Path, name: str, options: PlanOptions) -> int:
 
 
 def needs(run: Finished, sought: Sought) -> pl.DataFrame:
-    """Returns a row for each pair of systems with the same prompt: images needed, and seeds
-    needed."""
+    """Returns the images and the seeds needed for each pair of systems with the same prompt."""
     pairs = _pairs(run)
     own = _influences(run, [system for pair in pairs for system in pair], sought.metric)
     reach = reach_of(sought.difference, sought.power)

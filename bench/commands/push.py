@@ -106,8 +106,7 @@ def push(options: PushOptions) -> int:
 
 
 def _results(run: Path, place: str) -> Iterator[HubFile]:
-    """Yields tables, scores and rows, and the summary without the job, which may name folders of
-    this machine."""
+    """Yields tables, scores and rows; the summary without the job, which may name local folders."""
     for path in sorted((run / "tables").iterdir()):
         if path.suffix in _TABLES:
             yield HubFile(f"{place}/tables/{path.name}", path)
@@ -153,8 +152,7 @@ def _card(before: Snapshot, entries: list[dict[str, Any]], repo: str, run: str) 
 
 
 def _outdated(before: Snapshot, files: list[HubFile], place: str) -> list[str]:
-    """Returns the files of earlier results that the run no longer has; speech only if it is
-    sent."""
+    """Returns files of earlier results that the run no longer has; speech only if it is sent."""
     names = {file.name for file in files}
     with_speech = any(name.startswith(f"{place}/speech/") for name in names)
     return [

@@ -48,8 +48,8 @@ class _Summary(BaseModel):
 
 
 def finished_systems(run: Finished) -> tuple[FinishedSystem, ...]:
-    """Returns the rows of the run's tables, including bounds; raises UserError for a file of
-    another version."""
+    """Returns the rows of the run's tables with bounds; raises UserError for another version's
+    file."""
     path = run.folder / "summary.json"
     try:
         return _Summary.model_validate_json(read_small(path, _MOST_BYTES)).rows

@@ -1,5 +1,4 @@
-"""Compares outputs with a golden bit for bit, for a refactoring: changed items, and first
-frames."""
+"""Compares outputs with a golden bit for bit: which items changed, and from which frame."""
 
 from collections.abc import Sequence
 

@@ -16,8 +16,7 @@ from bench.metrics.base import Array
 
 _NORMAL = NormalDist()
 _GRID = np.linspace(-8.0, 8.0, 1601)
-"""Values of the statistic on which its density is computed; the density beyond them is
-negligible."""
+"""Values of the statistic on which its density is computed; it is negligible beyond them."""
 
 
 def spent(level: float, share: float) -> float:

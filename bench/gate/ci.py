@@ -16,8 +16,7 @@ _LEVELS = {Verdict.INCONCLUSIVE: "warning", Verdict.REGRESSED: "error"}
 
 
 def junit(findings: Sequence[Finding]) -> str:
-    """Returns JUnit XML with a test case for each finding; INCONCLUSIVE ones are skipped, not
-    passed."""
+    """Returns JUnit XML with a test case for each finding; INCONCLUSIVE ones are skipped."""
     suite = ElementTree.Element(
         "testsuite",
         name="pixvox gate",

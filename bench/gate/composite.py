@@ -16,8 +16,7 @@ from bench.metrics.counted import Counted
 from bench.scoring.inference import gradients
 
 _SHARED = 0.7
-"""Two runs whose error is below this share of independent runs' error count as sharing their
-noise."""
+"""Two runs share their noise if their error is below this share of independent runs' error."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ class Lost:
 
 
 def _influences(counted: Counted, names: list[str]) -> dict[str, Array]:
-    """Returns the gated scores' slopes `[D]` around the sums, times the runs: influences are X @
-    slopes."""
+    """Returns the gated scores' slopes `[D]` times the runs: influences are X @ slopes."""
     sums = counted.values.sum(0, keepdims=True)
     slopes_by_score: dict[str, Array] = {}
     start = 0

@@ -39,7 +39,7 @@ def prepare(folder: Path) -> None:
 
 
 def failure_texts(why: str) -> tuple[str, str, str]:
-    """Returns the texts of a gate's three files if nothing was judged: an error in JUnit, no
+    """Returns the texts of a gate's three files if nothing was judged: a JUnit error, no
     failure."""
     suite = ElementTree.Element("testsuite", name="pixvox gate", tests="1", errors="1")
     case = ElementTree.SubElement(suite, "testcase", classname="gate", name="run")

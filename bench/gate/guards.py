@@ -19,8 +19,7 @@ SECONDS_OFF = 0.15
 def _rate(
     cell: str, what: str, before: pl.Series, after: pl.Series, more: float, alarm: float
 ) -> Finding:
-    """Returns a finding on a rate, which may rise a little, or more by chance with a level
-    `alarm`."""
+    """Returns a finding on a rate that may rise a little, or more by chance at a level `alarm`."""
     was, now = (float(flags.cast(int).to_numpy().mean()) for flags in (before, after))
     verdict = Verdict.PASS
     if now > was + more:
@@ -72,8 +71,7 @@ def guards(cell: str, before: pl.DataFrame, after: pl.DataFrame, rule: Rule) -> 
 
 
 def _same_units(before: pl.DataFrame, after: pl.DataFrame) -> float:
-    """Returns the share of generated items with equal units or, without units, equal
-    transcripts."""
+    """Returns the share of items with equal units; without units, with equal transcripts."""
     generated = (before["status"] == "ok") & (after["status"] == "ok")
     before, after = before.filter(generated), after.filter(generated)
     column = "units" if before["units"].bin.size().sum() else "transcript"
@@ -81,8 +79,7 @@ def _same_units(before: pl.DataFrame, after: pl.DataFrame) -> float:
 
 
 def fresh(golden: Golden, head: Golden, cell: str, items: Sequence[str]) -> list[Finding]:
-    """Returns findings on weights whose outputs equal those of other weights: they were not
-    used."""
+    """Returns findings on weights with the outputs of other weights: they were not used."""
     now = head.signatures[cell]
     if not now.weights:
         return []

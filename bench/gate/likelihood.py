@@ -32,8 +32,7 @@ _SURE = 3.0
 
 
 def likelihoods(cells: Sequence[Cell], items: Sequence[Item], device: str) -> Likelihoods:
-    """Returns the likelihoods for every cell without a prompt, computed once for cells with one
-    model."""
+    """Returns the likelihoods for each cell without a prompt, computed once for each model."""
     by_system: dict[System, Mapping[str, float] | None] = {}
     by_cell: dict[str, Mapping[str, float]] = {}
     for cell in cells:

@@ -47,8 +47,7 @@ class Measured:
         return float(np.mean(parts)) if parts else 0.0
 
     def errors(self, images: int, seeds: int) -> tuple[float, float]:
-        """Returns the standard errors of a run with this many seeds and of the golden, on these
-        images."""
+        """Returns the standard errors of a run with this many seeds and of the golden."""
         each = self.measure.noise / np.sqrt(images)
         return float(each / np.sqrt(seeds)), float(each / np.sqrt(len(self.cells)))
 

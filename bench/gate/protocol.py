@@ -42,8 +42,7 @@ def _other_cells(golden: Sequence[str], here: Sequence[str]) -> str:
 
 
 def _parts(name: str) -> list[str]:
-    """Returns the parts of a cell's name; the numbers of one axis, `guidance 2, 1, 1`, are one
-    part."""
+    """Returns the parts of a cell's name; an axis's numbers, `guidance 2, 1, 1`, are one part."""
     return _NEXT_PART.split(name)
 
 

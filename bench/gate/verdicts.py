@@ -51,8 +51,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked, and its verdict; `changes` are of every score, in a finding on
-    scores."""
+    """One thing that was checked, and its verdict; a finding on scores has their `changes`."""
 
     cell: str
     what: str

@@ -28,8 +28,7 @@ class Worst:
 def worst_items(
     golden: Golden, head: Golden, known: Sequence[CorpusMetric], count: int = WORST
 ) -> list[Worst]:
-    """Returns the items whose leading score fell most, over all cells; `known` are the job's
-    metrics."""
+    """Returns the items whose leading score fell most; `known` are the job's metrics."""
     fallen: list[tuple[float, Worst]] = []
     for cell in head.signatures:
         items = head.rows.filter(cell=cell)["item"].to_list()

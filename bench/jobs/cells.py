@@ -42,8 +42,7 @@ class Cell:
 
     @property
     def slug(self) -> str:
-        """The name of its folder of speech: the label, the prompt's share in percent, and the
-        key."""
+        """The name of its folder of speech: the label, the prompt in percent, and the key."""
         plain = "".join(c if c.isalnum() else "-" for c in self.label.lower()).strip("-")
         # A file system counts bytes; a letter of another alphabet may take four.
         plain = plain.encode()[:120].decode(errors="ignore")

@@ -39,8 +39,7 @@ else:
 
 
 class Point(_PointAxes):
-    """Values on some axes. In `exclude` it stands for all cells with these values, in `include` for
-    one."""
+    """Values on some axes: in `exclude` all cells with these values, in `include` one cell."""
 
     meanings: ClassVar[Mapping[str, str]] = {
         "system": "A system's label.",

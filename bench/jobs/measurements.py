@@ -17,8 +17,7 @@ class Measurement:
     facts: Mapping[str, str]
 
     def key(self, cell: Cell) -> str:
-        """Returns the key of the measurements of a cell's speech, which does not depend on the
-        ASR."""
+        """Returns the key of a cell's measurements, which does not depend on the ASR."""
         part = {} if cell.part == "whole" else {"part": cell.part}
         return key_of({"speech": cell.speech_key, **self.facts, **part})
 

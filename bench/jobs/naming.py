@@ -29,8 +29,7 @@ def _exact(value: Any) -> str:
 
 
 def told_apart(cells: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
-    """Returns a name for each cell: its label, and the words that another cell of the label
-    lacks."""
+    """Returns a name for each cell: its label, and the words that distinguish it."""
     named = list(cells)
     cells_of = Counter(label for label, _ in named)
     uses = Counter((label, word) for label, words in named for word in set(words))

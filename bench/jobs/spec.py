@@ -92,8 +92,7 @@ class ScoringSpec(Strict):
 
 
 class ClusterSpec(Strict):
-    """The number of actors of each kind (0: as many as the machine has room for), and a batch's
-    deadline."""
+    """The number of actors of each kind, and how long a batch may take."""
 
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """The address of a running Ray cluster, HOST:PORT or `auto`, if the command line gives none;

@@ -111,8 +111,7 @@ class Metric(CorpusMetric):
 
     @abstractmethod
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """Returns the columns of every hypothesis, `[n, len(columns)]`, in the hypotheses'
-        order."""
+        """Returns each hypothesis's columns, `[n, len(columns)]`, in the hypotheses' order."""
 
     def opened(self, references: References, cache: Path) -> AbstractContextManager[Count]:
         """Returns a context manager of `statistics` for many corpora with the same references.
@@ -164,8 +163,7 @@ class RowMetric(CorpusMetric):
 
 
 def is_of_words(metric: CorpusMetric) -> bool:
-    """Returns whether it compares words with the same truth for all, so that any text has a
-    score."""
+    """Returns whether it compares words with the same truth for every system."""
     return isinstance(metric, Metric) and metric.against != "caption"
 
 

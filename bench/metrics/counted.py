@@ -55,8 +55,7 @@ class Counted:
         return np.array([value for prior in each for value in prior])
 
     def of(self, sums: Array) -> dict[str, Array]:
-        """Returns every score in its unit, `[...]` each, from columns summed over items, `[...,
-        D]`."""
+        """Returns every score in its unit, `[...]` each, from summed columns, `[..., D]`."""
         scores: dict[str, Array] = {}
         start = 0
         for metric in self.metrics:
@@ -103,7 +102,7 @@ def column_names(metrics: Sequence[CorpusMetric]) -> tuple[str, ...]:
 def statistics_of(
     metric: Metric, count: Count, hypotheses: Hypotheses, references: References
 ) -> Array:
-    """Returns the result of `count` for a metric, `[n, D]`; raises UserError for another shape or
+    """Returns `count`'s result for a metric, `[n, D]`; raises UserError for another shape or
     NaN."""
     with _one_line(metric, "statistics"):
         return _checked(metric, count(hypotheses, references), list(hypotheses))

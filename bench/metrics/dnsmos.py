@@ -73,8 +73,8 @@ class Dnsmos(AudioMetric):
 
 
 def _weights() -> tuple[Path, str]:
-    """Returns the file of the weights and its digest; raises UserError if missing or another
-    file."""
+    """Returns the file of the weights and its digest; raises UserError unless it is the pinned
+    one."""
     package = find_spec("speechmos")
     if package is None or not package.submodule_search_locations or not find_spec("onnxruntime"):
         raise UserError(

@@ -84,8 +84,7 @@ def log_mel(wave: Wave) -> Spectrogram:
 
 @lru_cache(maxsize=1)
 def _bands() -> npt.NDArray[np.float64]:
-    """Returns the weight of every frequency in every mel band, `[161, 120]`: triangles of area
-    1."""
+    """Returns each frequency's weight in each mel band, `[161, 120]`: triangles of area 1."""
     frequencies = np.arange(_SIZE // 2 + 1)[:, None] * 16_000 / _SIZE
     edges = _hertz(np.linspace(0.0, _mels_at(8_000.0), _MELS + 2))
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]

@@ -108,8 +108,7 @@ def source_digest(entry: str) -> str:
 
 
 def metrics_text(entries: Sequence[str]) -> str:
-    """Returns the metrics' part of a signature: versions, weights, and digests of users'
-    sources."""
+    """Returns the metrics' part of a signature: versions, weights, and users' source digests."""
     package = f"pycocoevalcap-{importlib.metadata.version('pycocoevalcap')}"
     return ",".join([package, *map(_text, entries)])
 

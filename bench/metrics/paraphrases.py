@@ -68,8 +68,7 @@ def _unpacked(table: Path) -> Iterator[bytes]:
 
 
 def _entries(table: Path) -> Iterator[pl.Series]:
-    """Yields the table's lines, some megabytes at a time: an entry is a probability and two
-    phrases."""
+    """Yields some megabytes of the table's lines: an entry is a probability and two phrases."""
     left = b""
     for text in _unpacked(table):
         whole, newline, rest = (left + text).rpartition(b"\n")

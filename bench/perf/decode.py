@@ -64,8 +64,7 @@ def _model(name: str, pattern: str, codebooks: int, seconds: float) -> PixVoxLM:
 
 
 def _states(model: PixVoxLM, images: int, trained: bool) -> Tensor:
-    """Returns image states `[I, P, M]` of the shipped test pictures, or noise for random
-    weights."""
+    """Returns image states `[I, P, M]` of shipped pictures, or noise for random weights."""
     config = model.config
     if not trained:
         return torch.randn(images, config.image_positions, config.image_state_size)

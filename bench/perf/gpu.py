@@ -47,8 +47,7 @@ ZOO = "zoo:pixvox-tiny-delay"
 TOLERANCE = 1e-3
 """The largest difference of states and samples, of values around 1, between devices."""
 BFLOAT16_TOLERANCE = 0.2
-"""The largest difference of logits in bfloat16 between kinds of attention, in standard
-deviations."""
+"""The largest difference of bfloat16 logits between attentions, in standard deviations."""
 
 Outcome = Literal["proven", "FAILED", "not proven", "measured", "not measured"]
 
@@ -145,8 +144,7 @@ def _equal(speeches: Sequence[Generation], others: Sequence[Generation]) -> int:
 
 
 def check_units(course: Course) -> Finding:
-    """Compares greedy units by graphs, by single steps, and by the CPU's attention, for every
-    pattern."""
+    """Compares greedy units by graphs, single steps, and the CPU's attention, for every pattern."""
     count = 6
     figures: dict[str, Any] = {}
     for pattern in PATTERN_NAMES:
@@ -247,8 +245,7 @@ def check_attention(course: Course) -> Finding:
 
 
 def check_codec(course: Course) -> Finding:
-    """Compares samples of units on the device and on the CPU, alone and in a group; clips a
-    second."""
+    """Compares samples on the device and on the CPU, alone and in a group; clips a second."""
     rng = torch.manual_seed(2)
     units = [torch.randint(0, 256, (4, frames), generator=rng) for frames in (50, 120, 7, 200)]
     here, cpu = (Codec.load("zoo:encodec-tiny", 1.6, str(d)) for d in (course.device, "cpu"))
@@ -310,8 +307,7 @@ def check_whisper(course: Course) -> Finding:
 
 
 def check_steps(course: Course) -> Finding:
-    """Measures the time of a decoding step by slots and type, and the bound by this machine's
-    bandwidth."""
+    """Measures the time of a decoding step by slots and type, and its bound by bandwidth."""
     speed = bandwidth(course.device, 512 if course.on_gpu else 128)
     figures: dict[str, Any] = {"copy GB/s": speed / 1e9}
     for arithmetic in course.arithmetics:
@@ -371,8 +367,7 @@ def check_profile(course: Course) -> Finding:
 
 
 def check_run(course: Course) -> Finding:
-    """Measures a whole run: images, decoding, codec and Whisper; rows a second, and use of each
-    stage."""
+    """Measures a whole run: rows a second, and how busy each stage is."""
     job = {
         "name": "gpu",
         "dataset": {"name": "scenes"},

@@ -34,8 +34,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Replicate:
-    """The result of one process: seconds by stage and turn, peak MB, counts, and the weights'
-    digest."""
+    """The result of one process: seconds by stage and turn, peak MB, counts, and a digest."""
 
     weights: str
     seconds: dict[str, list[float]]
@@ -150,8 +149,7 @@ def order(ways: int, turn: int) -> list[int]:
 
 
 def measured(ways: Sequence[Way], rounds: int) -> tuple[list[list[Replicate]], list[float]]:
-    """Returns rounds of replicates of every way, and canaries: one before and one after every
-    round."""
+    """Returns rounds of replicates of every way, and canaries before and after each round."""
     replicates: list[list[Replicate]] = [[] for _ in ways]
     canaries = [canary()]
     with progress() as report:

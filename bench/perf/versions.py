@@ -57,8 +57,7 @@ def _counted(before: Replicate, after: Replicate) -> Iterator[Finding]:
 def judge_speed(
     before: Sequence[Replicate], after: Sequence[Replicate], canaries: Sequence[float]
 ) -> list[Finding]:
-    """Judges counts exactly if the weights are the same, memory within 2%, and time by its
-    ratio."""
+    """Judges counts exactly (of the same weights), memory within 2%, and time by its ratio."""
     findings = list(_counted(before[0], after[0]))
     was, now = (float(np.median([r.peak_mb for r in runs])) for runs in (before, after))
     verdict = Verdict.REGRESSED if now > MEMORY * was else Verdict.PASS
@@ -112,8 +111,7 @@ def checkout(revision: str) -> Iterator[Path]:
 
 
 def compare_versions(revision: str, weights: str) -> list[Finding]:
-    """Compares this checkout's speed with a git revision's; raises RunFailed if this is
-    impossible."""
+    """Compares this checkout's speed with a git revision's; raises RunFailed if it cannot."""
     head = Way(Path(_git("rev-parse", "--show-toplevel")), weights)
     with checkout(revision) as folder:
         base = Way(folder, weights)

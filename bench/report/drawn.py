@@ -8,8 +8,7 @@ SHADES = 8
 
 @dataclass(frozen=True)
 class Line:
-    """Points (x, y) of one system; `faint` for published rows, which are drawn behind measured
-    ones."""
+    """Points (x, y) of one system; `faint` ones are published and drawn behind measured ones."""
 
     label: str
     points: tuple[tuple[float, float], ...]

@@ -44,8 +44,7 @@ def _draw_lines(panel: Any, drawn: Sequence[Line], named: Mapping[float, str]) -
 
 
 def curve(metric: str, drawn: Sequence[Line], named: Mapping[float, str], along: str) -> "Figure":
-    """Returns a chart of a score along an axis, with a line for each system, as wide as a
-    column."""
+    """Returns a chart of a score along an axis, a line for each system, as wide as a column."""
     figure = _figure(COLUMN, 2.4)
     panel = figure.subplots()
     _draw_lines(panel, drawn, named)
@@ -102,8 +101,7 @@ def heat_map(heat: HeatMap) -> "Figure":
 
 
 def sweep_figure(points: pl.DataFrame) -> "Figure | None":
-    """Returns a figure of a sweep: a row for each axis, a panel for each score; None without
-    axes."""
+    """Returns a sweep's figure: a row for each axis, a panel for each score; None without axes."""
     charts = list(axis_charts(points, prompts=True))
     if not charts:
         return None
@@ -126,8 +124,7 @@ def _names(charts: Sequence[AxisChart]) -> tuple[list[str], list[str]]:
 
 
 def heat_figure(points: pl.DataFrame) -> "Figure | None":
-    """Returns a figure of all heat maps of a sweep, two in a row; None if fewer than two axes
-    vary."""
+    """Returns a figure of a sweep's heat maps; None if fewer than two axes vary."""
     maps = list(heat_maps(points))
     if not maps:
         return None

@@ -71,8 +71,7 @@ def plain_markdown(frame: pl.DataFrame, title: str) -> str:
 
 
 def csv(frame: pl.DataFrame) -> str:
-    """Returns a frame as CSV in full precision; text that a spreadsheet would execute is
-    escaped."""
+    """Returns a frame as CSV in full precision; text that a spreadsheet would run is escaped."""
     lists = [name for name, kind in frame.schema.items() if kind == pl.List(pl.String)]
     flat = frame.with_columns(pl.col(name).list.join(" ") for name in lists)
     text = [name for name, kind in flat.schema.items() if kind == pl.String]

@@ -78,8 +78,7 @@ def _full(column: Column) -> int:
 
 
 def _least(column: Column, level: int) -> int:
-    """Returns how narrow a column may be if it breaks between words (0), in words (1), anywhere
-    (2)."""
+    """Returns a column's least width: break between words (0), in words (1), anywhere (2)."""
     full = _full(column)
     if not column.text:
         return full
@@ -120,8 +119,7 @@ def fits(columns: Sequence[Column], width: int) -> bool:
 def first_fit(
     build: Callable[[Sequence[str]], list[Column]], order: Sequence[Sequence[str]], width: int
 ) -> tuple[list[Column], list[str]]:
-    """Returns the table with the fewest columns dropped, in `order`, that fits, and those
-    columns."""
+    """Returns the table with the fewest columns dropped, in `order`, and those columns."""
     left_out: list[str] = []
     columns = build(left_out)
     for group in order:
@@ -133,8 +131,7 @@ def first_fit(
 
 
 def pieces(columns: Sequence[Column], width: int) -> list[list[Column]]:
-    """Returns a table as several tables below each other, each starting with the leading text
-    columns."""
+    """Returns a table as several below each other, each starting with the leading text columns."""
     count = next((n for n, column in enumerate(columns) if not column.text), len(columns))
     keys, rest = list(columns[:count]), list(columns[count:])
     tables = [list(keys)]

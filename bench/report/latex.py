@@ -44,8 +44,7 @@ _SPECIAL = {
 
 
 def inert(text: str) -> str:
-    """Returns text with LaTeX's special characters escaped; characters without a glyph become
-    `?`."""
+    """Returns text with LaTeX's characters escaped; characters without a glyph become `?`."""
     return "".join(
         _SPECIAL.get(c, c if c.isascii() or (c.isalpha() and ord(c) < 0x250) else "?")
         for c in clean(text)

@@ -62,8 +62,7 @@ class Note:
 
 
 def grouped(notes: Iterable[Note], first: int = 1) -> Iterator[tuple[str, list[tuple[int, str]]]]:
-    """Yields every group of notes with its numbered texts; the first note has the number
-    `first`."""
+    """Yields each group of notes with its numbered texts; the first number is `first`."""
     numbered = enumerate(notes, first)
     for group, members in groupby(numbered, key=lambda pair: pair[1].group):
         yield group, [(number, note.text) for number, note in members]
@@ -364,8 +363,7 @@ def _on_topic(
 
 
 def _split(names: Sequence[str], room: int) -> list[str]:
-    """Returns names joined to texts of at most this many characters, with at least one name
-    each."""
+    """Returns names joined to texts of at most this many characters."""
     texts: list[str] = []
     for name in names:
         if texts and len(f"{texts[-1]}; {name}") <= room:

@@ -1,5 +1,4 @@
-"""The small tables of a run: the names of their files, their titles, and their form on a
-terminal."""
+"""The small tables of a run: their files' names, titles, and their form on a terminal."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

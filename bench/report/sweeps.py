@@ -114,8 +114,7 @@ def _printed(value: float, low: float, high: float) -> tuple[str, str]:
 
 
 def axis_charts(frame: pl.DataFrame, *, prompts: bool) -> Iterator[AxisChart]:
-    """Yields a chart for every axis, on request also for prompts, and every score of short
-    tables."""
+    """Yields a chart for each axis and score of short tables; for prompts on request."""
     axes = choices(frame)
     for axis in (axis for axis in axes if prompts or axis != "prompt"):
         levels = _levels(frame, axis)
@@ -156,8 +155,7 @@ def _lines(
 
 
 def heat_maps(frame: pl.DataFrame) -> Iterator[HeatMap]:
-    """Yields a map for every two axes that a system varies, of the scores that every table
-    shows."""
+    """Yields a map of each score of all tables for every two axes that a system varies."""
     shown = frame.filter(pl.col("kept") >= ALWAYS)
     for (system, metric), part in shown.group_by("system", "metric", maintain_order=True):
         axes = choices(part)
@@ -191,8 +189,7 @@ def heat_maps(frame: pl.DataFrame) -> Iterator[HeatMap]:
 
 
 def bests(frame: pl.DataFrame) -> Iterator[Best]:
-    """Yields the best point of every score of short tables, for prompt shares with several
-    points."""
+    """Yields the best point of each score and prompt share with several points."""
     prompts, systems = (frame[name].n_unique() for name in ("prompt", "system"))
 
     def name(row: dict[str, Any]) -> str:

@@ -267,7 +267,6 @@ def show_frame(frame: pl.DataFrame, title: str, console: Console) -> None:
 
 
 def save_picture(console: Console, title: str, path: Path) -> None:
-    """Saves everything that a recording console has printed as an SVG without external
-    references."""
+    """Saves what a recording console has printed as an SVG without external references."""
     svg = console.export_svg(title=clean(title))
     write_text(path, re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))

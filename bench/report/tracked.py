@@ -51,8 +51,7 @@ def _tracked(row: Row, protocol: Protocol, about: dict[str, str]) -> TrackedRow:
 
 
 def _parameters(row: Row, protocol: Protocol) -> dict[str, str]:
-    """Returns the row's value on every axis, its data, and its signature, each as a line of
-    text."""
+    """Returns the row's axes, data and signature, each as a line of text."""
     cell = row.cell
     values: dict[str, Any] = {
         "system": row.name,

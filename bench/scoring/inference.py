@@ -163,8 +163,7 @@ def gradients(score: Callable[[Array], Array], sums: Array) -> tuple[Array, Arra
 
 
 def _permuted(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Array]:
-    """Returns differences of scores `[replicates]`, with each image's two rows swapped with
-    probability 1/2."""
+    """Returns differences of scores `[replicates]`; each image's rows are swapped at random."""
     rng = np.random.default_rng([resampling.seed, 1])
     change, rows = b.values - a.values, []
     for size in _block_sizes(resampling.replicates):
@@ -236,8 +235,7 @@ def student_quantile(probability: float, freedom: int) -> float:
 
 
 def sign_test(worse: int, better: int) -> float:
-    """Returns the one-sided p-value of at least this many items getting worse, if both directions
-    are equally likely."""
+    """Returns the one-sided p-value of so many items getting worse if both are equally likely."""
     changed = worse + better
     return sum(comb(changed, k) for k in range(worse, changed + 1)) / 2**changed
 

@@ -32,7 +32,7 @@ class Spread:
     seeds: float | None
 
     def images_needed(self, reach: float, seeds: int) -> int:
-        """Returns how many images are needed with this many seeds each; `reach` is from
+        """Returns how many images are needed with so many seeds each; `reach` is from
         `reach_of`."""
         return max(2, math.ceil((self.images + (self.seeds or 0.0) / seeds) / reach**2))
 

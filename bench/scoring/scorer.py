@@ -119,8 +119,7 @@ class Scorer:
         self._stack.close()
 
     def tokens(self, texts: Sequence[str]) -> list[str]:
-        """Returns texts normalised as the job asks, and tokenised; each text is tokenised only
-        once."""
+        """Returns texts normalised as the job asks, and tokenised; each text is tokenised once."""
         new = [text for text in dict.fromkeys(texts) if text not in self._tokens]
         tokens = tokenise([self.clean(text) for text in new])
         self._tokens |= dict(zip(new, tokens, strict=True))
@@ -158,8 +157,7 @@ class Scorer:
         return joined(self.against_caption, parts)
 
     def spoken(self, table: pl.DataFrame) -> Counted:
-        """Returns the columns of the metrics of speech for a cell's table, or another with its
-        columns."""
+        """Returns the columns of metrics of speech for a table with a cell's columns."""
         return joined(self.of_speech, [_of_speech(metric, table) for metric in self.of_speech])
 
     def signature(self, cell: Cell, n: int, failed: int) -> Signature:
@@ -171,8 +169,7 @@ class Scorer:
         return signature(cell, self.dataset, self.spec, references, asr=facts, n=n, failed=failed)
 
     def score_all(self, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> list[CellScores]:
-        """Scores cells. All texts are tokenised at once, because starting the tokeniser's JVM is
-        slow."""
+        """Scores cells; tokenises all texts at once, because starting the JVM is slow."""
         self.tokens([text for _, table in tables for text in _texts(table)])
         return [self.score(cell, table) for cell, table in tables]
 

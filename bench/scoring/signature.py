@@ -37,8 +37,7 @@ class Policy:
     stretch: bool = False
 
     def sentence(self, here: object, there: object, whose: str) -> str:
-        """Returns a sentence with both values of the field; `whose` is the other, such as `the
-        golden`."""
+        """Returns a sentence with both values; `whose` is the other side, such as `the golden`."""
         if here in ("", "none"):
             return f"There is no {self.noun}; that of {whose} is {there}."
         if there in ("", "none"):
@@ -46,8 +45,7 @@ class Policy:
         return f"The {self.noun} is {here}; that of {whose} is {there}."
 
     def remark(self, here: object) -> str:
-        """Returns a remark with the field's value, below a table that states the value of other
-        rows."""
+        """Returns a remark with the value, below a table that states the value of other rows."""
         without = here in ("", "none")
         return (
             f"{self.mark}: no {self.noun}"
@@ -127,8 +125,7 @@ def read_fields(text: str) -> dict[str, str]:
 
 
 def idf_digest(references: Mapping[str, tuple[str, ...]]) -> str:
-    """Returns a digest of the tokenised references, from which document frequencies are
-    computed."""
+    """Returns a digest of the tokenised references, which document frequencies come from."""
     state = hashlib.sha256()
     for item, texts in references.items():
         state.update("\0".join([item, *texts, ""]).encode())

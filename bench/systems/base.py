@@ -208,8 +208,7 @@ class System(Strict, ABC):
         return []
 
     def sampled(self) -> bool:
-        """Returns whether its speech is drawn at random, so that one seed is one draw of
-        several."""
+        """Returns whether its speech is drawn at random, so that seeds are independent draws."""
         return False
 
     def details(self) -> dict[str, Any]:
@@ -237,8 +236,7 @@ class System(Strict, ABC):
         return None
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
-        """Returns the speech `[T]` of a row that stores none, and its rate in Hz; raises
-        SpeechError."""
+        """Returns the speech `[T]` of a row that stores none, and its rate; raises SpeechError."""
         path = entry.file or self.sound_file(entry.row, entry.item)
         if path is None:
             raise SpeechError(f"{entry.row.item}: has no speech")
@@ -259,8 +257,8 @@ class System(Strict, ABC):
         return ()
 
     def reads_training(self) -> bool:
-        """Returns whether its generator reads a training set, and so runs on the driver's
-        machine."""
+        """Returns whether its generator reads a training set, which only the driver's machine
+        has."""
         return False
 
     def gathered(self, file: Path) -> Self:
@@ -298,8 +296,7 @@ class System(Strict, ABC):
         return False
 
     def files(self, items: Sequence[Item]) -> Sequence[Path]:
-        """Returns the audio files of its own that it needs for the items, whether they exist or
-        not."""
+        """Returns the audio files of its own that it needs for the items, existing or not."""
         return ()
 
     def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
@@ -331,8 +328,7 @@ class System(Strict, ABC):
         return self.uses_gpu and self.role is Role.SYSTEM
 
     def weights_for_speed(self) -> str | None:
-        """Returns the PixVoxLM weights whose decoding speed a gate compares; None for other
-        systems."""
+        """Returns the PixVoxLM weights whose decoding speed a gate compares; None for others."""
         return None
 
 
@@ -396,8 +392,7 @@ def unmatched_names(
 
 
 ABSENT = "absent"
-"""The cause of a row whose files are missing on its actor's node; the driver then looks for them.
-"""
+"""The cause of a row whose files are missing on its actor's node; the driver then checks."""
 
 
 def needed_files(system: System, item: Item, caption: Choice) -> list[Path | UnitsEntry]:

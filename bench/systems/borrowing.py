@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Borrowing:
-    """Whose transcripts a system uses: those of the label `of`, or of the first competing
-    system."""
+    """Whose transcripts a system uses: those of the label `of`, or of the first competing one."""
 
     of: str | None
     seed: int

@@ -123,8 +123,7 @@ class DecodingSpec(Strict):
         return decoding.model_copy(update={"seed": 0, "candidates": 1})
 
     def depends(self) -> dict[str, Any]:
-        """Returns the settings in keys of its speech; a newer setting is left out at its
-        default."""
+        """Returns the settings for keys; a setting that is new is left out at its default."""
         usual = DecodingSpec()
         newer = ("guidance", "candidates", "longest_run")
         return self.model_dump(
@@ -155,8 +154,7 @@ class DecodingSpec(Strict):
         return ",".join(f"{name}={_exactly(settings[name])}" for name in names)
 
     def described(self) -> list[str]:
-        """Returns what distinguishes it, in words: seed, temperature, and settings that are not
-        defaults."""
+        """Returns what distinguishes it, in words: seed, temperature, and non-default settings."""
         usual = DecodingSpec()
         return [
             f"{axis.replace('_', ' ')} {_words(getattr(self, axis))}"

@@ -122,8 +122,7 @@ class HttpSystem(System):
 
 
 class _Unanswered(Exception):
-    """A failed try. `seconds` is how long the service asks to wait; `may_pass` is whether to
-    retry."""
+    """A failed try. `seconds` is the pause that the service asks for; `may_pass` allows a retry."""
 
     def __init__(self, reason: str, *, may_pass: bool, of_item: bool, seconds: float = 0.0) -> None:
         super().__init__(reason)
@@ -247,8 +246,7 @@ def _refusal(status: int, said: bytes, headers: Message) -> _Unanswered:
 
 
 def _body(spec: HttpSystem, item: Item) -> tuple[bytes, str]:
-    """Returns a request's body for an item, and its media type; raises SpeechError without an
-    image."""
+    """Returns a request's body for an item, and its media type; raises SpeechError."""
     try:
         image = item.image.read_bytes()
     except OSError as error:

@@ -131,8 +131,7 @@ def mean_states(
 
 
 def _read(file: Path) -> dict[str, States]:
-    """Returns the states in a cache by content key; empty for a cache of other code or a damaged
-    one."""
+    """Returns a cache's states by content key; empty if it is damaged or of other code."""
     try:
         with np.load(file, allow_pickle=False) as archive:
             # The first caches do not name the version of their code.

@@ -60,8 +60,7 @@ class Library:
     def read_units(
         self, codec: "Codec", report: Progress
     ) -> tuple[dict[str, Units], npt.NDArray[np.int32]]:
-        """Returns each recording's units `[N]` of the first codebook by name, and substitution
-        costs."""
+        """Returns recordings' units `[N]` of the first codebook by name, and substitution costs."""
         spoken = self.candidates(self.items)
         all_units = units_of(
             [recording.caption for recording in spoken], codec, self.folder, report
@@ -78,8 +77,7 @@ class Library:
         return prompt_units(recording.item, recording.number, 1.0, codec)
 
     def write(self, file: Path, codec: "Codec | None") -> bool:
-        """Writes the file of a SentLibrary; returns False if units would have to be encoded for
-        it."""
+        """Writes the file of a SentLibrary; returns False if units would have to be encoded."""
         spoken = self.candidates(self.items)
         arrays: dict[str, Any] = {"states": self._states(silent, "cpu")}
         if codec is not None:

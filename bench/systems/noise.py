@@ -42,7 +42,6 @@ class NoiseSystem(System):
 
 
 def white(name: str, length: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """Returns white noise `[length]` of mean square 1, drawn by Philox from a key, the name's
-    hash."""
+    """Returns white noise `[length]` of mean square 1 by Philox, keyed by the name."""
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
     return np.random.Generator(np.random.Philox(key=key)).standard_normal(length)

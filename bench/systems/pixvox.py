@@ -27,8 +27,7 @@ _MOST_BYTES = 1_000_000
 
 
 def _image_encoder_plugins(weights: str) -> tuple[str, ...]:
-    """Returns the plug-in that adds a checkpoint's image encoder, if it is not one of the
-    suite's."""
+    """Returns the plug-in that adds a checkpoint's image encoder, if any."""
     if not plugins(IMAGE_ENCODERS):
         return ()
     vision = read_config(resolve(weights), "pixvox").get("vision_config") or {}

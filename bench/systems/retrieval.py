@@ -229,8 +229,7 @@ class RetrievalGenerator(EachItem):
         self.latest: tuple[Path, npt.NDArray[np.float64]] | None = None
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """Returns a row that names the training caption to play, with its units if there is a
-        codec."""
+        """Returns a row that names the training caption to play; with a codec, with its units."""
         system = variant.system
         assert isinstance(system, RetrievalSystem)
         # Ties keep the order of the training data.
@@ -255,8 +254,7 @@ class RetrievalGenerator(EachItem):
         return _drawn(self.library, system.seed)
 
     def _similarities(self, image: Path) -> npt.NDArray[np.float64]:
-        """Returns the cosine with every training image, cached because an item's variants are
-        adjacent."""
+        """Returns the cosines with all training images, cached for an item's further variants."""
         if self.latest is None or self.latest[0] != image:
             from pixvox.images import ImageError
 

@@ -61,7 +61,6 @@ AXES: tuple[Axis, ...] = tuple(dict.fromkeys(axis for kind in KINDS for axis in 
 
 
 def recognise_system(folder: Path, items: Sequence[Item]) -> System | None:
-    """Returns the system in a folder as a job would declare it, for some items; None if there is
-    none."""
+    """Returns the system in a folder as a job would declare it; None if there is none."""
     recognised = (kind.recognised(folder, items) for kind in KINDS)
     return next((system for system in recognised if system is not None), None)

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 
 def flac(wave: "np.ndarray[Any, Any]", rate: int) -> bytes:
-    """Returns samples `[T]` in -1..1 as FLAC; raises SpeechError for a rate that FLAC cannot
-    have."""
+    """Returns samples `[T]` in -1..1 as FLAC; raises SpeechError for a rate that FLAC lacks."""
     import soundfile
 
     buffer = io.BytesIO()

@@ -47,8 +47,7 @@ class Voice:
     def speeches(
         self, system: System, entries: Sequence[ToTranscribe]
     ) -> list[Sound | SpeechError | UnitsError]:
-        """Returns each row's whole speech or its error; units of several rows are decoded
-        together."""
+        """Returns each row's whole speech or its error; units of all rows are decoded together."""
         sounds: dict[int, Sound | SpeechError | UnitsError] = {}
         coded: dict[int, Tensor] = {}
         for place, entry in enumerate(entries):

@@ -137,8 +137,7 @@ def _shared_line(shared: Mapping[str, Sequence[str]]) -> str:
 
 
 def _copies_line(folder: Path, names: Iterable[str]) -> Iterable[str]:
-    """Yields a line if files with different names have the same bytes; links to one file
-    included."""
+    """Yields a line if files with different names have the same bytes, including links."""
     paths = {folder / posixpath.normpath(name) for name in names}
     alike: dict[bytes, list[str]] = {}
     for path, digest in sorted(file_digests(paths).items()):
@@ -188,8 +187,7 @@ def _read_mapping(path: Path, changed: int, size: int) -> Mapping[str, str]:
 
 
 def wavs_digest(spec: WavsSystem, items: Iterable[Item]) -> str:
-    """Returns a digest of the assignment of files to items and of every file's bytes, 16 hex
-    digits."""
+    """Returns a digest of every item's file name and bytes, 16 hex digits."""
     state = hashlib.sha256()
     named = wav_files(spec, items)
     digests = file_digests(spec.folder / file for file in named.values())

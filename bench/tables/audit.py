@@ -90,8 +90,7 @@ def _fault(apart: float, score: float, other: float, usual: float) -> str:
 
 
 def audited(scores: Sequence[CellScores], asrs: Sequence[Asr]) -> pl.DataFrame:
-    """Returns a row for every speech that the first of the ASRs and another one have
-    transcribed."""
+    """Returns a row for every speech that the first ASR and another one have transcribed."""
     names = names_of(asrs)
     called = names_without_seed([cell_scores.cell for cell_scores in scores])
     transcribed = [(s.cell.asr, s) for s in scores if s.cell.asr is not None]

@@ -45,8 +45,7 @@ def scores_above_chance(rows: Sequence[Row], dataset: str, scorer: Scorer) -> Ab
 
 
 def _at_chance(row: Row, scorer: Scorer) -> Counted:
-    """Returns the statistics of a row's transcripts, each assigned to another image; seeds
-    averaged."""
+    """Returns a row's statistics with transcripts assigned to other images; seeds averaged."""
     each = []
     for cell in row.cells:
         said = dict(zip(cell.items["item"], cell.items["tokens"], strict=True))

@@ -19,8 +19,7 @@ COLUMNS: Columns = (
 
 
 def failures(rows: Sequence[Row]) -> pl.DataFrame:
-    """Returns the shares of all kinds, in percent, for each row with a kind other than failed
-    items."""
+    """Returns the shares of all kinds in percent, for rows with a kind other than failed items."""
     frame = pl.DataFrame(
         [
             {

@@ -26,8 +26,7 @@ PAIRED: Columns = (
 
 @dataclass(frozen=True)
 class Paired:
-    """The statistics of one system in both runs, one row for each common item, in the same
-    order."""
+    """The statistics of one system in both runs, a row for each common item in the same order."""
 
     name: str
     first: Counted

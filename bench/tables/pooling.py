@@ -94,8 +94,7 @@ def _without_seed(cell: Cell) -> str:
 
 
 def pooled(scores: Sequence[CellScores], resampling: Resampling) -> list[Row]:
-    """Returns rows in the order of cells of one ASR; each image's statistics are summed over
-    seeds."""
+    """Returns rows in the order of one ASR's cells; images are summed over seeds."""
     groups: dict[str, list[CellScores]] = {}
     for cell_scores in scores:
         groups.setdefault(_without_seed(cell_scores.cell), []).append(cell_scores)
@@ -114,8 +113,7 @@ def pooled(scores: Sequence[CellScores], resampling: Resampling) -> list[Row]:
 
 
 def role(cell: Cell, dataset: str) -> str:
-    """Returns the entry in the column `training`, with the data if a system was trained on other
-    data."""
+    """Returns the entry in the column `training`, with the data if it is not the job's."""
     if elsewhere(cell, dataset):
         return f"{cell.system.in_training()}, trained on {' and '.join(cell.trained_on)}"
     return cell.system.in_training()
@@ -140,8 +138,7 @@ def grade_of(row: Row, first: Row) -> Grade:
 
 
 def base_of(row: Row, competing: Sequence[Row]) -> Row | None:
-    """Returns the row that a row is tested against: the first competing one with its prompt
-    share."""
+    """Returns the row that a row is tested against: the first competing one of its prompt share."""
     if row.outcome.mark != SAME:
         return None
     for other in competing:

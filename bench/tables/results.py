@@ -136,8 +136,7 @@ def _filled(frame: pl.DataFrame) -> pl.DataFrame | None:
 
 
 def _comparisons(job: Job, reading: ScoredReading, tests: PairTests) -> Iterator[ComparisonTable]:
-    """Yields the worthwhile tables of the job; a further reading's name is part of the table's
-    name."""
+    """Yields the job's worthwhile tables; a further reading's name is part of the table's."""
     references = reading.protocol.references
     ending = "" if references == job.scoring.readings[0] else f"-{references}"
     for name in job.tables:

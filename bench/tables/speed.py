@@ -68,8 +68,7 @@ def speed_frame(scores: Sequence[CellScores], costs: Iterable[SpeechCost]) -> pl
 
 
 def _timed(scores: Sequence[CellScores]) -> list[CellScores]:
-    """Returns the cells of systems that generate, each speech once, whichever ASR transcribes
-    it."""
+    """Returns the cells of systems that generate, each speech once."""
     by_key: dict[str, CellScores] = {}
     for each in scores:
         cell: Cell = each.cell
@@ -92,8 +91,7 @@ def _decoding_on(generating: Cost, decoding: Sequence[Cost]) -> Cost | None:
 
 
 def _speech_seconds(cells: Sequence[CellScores]) -> float:
-    """Returns the mean length of the generated speech of an item in seconds; failed items have
-    none."""
+    """Returns an item's mean length of generated speech in seconds; failed items have none."""
     items = pl.concat([each.items.select("seconds", "prompt_frames", "frames") for each in cells])
     share = 1 - pl.col("prompt_frames") / pl.col("frames").clip(1)
     mean = items.select((pl.col("seconds").fill_null(0) * share.fill_null(1)).mean()).item()

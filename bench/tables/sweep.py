@@ -72,8 +72,7 @@ SEEDS = Column("seeds", pl.UInt32, "The number of cells in the means.")
 
 
 def pivot_columns(axes: Sequence[str], metrics: Sequence[str]) -> Columns:
-    """Returns the columns of the sweep's pivot: axes, a column for each metric, and the number of
-    seeds."""
+    """Returns the columns of the sweep's pivot: axes, metrics, and the number of seeds."""
     means = (Column(name, pl.Float64, f"{name}, mean over seeds.") for name in metrics)
     return (*(NAMED[axis] for axis in axes), *means, SEEDS)
 
@@ -136,8 +135,7 @@ def varied(frame: pl.DataFrame) -> list[str]:
 
 
 def pivot(frame: pl.DataFrame) -> pl.DataFrame:
-    """Returns a row for every point without its seed, a column for every metric: means over
-    seeds."""
+    """Returns a row for every point, a column for every metric: means over seeds."""
     axes = [axis for axis in varied(frame) if axis != "seed"] or ["system"]
     wide = frame.filter(SHORT_TABLES).pivot(
         on="metric", index=axes, values="score", aggregate_function="mean"

@@ -27,8 +27,7 @@ from bench.systems.base import Loss, Role
 from bench.tables.pooling import Row, ranked
 
 STEPS = ("ASR", "codec", "failed", "clarity", "content", "model")
-"""The steps in order; `failed` if items failed, `model` if clarity and content are not
-separated."""
+"""The steps; `failed` if items failed, `model` if clarity and content are not separated."""
 
 _SILENT = 10.0
 """Nats a token, sign reversed: far below an ASR's log-probability of any transcript."""
@@ -99,15 +98,13 @@ def _with_failures(row: Row, before: Counted) -> Counted:
 
 
 def _clarity(items: pl.DataFrame) -> Array:
-    """Returns the ASR's mean log-probability of every item `[n]`; a very low value if it has
-    none."""
+    """Returns the ASR's mean log-probability of each item `[n]`; very low if it has none."""
     known = pl.when(status="ok").then(pl.col("avg_logprob").fill_nan(None))
     return items.select(known.fill_null(-_SILENT))["avg_logprob"].to_numpy()
 
 
 def _as_unclear(row: Row, known: Sequence[Row]) -> Counted:
-    """Returns statistics of the caption's speech, as unclear as a row's speech; averaged over
-    seeds."""
+    """Returns statistics of the caption's speech, as unclear as a row's; averaged over seeds."""
     clarity = np.stack([_clarity(other.first.items) for other in known])
     values = np.stack([_mean(other).values for other in known])
     like = _mean(known[0])
@@ -140,8 +137,7 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
 
 
 def _mean(row: Row) -> Counted:
-    """Returns statistics of a row's words averaged over seeds, without errors against the
-    caption."""
+    """Returns statistics of a row's words over seeds, without errors against the caption."""
     counted = row.counted.only([metric for metric in row.counted.metrics if is_of_words(metric)])
     return counted.with_values(counted.values / len(row.cells))
 

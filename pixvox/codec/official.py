@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 PREFIX = "encodec:"
 _CHECKPOINTS = {"24khz": "encodec_24khz-d7cc33bc.th"}
-"""The package's mono models and the names of their checkpoints, which the package has in
-functions."""
+"""The package's mono models and the names of their checkpoints."""
 _DIGEST = re.compile(r"-([0-9a-f]{8,})\.th$")
 """The end of a file's name from torch.hub: the first digits of its SHA-256."""
 _IMPORTING = Lock()

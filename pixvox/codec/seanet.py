@@ -148,8 +148,7 @@ class _Convolution:
         return laid_out
 
     def _padded(self, x: Tensor) -> Tensor:
-        """Returns `x` after its ELU, padded by reflection; by zeros for a transposed
-        convolution."""
+        """Returns `x` after its ELU, padded by reflection (by zeros before upsampling)."""
         left, length = self.padding, x.shape[-1]
         reflects = self.upsampling == 1
         if reflects and length <= left:

@@ -91,8 +91,8 @@ def _exponentials(scores: Array, highest: np.float32) -> None:
 
 @_jit  # type: ignore[untyped-decorator]
 def _attend_head(query: Array, keys: Array, values: Array, used: int, out: Array) -> None:
-    """Computes one head of one row over the first `used` keys `[D, S]` and values `[S, D]` into
-    `out [D]`."""
+    """Attends with one head of one row to `used` keys `[D, S]` and values `[S, D]`, into `out
+    [D]`."""
     size = query.shape[0]
     scale = np.float32(1.0 / np.sqrt(size))
     scores, work = np.zeros(used, np.float32), np.empty(used, np.float32)

@@ -196,8 +196,7 @@ class Engine:
         return values.pin_memory().to(self.device, non_blocking=True)
 
     def _download(self, values: Tensor) -> Tensor:
-        """Copies a tensor from the device to the CPU; waits until the device has finished all its
-        work."""
+        """Copies a tensor from the device to the CPU; waits for all work of the device."""
         return values.cpu()
 
     def _free(self, slots: Sequence[int]) -> None:
@@ -211,8 +210,7 @@ class Engine:
     def _collect(
         self, held: Sequence[int | None], requests: Sequence[Request]
     ) -> list[tuple[int, Generation]]:
-        """Returns the slots whose rows have ended, with their speech: one transfer, and one more if
-        any have."""
+        """Returns slots whose rows have ended, with their speech: one transfer, two if any have."""
         finished = self.busy & (self.position >= self.finish[self.ends])
         # All values are exact in float64; five transfers would each wait for the device.
         state = [finished, self.broken, self.ends, *self.surety.unbind(1)]
@@ -308,8 +306,7 @@ class Engine:
                 self.last_unit[slot], self.run_length[slot] = _last_run(request.prompt[0, :frames])
 
     def _prompt_steps(self, prompt: Tensor) -> Tensor:
-        """Returns `[K, T]`: the units of a prompt's first steps, as many as can be computed at
-        once."""
+        """Returns `[K, T]`: the units of a prompt's first steps that can be computed at once."""
         frames = prompt.shape[1]
         decided = (self.plan.frame_of < frames).all(0).long().cumprod(0).sum()
         frame_of = self.plan.frame_of[:, : self.stepper.prefilled_steps(int(decided))]
@@ -407,14 +404,12 @@ class Engine:
         self.position.add_(self.busy)
 
     def _ended_by_runs(self, units: Tensor) -> Tensor:
-        """Returns the first codebook's units `[B]`, with the end in place of a unit that makes a
-        run too long."""
+        """Returns the first codebook's units `[B]`, with the end where a run gets too long."""
         is_longest = self.run_length >= self.decoding.longest_run
         return units.masked_fill(is_longest & (units == self.last_unit), self.empty)
 
     def _count_runs(self, units: Tensor, inside: Tensor) -> None:
-        """Counts runs with the first codebook's units `[B]` of this step, if they belong to a
-        frame."""
+        """Counts runs with the first codebook's units `[B]` of this step."""
         length = torch.where(units == self.last_unit, self.run_length + 1, 1)
         self.run_length.copy_(torch.where(inside, length, self.run_length))
         self.last_unit.copy_(torch.where(inside, units, self.last_unit))

@@ -26,8 +26,7 @@ AttentionKind = Literal["ragged", "dense", "varlen"]
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """The sizes that an attention is built for; `null_entry` is the memory of the null image, if
-    any."""
+    """The sizes that an attention is built for; `null_entry` is the null image's memory."""
 
     slots: int
     lanes: int
@@ -87,19 +86,16 @@ class DecodingAttention(Protocol):
         """Prepares a step at each row's `position` `[B]`, all below `window`."""
 
     def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
-        """Stores keys and values of `qkv` `[B, 3, H, D]`; returns each row's attention over its
-        own."""
+        """Stores keys and values of `qkv` `[B, 3, H, D]`; returns attention over each row's own."""
 
     def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
         """Returns the attention of queries `[B, H, D]` over the memory that each row reads."""
 
     def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
-        """Does the same as `step` for T steps of one slot from position `start`, `[W, T, 3, H,
-        D]`."""
+        """Does the same for T steps of one slot from position `start`, `[W, T, 3, H, D]`."""
 
     def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
-        """Does the same as `step_over_image` for queries `[W, T, H, D]` of a slot that reads
-        `entry`."""
+        """Does the same for queries `[W, T, H, D]` of a slot that reads memory `entry`."""
 
 
 class RaggedAttention(DecodingAttention):
@@ -301,8 +297,7 @@ ATTENTIONS: dict[AttentionKind, Callable[[Sizes], DecodingAttention]] = {
 
 
 def _shared(queries: Tensor, lanes: int, keys: Tensor, values: Tensor) -> Tensor:
-    """Attends with `[B, H, D]`, of which each `lanes` neighbours share one memory; returns `[B, H *
-    D]`."""
+    """Attends with `[B, H, D]`, of which `lanes` neighbours share a memory, to `[B, H * D]`."""
     grouped = queries.unflatten(0, (-1, lanes)).transpose(1, 2)
     return _by_step(attend_dense(grouped, keys, values))
 

@@ -40,6 +40,5 @@ class Memories:
         return None
 
     def release(self, slot: int) -> None:
-        """Ends the use of a slot's memory, which keeps the image until another image needs the
-        memory."""
+        """Ends a slot's use of its memory, which keeps the image until another needs the memory."""
         self._entries[slot] = None

@@ -92,8 +92,7 @@ def decoding_of(
 
 
 def options_of(config: GenerationConfig) -> dict[str, Any]:
-    """Returns the options for `generate` in a configuration of transformers; raises ValueError for
-    others."""
+    """Returns a transformers configuration's options for `generate`; raises ValueError."""
     known = ("do_sample", "temperature", "top_k", "top_p", "max_new_tokens")
     own = ("transformers_version", "_from_model_config")
     stated = {n: v for n, v in config.to_diff_dict().items() if v is not None and n not in own}

@@ -3,8 +3,7 @@
 from pixvox.patternnames import delays_of
 
 PROTOCOL = 3
-"""Raise it when a change changes units, including rounding (see attention and linear in this
-folder)."""
+"""Raise it when a change changes units, including rounding (see attention and linear)."""
 
 
 def end_protocol(pattern: str, codebooks: int) -> int:

@@ -68,8 +68,7 @@ class CaptionerTraining:
 
 
 def plain_words(caption: str) -> str:
-    """Returns a caption as lower-case words without punctuation, which are learnt and later read
-    aloud."""
+    """Returns a caption as lower-case words without punctuation, which are learnt."""
     return " ".join(_WORD.findall(caption.lower()))
 
 
@@ -108,8 +107,7 @@ def new_captioner(
     plan: CaptionerTraining,
     size: TextSize = TextSize(),
 ) -> PreTrainedModel:
-    """Returns a captioner over an image encoder: transformers' class for BLIP's encoder, else
-    ours."""
+    """Returns a captioner over an image encoder: transformers' class for BLIP's, else ours."""
     torch.manual_seed(plan.seed)
     text: dict[str, Any] = {
         "vocab_size": len(words),

@@ -26,8 +26,7 @@ class SpokenCaptions:
     mirrored: bool = False
 
     def targets(self, rows: Sequence[int]) -> int:
-        """Returns the number of units that a codebook predicts in these rows: every frame and the
-        end."""
+        """Returns how many units a codebook predicts in these rows: every frame and the end."""
         return sum(self.units[row].shape[-1] + 1 for row in rows)
 
     def only(self, rows: Sequence[int]) -> "SpokenCaptions":

@@ -70,8 +70,7 @@ class CodecStep:
 
 
 def tiny_config() -> EncodecConfig:
-    """Returns a configuration of 16 kHz, 50 frames/s, 4 codebooks of 256 entries, 2.7M
-    parameters."""
+    """Returns a configuration: 16 kHz, 50 frames/s, 4 codebooks of 256, 2.7M parameters."""
     return EncodecConfig(
         sampling_rate=16_000,
         upsampling_ratios=[8, 5, 4, 2],
@@ -148,8 +147,7 @@ class SpectralLoss(torch.nn.Module):
 def _crops(
     waves: Sequence[npt.NDArray[np.float32]], length: int, plan: CodecTraining, step: int
 ) -> Tensor:
-    """Returns a batch `[B, 1, length]`, which depends only on the step, so that a resumed run
-    repeats it."""
+    """Returns a batch `[B, 1, length]`, which depends only on the step."""
     rng = np.random.default_rng((plan.seed, step))
     rows = []
     for index in rng.integers(len(waves), size=plan.batch):

@@ -1,5 +1,4 @@
-"""The floating-point operations of a training step, and the speed of this machine's matrix
-product."""
+"""The operations of a training step, and the speed of this machine's matrix product."""
 
 import time
 from collections.abc import Sequence

@@ -20,8 +20,7 @@ def _is_frozen(model: PixVoxLM) -> bool:
 
 
 def trained_state(model: PixVoxLM) -> dict[str, Tensor]:
-    """Returns a model's weights and buffers, without those of an image encoder that is not
-    trained."""
+    """Returns a model's weights and buffers without those of a frozen image encoder."""
     frozen = _is_frozen(model)
     return {
         name: value

@@ -66,8 +66,7 @@ class Step:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Random draws of a step for each row: whether the null image is used, and whether it is
-    mirrored."""
+    """A step's random draws for each row: use the null image, and mirror the picture."""
 
     blind: Sequence[bool] = ()
     mirror: Sequence[bool] = ()
@@ -193,8 +192,7 @@ class _Run:
         self._epoch, self._order = -1, list[list[int]]()
 
     def resume(self) -> None:
-        """Loads the last checkpoint, if there is one; raises WeightsError if it is another
-        training's."""
+        """Loads the last checkpoint, if any; raises WeightsError if it is another training's."""
         saved = last_state(self.folder, self.identity)
         if saved is None:
             return

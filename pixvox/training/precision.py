@@ -7,8 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 def dtype_of(wanted: str, device: torch.device) -> torch.dtype:
-    """Returns bfloat16 if it is asked for or, for `auto`, supported by the hardware; else
-    float32."""
+    """Returns bfloat16 if asked for or, for `auto`, supported; else float32."""
     if wanted == "auto":
         # Without hardware support bfloat16 is emulated, many times slower than float32.
         on_cpu = bool(torch.cpu._is_avx512_bf16_supported())

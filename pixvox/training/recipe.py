@@ -109,8 +109,7 @@ def batches(lengths: Sequence[int], batch: int, epoch: int, seed: int) -> list[l
 
 
 def course_digest(plan: Any, *content: str | npt.NDArray[Any]) -> str:
-    """Returns the digest of a recipe without _FREE settings, and of the training data; 16 hex
-    digits."""
+    """Returns the digest of a recipe without _FREE settings, and of data; 16 hex digits."""
     course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
     state = hashlib.sha256(repr(sorted(course.items())).encode())
     for part in content:
@@ -119,8 +118,7 @@ def course_digest(plan: Any, *content: str | npt.NDArray[Any]) -> str:
 
 
 def identity(config: str, origin: str, units: Sequence[Tensor], plan: Training) -> str:
-    """Returns a training's identity: the model's `config` and `origin`, the recipe, the data's
-    units."""
+    """Returns a training's identity: the model's `config` and `origin`, recipe, and units."""
     return course_digest(
         plan, config, origin, *(speech.to(torch.int16).numpy() for speech in units)
     )

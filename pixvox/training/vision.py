@@ -41,8 +41,7 @@ class VisionTraining:
 
 
 def word_targets(captions: Sequence[Sequence[str]], least: int = 20) -> tuple[list[str], Tensor]:
-    """Returns the words used at least `least` times, and `[I, W]`: the share of captions with
-    each."""
+    """Returns words used at least `least` times, and `[I, W]`: the share of captions with each."""
     counts: dict[str, int] = {}
     for caption in (c for group in captions for c in group):
         for word in set(caption.split()):

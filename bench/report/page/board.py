@@ -30,8 +30,7 @@ def _row(entry: Entry, reports: Mapping[str, str]) -> dict[str, object]:
 
 
 def board_page(entries: Sequence[Entry], reports: Mapping[str, str], title: str) -> str:
-    """Returns the page of a verified leaderboard; `reports` are addresses of reports by run
-    name."""
+    """Returns the page of a verified leaderboard; `reports` has addresses by run name."""
     style = read_assets(["css/page.css"])
     environment = Environment(
         loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined

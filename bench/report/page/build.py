@@ -1,5 +1,4 @@
-"""The page as files: one file with everything, or a folder whose media are loaded by script
-tags."""
+"""The page as files: one file with everything, or a folder with media in script files."""
 
 import base64
 import hashlib

@@ -166,8 +166,7 @@ def _columns(
 
 
 def _apart(run: Finished) -> Iterator[tuple[str, list[Plain | None]]]:
-    """Yields, for each cell, another ASR's transcripts of the same speech by item; None without
-    one."""
+    """Yields each cell with another ASR's transcripts by item; None for an item without one."""
     tokens = {name: part for (name,), part in run.rows.group_by("cell")}
     groups: dict[tuple[str, str], list[Plain]] = {}
     for cell in run.cells:

@@ -69,8 +69,7 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def scored_dataset(job: dict[str, Any], digest: str) -> tuple[Dataset | None, str]:
-    """Returns the run's dataset; or None and the reason, if it is missing or has other content
-    now."""
+    """Returns the run's dataset; or None and the reason, if it is missing or has changed."""
     from bench.datasets.loading import load_dataset
 
     try:

@@ -209,8 +209,7 @@ def _plain_cell(row: Plain, name: str) -> TableCell:
 
 
 def failures(run: Finished, labels: Sequence[str]) -> PageTable | None:
-    """Returns the table of failures: a row for each cell, a column for each kind; None without
-    any."""
+    """Returns the table of failures: a row for each cell, a column for each kind that occurs."""
     shown = [kind for kind in KINDS if any(cell["kinds"].get(kind) for cell in run.cells)]
     if not shown:
         return None
@@ -247,8 +246,7 @@ def failures(run: Finished, labels: Sequence[str]) -> PageTable | None:
 
 
 def again(run: Finished) -> str:
-    """Returns shell lines that repeat the run: its job in JSON, which is also YAML, and the
-    command."""
+    """Returns shell lines that repeat the run: its job in JSON (which is YAML), and the command."""
     file = shlex.quote(f"{run.name}.yaml")
     job = json.dumps({key: value for key, value in run.job.items() if value is not None})
     return f"cat > {file} <<'JOB'\n{job}\nJOB\npixvox run {file}"

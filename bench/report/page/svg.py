@@ -1,5 +1,4 @@
-"""Small charts as inline SVG, coloured by the page's style sheet; their numbers are also in
-text."""
+"""Small charts as inline SVG, coloured by the style sheet; their numbers are also in text."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,8 +31,7 @@ def _text(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> M
 
 
 def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str], along: str) -> Markup:
-    """Returns a chart with a line for each system; `named` are the places on the x axis,
-    `along`."""
+    """Returns a chart with a line for each system; `named` are places on the x axis `along`."""
     places = sorted(named)
     span = (places[-1] - places[0]) or 1
     highs = [y for line in drawn for _, y in line.points]
@@ -92,8 +90,7 @@ _WIDE, _HIGH = 76.0, 40.0
 
 
 def heat(heat_map: HeatMap) -> Markup:
-    """Returns a heat map. The best cell has a frame, and cells that do not differ significantly
-    from it a dashed one."""
+    """Returns a heat map with a frame at the best cell, dashed at cells that do not differ."""
     left, top = 84.0, 8.0
     below = top + _HIGH * len(heat_map.rows)
     width, height = left + _WIDE * len(heat_map.columns) + 8, below + 48

@@ -56,8 +56,7 @@ class Difference:
 
 
 def _words(text: str) -> list[tuple[str, str]]:
-    """Returns every word in its form for comparison, without case and punctuation, and as
-    written."""
+    """Returns each word as it is compared, without case and punctuation, and as it is written."""
     both = ((_KEY.sub("", word.lower()), word) for word in text.split())
     return [(key, word) for key, word in both if key]
 
