@@ -223,7 +223,7 @@ def _counted(system: System, dataset: Dataset, folder: Path) -> str:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument(
         "folders",
         type=path,

@@ -75,7 +75,7 @@ def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
     for speech in speeches:
         if times[speech.key] > 1:
             raise UserError(
-                f"systems: {speech.system.label} at {speech.prompt:.0%} is there twice; remove one"
+                f"systems: {speech.system.label} at {speech.prompt:.0%} occurs twice; remove one"
             )
     return speeches
 

@@ -84,7 +84,7 @@ def read_units(spec: UnitsSystem) -> pl.DataFrame:
         raise UserError(f"{wanted}: units are {table.schema['units']!s:.80}, not lists of lists")
     if table["item"].is_duplicated().any():
         twice = table.filter(table["item"].is_duplicated())["item"][0]
-        raise UserError(f"{spec.file}: {twice} is there twice; remove one")
+        raise UserError(f"{spec.file}: {twice} occurs twice; remove one")
     return table
 
 

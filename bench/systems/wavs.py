@@ -179,7 +179,7 @@ def _read_mapping(path: Path, changed: int, size: int) -> Mapping[str, str]:
     names: dict[str, str] = {}
     for line, row in read_rows(path, ("item", "file")):
         if row["item"] in names:
-            raise UserError(f"{path}:{line}: {row['item'][:80]} is there twice; remove one")
+            raise UserError(f"{path}:{line}: {row['item'][:80]} occurs twice; remove one")
         if not row["file"]:
             raise UserError(f"{path}:{line}: {row['item'][:80]} has no file; name one")
         names[row["item"]] = row["file"]

@@ -62,7 +62,7 @@ def test_units_are_checked_as_they_are_read(tmp_path: Path, units: Any, reason: 
         ({"item": [1], "units": [GOOD]}, "item is Int64"),
         ({"item": ["a"], "units": ["1 2 3"]}, "units are String"),
         ({"item": ["a"], "codes": [GOOD]}, "not a Parquet file of item and units"),
-        ({"item": ["a", "a"], "units": [GOOD, GOOD]}, "a is there twice"),
+        ({"item": ["a", "a"], "units": [GOOD, GOOD]}, "a occurs twice"),
     ],
 )
 def test_a_file_that_holds_no_units_gives_one_line(
