@@ -28,7 +28,7 @@ def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -
         if rate is None:
             return (
                 "duration unknown: no run on this machine has had "
-                f"{LEAST_ROWS} rows or more with {pace} alone"
+                f"{LEAST_ROWS} rows or more, all by {pace}"
             )
         total += missing * rate.seconds
         startup = max(startup, rate.startup)
