@@ -210,7 +210,7 @@ def _lines(contents: _Contents, out: Path) -> Iterator[str]:
         yield "# The caption that the ceilings speak is left out of the references."
         yield "scoring: {references: others}"
     else:
-        yield "# At least one image has a single caption, which cannot be left out of the references."
+        yield "# At least one image has only one caption, which is needed as a reference."
         yield "scoring: {references: all}"
 
 
