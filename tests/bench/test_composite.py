@@ -37,15 +37,15 @@ def test_looks_are_even_parts() -> None:
 
 def _runs(hardness: Array, seeds: int, rng: np.random.Generator, damage: float = 0.0) -> Counted:
     each = [said(len(hardness), rng, hardness=hardness) for _ in range(seeds)]
-    counted = [statistics_of(damaged(one, damage, rng)) for one in each]
-    return counted[0].with_values(np.concatenate([one.values for one in counted]))
+    counted = [statistics_of(damaged(speech, damage, rng)) for speech in each]
+    return counted[0].with_values(np.concatenate([run.values for run in counted]))
 
 
 def test_the_composite_finds_what_single_scores_do_not_and_seldom_errs() -> None:
     rng = np.random.default_rng(1)
     damage, _ = losses()
     boundary = boundaries((1.0,), ALARM)[0]
-    false = found = alone = 0
+    false = detected = alone = 0
     for _ in range(60):
         hardness = rng.normal(0, 0.6, IMAGES)
         golden = _runs(hardness, 8, rng)
@@ -54,13 +54,13 @@ def test_the_composite_finds_what_single_scores_do_not_and_seldom_errs() -> None
         for loss in (0.0, damage):
             run = _runs(hardness, 4, rng, loss)
             for by in (measure, single):
-                one = lost(by, golden, run, IMAGES)
-                hit = one.units > boundary * one.error + LUCK * one.golden_error
+                result = lost(by, golden, run, IMAGES)
+                hit = result.units > boundary * result.error + LUCK * result.golden_error
                 false += hit and not loss and by is measure
-                found += hit and bool(loss) and by is measure
+                detected += hit and bool(loss) and by is measure
                 alone += hit and bool(loss) and by is single
     assert false <= 3
-    assert found > alone
+    assert detected > alone
 
 
 def test_a_run_has_lost_nothing_against_itself_and_points_add_up() -> None:
@@ -73,6 +73,6 @@ def test_a_run_has_lost_nothing_against_itself_and_points_add_up() -> None:
     only = ruler(golden, IMAGES, NAMES[:1])
     worse = _runs(hardness, 2, np.random.default_rng(2), 0.02)
     # Of a single score, units are its points but for the curve: 1% of what was lost.
-    one = lost(only, golden, worse, IMAGES)
+    loss = lost(only, golden, worse, IMAGES)
     fell = points(golden) - points(worse)
-    assert one.units * only.points["BLEU-4"] == pytest.approx(fell, rel=0.1)
+    assert loss.units * only.points["BLEU-4"] == pytest.approx(fell, rel=0.1)

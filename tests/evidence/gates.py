@@ -53,8 +53,8 @@ Shares = dict[str, dict[str, float]]
 
 def _shares(verdicts: Mapping[str, Sequence[Verdict]]) -> Shares:
     return {
-        name: {v.name: sum(one == v for one in some) / len(some) for v in Verdict}
-        for name, some in verdicts.items()
+        name: {v.name: sum(verdict == v for verdict in results) / len(results) for v in Verdict}
+        for name, results in verdicts.items()
     }
 
 
@@ -137,7 +137,7 @@ def speed(path: Path, runs: int) -> Shares:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         ways = {n: [Replicate(**r) for r in rs] for n, rs in facts["replicates"].items()}
-        canaries = [float(one) for one in facts["canaries"]]
+        canaries = [float(seconds) for seconds in facts["canaries"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: no stored replicates; make them: python -m tests.evidence.speed"
@@ -151,9 +151,9 @@ def speed(path: Path, runs: int) -> Shares:
     for run in range(runs):
         drawn = np.random.default_rng([8, run]).choice(len(base), ROUNDS, replace=False)
         beside = [canaries[n] for n in np.union1d(drawn, drawn + 1)]
-        for name, some in ways.items():
+        for name, judged in ways.items():
             findings: list[Finding] = judge_speed(
-                [base[n] for n in drawn], [some[n] for n in drawn], beside
+                [base[n] for n in drawn], [judged[n] for n in drawn], beside
             )
             verdicts.setdefault(name, []).append(overall(findings))
     return _shares(verdicts)
@@ -193,13 +193,13 @@ def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: P
 
 def _lucky(stored: Stored, golden_seeds: int) -> dict[str, Any]:
     """What single goldens of so many seeds come to."""
-    found = 100 * alarms(stored, LUCKY, LUCKY_GATES, golden_seeds, SEEDS)
+    percent = 100 * alarms(stored, LUCKY, LUCKY_GATES, golden_seeds, SEEDS)
     return {
         "golden": plural(golden_seeds, "seed"),
         "goldens": LUCKY,
-        "mean": round(float(found.mean()), 2),
-        "the worst": round(float(found.max()), 2),
-        "goldens above 5%": int((found > 5).sum()),
+        "mean": round(float(percent.mean()), 2),
+        "the worst": round(float(percent.max()), 2),
+        "goldens above 5%": int((percent > 5).sum()),
     }
 
 
@@ -211,8 +211,8 @@ def _row(
     chances: tuple[float, float] | None,
 ) -> dict[str, Any]:
     percent = {verdict.lower(): round(100 * share, 2) for verdict, share in shares.items()}
-    passed, found = (round(100 * one, 2) for one in chances) if chances else (None, None)
-    foreseen = {"pass predicted": passed, "regressed predicted": found}
+    passed, failed = (round(100 * chance, 2) for chance in chances) if chances else (None, None)
+    foreseen = {"pass predicted": passed, "regressed predicted": failed}
     return {"run": name, "of": size, "margin": margin, **percent, **foreseen}
 
 

@@ -27,7 +27,7 @@ def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: i
     items = stored.items
     sizes = look_sizes(items, LOOKS)
     shares = tuple(size / items for size in sizes)
-    found = np.zeros(goldens)
+    alarms = np.zeros(goldens)
     with progress() as report:
         for golden in range(goldens):
             rng = np.random.default_rng([9, golden_seeds, golden])
@@ -39,10 +39,13 @@ def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: i
             for _ in range(gates):
                 drawn = rng.integers(stored.seeds, size=(seeds, items))
                 after = np.take_along_axis(units, drawn, axis=0).mean(0)
-                for look, size in enumerate(sizes):
+                for analysis, size in enumerate(sizes):
                     lost = between(measure, before[:size], after[:size], golden_seeds, seeds)
-                    if judged(lost, 0.0, size, Rule(shares=shares, look=look)) == Verdict.REGRESSED:
-                        found[golden] += 1
+                    if (
+                        judged(lost, 0.0, size, Rule(shares=shares, look=analysis))
+                        == Verdict.REGRESSED
+                    ):
+                        alarms[golden] += 1
                         break
             report(f"goldens of {golden_seeds} seeds", golden + 1, goldens)
-    return found / gates
+    return alarms / gates

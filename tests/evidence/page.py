@@ -113,7 +113,7 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
         references="all",
     )
     blank = dict.fromkeys(schema(COLUMNS))
-    kept = pl.DataFrame(
+    frame = pl.DataFrame(
         [blank | {"metric": metric, "kept": level} for metric, level in levels.items()],
         schema=schema(COLUMNS),
     )
@@ -126,7 +126,7 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
         asr="an ASR",
         cells=described,
         rows=rows,
-        scores=kept,
+        scores=frame,
         tables={},
         dataset=dataset,
         lost="",
@@ -135,17 +135,17 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
 
 def _timed(file: Path, rounds: int) -> dict[str, float]:
     """Milliseconds of the first paint and of every answer, medians over rounds."""
-    taken: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
     with opened_browser() as browser:
         for _ in range(rounds):
             context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
             page = context.new_page()
             page.goto(file.as_uri())
-            taken.setdefault("first paint", []).append(page.evaluate(_PAINT))
+            seconds.setdefault("first paint", []).append(page.evaluate(_PAINT))
             for name, place in _PLACES.items():
-                taken.setdefault(name, []).append(page.evaluate(_ANSWER, place))
+                seconds.setdefault(name, []).append(page.evaluate(_ANSWER, place))
             context.close()
-    return {name: sorted(times)[len(times) // 2] for name, times in taken.items()}
+    return {name: sorted(times)[len(times) // 2] for name, times in seconds.items()}
 
 
 def run(items: int, cells: int, rounds: int, out: Path | None) -> int:
@@ -163,8 +163,8 @@ def run(items: int, cells: int, rounds: int, out: Path | None) -> int:
         file.write_text(page.html, encoding="utf-8")
         times = _timed(file, rounds)
     print(f"{items} items x {cells} cells, no speech: built in {built:.1f} s, {page.bytes:,} bytes")
-    for name, taken in times.items():
-        print(f"  {name}: {taken:.0f} ms")
+    for name, seconds in times.items():
+        print(f"  {name}: {seconds:.0f} ms")
     figures = {"items": items, "cells": cells, "built_seconds": built, "bytes": page.bytes}
     save(figures | {"milliseconds": times}, out)
     return 0

@@ -77,9 +77,9 @@ def said(
     return Said(right, length, reference)
 
 
-def statistics_of(one: Said) -> Counted:
+def statistics_of(speech: Said) -> Counted:
     """What the metrics would count: every run of right words is an n-gram of the reference."""
-    right, length, reference = one.right, one.length, one.reference
+    right, length, reference = speech.right, speech.length, speech.reference
     items = len(length)
     bleu = np.zeros((items, 10))
     for n in range(4):
@@ -104,10 +104,10 @@ def simulated(items: int, quality: float, rng: np.random.Generator) -> Counted:
     return statistics_of(said(items, rng, quality))
 
 
-def damaged(one: Said, chance: float, rng: np.random.Generator) -> Said:
+def damaged(speech: Said, chance: float, rng: np.random.Generator) -> Said:
     """The same system after a change that loses a right word now and then."""
-    kept = rng.random(one.right.shape) >= chance
-    return Said(one.right & kept, one.length, one.reference)
+    intact = rng.random(speech.right.shape) >= chance
+    return Said(speech.right & intact, speech.length, speech.reference)
 
 
 def _pairs(
@@ -115,10 +115,10 @@ def _pairs(
 ) -> Iterator[tuple[str, Counted, Counted]]:
     """Two runs of one system; a system and itself, damaged; a system and another, worse one."""
     hardness = rng.normal(0, _SPREAD, items)
-    one = said(items, rng, hardness=hardness)
-    first = statistics_of(one)
+    speech = said(items, rng, hardness=hardness)
+    first = statistics_of(speech)
     yield "a/a", first, statistics_of(said(items, rng, hardness=hardness))
-    yield "two points lost", first, statistics_of(damaged(one, damage, rng))
+    yield "two points lost", first, statistics_of(damaged(speech, damage, rng))
     other = said(items, rng, worse, hardness)
     yield "another system, two points worse", first, statistics_of(other)
 
@@ -128,8 +128,8 @@ def points(counted: Counted) -> float:
     return float(counted.corpus()[Bleu.scores[-1].name])
 
 
-def _points(one: Said) -> float:
-    return points(statistics_of(one))
+def _points(speech: Said) -> float:
+    return points(statistics_of(speech))
 
 
 def _bisected(score: Callable[[float], float], low: float, high: float, target: float) -> float:
@@ -149,10 +149,10 @@ def losses() -> tuple[float, float]:
     """How much damage, and how much less quality, cost `LOSS` points of BLEU-4."""
     items, rng = 100_000, np.random.default_rng(1)
     hardness = rng.normal(0, _SPREAD, items)
-    one = said(items, np.random.default_rng(2), hardness=hardness)
-    target = _points(one) - LOSS
+    speech = said(items, np.random.default_rng(2), hardness=hardness)
+    target = _points(speech) - LOSS
     damage = _bisected(
-        lambda c: _points(damaged(one, c, np.random.default_rng(3))), 0.0, 0.5, target
+        lambda c: _points(damaged(speech, c, np.random.default_rng(3))), 0.0, 0.5, target
     )
     worse = _bisected(
         lambda q: _points(said(items, np.random.default_rng(2), q, hardness)),
@@ -173,9 +173,9 @@ def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
             for name, a, b in _pairs(rng, items, *lost):
                 counts = rejected.setdefault(name, {})
                 resampling = Resampling(replicates=replicates, seed=split)
-                for metric, found in compare(a, b, resampling).items():
+                for metric, difference in compare(a, b, resampling).items():
                     for test in _TESTS:
-                        hit = getattr(found, f"p_{test}") < LEVEL
+                        hit = getattr(difference, f"p_{test}") < LEVEL
                         key = f"{metric}, {test}"
                         counts[key] = counts.get(key, 0) + hit
             report("statistics", split + 1, splits)
@@ -184,8 +184,8 @@ def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
     intervals(counted, Resampling(replicates=10_000))
     seconds = time.perf_counter() - started
     rates = {
-        name: {key: count / splits for key, count in found.items()}
-        for name, found in rejected.items()
+        name: {key: count / splits for key, count in difference.items()}
+        for name, difference in rejected.items()
     }
     facts = {"splits": splits, "items": items, "replicates": replicates, "level": LEVEL}
     return facts | {"rates": rates, "seconds_for_10000_replicates": seconds}

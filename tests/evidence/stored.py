@@ -68,8 +68,8 @@ def _counted(scorer: Scorer, names: Sequence[str], texts: Sequence[str]) -> Coun
     parts = []
     count = len(scorer.references)
     for start in range(0, len(texts), count):
-        some = slice(start, start + count)
-        hypotheses = dict(zip(names[some], texts[some], strict=True))
+        window = slice(start, start + count)
+        hypotheses = dict(zip(names[window], texts[window], strict=True))
         parts.append(scorer.counted(hypotheses))
     return parts[0].with_values(np.concatenate([part.values for part in parts]))
 
@@ -108,7 +108,7 @@ def read_stored(golden: Golden) -> Stored:
         cut = _counted(scorer, names, _cut(tokens))
         nothing = _counted(scorer, names, [""] * len(names))
     cell = same[0]
-    injured = (one.values for one in (worse, cut, nothing))
+    injured = (runs.values for runs in (worse, cut, nothing))
     return Stored(golden, cell, golden.signatures[cell], rows, other, len(items), *injured)
 
 
@@ -158,7 +158,7 @@ def simulated(
     same = _run(stored, rows, own_at, own[own_at.ravel()])
     flat = own_at.ravel()
     silent = pl.Series(np.tile(_touched(items, TOUCHED["silent"], rng), seeds))
-    kept = np.flatnonzero(np.tile(~_touched(items, TOUCHED["dropped"], rng), seeds))
+    untouched = np.flatnonzero(np.tile(~_touched(items, TOUCHED["dropped"], rng), seeds))
     quiet = np.where(silent.to_numpy()[:, None], stored.nothing[flat], own[flat])
     other = np.tile(image, (seeds, 1))
     heads = {
@@ -179,7 +179,7 @@ def simulated(
             silent=silent,
             transcript=pl.when(silent).then(pl.lit("")).otherwise(pl.col("transcript")),
         ),
-        "dropped items": replace(same, rows=same.rows[kept]),
+        "dropped items": replace(same, rows=same.rows[untouched]),
         "cached outputs of the old weights": _run(stored, rows, own_at, own[flat], weights="new"),
         "another model's outputs": _run(
             stored, stored.other, other, matrix(stored.other)[other.ravel()]

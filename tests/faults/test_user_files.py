@@ -97,7 +97,7 @@ def _python(entry: str, **options: Any) -> PythonSystem:
     [
         ("np.zeros(8000), 16000", ""),
         ("np.zeros(8000), np.int64(16000)", ""),
-        ("np.zeros(8000), True", "a sample rate of True; a whole number"),
+        ("np.zeros(8000), True", "a sample rate of True; it must be a whole number"),
         ("np.zeros(8000), float('nan')", "a sample rate of nan"),
         ("np.zeros(8000), 16000.0", "a sample rate of 16000.0"),
         ("np.zeros(8000), 10**9", "a sample rate of 1000000000 Hz; it must be from 1000"),
