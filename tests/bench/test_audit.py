@@ -9,7 +9,7 @@ from bench.tables.testing import TESTS
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "share"),
+    ("first", "other", "share"),
     [
         ("a dog runs", "a dog runs", 0.0),
         ("a dog runs", "brown dot runs fast", 0.75),
