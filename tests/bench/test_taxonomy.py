@@ -26,7 +26,7 @@ def test_words_are_letters_and_digits_of_any_alphabet(text: str, words: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds", "found"),
+    ("text", "seconds", "expected"),
     [
         ("1, 2, 3, 4, 5, 6, 7, 8", 4.0, set()),
         ("5, 5, 5, 5, 5, 5, 5, 5", 4.0, {"looping"}),
