@@ -60,7 +60,7 @@ def boundaries(shares: tuple[float, ...], level: float) -> tuple[float, ...]:
     return tuple(bounds)
 
 
-def look_sizes(most: int, looks: int) -> list[int]:
+def analysis_sizes(most: int, analyses: int) -> list[int]:
     """Returns the number of items at each analysis, in equal steps."""
-    sizes: Sequence[int] = [round(most * (number + 1) / looks) for number in range(looks)]
+    sizes: Sequence[int] = [round(most * (number + 1) / analyses) for number in range(analyses)]
     return sorted({size for size in sizes if size})

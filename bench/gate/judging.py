@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.common.errors import RunFailed, UserError
 from bench.common.jobfile import JobFile
 from bench.gate.bitwise import exact
-from bench.gate.boundaries import look_sizes
+from bench.gate.boundaries import analysis_sizes
 from bench.gate.ci import Shown
 from bench.gate.failure import prepare
 from bench.gate.golden import Golden, read_golden, write_golden
@@ -32,7 +32,7 @@ from bench.jobs.spec import Job
 from bench.metrics.loading import metrics_of
 from bench.scoring.signature import Signature
 
-LOOKS = 3
+ANALYSES = 3
 """How many interim analyses a gate has: after one third, two thirds, and all of the items."""
 
 
@@ -146,7 +146,7 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
     # Findings without chance need no speech.
     if golden is not None and not reason and overall(sharp) != Verdict.REGRESSED:
         with fresh_runs() as runs:
-            first, quality, reason = _looks(options, golden, list(signatures), runs, started)
+            first, quality, reason = _analyses(options, golden, list(signatures), runs, started)
             findings = [*sharp, *quality]
             if not reason:
                 most = _rule(options, golden, list(signatures))[0][-1]
@@ -169,7 +169,7 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
 def _rule(options: GateOptions, golden: Golden, cells: Sequence[str]) -> tuple[list[int], Rule]:
     """Returns the number of items at each analysis, and how tests share the false alarms."""
     most = golden.rows.filter(cell=cells[0]).height
-    sizes = look_sizes(most, LOOKS)
+    sizes = analysis_sizes(most, ANALYSES)
     shares = tuple(size / most for size in sizes)
     rule = Rule(share=options.margin, shares=shares, groups=len(groups(cells)), cells=len(cells))
     return sizes, rule
@@ -183,7 +183,7 @@ def _certificate(
     return certificate(golden, cells, sizes[-1], rule, metrics_of(job.scoring.metrics))
 
 
-def _looks(
+def _analyses(
     options: GateOptions, golden: Golden, cells: Sequence[str], runs: Path, started: float
 ) -> tuple[FirstItems, list[Finding], str]:
     """Returns the last analysis, its findings, and why nothing could be judged ("" if it could)."""
@@ -198,7 +198,7 @@ def _looks(
             return first, [], reason
         if options.exact:
             return first, exact(golden, first.outputs, first.items), ""
-        at = replace(rule, look=number)
+        at = replace(rule, analysis=number)
         findings = judge(
             golden,
             first.outputs,

@@ -65,13 +65,13 @@ class Rule:
     """What counts as a loss, and how many tests share the false alarms.
 
     `share` of a golden's scores, if given, is the margin of allowed loss; otherwise the
-    certificate's. `shares` are the analyses' shares of all items, and `look` is the number of this
-    analysis. `groups` and `cells` are how many are judged.
+    certificate's. `shares` are the analyses' shares of all items; `analysis` is this one's number.
+    `groups` and `cells` are how many are judged.
     """
 
     share: float | None = None
     shares: tuple[float, ...] = (1.0,)
-    look: int = 0
+    analysis: int = 0
     groups: int = 1
     cells: int = 1
 
@@ -83,7 +83,7 @@ class Rule:
     @property
     def boundary(self) -> float:
         """The number of standard errors at which a loss is certain at this analysis."""
-        return boundaries(self.shares, ALARM / self.groups)[self.look]
+        return boundaries(self.shares, ALARM / self.groups)[self.analysis]
 
 
 def overall(findings: Sequence[Finding]) -> Verdict:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.gate.boundaries import boundaries, look_sizes, spent
+from bench.gate.boundaries import analysis_sizes, boundaries, spent
 from bench.gate.composite import lost, ruler
 from bench.gate.power import LUCK
 from bench.gate.verdicts import ALARM
@@ -16,14 +16,14 @@ IMAGES = 100
 
 
 def test_boundaries_are_the_published_ones() -> None:
-    # gsDesign 3.6, sfLDOF, one-sided 2.5%, three equal looks.
+    # gsDesign 3.6, sfLDOF, one-sided 2.5%, three equal analyses.
     assert boundaries((1 / 3, 2 / 3, 1.0), 0.025) == pytest.approx((3.710, 2.511, 1.993), abs=2e-3)
-    # A single look is a plain test.
+    # A single analysis is a plain test.
     assert boundaries((1.0,), 0.05)[0] == pytest.approx(1.645, abs=2e-3)
     assert spent(0.05, 1.0) == pytest.approx(0.05)
 
 
-def test_all_looks_together_spend_the_level() -> None:
+def test_all_analyses_together_spend_the_level() -> None:
     shares = (0.2, 0.5, 1.0)
     steps = np.random.default_rng(0).normal(size=(200_000, 3)) * np.sqrt(np.diff([0, *shares]))
     values = steps.cumsum(1) / np.sqrt(shares)
@@ -31,8 +31,12 @@ def test_all_looks_together_spend_the_level() -> None:
     assert beyond == pytest.approx(0.05, abs=2e-3)
 
 
-def test_looks_are_even_parts() -> None:
-    assert [look_sizes(most, 3) for most in (200, 48, 2)] == [[67, 133, 200], [16, 32, 48], [1, 2]]
+def test_analyses_are_even_parts() -> None:
+    assert [analysis_sizes(most, 3) for most in (200, 48, 2)] == [
+        [67, 133, 200],
+        [16, 32, 48],
+        [1, 2],
+    ]
 
 
 def _runs(hardness: Array, seeds: int, rng: np.random.Generator, damage: float = 0.0) -> Counted:

@@ -32,7 +32,7 @@ from bench.systems.decoding import DecodingSpec
 from tests.evidence.rates import Said, damaged, losses, said, statistics_of
 
 ITEMS = 200
-LAST = Rule(shares=(0.25, 0.5, 0.75, 1.0), look=3)
+LAST = Rule(shares=(0.25, 0.5, 0.75, 1.0), analysis=3)
 CELL = "Delay at 0%, seed 0, whole, openai-whisper tiny.en"
 SIGNATURE = Signature(
     data="scenes.test@0",

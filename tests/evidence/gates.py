@@ -21,10 +21,10 @@ from bench.common.errors import UserError
 from bench.common.progress import progress
 from bench.common.resampling import Resampling
 from bench.common.text import plural
-from bench.gate.boundaries import boundaries, look_sizes
+from bench.gate.boundaries import analysis_sizes, boundaries
 from bench.gate.composite import lost
 from bench.gate.golden import Golden, read_golden
-from bench.gate.judging import LOOKS
+from bench.gate.judging import ANALYSES
 from bench.gate.power import LUCK, Measured
 from bench.gate.power import measured as measured_by
 from bench.gate.protocol import group_of, groups
@@ -59,8 +59,9 @@ def _shares(verdicts: Mapping[str, Sequence[Verdict]]) -> Shares:
 
 
 def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Verdict:
-    """What a gate of a job of one system says, look by look, if its budget is enough for all."""
-    sizes = look_sizes(items, LOOKS)
+    """What a gate of a job of one system says, analysis by analysis, if its budget is enough for
+    all."""
+    sizes = analysis_sizes(items, ANALYSES)
     shares = tuple(size / items for size in sizes)
     rule = Rule(share=margin, shares=shares, cells=len(head.signatures))
     names = base.rows["item"].unique(maintain_order=True).to_list()
@@ -69,7 +70,7 @@ def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Ver
             base,
             head,
             names[:size],
-            rule=replace(rule, look=number),
+            rule=replace(rule, analysis=number),
             known=METRICS,
             resampling=Resampling(),
         )
@@ -102,7 +103,7 @@ def predicted(
     base = replace(measured_by(stored.golden, cells, METRICS), cells=cells[:1] * golden_seeds)
     worse = base.counted.with_values(stored.worse)
     units = lost(base.measure, base.counted, worse, stored.items).units
-    sizes = look_sizes(items, LOOKS)
+    sizes = analysis_sizes(items, ANALYSES)
     rule = Rule(share=margin, shares=tuple(size / items for size in sizes))
     return {
         name: (
@@ -114,7 +115,7 @@ def predicted(
 
 
 def chance_found(base: Measured, units: float, *, images: int, seeds: int, rule: Rule) -> float:
-    """With what chance a loss is found by the last look, over all goldens, lucky or not."""
+    """With what chance a loss is found by the last analysis, over all goldens, lucky or not."""
     error, golden_error = base.errors(images, seeds)
     beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
     return _NORMAL.cdf((units - beyond) / float(np.hypot(error, golden_error)))

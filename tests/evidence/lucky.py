@@ -3,9 +3,9 @@
 import numpy as np
 
 from bench.common.progress import progress
-from bench.gate.boundaries import look_sizes
+from bench.gate.boundaries import analysis_sizes
 from bench.gate.composite import between, ruler
-from bench.gate.judging import LOOKS
+from bench.gate.judging import ANALYSES
 from bench.gate.quality import judged
 from bench.gate.verdicts import Rule, Verdict
 from bench.metrics.base import SHORT, Array
@@ -17,7 +17,7 @@ def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: i
     """For each of `goldens` goldens, the share of its gates that call an equal run worse.
 
     A golden's images stay the same in all its gates; it, and every run of `seeds` that it judges,
-    are drawn as in `simulated`. Only the composite is looked at, at every look; guards have a
+    are drawn as in `simulated`. Only the composite is judged, at every analysis; guards have a
     level of their own.
     """
     counted = stored.golden.counted(stored.rows, stored.cell, METRICS)
@@ -25,7 +25,7 @@ def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: i
         score.name for score in counted.scores if score.display_priority >= SHORT and score.ranked
     ]
     items = stored.items
-    sizes = look_sizes(items, LOOKS)
+    sizes = analysis_sizes(items, ANALYSES)
     shares = tuple(size / items for size in sizes)
     alarms = np.zeros(goldens)
     with progress() as report:
@@ -42,7 +42,7 @@ def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: i
                 for analysis, size in enumerate(sizes):
                     lost = between(measure, before[:size], after[:size], golden_seeds, seeds)
                     if (
-                        judged(lost, 0.0, size, Rule(shares=shares, look=analysis))
+                        judged(lost, 0.0, size, Rule(shares=shares, analysis=analysis))
                         == Verdict.REGRESSED
                     ):
                         alarms[golden] += 1
