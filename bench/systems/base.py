@@ -405,7 +405,7 @@ def needed_files(system: System, item: Item, caption: Choice) -> list[Path | Uni
         needed.append(item.image)
     if system.uses_caption() and system.has_speech and item.captions:
         for chosen in item.captions[item.chosen(caption) :][:1]:
-            needed += [one for one in (chosen.speech, chosen.units) if one is not None]
+            needed += [part for part in (chosen.speech, chosen.units) if part is not None]
     return needed
 
 
@@ -415,7 +415,8 @@ def lacks_files(system: System, item: Item, caption: Choice) -> bool:
         needed = needed_files(system, item, caption)
     except UserError:
         return True
-    return not all((one if isinstance(one, Path) else one.file).is_file() for one in needed)
+    files = (part if isinstance(part, Path) else part.file for part in needed)
+    return not all(file.is_file() for file in files)
 
 
 def no_file(path: Path, label: str, what: str) -> UserError:
