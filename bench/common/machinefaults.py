@@ -9,7 +9,8 @@ _OF_DISK = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE
 
 
 def device_lost(said: str) -> bool:
-    """Whether an error's text says that a GPU's context is lost, so that all later work fails."""
+    """Returns whether an error's text says that a GPU's context is lost, so all later work
+    fails."""
     return any(sign in said for sign in _DEVICE_LOST)
 
 

@@ -49,9 +49,9 @@ def _name_of(kind: type[BaseModel], key: str) -> str:
 
 
 def identity(group: str, name: str) -> str:
-    """What a kind's results depend on beside its fields: package, version, digest of the module.
+    """Returns what identifies a plug-in's kind in keys: package, version, digest of the module.
 
-    "" for a kind of the suite.
+    Returns "" for a kind of the suite.
     """
     plugin = plugins(group).get(name)
     if plugin is None:
