@@ -1,7 +1,7 @@
-"""How often the gate cries wolf, and how surely it finds a regression.
+"""How often the gate has false alarms, and how reliably it detects a regression.
 
-Simulated gate runs, drawn from stored ones: quality from a golden of several seeds (see
-tests.evidence.stored), speed from replicates that were really measured, some really slowed.
+Gate runs are simulated from stored runs: quality from a golden of several seeds (see
+tests.evidence.stored), speed from measured replicates, some of which were slowed.
 """
 
 import json
@@ -42,11 +42,11 @@ _NORMAL = NormalDist()
 WIDER = 0.05
 """A margin beside the certified one, as a share of the scores."""
 SEEDS = 4
-"""How many seeds a simulated run has."""
+"""The number of seeds of a simulated run."""
 GOLDENS = (4, 96)
-"""How many seeds simulated goldens have: as many as a run; and many, for they are paid once."""
+"""The numbers of seeds of simulated goldens: as many as a run has, and many."""
 LUCKY, LUCKY_GATES = 50, 1000
-"""Goldens of each kind of which false alarms are counted one by one, in so many gates each."""
+"""The number of goldens whose false alarms are counted singly, and the number of gates of each."""
 
 Shares = dict[str, dict[str, float]]
 
@@ -83,7 +83,7 @@ def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Ver
 def quality(
     stored: Stored, runs: int, items: int, golden_seeds: int, margin: float | None
 ) -> Shares:
-    """Shares of verdicts over simulated gate runs of `items` items and SEEDS."""
+    """Returns shares of verdicts over simulated gate runs of `items` items and SEEDS."""
     verdicts: dict[str, list[Verdict]] = {}
     with progress() as report:
         for run in range(runs):
@@ -98,7 +98,8 @@ def quality(
 def predicted(
     stored: Stored, items: int, golden_seeds: int, margin: float | None
 ) -> dict[str, tuple[float, float]]:
-    """Chances to pass and to be found, as the certificates of the simulated goldens have them."""
+    """Returns the probabilities to pass and to be detected, by the simulated goldens'
+    certificates."""
     cells = groups(list(stored.golden.signatures))[group_of(stored.cell)]
     base = replace(measured_by(stored.golden, cells, METRICS), cells=cells[:1] * golden_seeds)
     worse = base.counted.with_values(stored.worse)
@@ -115,7 +116,7 @@ def predicted(
 
 
 def chance_found(base: Measured, units: float, *, images: int, seeds: int, rule: Rule) -> float:
-    """With what chance a loss is found by the last analysis, over all goldens, lucky or not."""
+    """Returns the probability that the last analysis detects a loss, over all goldens."""
     error, golden_error = base.errors(images, seeds)
     beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
     return _NORMAL.cdf((units - beyond) / float(np.hypot(error, golden_error)))
@@ -124,16 +125,17 @@ def chance_found(base: Measured, units: float, *, images: int, seeds: int, rule:
 def chance_passed(
     base: Measured, units: float, *, images: int, seeds: int, share: float | None
 ) -> float:
-    """With what chance a run that lost so much passes, by the certified margin or a share."""
+    """Returns the probability that a run with this loss passes, by the certified margin or a
+    share."""
     error = float(np.hypot(*base.errors(images, seeds)))
     margin = base.passable(images, seeds) if share is None else base.margin(share)
     return _NORMAL.cdf((margin - units) / error - _NORMAL.inv_cdf(1 - ALARM - GUARDED))
 
 
 def speed(path: Path, runs: int) -> Shares:
-    """Shares of verdicts over gate runs of rounds drawn from stored ones.
+    """Returns shares of verdicts over gate runs of rounds drawn from stored ones.
 
-    Raises UserError for a file that holds none.
+    Raises UserError for a file without them.
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -193,7 +195,7 @@ def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: P
 
 
 def _lucky(stored: Stored, golden_seeds: int) -> dict[str, Any]:
-    """What single goldens of so many seeds come to."""
+    """Returns the false alarms of single goldens with this many seeds."""
     percent = 100 * alarms(stored, LUCKY, LUCKY_GATES, golden_seeds, SEEDS)
     return {
         "golden": plural(golden_seeds, "seed"),

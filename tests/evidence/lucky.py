@@ -1,4 +1,4 @@
-"""How often a gate cries wolf by one golden: the lucky ones, which a mean over goldens hides."""
+"""How often a gate has false alarms with a single golden: lucky ones are hidden in a mean."""
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from tests.evidence.stored import Stored
 
 
 def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: int) -> Array:
-    """For each of `goldens` goldens, the share of its gates that call an equal run worse.
+    """Returns, for each of `goldens` goldens, the share of its gates that call an equal run worse.
 
-    A golden's images stay the same in all its gates; it, and every run of `seeds` that it judges,
-    are drawn as in `simulated`. Only the composite is judged, at every analysis; guards have a
-    level of their own.
+    A golden's images are the same in all its gates; the golden, and every run of `seeds` that it
+    judges, are drawn as in `simulated`. Only the composite is judged, at every analysis; guards
+    have a level of their own.
     """
     counted = stored.golden.counted(stored.rows, stored.cell, METRICS)
     names = [

@@ -1,7 +1,7 @@
-"""How uncertain a score on so many images is, at every level of a score.
+"""The uncertainty of a score on a number of images, at every level of the score.
 
-Papers print scores without intervals. Systems made of people's captions, from another image's to a
-copied reference, give for every metric the half of the interval that belongs to a score.
+Papers print scores without intervals. Systems built from people's captions, from another image's to
+a copied reference, give for every metric the half of the interval at each score.
 """
 
 import random
@@ -24,7 +24,7 @@ from tests.evidence.program import program
 
 LEVELS = 13
 _WRONG = 0.35
-"""The share of words that the worst system loses or exchanges."""
+"""The share of words that the worst system loses or replaces."""
 
 
 def _says(level: float, own: str, other: str, reference: str, rng: random.Random) -> str:
@@ -55,7 +55,7 @@ def _systems(scorer: Scorer) -> list[Counted]:
 
 
 def run(job: Path, save: Path) -> int:
-    """Measures on a job's dataset, and writes the halves."""
+    """Measures on a job's dataset, and writes the halves of intervals."""
     dataset = load_dataset(parse(job, Job).dataset)
     with (
         tempfile.TemporaryDirectory() as cache,
