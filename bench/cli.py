@@ -1,6 +1,7 @@
-"""The `pixvox` command. Nothing heavy is imported before a command runs.
+"""The `pixvox` command. No large library is imported before a command runs.
 
-`entry` imports all else itself: Python ends with 1 where an import fails, and 1 is REGRESSED.
+`entry` imports everything else itself: Python exits with 1 if an import fails, and 1 means
+REGRESSED.
 """
 
 import os
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class Command:
     """A command: its line of help, and the module with its `add_arguments` and `run`.
 
-    One that is a group has commands of its own instead. What is `light` only reads, starts nothing,
-    and is done without a supervisor.
+    A group has commands in place of a module. A `light` command only reads, starts no processes,
+    and runs without a supervisor.
     """
 
     help: str
@@ -34,15 +35,15 @@ class Command:
 COMMANDS: "Mapping[str, Command]" = {
     "run": Command("run an evaluation job, or resume it", "run"),
     "rescore": Command("score a run's transcripts again, without models", "rescore"),
-    "init": Command("write a job for what lies in some folders", "init", light=True),
+    "init": Command("write a job for the data in some folders", "init", light=True),
     "speak": Command("generate the speech of pictures", "speak"),
     "train": Command("run a training job, or resume it", "train"),
     "doctor": Command("push one item through every stage", "doctor"),
     "scenes": Command("build a split of the scenes dataset", "scenes"),
     "narrate": Command("read the captions of a dataset aloud, or continue", "narrate"),
-    "runs": Command("list, show, verify, prune or push what has been run", "runs", light=True),
-    "report": Command("a page to look at and listen to", "report", light=True),
-    "compare": Command("two finished runs: paired differences", "compare", light=True),
+    "runs": Command("list, show, verify, prune or push runs", "runs", light=True),
+    "report": Command("write a page with tables, pictures and speech", "report", light=True),
+    "compare": Command("compare two finished runs, paired by image", "compare", light=True),
     "listen": Command("plan a listening test, or score its answers", "listen", light=True),
     "gate": Command("judge a job by a golden: pass, regressed, ...", "gate"),
     "leaderboard": Command("keep scores of one protocol, best first", "leaderboard", light=True),
@@ -53,7 +54,7 @@ COMMANDS: "Mapping[str, Command]" = {
             "model": Command("a model's sizes and parameter counts", "model_info"),
             "plugins": Command("what installed packages add, with their versions", "plugins"),
             "trend": Command("how committed figures moved, and where they changed", "trend"),
-            "plan": Command("how many images and seeds find a difference", "plan"),
+            "plan": Command("how many images and seeds detect a difference", "plan"),
             "subgroups": Command("a run's scores by a column of a CSV file", "subgroups"),
         },
     ),
@@ -62,7 +63,7 @@ COMMANDS: "Mapping[str, Command]" = {
 
 
 def _called(words: "Sequence[str]", commands: "Mapping[str, Command]") -> "list[str]":
-    """The names of the command that is called, and of its group: words before any option."""
+    """Returns the names of the command and of its group: words before any option."""
     name = next((word for word in words if not word.startswith("-")), "")
     if name not in commands:
         return []
@@ -71,7 +72,7 @@ def _called(words: "Sequence[str]", commands: "Mapping[str, Command]") -> "list[
 
 
 def _module(names: "Sequence[str]") -> "Any":
-    """The module of a command; None where no command, or a group alone, is called."""
+    """Returns the module of a command; None without a command, or for a group alone."""
     from importlib import import_module
 
     within, module = COMMANDS, ""
@@ -81,7 +82,7 @@ def _module(names: "Sequence[str]") -> "Any":
 
 
 def _parser(names: "Sequence[str]") -> "Parser":
-    """The parser of the command line, with the arguments of the command that is called."""
+    """Returns the parser of the command line, with the arguments of the command that is called."""
     from bench.commands.options import Parser, Version
 
     parser = Parser(
@@ -104,13 +105,13 @@ def _parser(names: "Sequence[str]") -> "Parser":
 
 
 def parse(argv: "Sequence[str]") -> "argparse.Namespace":
-    """The arguments of a command line; ends the process with 2 where they cannot be used."""
+    """Returns the arguments of a command line; ends the process with 2 if they are invalid."""
     arguments: argparse.Namespace = _parser(_called(argv, COMMANDS)).parse_args(argv)
     return arguments
 
 
 def main(argv: "Sequence[str] | None" = None) -> int:
-    """Does a command's work in this process; the exit code, as docs/cluster.md lists them."""
+    """Runs a command in this process and returns its exit code, as listed in docs/cluster.md."""
     from bench.common.streams import replace_unprintable
 
     words = sys.argv[1:] if argv is None else argv
@@ -119,7 +120,7 @@ def main(argv: "Sequence[str] | None" = None) -> int:
 
 
 def entry(argv: "Sequence[str] | None" = None) -> int:
-    """The command; its exit code is 1 only where a verdict is REGRESSED."""
+    """Runs the command and returns its exit code, which is 1 only for the verdict REGRESSED."""
     words = sys.argv[1:] if argv is None else argv
     try:
         from bench.common.streams import prepare
@@ -129,7 +130,7 @@ def entry(argv: "Sequence[str] | None" = None) -> int:
     except KeyboardInterrupt:
         return 130
     except SystemExit as error:
-        # The parser ends with 0 and 2; whatever else ends the process is a failed run.
+        # The parser exits with 0 or 2; any other exit of the process is a failed run.
         if error.code in (0, 2, None):
             raise
         return _failed(error, words)
@@ -138,21 +139,21 @@ def entry(argv: "Sequence[str] | None" = None) -> int:
 
 
 def _failed(error: BaseException, words: "Sequence[str]") -> int:
-    """Says of an error that nothing else has reported what can still be said; gives 3."""
+    """Reports an error that nothing else has reported, as far as possible; returns 3."""
     try:
         why = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"pixvox: the command could not run ({why})", file=sys.stderr)
         _gate_failed(words, why)
     except (Exception, SystemExit):
-        # Without memory or a place to write nothing is left but the code.
+        # Without memory or a writable stream, only the exit code is left.
         return 3
     return 3
 
 
 def _supervised(words: "Sequence[str]") -> int:
-    """What is more than looking at files is done in a child, under supervision.
+    """Runs a command that is not light in a supervised child and returns its exit code.
 
-    The child parses its arguments too: a command's module imports what its work needs.
+    The child parses its arguments too, because the command's module imports what its work needs.
     """
     names = _called(words, COMMANDS)
     if not names or COMMANDS[names[0]].light:
@@ -169,7 +170,7 @@ def _supervised(words: "Sequence[str]") -> int:
             return error.code if isinstance(error.code, int) else 0
         return _work(arguments, words)
 
-    # A training that is stopped writes a checkpoint first; everything else commits as it goes.
+    # A training that is stopped writes a checkpoint first; everything else is committed as it goes.
     training = names[0] == "train"
     return supervise(
         parse_and_work,
@@ -199,20 +200,20 @@ def _is_gate(words: "Sequence[str]") -> bool:
 
 
 def _what_is_kept(words: "Sequence[str]") -> str:
-    """A gate keeps nothing: it judges what one version does from the beginning."""
+    """Returns the start of a message; "" for a gate, which never reuses rows."""
     return "" if _is_gate(words) else "what was done is kept; "
 
 
 def _gate_failed(words: "Sequence[str]", why: str) -> None:
-    """A gate that did not come to judge says so where its findings would be."""
+    """Reports the failure of a gate in the files for its findings."""
     if _is_gate(words):
         _module(["gate"]).report_failure(parse(words), why)
 
 
 def _work(arguments: "argparse.Namespace", words: "Sequence[str]") -> int:
-    """Bad input is one line on stderr and 2, a failed run one line and 3, a bug a traceback and 3.
+    """Runs a command; returns 2 for invalid input, 3 for a failed run (one line each on stderr).
 
-    1 is REGRESSED and nothing else.
+    A bug gives a traceback and 3. Only REGRESSED gives 1.
     """
     from bench.common.errors import RunFailed, UserError
     from bench.common.text import clean
@@ -240,7 +241,7 @@ def _work(arguments: "argparse.Namespace", words: "Sequence[str]") -> int:
         else:
             import traceback
 
-            # A bug shows itself, and so does a class of the user that ends the process.
+            # A bug is printed as a traceback, and so is a user's class that ends the process.
             traceback.print_exc()
         _gate_failed(words, why or f"a bug: {clean(' '.join(repr(error).split()))}")
         return 3
@@ -248,16 +249,16 @@ def _work(arguments: "argparse.Namespace", words: "Sequence[str]") -> int:
         try:
             sys.stdout.flush()
         except OSError:
-            # What Python still holds for the reader must not fail again when it ends.
+            # Python's buffered output for the closed pipe must not fail again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _machines_fault(error: BaseException) -> str:
-    """What an error means that is neither ours nor the input's; "" for every other."""
-    # Rich ends the process with 1 where nobody reads what it prints.
+    """Returns what an error that is neither a bug nor invalid input means; "" for other errors."""
+    # Rich ends the process with 1 if the reader of its output has closed the pipe.
     cause = error.__context__ if isinstance(error, SystemExit) else error
     if isinstance(cause, BrokenPipeError):
-        return "the reader of its output went away"
+        return "the reader of its output closed the pipe"
     if isinstance(cause, OSError):
         from bench.common.atomic import refusal
 

@@ -25,7 +25,7 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: PyTorch and transformers take seconds (PEP 562)."""
+    """Imports the attribute on first access: PyTorch and transformers take seconds (PEP 562)."""
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

@@ -1,9 +1,9 @@
 """From BLIP to PixVoxLM: the image encoder and text decoder of a BLIP captioning checkpoint.
 
-Li et al. 2022, "BLIP: Bootstrapping Language-Image Pre-training". The vision tower is taken as it
-is; of the text decoder everything but the word embeddings and the language-model head, which the
-codebooks' own embeddings and heads replace. The layer before that head is taken where the
-configuration asks for it (`head_transform`).
+Li et al. 2022, "BLIP: Bootstrapping Language-Image Pre-training". The vision tower is used
+unchanged. Of the text decoder everything is used except the word embeddings and the language-model
+head, which embeddings and heads for each codebook replace. The layer before that head is used if
+the configuration asks for it (`head_transform`).
 """
 
 import re
@@ -51,7 +51,7 @@ _NAMES = (
 
 
 def decoder_name(name: str) -> str | None:
-    """Our name of a BlipTextModel's parameter; None for what PixVoxLM has no use for."""
+    """Returns our name of a BlipTextModel's parameter; None for one that PixVoxLM does not have."""
     for theirs, ours in _NAMES:
         renamed, replaced = re.subn(f"^{theirs}", ours, name)
         if replaced:
@@ -60,7 +60,7 @@ def decoder_name(name: str) -> str | None:
 
 
 def blip_config(folder: Path, **changes: Any) -> PixVoxConfig:
-    """The PixVoxConfig that fits a BLIP captioning folder; raises WeightsError if it is none."""
+    """Returns the PixVoxConfig for a BLIP captioning folder; raises WeightsError for others."""
     stated = read_config(folder)
     vision, text = stated.get("vision_config"), stated.get("text_config")
     if not isinstance(vision, dict) or not isinstance(text, dict):
@@ -68,7 +68,7 @@ def blip_config(folder: Path, **changes: Any) -> PixVoxConfig:
             f"{folder}: config.json is not BLIP's (no vision_config and text_config); "
             "name a BLIP captioning checkpoint"
         )
-    # transformers' default is 8, captioning-base has 12, and 8 would load without a word.
+    # transformers' default is 8, captioning-base has 12, and 8 would load without an error.
     if "num_attention_heads" not in text:
         raise WeightsError(
             f"{folder}: config.json does not say text_config.num_attention_heads; "
@@ -98,7 +98,7 @@ T = TypeVar("T")
 
 
 def _ours(theirs: Iterable[tuple[str, T]]) -> dict[str, T]:
-    """What a BLIP checkpoint holds, by PixVoxLM's names; the rest of it is left out."""
+    """Returns the tensors of a BLIP checkpoint by PixVoxLM's names; others are left out."""
     renamed: dict[str, T] = {}
     for key, value in theirs:
         if key.startswith("vision_model."):
@@ -114,16 +114,16 @@ def _ours(theirs: Iterable[tuple[str, T]]) -> dict[str, T]:
 
 
 def _wanted(config: PixVoxConfig) -> Shapes:
-    """The shapes that a BLIP checkpoint must have: all but embeddings and heads per codebook."""
+    """Returns the shapes that a BLIP checkpoint must have, without embeddings and heads."""
     shapes = shapes_of(PixVoxLM, config)
     fresh_start = ("embeddings.codebooks.", "heads.", "null_image")
     return {key: shape for key, shape in shapes.items() if not key.startswith(fresh_start)}
 
 
 def check_blip(folder: Path, config: PixVoxConfig) -> None:
-    """Raises WeightsError where a BLIP captioning folder's weights do not fit its config.json.
+    """Raises WeightsError if a BLIP captioning folder's weights do not fit its config.json.
 
-    It may have another number of positions: they are cut, or followed by new ones.
+    It may have another number of positions: they are cut, or new ones are added.
     """
     held, wanted = _ours(tensor_shapes(folder).items()), _wanted(config)
     positions = held.get(_POSITIONS, ())
@@ -133,17 +133,17 @@ def check_blip(folder: Path, config: PixVoxConfig) -> None:
 
 
 def _fit_positions(held: Tensor, fresh: Tensor) -> Tensor:
-    """BLIP's positions `[P, M]`, cut or followed by freshly initialised ones to fit the model."""
+    """Returns BLIP's positions `[P, M]`, cut or extended by new ones to fit the model."""
     shared = min(len(held), len(fresh))
     return torch.cat([held[:shared].to(fresh), fresh[shared:]])
 
 
 def from_blip(name: str, **changes: Any) -> PixVoxLM:
-    """A PixVoxLM that starts from a BLIP captioning checkpoint: a folder or a hub id.
+    """Returns a PixVoxLM that starts from a BLIP captioning checkpoint: a folder or a hub id.
 
-    `changes` are PixVoxConfig's options (pattern, num_codebooks, codec …). Embeddings and heads
-    per codebook start untrained, as do positions beyond the checkpoint's. Raises WeightsError
-    where the checkpoint has other shapes, lacks a parameter, or would run code when loaded.
+    `changes` are PixVoxConfig's options (pattern, num_codebooks, codec …). Embeddings and heads for
+    each codebook are untrained, as are positions beyond the checkpoint's. Raises WeightsError if
+    the checkpoint has other shapes, lacks a parameter, or would run code when loaded.
     """
     folder = resolve(name)
     config = blip_config(folder, **changes)

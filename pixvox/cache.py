@@ -1,4 +1,4 @@
-"""The folder of cached files, and a temporary one where the user's cannot be written."""
+"""The folder of cached files, or a temporary one if the user's cannot be written."""
 
 import atexit
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """The folder of files that are computed again where they are missing.
+    """Returns the folder of files that are computed again if they are missing.
 
-    It is `$XDG_CACHE_HOME/pixvox`, or `~/.cache/pixvox`. Where that cannot be written, as in a
+    It is `$XDG_CACHE_HOME/pixvox`, or `~/.cache/pixvox`. If that cannot be written, as in a
     container without a home, it is below a temporary folder that is removed with this process.
     """
     users = _users_root()
@@ -21,9 +21,9 @@ def cache_folder() -> Path:
 
 
 def share_cache() -> None:
-    """Has libraries and child processes use the temporary folder, where `cache_folder` is in one.
+    """Makes libraries and child processes use the temporary folder, if `cache_folder` is in one.
 
-    What was downloaded before stays where it is.
+    Files that were downloaded before stay where they are.
     """
     users, root = _users_root(), cache_folder().parent
     if root == users:
@@ -36,7 +36,7 @@ def share_cache() -> None:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether a folder can be written, or made where it is not there yet."""
+    """Returns whether a folder can be written, or created if it does not exist."""
     there = next(
         (ancestor for ancestor in (folder, *folder.parents) if os.access(ancestor, os.F_OK)), None
     )
@@ -48,7 +48,7 @@ def _users_root() -> Path | None:
     try:
         return Path(named) if named else Path.home() / ".cache"
     except RuntimeError:
-        # Neither HOME nor the list of users says where it is.
+        # Neither HOME nor the list of users has a home folder.
         return None
 
 
@@ -57,7 +57,7 @@ def _temporary_root(process: int) -> Path:
     root = Path(tempfile.mkdtemp(prefix="pixvox-cache-"))
 
     def remove() -> None:
-        # A process that is forked off ends with the same handlers.
+        # A forked process would run the same exit handlers.
         if os.getpid() == process:
             shutil.rmtree(root, ignore_errors=True)
 

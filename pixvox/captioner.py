@@ -1,8 +1,8 @@
-"""An image captioner over any image encoder: what a cascade writes with where BLIP's ViT is not it.
+"""An image captioner over any image encoder, for cascades without BLIP's ViT.
 
 BLIP's text decoder (Li et al. 2022, section 3.1) cross-attends to image states `[B, P, D]`.
-transformers' own class takes BLIP's vision model alone; this one takes any that pixvox.vision
-supports. Its processor is BLIP's, with the image encoder's scaling.
+transformers' own class supports only BLIP's vision model; this one supports every encoder of
+pixvox.vision. Its processor is BLIP's, with the image encoder's scaling.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pixvox.vision import ImageScaling
 
 TYPE = "pixvox_captioner"
-"""What config.json calls it."""
+"""The `model_type` in config.json."""
 
 
 class CaptionerConfig(PreTrainedConfig):
@@ -61,7 +61,7 @@ class Captioner(PreTrainedModel):
 
     @torch.inference_mode()
     def generate(self, pixel_values: Tensor, **options: Any) -> Tensor:
-        """Tokens `[B, T]` of captions of pictures `[B, 3, H, W]`; `options` are transformers'."""
+        """Returns tokens `[B, T]` of captions of pictures `[B, 3, H, W]`."""
         text = cast(Any, self.config.text_config)
         states = image_states(self.vision, pixel_values)
         start = torch.full((len(states), 1), text.bos_token_id, device=states.device)
@@ -77,15 +77,16 @@ class Captioner(PreTrainedModel):
 
 
 def load_captioner(folder: Path) -> PreTrainedModel:
-    """A captioner in float32: this module's, or any image-text-to-text model of transformers.
+    """Returns a captioner in float32: this module's, or an image-text-to-text model of
+    transformers.
 
-    Raises WeightsError for weights of this module's that are not whole or do not fit.
+    Raises WeightsError for incomplete or unfitting weights of this module's class.
     """
     stated = read_json(folder / "config.json")
     if not isinstance(stated, dict) or stated.get("model_type") != TYPE:
         from transformers import AutoModelForImageTextToText
 
-        # Archives are read as tensors alone (`weights_only`), which is transformers' default.
+        # Archives are read only as tensors (`weights_only`), which is transformers' default.
         with without_bars():
             other: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
                 folder,
@@ -97,7 +98,7 @@ def load_captioner(folder: Path) -> PreTrainedModel:
     try:
         config = CaptionerConfig(**stated)
     except Exception as error:
-        # transformers' classes raise whatever the first calculation with a wrong value raises.
+        # transformers' classes raise any exception of the first calculation with a wrong value.
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
             f"{folder / 'config.json'}: {reason}; save or fetch the model again"
@@ -106,7 +107,7 @@ def load_captioner(folder: Path) -> PreTrainedModel:
 
 
 def image_processor(scaling: "ImageScaling") -> Any:
-    """BLIP's image processor with an image encoder's scaling."""
+    """Returns BLIP's image processor with an image encoder's scaling."""
     from transformers import BlipImageProcessorPil
 
     return BlipImageProcessorPil(

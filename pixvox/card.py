@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 PUBLISHED_TOTAL = 211e6
 PUBLISHED_TRAINABLE = 125e6
-"""Parameters as Tran & Sakti print them: 125M of 211M are trained."""
+"""Parameters as printed by Tran & Sakti: 125M of 211M are trained."""
 
 _MARK = "<!-- written by pixvox; a card without this line is left alone -->"
 
@@ -23,7 +23,7 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """Of both."""
+        """The sum of both."""
         return self.vision + self.decoder
 
 
@@ -34,7 +34,7 @@ def count(model: nn.Module) -> Counts:
 
 
 def write_card(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
-    """Writes `README.md` into a folder of saved weights, unless somebody's own is there."""
+    """Writes `README.md` into a folder of saved weights, unless it has one by somebody else."""
     path = Path(folder) / "README.md"
     if path.exists() and _MARK not in path.read_text(encoding="utf-8"):
         return

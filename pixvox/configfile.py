@@ -1,4 +1,4 @@
-"""Reads the config.json of weights, and checks its type and the sizes that it states."""
+"""Reads the config.json of weights, and checks its type and its sizes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,13 +33,14 @@ VISION_SIZES = {
     "image_size": 8_192,
     "patch_size": 8_192,
 }
-"""The most that any model has; units are kept as 16-bit integers."""
+"""The largest size of any model; units are stored as 16-bit integers."""
 
 
 def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
-    """A folder's config.json; raises WeightsError where it is no JSON object, or of another `kind`.
+    """Returns a folder's config.json; raises WeightsError if it is not a JSON object of this
+    `kind`.
 
-    `kind` is the `model_type` that it must state.
+    `kind` is the required `model_type`.
     """
     path = folder / "config.json"
     if path.is_file() and path.stat().st_size > MAX_BYTES:
@@ -50,7 +51,7 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
     stated = content.get("model_type")
     if kind is not None and stated != kind:
         described = f"a model of type {str(stated)[:40]!r}" if stated is not None else "no model's"
-        raise WeightsError(f"{path}: {described}, and {kind!r} is wanted; name other weights")
+        raise WeightsError(f"{path}: {described}, and {kind!r} is needed; name other weights")
     return content
 
 
@@ -58,7 +59,7 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
 def wrap_config_errors(path: Path) -> Iterator[None]:
     """Raises the errors of a configuration class as a WeightsError that names the file.
 
-    The classes of transformers raise whatever the first calculation with a wrong value raises.
+    The classes of transformers raise any exception of the first calculation with a wrong value.
     """
     try:
         yield
@@ -72,17 +73,17 @@ def wrap_config_errors(path: Path) -> Iterator[None]:
 
 
 def check_sizes(path: Path, held: Mapping[str, Any], most: Mapping[str, int]) -> None:
-    """Raises WeightsError for a size that is stated, and no whole number from 1 to the most."""
+    """Raises WeightsError for a stated size that is not a whole number from 1 to the maximum."""
     for name in most.keys() & held.keys():
         value, limit = held[name], most[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
             raise WeightsError(
-                f"{path}: {name} is {str(value)[:40]}; a whole number from 1 to {limit:,} is wanted"
+                f"{path}: {name} is {str(value)[:40]}; a whole number from 1 to {limit:,} is needed"
             )
 
 
 def check_config(path: Path, config: "PixVoxConfig") -> "PixVoxConfig":
-    """The configuration, its sizes checked; raises WeightsError naming the file."""
+    """Returns the configuration after checking its sizes; raises WeightsError naming the file."""
     vision: Any = config.vision_config
     check_sizes(path, vars(config), SIZES)
     check_sizes(path, vars(vision), VISION_SIZES)
@@ -97,13 +98,13 @@ def check_config(path: Path, config: "PixVoxConfig") -> "PixVoxConfig":
     patch, size = getattr(vision, "patch_size", 1), config.image_size
     if size is not None and patch > size:
         raise WeightsError(f"{path}: patches of {patch} px, images smaller than one")
-    # Raises WeightsError where the image encoder does not take pictures of that size.
+    # Raises WeightsError if the image encoder does not accept pictures of that size.
     _ = config.image_positions
     return config
 
 
 def pixvox_config(folder: Path) -> "PixVoxConfig":
-    """A PixVoxLM's configuration; raises WeightsError where config.json is none."""
+    """Returns a PixVoxLM's configuration; raises WeightsError if config.json is not one."""
     from pixvox.configuration import PixVoxConfig
 
     path = folder / "config.json"
@@ -111,7 +112,7 @@ def pixvox_config(folder: Path) -> "PixVoxConfig":
     vision = stated.get("vision_config", {})
     if not isinstance(vision, dict):
         raise WeightsError(f"{path}: vision_config is no object; save or fetch the model again")
-    # transformers calculates with what it is given before anybody can look at it.
+    # transformers computes with the values before they can be checked.
     check_sizes(path, stated, SIZES)
     check_sizes(path, vision, VISION_SIZES)
     with wrap_config_errors(path):

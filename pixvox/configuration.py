@@ -1,4 +1,4 @@
-"""PixVoxConfig: every size of PixVoxLM is a configuration of one code path."""
+"""PixVoxConfig: models of all sizes are configurations of the same code."""
 
 import json
 from typing import Any, ClassVar
@@ -19,27 +19,30 @@ from pixvox.vision import (
 )
 
 QUERIES = 8
-"""Places that the similarity's pools look at; each gives its part of the vector."""
+"""Learnt queries of the similarity head's pools; each gives a part of the vector."""
 
 
 class PixVoxConfig(PreTrainedConfig):
-    """What a PixVoxLM is made of.
+    """The configuration of a PixVoxLM.
 
-    `vision_config` is that of any image encoder which pixvox.vision supports; BLIP's where it says
-    nothing. `image_size` (px, the encoder's own where it is None), `image_mean` and `image_std` (of
-    values from 0 to 1) are what it expects of pictures.
-    `codebook_size` counts the codec's units; the model adds one id for "no unit" (nothing there
-    yet on the way in, end of speech on the way out). `codec` and `bandwidth` (kbps) name the
-    EnCodec whose units were learnt, so that a checkpoint is never decoded by another. `pattern` is
-    a name or `{"delays": [0, 1, 2, 4]}`, and always kept as a name (see pixvox.patternnames).
-    With a `null_image` the model has states of its own for "no image", which guidance needs.
-    `head_transform` keeps the layer that BLIP's language-model head has before its product.
-    With an `image_projection` image states are brought to the decoder's size, with a learned place
-    each, before the layers attend to them.
-    With a `similarity_size` it can tell how well speech fits an image, in vectors of that size
-    (pixvox.similarity); 0 is without.
-    `trained_on` names the datasets that it has learnt to speak of, first to last, as far as is
-    known; it is no part of the weights' digest.
+    `vision_config` is that of any image encoder that pixvox.vision supports; the default is BLIP's.
+    `image_size` (px; None for the encoder's own), `image_mean` and `image_std` (of values from 0 to
+    1) are those of the encoder's input.
+
+    `codebook_size` is the number of units in each codebook; the model adds one id for "no unit": an
+    empty slot in inputs, the end of speech in outputs. `codec` and `bandwidth` (kbps) name the
+    EnCodec whose units were learnt, so that a checkpoint is never decoded by another one. `pattern`
+    is a name or `{"delays": [0, 1, 2, 4]}`, and always stored as a name (see pixvox.patternnames).
+
+    With a `null_image` the model has learnt states for "no image", which guidance needs. With
+    `head_transform` it has the layer that BLIP's language-model head has before its product. With
+    an `image_projection` image states are projected to the decoder's size and get learnt position
+    embeddings, before the layers attend to them. With a `similarity_size` the model has a
+    similarity head, which scores how well speech fits an image by vectors of that size
+    (pixvox.similarity); 0 means none.
+
+    `trained_on` names the datasets of its training, first to last, as far as known; it is not part
+    of the weights' digest.
     """
 
     model_type = "pixvox"
@@ -77,7 +80,7 @@ class PixVoxConfig(PreTrainedConfig):
             self.image_size = input_size(self.vision_config)
         self.image_mean = triple(self.image_mean, "image_mean")
         self.image_std = triple(self.image_std, "image_std")
-        # Raises WeightsError for what no picture can be scaled with.
+        # Raises WeightsError for an invalid scaling.
         _ = self.scaling
         try:
             self.pattern = fitted_name(self.pattern, self.num_codebooks)
@@ -101,24 +104,24 @@ class PixVoxConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def computed(self) -> str:
-        """What the model computes, as JSON: all but what it was trained on."""
+        """Returns what determines the model's outputs, as JSON: all but `trained_on`."""
         stated = json.loads(self.to_json_string())
         del stated["trained_on"]
         return json.dumps(stated, indent=2, sort_keys=True) + "\n"
 
     @property
     def empty(self) -> int:
-        """The id beside the units: no unit yet on the way in, end of speech on the way out."""
+        """The id after the units: an empty slot in inputs, the end of speech in outputs."""
         return self.codebook_size
 
     @property
     def memory_size(self) -> int:
-        """The width of the states that the decoder's layers attend to."""
+        """The width of the image states that the decoder's layers attend to."""
         return self.hidden_size if self.image_projection else self.image_state_size
 
     @property
     def scaling(self) -> ImageScaling:
-        """What the image encoder expects of pictures."""
+        """The scaling of pictures for the image encoder."""
         assert self.image_size is not None
         return ImageScaling(
             self.image_size,
@@ -134,7 +137,7 @@ class PixVoxConfig(PreTrainedConfig):
 
     @property
     def image_positions(self) -> int:
-        """How many states an image has."""
+        """The number of states of an image."""
         return self._state_shape()[0]
 
     @property
@@ -147,17 +150,17 @@ class PixVoxConfig(PreTrainedConfig):
         return state_shape(self.vision_config, self.image_size)
 
     def layout(self, frames: int) -> Layout:
-        """The pattern laid out for this K and so many frames (the one that ends included)."""
+        """Returns the pattern's layout for K codebooks and this many frames with the final one."""
         return layout(self.pattern, self.num_codebooks, frames)
 
     @classmethod
     def base(cls, **changes: Any) -> "PixVoxConfig":
-        """The paper's size: BLIP captioning-base, ViT-B/16 at 384 px, 12 layers of 768."""
+        """Returns the paper's size: BLIP captioning-base, ViT-B/16 at 384 px, 12 layers of 768."""
         return cls(**({"vision_config": BlipVisionConfig(image_size=384)} | changes))
 
     @classmethod
     def tiny(cls, **changes: Any) -> "PixVoxConfig":
-        """The zoo's size: 128 px pictures, 4 layers of 256, a 16 kHz codec of 4 codebooks."""
+        """Returns the zoo's size: 128 px, 4 layers of 256, a 16 kHz codec of 4 codebooks."""
         vision = BlipVisionConfig(
             image_size=128,
             patch_size=16,

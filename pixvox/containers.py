@@ -1,7 +1,7 @@
-"""What the container of an audio file promises: how much sound there is, and where it ends.
+"""The length of sound that the header of an audio file promises, and where the file ends.
 
-Only headers are read. A decoder reads what is there and cannot say what is missing: a WAV file that
-was cut in half, an Ogg file without its last page, the second of two joined files.
+Only headers are read. A decoder reads what exists and cannot report what is missing: half of a WAV
+file, an Ogg file without its last page, the second of two joined files.
 """
 
 import re
@@ -13,17 +13,17 @@ from mmap import mmap
 Bytes = bytes | mmap
 
 UNKNOWN_BYTES = 0x7FFFF000
-"""From here on, a size in 32 bits is what a program writes that cannot go back to its header."""
+"""Sizes in 32 bits from here on are written by programs that cannot seek back to their header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Bytes `start` to `end` of a file, a whole file of their own.
+    """Bytes `start` to `end` of a file, which are a complete file.
 
-    `container` is FFmpeg's name of the format. `share` is how much of the promised sound is there,
-    by its bytes; `samples` how many samples a channel are promised, None where that is unknown;
-    `frames` the same in frames of an MPEG stream. `fault` says what else is wrong, "" for nothing;
-    where it `is_joined`, another file follows that no decoder reads.
+    `container` is FFmpeg's name of the format. `share` is the share of the promised sound that
+    exists, by bytes; `samples` is the promised number of samples a channel, None if unknown;
+    `frames` is the same in frames of an MPEG stream. `fault` describes other damage, "" for none;
+    if it `is_joined`, another file follows that no decoder reads.
     """
 
     container: str
@@ -42,9 +42,9 @@ def _whole(container: str) -> Callable[[Bytes, int, int], Part]:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A chunk of a file: its name, and where its content begins and is promised to end.
+    """A chunk of a file: its name, and the start and promised end of its content.
 
-    `end` is None where the size is not known.
+    `end` is None if the size is not known.
     """
 
     name: bytes
@@ -53,15 +53,16 @@ class _Chunk:
 
 
 def _chunks(data: Bytes, at: int, head: struct.Struct, align: int) -> Iterator[_Chunk]:
-    """The chunks from byte `at` on, each of a `head` of name and size, up to an unknown size.
+    """Yields the chunks from byte `at` on, up to one of unknown size; `head` is their name and
+    size.
 
-    They begin at multiples of `align` bytes from there.
+    They start at multiples of `align` bytes from there.
     """
     first = at
     while at + head.size <= len(data):
         name, size = head.unpack_from(data, at)
         if head is _W64_CHUNK:
-            # The size of the head is counted.
+            # The size includes the head.
             size = max(0, size - head.size)
         start = at + head.size
         end = start + size if 0 <= size < UNKNOWN_BYTES else None
@@ -74,9 +75,9 @@ def _chunks(data: Bytes, at: int, head: struct.Struct, align: int) -> Iterator[_
 def _chunked(
     whole: Part, data: Bytes, chunks: Iterable[_Chunk], *, in_blocks: bool = False
 ) -> Part:
-    """A file of these chunks, one of which is the sound.
+    """Returns a file of these chunks, one of which is the sound.
 
-    Of sound `in_blocks` any missing byte may be that of a block, which is lost as a whole.
+    For sound `in_blocks`, any missing byte may belong to a block, which is then lost.
     """
     size, rest = len(data), iter(chunks)
     for chunk in rest:
@@ -97,7 +98,7 @@ _CHUNK_NAME = re.compile(rb"[ -~]{4}")
 
 
 def _ends_early(data: Bytes, end: int) -> str:
-    """A fault where something stands behind the sound that is no chunk: more sound, perhaps."""
+    """Returns a fault if bytes after the sound are not a chunk: they may be more sound."""
     is_filled = not data[end:].strip(b"\0")
     return "" if is_filled else f"its header ends the sound at byte {end:,}, and more follows"
 
@@ -106,11 +107,11 @@ _CUT = "its end is missing"
 _RIFF_CHUNK, _BIG_CHUNK = struct.Struct("<4sI"), struct.Struct(">4sI")
 _W64_CHUNK, _CAF_CHUNK = struct.Struct("<16sQ"), struct.Struct(">4sq")
 _BY_SAMPLE = (b"\x01\0", b"\x03\0", b"\x06\0", b"\x07\0", b"\xfe\xff")
-"""Formats of a WAV file whose samples stand alone: PCM, A-law, mu-law, and those with a GUID."""
+"""Formats of a WAV file with independent samples: PCM, A-law, mu-law, and those with a GUID."""
 
 
 def _is_in_blocks(data: Bytes, chunks: Iterable[_Chunk], order: str = "<") -> bool:
-    """Whether a WAV or W64 file holds sound that is coded in blocks."""
+    """Returns whether the sound of a WAV or W64 file is coded in blocks."""
     start = next((chunk.start for chunk in chunks if chunk.name == b"fmt "), len(data))
     kind = data[start : start + 2]
     return (kind if order == "<" else kind[::-1]) not in (b"", *_BY_SAMPLE)
@@ -145,7 +146,7 @@ def _w64(data: Bytes, start: int, end: int) -> Part:
 
 def _caf(data: Bytes, start: int, end: int) -> Part:
     chunks = list(_chunks(data, start + 8, _CAF_CHUNK, 1))
-    # Packets of no stated size have a table of their sizes, which may stand behind them.
+    # Packets without a stated size have a table of their sizes, which may be after them.
     described = start + 8 + _CAF_CHUNK.size
     is_packed = data[described + 16 : described + 20] == bytes(4)
     whole = Part(container="caf", start=start, end=end)
@@ -182,7 +183,7 @@ _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 
 def _matroska(data: Bytes, start: int, end: int) -> Part:
     at, fault = start, ""
-    # What fills a file up begins with 0, as no element does.
+    # Padding starts with 0, which no element does.
     while at < end and data[at] and not fault:
         width = 9 - data[at].bit_length()
         name, size_at = data[at : at + width], at + width
@@ -190,7 +191,7 @@ def _matroska(data: Bytes, start: int, end: int) -> Part:
         most = (1 << 7 * width) - 1
         size = int.from_bytes(data[size_at : size_at + width]) & most
         at = size_at + width
-        # Of what was sent while it was recorded the size is not known.
+        # The size is not known if the file was streamed while it was recorded.
         if size == most and name in (_SEGMENT, _CLUSTER):
             continue
         at += size
@@ -200,7 +201,7 @@ def _matroska(data: Bytes, start: int, end: int) -> Part:
 
 def _flac(data: Bytes, start: int, end: int) -> Part:
     packed = int.from_bytes(data[start + 18 : start + 26].ljust(8, b"\0"))
-    # 0 says that the encoder did not know it.
+    # 0 means that the encoder did not know it.
     return Part(container="flac", start=start, end=end, samples=packed & (1 << 36) - 1 or None)
 
 
@@ -244,7 +245,7 @@ _VBR_HEADER = re.compile(
     rb"[\s\S]{9,34}?(?:Xing|Info)\x00\x00\x00[\x01\x03\x05\x07\x09\x0b\x0d\x0f]"
     rb"|[\s\S]{32}VBRI\x00\x01[\s\S]{8})"
 )
-"""The first frame of an MP3 file that says how many there are, up to that number."""
+"""The first frame of an MP3 file with the number of frames, up to that number."""
 
 
 def _mpeg(data: Bytes, start: int, end: int) -> Part:
@@ -261,7 +262,7 @@ _V2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
 def mpeg_frame_bytes(header: bytes) -> int:
-    """How long an MPEG audio frame of layer 2 or 3 is, by its first four bytes; 0 if unknown."""
+    """Returns an MPEG audio frame's length by its first four bytes (layer 2 or 3); 0 if unknown."""
     if len(header) < 4 or header[0] != 0xFF or header[1] < 0xE2:
         return 0
     version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
@@ -304,14 +305,14 @@ _KINDS: tuple[tuple[bytes, Callable[[Bytes, int, int], Part]], ...] = (
     (rb"\xff[\xf0\xf1\xf8\xf9]", _adts),
     (rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]", _mpeg),
 )
-"""How a file of a kind begins, and what reads its promises; the first that fits is taken."""
+"""The first bytes of each kind of file, and its header's reader; the first match is used."""
 _DIVISIBLE = (_flac, _ogg, _matroska)
 _MARKED = (_wav, _aiff, _w64, _caf, _au, _nist, _boxes, _tta, _amr, _asf)
-"""Kinds whose beginning cannot stand inside of a file of that kind by chance."""
+"""Kinds whose first bytes cannot occur inside such a file by chance."""
 
 
 def _after_tag(data: Bytes) -> int:
-    """Where the file begins after an ID3v2 tag, if it has one."""
+    """Returns where the file starts after an ID3v2 tag, if it has one."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
     size = 0
@@ -321,7 +322,7 @@ def _after_tag(data: Bytes) -> int:
 
 
 def _link_starts(data: Bytes, starts: list[int]) -> list[int]:
-    """Where each link of a chained Ogg begins: several streams of one link begin together."""
+    """Returns the starts of the links of a chained Ogg; a link's streams start together."""
     links: list[int] = []
     end_of_page = -1
     for start in starts:
@@ -334,13 +335,13 @@ def _link_starts(data: Bytes, starts: list[int]) -> list[int]:
 
 _ID3 = rb"ID3[\x02-\x04]\x00"
 _SEARCHED = 4096
-"""Before how many bytes the first frame of an MPEG stream begins."""
+"""The first frame of an MPEG stream starts within this many bytes."""
 _PADDING = 8
-"""So many bytes at most stand between the end of a file's sound and what follows."""
+"""At most this many bytes are between the end of a file's sound and what follows."""
 
 
 def _behind(data: Bytes, part: Part) -> int | None:
-    """Where another file begins right behind the sound of a part; None where none does."""
+    """Returns where another file starts directly after the sound of a part; None if none does."""
     if part.end == len(data):
         return None
     places = range(part.end, min(part.end + _PADDING, len(data)))
@@ -356,7 +357,7 @@ def _joined(part: Part, other: int) -> Part:
 
 
 def parts_of(data: Bytes) -> list[Part]:
-    """The files that stand one behind the other in an audio file; [] for an unknown format."""
+    """Returns the files that are joined in an audio file; [] for an unknown format."""
     begin = _after_tag(data)
     for pattern, read in _KINDS:
         signature = re.compile(pattern)
@@ -373,12 +374,12 @@ def parts_of(data: Bytes) -> list[Part]:
         ends = [*starts[1:], len(data)]
         *before, last = [read(data, *bounds) for bounds in zip(starts, ends, strict=True)]
         return [*before, _checked(data, last)]
-    # Players look for the first frame.
+    # Players search for the first frame.
     return [_mpeg(data, begin, len(data))] if begin or _has_frames(data) else []
 
 
 def _has_frames(data: Bytes) -> bool:
-    """Whether an MPEG stream begins in the first bytes: a frame that a like one follows."""
+    """Returns whether an MPEG stream starts in the first bytes: two similar frames."""
     for at in range(min(len(data), _SEARCHED)):
         size = mpeg_frame_bytes(data[at : at + 4])
         follows = data[at + size : at + size + 4]

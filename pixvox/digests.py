@@ -1,7 +1,7 @@
-"""What weights are, as a digest of their content: names, shapes, types and numbers.
+"""Digests of weights by content: names, shapes, types and numbers.
 
 The same weights have the same digest in any container (safetensors in one file or in shards, a
-PyTorch archive), whoever saved them, when and under which name.
+PyTorch archive), whoever saved them, when, and under which name.
 """
 
 import hashlib
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 class WeightsError(PixVoxError, ValueError):
-    """Weights that cannot be had or must not be used; the message says how to fix it."""
+    """Weights that are missing or must not be used; the message has the fix."""
 
 
 _SAVING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "codec", "trained_on")
-"""What a configuration says of how and where it was saved, and of what it was trained on. A
-PixVoxLM's codec is named by its digest in the field beside it."""
+"""Keys of a configuration that describe how it was saved, and its training data. A PixVoxLM's codec
+is identified by the digest in another field."""
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Returns the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_archive(path: Path) -> Any:
-    """What a PyTorch file holds; raises WeightsError for a damaged one, or one that holds code."""
+    """Returns a PyTorch file's content; raises WeightsError if it is damaged or contains code."""
     import torch
 
     try:
@@ -49,7 +49,7 @@ def load_archive(path: Path) -> Any:
 
 
 def load_pickle(path: Path) -> "dict[str, Tensor]":
-    """The tensors of a PyTorch file; raises WeightsError for one that holds anything else."""
+    """Returns the tensors of a PyTorch file; raises WeightsError if it contains anything else."""
     from torch import Tensor
 
     held = load_archive(path)
@@ -59,12 +59,12 @@ def load_pickle(path: Path) -> "dict[str, Tensor]":
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """A folder's files of weights: safetensors, or, where there are none, PyTorch archives."""
+    """Returns a folder's files of weights: safetensors or, if there are none, PyTorch archives."""
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
 
 
 def read_tensors(folder: Path) -> "Iterator[tuple[str, Tensor]]":
-    """Every named tensor of a folder, a file at a time; raises WeightsError where there is none."""
+    """Yields every named tensor of a folder, file by file; raises WeightsError if there is none."""
     for path in _some_files(folder):
         if path.suffix == ".safetensors":
             yield from _safe_tensors(path)
@@ -94,7 +94,7 @@ def _unreadable(path: Path) -> WeightsError:
 
 
 def _tensor_digests(folder: Path) -> dict[str, str]:
-    """Every named tensor's digest; of safetensors without PyTorch, which takes long to import."""
+    """Returns every named tensor's digest; does not import PyTorch for safetensors."""
     from safetensors import SafetensorError
 
     digests: dict[str, str] = {}
@@ -110,7 +110,7 @@ def _tensor_digests(folder: Path) -> dict[str, str]:
 
 
 def _is_tensor(value: object) -> bool:
-    # Without PyTorch there is none.
+    # Without PyTorch there is no archive to read.
     return "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor)
 
 
@@ -122,7 +122,7 @@ def _held(tensor: "Tensor") -> Held:
 
 
 def _of(value: object) -> bytes:
-    """The digest of tensors in any nesting of mappings and sequences, whatever their order."""
+    """Returns the digest of tensors in nested mappings and sequences, whatever their order."""
     state = hashlib.sha256()
     match value:
         case _ if _is_tensor(value):
@@ -144,7 +144,7 @@ def _of(value: object) -> bytes:
 
 
 def _stated(content: object) -> object:
-    """A configuration without what it says of how it was saved."""
+    """Returns a configuration without the keys that describe how it was saved."""
     if isinstance(content, dict):
         return {k: _stated(v) for k, v in content.items() if k not in _SAVING}
     if isinstance(content, list):
@@ -153,7 +153,7 @@ def _stated(content: object) -> object:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's content; raises WeightsError where it is not there or not JSON."""
+    """Returns a JSON file's content; raises WeightsError if it is missing or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -163,21 +163,21 @@ def read_json(path: Path) -> Any:
 
 
 def archive_digest(path: Path) -> str:
-    """The digest of a PyTorch file's content, 16 hex digits; raises WeightsError (load_archive)."""
+    """Returns the digest of a PyTorch file's content, 16 hex digits; raises as load_archive."""
     status = path.stat()
     return _archive_digest(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
 def _archive_digest(path: Path, size: int, time: int) -> str:
-    """Once a process for a file that stays as it is, however often a job is looked at."""
+    """Returns the same, computed once in a process for an unchanged file."""
     return _of(load_archive(path)).hex()[:16]
 
 
 def digest(folder: Path) -> str:
-    """The digest of a folder of weights, 16 hex digits: its config.json and its tensors.
+    """Returns the digest of a folder of weights, 16 hex digits: its config.json and its tensors.
 
-    Raises WeightsError where either is not there, or there are no safetensors.
+    Raises WeightsError if either is missing, or if there are no safetensors.
     """
     if not any(folder.glob("*.safetensors")):
         raise WeightsError(f"{folder}: no .safetensors file; other formats are not loaded")
@@ -186,10 +186,10 @@ def digest(folder: Path) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """The digest of a folder that holds a model in any format, 16 hex digits.
+    """Returns the digest of a folder that holds a model in any format, 16 hex digits.
 
-    Its weights as tensors, its JSON as content, other files by their bytes. Cards, hidden files and
-    the index of shards say nothing of what the model computes.
+    It covers weights as tensors, JSON files as content, and other files by their bytes. Cards,
+    hidden files and the index of shards do not change the model's outputs and are left out.
     """
     weights = weight_files(folder)
     parts: dict[str, object] = {}

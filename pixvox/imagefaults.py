@@ -1,4 +1,4 @@
-"""Why a file is no picture that can be read, in words."""
+"""Explains in words why a file cannot be read as a picture."""
 
 from pathlib import Path
 
@@ -20,10 +20,10 @@ _READ = 512
 
 
 def unreadable(path: Path, error: Exception) -> str:
-    """Why a file raised `error` when it was read as a picture.
+    """Returns why a file raised `error` when it was read as a picture.
 
-    Where no format was recognised, by how the file begins; else in the words of the library,
-    without the path.
+    If no format was recognised, it is explained by the file's first bytes; otherwise in the words
+    of the library, without the path.
     """
     from PIL import UnidentifiedImageError
 
@@ -51,5 +51,5 @@ def _said(path: Path, error: Exception) -> str:
     text = str(error)
     for name in (repr(str(path)), str(path), repr(path.name)):
         text = text.replace(name, "")
-    # Libraries name the file last: "[Errno 13] Permission denied: '...'".
+    # Libraries put the file's name last: "[Errno 13] Permission denied: '...'".
     return " ".join(text.split()).rstrip(" :") or type(error).__name__

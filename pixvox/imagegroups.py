@@ -1,4 +1,4 @@
-"""Image states of several pictures, none of which depends on the others."""
+"""Image states of several pictures, each independent of the others."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +14,15 @@ from pixvox.precision import precision
 from pixvox.vision import ImageScaling
 
 GROUP = 16
-"""Pictures that a GPU encodes at once; a CPU takes one, which is as fast there."""
+"""Pictures that a GPU encodes together; a CPU encodes one at a time, which is as fast there."""
 _THREADS = 4
-"""Files that are decoded at once beside a GPU; Pillow and NumPy leave Python's lock meanwhile."""
+"""Files that are decoded at once beside a GPU; Pillow and NumPy release Python's lock meanwhile."""
 
 
 def load_images(
     files: Sequence[Path], scaling: ImageScaling, device: torch.device
 ) -> list[Tensor | ImageError]:
-    """Every file as an image encoder expects it, `[3, size, size]`, or why it cannot be used."""
+    """Returns every file as the image encoder's input, `[3, size, size]`, or its error."""
 
     def load(file: Path) -> Tensor | ImageError:
         try:
@@ -45,10 +45,10 @@ def encode_in_groups(
     arithmetic: str,
     group: int | None = None,
 ) -> Tensor:
-    """States `[I, P, M]` of images `[3, size, size]` in groups of one size, the last filled up.
+    """Returns states `[I, P, M]` of images `[3, size, size]`, encoded in groups of one padded size.
 
-    So a state does not depend on how many images there are. `arithmetic` is what the image encoder
-    computes in: its own type for float32, bfloat16 for the operations that PyTorch's autocast has.
+    A state therefore does not depend on the number of images. `arithmetic` is the precision of the
+    image encoder: float32 uses its own type, bfloat16 PyTorch's autocast.
     """
     size = group or (GROUP if device.type == "cuda" else 1)
     states: list[Tensor] = []

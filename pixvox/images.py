@@ -1,4 +1,4 @@
-"""Image files as PixVoxLM sees them: RGB, square, normalised as its image encoder expects."""
+"""Image files as PixVoxLM's input: RGB, square, normalised for its image encoder."""
 
 import os
 from pathlib import Path
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Picture: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any]"
-"""What a picture may be given as: a file, a PIL image, or an array of uint8 [H, W, 3]."""
+"""A picture as a file, a PIL image, or an array of uint8 [H, W, 3]."""
 
 
 def normalise(images: Tensor, scaling: ImageScaling) -> Tensor:
-    """uint8 images `[..., 3, H, W]` as an image encoder expects them, float32."""
+    """Returns uint8 images `[..., 3, H, W]` normalised for an image encoder, float32."""
     mean = torch.tensor(scaling.mean, device=images.device)[:, None, None]
     deviation = torch.tensor(scaling.std, device=images.device)[:, None, None]
     return (images.float() / 255 - mean) / deviation
 
 
 def load_image(path: Path, scaling: ImageScaling) -> Tensor:
-    """An image file as an image encoder expects it: `[3, size, size]`; raises ImageError."""
+    """Returns an image file as an image encoder's input, `[3, size, size]`; raises ImageError."""
     return normalise(load_pixels(path, scaling.size), scaling)
 
 
 def picture_pixels(picture: Picture, size: int) -> Tensor:
-    """A picture as uint8 `[3, size, size]`, as `load_pixels` would load it; raises ImageError."""
+    """Returns a picture as uint8 `[3, size, size]`, as `load_pixels` does; raises ImageError."""
     from PIL import Image
 
     if isinstance(picture, str | os.PathLike):
@@ -55,7 +55,7 @@ def picture_pixels(picture: Picture, size: int) -> Tensor:
 
 
 def load_pixels(path: Path, size: int) -> Tensor:
-    """An image file as uint8 `[3, size, size]`, upright, RGB, bicubic; raises ImageError."""
+    """Returns an image file as uint8 `[3, size, size]`, upright, RGB; raises ImageError."""
     return _square(load_picture(path), size)
 
 

@@ -1,7 +1,7 @@
 """The decoder's layers: BLIP's text decoder (post-norm BERT with cross-attention), cached.
 
-Written out rather than taken from transformers' BlipTextModel, which has no static cache, no
-SDPA and no way to share cross-attention keys between the requests of one image.
+They are written here because transformers' BlipTextModel has no static cache, no SDPA, and cannot
+share cross-attention keys between the requests of one image.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pixvox.configuration import PixVoxConfig
 
 @dataclass
 class KeyValues:
-    """Keys and values of one attention, `[B, H, T, D]` each; `used` positions hold something."""
+    """Keys and values of one attention, `[B, H, T, D]` each; `used` positions are filled."""
 
     keys: Tensor
     values: Tensor
@@ -24,13 +24,13 @@ class KeyValues:
 
     @classmethod
     def empty(cls, batch: int, length: int, config: PixVoxConfig, like: Tensor) -> "KeyValues":
-        """Room for `length` positions of `batch` rows, of the type and on the device of `like`."""
+        """Returns room for `length` positions of `batch` rows, with `like`'s type and device."""
         heads = config.num_attention_heads
         shape = (batch, heads, length, config.hidden_size // heads)
         return cls(like.new_zeros(shape), like.new_zeros(shape))
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes after what is there; returns all that is used, `[B, H, used, D]`."""
+        """Appends keys and values; returns all that are used, `[B, H, used, D]`."""
         end = self.used + keys.shape[2]
         self.keys[:, :, self.used : end] = keys
         self.values[:, :, self.used : end] = values
@@ -39,10 +39,11 @@ class KeyValues:
 
 
 def plain_attention(queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool) -> Tensor:
-    """Attention `[B, H, T, D]` over keys and values `[B, H, S, D]`; `causal` needs T == S.
+    """Returns attention of `[B, H, T, D]` over keys and values `[B, H, S, D]`; `causal` needs T ==
+    S.
 
     For training on a CPU: backwards, PyTorch's fused attention is slower there than matrix
-    products, and its own plain one spends 15% of a training step on rows that are masked whole,
+    products, and its own plain one spends 15% of a training step on rows that are fully masked,
     which a causal mask never has.
     """
     scores = torch.matmul(queries * queries.shape[-1] ** -0.5, keys.mT)
@@ -67,15 +68,15 @@ class Attention(nn.Module):
         self.dropout = config.dropout
 
     def split(self, x: Tensor) -> Tensor:
-        """`[B, T, H * D]` → `[B, H, T, D]`."""
+        """Returns `[B, H, T, D]` for `[B, T, H * D]`."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values `[B, H, T, D]` of a memory `[B, T, M]`."""
+        """Returns keys and values `[B, H, T, D]` of a memory `[B, T, M]`."""
         return self.split(self.key(memory)), self.split(self.value(memory))
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool) -> Tensor:
-        """`x` `[B, T, M]` attends to keys and values `[B, H, S, D]`; `causal` needs T == S."""
+        """Returns attention of `x` `[B, T, M]` over `[B, H, S, D]`; `causal` needs T == S."""
         queries = self.split(self.query(x))
         if self.training and x.device.type == "cpu":
             attended = plain_attention(queries, keys, values, causal=causal)
@@ -98,10 +99,10 @@ class DecoderLayer(GradientCheckpointingLayer):
         self.dropout = config.dropout
 
     def forward(self, x: Tensor, image: tuple[Tensor, Tensor], cache: KeyValues | None) -> Tensor:
-        """One layer over `[B, T, M]`.
+        """Returns the layer's output `[B, T, M]`.
 
-        Without a cache the whole sequence is seen causally. With one, `x` is one further step
-        (T = 1) and attends to all that the cache holds.
+        Without a cache the whole sequence is attended causally. With one, `x` is one further step
+        (T = 1) and attends to everything in the cache.
         """
         keys, values = self.attention.project(x)
         if cache is not None:
@@ -126,7 +127,7 @@ class UnitEmbeddings(nn.Module):
         self.dropout = config.dropout
 
     def forward(self, units: Tensor, start: int) -> Tensor:
-        """Units `[B, K, T]` at positions from `start` → `[B, T, M]`."""
+        """Returns the embeddings `[B, T, M]` of units `[B, K, T]` at positions from `start`."""
         index = torch.arange(start, start + units.shape[-1], device=units.device)
         summed = self.positions(index)[None].expand(units.shape[0], -1, -1)
         for embedding, codes in zip(self.codebooks, units.unbind(1), strict=True):
@@ -135,10 +136,10 @@ class UnitEmbeddings(nn.Module):
 
 
 class ImageProjection(nn.Module):
-    """Image states in the decoder's size, each with its place: `LayerNorm(dense(x) + place)`.
+    """Image states projected to the decoder's size: `LayerNorm(dense(x) + position)`.
 
-    For encoders whose states are wide or do not say where in the image they are, such as the
-    feature maps of convolutional networks.
+    For encoders whose states are wide or do not encode positions, such as the feature maps of
+    convolutional networks.
     """
 
     def __init__(self, config: PixVoxConfig) -> None:
@@ -148,7 +149,7 @@ class ImageProjection(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, states: Tensor) -> Tensor:
-        """`[..., P, M_vision]` → `[..., P, M]`."""
+        """Returns `[..., P, M]` for `[..., P, M_vision]`."""
         projected: Tensor = self.norm(self.dense(states) + self.positions.weight)
         return projected
 
@@ -162,6 +163,6 @@ class HeadTransform(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[..., M]` → `[..., M]`."""
+        """Returns `[..., M]` for `[..., M]`."""
         transformed: Tensor = self.norm(F.gelu(self.dense(x)))
         return transformed

@@ -1,4 +1,4 @@
-"""Loading models of transformers from folders, whole or not at all."""
+"""Loads models of transformers from folders, with checks that the weights are complete."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,16 +18,16 @@ def load_whole(
     config: "PreTrainedConfig",
     **options: Any,
 ) -> "PreTrainedModel":
-    """A model in float32, not in training mode, with all of its weights from the folder.
+    """Returns a model in float32, in evaluation mode, with all of its weights from the folder.
 
-    Weights that the model has no place for are left out. Raises WeightsError where they are not
-    whole safetensors that fit its configuration.
+    Weights that the model does not have are ignored. Raises WeightsError if they are not complete
+    safetensors that fit its configuration.
     """
     import torch
 
     if not any(folder.glob("*.safetensors")):
         raise WeightsError(f"{folder}: no .safetensors file; other formats are not loaded")
-    # Reads the headers alone, which show a file that was cut short.
+    # Reads only the headers, which reveal a truncated file.
     tensor_shapes(folder)
     try:
         with _quiet(), without_bars():
@@ -62,7 +62,7 @@ def load_whole(
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keeps transformers from drawing progress bars, which the caller's setting is again after."""
+    """Hides transformers' progress bars, and restores the caller's setting afterwards."""
     from transformers.utils import logging
 
     before = logging.is_progress_bar_enabled()
@@ -76,7 +76,7 @@ def without_bars() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps transformers from printing what it did not load: it is checked, or not wanted."""
+    """Hides transformers' list of weights that were not loaded, which are checked here."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()

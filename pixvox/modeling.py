@@ -1,4 +1,4 @@
-"""PixVoxLM as transformers' users expect a model: saved, loaded, and `generate`."""
+"""PixVoxLM as a transformers model: `from_pretrained`, `save_pretrained` and `generate`."""
 
 import os
 from collections.abc import Sequence
@@ -25,10 +25,9 @@ from pixvox.processing import PixVoxProcessor
 
 @dataclass
 class PixVoxGeneration(ModelOutput):
-    """`units` `[B, K, N]`, prompts included, of `lengths` `[B]` frames, and which `ended` `[B]`.
+    """`units` `[B, K, N]`, prompts included, their `lengths` `[B]` in frames, and `ended` `[B]`.
 
-    After its length a row holds the id that is no unit. What did not end reached the longest
-    speech that was allowed.
+    After its length a row has the id of "no unit". A row that did not end has the maximum length.
     """
 
     units: Tensor = None  # type: ignore[assignment]
@@ -41,7 +40,8 @@ class PixVoxLM(PixVoxNetwork):
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *inputs: Any, **options: Any) -> Self:
-        """As transformers does, in float32 unless `dtype` says otherwise, and without a bar.
+        """Loads a model as transformers does, in float32 unless `dtype` is given, without a
+        progress bar.
 
         Raises ValueError for a `device_map` that spreads the model over several devices.
         """
@@ -52,9 +52,9 @@ class PixVoxLM(PixVoxNetwork):
             return super().from_pretrained(name, *inputs, **options)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
-        """As transformers does, and beside the weights the processor's file and a model card."""
-        # By the names that the model itself has, by which weights are checked before they are
-        # loaded; transformers would give some image encoders' the names of its older versions.
+        """Saves a model as transformers does, with the processor's file and a model card."""
+        # With the model's own names, which are checked before weights are loaded; transformers
+        # would save some image encoders under the names of its older versions.
         options.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, **options)
         PixVoxProcessor.of(self.config).save_pretrained(save_directory)
@@ -82,28 +82,28 @@ class PixVoxLM(PixVoxNetwork):
         generation_config: GenerationConfig | None = None,
         **unknown: Any,
     ) -> PixVoxGeneration:
-        """Units for images `[B, 3, H, W]` as PixVoxProcessor makes them.
+        """Generates units for images `[B, 3, H, W]` from PixVoxProcessor.
 
-        Greedy unless `do_sample` or a `temperature` asks for draws. `guidance` is the scale of
-        classifier-free guidance, for models with a null image; it, `temperature`, `top_k` and
-        `top_p` may be one number, or one for each codebook. After `longest_run` frames with
-        the same unit in the first codebook the same unit again ends the speech; 0 or None: never.
-        Of `candidates` draws the best is kept (pixvox.decoding.candidates). `max_new_tokens` counts
-        frames after the prompt, one unit of every codebook each; `max_seconds` (6 if neither is
-        given) bounds the speech, prompt included. `prompt` is units `[K, P]` for all, or `[K, P_i]`
-        (or None) for each image. Each row draws from noise of its own, which `seed` (or one number
-        of the `generator`) and its name in `items` (its index where there are none) decide,
-        whatever else is in the batch; `slots` rows are decoded at once. A `generation_config` may
-        say do_sample, temperature, top_k, top_p and max_new_tokens.
+        Decoding is greedy unless `do_sample` or a `temperature` is given. `guidance` is the scale
+        of classifier-free guidance, for models with a null image; it, `temperature`, `top_k` and
+        `top_p` may be one number, or one for each codebook. After `longest_run` frames with the
+        same unit in the first codebook, the same unit again ends the speech; 0 or None: never. Of
+        `candidates` draws the best is chosen (pixvox.decoding.candidates). `max_new_tokens` counts
+        frames after the prompt, each with a unit of every codebook; `max_seconds` (6 if neither is
+        given) is the longest speech, including the prompt. `prompt` is units `[K, P]` for all
+        images, or `[K, P_i]` (or None) for each. Each row draws from its own noise, which depends
+        only on `seed` (or one number of the `generator`) and its name in `items` (by default its
+        index), not on the batch; `slots` rows are decoded at once. A `generation_config` may have
+        do_sample, temperature, top_k, top_p and max_new_tokens.
 
-        Raises TypeError for an argument that it does not have, ValueError for one that does not
-        fit; both say what to give instead. What is returned lies on the model's device.
+        Raises TypeError for an unknown argument, ValueError for an invalid one; both say what to
+        give instead. The result is on the model's device.
         """
         if generation_config is not None:
             stated = options_of(generation_config)
             given = {"do_sample": do_sample, "temperature": temperature, "top_k": top_k}
             given |= {"top_p": top_p, "max_new_tokens": max_new_tokens}
-            # What is given beside a configuration counts more, as in transformers.
+            # Arguments take precedence over a configuration, as in transformers.
             stated |= {name: value for name, value in given.items() if value is not None}
             do_sample, temperature = stated.get("do_sample"), stated.get("temperature")
             top_k, top_p = stated.get("top_k"), stated.get("top_p")
@@ -136,7 +136,8 @@ class PixVoxLM(PixVoxNetwork):
             max_seconds,
             slots,
         )
-        # bfloat16 is decoded as such on a GPU; every other type, and all on a CPU, in float32.
+        # On a GPU bfloat16 models are decoded in bfloat16; all others, and all on a CPU, in
+        # float32.
         halved = self.dtype == torch.bfloat16 and self.device.type == "cuda"
         how = replace(how, arithmetic="bfloat16" if halved else "float32")
         states = encode_in_groups(
@@ -158,19 +159,22 @@ class PixVoxLM(PixVoxNetwork):
         )
 
     def _engine(self, decoding: Decoding) -> Engine:
-        """The last call's engine if it decodes in the same way, so that its graphs are captured
-        once; requests bring their seeds. There is one at a time, for its caches are large."""
+        """Returns the last call's engine if it decodes in the same way, so that graphs are captured
+        once.
+
+        Requests have their own seeds. Only one engine is cached, because its buffers are large.
+        """
         decoding = replace(decoding, seed=0)
         latest: Engine | None = self.__dict__.get("_latest_engine")
         if latest is None or (latest.decoding, latest.device) != (decoding, self.device):
-            # The old one's memory is free before there is a new one.
+            # Frees the old engine's memory before the new one is created.
             self.__dict__["_latest_engine"] = latest = None
             latest = Engine(self, decoding)
             self.__dict__["_latest_engine"] = latest
         return latest
 
     def train(self, mode: bool = True) -> Self:
-        """As any module; training gives up the memory that `generate` keeps for its next call."""
+        """Sets training mode as any module; also frees the memory that `generate` caches."""
         if mode:
             self.__dict__.pop("_latest_engine", None)
         return super().train(mode)
@@ -180,7 +184,8 @@ class PixVoxLM(PixVoxNetwork):
         return {name: value for name, value in self.__dict__.items() if name != "_latest_engine"}
 
     def _longest(self, new: int, max_seconds: float | None, prompts: Sequence[Tensor]) -> float:
-        """The seconds of prompt and `new` frames; ValueError where that is not one length."""
+        """Returns the seconds of a prompt and `new` frames; raises ValueError for several
+        lengths."""
         frames = {prompt.shape[1] for prompt in prompts}
         if max_seconds is not None or len(frames) > 1:
             raise ValueError(
@@ -190,7 +195,7 @@ class PixVoxLM(PixVoxNetwork):
         return (max(frames) + whole("max_new_tokens", new, least=1)) / self.config.frame_rate
 
     def _pixels(self, pixel_values: Tensor | None) -> Tensor:
-        """The images on this model's device and in its type; raises ValueError or TypeError."""
+        """Returns the images with this model's device and type; raises ValueError or TypeError."""
         size = self.config.image_size
         wanted = f"images [B, 3, {size}, {size}] as PixVoxProcessor makes them"
         if not isinstance(pixel_values, Tensor):
@@ -204,7 +209,7 @@ class PixVoxLM(PixVoxNetwork):
 
 
 def _check_device_map(device_map: Any) -> None:
-    """Raises ValueError where a model would lie on several devices: decoding needs it on one."""
+    """Raises ValueError for a model on several devices: decoding needs it on one."""
     spread = isinstance(device_map, str) and device_map in _SPREADING
     several = isinstance(device_map, dict) and len(set(device_map.values())) > 1
     if several or (spread and torch.cuda.device_count() > 1):
@@ -215,10 +220,10 @@ def _check_device_map(device_map: Any) -> None:
 
 
 _SPREADING = ("auto", "balanced", "balanced_low_0", "sequential")
-"""Those of transformers' device maps that use every GPU."""
+"""The device maps of transformers that use every GPU."""
 
 
 def count_config(config: PixVoxConfig) -> Counts:
-    """Counts the parameters that a configuration would have, without making them."""
+    """Counts the parameters of a configuration without creating the model."""
     with torch.device("meta"):
         return count(PixVoxLM(config))

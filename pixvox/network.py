@@ -20,7 +20,7 @@ from pixvox.similarity import SimilarityHead
 from pixvox.vision import image_states, new_vision
 
 IGNORED = -100
-"""The target of a position that carries no loss (PyTorch's own default)."""
+"""The target of a position without a loss (PyTorch's own default)."""
 
 Memory = list[tuple[Tensor, Tensor]]
 """Cross-attention keys and values `[B, H, P, D]` of each layer, computed once per image."""
@@ -30,7 +30,7 @@ Memory = list[tuple[Tensor, Tensor]]
 class PixVoxOutput(ModelOutput):
     """`loss` is a scalar, the mean of `codebook_losses` `[K]`; `logits` is `[B, S, K, C + 1]`.
 
-    transformers' own kind, whose first entry is the loss: None nowhere, though it types so.
+    It is a transformers ModelOutput, whose first entry is the loss, never None despite its type.
     """
 
     loss: Tensor = None  # type: ignore[assignment]
@@ -39,10 +39,10 @@ class PixVoxOutput(ModelOutput):
 
 
 class PixVoxNetwork(PreTrainedModel):
-    """What PixVoxLM computes: its loss, and its logits a step at a time.
+    """The network of PixVoxLM: its loss, and its logits step by step.
 
-    One id beside the `codebook_size` units means "no unit": on the way in a slot that the
-    pattern has not reached, on the way out the end of speech.
+    The id after the `codebook_size` units means "no unit": in inputs a slot that the pattern has
+    not reached, in outputs the end of speech.
     """
 
     config_class = PixVoxConfig
@@ -81,9 +81,10 @@ class PixVoxNetwork(PreTrainedModel):
                 nn.init.zeros_(module.bias)
 
     def train(self, mode: bool = True) -> Self:
-        """As any module, but an image encoder's batch normalisation stays as it was pretrained.
+        """Sets training mode, but an image encoder's batch normalisation stays as it was
+        pretrained.
 
-        With the statistics of a batch, a step would depend on how the batch is shared and cut.
+        With a batch's statistics, a step would depend on how the batch is divided.
         """
         super().train(mode)
         for module in self.vision.modules():
@@ -92,15 +93,15 @@ class PixVoxNetwork(PreTrainedModel):
         return self
 
     def get_input_embeddings(self) -> nn.Module:
-        """What makes the decoder's input of units: the sum of one embedding a codebook."""
+        """Returns the decoder's input layer: the sum of an embedding for each codebook."""
         return self.embeddings
 
     def encode_images(self, pixel_values: Tensor) -> Tensor:
-        """Images `[B, 3, H, W]`, normalised, → image states `[B, P, M_vision]`."""
+        """Returns image states `[B, P, M_vision]` of normalised images `[B, 3, H, W]`."""
         return image_states(self.vision, pixel_values)
 
     def null_states(self) -> Tensor:
-        """States `[P, M_vision]` of "no image"; raises ValueError where the model has none."""
+        """Returns states `[P, M_vision]` of "no image"; raises ValueError if there are none."""
         if self.null_image is None:
             raise ValueError(
                 "this model has no null image, which guidance needs: train it with image_dropout"
@@ -108,22 +109,22 @@ class PixVoxNetwork(PreTrainedModel):
         return self.null_image
 
     def remember(self, image_states: Tensor) -> Memory:
-        """Image states `[B, P, M_vision]` as every layer's cross-attention keys and values."""
+        """Returns every layer's cross-attention memory of image states `[B, P, M_vision]`."""
         layers = (cast(DecoderLayer, layer) for layer in self.layers)
         states = self.projected(image_states)
         return [layer.crossattention.project(states) for layer in layers]
 
     def projected(self, image_states: Tensor) -> Tensor:
-        """Image states `[..., P, M_vision]` as the layers attend to them, `[..., P, M]`."""
+        """Returns image states `[..., P, M_vision]` as the layers attend to them, `[..., P, M]`."""
         return image_states if self.projection is None else self.projection(image_states)
 
     def step(
         self, units: Tensor, memory: Memory, cache: list[KeyValues] | None, start: int = 0
     ) -> Tensor:
-        """Units `[B, K, T]` → logits `[B, T, K, C + 1]` of the step after each.
+        """Returns logits `[B, T, K, C + 1]` of the step after each of units `[B, K, T]`.
 
-        Raises ValueError where `start + T` exceeds the model's positions, or T with a cache is
-        more than 1: what a cache holds is seen by all steps, so each has to come by itself.
+        Raises ValueError if `start + T` exceeds the model's positions, or if T is more than 1 with
+        a cache: all steps of a call attend to the whole cache.
         """
         if cache is not None and units.shape[-1] != 1:
             raise ValueError(f"{units.shape[-1]} steps at once with a cache; give them one by one")
@@ -146,11 +147,11 @@ class PixVoxNetwork(PreTrainedModel):
         return x
 
     def encode_speech(self, units: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Speech `[B, K, N]` of `lengths` `[B]` frames as the decoder encodes it without a picture.
+        """Encodes speech `[B, K, N]` of `lengths` `[B]` frames with the decoder, without a picture.
 
-        Its last layer's states `[B, S, M]`, and which of the steps are the speech's own `[B, S]`.
-        Raises ValueError for a model without a null image, and where a speech needs more steps
-        than the model has positions.
+        Returns the last layer's states `[B, S, M]`, and which steps belong to the speech, `[B, S]`.
+        Raises ValueError for a model without a null image, and for speech with more steps than the
+        model has positions.
         """
         sequence, targets = self.sequences(units, lengths)
         memory = [
@@ -161,10 +162,10 @@ class PixVoxNetwork(PreTrainedModel):
         return states, (targets != IGNORED).any(1)
 
     def similarity(self, units: Tensor, lengths: Tensor, image_states: Tensor) -> Tensor:
-        """How well each speech fits its image, `[B]` from -1 to 1, learnt without text.
+        """Returns how well each speech fits its image, `[B]` from -1 to 1, learnt without text.
 
-        `units` `[B, K, N]` of `lengths` `[B]` frames; `image_states` `[B, P, M_vision]`, or
-        `[1, P, M_vision]` for all; wherever they lie. Raises ValueError where the model has no
+        `units` are `[B, K, N]` of `lengths` `[B]` frames; `image_states` `[B, P, M_vision]`, or
+        `[1, P, M_vision]` for all; both on any device. Raises ValueError if the model has no
         similarity head, and as `encode_speech`.
         """
         if self.similarity_head is None:
@@ -176,7 +177,7 @@ class PixVoxNetwork(PreTrainedModel):
         return compared
 
     def new_cache(self, batch: int, steps: int) -> list[KeyValues]:
-        """Room for `steps` steps of `batch` sequences in every layer."""
+        """Returns an empty cache for `steps` steps of `batch` sequences in every layer."""
         like = next(self.heads.parameters())
         return [KeyValues.empty(batch, steps, self.config, like) for _ in self.layers]
 
@@ -189,15 +190,15 @@ class PixVoxNetwork(PreTrainedModel):
         *,
         unit_dropout: float = 0.0,
     ) -> PixVoxOutput:
-        """The training loss of spoken captions.
+        """Returns the training loss of spoken captions.
 
-        `units` `[B, K, N]` padded anyhow after `lengths` `[B]` frames; give the images either as
-        `pixel_values` `[B, 3, H, W]` or, encoded, as `image_states` `[B, P, M_vision]`.
-        The frame after the last is "no unit" in all codebooks: the end of speech. A share of
-        `unit_dropout` of the input steps is replaced by "no unit" in all codebooks; no target
-        changes (word dropout: Bowman et al. 2016, "Generating Sentences from a Continuous Space",
-        section 3.1). Raises ValueError where neither is given, and where speech needs more steps
-        than the model has positions.
+        `units` are `[B, K, N]` with any padding after `lengths` `[B]` frames; give the images
+        either as `pixel_values` `[B, 3, H, W]` or as `image_states` `[B, P, M_vision]`. The frame
+        after the last one is "no unit" in all codebooks: the end of speech. With `unit_dropout`,
+        this share of the input steps is replaced by "no unit" in all codebooks; targets do not
+        change (word dropout: Bowman et al. 2016, "Generating Sentences from a Continuous Space",
+        section 3.1). Raises ValueError without images, and for speech with more steps than the
+        model has positions.
         """
         if image_states is None:
             if pixel_values is None:
@@ -217,7 +218,7 @@ class PixVoxNetwork(PreTrainedModel):
         return PixVoxOutput(loss=losses.mean(), codebook_losses=losses, logits=logits)
 
     def sequences(self, units: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Decoder inputs and targets, `[B, K, S]` each, of units `[B, K, N]`.
+        """Returns decoder inputs and targets, `[B, K, S]` each, for units `[B, K, N]`.
 
         Each row is laid out for its own length, so no step depends on the padding.
         """

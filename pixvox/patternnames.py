@@ -1,6 +1,6 @@
-"""What patterns are called: five names, and a list of delays, one a codebook.
+"""Names of patterns: five names, and lists of delays with one for each codebook.
 
-Apart from the layouts, so that a job file is read without PyTorch.
+It is separate from the layouts, so that a job file is read without PyTorch.
 """
 
 import re
@@ -10,15 +10,16 @@ from typing import Any
 PATTERN_NAMES = ("parallel", "delay", "partial-delay", "flatten", "coarse-first")
 MOST_CODEBOOKS = 64
 LONGEST_DELAY = 999
-"""Frames; more is no pattern that anybody could have meant."""
+"""Frames; a longer delay is probably an error."""
 
 _LISTED = re.compile(r"delays((?:-[0-9]{1,3}){1,64})")
 
 
 def pattern_name(pattern: str | Mapping[str, Any]) -> str:
-    """The one name of a pattern: itself, or `delays-0-1-2-4` of `{"delays": [0, 1, 2, 4]}`.
+    """Returns the unique name of a pattern, such as `delays-0-1-2-4` for `{"delays": [0, 1, 2,
+    4]}`.
 
-    Raises ValueError for a name that is not known, or delays that are none.
+    Raises ValueError for an unknown name or invalid delays.
     """
     if isinstance(pattern, str):
         if pattern in PATTERN_NAMES:
@@ -37,7 +38,7 @@ def _choices() -> str:
 
 def _listed(delays: Any) -> str:
     if not isinstance(delays, Sequence) or isinstance(delays, str):
-        # Not a TypeError: pydantic makes one line of a ValueError only.
+        # Not a TypeError, because pydantic formats only ValueErrors in one line.
         raise ValueError(f"delays: {str(delays)[:40]!r} is no list; give one for each codebook")  # noqa: TRY004
     for number, delay in enumerate(delays):
         if isinstance(delay, bool) or not isinstance(delay, int) or not 0 <= delay <= LONGEST_DELAY:
@@ -55,7 +56,7 @@ def _listed(delays: Any) -> str:
 
 
 def delays_of(name: str, codebooks: int) -> tuple[int, ...] | None:
-    """By how many frames each codebook lags, or None where that is not what the pattern is."""
+    """Returns how many frames each codebook lags, or None for a pattern without delays."""
     match name:
         case "parallel":
             return (0,) * codebooks
@@ -75,7 +76,7 @@ def delays_of(name: str, codebooks: int) -> tuple[int, ...] | None:
 
 
 def fitted_name(pattern: str | Mapping[str, Any], codebooks: int) -> str:
-    """The name of a pattern among K codebooks, where delays may be those of a pattern with a name.
+    """Returns the name of a pattern for K codebooks; delays of a named pattern get its name.
 
     Raises ValueError as `pattern_name` does, and for delays of another number of codebooks.
     """

@@ -43,10 +43,9 @@ class Coord(NamedTuple):
 class Layout:
     """The steps of one pattern for K codebooks and N frames, validated on construction.
 
-    Raises ValueError unless every (t, q) appears exactly once, no step predicts two units of one
-    codebook, and each codebook's frames come in order (a later frame may see an earlier one).
-    Also unless a frame's first codebook comes no later than its others: it is the one that ends
-    the speech.
+    Raises ValueError unless every (t, q) occurs exactly once, no step predicts two units of one
+    codebook, and each codebook's frames are in order (a later frame may depend on an earlier one).
+    A frame's first codebook may not come after its others, because it ends the speech.
     """
 
     codebooks: int
@@ -73,7 +72,7 @@ class Layout:
 
     @cached_property
     def step_of(self) -> "Tensor":
-        """`[K, N]`: the step that predicts each unit."""
+        """The step that predicts each unit, `[K, N]`."""
         import torch
 
         index = torch.zeros(self.codebooks, self.frames, dtype=torch.long)
@@ -84,7 +83,7 @@ class Layout:
 
     @cached_property
     def frame_of(self) -> "Tensor":
-        """`[K, S]`: the frame that each step predicts in each codebook, -1 where it is silent."""
+        """The frame that each step predicts in each codebook, `[K, S]`; -1 for none."""
         import torch
 
         index = torch.full((self.codebooks, len(self.steps)), -1, dtype=torch.long)
@@ -94,7 +93,8 @@ class Layout:
         return index
 
     def build(self, units: "Tensor", empty: int) -> "Tensor":
-        """Units `[..., K, N]` as the sequence of steps `[..., K, S]`; `empty` fills the gaps.
+        """Returns units `[..., K, N]` as the sequence of steps `[..., K, S]`; `empty` fills the
+        gaps.
 
         Raises ValueError for another number of codebooks or frames.
         """
@@ -107,13 +107,13 @@ class Layout:
         return torch.where(frame < 0, empty, gathered)
 
     def revert(self, sequence: "Tensor") -> "Tensor":
-        """The inverse of `build`: steps `[..., K, S]` as units `[..., K, N]`."""
+        """Returns units `[..., K, N]` of steps `[..., K, S]`, the inverse of `build`."""
         step = self.step_of.to(sequence.device)
         return sequence.gather(-1, step.expand(*sequence.shape[:-1], -1))
 
 
 def _delayed(delays: Sequence[int], frames: int) -> tuple[tuple[Coord, ...], ...]:
-    """Codebook q lags `delays[q]` frames, so it sees what is ahead of it in its own frame."""
+    """Returns steps in which codebook q lags `delays[q]` frames, after the codebooks ahead."""
     return tuple(
         tuple(Coord(s - lag, q) for q, lag in enumerate(delays) if 0 <= s - lag < frames)
         for s in range(frames + max(delays))
@@ -121,12 +121,12 @@ def _delayed(delays: Sequence[int], frames: int) -> tuple[tuple[Coord, ...], ...
 
 
 def _flatten(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
-    """One unit a step, frame by frame: exact conditioning at K times the steps."""
+    """Returns one unit a step, frame by frame: exact conditioning at K times the steps."""
     return tuple((Coord(t, q),) for t in range(frames) for q in range(codebooks))
 
 
 def _coarse_first(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
-    """All of the first codebook, then all others together (the "VALL-E" pattern there)."""
+    """Returns steps of the first codebook, then all others together (audiocraft's "VALL-E")."""
     first = tuple((Coord(t, 0),) for t in range(frames))
     if codebooks == 1:
         return first
@@ -134,7 +134,7 @@ def _coarse_first(codebooks: int, frames: int) -> tuple[tuple[Coord, ...], ...]:
 
 
 def frame_tables(pattern: str, codebooks: int, frames: Sequence[int]) -> "Tensor":
-    """`[B, K, S]`: each row's `frame_of` for its own number of frames, -1 after its last step."""
+    """Returns `[B, K, S]`: each row's `frame_of` for its own frames, -1 after its last step."""
     import torch
     from torch.nn import functional as F
 
@@ -145,7 +145,7 @@ def frame_tables(pattern: str, codebooks: int, frames: Sequence[int]) -> "Tensor
 
 @lru_cache(maxsize=4096)
 def layout(pattern: str, codebooks: int, frames: int) -> Layout:
-    """The layout of a named pattern; raises ValueError for a name that is not known."""
+    """Returns the layout of a named pattern; raises ValueError for an unknown name."""
     name = pattern_name(pattern)
     delays = delays_of(name, codebooks)
     if delays is not None:

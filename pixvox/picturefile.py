@@ -1,6 +1,6 @@
-"""Image files as people see them: upright and RGB, with a bound before anything is unpacked.
+"""Reads image files upright and in RGB, with a limit on pixels before decoding.
 
-The one reader of pictures, for models, trainings and pages. It imports no PyTorch.
+Models, trainings and pages read pictures only here. It imports no PyTorch.
 """
 
 import warnings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 50_000_000
-"""More than any photograph in use; a file that claims more is refused before it is unpacked."""
+"""More than any photograph has; a file with more is refused before it is decoded."""
 _FILTERS = Lock()
 
 
@@ -26,7 +26,7 @@ class ImageError(PixVoxError, ValueError):
 
 
 def load_picture(path: Path) -> "Image.Image":
-    """An image file, upright and RGB; raises ImageError."""
+    """Returns an image file, upright and RGB; raises ImageError."""
     from PIL import Image
 
     try:
@@ -41,23 +41,23 @@ def load_picture(path: Path) -> "Image.Image":
             f"{path.name}: of more than {MAX_PIXELS:,} pixels, is too large"
         ) from error
     except Exception as error:
-        # Decoders of damaged files raise whatever they stumble over; all of it is this image's.
+        # Decoders of damaged files raise any exception; each is reported as an error of this image.
         why = unreadable(path, error)
         raise ImageError(f"{path.name}: not readable as an image: {why}") from error
 
 
 def _opened(path: Path) -> "Image.Image":
-    """An image file of which only the header is read; Pillow does not warn of its size."""
+    """Returns an image file of which only the header is read, without Pillow's warning."""
     from PIL import Image
 
-    # Filters are the process's own, and pages read pictures in several threads.
+    # Filters belong to the process, and pages read pictures in several threads.
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(path)
 
 
 def upright(picture: "Image.Image", name: str) -> "Image.Image":
-    """A picture turned as it says it is, as RGB on white; raises ImageError, naming it `name`."""
+    """Returns a picture upright and as RGB on white; raises ImageError with `name`."""
     from PIL import ImageOps
 
     if picture.width * picture.height > MAX_PIXELS:
@@ -69,14 +69,14 @@ def _rgb(picture: "Image.Image", name: str) -> "Image.Image":
     from PIL import Image
 
     if picture.mode.startswith("I"):
-        # Pillow cuts 16 bits off at 255, which turns such a picture white.
+        # Pillow clips 16 bits at 255, which turns such a picture white.
         values = np.asarray(picture).astype(np.int64).clip(0, 65535)
         levels = np.where(values == picture.info.get("transparency"), 255, values // 257)
         return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
     if picture.mode == "F":
         raise ImageError(f"{name}: has floating-point pixels; save it with 8 or 16 bits")
     if picture.has_transparency_data:
-        # What is transparent is shown on white, as a page would, not in its hidden colour.
+        # Transparent pixels are shown on white, as on a page, not in their hidden colour.
         solid = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", solid.size, "white"), solid).convert("RGB")
     return picture.convert("RGB")

@@ -1,4 +1,4 @@
-"""A picture in, speech out: the model, its processor and its codec in one."""
+"""Speech from a picture: the model, its processor and its codec in one."""
 
 import base64
 import html
@@ -23,15 +23,14 @@ from pixvox.transcribing import transcriber
 from pixvox.weights import resolve
 
 TEMPERATURE = 0.5
-"""What speech is drawn at where nothing is said: greedy, some patterns fall into loops."""
+"""The default temperature: with greedy decoding, some patterns fall into loops."""
 
 
 @dataclass(frozen=True, repr=False)
 class Speech:
-    """A waveform `[T]` at `rate` Hz, and whether the model ended it before the longest allowed.
+    """A waveform `[T]` at `rate` Hz, and whether the model ended it before the maximum length.
 
-    Unpacks as `wave, rate = speech`. `units` `[K, N]` are what it was decoded from. A notebook
-    shows a player.
+    Unpacks as `wave, rate = speech`. It was decoded from `units` `[K, N]`. Notebooks show a player.
     """
 
     wave: Wave
@@ -44,15 +43,15 @@ class Speech:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Its length in seconds."""
         return len(self.wave) / self.rate
 
     def __repr__(self) -> str:
-        end = "ended" if self.ended else "cut off at the longest allowed"
+        end = "ended" if self.ended else "cut off at the maximum length"
         return f"Speech({self.seconds:.2f} s at {self.rate} Hz, {end})"
 
     def _repr_html_(self) -> str:
-        """A player and the speech's length, for notebooks; nothing is fetched."""
+        """Returns a player and the speech's length, for notebooks; nothing is downloaded."""
         words = html.escape(repr(self))
         if not self.wave.size:
             return words
@@ -62,7 +61,7 @@ class Speech:
         return f'<audio controls src="data:audio/wav;base64,{sound}"></audio><br>{words}'
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a 16-bit WAV file; what is louder than full scale is clipped."""
+        """Writes a 16-bit WAV file; samples beyond full scale are clipped."""
         self._write(os.fspath(path), format=None)
 
     def _write(self, file: "str | io.BytesIO", format: str | None = "WAV") -> None:
@@ -72,17 +71,17 @@ class Speech:
         soundfile.write(file, samples, self.rate, "PCM_16", format=format)
 
     def transcribe(self, model: str = "tiny.en") -> str:
-        """What an ASR understands, as text, by a model that `pixvox.transcribing` finds.
+        """Returns the transcript by an ASR that `pixvox.transcribing` finds; `model` is its name.
 
-        Raises ImportError where no installed package transcribes, and PixVoxError for a model that
-        it cannot load and for speech that it cannot transcribe.
+        Raises ImportError if no installed package transcribes, and PixVoxError for a model that it
+        cannot load and for speech that it cannot transcribe.
         """
         return transcriber()(self.wave, self.rate, model)
 
 
 @dataclass(frozen=True)
 class ImageToSpeech:
-    """A PixVoxLM with its processor; `load` makes one."""
+    """A PixVoxLM with its processor, as returned by `load`."""
 
     model: PixVoxLM
     processor: PixVoxProcessor
@@ -90,7 +89,7 @@ class ImageToSpeech:
     def speak(
         self, image: Picture, prompt: "Prompt | None" = None, item: str | None = None, **how: Any
     ) -> Speech:
-        """The speech of one picture, as of several; raises ValueError too where it is empty."""
+        """Returns the speech of one picture, as `speak_all`; raises ValueError if it is empty."""
         [speech] = self.speak_all([image], prompt, None if item is None else [item], **how)
         if not speech.wave.size:
             raise ValueError(
@@ -106,13 +105,13 @@ class ImageToSpeech:
         items: Sequence[str] | None = None,
         **how: Any,
     ) -> list[Speech]:
-        """The speech of each picture; an empty one where the model ends before it begins.
+        """Returns the speech of each picture; it is empty if the model ends before it starts.
 
-        `prompt`, a file or a waveform at the codec's rate (or with its own rate), is what the
-        speech starts with; it is the start alone, for what comes after it has to fit in. `how` is
-        as in PixVoxLM.generate: temperature (0.5 where it is not given, 0 is greedy), top_k, top_p,
-        seed (0), max_seconds (6.0), ... Noise is keyed by `items`; left out, by the names of files
-        without their endings, as the suite keys it by the items of its datasets.
+        `prompt`, a file or a waveform at the codec's rate (or with its own rate), is the start of
+        the speech; it must leave room for more. `how` has options of PixVoxLM.generate: temperature
+        (default 0.5, 0 is greedy), top_k, top_p, seed (0), max_seconds (6.0), ... Noise is keyed by
+        `items`; by default by the names of files without their suffixes, like the items of the
+        suite's datasets.
 
         Raises ImageError for a picture and ValueError for an option or prompt that cannot be used.
         """
@@ -134,7 +133,7 @@ class ImageToSpeech:
         ]
 
     def prompt_units(self, prompt: "Prompt") -> Tensor:
-        """A prompt's units `[K, P]`; raises ValueError for what is no mono speech."""
+        """Returns a prompt's units `[K, P]`; raises ValueError if it is not mono speech."""
         return self.processor.encode(_wave(prompt, self.processor.sample_rate))
 
 
@@ -143,12 +142,12 @@ Prompt = str | os.PathLike[str] | Wave | tuple[Wave, int] | Speech
 
 
 def name_of(image: Picture) -> str:
-    """By what a picture's noise is keyed: its file's name without the ending, if it is one."""
+    """Returns the key of a picture's noise: its file's stem, "" without a file."""
     return Path(image).stem if isinstance(image, str | os.PathLike) else ""
 
 
 def _wave(prompt: Prompt, rate: int) -> Wave:
-    """A prompt as mono float32 `[T]` at `rate` Hz; raises ValueError."""
+    """Returns a prompt as mono float32 `[T]` at `rate` Hz; raises ValueError."""
     source = rate
     if isinstance(prompt, str | os.PathLike):
         wave = read_speech(Path(prompt), rate)
@@ -167,10 +166,10 @@ def _wave(prompt: Prompt, rate: int) -> Wave:
 def load(
     name: str | os.PathLike[str], device: str = "cpu", codec: str | None = None
 ) -> ImageToSpeech:
-    """A PixVoxLM by `zoo:NAME`, a folder or a hub id, ready to generate.
+    """Returns a PixVoxLM by `zoo:NAME`, a folder or a hub id, ready to generate.
 
-    `codec` is where its codec is found, if not under the name that the model has for it. Raises
-    WeightsError, which says what to do, for weights or a codec that are missing or do not fit.
+    `codec` is the path of its codec, if that is not found by its name in the model. Raises
+    WeightsError, with the fix, for weights or a codec that are missing or do not fit.
     """
     folder = resolve(os.fspath(name))
     config = pixvox_config(folder)

@@ -1,4 +1,4 @@
-"""What installed packages add: classes that their entry points name, by group."""
+"""Plug-ins: classes that installed packages add by entry points, in groups."""
 
 import importlib
 import sys
@@ -24,7 +24,7 @@ GROUPS: Mapping[str, str] = {
     TABLES: "table",
     IMAGE_ENCODERS: "image encoder",
 }
-"""The groups of entry points that are read, each with what it adds."""
+"""The groups of entry points that are read, with the kind of class in each."""
 
 
 class PluginError(PixVoxError, ValueError):
@@ -47,13 +47,13 @@ class Plugin:
         return f"{self.package}-{self.version}"
 
     def load(self, base: type) -> Any:
-        """The class; raises PluginError where it cannot be imported, or derives from no `base`."""
+        """Returns the class; raises PluginError unless it can be imported and extends `base`."""
         module, _, name = self.entry.partition(":")
         who = f"plug-in {self.name!r} ({self.group}) of {self.release}"
         try:
             loaded = getattr(importlib.import_module(module), name)
         except Exception as error:
-            # Whatever its author's code raises is said in one line.
+            # Any exception of the package's code is reported in one line.
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             fix = f"fix it, or run: pip uninstall {self.package}"
             raise PluginError(f"{who}: {self.entry} is not loaded ({reason}); {fix}") from error
@@ -64,18 +64,18 @@ class Plugin:
 
 
 def plugins(group: str) -> Mapping[str, Plugin]:
-    """What is installed of a group, by name; nothing of it is imported."""
+    """Returns the installed plug-ins of a group, by name, without importing them."""
     return _plugins(tuple(sys.path))[group]
 
 
 @lru_cache(maxsize=8)
 def _plugins(path: tuple[str, ...]) -> Mapping[str, Mapping[str, Plugin]]:
-    """All plug-ins by group, for a path on which modules are searched: reading takes 50 ms."""
+    """Returns all plug-ins by group for this module search path; reading them takes 50 ms."""
     groups: dict[str, dict[str, Plugin]] = {group: {} for group in GROUPS}
     packages: set[str] = set()
     for distribution in distributions():
         if distribution.name in packages:
-            # One that comes earlier on the path hides it.
+            # A package that comes earlier on the path hides it.
             continue
         packages.add(distribution.name)
         for point in distribution.entry_points:

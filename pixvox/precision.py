@@ -1,4 +1,4 @@
-"""What float32 means while models compute."""
+"""The precision of float32 computations of models."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ import torch
 
 @contextmanager
 def precision(arithmetic: str) -> Iterator[None]:
-    """Within it, float32 products and convolutions on a GPU are IEEE float32, if that is asked for.
+    """Makes float32 products and convolutions on a GPU IEEE float32, if `arithmetic` is float32.
 
     PyTorch's default for cuDNN's convolutions and LSTMs is TF32, which rounds their inputs to 10
     bits. With `bfloat16` or `float16`, TF32 is used for products too: it rounds less than they do.
-    What was set before is set again afterwards.
+    The earlier settings are restored afterwards.
     """
     cudnn: Any = torch.backends.cudnn
     settings: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)

@@ -1,4 +1,4 @@
-"""PixVoxProcessor: images in, speech out; what lies between them is the model's."""
+"""PixVoxProcessor: converts images to a model's input, and its units to speech."""
 
 import os
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ def _codec(name: str, bandwidth: float) -> Codec:
 
 
 class PixVoxProcessor(ProcessorMixin):
-    """Pictures as `pixel_values`, and units as waveforms through the codec that they belong to.
+    """Converts pictures to `pixel_values`, and units to waveforms by their codec.
 
-    `codec` is a name that Codec.load takes, `bandwidth` in kbps; it is loaded when it is first
-    asked for. `image_size`, `image_mean` and `image_std` are what the image encoder expects of
-    pictures (pixvox.vision.ImageScaling).
+    `codec` is a name for Codec.load, `bandwidth` is in kbps; the codec is loaded on first use.
+    `image_size`, `image_mean` and `image_std` are the scaling for the image encoder
+    (pixvox.vision.ImageScaling).
     """
 
-    # Not keyword-only: transformers gives back from a file what can be given by position.
+    # Not keyword-only, because transformers passes values from a file by position.
     def __init__(
         self,
         image_size: int,
@@ -49,7 +49,7 @@ class PixVoxProcessor(ProcessorMixin):
 
     @classmethod
     def of(cls, config: PixVoxConfig) -> Self:
-        """The processor of a model that is made so."""
+        """Returns the processor for a model with this configuration."""
         scaling = config.scaling
         return cls(
             scaling.size,
@@ -61,7 +61,7 @@ class PixVoxProcessor(ProcessorMixin):
 
     @property
     def scaling(self) -> ImageScaling:
-        """What the image encoder expects of pictures; raises WeightsError for what is none."""
+        """The scaling for the image encoder; raises WeightsError for an invalid one."""
         return ImageScaling(
             self.image_size,
             triple(self.image_mean, "image_mean"),
@@ -70,17 +70,18 @@ class PixVoxProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], **options: Any) -> Self:
-        """As transformers does; weights without a processor's file have its content elsewhere."""
+        """Loads a processor as transformers does; by default from the model's configuration."""
         folder = Path(name)
         if (folder / "config.json").exists() and not (folder / "processor_config.json").exists():
             return cls.of(pixvox_config(folder))
         return super().from_pretrained(name, **options)
 
     def __call__(self, images: "Picture | Sequence[Picture]", **unknown: Any) -> BatchFeature:
-        """Pictures (paths, PIL images, arrays `[H, W, 3]` of uint8), or one, as `pixel_values`.
+        """Converts pictures (paths, PIL images, arrays `[H, W, 3]` of uint8), or one, to
+        `pixel_values`.
 
-        `[B, 3, image_size, image_size]`, upright, normalised as the image encoder expects.
-        Raises ImageError naming the one that cannot be used; TypeError for more than
+        They are `[B, 3, image_size, image_size]`, upright, normalised for the image encoder. Raises
+        ImageError naming an invalid picture; TypeError for options other than
         `return_tensors="pt"`.
         """
         if unknown.get("return_tensors", "pt") != "pt" or unknown.keys() - {"return_tensors"}:
@@ -100,27 +101,26 @@ class PixVoxProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
-        """See ProcessorMixin."""
         return ["pixel_values"]
 
     @property
     def sample_rate(self) -> int:
-        """That of the waveforms, in Hz."""
+        """The rate of the waveforms in Hz."""
         return _codec(self.codec, self.bandwidth).sample_rate
 
     def encode(self, wave: Wave) -> Tensor:
-        """Mono speech `[T]` at `sample_rate` as units `[K, N]`, such as a prompt.
+        """Encodes mono speech `[T]` at `sample_rate` to units `[K, N]`, such as a prompt.
 
-        Raises UnitsError for speech that is not mono, or empty.
+        Raises UnitsError for speech that is empty or not mono.
         """
         return _codec(self.codec, self.bandwidth).encode(wave)
 
     def decode(self, units: Tensor) -> Wave:
-        """Units `[K, N]` as a waveform `[T]` at `sample_rate`; raises UnitsError."""
+        """Decodes units `[K, N]` to a waveform `[T]` at `sample_rate`; raises UnitsError."""
         return _codec(self.codec, self.bandwidth).decode(units.cpu())
 
     def batch_decode(self, units: Tensor, lengths: Tensor | Sequence[int]) -> list[Wave]:
-        """Units `[B, K, N]` of so many frames each as waveforms; of no frames, an empty one."""
+        """Decodes units `[B, K, N]` with these `lengths` in frames to waveforms, possibly empty."""
         nothing = np.zeros(0, np.float32)
         pairs = zip(units.cpu(), lengths, strict=True)
         coded = [units[:, : int(frames)] for units, frames in pairs]

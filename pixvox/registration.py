@@ -1,8 +1,9 @@
-"""PixVoxLM in transformers' Auto classes, without importing transformers or PyTorch.
+"""Adds PixVoxLM to transformers' Auto classes, without importing transformers or PyTorch.
 
-transformers knows its own models by name: lists of classes' names, and a lazy package for each.
-`pixvox` is such a package, so it is enough to add names to the lists once they are there. Importing
-our classes at that time instead, to call `AutoModel.register`, would close circles of imports.
+transformers finds its own models by name, in lists of class names and a lazy package for each
+model. `pixvox` is such a package, so its names are added to these lists once they are loaded.
+Importing our classes at that time instead, to call `AutoModel.register`, would be a circular
+import.
 """
 
 import sys
@@ -23,12 +24,12 @@ def _add_name(module: ModuleType) -> None:
     mapping, name = _NAMES[module.__name__]
     getattr(module, f"{mapping}_NAMES")["pixvox"] = name
     if name != "PixVoxConfig":
-        # Built when the module was, from the configurations known then.
+        # Built when the module was imported, from the configurations known then.
         getattr(module, mapping)._reverse_config_mapping["PixVoxConfig"] = "pixvox"
 
 
 class _Adding(Loader):
-    """Loads a module as another loader does, and then adds our name."""
+    """Loads a module by another loader, and then adds our name."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -52,7 +53,7 @@ class _Finder(MetaPathFinder):
 
 
 def register(package: ModuleType) -> None:
-    """Has the Auto classes find our classes in `package`, now or when they are imported."""
+    """Registers the classes of `package` with the Auto classes, now or when they are imported."""
     sys.modules["transformers.models.pixvox"] = package
     sys.meta_path.insert(0, _Finder())
     for name in _NAMES:

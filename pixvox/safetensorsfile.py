@@ -1,6 +1,6 @@
-"""The tensors of a safetensors file as it holds them, without PyTorch.
+"""Reads the tensors of a safetensors file without PyTorch.
 
-A file is the header's length in 8 bytes, the header in JSON and then the numbers
+A file has the header's length in 8 bytes, the header in JSON, and then the numbers
 (github.com/huggingface/safetensors, "Format").
 """
 
@@ -33,7 +33,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Held:
-    """A tensor: its type as PyTorch prints it, its shape, and its numbers' bytes in C order."""
+    """A tensor: its type as PyTorch prints it, its shape, and its numbers in C order."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -41,14 +41,14 @@ class Held:
 
 
 def held_tensors(path: Path) -> Iterator[tuple[str, Held]]:
-    """Every named tensor of a file; one's bytes can be read until the next is asked for.
+    """Yields every named tensor of a file; its bytes can be read until the next one is requested.
 
-    Raises SafetensorError for a file that is damaged or cut short.
+    Raises SafetensorError for a file that is damaged or truncated.
     """
     from safetensors import SafetensorError, safe_open
 
     with safe_open(path, "np"):
-        # Opening checks the header against the file; what follows may believe it.
+        # Opening checks the header against the file, so the code below can rely on it.
         pass
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as whole:
         start = 8 + int.from_bytes(whole[:8], "little")

@@ -1,4 +1,4 @@
-"""Whether a folder's weights are whole and fit a model, told from their headers alone."""
+"""Checks from headers alone whether a folder's weights are complete and fit a model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def tensor_shapes(folder: Path) -> Shapes:
-    """The shape of every named tensor in a folder.
+    """Returns the shape of every named tensor in a folder.
 
-    Of safetensors only headers are read, which also tell a file that was cut short. Raises
-    WeightsError for a file that is damaged, or where there is none.
+    Only headers of safetensors are read, which also reveal a truncated file. Raises WeightsError
+    for a damaged file, or if there is none.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -41,7 +41,7 @@ def tensor_shapes(folder: Path) -> Shapes:
 
 
 def shapes_of(model: "type[nn.Module]", config: object) -> Shapes:
-    """The shapes of a model's state, without making it."""
+    """Returns the shapes of a model's state, without creating it."""
     import torch
 
     with torch.device("meta"):

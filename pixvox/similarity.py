@@ -1,9 +1,9 @@
-"""How well speech fits an image, learnt without text: a contrastive head over PixVoxLM's decoder.
+"""A head that scores how well speech fits an image, learnt without text, on PixVoxLM's decoder.
 
-Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
-section 2.3, with speech for text: what the decoder's last layer holds after each step of a speech,
-encoded over the null image, and the image's states are each pooled to one vector, and compared by
-their cosine.
+It is trained contrastively as in Radford et al. 2021, "Learning Transferable Visual Models From
+Natural Language Supervision", section 2.3, with speech in place of text. The states of the
+decoder's last layer after each step of a speech, encoded over the null image, are pooled to one
+vector, and so are the image's states; the two vectors are compared by their cosine.
 """
 
 import math
@@ -16,7 +16,7 @@ from pixvox.configuration import QUERIES, PixVoxConfig
 
 
 class AttentionPool(nn.Module):
-    """A sequence as one vector of length 1: `QUERIES` learnt questions, each with own values."""
+    """A sequence as one vector of length 1: `QUERIES` learnt queries, each with its own values."""
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class AttentionPool(nn.Module):
         self.value = nn.Linear(width, size)
 
     def forward(self, states: Tensor, counted: Tensor | None = None) -> Tensor:
-        """States `[B, T, W]`, of which those that are `counted` `[B, T]` → `[B, size]`."""
+        """Returns `[B, size]` for states `[B, T, W]`, using only the `counted` `[B, T]` ones."""
         states = self.norm(states)
         weights = self.weight(states)
         if counted is not None:
@@ -36,7 +36,7 @@ class AttentionPool(nn.Module):
 
 
 class SimilarityHead(nn.Module):
-    """Speech and image as vectors of length 1 in one space; `scale` is the contrast's logarithm."""
+    """Maps speech and images to vectors of length 1 in one space; `scale` is a logarithm."""
 
     def __init__(self, config: PixVoxConfig) -> None:
         super().__init__()

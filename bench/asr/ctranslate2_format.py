@@ -46,7 +46,7 @@ class _JoinedFiles(io.RawIOBase):
 
 
 def open_joined(paths: Sequence[Path]) -> io.BufferedReader:
-    """A stream of the files' bytes in this order; raises FileNotFoundError for a missing one."""
+    """Returns a stream of the joined files' bytes; raises FileNotFoundError for a missing one."""
     return io.BufferedReader(_JoinedFiles(paths), 1 << 20)
 
 

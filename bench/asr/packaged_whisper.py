@@ -43,11 +43,11 @@ class PackagedWhisper:
     """The fields of openai-whisper's ModelDimensions."""
 
     def is_installed(self) -> bool:
-        """Whether all of its packages are installed."""
+        """Returns whether all of its packages are installed."""
         return all(importlib.util.find_spec(package) for package, _ in self.parts)
 
     def source_files(self) -> list[Path]:
-        """The packages' files of weights, in the order in which they are joined.
+        """Returns the packages' files of weights, in the order in which they are joined.
 
         Raises UserError where a package is missing or the weights are not the pinned ones.
         """
@@ -67,7 +67,7 @@ class PackagedWhisper:
         return paths
 
     def checkpoint(self) -> Path:
-        """The weights as an openai-whisper checkpoint, converted on first use and cached.
+        """Returns the weights as an openai-whisper checkpoint, converted on first use and cached.
 
         Raises UserError where a package is missing or its weights are not the pinned ones.
         """
@@ -102,7 +102,7 @@ class PackagedWhisper:
         return self.digest
 
     def ctranslate2_folder(self) -> Path:
-        """The model as a folder that CTranslate2 loads.
+        """Returns the model as a folder that CTranslate2 loads.
 
         That is the package's own folder where the weights are one file. Parts are joined on first
         use, in the cache. Raises as `source_files`.
@@ -135,7 +135,7 @@ class PackagedWhisper:
         return cache_folder() / f"whisper-{self.name}-{self.sha256[:16]}.pt"
 
     def _is_current(self, path: Path) -> bool:
-        """Whether a cached conversion is undamaged and of this version of `convert`."""
+        """Returns whether a cached conversion is undamaged and of this version of `convert`."""
         try:
             return archive_digest(path) == self.digest
         except WeightsError:
@@ -187,7 +187,7 @@ PACKAGED = {model.name: model for model in (TINY_EN, BASE)}
 
 
 def is_packaged(name: str) -> bool:
-    """Whether a model's weights come from packages.
+    """Returns whether a model's weights come from packages.
 
     The package of `tiny.en` is a dependency of the suite, so a missing one is an error. That of
     `base` is an extra; without it, the engine downloads the model.

@@ -77,7 +77,7 @@ class WeightsAsr(Asr):
         return super().in_words(facts) + ("" if self.beam_size else ", greedy")
 
     def half(self, device: str) -> bool:
-        """Whether it computes in float16; raises UserError for that on a CPU."""
+        """Returns whether it computes in float16; raises UserError for that on a CPU."""
         if self.arithmetic == "float16" and not device.startswith("cuda"):
             raise UserError("asr.arithmetic: float16 needs a GPU; use float32")
         return self.arithmetic == "float16"

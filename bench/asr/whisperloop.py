@@ -25,6 +25,7 @@ class _RarelyAsked(GreedyDecoder):
         self._poll, self._tokens = poll, 0
 
     def update(self, tokens: Tensor, logits: Tensor, sum_logprobs: Tensor) -> tuple[Tensor, bool]:
+        """Returns the extended tokens and whether all clips have ended, False between checks."""
         tokens, completed = super().update(tokens, logits, sum_logprobs)
         self._tokens += 1
         return tokens, self._tokens % self._poll == 0 and bool(completed)
@@ -38,7 +39,7 @@ def decode_greedily(
     poll: int = 1,
     inference: Inference | None = None,
 ) -> list[DecodingResult]:
-    """What `whisper.decode` gives of spectrograms or states `[B, …]` without a beam.
+    """Returns what `whisper.decode` gives of spectrograms or states `[B, …]` without a beam.
 
     `inference` computes the logits instead of openai-whisper's own.
     """

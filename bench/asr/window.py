@@ -26,7 +26,7 @@ def window_of(samples: int) -> int:
 
 
 def doubtful(result: "DecodingResult", sample_len: int) -> bool:
-    """Whether a transcript is improbable, repeats itself, or did not end."""
+    """Returns whether a transcript is improbable, repeats itself, or did not end."""
     return (
         not result.avg_logprob >= LEAST_LOGPROB
         or not result.compression_ratio <= MOST_COMPRESSION

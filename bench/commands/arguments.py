@@ -1,4 +1,4 @@
-"""Arguments that several commands take."""
+"""Arguments that several commands have."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,11 @@ SEED = whole(0, 2**32 - 1)
 
 
 def add_job(parser: Parser, meaning: str, **options: Any) -> None:
-    """Adds an evaluation's job file, and what replaces values of it."""
+    """Adds an evaluation's job file, and the options that replace its values."""
     parser.add_argument("job", type=path, help=meaning, **options)
     add_changes(parser, "systems.0.decoding.guidance=1.5")
     parser.add_argument(
-        "--asr", type=named("--asr", "model"), help="transcribe by this model alone, such as base"
+        "--asr", type=named("--asr", "model"), help="transcribe only by this model, such as base"
     )
     parser.add_argument(
         "--dataset", type=named("--dataset", "name"), help="its name, or {name: ..., root: ...}"
@@ -43,12 +43,12 @@ def add_changes(parser: Parser, example: str) -> None:
 
 def add_limit(parser: Parser) -> None:
     """Adds --limit, the number of items."""
-    parser.add_argument("--limit", type=ITEMS, help="take only the first N items")
+    parser.add_argument("--limit", type=ITEMS, help="use only the first N items")
 
 
 def add_runs(parser: Parser) -> None:
     """Adds --runs, the folder of runs."""
-    parser.add_argument("--runs", type=path, default=RUNS, help="where runs are kept")
+    parser.add_argument("--runs", type=path, default=RUNS, help="the folder of runs")
 
 
 def add_address(parser: Parser) -> None:
@@ -61,7 +61,7 @@ def add_address(parser: Parser) -> None:
 
 
 def add_publish(parser: Parser) -> None:
-    """Adds --publish, where a run's results are copied to."""
+    """Adds --publish, the address to which a run's results are copied."""
     parser.add_argument(
         "--publish",
         metavar="ADDRESS",
@@ -70,10 +70,10 @@ def add_publish(parser: Parser) -> None:
 
 
 def job_file(args: "Namespace") -> "JobFile":
-    """The job file that is named, and what the options change of it."""
+    """Returns the job file that is named, and the options that change it."""
     from bench.common.jobfile import JobFile, Override
 
-    # A gate takes as many items as its golden has, a doctor one.
+    # A gate uses as many items as its golden has, doctor one.
     limit = getattr(args, "limit", None)
     short = [
         args.asr,

@@ -1,4 +1,4 @@
-"""`pixvox compare`: two finished runs, system by system, on the items that both have."""
+"""`pixvox compare`: paired differences of the systems of two finished runs, on common items."""
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -38,14 +38,18 @@ _MOST_BYTES = 256 * 1024 * 1024
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument(
-        "names", type=run_name, nargs=2, metavar="RUN", help="the baseline, and what it became"
+        "names",
+        type=run_name,
+        nargs=2,
+        metavar="RUN",
+        help="the baseline, and the run to compare with it",
     )
     parser.add_argument(
         "--systems", nargs=2, metavar=("A", "B"), help="one of the first run's, one of the second's"
     )
-    parser.add_argument("-o", "--out", type=path, help="a file for the same as Markdown")
+    parser.add_argument("-o", "--out", type=path, help="write the comparison as Markdown")
     add_runs(parser)
 
 
@@ -79,7 +83,7 @@ class _Summary(BaseModel):
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two runs; `cells` are those of its `run.json` by their own names."""
+    """One of the two runs; `cells` are those of its `run.json` by name."""
 
     run: Finished
     job: Job
@@ -100,7 +104,7 @@ def _side(folder: Path) -> _Side:
     try:
         summary = _Summary.model_validate_json(read_small(path, _MOST_BYTES))
     except ValidationError as error:
-        raise UserError(f"{path}: of another version; run: pixvox rescore JOB") from error
+        raise UserError(f"{path}: written by another version; run: pixvox rescore JOB") from error
     job: Job = validate(run.job, Job, f"{folder / 'run.json'}: job")
     manifest = read_manifest(folder)
     cells = {f"{c.cell}-{c.transcript_key[:8]}": c for c in manifest.cells} if manifest else {}
@@ -121,9 +125,9 @@ def _systems(side: _Side) -> list[_Row]:
 
 
 def _matched(first: _Side, second: _Side, names: Sequence[str] | None) -> list[tuple[_Row, _Row]]:
-    """Returns pairs of rows of the same prompt share and part: those named, or of equal names.
+    """Returns pairs of rows of the same prompt share and part: those named, or with equal names.
 
-    Two runs that each have one system at every prompt share and part need no equal names.
+    If each run has one system at every prompt share and part, their names need not be equal.
     """
     if names is not None:
         first_rows, second_rows = _named(first, names[0]), _named(second, names[1])
@@ -141,9 +145,7 @@ def _matched(first: _Side, second: _Side, names: Sequence[str] | None) -> list[t
             f"{side.run.name} has {', '.join(dict.fromkeys(row.name for row in rows)) or 'none'}"
             for side, rows in ((first, first_rows), (second, second_rows))
         )
-        raise UserError(
-            clean(f"compare: no two systems belong together: {there}; name two: --systems A B")
-        )
+        raise UserError(clean(f"compare: no two systems match: {there}; name two: --systems A B"))
     return pairs
 
 
@@ -155,9 +157,9 @@ def _unmatched(first: _Side, second: _Side, pairs: Sequence[tuple[_Row, _Row]]) 
 
 
 def _doubt(first: _Row, second: _Row, folders: tuple[Path, Path]) -> str:
-    """Returns in what the protocols of two comparable rows differ; "" where they are equal.
+    """Returns a difference between the protocols of two comparable rows; "" if they are equal.
 
-    Raises UserError where they are too different to compare.
+    Raises UserError if they are too different to compare.
     """
     try:
         # The numbers of items may differ, because only the items of both runs are compared.
@@ -166,7 +168,9 @@ def _doubt(first: _Row, second: _Row, folders: tuple[Path, Path]) -> str:
             for row, beside in ((first, second), (second, first))
         )
     except (TypeError, KeyError) as error:
-        raise UserError(f"{folders[0]}: of another version; run: pixvox rescore JOB") from error
+        raise UserError(
+            f"{folders[0]}: written by another version; run: pixvox rescore JOB"
+        ) from error
     grade = grade_measured(second_signature, first_signature, "the first run")
     if grade.mark == OTHER:
         first_folder, second_folder = folders
@@ -195,7 +199,7 @@ def _counted(
 ) -> list[Counted]:
     """Returns the metrics' statistics of the items for each row, averaged over its seeds.
 
-    Scoring is the run's own, and so is the cache, which holds most of the statistics already.
+    Scoring and cache are those of the run; the cache has most of the statistics already.
     """
     job, cache = side.job, side.run.folder / "cache"
     with Scorer(data, job.scoring, {}, cache, job.caption) as scorer:
@@ -222,7 +226,7 @@ def _mean(side: _Side, row: _Row, items: Sequence[str], scorer: Scorer) -> Count
 
 
 def _with_measured(rows: pl.DataFrame, run: Finished, cell: ManifestCell) -> pl.DataFrame:
-    """Rows with what audio metrics measured of their speech."""
+    """Returns rows with the measurements of audio metrics."""
     ledger = Ledger(run.folder / "ledger")
     for entry, key in cell.measured.items():
         measured = ledger.rows("measured", key, MEASURED_SCHEMA)
@@ -274,8 +278,8 @@ def _compared(first: _Side, second: _Side, names: Sequence[str] | None) -> Compa
 def run(args: Namespace) -> int:
     """Prints how the second of two runs differs from the first; writes it as Markdown if asked.
 
-    Raises UserError for runs that are
-    not finished, whose data have changed, or whose protocols cannot be compared.
+    Raises UserError for runs that are not finished, whose data have changed, or whose protocols
+    cannot be compared.
     """
     with disk_errors(args.runs):
         first, second = (_side(find(args.runs, name)) for name in args.names)
@@ -284,5 +288,5 @@ def run(args: Namespace) -> int:
     if args.out is not None:
         with disk_errors(args.out):
             write_text(args.out, comparison_markdown(shown))
-        print(clean(f"{args.out}: the same as Markdown"))
+        print(clean(f"{args.out}: the comparison as Markdown"))
     return 0

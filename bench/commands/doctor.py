@@ -1,4 +1,4 @@
-"""`pixvox doctor`: pushes one item through every stage; says what fails and how to fix it."""
+"""`pixvox doctor`: passes one item through every stage, and reports failures with their fix."""
 
 import tempfile
 from argparse import Namespace
@@ -28,7 +28,7 @@ _ADVICE = "fix what the system reads, or remove it from the job"
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     add_job(parser, "a job file; without one, the zoo", nargs="?")
 
 
@@ -111,7 +111,7 @@ class _Check:
             if failed := [row.reason for row in rows if row.status != "ok"]:
                 raise UserError(f"{cell.label}: {item.id}: {failed[0]}; {_ADVICE}")
             texts.append(done.row.transcript)
-        # A job of texts alone has nothing to transcribe.
+        # A job of texts needs no ASR.
         self.transcripts = texts or [self.item.captions[0].text]
         return f"{asr.label} transcribed {texts[0]!r}" if texts else "nothing to transcribe"
 
@@ -121,7 +121,8 @@ class _Check:
         from bench.metrics.loading import metrics_of
         from bench.metrics.tokens import tokenise
 
-        # A caption and an empty text after the transcript: a metric has to count several items.
+        # A caption and an empty text are added to the transcript, because a metric must count
+        # several items.
         items = self.data.items[:3]
         texts = [self.transcripts[0], items[-1].captions[0].text, ""][: len(items)]
         references = {item.id: tokenise([c.text for c in item.captions]) for item in items}
@@ -134,7 +135,7 @@ class _Check:
         }
         metrics, parts = [], []
         for metric in metrics_of(self.job.scoring.metrics):
-            # The others have measured the speech, or need nothing but rows.
+            # The other metrics have measured the speech, or need only rows.
             if isinstance(metric, Metric) and metric.against in inputs:
                 metrics.append(metric)
                 parts.append(statistics_of(metric, metric.statistics, *inputs[metric.against]))
@@ -156,16 +157,16 @@ class _Check:
 
 
 def _failed(error: Exception) -> int:
-    """The status that an expected failure ends with: 2 for the user's input, 3 for the rest."""
+    """Returns the exit code of an expected failure: 2 for the user's input, 3 for the rest."""
     from pixvox.digests import WeightsError
 
     return 2 if isinstance(error, UserError | WeightsError) else 3
 
 
 def examine(file: JobFile | None) -> int:
-    """Prints one line a stage: 0 when all work; at the first that fails 2 for bad input, else 3.
+    """Prints one line a stage; returns 0 if all work, and after the first failure 2 or 3.
 
-    A bug is no line: it is raised.
+    A bug raises its exception.
     """
     job: Job = file.read(Job) if file else Job.model_validate(_ZOO_JOB)
     with tempfile.TemporaryDirectory(prefix="pixvox-doctor-") as folder:

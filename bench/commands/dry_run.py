@@ -1,4 +1,4 @@
-"""`pixvox run --dry-run`: a job's cells, what of them is there, and how long the rest takes."""
+"""`pixvox run --dry-run`: a job's cells, their missing rows, and how long these will take."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _TEXTS = ("system", "part", "asr", "per_codebook")
 
 
 def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -> str:
-    """How long all missing rows take with start-up, and by which pace, in words."""
+    """Returns how long the missing rows will take with start-up, and by which run's pace."""
     total, used, startup = 0.0, dict[str, None](), 0.0
     for cell in (cell for cell in cells if cell.source is None):
         missing = len(run.items) - run.transcribed[cell.transcript_key].count
@@ -27,8 +27,8 @@ def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -
         rate = rates.get(pace)
         if rate is None:
             return (
-                "how long is not known: no run on this machine has yet had "
-                f"{LEAST_ROWS} rows or more with {pace} alone"
+                "duration unknown: no run on this machine has had "
+                f"{LEAST_ROWS} rows or more, all by {pace}"
             )
         total += missing * rate.seconds
         startup = max(startup, rate.startup)
@@ -40,13 +40,13 @@ def predicted(cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -
 
 
 def _beside() -> str:
-    """What else the machine is doing, where that is much: then all takes longer."""
+    """Returns a remark if the machine is busy, because the run then takes longer."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     return f"; the machine is busy now, {load:.1f} of {cores} cores" if load > cores / 2 else ""
 
 
 def show_plan(name: str, cells: Sequence[Cell], run: RunState, rates: Mapping[str, Rate]) -> None:
-    """Prints a line for every cell, and the sums."""
+    """Prints a line for every cell, and the totals."""
     items = len(run.items)
     rows = [axes_of(cell) for cell in cells]
     # The pattern is a property of the system.
@@ -75,12 +75,12 @@ def show_plan(name: str, cells: Sequence[Cell], run: RunState, rates: Mapping[st
     damaged = len(run.ledger.damaged)
     if damaged:
         parts, them = ("part is", "it") if damaged == 1 else ("parts are", "them")
-        aside = f"a run sets {them} aside and makes the rows again"
+        aside = f"a run sets {them} aside and computes the rows again"
         console.print(f"{damaged} {parts} damaged; {aside}")
     measuring = ""
     if run.metrics:
         by = " and ".join(run.metrics)
-        measuring = f", {run.unmeasured} to measure by {by}, which takes time of its own"
+        measuring = f", {run.unmeasured} to measure by {by}, which takes additional time"
     console.print(
         f"{plural(len(cells), 'cell')}, {plural(len(speeches), 'speech', 'speeches')} of "
         f"{plural(items, 'image')}: "

@@ -1,6 +1,6 @@
-"""`pixvox gate`: runs a job and judges it by a golden; made to be a step of somebody's CI.
+"""`pixvox gate`: runs a job and judges it by a golden, as a step of a CI.
 
-Nothing heavy is imported before `run`: a gate that failed for want of memory still reports that.
+No large library is imported before `run`, so that a gate without memory can report its failure.
 """
 
 import os
@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from bench.gate.verdicts import Finding, Verdict
 
 PASS, REGRESSED, INCONCLUSIVE = 0, 1, 4
-"""Exit codes; 2 is bad usage and 3 a run that failed, as for every command."""
+"""Exit codes; 2 is invalid input and 3 a failed run, as for every command."""
 LINE = 100
-"""Characters of a printed line at most, where the terminal is not narrower."""
+"""The longest printed line in characters, unless the terminal is narrower."""
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     add_job(parser, "a job file, such as jobs/demo.yaml")
     golden = Path("results/golden")
     parser.add_argument("--baseline", type=path, default=golden, help="a golden, or their folder")
-    parser.add_argument("--budget", default="15m", help="how long it may take: 90s, 15m, 1h")
-    parser.add_argument("--exact", action="store_true", help="bit for bit, for a refactoring")
+    parser.add_argument("--budget", default="15m", help="the time it may take: 90s, 15m, 1h")
+    parser.add_argument(
+        "--exact", action="store_true", help="compare bit for bit, for a refactoring"
+    )
     parser.add_argument("--accept", action="store_true", help="make a new golden, deliberately")
     parser.add_argument("--any-machine", action="store_true", help="quality from other hardware")
     parser.add_argument("--allow-inconclusive", action="store_true", help="then exit 0, not 4")
@@ -40,9 +42,9 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Judges the job, or makes a new golden of it; an exit code (see the constants).
+    """Judges the job, or writes a new golden; returns an exit code (see the constants).
 
-    Raises UserError for what cannot be used and RunFailed where the run fails.
+    Raises UserError for invalid input and RunFailed if the run fails.
     """
     from bench.common.text import clean, plural
     from bench.gate.judging import GateOptions, accept, judge_job
@@ -75,12 +77,12 @@ def run(args: Namespace) -> int:
 
 
 def code_of(verdict: "Verdict") -> int:
-    """The exit code of a verdict."""
+    """Returns the exit code of a verdict."""
     return {"REGRESSED": REGRESSED, "INCONCLUSIVE": INCONCLUSIVE}.get(verdict.name, PASS)
 
 
 def seconds(text: str) -> float:
-    """`90s`, `15m` or `1h` in seconds; raises UserError for anything else."""
+    """Returns `90s`, `15m` or `1h` in seconds; raises UserError for anything else."""
     from bench.common.errors import UserError
 
     match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([smh])", text)
@@ -90,7 +92,7 @@ def seconds(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """`5%` as 0.05; raises UserError for anything else."""
+    """Returns `5%` as 0.05; raises UserError for anything else."""
     from bench.common.errors import UserError
 
     match = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,6})?)%", text)
@@ -100,7 +102,7 @@ def share(text: str) -> float:
 
 
 def report_failure(args: Namespace, why: str) -> None:
-    """Says of a gate that did not come to judge why, where its findings would be."""
+    """Reports why a gate could not judge, in the files for its findings."""
     if args.accept:
         return
     from bench.gate.failure import failure_texts, github_error, prepare, write
@@ -118,7 +120,7 @@ def report_failure(args: Namespace, why: str) -> None:
 
 
 def publish(findings: "Sequence[Finding]", items: "Shown", note: str, folder: Path | None) -> None:
-    """Prints what was found, tells GitHub if it runs this, writes files if there is a folder."""
+    """Prints the findings, reports them to GitHub Actions, and writes the files for CI."""
     from bench.gate.ci import annotations, badge, comment, junit
     from bench.gate.failure import write
     from bench.gate.verdicts import overall
@@ -131,7 +133,7 @@ def publish(findings: "Sequence[Finding]", items: "Shown", note: str, folder: Pa
 
 
 def tell_github(lines: Sequence[str], text: str) -> None:
-    """Under GitHub Actions: annotations, and the comment as the step's summary."""
+    """Writes annotations, and the comment as the step's summary, under GitHub Actions."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
     print("\n".join(lines))
@@ -146,7 +148,7 @@ def _print_certificate(certificate: "Certificate") -> None:
 
     console = make_console()
     say_lines(console, certificate.sentences)
-    show_frame(certificate.table, "Loss that is found / largest loss that passes", console)
+    show_frame(certificate.table, "Loss that is detected / largest loss that passes", console)
 
 
 def print_findings(findings: "Sequence[Finding]") -> None:

@@ -1,4 +1,4 @@
-"""`pixvox init`: a job file for what lies in some folders, with comments, to be edited."""
+"""`pixvox init`: writes a job file, with comments, for the data in some folders."""
 
 import json
 import re
@@ -47,7 +47,7 @@ class _Contents:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether every image has a caption whose recording is there."""
+        """Whether every image has a caption with an existing recording."""
         return all(
             any(c.speech is not None and c.speech.is_file() for c in item.captions)
             for item in self.dataset.items
@@ -179,12 +179,12 @@ def _lines(contents: _Contents, out: Path) -> Iterator[str]:
     most = plural(counts[-1], "caption")
     each = most if len(counts) == 1 else f"{counts[0]} to {most}"
     yield "# Written by pixvox init. docs/jobs.md explains the keys, docs/reference.md lists them."
-    yield f"#   pixvox run {out} --dry-run    what there is to do"
-    yield f"#   pixvox run {out}              do it, and print the tables"
+    yield f"#   pixvox run {out} --dry-run    prints what there is to do"
+    yield f"#   pixvox run {out}              does it, and prints the tables"
     yield f"name: {_flow(_name(contents, out))}"
     yield f"# {plural(len(items), 'image')} with {each} each."
     if not contents.is_own:
-        yield "# They come with the suite: no pictures with captions were found. Put yours here."
+        yield "# The suite's own pictures, because none with captions were found. Name yours here."
     yield f"dataset: {_given(contents.data)}"
     yield "# Only the first images, for a first try:"
     yield "# limit: 20"
@@ -202,15 +202,15 @@ def _lines(contents: _Contents, out: Path) -> Iterator[str]:
         yield clean(f"  # {_counted(system, contents.dataset, folder)}")
         yield f"  - {_given(system)}"
     if len(items) > 1:
-        yield "  # Floor: speech of other images. Better than not looking at the picture?"
+        yield "  # Floor: speech of other images. A system that uses the picture is above it."
         yield "  - {kind: shuffled}"
-    yield "# Whisper. More ASR models show what depends on them: [{model: tiny.en}, {model: base}]."
+    yield "# Whisper. A list shows how scores depend on the ASR: [{model: tiny.en}, {model: base}]."
     yield "asr: {model: tiny.en}"
     if contents.has_spare_captions:
-        yield "# One caption is left out of the references: that of the ceilings."
+        yield "# The caption that the ceilings speak is left out of the references."
         yield "scoring: {references: others}"
     else:
-        yield "# At least one image has a single caption, so none can be left out for ceilings."
+        yield "# At least one image has only one caption, which is needed as a reference."
         yield "scoring: {references: all}"
 
 
@@ -223,7 +223,7 @@ def _counted(system: System, dataset: Dataset, folder: Path) -> str:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument(
         "folders",
         type=path,
@@ -257,5 +257,5 @@ def init(folders: Sequence[Path], out: Path) -> int:
     print(clean(f"{out}: a job of {plural(len(contents.dataset.items), 'image')}"))
     for system, folder in zip(contents.systems, contents.of, strict=True):
         print(clean(f"  {system.label}: {_counted(system, contents.dataset, folder)}"))
-    print(clean(f"look at it, then: pixvox run {out} --dry-run"))
+    print(clean(f"check it, then run: pixvox run {out} --dry-run"))
     return 0

@@ -1,4 +1,4 @@
-"""`pixvox leaderboard`: a board's entries, the best first, in a terminal and as a file."""
+"""`pixvox leaderboard`: adds runs to a leaderboard, prints, verifies and publishes it."""
 
 import os
 from argparse import Namespace
@@ -31,11 +31,11 @@ _ORDER = (
         if SHORT <= s.display_priority < ALWAYS
     ),
 )
-"""What is given up for want of width, first to last."""
+"""The columns that are dropped if the width is too small, in order."""
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument(
         "what",
         choices=("add", "show", "verify", "page"),
@@ -47,15 +47,15 @@ def add_arguments(parser: Parser) -> None:
         "--board",
         type=path,
         default=Path("results/leaderboard.jsonl"),
-        help="the board's file, which the first `add` makes and whose protocol that run sets; name "
-        "another file for another protocol (default: %(default)s)",
+        help="the board's file; the first run that is added sets its protocol, so another protocol "
+        "needs another file (default: %(default)s)",
     )
     add_runs(parser)
     parser.add_argument("-o", "--out", type=path, help="the page's HTML file; beside the board")
 
 
 def run(args: Namespace) -> int:
-    """Adds, shows, verifies or writes a page."""
+    """Adds a run, prints, verifies, or writes a page."""
     if args.what == "show":
         return show(args.board)
     if args.what == "verify":
@@ -71,7 +71,7 @@ def run(args: Namespace) -> int:
 
 
 def verify(board: Path) -> int:
-    """Says whether every entry is as it was added and follows the one before; 3 if not."""
+    """Reports whether every entry is unchanged and follows the one before; returns 3 if not."""
     try:
         entries = read_board(board)
     except UserError as error:
@@ -133,7 +133,7 @@ def page(board: Path, runs: Path, out: Path | None) -> int:
     target = out or board.with_suffix(".html")
     reports: dict[str, str] = {}
     for name in dict.fromkeys(entry.run for entry in entries):
-        # A run's name comes from the file; only a plain one leads to a folder of `runs`.
+        # A run's name comes from the file; only a plain name leads to a folder of `runs`.
         report = runs / Path(name).name / "report.html"
         if report.is_file():
             reports[name] = quote(os.path.relpath(report, target.parent))

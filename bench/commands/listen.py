@@ -1,4 +1,4 @@
-"""`pixvox listen`: how many answers a listening test needs, and what its answers say."""
+"""`pixvox listen`: plans a listening test, and scores its answers."""
 
 import json
 from argparse import Namespace
@@ -22,20 +22,20 @@ from bench.report.page.finished import read_finished
 from bench.report.terminal import make_console, say, show_frame
 
 _PANELS = (1, 2, 4, 8)
-"""Times the answers of one sitting that a rater gives."""
+"""Multiples of one sitting's answers, for raters with several sittings."""
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
-    score = kinds.add_parser("score", help="what the raters of a page's test answered")
+    score = kinds.add_parser("score", help="score the answers of a page's test")
     score.add_argument("files", type=path, nargs="+", help="the files that raters sent back")
     score.add_argument(
         "--run", type=run_name, help="the page's run, for its automatic scores beside"
     )
     add_runs(score)
     score.add_argument("--save", type=path, help="write the figures as JSON")
-    plan = kinds.add_parser("plan", help="how many raters a difference needs")
+    plan = kinds.add_parser("plan", help="how many raters detect a difference")
     plan.add_argument("--share", type=number(0.01, 0.99), default=0.6, help="preferences to find")
     plan.add_argument("--difference", type=number(0.01, 4), default=0.3, help="of ratings, 1 to 5")
     plan.add_argument("--spread", type=number(0.01, 4), default=1.2, help="of such differences")
@@ -49,7 +49,7 @@ def run(args: Namespace) -> int:
 
 
 def _plan(args: Namespace) -> int:
-    """Prints how many raters a difference needs, for one sitting a rater and for several."""
+    """Prints how many raters detect a difference, with one sitting each and with several."""
     share, difference = args.share, args.difference
     wanted = {
         f"{share:.0%} prefer the better one": pairs_needed(max(share, 1 - share), POWER),
@@ -66,7 +66,7 @@ def _plan(args: Namespace) -> int:
         for times in _PANELS
     ]
     console = make_console()
-    show_frame(pl.DataFrame(rows), f"To find it in {POWER:.0%}, at {LEVEL:.0%}", console)
+    show_frame(pl.DataFrame(rows), f"To detect it in {POWER:.0%}, at {LEVEL:.0%}", console)
     say(
         console,
         f"Answers of one rater are taken to be alike by {args.alike:g}, single differences of "
@@ -79,7 +79,7 @@ def _plan(args: Namespace) -> int:
 def _score(args: Namespace) -> int:
     """Prints the scores of a listening test, and the automatic scores of the run if one is named.
 
-    Raises UserError for files that are not answers of one test, and where no rater listened.
+    Raises UserError for files that are not answers of one test, and if no rater passed the checks.
     """
     answers = read_all(list(args.files))
     try:
@@ -155,7 +155,7 @@ def _alpha(value: float) -> str:
 
 
 def _plain(content: Any) -> Any:
-    """What JSON can say: NaN is nothing."""
+    """Returns a value for JSON: NaN becomes null."""
     if isinstance(content, dict):
         return {name: _plain(value) for name, value in content.items()}
     if isinstance(content, list | tuple):

@@ -1,4 +1,4 @@
-"""`pixvox show model`: what a model is made of, and how far it is from the published sizes."""
+"""`pixvox show model`: a model's sizes and parameter counts, beside the published ones."""
 
 from argparse import Namespace
 
@@ -20,7 +20,7 @@ _CODEBOOKS = (2, 4, 8, 16, 32)
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument(
         "weights",
         type=weights,
@@ -35,7 +35,7 @@ def run(args: Namespace) -> int:
 
 
 def _config(name: str) -> PixVoxConfig:
-    """What a model is made of; raises WeightsError where its weights are damaged or do not fit."""
+    """Returns a model's configuration; raises WeightsError for damaged weights or wrong shapes."""
     if name in ("base", "tiny"):
         return PixVoxConfig.base() if name == "base" else PixVoxConfig.tiny()
     folder = resolve(name)
@@ -53,14 +53,14 @@ def _millions(number: float) -> str:
 
 
 def _against(counts: Counts) -> str:
-    """The distance from the published 125M of 211M, in per cent."""
+    """Returns the distance from the published 125M of 211M, in per cent."""
     trained = 100 * (counts.decoder / PUBLISHED_TRAINABLE - 1)
     total = 100 * (counts.total / PUBLISHED_TOTAL - 1)
     return f"{trained:+.1f}% of 125M, {total:+.1f}% of 211M"
 
 
 def info(name: str) -> int:
-    """Prints one model's make and, at the paper's size, every K beside the published counts."""
+    """Prints one model's sizes and, at the paper's size, every K beside the published counts."""
     config = _config(name)
     counts = count_config(config)
     console = Console(highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`pixvox narrate`: the captions of a dataset in, speech that a dataset reads out."""
+"""`pixvox narrate`: reads the captions of a dataset aloud, into files that a dataset reads."""
 
 from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from pixvox.codec.facts import codec_facts
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument("job", type=path, help="a file such as jobs/flickr8k/narrate.yaml")
     parser.add_argument("--splits", type=name, nargs="+", metavar="SPLIT", help="train, val, ...")
     parser.add_argument("--voice", type=weights, help="piper:joe, a folder or a hub id")
@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Reads aloud what is missing."""
+    """Reads the missing captions aloud."""
     options = {
         "splits": args.splits,
         "voice": args.voice,
@@ -62,10 +62,10 @@ def run(args: Namespace) -> int:
 
 
 def narrate(file: Path, options: Mapping[str, Any], narrator: type = Narrator) -> int:
-    """Reads aloud what a narration's file asks for and its folder lacks; 0 when all is there.
+    """Reads the captions aloud that a narration's folder lacks; returns 0 if all are complete.
 
-    `options` are as in read_job. What no voice can read is printed, counted and left out. Raises
-    UserError for input that cannot be used, RunFailed where processes died over captions.
+    `options` are as in read_job. Captions that no voice can read are printed, counted and left out.
+    Raises UserError for invalid input, RunFailed if processes died over captions.
     """
     job = read_job(file, options)
     refuse_submitted(job.output, "output")
@@ -107,7 +107,7 @@ def narrate(file: Path, options: Mapping[str, Any], narrator: type = Narrator) -
 
 
 def _narration(job: NarrationJob, plan: NarrationPlan) -> Narration:
-    # A folder's path is of one machine; its digest stands for it.
+    # A folder's path belongs to one machine, so its digest is stored.
     name = job.voice if job.voice == PIPER else Path(job.voice).name
     splits = tuple(sorted({dataset.split for dataset in plan.datasets}))
     codec = _codec(job)
@@ -123,14 +123,14 @@ def _narration(job: NarrationJob, plan: NarrationPlan) -> Narration:
 
 
 def _codec(job: NarrationJob) -> tuple[str, float] | None:
-    """The codec whose units are written, and its bandwidth in kbps."""
+    """Returns the codec whose units are written, and its bandwidth in kbps."""
     if job.codec is None or job.bandwidth is None:
         return None
     return job.codec, job.bandwidth
 
 
 class _Said:
-    """Keeps what is read, and counts it."""
+    """Stores the speech and counts it."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""What the command line takes: bounded numbers, possible paths, and one line for what is wrong."""
+"""Types of command-line arguments: bounded numbers, paths and names, with errors of one line."""
 
 import argparse
 import difflib
@@ -21,20 +21,20 @@ def _short(text: str) -> str:
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """An argument that is a whole number from `low` to `high`."""
+    """Returns a type for whole numbers from `low` to `high`."""
 
     def read(text: str) -> int:
         if re.fullmatch(r"[-+]?[0-9]{1,20}", text) and low <= int(text) <= high:
             return int(text)
         raise argparse.ArgumentTypeError(
-            f"{_short(text)}: a whole number from {low:,} to {high:,} is wanted"
+            f"{_short(text)}: a whole number from {low:,} to {high:,} is needed"
         )
 
     return read
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    """An argument that is a finite number from `low` to `high`."""
+    """Returns a type for finite numbers from `low` to `high`."""
 
     def read(text: str) -> float:
         try:
@@ -44,14 +44,14 @@ def number(low: float, high: float) -> Callable[[str], float]:
         if low <= value <= high:
             return value
         raise argparse.ArgumentTypeError(
-            f"{_short(text)}: a number from {low:g} to {high:g} is wanted"
+            f"{_short(text)}: a number from {low:g} to {high:g} is needed"
         )
 
     return read
 
 
 def each(read: Callable[[str], T]) -> Callable[[str], T | list[T]]:
-    """Returns a reader of one argument, or of a list with commas, one for each codebook."""
+    """Returns a type for one value, or a list with commas, one for each codebook."""
 
     def several(text: str) -> T | list[T]:
         parts = [read(part) for part in text.split(",")]
@@ -61,14 +61,14 @@ def each(read: Callable[[str], T]) -> Callable[[str], T | list[T]]:
 
 
 def path(text: str) -> Path:
-    """An argument that some file or folder could be named."""
+    """Returns an argument as a path that can exist."""
     if reason := unusable_path(text):
         raise argparse.ArgumentTypeError(f"{_short(text)}: {reason}")
     return Path(text)
 
 
 def override(text: str) -> "Override":
-    """An argument KEY=VALUE that replaces a value of a job."""
+    """Returns an argument KEY=VALUE that replaces a value of a job."""
     from bench.common.errors import UserError
     from bench.common.jobfile import read_override
 
@@ -79,7 +79,7 @@ def override(text: str) -> "Override":
 
 
 def named(option: str, field: str) -> "Callable[[str], Override]":
-    """An argument that replaces a mapping of a job by one with a name, or by another in YAML."""
+    """Returns a type for arguments that set a mapping of a job, by a name or in YAML."""
 
     def read(text: str) -> "Override":
         from bench.common.errors import UserError
@@ -94,42 +94,42 @@ def named(option: str, field: str) -> "Callable[[str], Override]":
 
 
 def weights(text: str) -> str:
-    """An argument that names weights: a path, `zoo:NAME` or a hub id."""
+    """Returns an argument that names weights: a path, `zoo:NAME` or a hub id."""
     path(text)
     return text
 
 
 def address(text: str) -> str:
-    """An argument that names a Ray cluster; what it says is checked before it is joined."""
+    """Returns an argument that names a Ray cluster; it is checked before the cluster is joined."""
     if 0 < len(text) <= 200:
         return text
-    raise argparse.ArgumentTypeError(f"{_short(text)}: HOST:PORT, auto or local is wanted")
+    raise argparse.ArgumentTypeError(f"{_short(text)}: HOST:PORT, auto or local is needed")
 
 
 def name(text: str) -> str:
-    """An argument that names a run or a split: a plain name that leads nowhere else."""
+    """Returns an argument that names a run or a split: a plain name, not a path."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", text):
         return text
     raise argparse.ArgumentTypeError(
-        f"{_short(text)}: a name of letters, digits, - and _ is wanted, at most 100 characters"
+        f"{_short(text)}: a name of letters, digits, - and _ is needed, at most 100 characters"
     )
 
 
 def run_name(text: str) -> str:
-    """An argument that names a run: its name, or the path of its folder."""
+    """Returns an argument that names a run: its name, or the path of its folder."""
     return str(path(text)) if "/" in text or text in (".", "..") else name(text)
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells what is wrong with the arguments in one line, and what may have been meant.
+    """Reports errors in arguments in one line, with the nearest known name.
 
-    The help of one that `lists_plugins` ends with the kinds that installed packages add.
+    With `lists_plugins`, the help ends with the kinds that installed packages add.
     """
 
     lists_plugins = False
 
     def format_help(self) -> str:
-        """The help's text."""
+        """Returns the help's text."""
         if self.lists_plugins:
             from bench.commands.pluginhelp import help_line
 
@@ -150,7 +150,7 @@ class Parser(argparse.ArgumentParser):
         return arguments
 
     def options(self, command: str | None) -> list[str]:
-        """All options of a command, its subcommands' too."""
+        """Returns all options of a command, its subcommands' too."""
         known: list[str] = []
         for action in self._actions:
             known += action.option_strings
@@ -162,7 +162,7 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        # argparse lists all choices; the nearest is what most want.
+        # argparse lists all choices; the nearest one is usually meant.
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]
             near = _nearest(str(value), choices) or f"; choose one of {', '.join(choices)}"
@@ -175,7 +175,7 @@ def _nearest(given: str, known: Sequence[str]) -> str:
 
 
 class Version(argparse.Action):
-    """Prints the installed version; read only when it is asked for."""
+    """Prints the installed version, which is read only on request."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version

@@ -9,7 +9,7 @@ _ROUNDS = whole(1, 100_000)
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     decode = commands.add_parser("decode", help="our engine, eager decoding, and the floor")
     decode.add_argument(
@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
     decode.add_argument("--slots", type=whole(1, 4096), default=32)
     decode.add_argument("--seconds", type=number(0.1, 30), default=6.0, help="the longest speech")
     decode.add_argument("--images", type=IMAGES, default=200)
-    decode.add_argument("--rounds", type=_ROUNDS, default=3, help="each way runs once a round")
+    decode.add_argument("--rounds", type=_ROUNDS, default=3, help="each method runs once a round")
     decode.add_argument(
         "--codebooks", type=whole(1, 64), default=8, help="K, where weights is base"
     )
@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
         type=weights,
         nargs="*",
         default=["zoo:pixvox-tiny-delay", "zoo:pixvox-tiny-parallel"],
-        help="whose speech is transcribed beside the recorded (%(default)s)",
+        help="the model whose speech is transcribed too (%(default)s)",
     )
     transcribe.add_argument("--images", type=IMAGES, default=200)
     transcribe.add_argument("--rounds", type=_ROUNDS, default=1)
@@ -52,7 +52,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Measures what is asked for; the exit code of `versions` is that of its verdict."""
+    """Runs a measurement; the exit code of `versions` is that of its verdict."""
     from bench.common.errors import bad_input
 
     if args.what == "versions":

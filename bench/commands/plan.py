@@ -1,4 +1,4 @@
-"""`pixvox show plan`: images and seeds that find a difference, by a run's variances."""
+"""`pixvox show plan`: images and seeds that detect a difference, from a run's variances."""
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ _SEEDS = (1, 2, 4, 8)
 
 @dataclass(frozen=True)
 class Sought:
-    """A difference of a score, in its unit, and the share of tests that are to find it."""
+    """A difference of a score, in its unit, and the power to detect it."""
 
     difference: float
     power: float
@@ -40,7 +40,7 @@ class Sought:
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What is asked for; without a metric it is the one that boards are sorted by."""
+    """The options of the command; the default metric is the one that leaderboards are sorted by."""
 
     difference: float
     power: float
@@ -48,7 +48,7 @@ class PlanOptions:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument("run", type=run_name, metavar="RUN", help="a finished run, or its folder")
     parser.add_argument(
         "--difference", type=number(0.001, 1000), required=True, help="of the score, in its unit"
@@ -61,12 +61,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Prints what every pair of the run's systems needs."""
+    """Prints the images and seeds that every pair of the run's systems needs."""
     return plan(args.runs, args.run, PlanOptions(args.difference, args.power, args.metric))
 
 
 def plan(runs: Path, name: str, options: PlanOptions) -> int:
-    """Prints what every pair of a run's systems needs; raises UserError for what it cannot use."""
+    """Prints what every pair of a run's systems needs; raises UserError for invalid options."""
     with disk_errors(runs):
         run = read_finished(find(runs, name))
         scores = scores_of(metrics_of(job_of(run).scoring.metrics))
@@ -75,13 +75,13 @@ def plan(runs: Path, name: str, options: PlanOptions) -> int:
         frame = needs(run, sought)
     console = make_console()
     unit = f"{sought.difference:g} of {sought.metric}"
-    show_frame(frame, f"Images that find a difference of {unit} in {run.name}", console)
+    show_frame(frame, f"Images that detect a difference of {unit} in {run.name}", console)
     say_lines(console, list(_notes(run, sought)))
     return 0
 
 
 def needs(run: Finished, sought: Sought) -> pl.DataFrame:
-    """A row a pair of systems with the same prompt: images needed by seeds, and seeds needed."""
+    """Returns the images and the seeds needed for each pair of systems with the same prompt."""
     pairs = _pairs(run)
     own = _influences(run, [system for pair in pairs for system in pair], sought.metric)
     reach = reach_of(sought.difference, sought.power)
@@ -107,7 +107,7 @@ def _head(seeds: int) -> str:
 def _needed(spread: Spread, reach: float, images: int) -> dict[str, Any]:
     by_seeds: dict[str, Any] = {}
     for seeds in _SEEDS:
-        # Where the seeds' part is not known, nothing is promised of more of them.
+        # If the variance between seeds is unknown, the effect of more seeds is not predicted.
         is_known = seeds == 1 or spread.seeds is not None
         by_seeds[_head(seeds)] = spread.images_needed(reach, seeds) if is_known else None
     enough = spread.seeds_needed(reach, images)
@@ -129,7 +129,7 @@ def _pairs(run: Finished) -> list[tuple[FinishedSystem, FinishedSystem]]:
 def _influences(
     run: Finished, systems: Sequence[FinishedSystem], metric: str
 ) -> dict[FinishedSystem, Array]:
-    """The influences of every system's images on a score, from the run's own transcripts."""
+    """Returns each image's contributions to a score, from the run's own transcripts."""
     own: dict[FinishedSystem, Array] = {}
     with counting(run) as count:
         for system in dict.fromkeys(systems):
@@ -147,12 +147,13 @@ def _check_score(scores: Sequence[Score], metric: str) -> None:
 
 def _notes(run: Finished, sought: Sought) -> Iterator[str]:
     yield (
-        f"A two-sided test at {LEVEL:.0%} finds a difference of {sought.difference:g} with a power "
-        f"of {sought.power:.0%} on so many images, both systems on the same ones. Variances are "
+        f"A two-sided test at {LEVEL:.0%} detects a difference of {sought.difference:g} with a "
+        f"power "
+        f"of {sought.power:.0%} on this many images, both systems on the same ones. Variances are "
         f"those of {plural(run.rows['item'].n_unique(), 'image')} of this run and are uncertain "
         "themselves: take a fifth more."
     )
     yield (
-        "A seed is one draw for every image. Where a system that draws has a single seed in this "
-        "run, what more seeds save is not known; run two."
+        "A seed is one draw for every image. If a system that samples has a single seed in this "
+        "run, the effect of more seeds is unknown; run two."
     )

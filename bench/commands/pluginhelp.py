@@ -5,6 +5,6 @@ from pixvox.plugins import GROUPS, plugins
 
 
 def help_line() -> str:
-    """Which kinds installed packages add, for a command's help; "" where none adds any."""
+    """Returns the kinds that installed packages add, for a command's help; "" if there are none."""
     added = [f"{kind} {name}" for group, kind in GROUPS.items() for name in plugins(group)]
     return f"plug-ins: {clean(', '.join(added))} (see pixvox show plugins)" if added else ""

@@ -8,7 +8,7 @@ from pixvox.plugins import GROUPS, plugins
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes: nothing."""
+    """Adds no arguments."""
 
 
 def run(args: Namespace) -> int:

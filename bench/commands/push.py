@@ -1,4 +1,4 @@
-"""`pixvox runs push`: a finished run's scores into a model card, and its tables beside it."""
+"""`pixvox runs push`: sends a finished run's scores to a model card, with its tables."""
 
 import json
 from argparse import Namespace
@@ -24,7 +24,7 @@ _AT_ONCE = 500
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument("run", type=run_name, help="a finished run: its name or folder")
     parser.add_argument("repo", type=weights, metavar="REPO", help="USER/NAME on the hub")
     parser.add_argument(
@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
         default="model",
         help="REPO's kind (%(default)s)",
     )
-    parser.add_argument("--private", action="store_true", help="of a repository that is not there")
+    parser.add_argument("--private", action="store_true", help="for a new repository")
     parser.add_argument("--speech", action="store_true", help="send the WAV files too")
     parser.add_argument("--yes", action="store_true", help="send; without, only say what")
     add_runs(parser)
@@ -56,9 +56,9 @@ def run(args: Namespace) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class PushOptions:
-    """What is sent where: the run of this name or folder below `runs`, to `repo`.
+    """What to send: the run of this name or folder below `runs`, to the repository `repo`.
 
-    Nothing is sent without `send`. `private` is for a repository that is not there yet.
+    Nothing is sent without `send`. `private` is for a repository that does not exist yet.
     """
 
     runs: Path
@@ -71,10 +71,10 @@ class PushOptions:
 
 
 def push(options: PushOptions) -> int:
-    """Sends a run to the hub, or says what would be sent; 0 in both cases.
+    """Sends a run to the hub, or prints what would be sent; returns 0 in both cases.
 
-    Raises UserError for a run that is not finished and for what the hub refuses, and RunFailed
-    where the hub does not answer.
+    Raises UserError for an unfinished run and for a refusal of the hub, and RunFailed if the hub
+    does not answer.
     """
     check_name(options.repo)
     with disk_errors(options.runs):
@@ -106,8 +106,7 @@ def push(options: PushOptions) -> int:
 
 
 def _results(run: Path, place: str) -> Iterator[HubFile]:
-    """Tables, scores and rows; the summary without the job, which may name folders of this
-    machine."""
+    """Yields tables, scores and rows; the summary without the job, which may name local folders."""
     for path in sorted((run / "tables").iterdir()):
         if path.suffix in _TABLES:
             yield HubFile(f"{place}/tables/{path.name}", path)
@@ -127,7 +126,7 @@ def _speech(run: Path, place: str) -> Iterator[HubFile]:
 
 
 def _entries(run: Path) -> list[dict[str, Any]]:
-    """The run's model-index."""
+    """Returns the run's model-index."""
     import yaml
 
     path = run / "tables" / "model-index.yaml"
@@ -153,7 +152,7 @@ def _card(before: Snapshot, entries: list[dict[str, Any]], repo: str, run: str) 
 
 
 def _outdated(before: Snapshot, files: list[HubFile], place: str) -> list[str]:
-    """Results that the run does not make any more; speech goes only where speech is sent."""
+    """Returns files of earlier results that the run no longer has; speech only if it is sent."""
     names = {file.name for file in files}
     with_speech = any(name.startswith(f"{place}/speech/") for name in names)
     return [

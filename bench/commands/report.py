@@ -1,4 +1,4 @@
-"""`pixvox report`: finished runs as a page to look at and listen to."""
+"""`pixvox report`: writes a page of finished runs, with tables, pictures and speech."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from bench.report.page.papers import write_figures
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument(
         "names",
         type=run_name,
@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
         dest="form",
         action="store_const",
         const="folder",
-        help="speech and pictures in pieces beside the page",
+        help="speech and pictures in files beside the page",
     )
     parser.add_argument("--figures", type=path, help="a folder for charts as .svg and .png too")
     parser.add_argument("--title", default="", help="the page's title; else the runs' names")
@@ -47,7 +47,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def _target(folders: Sequence[Path], out: Path | None) -> Path:
-    """The page's HTML: in the first run's folder, where no other place is asked for."""
+    """Returns the path of the page's HTML: by default in the first run's folder."""
     if out is None:
         names = "+".join(folder.name for folder in folders)
         return folders[0] / ("report.html" if len(folders) == 1 else f"report-{names}.html")
@@ -57,14 +57,14 @@ def _target(folders: Sequence[Path], out: Path | None) -> Path:
 def run(args: Namespace) -> int:
     """Writes the page of finished runs and prints its path; the first run is the baseline.
 
-    Where `figures` is a folder, charts go there as files too.
-    Raises UserError for a missing or unfinished run, and for a run that is named twice.
+    Charts are also written as files into the folder `figures`, if it is given. Raises UserError for
+    a missing or unfinished run, and for a run that is named twice.
     """
     form: Form | None = args.form
     with disk_errors(args.runs):
         folders = [find(args.runs, name) for name in args.names]
         if len({folder.name for folder in folders}) < len(folders):
-            raise UserError("report: two of the runs have the same name; name each once")
+            raise UserError("report: two of the runs have the same name; name each run once")
         finished_runs = [read_finished(folder) for folder in folders]
         content = read_content(finished_runs)
     target = _target(folders, args.out)

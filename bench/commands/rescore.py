@@ -7,15 +7,15 @@ from bench.commands.options import Parser
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
-    add_job(parser, "its job file, with another scoring perhaps")
+    """Adds the arguments of the command."""
+    add_job(parser, "its job file, whose `scoring` may have changed")
     add_limit(parser)
     add_runs(parser)
     add_publish(parser)
 
 
 def run(args: Namespace) -> int:
-    """Scores what was transcribed; 0 when all rows are there."""
+    """Scores the transcripts; returns 0 if all rows are there."""
     from bench.commands.run import RunOptions, run_job
 
     options = RunOptions(runs=args.runs, score_only=True, publish_to=args.publish)

@@ -1,4 +1,4 @@
-"""`pixvox run`: a job file in, tables, rows and speech out."""
+"""`pixvox run`: runs a job file, and writes tables, rows and speech."""
 
 import shlex
 import sys
@@ -56,19 +56,19 @@ from bench.tracking.base import TRACKING, Tracker
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.lists_plugins = True
     add_job(parser, "a job file, such as jobs/demo.yaml")
     add_limit(parser)
     add_runs(parser)
-    parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
-    parser.add_argument("--verbose", action="store_true", help="say how busy each stage was")
+    parser.add_argument("--dry-run", action="store_true", help="only print what there is to do")
+    parser.add_argument("--verbose", action="store_true", help="print how busy each stage was")
     add_address(parser)
     add_publish(parser)
 
 
 def run(args: Namespace) -> int:
-    """Runs the job; 0 when all rows are there."""
+    """Runs the job; returns 0 if all rows are there."""
     options = RunOptions(
         runs=args.runs,
         address=args.address,
@@ -81,11 +81,11 @@ def run(args: Namespace) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a job is run: under `runs/NAME`, and on the Ray cluster at `address`, if one is named.
+    """How a job is run: the folder `runs`, and the address of a Ray cluster, if one is named.
 
-    With `score_only` no model is loaded: what was transcribed is scored again. With `dry` nothing
-    is done but said. With `verbose` the end says how busy each stage was. What was made is copied
-    to the fsspec address `publish_to`.
+    With `score_only`, transcripts are scored again without models. With `dry`, the plan is printed
+    and nothing is done. With `verbose`, the utilisation of each stage is printed. Results are
+    copied to the fsspec address `publish_to`.
     """
 
     runs: Path
@@ -97,16 +97,16 @@ class RunOptions:
 
 
 def run_job(file: JobFile, options: RunOptions) -> int:
-    """Runs a job, doing only what its ledger lacks; 0 when all rows are there.
+    """Runs a job for the rows that its ledger lacks; returns 0 if all rows are there.
 
-    Raises UserError as `open_run` does, and for rows that are not there to score; and RunFailed,
-    after all else is done, where a system has no good row.
+    Raises UserError as `open_run` does, and for rows missing in `score_only`; raises RunFailed,
+    after all else is done, if a system has no good row.
     """
     started = time.monotonic()
     runs = options.runs
     refuse_submitted(runs, "--runs")
     if options.publish_to is not None:
-        # Before hours are spent.
+        # Checked before hours of work.
         check_address(options.publish_to)
     tracker = file.read(Job).tracker
     if tracker is not None:
@@ -140,7 +140,7 @@ def run_job(file: JobFile, options: RunOptions) -> int:
         _print_end(ready, failed, seconds)
         if pace is not None:
             if not ready.state.metrics:
-                # Their time is none of the ASR's.
+                # The time of texts says nothing about the ASR.
                 keep_rate(runs, ready.job.name, ready.cells, Took(pace, seconds))
             if options.verbose:
                 print(f"{ready.job.name}: {pace.words}{_beside(pace, seconds)}")
@@ -159,17 +159,17 @@ def run_job(file: JobFile, options: RunOptions) -> int:
 
 
 def _print_end(ready: OpenRun, failed: int, seconds: float) -> None:
-    """Prints what a run did, where its files are, and which command shows them."""
+    """Prints what a run did, where its files are, and the command that shows them."""
     rows = f"{plural(ready.total, 'row')}, {failed} failed"
     print(f"{ready.job.name}: finished in {duration(seconds)}: {rows}")
     print(clean(f"files in {ready.folder}:"))
     for line in _file_lines(ready.folder):
         print(f"  {clean(line)}")
-    print(clean(f"look and listen: pixvox report {shlex.quote(str(ready.folder))}"))
+    print(clean(f"pictures and speech: pixvox report {shlex.quote(str(ready.folder))}"))
 
 
 def _beside(pace: Pace, seconds: float) -> str:
-    """How long a command took beside the computing that had to be done, in words."""
+    """Returns how much longer a command took than its computing, in words."""
     if not pace.alone:
         return ""
     return (
@@ -181,7 +181,7 @@ def _beside(pace: Pace, seconds: float) -> str:
 def _file_lines(folder: Path) -> Iterator[str]:
     """Yields a line for every folder of a run, with the names of its files.
 
-    Files that differ only in their suffix are named once: `table1.*`.
+    Files that differ only in their suffix are listed once: `table1.*`.
     """
     for path in (folder, *sorted(folder.iterdir())):
         if path != folder and path.name in ("ledger", "speech", "cache"):
@@ -198,7 +198,7 @@ def _file_lines(folder: Path) -> Iterator[str]:
 
 
 def print_plan(planned: ResolvedJob, runs: Path) -> None:
-    """Prints what a run would do. It writes and locks nothing, so another run may be at work."""
+    """Prints what a run would do. Nothing is written or locked, so another run may be active."""
     refuse_links(planned.folder)
     ready = read_run(planned, Ledger(planned.folder / "ledger"))
     _say_missing(ready)
@@ -219,7 +219,7 @@ def _say_missing(ready: OpenRun) -> None:
 
 
 def refuse_empty(name: str, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> None:
-    """Raises RunFailed where a system has no good row; names the first, and its usual reason."""
+    """Raises RunFailed if a system has no good row, with its name and most frequent reason."""
     good = {cell.label for cell, table in tables if "ok" in table["status"]}
     lost = [
         (cell.label, table)
@@ -239,7 +239,7 @@ def refuse_empty(name: str, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> None
 
 
 def refuse_unmeasured(name: str, scores: Sequence[CellScores]) -> None:
-    """Raises RunFailed where an audio metric has no value of any speech of a system."""
+    """Raises RunFailed if an audio metric has no value for any speech of a system."""
     for cell in scores:
         spoken = cell.items.filter(pl.col("seconds") > 0).height
         for metric, reasons in cell.unmeasured.items():
@@ -249,16 +249,16 @@ def refuse_unmeasured(name: str, scores: Sequence[CellScores]) -> None:
 
 
 def _track(tracker: Tracker, ready: OpenRun, tables: RunTables) -> None:
-    """Logs the tables' measured rows; a line says where, or why not.
+    """Logs the tables' measured rows; prints where, or why not.
 
-    The results are complete, so what the tracker fails of changes no exit code.
+    The results are complete, so a tracker's failure does not change the exit code.
     """
     name, folder = ready.job.name, ready.folder
     evaluation = evaluation_of(tables, folder)
     try:
         place = tracker.log(evaluation, folder / TRACKING)
     except Exception as error:
-        # Each library raises errors of its own.
+        # Each library raises its own errors.
         line = (
             f"{name}: not logged to {tracker.title} ({reason_of(error)}); the results are complete "
             f"in {folder}; log them again with: pixvox rescore {ready.file.words}"
@@ -269,14 +269,14 @@ def _track(tracker: Tracker, ready: OpenRun, tables: RunTables) -> None:
 
 
 def _report(ready: OpenRun, transcripts: Sequence[tuple[Cell, pl.DataFrame]]) -> RunTables:
-    """Scores everything, and writes and prints the tables; returns them."""
+    """Scores everything, writes and prints the tables, and returns them."""
     job = ready.job
     with progress() as report:
         restored = restore(ready.state, {cell.name: t for cell, t in transcripts}, report)
     if restored:
-        print(f"{job.name}: {restored} missing files of speech made again from the ledger")
+        print(f"{job.name}: {restored} missing speech files written again from the ledger")
     for part, fault in ready.state.ledger.damaged.items():
-        raise RunFailed(f"{part}: damaged while the run was on ({fault}); run the job again")
+        raise RunFailed(f"{part}: damaged during the run ({fault}); run the job again")
     tables = compute_tables(
         Transcribed(
             job=job,

@@ -1,4 +1,4 @@
-"""Folders of runs: which there are, what each holds, and whether it is done."""
+"""Finds the folders of runs, their contents, and whether they are finished."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ from bench.common.lock import holder
 from bench.store.ledger import PART, STAGES, Part, read_part
 
 REMAINS = re.compile(r"\.[0-9a-f]{16}\.\d+\.part|part-[0-9a-f]{32}\.damaged")
-"""Names of the partial files of broken writes, and of damaged parts that a run set aside."""
+"""Names of partial files of interrupted writes, and of damaged parts that a run set aside."""
 
 
 @dataclass
 class Held:
-    """The contents of a run's ledger: its parts, and files that are no part."""
+    """The contents of a run's ledger: its parts, and other files."""
 
     parts: list[Part] = field(default_factory=list)
     foreign: list[Path] = field(default_factory=list)
 
 
 def inside(folder: Path) -> list[Path]:
-    """What lies in a folder, by name; nothing where there is none."""
+    """Returns the contents of a folder, sorted by name; empty if it does not exist."""
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
@@ -47,9 +47,9 @@ def held(run: Path) -> Held:
 
 
 def find(runs: Path, named: str) -> Path:
-    """The folder of a run, named by its path or by its name in the folder of all runs.
+    """Returns the folder of a run, named by its path or by its name in the folder of all runs.
 
-    Raises UserError for one that is not there, naming those that are, and for a link in the run.
+    Raises UserError, with the existing runs, if it does not exist, and for a link in the run.
     """
     path = Path(named)
     # The last part of a path is the run's name.
@@ -66,16 +66,16 @@ def find(runs: Path, named: str) -> Path:
 
 
 def all_runs(runs: Path) -> list[Path]:
-    """The folders of runs, by name."""
+    """Returns the folders of runs, by name."""
     return sorted(
         path for path in inside(runs) if not path.is_symlink() and (path / "ledger").is_dir()
     )
 
 
 def state_of(run: Path) -> str:
-    """Whether a process is at work on a run, and if not, whether it came to its end.
+    """Returns whether a process is working on a run and, if not, whether the run is finished.
 
-    A driver writes run.json when it begins and summary.json when it ends.
+    A driver writes run.json when it starts and summary.json when it ends.
     """
     if holder(run / "ledger") is not None:
         return "running"
@@ -84,5 +84,5 @@ def state_of(run: Path) -> str:
 
 
 def written_at(path: Path) -> float | None:
-    """When a file was changed, in seconds of the clock; None where there is none."""
+    """Returns when a file was changed, in seconds of the clock; None if it does not exist."""
     return path.stat().st_mtime if path.is_file() else None

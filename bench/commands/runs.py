@@ -1,4 +1,4 @@
-"""`pixvox runs`: what has been run, whether it is whole, and what may go."""
+"""`pixvox runs`: lists, shows, verifies, prunes and pushes runs."""
 
 import os
 import re
@@ -41,7 +41,7 @@ _SPEECH = re.compile(r".*-\d+-([0-9a-f]{8})")
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     add_runs(kinds.add_parser("list", help="a line for every run"))
     for what, meaning in (
@@ -56,7 +56,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Lists, shows, verifies, prunes or sends."""
+    """Lists, shows, verifies, prunes or pushes."""
     if args.what == "push":
         return push.run(args)
     with disk_errors(args.runs):
@@ -67,7 +67,7 @@ def run(args: Namespace) -> int:
 
 
 def _counts(run: Path, stage: str, key: str) -> tuple[int, int]:
-    """Rows and failed rows of one ledger key, damaged parts left out."""
+    """Returns the rows and failed rows of one ledger key, without damaged parts."""
     ledger = Ledger(run / "ledger")
     parts = [read_part(path, stage, key) for path in ledger.names(stage, key)]
     frames = [part.rows for part in parts if part is not None and part.rows is not None]
@@ -76,7 +76,7 @@ def _counts(run: Path, stage: str, key: str) -> tuple[int, int]:
     try:
         rows = final(pl.concat([rows.select("item", "status", "cause") for rows in frames]))
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"{run}: another version wrote this; move the run away") from error
+        raise UserError(f"{run}: written by another version; move the run away") from error
     return rows.height, rows.filter(pl.col("status") != "ok").height
 
 
@@ -111,14 +111,14 @@ def listing(runs: Path) -> int:
 
 
 def _changed(run: Path, parts: Sequence[Part]) -> str:
-    """When anything was last committed to a run, in local time."""
+    """Returns when rows were last committed to a run, in local time."""
     files = (run / "run.json", run / "summary.json", *(part.path for part in parts))
     times = [time for path in files if (time := written_at(path)) is not None]
     return f"{datetime.fromtimestamp(max(times)):%Y-%m-%d %H:%M}" if times else "-"
 
 
 def show(runs: Path, name: str) -> int:
-    """Prints a run's cells: what was generated, transcribed, and failed, and how it scored."""
+    """Prints a run's cells: generated, transcribed and failed rows, and scores."""
     run = find(runs, name)
     name, manifest = run.name, read_manifest(run)
     shown = [score for score in scores_of(METRICS) if score.display_priority == ALWAYS]
@@ -189,16 +189,16 @@ def verify(runs: Path, name: str) -> int:
 
 
 def prune(runs: Path, name: str) -> int:
-    """Deletes what no cell of the run's last job needs, and remains of broken writes.
+    """Deletes rows and speech that no cell of the run's last job needs, and partial files.
 
-    Only files that a run itself makes go; whatever else lies there stays, and its folder with it.
+    Only files that a run writes are deleted; other files and their folders stay.
     """
     run = find(runs, name)
     manifest = read_manifest(run)
     if manifest is None:
-        raise UserError(f"{run}: no run.json, so nothing says what is needed; run the job first")
+        raise UserError(f"{run}: no run.json, so it is not known what is needed; run the job first")
     with Ledger(run / "ledger").lock():
-        # Read again: a driver may have ended, and written it, between the two.
+        # Read again, because a driver may have written it between the two reads.
         manifest = read_manifest(run) or manifest
         gone = list(_unneeded(run, manifest))
         freed = sum(path.lstat().st_size for path in gone)
@@ -207,17 +207,17 @@ def prune(runs: Path, name: str) -> int:
         folders = [folder for folder in {path.parent for path in gone} if not inside(folder)]
         for folder in folders:
             folder.rmdir()
-    print(f"{run.name}: {plural(len(gone), 'file')} and {freed / 1e6:.1f} MB gone")
+    print(f"{run.name}: {plural(len(gone), 'file')} and {freed / 1e6:.1f} MB deleted")
     return 0
 
 
 def _unneeded(run: Path, manifest: Manifest) -> Iterator[Path]:
-    """Parts of other keys, speech of other keys, and remains anywhere."""
+    """Yields parts and speech of other keys, and partial files."""
     for stage in STAGES:
         for folder in inside(run / "ledger" / stage):
             if folder.name not in manifest.keys:
                 yield from (p for p in inside(folder) if PART.fullmatch(p.name) and _plain(p))
-    # Whatever its label was, speech is found by its key.
+    # Speech is identified by its key, whatever its label was.
     needed = {cell.speech_key[:8] for cell in manifest.cells}
     for folder in inside(run / "speech"):
         key = _SPEECH.fullmatch(folder.name)

@@ -7,7 +7,7 @@ from bench.commands.options import Parser, name, number, path, weights
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument("folder", type=path)
     parser.add_argument("--split", type=name, default="test")
     parser.add_argument("--images", type=IMAGES, default=200)
@@ -17,7 +17,7 @@ def add_arguments(parser: Parser) -> None:
         "--units",
         type=weights,
         metavar="CODEC",
-        help="also store the units that this codec makes of the speech before it is stored",
+        help="also store this codec's units of the speech before it is stored",
     )
     parser.add_argument("--bandwidth", type=number(0.1, 100), help="that codec's, in kbps")
 

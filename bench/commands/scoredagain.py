@@ -1,4 +1,4 @@
-"""The systems of a finished run, and what metrics count of their transcripts, image by image."""
+"""Scores the transcripts of a finished run again, image by image."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from bench.tables.pooling import CONTINUATION
 _MOST_BYTES = 256 * 1024 * 1024
 
 CountCell = Callable[[str], Counted]
-"""Gives what was counted of a cell, by its name: a row an item, in the order of their ids."""
+"""Returns the statistics of a cell by its name: one row for each item, sorted by item."""
 
 
 class FinishedSystem(BaseModel, frozen=True):
@@ -33,12 +33,12 @@ class FinishedSystem(BaseModel, frozen=True):
 
     @property
     def place(self) -> tuple[float, str]:
-        """The prompt share and part, which are equal in systems that are compared."""
+        """The prompt share and part, which must be equal in systems that are compared."""
         return self.prompt, self.part
 
     @property
     def where(self) -> str:
-        """That place in words, behind a system's name; "" for the usual one."""
+        """The prompt share and part in words, to add to a system's name; "" for the usual ones."""
         at = f", {self.prompt:.0%} prompt" if self.prompt else ""
         return at + (CONTINUATION if self.part == "continuation" else "")
 
@@ -48,24 +48,27 @@ class _Summary(BaseModel):
 
 
 def finished_systems(run: Finished) -> tuple[FinishedSystem, ...]:
-    """The rows of the run's tables, bounds included; raises UserError for a file of another
-    version."""
+    """Returns the rows of the run's tables with bounds; raises UserError for another version's
+    file."""
     path = run.folder / "summary.json"
     try:
         return _Summary.model_validate_json(read_small(path, _MOST_BYTES)).rows
     except ValidationError as error:
-        raise UserError(f"{path}: of another version; run: pixvox rescore JOB") from error
+        raise UserError(f"{path}: written by another version; run: pixvox rescore JOB") from error
 
 
 def job_of(run: Finished) -> Job:
-    """The job that was run."""
+    """Returns the run's job."""
     job: Job = validate(run.job, Job, f"{run.folder / 'run.json'}: job")
     return job
 
 
 @contextmanager
 def counting(run: Finished) -> Iterator[CountCell]:
-    """Counts cells by the job's metrics of texts; raises UserError where the data have gone."""
+    """Yields a function that counts cells by the job's metrics of texts.
+
+    Raises UserError if the data are missing.
+    """
     if run.dataset is None:
         raise UserError(clean(f"{run.folder}: its items cannot be scored again: {run.lost}"))
     job = job_of(run)

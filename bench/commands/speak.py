@@ -1,4 +1,4 @@
-"""`pixvox speak`: pictures in, one WAV file each out."""
+"""`pixvox speak`: writes a WAV file for each picture."""
 
 from argparse import ArgumentTypeError, Namespace
 from collections import Counter
@@ -22,11 +22,11 @@ from pixvox.weights import resolve
 
 _AT_ONCE = 32
 _DEFAULTS = {"temperature": 0.5}
-"""Of settings that are others than in a job, which is to be reproduced."""
+"""Defaults that differ from those of a job, which has to be reproducible."""
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument("images", type=path, nargs="+", metavar="IMAGE")
     parser.add_argument("-o", "--out", type=path, required=True, help="the folder for WAV files")
     parser.add_argument(
@@ -35,9 +35,7 @@ def add_arguments(parser: Parser) -> None:
         default="zoo:pixvox-tiny-delay",
         help="a folder, zoo:NAME or a hub id (%(default)s)",
     )
-    parser.add_argument(
-        "--prompt", type=path, help="a WAV file that each speech starts with: its start, not all"
-    )
+    parser.add_argument("--prompt", type=path, help="a WAV file; its start begins each speech")
     for axis in AXES:
         parser.add_argument(
             f"--{axis.name.replace('_', '-')}",
@@ -54,7 +52,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def _reader(axis: Axis) -> Callable[[str], Any]:
-    """Reads a value of an axis, or a list with commas, within the bounds that a job has for it."""
+    """Returns a type for a value of an axis, or a list with commas, within a job's bounds."""
     adapter: TypeAdapter[Any] = TypeAdapter(axis.type)
     schema = adapter.json_schema()
     branches = schema.get("anyOf", [schema])
@@ -122,10 +120,10 @@ def _prompt(options: SpeakOptions, model: ImageToSpeech) -> Any:
 
 
 def speak(options: SpeakOptions) -> int:
-    """Writes `out/NAME.wav` for each picture, each as soon as its batch is generated.
+    """Writes `out/NAME.wav` for each picture, as soon as its batch is generated.
 
-    Raises UserError for input that cannot be used, and RunFailed at the end where the model
-    generated nothing for a picture.
+    Raises UserError for invalid input, and RunFailed at the end if the model generated nothing for
+    a picture.
     """
     _check(options)
     with bad_input():

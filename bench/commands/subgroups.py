@@ -1,4 +1,4 @@
-"""`pixvox show subgroups`: a finished run's scores by a column of a CSV file, with intervals."""
+"""`pixvox show subgroups`: a run's scores by groups of images from a CSV file, with intervals."""
 
 import csv
 from argparse import Namespace
@@ -29,13 +29,13 @@ from bench.scoring.inference import intervals
 from bench.store.columns import Column, declared, schema
 
 _KEYS = ("id", "item", "image")
-"""Columns that may say whose line it is; the first that is there counts."""
+"""Columns that may identify an image; the first one in the file is used."""
 _FEWEST = 2
 
 COLUMNS = (
     Column("system", pl.String, "The system, with its prompt share and part."),
     Column("group", pl.String, "The column's value."),
-    Column("images", pl.Int64, "How many scored images have it."),
+    Column("images", pl.Int64, "The number of scored images in the group."),
     Column("metric", pl.String, "The score."),
     Column("score", pl.Float64, "The score of these images, in percent or the metric's own unit."),
     Column("low", pl.Float64, "The lower end of its confidence interval, over images."),
@@ -44,7 +44,7 @@ COLUMNS = (
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument("run", type=run_name, metavar="RUN", help="a finished run, or its folder")
     parser.add_argument("file", type=path, help="a CSV file with the column id, item or image")
     parser.add_argument("--by", required=True, metavar="COLUMN", help="its column with the groups")
@@ -60,7 +60,7 @@ def run(args: Namespace) -> int:
 def subgroups(runs: Path, name: str, file: Path, *, column: str, out: Path | None) -> int:
     """Prints the scores of every group of images, and writes them as CSV if asked.
 
-    Raises UserError for a run that is not finished or a file that names no such column.
+    Raises UserError for an unfinished run or a file without these columns.
     """
     with disk_errors(runs):
         run = read_finished(find(runs, name))
@@ -78,7 +78,7 @@ def subgroups(runs: Path, name: str, file: Path, *, column: str, out: Path | Non
 
 
 def read_groups(file: Path, column: str, items: tuple[Item, ...]) -> Mapping[str, str]:
-    """The value of a column for each item; raises UserError where an image has two."""
+    """Returns the value of a column for each item; raises UserError where an image has two."""
     header = next(csv.reader(text_lines(file)[:1]), [])
     key = next((name for name in _KEYS if name in header), _KEYS[0])
     ids = {name: item.id for item in items for name in (item.image.stem, item.image.name)}
@@ -93,7 +93,7 @@ def read_groups(file: Path, column: str, items: tuple[Item, ...]) -> Mapping[str
 
 
 def subgroup_frame(run: Finished, groups: Mapping[str, str]) -> pl.DataFrame:
-    """A row a system, group and score; all seeds of a system are pooled by image."""
+    """Returns a row for each system, group and score; all seeds of a system are pooled by image."""
     items = sorted(run.rows["item"].unique())
     known = np.array([groups.get(item, "") for item in items])
     of_group = {value: known == value for value in np.unique(known).tolist() if value}
@@ -119,7 +119,7 @@ def subgroup_frame(run: Finished, groups: Mapping[str, str]) -> pl.DataFrame:
 
 
 def _wide(frame: pl.DataFrame, run: Finished) -> pl.DataFrame:
-    """A row a system and group, a column a score that short tables have."""
+    """Returns a row for each system and group, with a column for each score of short tables."""
     scores = scores_of(metrics_of(job_of(run).scoring.metrics))
     shown = [score.name for score in scores if score.display_priority >= SHORT]
     text = pl.format(
@@ -130,7 +130,7 @@ def _wide(frame: pl.DataFrame, run: Finished) -> pl.DataFrame:
 
 
 def _left_out(run: Finished, groups: Mapping[str, str]) -> str:
-    """How many images are in no group that is shown."""
+    """Returns how many images are in no group that is shown."""
     items = run.rows["item"].unique().to_list()
     sizes = pl.Series([groups.get(item) for item in items], dtype=pl.String).value_counts()
     shown = sizes.drop_nulls().filter(pl.col("count") >= _FEWEST)["count"].sum()

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument("job", type=path, help="a job file, such as jobs/train/encodec-tiny.yaml")
     parser.add_argument(
         "--stage", help="only this stage of the file, by the last name of its output"
     )
     add_changes(parser, "plan.steps=100")
-    parser.add_argument("--seed", type=SEED, help="another than the job's; adds -seedN to output")
+    parser.add_argument(
+        "--seed", type=SEED, help="a seed in place of the job's; adds -seedN to output"
+    )
     add_address(parser)
 
 

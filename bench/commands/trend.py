@@ -17,9 +17,9 @@ _WIDTH, _HEIGHT = 8.0, 2.6
 
 
 def add_arguments(parser: Parser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     parser.add_argument("file", type=path_argument, help="a committed JSON file, such as a table's")
-    parser.add_argument("--only", default="", help="figures that have this in their name")
+    parser.add_argument("--only", default="", help="only figures with this in their name")
     parser.add_argument("--plot", type=path_argument, help="draw them: an .svg or .png")
 
 

@@ -122,7 +122,7 @@ class JobFile:
 
 
 def _is_near(key: str, path: str) -> bool:
-    """Whether two paths of keys are equal, or one is a prefix of the other."""
+    """Returns whether two paths of keys are equal, or one is a prefix of the other."""
     short, long = sorted((key, path), key=len)
     return long == short or long.startswith((f"{short}.", f"{short}["))
 

@@ -16,7 +16,7 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def load(plugin: Plugin, base: type) -> Any:
-    """The class of a plug-in; raises UserError where it cannot be used."""
+    """Returns the class of a plug-in; raises UserError where it cannot be used."""
     try:
         return plugin.load(base)
     except PluginError as error:
@@ -24,7 +24,7 @@ def load(plugin: Plugin, base: type) -> Any:
 
 
 def with_plugins(shipped: Sequence[type[Kind]], group: str, *, key: str, base: type[Kind]) -> Any:
-    """The union of the suite's kinds and those of a group of entry points.
+    """Returns the union of the suite's kinds and those of a group of entry points.
 
     `key` is the field whose `Literal` names a kind. Raises UserError for a plug-in whose class has
     another name than its entry point, or the name of a kind of the suite.
@@ -43,15 +43,15 @@ def with_plugins(shipped: Sequence[type[Kind]], group: str, *, key: str, base: t
 
 
 def _name_of(kind: type[BaseModel], key: str) -> str:
-    """The name that a kind's field is bound to; "" where it is not bound to a name."""
+    """Returns the name that a kind's field is bound to; "" where it is not bound to a name."""
     names = get_args(kind.model_fields[key].annotation)
     return str(names[0]) if len(names) == 1 else ""
 
 
 def identity(group: str, name: str) -> str:
-    """What a kind's results depend on beside its fields: package, version, digest of the module.
+    """Returns what identifies a plug-in's kind in keys: package, version, digest of the module.
 
-    "" for a kind of the suite.
+    Returns "" for a kind of the suite.
     """
     plugin = plugins(group).get(name)
     if plugin is None:

@@ -107,7 +107,7 @@ def remove_if_dead(path: Path) -> bool:
 
 
 def is_scratch(path: Path) -> bool:
-    """Whether a path is a command's temporary folder or below one, of any user, living or dead."""
+    """Returns whether a path is in a command's temporary folder, of any user, living or dead."""
     return any(part.startswith(_PREFIX) for part in path.parts)
 
 

@@ -51,7 +51,7 @@ def compute_here(task: Task) -> Generator[tuple[int, Any], None, None]:
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """PyTorch computes on one thread, so that sums do not depend on the number of cores."""
+    """Makes PyTorch compute on one thread, so that sums do not depend on the number of cores."""
     import torch
 
     before = torch.get_num_threads()

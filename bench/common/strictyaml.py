@@ -81,7 +81,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
         if not isinstance(key, str):
             raise loader.refuse(key_node, f"a key is text, not {str(key)[:40]}; quote it")
         if key in content:
-            raise loader.refuse(key_node, f"the key {key[:80]!r} is there twice; remove one")
+            raise loader.refuse(key_node, f"the key {key[:80]!r} occurs twice; remove one")
         content[key] = loader.construct_object(value_node, deep=True)
     return content
 

@@ -50,7 +50,7 @@ def abandon(why: str) -> NoReturn:
 
 
 def supervised() -> bool:
-    """Whether this process is the child of a supervisor."""
+    """Returns whether this process is the child of a supervisor."""
     return _pipe is not None
 
 

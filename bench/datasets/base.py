@@ -194,17 +194,17 @@ def _given(spec: DatasetSpec, key: str) -> bool:
 
 
 def to_evaluate(spec: DatasetSpec) -> DatasetSpec:
-    """For validators: refuses keys that only a training uses."""
+    """Refuses keys that only a training uses; for validators."""
     return _fits(spec, spec.only_training, "only training uses it; remove it")
 
 
 def to_train(spec: DatasetSpec) -> DatasetSpec:
-    """For validators: refuses keys that only an evaluation uses, and requires a training's."""
+    """Refuses keys that only an evaluation uses, and requires a training's; for validators."""
     return _trains(spec, spec.needs_training | spec.needs_speech)
 
 
 def to_train_on_captions(spec: DatasetSpec) -> DatasetSpec:
-    """For validators: as `to_train`, for a training that needs no recorded speech."""
+    """Does the same as `to_train`, for a training that needs no recorded speech."""
     return _trains(spec, spec.needs_training)
 
 

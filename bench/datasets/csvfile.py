@@ -38,7 +38,7 @@ def read_rows(
                     near = did_you_mean(odd[:80], [*columns, *optional])
                     raise UserError(f"{path}:1: {odd[:80]!r} is no column; {near}")
                 if len(set(header)) < len(header):
-                    raise UserError(f"{path}:1: a column is there twice; rename or remove one")
+                    raise UserError(f"{path}:1: a column occurs twice; rename or remove one")
             elif len(row) > len(header):
                 raise UserError(
                     f"{path}:{rows.line_num}: more than {len(header)} columns; quote the commas "

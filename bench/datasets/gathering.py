@@ -26,7 +26,7 @@ class Gathered:
         if name in self._places:
             before = self._places[name]
             raise UserError(
-                f"{at}: {name[:80]} is there twice, first at {before}; remove one, or give it "
+                f"{at}: {name[:80]} occurs twice, first at {before}; remove one, or give it "
                 "another id"
             )
         self._places[name] = at.rpartition("/")[2]

@@ -27,7 +27,7 @@ def parse_json(text: str, at: str) -> Any:
         if len(content) < len(pairs):
             keys = [key for key, _ in pairs]
             twice = next(key for n, key in enumerate(keys) if key in keys[:n])
-            raise UserError(f"{at}: the key {twice[:80]!r} is there twice; remove one")
+            raise UserError(f"{at}: the key {twice[:80]!r} occurs twice; remove one")
         return content
 
     try:

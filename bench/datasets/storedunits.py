@@ -166,7 +166,7 @@ def entry_digest(entry: UnitsEntry, file_digest: bytes) -> bytes:
 
 
 def has_units(entry: UnitsEntry, codec: "Codec | CodecFacts") -> bool:
-    """Whether a caption's units by this codec are stored, with all codebooks of its bandwidth.
+    """Returns whether a caption's units by this codec are stored, with all its codebooks.
 
     Raises SpeechError for a damaged file.
     """

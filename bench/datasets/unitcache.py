@@ -157,7 +157,7 @@ def units_of(
 
 
 def known_units(captions: Sequence[Caption], codec: "Codec", folder: Path) -> "list[Tensor] | None":
-    """As `units_of`; returns None where a caption's units are neither stored nor cached."""
+    """Returns the same as `units_of`; None if a caption's units are neither stored nor cached."""
     try:
         stored = [_stored(caption, codec) for caption in captions]
         pairs = zip(captions, stored, strict=True)

@@ -117,7 +117,7 @@ class GeneratorActor(Clocked):
 
 
 def _is_absent(system: System, entry: ToTranscribe) -> bool:
-    """Whether a row's speech is in a file that is not on this actor's node."""
+    """Returns whether a row's speech is in a file that is not on this actor's node."""
     if entry.row.units or entry.row.audio:
         return False
     if entry.file is not None:

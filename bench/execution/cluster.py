@@ -229,7 +229,7 @@ def most_gpus() -> int:
 
 
 def autoscales() -> bool:
-    """Whether the joined cluster has an autoscaler, which may start further nodes."""
+    """Returns whether the joined cluster has an autoscaler, which may start further nodes."""
     from ray._private.state import state
 
     return bool(state.get_max_resources_from_cluster_config())

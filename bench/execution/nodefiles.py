@@ -183,7 +183,7 @@ def _find(file: SentFile, is_home: bool) -> Path:
 
 
 def _is_the_driver_s(file: SentFile) -> bool:
-    """Whether this process can read the driver's own files, unchanged."""
+    """Returns whether this process can read the driver's own files, unchanged."""
     try:
         stats = {name: _stat(path) for name, path in _files_of(file.path).items()}
     except OSError:

@@ -53,7 +53,7 @@ class _Worker(Generic[T]):
 
 
 def _is_machines(error: Exception) -> bool:
-    """Whether a batch failed for lack of memory or disk space, so that a retry may succeed."""
+    """Returns whether a batch failed for lack of memory or disk space, so a retry may succeed."""
     cause = getattr(error, "cause", None)
     return isinstance(cause, OSError | MemoryError) or is_machines(error, str(error))
 

@@ -104,12 +104,12 @@ class RunState:
         return {each.entry: each.key(cell) for each in self.measurements}
 
     def is_whole(self, cell: Cell) -> bool:
-        """Whether all items of a cell are transcribed and measured."""
+        """Returns whether all items of a cell are transcribed and measured."""
         marks = (self.measured[key] for key in self.measured_keys(cell).values())
         return self.transcribed[cell.transcript_key].full and all(each.full for each in marks)
 
     def has_unfinished(self, cell: Cell) -> bool:
-        """Whether a cell has generated speech that is not transcribed or not measured."""
+        """Returns whether a cell has generated speech that is not transcribed or not measured."""
         measured = (self.measured[key] for key in self.measured_keys(cell).values())
         counts = [marks.count for marks in (self.transcribed[cell.transcript_key], *measured)]
         return min(counts) < self.generated[cell.speech_key].count

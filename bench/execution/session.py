@@ -198,6 +198,6 @@ class _Watch(threading.Thread):
         self._leaving.set()
 
     def end(self) -> None:
-        """Ray has ended its processes; waits for this thread."""
+        """Waits for this thread, after Ray has ended its processes."""
         self._ended.set()
         self.join()

@@ -1,4 +1,4 @@
-"""The time that actors compute: the work of a run, and the cost of each speech."""
+"""The time that actors compute: the CPU time of a run, and the cost of each speech."""
 
 import resource
 import sys
@@ -13,14 +13,14 @@ _ANSWER_SECONDS = 2.0
 
 
 class Reading(NamedTuple):
-    """The clocks of a process: seconds of the wall's, and of its processors'."""
+    """Clocks of a process in seconds: the wall clock, and the CPU time of all threads."""
 
     seconds: float
     cpu_seconds: float
 
     @classmethod
     def now(cls) -> "Reading":
-        """What they show now."""
+        """Returns the clocks now."""
         return cls(time.perf_counter(), time.process_time())
 
 
@@ -49,7 +49,8 @@ class Clocked:
     ) -> None:
         """Adds the time since a reading, and a price, to the costs of speeches.
 
-        `frames` are those of each row, by its speech: a batch of several is divided by them.
+        `frames` are the frames of each row, by speech; the cost of a batch is divided in
+        proportion.
         """
         now = Reading.now()
         rows = sum(map(len, frames.values()))
@@ -72,37 +73,37 @@ class Clocked:
         self._costs = costs
 
     def costs(self) -> Mapping[str, Cost]:
-        """What speeches have cost so far, by the names that `add_cost` was given."""
+        """Returns the costs of speeches so far, by the names given to `add_cost`."""
         return self._costs
 
 
 def _peak_bytes(on_gpu: bool) -> int:
-    """The most memory that this process has held so far, of the GPU or of its own."""
+    """Returns the highest memory use of this process so far, of the GPU or of its own memory."""
     if on_gpu:
         import torch
 
         return int(torch.cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts kilobytes, macOS bytes.
+    # ru_maxrss is in kilobytes on Linux, in bytes on macOS.
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def total_cpu_seconds(actors: Sequence[Any]) -> float:
-    """Returns the CPU seconds of actors that have nothing in flight.
+    """Returns the CPU seconds of idle actors.
 
-    The sum is 0, which means unknown, where an actor does not answer or reports 0.
+    Returns 0, which means unknown, if an actor does not answer or reports 0.
     """
     answers = _answers(actors, "cpu_seconds")
     return float(sum(answers)) if all(answers) else 0.0
 
 
 def costs_of(actors: Sequence[Any]) -> list[Mapping[str, Cost]]:
-    """Returns the costs that each actor with nothing in flight reports; [] where one does not."""
+    """Returns the costs that each idle actor reports; [] if one does not answer."""
     return _answers(actors, "costs")
 
 
 def _answers(actors: Sequence[Any], method: str) -> list[Any]:
-    """Returns the answers of all actors; [] where one has no such method, or does not answer."""
+    """Returns the answers of all actors; [] if one does not answer or has no such method."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 

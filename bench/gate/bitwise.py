@@ -1,4 +1,4 @@
-"""Bit for bit against a golden, for a refactoring: which items changed, and from which frame."""
+"""Compares outputs with a golden bit for bit: which items changed, and from which frame."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _FACTS = ("seconds", "silent", "ended", "values")
 
 
 def exact(golden: Golden, head: Golden, items: Sequence[str]) -> list[Finding]:
-    """Whether all that is kept of every item is the golden's; the first few of which it is not."""
+    """Returns a finding for each cell: whether every item's outputs equal the golden's."""
     findings = []
     for cell in head.signatures:
         before, after = golden.cell(cell, items), head.cell(cell, items)
@@ -29,7 +29,7 @@ def exact(golden: Golden, head: Golden, items: Sequence[str]) -> list[Finding]:
 
 
 def _changed(before: dict[str, object], after: dict[str, object]) -> str:
-    """How an item changed, "" where it did not."""
+    """Returns how an item changed, "" if it did not."""
     item = after["item"]
     if before["units"] != after["units"]:
         was, now = (_units(row) for row in (before, after))
@@ -40,10 +40,10 @@ def _changed(before: dict[str, object], after: dict[str, object]) -> str:
         first = int(differ[0]) if differ.size else frames
         return f"{item}: first differing frame {first}"
     if before["transcript"] != after["transcript"] or before["status"] != after["status"]:
-        return f"{item}: the same units, transcribed otherwise"
+        return f"{item}: the same units, another transcript"
     facts = [name for name in _FACTS if before[name] != after[name]]
     if facts:
-        return f"{item}: transcribed the same, but other {', '.join(facts)}"
+        return f"{item}: the same transcript, but other {', '.join(facts)}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""A gate's findings where a CI's users look: JUnit, annotations, a comment, a badge."""
+"""A gate's findings for CI: JUnit, annotations, a comment, and a badge."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _LEVELS = {Verdict.INCONCLUSIVE: "warning", Verdict.REGRESSED: "error"}
 
 
 def junit(findings: Sequence[Finding]) -> str:
-    """JUnit XML: a test case a finding; what is inconclusive is skipped, not passed."""
+    """Returns JUnit XML with a test case for each finding; INCONCLUSIVE ones are skipped."""
     suite = ElementTree.Element(
         "testsuite",
         name="pixvox gate",
@@ -35,7 +35,7 @@ def junit(findings: Sequence[Finding]) -> str:
 
 
 def annotations(findings: Sequence[Finding]) -> list[str]:
-    """GitHub workflow commands for all that did not pass."""
+    """Returns GitHub workflow commands for all findings that did not pass."""
     return [
         f"::{_LEVELS[f.verdict]} title={escaped(f'{f.cell}: {f.what}', ':,')}"
         f"::{escaped(f'{f.verdict.name}: {f.detail}')}"
@@ -45,7 +45,7 @@ def annotations(findings: Sequence[Finding]) -> list[str]:
 
 
 def shortened(findings: Sequence[Finding]) -> list[Finding]:
-    """What did not pass, worst first, and a line for all that did of every cell.
+    """Returns findings that did not pass, worst first, and one line for each cell's passed ones.
 
     A cell's scores are with the first of its lines.
     """
@@ -60,14 +60,14 @@ def shortened(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _transcribed(text: str, name: str, links: str) -> str:
-    """A transcript, and where its speech is, if it is."""
+    """Returns a transcript with a link to its speech, if there is one."""
     shown = inert_markdown(text or "(nothing)")
     return f"{shown} ([listen]({links}{name}))" if name else shown
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The worst items, the names of each one's two files, and the address before those."""
+    """The worst items, the names of each item's two files, and the address of their folder."""
 
     worst: Sequence[Worst] = ()
     speech: Sequence[tuple[str, str]] = ()
@@ -75,7 +75,7 @@ class Shown:
 
 
 def comment(findings: Sequence[Finding], items: Shown, note: str) -> str:
-    """A pull request's comment in Markdown; nothing that was transcribed is live in it."""
+    """Returns a pull request's comment in Markdown, in which transcripts are escaped."""
     links = items.links
     prefix = f"{quote(links.rstrip('/'), safe=':/?&=%~+,@')}/" if links else ""
     lines = [f"## pixvox gate: {overall(findings).name}", "", inert_markdown(note), ""]
@@ -109,6 +109,6 @@ def _change_cells(change: Change) -> list[str]:
 
 
 def badge(verdict: Verdict) -> str:
-    """A badge as shields.io's endpoint reads it."""
+    """Returns a badge in the format of shields.io's endpoint."""
     facts = {"schemaVersion": 1, "label": "pixvox gate", "message": verdict.name.lower()}
     return json.dumps(facts | {"color": _COLOURS[verdict]}) + "\n"

@@ -1,10 +1,9 @@
-"""One figure for quality: the mean of a cell's gated scores, each in units of its own spread.
+"""One quality score of a cell: the mean of its gated scores, each in units of its own spread.
 
-Each score says a little of the same thing with noise of its own, so their mean finds a loss in
-fewer runs than any of them (O'Brien 1984, "Procedures for comparing samples with multiple
-endpoints"). A score of a corpus is taken as the mean of its items' influences, linear about the
-golden. What varies is split in two: images, which both runs share, and runs of one image, which is
-chance.
+All scores measure quality with different noise, so their mean detects a loss in fewer runs than any
+single score (O'Brien 1984, "Procedures for comparing samples with multiple endpoints"). A corpus
+score is approximated by the mean of its items' influences, linear around the golden. The variance
+has two parts: images, which both runs share, and runs of one image, which is chance.
 """
 
 from collections.abc import Mapping
@@ -17,17 +16,17 @@ from bench.metrics.counted import Counted
 from bench.scoring.inference import gradients
 
 _SHARED = 0.7
-"""Of the error of independent runs, below which two runs are taken to share their noise."""
+"""Two runs share their noise if their error is below this share of independent runs' error."""
 
 
 @dataclass(frozen=True)
 class Ruler:
-    """What a golden measures other runs by.
+    """The scale on which a golden measures other runs.
 
-    `slopes` `[D]` makes of an item's columns its part of the composite. `points` says how many
-    points of each score one unit of the composite is where all fall alike. `noise` is the standard
-    deviation of one run about its image's mean; with a single seed that cannot be told from the
-    images' own spread, and is `unsure`: all of it.
+    `slopes` `[D]` map an item's columns to its part of the composite. `points` are the points of
+    each score in one unit of the composite, if all scores fall alike. `noise` is the standard
+    deviation of one run around its image's mean. With a single seed it cannot be separated from the
+    spread between images; it is then `unsure` and includes that spread.
     """
 
     slopes: Array
@@ -38,7 +37,7 @@ class Ruler:
 
 @dataclass(frozen=True)
 class Lost:
-    """How far a run is below its golden, in units of the composite: negative where it is better.
+    """The loss of a run against its golden, in units of the composite; negative if it is better.
 
     `error` is the run's own standard error, `golden_error` that of the golden, which is the same
     for all runs that it judges.
@@ -50,7 +49,7 @@ class Lost:
 
 
 def _influences(counted: Counted, names: list[str]) -> dict[str, Array]:
-    """The gated scores' slopes `[D]` about the sums, times the runs: influences are X @ slopes."""
+    """Returns the gated scores' slopes `[D]` times the runs: influences are X @ slopes."""
     sums = counted.values.sum(0, keepdims=True)
     slopes_by_score: dict[str, Array] = {}
     start = 0
@@ -67,7 +66,7 @@ def _influences(counted: Counted, names: list[str]) -> dict[str, Array]:
 
 
 def ruler(golden: Counted, images: int, names: list[str]) -> Ruler:
-    """The composite of the scores named, by a golden's runs: a row a run, seed by seed."""
+    """Returns the scale of the composite of these scores, from a golden's runs, one row each."""
     slopes, points = np.zeros(golden.values.shape[1]), {}
     for name, influence in _influences(golden, names).items():
         spread = float((golden.values @ influence).std())
@@ -81,7 +80,7 @@ def ruler(golden: Counted, images: int, names: list[str]) -> Ruler:
 
 
 def lost(measure: Ruler, golden: Counted, run: Counted, images: int) -> Lost:
-    """What a run has lost against the golden's runs of the same images, both seed by seed."""
+    """Returns a run's loss against the golden's runs of the same images; both are seed by seed."""
     before, after = (
         (side.values @ measure.slopes).reshape(-1, images).mean(0) for side in (golden, run)
     )
@@ -89,7 +88,7 @@ def lost(measure: Ruler, golden: Counted, run: Counted, images: int) -> Lost:
 
 
 def between(measure: Ruler, before: Array, after: Array, golden_seeds: int, seeds: int) -> Lost:
-    """What a run has lost, by both sides' means over their seeds, `[images]` in units each."""
+    """Returns a run's loss from both sides' means over their seeds, `[images]` in units each."""
     images = len(before)
     units = float((before - after).mean())
     golden_error, error = (
@@ -97,8 +96,8 @@ def between(measure: Ruler, before: Array, after: Array, golden_seeds: int, seed
     )
     paired = float((before - after).std(ddof=1)) / np.sqrt(images) if images > 1 else np.inf
     whole = float(np.hypot(error, golden_error))
-    # What the pairs differ by is right where the noise is not known; and where both runs share it,
-    # as when code has changed a few items only.
+    # The spread of paired differences is used if the noise is not known, or if both runs share it,
+    # as when code has changed only a few items.
     if whole and (measure.unsure or paired < _SHARED * whole):
         error, golden_error = (part * min(paired / whole, 1.0) for part in (error, golden_error))
     return Lost(units, float(error), float(golden_error))

@@ -1,6 +1,6 @@
-"""What a gate leaves that did not come to judge, written also where little else works any more.
+"""The files of a gate that could not judge, written also when little else works.
 
-Nothing heavy is imported: a gate may have failed for want of memory.
+It imports nothing large, because a gate may have failed for lack of memory.
 """
 
 import json
@@ -14,12 +14,12 @@ _FILES = ("junit.xml", "comment.md", "badge.json")
 
 
 def xml(suite: ElementTree.Element) -> str:
-    """An XML document."""
+    """Returns an XML document."""
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def escaped(text: str, more: str = "") -> str:
-    """As GitHub's workflow commands want it: nothing in a message can begin another command."""
+    """Escapes a message for GitHub's workflow commands, so that it cannot start another command."""
     text = clean(text)
     for char in "%\r\n" + more:
         text = text.replace(char, f"%{ord(char):02X}")
@@ -27,9 +27,9 @@ def escaped(text: str, more: str = "") -> str:
 
 
 def prepare(folder: Path) -> None:
-    """Makes the folder, and takes away what an earlier gate left there.
+    """Creates the folder, and removes an earlier gate's files.
 
-    Raises UserError where it is a file.
+    Raises UserError if it is a file.
     """
     if folder.is_file():
         raise UserError(f"--out {folder}: is a file; name a folder")
@@ -39,7 +39,8 @@ def prepare(folder: Path) -> None:
 
 
 def failure_texts(why: str) -> tuple[str, str, str]:
-    """The texts of a gate's three files where nothing was judged: an error in JUnit, no failure."""
+    """Returns the texts of a gate's three files if nothing was judged: a JUnit error, no
+    failure."""
     suite = ElementTree.Element("testsuite", name="pixvox gate", tests="1", errors="1")
     case = ElementTree.SubElement(suite, "testcase", classname="gate", name="run")
     ElementTree.SubElement(case, "error", message=clean(why))
@@ -49,12 +50,12 @@ def failure_texts(why: str) -> tuple[str, str, str]:
 
 
 def github_error(why: str) -> str:
-    """The same as a GitHub workflow command."""
+    """Returns the same as a GitHub workflow command."""
     return f"::error title=pixvox gate::{escaped(why)}"
 
 
 def write(folder: Path, *texts: str) -> None:
     """Writes the texts of a gate's three files."""
     for name, text in zip(_FILES, texts, strict=True):
-        # A CI reads them after the gate has ended, so no reader sees half of one.
+        # A CI reads the files after the gate has ended, so writing need not be atomic.
         (folder / name).write_text(text, encoding="utf-8")

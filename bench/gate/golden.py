@@ -1,7 +1,7 @@
-"""A golden: what a job's cells gave, item by item, kept to judge later versions by.
+"""A golden: the outputs of a job's cells, item by item, by which later versions are judged.
 
-One Parquet file, never changed: its name holds its digest. A row is an item of a cell, with the
-sufficient statistics of its scores, its units, and what guards look at.
+It is one Parquet file whose name has its digest, so that it is never changed. A row is an item of a
+cell, with the sufficient statistics of its scores, its units, and the values that guards check.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ COLUMNS: Columns = (
     Column("cell", pl.String, "The cell: label, place in the grid and ASR in words, no digest."),
     Column("item", pl.String, "The item's id in its dataset."),
     Column("status", pl.String, "`ok`, or `failed`."),
-    Column("transcript", pl.String, "The transcript as the ASR gave it."),
-    Column("seconds", pl.Float64, "How long the transcribed speech is."),
+    Column("transcript", pl.String, "The transcript as the ASR returned it."),
+    Column("seconds", pl.Float64, "The length of the transcribed speech."),
     Column("silent", pl.Boolean, "Whether the loudest sample is below −60 dB."),
-    Column("ended", pl.Boolean, "Whether the speech ended before the longest that was allowed."),
+    Column("ended", pl.Boolean, "Whether the speech ended before the length limit."),
     Column("units", pl.Binary, "The codec's units, int16 `[codebooks, frames]`."),
-    Column("codebooks", pl.Int32, "How many codebooks `units` has."),
-    Column("nats", pl.Float64, "Of the recorded caption, nats a unit; null where unknown."),
+    Column("codebooks", pl.Int32, "The number of codebooks in `units`."),
+    Column("nats", pl.Float64, "Loss of the recorded caption, nats a unit; null if unknown."),
     Column("values", pl.List(pl.Float64), "What the metrics counted; the file names the columns."),
 )
 
@@ -45,7 +45,7 @@ COLUMNS: Columns = (
 class Golden:
     """Rows and, for every cell, its signature and the columns of its statistics.
 
-    `machine` names what made them.
+    `machine` describes the machine that generated the rows.
     """
 
     job: str
@@ -55,32 +55,32 @@ class Golden:
     rows: pl.DataFrame
 
     def cell(self, name: str, items: Sequence[str]) -> pl.DataFrame:
-        """A cell's rows of some items, in their order; those that are missing are left out."""
+        """Returns a cell's rows of some items, in the items' order; missing items are left out."""
         wanted = pl.DataFrame({"item": list(items)}, schema={"item": pl.String})
         rows = self.rows.filter(cell=name)
         return wanted.join(rows, on="item", how="inner", maintain_order="left")
 
     def metrics(self, cell: str, known: Sequence[CorpusMetric]) -> tuple[CorpusMetric, ...]:
-        """Those of the known metrics whose columns a cell has.
+        """Returns the known metrics whose columns a cell has.
 
-        Raises UserError where they are not all that the cell has.
+        Raises UserError if the cell has columns of other metrics.
         """
         has = self.columns[cell]
         metrics = tuple(m for m in known if set(column_names([m])) <= set(has))
         if column_names(metrics) != has:
             raise UserError(
-                f"{self.job}: {cell}: counted by other metrics than are known here; accept a new "
+                f"{self.job}: {cell}: scored by metrics that are not known here; accept a new "
                 "golden"
             )
         return metrics
 
     def counted(self, rows: pl.DataFrame, cell: str, known: Sequence[CorpusMetric]) -> Counted:
-        """What was counted of some of a cell's rows (see `metrics`)."""
+        """Returns the statistics of some of a cell's rows (see `metrics`)."""
         return Counted(self.metrics(cell, known), matrix(rows))
 
 
 def cell_id(cell: Cell) -> str:
-    """What a cell is called across versions: its label and place in the grid, and no digest."""
+    """Returns a cell's name across versions: its label and place in the grid, without digests."""
     parts = [f"{cell.label} at {cell.prompt:.0%}", *cell.system.described(), cell.part]
     if cell.asr is not None:
         parts.append(" ".join([cell.asr.label, *cell.asr.described()]))
@@ -88,7 +88,7 @@ def cell_id(cell: Cell) -> str:
 
 
 def matrix(rows: pl.DataFrame) -> Array:
-    """The statistics of rows, `[n, D]`."""
+    """Returns the statistics of rows, `[n, D]`."""
     return np.array(rows["values"].to_list(), dtype=np.float64)
 
 
@@ -99,14 +99,14 @@ def gathered(
     ledger: Ledger,
     nats: Mapping[str, Mapping[str, float]],
 ) -> Golden:
-    """The cells of a finished run; raises UserError where two cannot be told apart by name.
+    """Returns the cells of a finished run; raises UserError if two of them have the same name.
 
     `nats` are the likelihoods of recorded speech (see bench.gate.likelihood).
     """
     named = [cell_id(cell_scores.cell) for cell_scores in scores]
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice is not None:
-        raise UserError(f"{job}: two cells are called {twice}; give their systems other labels")
+        raise UserError(f"{job}: two cells have the name {twice}; give their systems other labels")
     frames = [pl.DataFrame(schema=schema(COLUMNS))]
     for cell_scores in scores:
         generated = ledger.rows("generated", cell_scores.cell.speech_key, GENERATED_SCHEMA)
@@ -143,7 +143,7 @@ def write_golden(golden: Golden, folder: Path) -> Path:
 
 
 def read_golden(path: Path) -> Golden:
-    """Reads a golden; raises UserError where its bytes are not those that its name promises."""
+    """Reads a golden; raises UserError if its bytes do not match the digest in its name."""
     try:
         data = path.read_bytes()
         facts = json.loads(pl.read_parquet_metadata(path)["golden"])

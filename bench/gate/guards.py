@@ -1,4 +1,4 @@
-"""What no mean of scores may hide: failures, silence, ends of speech, duration, stale output."""
+"""Guards: checks of failures, silence, ends of speech, duration and stale output."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ FAILED_MORE = 0.02
 UNENDED_MORE = 0.05
 SILENT_MORE = 0.02
 SECONDS_OFF = 0.15
-"""Guards: shares of items by which a rate may rise, and by which mean duration may move."""
+"""By how much a share of items may rise, and by how many seconds the mean duration may change."""
 
 
 def _rate(
     cell: str, what: str, before: pl.Series, after: pl.Series, more: float, alarm: float
 ) -> Finding:
-    """A rate that may rise a little; beyond that, by chance if `alarm` allows for any."""
+    """Returns a finding on a rate that may rise a little, or more by chance at a level `alarm`."""
     was, now = (float(flags.cast(int).to_numpy().mean()) for flags in (before, after))
     verdict = Verdict.PASS
     if now > was + more:
@@ -29,7 +29,7 @@ def _rate(
 
 
 def _duration(cell: str, before: pl.DataFrame, after: pl.DataFrame, alarm: float) -> Finding:
-    """Mean seconds of what both runs generated, by a paired t-test."""
+    """Returns a finding on mean seconds of what both runs generated, by a paired t-test."""
     generated = (before["status"] == "ok") & (after["status"] == "ok")
     was, now = (
         rows.filter(generated)["seconds"].fill_null(0.0).to_numpy().astype(np.float64)
@@ -50,9 +50,9 @@ def _duration(cell: str, before: pl.DataFrame, after: pl.DataFrame, alarm: float
 
 
 def guards(cell: str, before: pl.DataFrame, after: pl.DataFrame, rule: Rule) -> list[Finding]:
-    """Rates and durations that no mean of scores may hide, on the same items.
+    """Returns findings on rates and durations on the same items.
 
-    Nothing fails or falls silent by chance; an end of speech and a duration are sampled.
+    Failures and silence do not occur by chance; ends of speech and durations are sampled.
     """
 
     def of(rows: pl.DataFrame, hit: pl.Expr) -> pl.Series:
@@ -71,7 +71,7 @@ def guards(cell: str, before: pl.DataFrame, after: pl.DataFrame, rule: Rule) -> 
 
 
 def _same_units(before: pl.DataFrame, after: pl.DataFrame) -> float:
-    """The share of generated items with equal units; of rows without any, of equal transcripts."""
+    """Returns the share of items with equal units; without units, with equal transcripts."""
     generated = (before["status"] == "ok") & (after["status"] == "ok")
     before, after = before.filter(generated), after.filter(generated)
     column = "units" if before["units"].bin.size().sum() else "transcript"
@@ -79,7 +79,7 @@ def _same_units(before: pl.DataFrame, after: pl.DataFrame) -> float:
 
 
 def fresh(golden: Golden, head: Golden, cell: str, items: Sequence[str]) -> list[Finding]:
-    """Weights that say exactly what other weights say were not run at all."""
+    """Returns findings on weights with the outputs of other weights: they were not used."""
     now = head.signatures[cell]
     if not now.weights:
         return []
@@ -89,15 +89,15 @@ def fresh(golden: Golden, head: Golden, cell: str, items: Sequence[str]) -> list
     stale = changed and before == 1
     how = "other weights" if changed else "the same weights"
     detail = f"{how}, {before:.1%} of items as in the golden"
-    # Another machine rounds otherwise; here the code has changed what the weights generate.
+    # Another machine rounds differently; on the same one, the code has changed the outputs.
     if not changed and before < 1 and golden.machine == head.machine:
-        detail += "; if that is meant, accept a new golden"
+        detail += "; if this is intended, accept a new golden"
         return [Finding(cell, "fresh output", Verdict.INCONCLUSIVE, detail)]
     for name, other in head.signatures.items():
         if (
             other.weights not in ("", now.weights)
             and _same_units(head.cell(name, items), mine) == 1
         ):
-            stale, detail = True, f"all items as those of {name}, which has other weights"
+            stale, detail = True, f"all items equal those of {name}, which has other weights"
     verdict = Verdict.REGRESSED if stale else Verdict.PASS
     return [Finding(cell, "fresh output", verdict, detail)]

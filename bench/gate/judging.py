@@ -1,4 +1,4 @@
-"""Runs a job and judges it by a golden, or makes a new golden of it."""
+"""Runs a job and judges it by a golden, or writes a new golden."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.common.errors import RunFailed, UserError
 from bench.common.jobfile import JobFile
 from bench.gate.bitwise import exact
-from bench.gate.boundaries import look_sizes
+from bench.gate.boundaries import analysis_sizes
 from bench.gate.ci import Shown
 from bench.gate.failure import prepare
 from bench.gate.golden import Golden, read_golden, write_golden
@@ -32,16 +32,16 @@ from bench.jobs.spec import Job
 from bench.metrics.loading import metrics_of
 from bench.scoring.signature import Signature
 
-LOOKS = 3
-"""How often a gate looks: at a third of the items, at two thirds, at all."""
+ANALYSES = 3
+"""How many interim analyses a gate has: after one third, two thirds, and all of the items."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateOptions:
-    """What to gate: a job against a golden, within a budget of seconds.
+    """What to judge: a job by a golden, within a budget of seconds.
 
-    `margin` is the share of a score that may be lost, None the usual one. `out` is where files for
-    CI go, and `links` the address under which that folder will be found.
+    `margin` is the share of a score that may be lost, None for the default. `out` is the folder for
+    CI's files, and `links` its address in links.
     """
 
     job: JobFile
@@ -56,9 +56,9 @@ class GateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What a gate came to: its findings, the worst items, and a sentence on what was compared.
+    """The result of a gate: its findings, the worst items, and a sentence on what was compared.
 
-    Without `could_judge` no golden was there that could judge the job.
+    Without `could_judge` there was no golden that could judge the job.
     """
 
     findings: Sequence[Finding]
@@ -69,29 +69,29 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A new golden's file, and how many rows it has."""
+    """A new golden's file, and the number of its rows."""
 
     path: Path
     rows: int
 
 
 def accept(job: JobFile, folder: Path) -> Accepted:
-    """Runs the job and keeps what it gave as a new golden; nothing old is changed.
+    """Runs the job and writes its outputs as a new golden; old goldens are not changed.
 
-    Raises UserError for a folder that is none, RunFailed where a cell generated nothing.
+    Raises UserError if `folder` is not a folder, RunFailed if a cell generated nothing.
     """
     if folder.is_file():
-        raise UserError(f"{folder}: is a file; goldens are not replaced, name their folder")
+        raise UserError(f"{folder}: is a file; goldens are not replaced; name their folder")
     with fresh_runs() as runs:
         golden = run_first_items(job, runs, None, likelihoods_of(job)).outputs
     for cell in golden.signatures:
         if golden.rows.filter(cell=cell, status="ok").is_empty():
-            raise RunFailed(f"{cell}: every item failed, which is nothing to judge others by")
+            raise RunFailed(f"{cell}: every item failed, so it cannot be a golden")
     return Accepted(write_golden(golden, folder), golden.rows.height)
 
 
 def _golden(options: GateOptions, name: str) -> Golden | None:
-    """The golden that the options name, or the only one of the job in a folder."""
+    """Returns the golden that the options name, or the only one of the job in a folder."""
     paths = [options.baseline] if options.baseline.is_file() else []
     if options.baseline.is_dir():
         ours = re.compile(re.escape(name) + r"-[0-9a-f]{12}\.parquet")
@@ -103,7 +103,7 @@ def _golden(options: GateOptions, name: str) -> Golden | None:
 
 
 def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
-    """Why nothing can be judged, known before anything is run; "" where it can."""
+    """Returns why nothing can be judged, before anything is run; "" if it can."""
     if golden is None:
         place = shlex.quote(str(options.baseline))
         make = f"make one: pixvox gate {options.job.words} --baseline {place} --accept"
@@ -120,11 +120,11 @@ def _unfit(options: GateOptions, job: Job, golden: Golden | None) -> str:
 
 
 def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> Judgement:
-    """Judges quality.
+    """Judges the quality of a job by its golden.
 
-    `announce` gets the certificate before anything runs. Looks at more items while quality has not
-    regressed and there is budget; every look shares the rate of false alarms. Raises UserError for
-    what cannot be used and RunFailed where the run fails.
+    `announce` gets the certificate before anything runs. More items are analysed while quality has
+    not regressed and the budget lasts; all analyses share the rate of false alarms. Raises
+    UserError for invalid input and RunFailed if the run fails.
     """
     started = time.monotonic()
     job: Job = options.job.read(Job)
@@ -143,10 +143,10 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
         weights = {name: signature.weights for name, signature in signatures.items()}
         sharp = judge_likelihood(golden, likelihoods_of(options.job), weights)
     findings = list(sharp)
-    # What is sure without chance needs no speech.
+    # Findings without chance need no speech.
     if golden is not None and not reason and overall(sharp) != Verdict.REGRESSED:
         with fresh_runs() as runs:
-            first, quality, reason = _looks(options, golden, list(signatures), runs, started)
+            first, quality, reason = _analyses(options, golden, list(signatures), runs, started)
             findings = [*sharp, *quality]
             if not reason:
                 most = _rule(options, golden, list(signatures))[0][-1]
@@ -167,9 +167,9 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
 
 
 def _rule(options: GateOptions, golden: Golden, cells: Sequence[str]) -> tuple[list[int], Rule]:
-    """How many items the looks have, and how their tests share the false alarms."""
+    """Returns the number of items at each analysis, and how tests share the false alarms."""
     most = golden.rows.filter(cell=cells[0]).height
-    sizes = look_sizes(most, LOOKS)
+    sizes = analysis_sizes(most, ANALYSES)
     shares = tuple(size / most for size in sizes)
     rule = Rule(share=options.margin, shares=shares, groups=len(groups(cells)), cells=len(cells))
     return sizes, rule
@@ -178,15 +178,15 @@ def _rule(options: GateOptions, golden: Golden, cells: Sequence[str]) -> tuple[l
 def _certificate(
     options: GateOptions, job: Job, golden: Golden, cells: Sequence[str]
 ) -> Certificate:
-    """What this gate can find and what it will let pass."""
+    """Returns what this gate can detect, and what it lets pass."""
     sizes, rule = _rule(options, golden, cells)
     return certificate(golden, cells, sizes[-1], rule, metrics_of(job.scoring.metrics))
 
 
-def _looks(
+def _analyses(
     options: GateOptions, golden: Golden, cells: Sequence[str], runs: Path, started: float
 ) -> tuple[FirstItems, list[Finding], str]:
-    """The last look, what was found in it, and why nothing could be ("" where it could)."""
+    """Returns the last analysis, its findings, and why nothing could be judged ("" if it could)."""
     sizes, rule = _rule(options, golden, cells)
     if options.exact:
         sizes = sizes[-1:]
@@ -198,7 +198,7 @@ def _looks(
             return first, [], reason
         if options.exact:
             return first, exact(golden, first.outputs, first.items), ""
-        at = replace(rule, look=number)
+        at = replace(rule, analysis=number)
         findings = judge(
             golden,
             first.outputs,
@@ -207,9 +207,10 @@ def _looks(
             known=first.metrics,
             resampling=first.resampling,
         )
-        # Every look adds as many items.
+        # Every analysis adds the same number of items.
         last, spent = time.monotonic() - before, time.monotonic() - started
-        # A pass takes all that can be looked at: what is rare is not among the first few.
+        # A pass uses all items within the budget, because rare failures are not among the first
+        # few.
         if overall(findings) == Verdict.REGRESSED or spent + last > options.budget:
             break
     return first, findings, ""

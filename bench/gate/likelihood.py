@@ -1,9 +1,9 @@
-"""How likely models find recorded speech: a figure without chance, and so sharp and quick.
+"""The likelihood of recorded speech under models: a deterministic, sensitive and fast score.
 
-The mean negative log-likelihood of a unit, in nats, with everything before it given (teacher
-forcing), of the caption that no reference is. Nothing is sampled and nothing transcribed, so a
-change of weights that a thousand speeches would not show is seen in seconds; whether what is
-generated is worse is for the composite to say, unless likelihood has fallen by much.
+It is the mean negative log-likelihood of a unit, in nats, given all units before it (teacher
+forcing), for the caption that is left out of the references. Nothing is sampled or transcribed, so
+a change of weights that a thousand speeches would not show is detected in seconds. Whether
+generated speech is worse is judged by the composite, unless the likelihood has fallen a lot.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,20 +19,20 @@ from bench.jobs.cells import Cell
 from bench.systems.base import System
 
 Likelihoods = Mapping[str, Mapping[str, float]]
-"""Cell → item → nats a unit; only of cells whose systems know."""
+"""Cell → item → nats a unit; only for cells whose systems compute it."""
 
 RECORDINGS = 64
-"""How many are taken, those of the first items: their mean's error is far below MORE."""
+"""The number of recordings, those of the first items: the error of their mean is far below MORE."""
 MORE = 0.01
 """The share by which nats may rise."""
 SAME = 1e-3
-"""The share up to which the same weights may differ, by rounding on another machine."""
+"""The share by which the same weights may differ, through rounding on another machine."""
 _SURE = 3.0
-"""Standard errors that a rise is beyond what is allowed."""
+"""The number of standard errors beyond the allowed rise."""
 
 
 def likelihoods(cells: Sequence[Cell], items: Sequence[Item], device: str) -> Likelihoods:
-    """Of every cell without a prompt, computed once for all that share a model."""
+    """Returns the likelihoods for each cell without a prompt, computed once for each model."""
     by_system: dict[System, Mapping[str, float] | None] = {}
     by_cell: dict[str, Mapping[str, float]] = {}
     for cell in cells:
@@ -48,7 +48,7 @@ def likelihoods(cells: Sequence[Cell], items: Sequence[Item], device: str) -> Li
 
 
 def judge_likelihood(golden: Golden, now: Likelihoods, weights: Mapping[str, str]) -> list[Finding]:
-    """One finding for every model: `weights` are the job's, by cell."""
+    """Returns one finding for every model: `weights` are the job's, by cell."""
     findings = []
     for cells in groups(list(now)).values():
         cell = cells[0]
@@ -79,7 +79,7 @@ def _judged(
     verdict = Verdict.PASS
     if same and float(np.abs(change).max()) > SAME:
         verdict = Verdict.INCONCLUSIVE
-        detail += "; of the same weights: the code computes something else"
+        detail += "; the weights are the same, so the code has changed"
     if rise - _SURE * error > MORE:
         verdict = Verdict.REGRESSED
     return Finding(cell, "likelihood", verdict, detail)

@@ -1,4 +1,4 @@
-"""Runs a job's first items for a gate, from nothing, and gathers what they gave."""
+"""Runs a job's first items for a gate, without reusing rows, and collects their outputs."""
 
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from bench.scoring.signature import Signature
 
 @dataclass(frozen=True, kw_only=True)
 class FirstItems:
-    """The job's first items, run and scored: what they gave, and where their speech lies.
+    """The job's first items, run and scored: their outputs, and the folder of their speech.
 
     `metrics` and `resampling` are those of the job's scoring.
     """
@@ -43,7 +43,7 @@ def _device() -> str:
 
 
 def fingerprint() -> str:
-    """What quality may depend on beside code and weights: the processor and its library."""
+    """Returns what outputs depend on beside code and weights: the processor and PyTorch."""
     import torch
 
     from bench.common.machine import machine
@@ -54,31 +54,30 @@ def fingerprint() -> str:
 
 @contextmanager
 def fresh_runs() -> Iterator[Path]:
-    """A runs' folder with nothing in it.
+    """Yields an empty folder for runs.
 
-    A cell's key does not know the code, so what an earlier version generated must not answer for
-    it.
+    A cell's key does not include the code, so outputs of an earlier version must not be reused.
     """
     with tempfile.TemporaryDirectory(prefix="pixvox-gate-") as name:
         yield Path(name)
 
 
 def _scored(ready: OpenRun) -> list[CellScores]:
-    """The scores of all cells, and nothing written."""
+    """Returns the scores of all cells, without writing files."""
     job, cache = ready.job, ready.folder / "cache"
     with Scorer(ready.dataset, job.scoring, ready.facts, cache, job.caption) as scorer:
         return scorer.score_all([(cell, ready.state.transcripts(cell)) for cell in ready.cells])
 
 
 def likelihoods_of(job: JobFile) -> Likelihoods:
-    """How likely the job's models find recorded speech."""
+    """Returns the likelihood of recorded speech under the job's models."""
     with fresh_runs() as runs:
         planned = resolve_job(job, runs)
         return likelihoods(planned.cells, planned.dataset.items[: planned.limit], _device())
 
 
 def run_first_items(job: JobFile, runs: Path, items: int | None, nats: Likelihoods) -> FirstItems:
-    """The job's scores over its first items; raises RunFailed where rows were lost to processes."""
+    """Returns the job's scores on its first items; raises RunFailed if processes died with rows."""
     with open_run(job, runs, items) as ready:
         complete_run(ready)
         scores = _scored(ready)
@@ -96,7 +95,7 @@ def run_first_items(job: JobFile, runs: Path, items: int | None, nats: Likelihoo
 
 
 def signatures_of(job: JobFile) -> dict[str, Signature]:
-    """What the job's scores will stand on, before anything is run."""
+    """Returns the signatures of the job's scores, before anything is run."""
     with fresh_runs() as runs:
         planned = resolve_job(job, runs)
         spec, caption = planned.job.scoring, planned.job.caption

@@ -1,4 +1,4 @@
-"""What a gate can find and pass, from its golden's own variance, before anything runs."""
+"""What a gate can detect and pass, from its golden's own variance, before anything runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +17,19 @@ from bench.metrics.base import SHORT, CorpusMetric
 from bench.metrics.counted import Counted
 
 LUCK = 2.5
-"""A golden is taken to be as many standard errors above its truth: 99.4% of goldens are not.
-
-Without it a lucky golden raises false alarms in every gate that it judges.
-"""
+"""A golden's scores may be this many standard errors above their true values; for 99.4% of goldens
+they are less. Without this allowance, a lucky golden raises false alarms in every gate that it
+judges."""
 POWER = 0.8
-"""With what chance a certificate says that a loss is found, and that an equal version passes."""
+"""The probability with which a certificate's loss is detected, and an equal version passes."""
 FEWEST = 24
-"""Items below which an interval is not trusted, unless nothing differs."""
+"""With fewer items intervals are not reliable, unless nothing differs."""
 _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A golden's runs of one cell, all seeds, and what they measure others by."""
+    """A golden's runs of one cell, all seeds, and the scale for other runs."""
 
     cells: list[str]
     images: int
@@ -38,34 +37,34 @@ class Measured:
     measure: Ruler
 
     def scores(self) -> dict[str, float]:
-        """The golden's scores that are gated."""
+        """Returns the golden's scores that are gated."""
         corpus = self.counted.corpus()
         return {name: float(corpus[name]) for name in self.measure.points}
 
     def margin(self, share: float) -> float:
-        """A share of every gated score, in units of the composite."""
+        """Returns this share of the gated scores in units of the composite."""
         parts = [share * score / self.measure.points[n] for n, score in self.scores().items()]
         return float(np.mean(parts)) if parts else 0.0
 
     def errors(self, images: int, seeds: int) -> tuple[float, float]:
-        """Standard errors of a run of so many seeds and of the golden, of so many images."""
+        """Returns the standard errors of a run with this many seeds and of the golden."""
         each = self.measure.noise / np.sqrt(images)
         return float(each / np.sqrt(seeds)), float(each / np.sqrt(len(self.cells)))
 
     def findable(self, images: int, seeds: int, rule: Rule) -> float:
-        """The loss that is found with POWER by the last look, in units."""
+        """Returns the loss that is detected with POWER by the last analysis, in units."""
         error, golden_error = self.errors(images, seeds)
         beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
         return beyond + _NORMAL.inv_cdf(POWER) * float(np.hypot(error, golden_error))
 
     def passable(self, images: int, seeds: int) -> float:
-        """The margin with which an equal version passes with POWER, in units."""
+        """Returns the margin with which an equal version passes with POWER, in units."""
         sure = _NORMAL.inv_cdf(1 - ALARM - GUARDED) + _NORMAL.inv_cdf(POWER)
         return sure * float(np.hypot(*self.errors(images, seeds)))
 
 
 def measured(golden: Golden, cells: list[str], known: Sequence[CorpusMetric]) -> Measured:
-    """A golden's runs of cells that differ only in their seed."""
+    """Returns a golden's runs of cells that differ only in their seed."""
     items = golden.cell(cells[0], _all(golden, cells[0]))["item"].to_list()
     counted = stacked(golden, cells, items, known)
     names = [
@@ -82,22 +81,23 @@ def _all(golden: Golden, cell: str) -> list[str]:
 def stacked(
     golden: Golden, cells: Sequence[str], items: Sequence[str], known: Sequence[CorpusMetric]
 ) -> Counted:
-    """What was counted of the items, seed by seed."""
+    """Returns the statistics of the items, seed by seed."""
     each = [golden.counted(golden.cell(cell, items), cell, known) for cell in cells]
     return each[0].with_values(np.concatenate([counted.values for counted in each]))
 
 
 def in_points(measure: Ruler, units: float) -> str:
-    """Units of the composite in points of every gated score, if all fall alike."""
+    """Returns units of the composite as points of every gated score, if all fall alike."""
     return ", ".join(f"{name} {units * points:.2f}" for name, points in measure.points.items())
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a gate can find and pass, from its golden alone: sentences, and a row a group of cells.
+    """What a gate can detect and pass, from its golden alone: sentences, and a row for each cell.
 
-    The table's cells are "found / allowed", in points of a score: the loss that is REGRESSED with
-    POWER, and the largest that a PASS may hide, if all scores fall alike.
+    A row is a group of cells that differ only in their seed. The table's cells are "detected /
+    allowed", in points of a score: the loss that is REGRESSED with POWER, and the largest that a
+    PASS may hide, if all scores fall alike.
     """
 
     sentences: tuple[str, ...]
@@ -107,7 +107,7 @@ class Certificate:
 def certificate(
     golden: Golden, cells: Sequence[str], items: int, rule: Rule, known: Sequence[CorpusMetric]
 ) -> Certificate:
-    """The certificate of a gate that judges these cells by so many items each."""
+    """Returns the certificate of a gate that judges these cells on this many items each."""
     losses, runs, unsure = [], set(), 0
     grouped = groups(cells)
     for group, seeds in grouped.items():
@@ -140,14 +140,14 @@ def certificate(
 
 
 def _only(unsure: int, count: int) -> str:
-    """Of how many cells that is not so with the margin that the user chose."""
+    """Returns for how many cells a sentence does not hold with the user's margin."""
     if not unsure:
         return ""
     return f", in {unsure} of {plural(count, 'cell')} only with more seeds or a wider margin"
 
 
 def _without_ending(names: Sequence[str]) -> tuple[list[str], str]:
-    """Names of cells without the parts at the end that all share, and these parts."""
+    """Returns the names of cells without the parts at the end that all share, and these parts."""
     parts = [name.split(", ") for name in names]
     shared = 0
     while (

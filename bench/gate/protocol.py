@@ -1,4 +1,4 @@
-"""Whether a golden can judge a job at all, said in words before anything runs."""
+"""Checks, before anything runs, whether a golden can judge a job, and explains why not."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _NEXT_PART = re.compile(r", (?![-\d.]+(?:,|$))")
 
 
 def groups(cells: Sequence[str]) -> dict[str, list[str]]:
-    """Cells that differ only in their seed, under the name that they share."""
+    """Returns the cells that differ only in their seed, by the name that they share."""
     cells_by_group: dict[str, list[str]] = {}
     for cell in cells:
         cells_by_group.setdefault(group_of(cell), []).append(cell)
@@ -23,33 +23,33 @@ def groups(cells: Sequence[str]) -> dict[str, list[str]]:
 
 
 def group_of(cell: str) -> str:
-    """A cell's name without its seed."""
+    """Returns a cell's name without its seed."""
     return _SEED.sub("", cell)
 
 
 def _other_cells(golden: Sequence[str], here: Sequence[str]) -> str:
-    """In what the cells of a job and of its golden differ, in words."""
+    """Returns how the cells of a job and of its golden differ, in words."""
     lacking = [name for name in golden if name not in here]
     for name in (name for name in here if name not in golden):
         near = get_close_matches(name, lacking, 1, 0.6)
         if not near:
-            return f"The golden has no cell called {name}, which this job has."
+            return f"This job has the cell {name}, which the golden lacks."
         mine, theirs = _parts(name), _parts(near[0])
         ours = [part for part in mine if part not in theirs]
         other = [part for part in theirs if part not in mine]
         return f"{mine[0]}: {_differs(ours, other)}"
-    return f"This job has no cell called {lacking[0]}, which the golden has."
+    return f"The golden has the cell {lacking[0]}, which this job lacks."
 
 
 def _parts(name: str) -> list[str]:
-    """A cell's name, part by part; the numbers of one axis, `guidance 2, 1, 1`, are one part."""
+    """Returns the parts of a cell's name; an axis's numbers, `guidance 2, 1, 1`, are one part."""
     return _NEXT_PART.split(name)
 
 
 def _differs(ours: Sequence[str], other: Sequence[str]) -> str:
-    """Says what a job has and its golden has not, and the reverse, of parts such as `guidance 2`.
+    """Returns a sentence on the parts that only one side has, such as `guidance 2`.
 
-    What one of them does not name is as usual there.
+    A part that one side does not name has its default there.
     """
     known = {axis_of(part): part for part in (*ours, *other) if usual_value(axis_of(part))}
     if not known or len(known) < len({axis_of(part) for part in (*ours, *other)}):
@@ -63,18 +63,18 @@ def _differs(ours: Sequence[str], other: Sequence[str]) -> str:
 
 
 def axis_of(part: str) -> str:
-    """The axis of a part of a cell's name: `guidance` of `guidance 2`."""
+    """Returns the axis of a part of a cell's name: `guidance` of `guidance 2`."""
     return re.sub(r" [-\d.][^a-z]*$", "", part)
 
 
 def _decoding(signed: str) -> list[str]:
-    """How a signature says that units are decoded, as parts of a cell's name."""
+    """Returns how a signature says that units are decoded, as parts of a cell's name."""
     pairs = (part.split("=", 1) for part in signed.split(",") if part)
     return [f"{axis.replace('_', ' ')} {value}" for axis, value in pairs]
 
 
 def other_protocol(golden: Mapping[str, Signature], here: Mapping[str, Signature]) -> str:
-    """Why a golden cannot judge a job of these signatures, "" where it can."""
+    """Returns why a golden cannot judge a job with these signatures, "" if it can."""
     known = groups(list(here))
     # A golden may have more seeds than the job that it judges.
     if here.keys() - golden.keys() or groups(list(golden)).keys() - known.keys():
@@ -90,14 +90,14 @@ def other_protocol(golden: Mapping[str, Signature], here: Mapping[str, Signature
                     [part for part in mine if part not in other],
                     [part for part in other if part not in mine],
                 )
-            return f"{name}: {said} If that is meant, accept a new golden."
+            return f"{name}: {said} If this is intended, accept a new golden."
     return ""
 
 
 def incomparable(golden: Golden, head: Golden) -> str:
-    """Why a golden cannot judge a run, "" where it can."""
+    """Returns why a golden cannot judge a run, "" if it can."""
     reason = other_protocol(golden.signatures, head.signatures)
     for name in head.signatures if not reason else ():
         if head.columns[name] != golden.columns[name]:
-            return f"{name}: The golden was counted by other metrics."
+            return f"{name}: The golden was scored by other metrics."
     return reason

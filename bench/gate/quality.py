@@ -1,9 +1,9 @@
-"""Did quality get worse? Every cell of a run against the golden, in three-way verdicts.
+"""Judges whether quality got worse: every cell of a run against the golden, with three verdicts.
 
-One figure that was chosen beforehand decides: the composite of the gated scores, of all seeds of a
-cell together. A sure loss of it is a regression, that no loss is larger than a margin is a pass,
-and all else wants more runs. Guards look at what no mean may hide, and no pass stands where a
-single score is significantly worse.
+One predefined score decides: the composite of the gated scores over all seeds of a cell. A certain
+loss is REGRESSED; PASS means that no loss is larger than the margin; otherwise the verdict is
+INCONCLUSIVE. Guards check failures that a mean score hides, and nothing passes if a single score is
+significantly worse.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,9 +31,9 @@ _NORMAL = NormalDist()
 def quality(
     group: str, base: Measured, before: Counted, after: Counted, same: bool, rule: Rule
 ) -> Finding:
-    """The composite of one cell, all seeds, on the same items of both.
+    """Returns a finding on the composite of one cell, all seeds, on the same items of both.
 
-    `same` says that every run is what the golden's of its seed is.
+    With `same`, every run equals the golden's run of its seed.
     """
     images = len(before) // len(base.cells)
     seeds = len(after) // images
@@ -54,7 +54,7 @@ def _margin(base: Measured, seeds: int, rule: Rule) -> float:
 
 
 def _per_image(counted: Counted, images: int) -> Counted:
-    """Means over seeds of what was counted seed by seed, a row an image."""
+    """Returns means over seeds of statistics given seed by seed, one row for each image."""
     values = counted.values.reshape(-1, images, counted.values.shape[1]).mean(0)
     return counted.with_values(values)
 
@@ -64,12 +64,11 @@ def scores_kept(
     margins: Mapping[str, Mapping[str, float]],
     resampling: Resampling,
 ) -> list[Finding]:
-    """Returns every score of each cell before and now; INCONCLUSIVE where one is significantly
-    worse.
+    """Returns every score of each cell before and now; INCONCLUSIVE if one is significantly worse.
 
-    `runs` hold the golden's and the run's counts, a row an image; `margins` the loss in points that
-    a cell's composite allows where all its scores fall alike. Paired permutation tests, adjusted
-    together for all cells and scores.
+    `runs` have the golden's and the run's statistics, one row for each image; `margins` the loss in
+    points that a cell's composite allows if all its scores fall alike. Paired permutation tests are
+    adjusted together for all cells and scores.
     """
     tested = {
         (group, name): compared
@@ -102,7 +101,7 @@ def scores_kept(
 
 
 def judged(loss: Lost, margin: float, images: int, rule: Rule) -> Verdict:
-    """What a loss comes to, by the look's boundary and the margin."""
+    """Returns the verdict on a loss, by the analysis's boundary and the margin."""
     if images < FEWEST:
         return Verdict.INCONCLUSIVE
     if loss.units > rule.boundary * loss.error + LUCK * loss.golden_error:
@@ -123,7 +122,7 @@ def judge(
 ) -> list[Finding]:
     """Judges every cell of a run of some items against the golden.
 
-    `known` are the job's metrics, and `resampling` how its permutation tests are drawn.
+    `known` are the job's metrics, and `resampling` the settings of its permutation tests.
     """
     findings: list[Finding] = []
     for cell in head.signatures:

@@ -1,4 +1,4 @@
-"""What a gate says of one thing that it looked at, and the level of every test in it."""
+"""The verdict of a gate on one thing that it checked, and the levels of its tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from enum import IntEnum
 from bench.gate.boundaries import boundaries
 
 ALARM, GUARDED = 0.04, 0.01
-"""The rates of false alarms of the composite and of all guards, over all that one gate compares."""
+"""The rates of false alarms of the composite and of all guards, over everything in one gate."""
 SCORES = "scores"
-"""What a finding is of that has every score, before and now; it is shown also where it passed."""
+"""The subject of a finding with every score, before and now; it is shown also if it passed."""
 _GUARDS = 2
-"""Guards in which chance has a part: ends of speech, and duration."""
+"""Guards that depend on chance: ends of speech, and duration."""
 
 
 class Verdict(IntEnum):
-    """Worst last."""
+    """The verdicts; the worst is the last."""
 
     PASS = 0
     INCONCLUSIVE = 1
@@ -26,8 +26,8 @@ class Verdict(IntEnum):
 class Change:
     """A score in percent before and now.
 
-    `margin` is the loss in points that is allowed, None where the score is not gated, and `p` the
-    adjusted p-value of a loss that is significant.
+    `margin` is the loss in points that is allowed, None for a score that is not gated, and `p` the
+    adjusted p-value of a significant loss.
     """
 
     score: str
@@ -43,7 +43,7 @@ class Change:
 
     @property
     def words(self) -> str:
-        """The change as a line of a table says it."""
+        """The change as a line of a table."""
         margin = "not gated" if self.margin is None else f"margin {self.margin:.2f}"
         worse = "" if self.p is None else f", significantly worse (adjusted p {self.p_text})"
         return f"{self.before:.2f} → {self.now:.2f}, {margin}{worse}"
@@ -51,7 +51,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at, and what it came to; `changes` are of every score, if it is."""
+    """One thing that was checked, and its verdict; a finding on scores has their `changes`."""
 
     cell: str
     what: str
@@ -64,28 +64,28 @@ class Finding:
 class Rule:
     """What counts as a loss, and how many tests share the false alarms.
 
-    `share` of a golden's scores, if given, is the margin up to which a loss is allowed; else it is
-    the one that its certificate names. `shares` are the looks' parts of all items, of which the
-    gate is at the `look`-th. `groups` and `cells` are how many are judged.
+    `share` of a golden's scores, if given, is the margin of allowed loss; otherwise the
+    certificate's. `shares` are the analyses' shares of all items; `analysis` is this one's number.
+    `groups` and `cells` are how many are judged.
     """
 
     share: float | None = None
     shares: tuple[float, ...] = (1.0,)
-    look: int = 0
+    analysis: int = 0
     groups: int = 1
     cells: int = 1
 
     @property
     def guard(self) -> float:
-        """The level of one guard in one cell and look."""
+        """The level of one guard in one cell and analysis."""
         return GUARDED / (_GUARDS * self.cells * len(self.shares))
 
     @property
     def boundary(self) -> float:
-        """How many standard errors a sure loss is at this look."""
-        return boundaries(self.shares, ALARM / self.groups)[self.look]
+        """The number of standard errors at which a loss is certain at this analysis."""
+        return boundaries(self.shares, ALARM / self.groups)[self.analysis]
 
 
 def overall(findings: Sequence[Finding]) -> Verdict:
-    """The worst of all."""
+    """Returns the worst of all."""
     return max((finding.verdict for finding in findings), default=Verdict.INCONCLUSIVE)

@@ -1,4 +1,4 @@
-"""The items that a version made worst, with transcripts and speech, before and now."""
+"""The items whose score fell most, with transcripts and speech, before and now."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class Worst:
 def worst_items(
     golden: Golden, head: Golden, known: Sequence[CorpusMetric], count: int = WORST
 ) -> list[Worst]:
-    """Those whose own leading score fell most, over all cells; `known` are the job's metrics."""
+    """Returns the items whose leading score fell most; `known` are the job's metrics."""
     fallen: list[tuple[float, Worst]] = []
     for cell in head.signatures:
         items = head.rows.filter(cell=cell)["item"].to_list()
@@ -51,10 +51,9 @@ def worst_items(
 def save_speech(
     worst: Sequence[Worst], golden: Golden, cells: Mapping[str, Cell], run: Path, out: Path
 ) -> list[tuple[str, str]]:
-    """Writes the items' speech below `out`; the two names of every item, "" where there is none.
+    """Writes the items' speech below `out`; returns the two names of each, "" if there is none.
 
-    What a run generated lies in its folder; what the golden's version generated is decoded from the
-    units that it keeps.
+    The run's speech is in its folder; that of the golden's version is decoded from stored units.
     """
     names = []
     (out / "audio").mkdir(parents=True, exist_ok=True)
@@ -69,7 +68,7 @@ def save_speech(
 
 
 def _decoded(golden: Golden, entry: Worst, cell: Cell, path: Path) -> bool:
-    """Whether the golden has units of an item; if so they are written as speech."""
+    """Writes a golden's units of an item as speech; returns False if the golden has none."""
     import soundfile
 
     from bench.datasets.base import Item
@@ -77,7 +76,7 @@ def _decoded(golden: Golden, entry: Worst, cell: Cell, path: Path) -> bool:
     from bench.systems.voice import Voice
 
     row = golden.cell(entry.cell, [entry.item]).row(0, named=True)
-    # Another codec would make other sounds of the same units.
+    # Another codec would decode other sounds from the same units.
     if not row["units"] or golden.signatures[entry.cell].codec != cell.codec:
         return False
     generated = SpeechRow(entry.item, "ok", units=row["units"], codebooks=row["codebooks"])

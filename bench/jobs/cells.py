@@ -1,7 +1,7 @@
 """Cells: the units of evaluation, each named by the hash of all that its result depends on.
 
-Stage keys nest. What was generated does not depend on who transcribes, so another ASR re-uses the
-speech; what was transcribed does not depend on the metric.
+Keys are nested by stage: a speech's key does not depend on the ASR, so a second ASR uses the same
+speech; a transcript's key does not depend on the metrics.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from bench.systems.base import System, Variant
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One system at one point of the grid, transcribed by one ASR (None: it is a text).
+    """One system at one point of the grid, transcribed by one ASR; without an ASR it is a text.
 
-    `caption` is the job's choice of the caption that ceilings say and prompts are cut from.
-    `part` is `continuation` where only what follows the prompt is transcribed. `weights` and
-    `codec` are digests, empty where there are none, and `trained_on` the datasets that the weights
-    say they were trained on. `plugins` are those that its speech depends on. With a `source`, the
-    cell's transcripts are that cell's of other images, and nothing of its own is generated or kept.
+    `caption` is the job's choice of the caption that ceilings speak and prompts are cut from.
+    `part` is `continuation` if only the speech after the prompt is transcribed. `weights` and
+    `codec` are digests, or empty; `trained_on` are the datasets that the weights name as their
+    training data. `plugins` are those that its speech depends on. A cell with a `source` takes its
+    transcripts from that cell, each for another image, and stores no rows.
     """
 
     label: str
@@ -42,15 +42,15 @@ class Cell:
 
     @property
     def slug(self) -> str:
-        """The speech's name as a folder: its label, its prompt share in percent, its key."""
+        """The name of its folder of speech: the label, the prompt in percent, and the key."""
         plain = "".join(c if c.isalnum() else "-" for c in self.label.lower()).strip("-")
-        # A file system counts bytes, of which letters of other alphabets take up to four.
+        # A file system counts bytes; a letter of another alphabet may take four.
         plain = plain.encode()[:120].decode(errors="ignore")
         return f"{plain}-{round(100 * self.prompt)}-{self.speech_key[:8]}"
 
     @property
     def name(self) -> str:
-        """The cell's own name: that of its speech, and who transcribed it."""
+        """The cell's name: the name of its speech, and the ASR."""
         return f"{self.slug}-{self.transcript_key[:8]}"
 
     @property
@@ -61,16 +61,16 @@ class Cell:
 
     @property
     def variant(self) -> Variant:
-        """How the system is to generate for this cell."""
+        """The variant that the system generates for this cell."""
         return Variant(self.speech_key, self.prompt, self.system, self.caption)
 
     @property
     def generator(self) -> System:
-        """What one generator has to hold: the same for all variants that share its weights."""
+        """The system that a generator loads, equal for all variants that can share one."""
         return self.system.shared()
 
 
 def key_of(content: dict[str, Any]) -> str:
-    """The hash of a canonical JSON, 16 hex digits."""
+    """Returns the hash of a canonical JSON, 16 hex digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

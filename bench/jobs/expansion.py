@@ -1,4 +1,4 @@
-"""A job's cells: the digests of weights, codecs, data and protocols, hashed into keys."""
+"""Expands a job to cells: digests of weights, codecs, data and protocols, hashed into keys."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,20 +17,20 @@ from pixvox.decoding.protocol import PROTOCOL
 from pixvox.digests import WeightsError
 
 SPEECH_PROTOCOL = 2
-"""Raised when a change makes the same system generate differently (prompt cut, resampling, …)."""
+"""Raise it when a change makes the same system generate differently (prompts, resampling, …)."""
 
 
 def content_of(system: System, lookup: Lookup) -> Content:
-    """Returns what a system's speech depends on.
+    """Returns everything that a system's speech depends on.
 
-    Raises UserError, naming the system, for files that cannot be used.
+    Raises UserError, with the system's name, for files that cannot be used.
     """
     try:
         return system.identified(lookup)
     except WeightsError as error:
         raise UserError(f"{system.label}: {error}") from error
     except OSError as error:
-        # Only files that the job names are opened here, so the message can name this one.
+        # Only files that the job names are opened here, so the message can name the file.
         raise UserError(f"{system.label}: {error.filename}: {error.strerror}") from error
 
 
@@ -47,7 +47,7 @@ class _Speech:
 def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
     """Returns every variant of every system with its speech's key.
 
-    Raises UserError for two equal variants, and for candidates that no system draws.
+    Raises UserError for two equal variants, and for `candidates` in a grid without sampling.
     """
     speeches: list[_Speech] = []
     lookup = Lookup(dataset)
@@ -68,23 +68,23 @@ def _speeches(job: Job, dataset: Dataset) -> list[_Speech]:
     drawn = {speech.system.point().get("candidates") for speech in speeches}
     if unused := sorted(number for number in asked - drawn if number and number > 1):
         raise UserError(
-            f"grid: {unused[0]} candidates, and no system draws them; greedy decoding gives the "
-            "same speech each time: give a temperature too, or drop them"
+            f"grid: {unused[0]} candidates, but no system samples; greedy decoding gives the "
+            "same speech each time: add a temperature, or remove them"
         )
     times = Counter(speech.key for speech in speeches)
     for speech in speeches:
         if times[speech.key] > 1:
             raise UserError(
-                f"systems: {speech.system.label} at {speech.prompt:.0%} is there twice; remove one"
+                f"systems: {speech.system.label} at {speech.prompt:.0%} occurs twice; remove one"
             )
     return speeches
 
 
 def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, Any]]]) -> list[Cell]:
-    """A job's cells, in its order; with every ASR, all that a transcript depends on but speech.
+    """Returns a job's cells in its order; `asrs` has the facts of each ASR.
 
-    Raises UserError for weights, codecs, files or patterns that do not fit, a cell named twice,
-    a floor that has nothing to shuffle, or a grid that leaves no cell.
+    Raises UserError for weights, codecs, files or patterns that do not fit, a cell named twice, a
+    shuffled floor without speech or transcripts, or a grid without cells.
     """
     cells: list[Cell] = []
     for speech in _speeches(job, dataset):
@@ -117,7 +117,7 @@ def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, An
                 )
                 cells.append(cell)
     if not cells:
-        raise UserError(f"{job.name}: the grid leaves no cell; exclude less")
+        raise UserError(f"{job.name}: the grid has no cells left; exclude fewer")
     recorded = any(caption.speech for item in dataset.items for caption in item.captions)
     return [
         _of_another(cell, borrowing, cells, recorded)
@@ -128,7 +128,7 @@ def expand(job: Job, dataset: Dataset, asrs: Sequence[tuple[Asr, Mapping[str, An
 
 
 def _text_cell(speech: _Speech, caption: Choice) -> Cell:
-    """Returns the cell of a text, which no ASR transcribes."""
+    """Returns the cell of a system that is a text, which no ASR transcribes."""
     return Cell(
         label=speech.system.label,
         system=speech.system,
@@ -143,7 +143,7 @@ def _text_cell(speech: _Speech, caption: Choice) -> Cell:
 
 
 def _source(cell: Cell, named: str | None, cells: Sequence[Cell], recorded: bool) -> Cell | None:
-    """Whose transcripts a cell borrows: of the same ASR, without a prompt."""
+    """Returns the cell whose transcripts a cell uses: without a prompt, and of the same ASR."""
     for other in cells:
         alike = other.asr == cell.asr and not other.prompt and other.part == "whole"
         if other.system.borrows(recorded) or not alike:
@@ -154,7 +154,7 @@ def _source(cell: Cell, named: str | None, cells: Sequence[Cell], recorded: bool
 
 
 def _of_another(cell: Cell, borrowing: Borrowing, cells: Sequence[Cell], recorded: bool) -> Cell:
-    """A floor whose transcripts are another cell's, of other images."""
+    """Returns the cell of a floor that uses another cell's transcripts."""
     named = borrowing.of
     source = _source(cell, named, cells, recorded)
     if source is None:

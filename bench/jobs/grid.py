@@ -1,6 +1,6 @@
-"""A job's grid: which variants of its systems become cells.
+"""The grid of a job: the variants of its systems that become cells.
 
-Its axes are those that systems declare (bench.systems.axes).
+Its axes are declared by systems (bench.systems.axes).
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ else:
 
 
 class Point(_PointAxes):
-    """Values on some axes: all cells that have them, or, where included, one more cell."""
+    """Values on some axes: in `exclude` all cells with these values, in `include` one cell."""
 
     meanings: ClassVar[Mapping[str, str]] = {
         "system": "A system's label.",
@@ -50,41 +50,41 @@ class Point(_PointAxes):
 
     @property
     def values(self) -> dict[str, Any]:
-        """The axes that are named."""
+        """The axes that are set, with their values."""
         return self.model_dump(exclude_none=True)
 
 
 class Grid(_GridAxes):
-    """Axes that are crossed for every system they apply to, and cells to add or leave out.
+    """Axes that are crossed for every system that has them, and cells to include or exclude.
 
-    Each axis is a list of values, for the systems that have it.
+    Each axis is a list of values.
     """
 
     meanings: ClassVar[Mapping[str, str]] = {axis.name: axis.meaning for axis in AXES}
     include: tuple[Point, ...] = ()
-    """Single cells beside the crossed ones; each names its system."""
+    """Single cells in addition to the crossed ones; each entry names its system."""
     exclude: tuple[Point, ...] = ()
     """Cells to leave out: all that have all the values of an entry."""
 
     @model_validator(mode="after")
     def _included_systems(self) -> "Grid":
         if any(point.system is None for point in self.include):
-            raise ValueError("include: every entry names the label of its system")
+            raise ValueError("include: every entry must name the label of its system")
         return self
 
     def values(self, axis: str) -> tuple[Any, ...]:
-        """The values of an axis that are crossed; none where the grid does not name it."""
+        """Returns the values of an axis that are crossed; empty if the grid does not set it."""
         values: tuple[Any, ...] = getattr(self, axis)
         return values
 
     @property
     def crossed(self) -> list[str]:
-        """The axes that it names."""
+        """The axes that the grid sets."""
         return [axis.name for axis in AXES if self.values(axis.name)]
 
 
 def _axes(system: System, grid: Grid) -> dict[str, tuple[Any, ...]]:
-    """The axes that a system is varied on: the grid's values, or else its own."""
+    """Returns the values of each axis of a system: the grid's, or else the system's own."""
     return {
         axis: tuple(value for value in grid.values(axis) or own if system.allowed(axis, value))
         for axis, own in system.values().items()
@@ -92,16 +92,16 @@ def _axes(system: System, grid: Grid) -> dict[str, tuple[Any, ...]]:
 
 
 def count(system: System, grid: Grid) -> int:
-    """The most variants that a system can have, without making them."""
+    """Returns the highest number of variants that a system can have, without creating them."""
     included = sum(point.system == system.label for point in grid.include)
     return prod(len(values) for values in _axes(system, grid).values()) + included
 
 
 def variants(system: System, grid: Grid) -> Iterator[System]:
-    """A system at every point of the grid, exclusions apart, each with a single prompt."""
+    """Yields a system at every point of the grid, exclusions apart, each with a single prompt."""
     axes = _axes(system, grid)
     points = (dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
-    # Points that are the same to a system, such as the seeds of greedy decoding, are one.
+    # Points that are equal for a system, such as seeds of greedy decoding, are merged.
     yield from dict.fromkeys(system.at(point) for point in points)
     for point in grid.include:
         if point.system == system.label:
@@ -109,6 +109,6 @@ def variants(system: System, grid: Grid) -> Iterator[System]:
 
 
 def matches(point: Point, system: System, asr: str) -> bool:
-    """Whether a variant transcribed by an ASR has all the values of a point."""
+    """Returns whether a variant transcribed by an ASR has all the values of a point."""
     has = {"prompt": 0.0} | system.point() | {"system": system.label, "asr": asr}
     return all(axis in has and has[axis] == value for axis, value in point.values.items())

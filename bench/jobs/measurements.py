@@ -1,4 +1,4 @@
-"""What a job's audio metrics measure: each with all that its values depend on beside the speech."""
+"""The measurements of a job's audio metrics, with all that their values depend on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from bench.metrics.loading import metric_of, source_digest, weights_of
 
 @dataclass(frozen=True)
 class Measurement:
-    """An audio metric by its name in the job; `facts` are digests for names."""
+    """An audio metric by its name in the job; `facts` are the digests that its values depend on."""
 
     entry: str
     metric: AudioMetric
     facts: Mapping[str, str]
 
     def key(self, cell: Cell) -> str:
-        """The key of what it measures of a cell's speech, whoever transcribes that."""
+        """Returns the key of a cell's measurements, which does not depend on the ASR."""
         part = {} if cell.part == "whole" else {"part": cell.part}
         return key_of({"speech": cell.speech_key, **self.facts, **part})
 
 
 def measurements_of(entries: Sequence[str]) -> tuple[Measurement, ...]:
-    """Those of a job's metrics that measure sound; raises UserError as `metric_of`."""
+    """Returns the job's metrics that measure sound; raises UserError as `metric_of`."""
     metrics = {entry: metric_of(entry) for entry in entries}
     return tuple(
         Measurement(entry, metric, _facts(entry, metric))

@@ -1,7 +1,7 @@
-"""What cells are called beside each other: a label, and the axes on which its cells differ.
+"""Names of cells: a label, and the values on the axes on which its cells differ.
 
-Tables, audits, pages and lists name cells here, so that one cell has one name in all of them. A
-golden's names have to last and hold all axes (see bench.gate.golden).
+Tables, audits, pages and lists use these names, so that a cell has the same name everywhere. A
+golden's names must not depend on other cells, so they have all axes (see bench.gate.golden).
 """
 
 from collections import Counter
@@ -12,9 +12,9 @@ from bench.jobs.cells import Cell
 
 
 def words_of(cell: Cell, seeds: bool = True) -> tuple[str, ...]:
-    """Returns a cell's values on the axes, without the prompt's: `seed 0`, `temperature 0.5/1`.
+    """Returns a cell's values on the axes except the prompt: `seed 0`, `temperature 0.5/1`.
 
-    Numbers are exact, so that two different values never have the same text.
+    Numbers are exact, so different values never have the same text.
     """
     point = cell.system.details()
     if seeds and cell.seed is not None:
@@ -29,7 +29,7 @@ def _exact(value: Any) -> str:
 
 
 def told_apart(cells: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
-    """A name for each cell, of its label and words: those that another one of the label lacks."""
+    """Returns a name for each cell: its label, and the words that distinguish it."""
     named = list(cells)
     cells_of = Counter(label for label, _ in named)
     uses = Counter((label, word) for label, words in named for word in set(words))
@@ -40,6 +40,6 @@ def told_apart(cells: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
 
 
 def names_without_seed(cells: Sequence[Cell]) -> dict[str, str]:
-    """Each cell's own name → what it is called where all its seeds are one row."""
+    """Returns each cell's name → the name of the row that joins all its seeds."""
     named = told_apart((cell.label, words_of(cell, seeds=False)) for cell in cells)
     return {cell.name: name for cell, name in zip(cells, named, strict=True)}

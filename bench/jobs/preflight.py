@@ -36,25 +36,25 @@ def _played_from_units(system: System, captions: Sequence[Caption]) -> list[bool
     try:
         return [entry is not None and has_units(entry, facts) for entry in stored]
     except SpeechError:
-        # Each row says what is wrong with the file.
+        # Each row reports what is wrong with the file.
         return [False] * len(stored)
 
 
 def check_references(items: Sequence[Item], caption: Choice, readings: Sequence[str]) -> None:
-    """Raises UserError for items that have no reference left beside the chosen caption."""
+    """Raises UserError for items whose only caption is left out of the references."""
     if "others" not in readings:
         return
     lone = [item.id for item in items if set(range(len(item.captions))) <= {item.chosen(caption)}]
     if lone:
         raise UserError(
             f"{len(lone)} of {len(items)} items have no second caption, so no reference is left "
-            f"where one is left out; first: {lone[0]}; write scoring: {{references: all}}, and "
+            f"without the spoken one; first: {lone[0]}; write scoring: {{references: all}}, and "
             "leave out systems that say or continue a caption"
         )
 
 
 def unmatched(items: Sequence[Item], whole: Dataset, cells: Sequence[Cell]) -> Iterable[str]:
-    """A line for each way in which audio files and the items asked for do not match."""
+    """Returns a line for each mismatch between audio files and the items."""
     systems = [cell.system for cell in cells if cell.source is None]
     lines = (
         f"{clean(system.label)}: {clean(line)}"
@@ -65,7 +65,7 @@ def unmatched(items: Sequence[Item], whole: Dataset, cells: Sequence[Cell]) -> I
 
 
 def _shared_recordings(items: Sequence[Item]) -> Iterable[str]:
-    """A line where captions of other words name one recording."""
+    """Yields a line if captions with different texts name the same recording."""
     captions: dict[Path, dict[str, str]] = {}
     for item in items:
         for caption in item.captions:
@@ -76,7 +76,7 @@ def _shared_recordings(items: Sequence[Item]) -> Iterable[str]:
         path, texts = next(iter(shared.items()))
         first, second = list(texts.items())[:2]
         of = " and ".join(clean(f"{text!r} of {item}") for text, item in (first, second))
-        line = f"{len(shared)} of {len(captions)} recordings are named for captions of other words"
+        line = f"{len(shared)} of {len(captions)} recordings have captions with different texts"
         yield f"{line}; first: {clean(path.name)}, for {of}"
 
 
@@ -85,10 +85,10 @@ def missing_files(
 ) -> Iterable[str]:
     """Yields a line for each kind of file that systems need and that is missing for some items.
 
-    `items` are those of the job, `whole` those of the split, from which a shuffled system takes
-    its items. Each missing file still becomes a failed row.
+    `items` are the items of the job, `whole` is the split, from which a shuffled system takes
+    items. Each missing file still becomes a failed row.
     """
-    # Cells that shuffle another cell's transcripts need no files of their own.
+    # Cells that use another cell's transcripts need no files of their own.
     systems = [cell.system for cell in cells if cell.source is None]
     if any(system.needs_images for system in systems):
         gone = [item.image for item in items if not item.image.is_file()]
@@ -130,13 +130,13 @@ def _missing_recordings(
 
 
 def short_limits(items: Sequence[Item], cells: Sequence[Cell]) -> Iterable[str]:
-    """A line for each system whose longest speech is below 1.2 times the 95th percentile of the
-    recordings: it would be cut off before it has said what people say."""
+    """Yields a line for each system whose longest speech is below 1.2 times the 95th percentile of
+    the recordings' lengths, so that its speech would be cut off."""
     bounded = {cell.system.label: cell.system.longest_seconds() for cell in cells}
     if not any(bounded.values()):
         return
     files = [c.speech for item in items for c in item.captions if c.speech is not None]
-    # Every nth, so that the line costs little and says the same every time.
+    # Every nth recording, so that the check is fast and its result is always the same.
     sample = files[:: max(1, len(files) // _RECORDINGS)]
     lengths = sorted(seconds for file in sample if (seconds := _seconds(file)) is not None)
     if not lengths:
@@ -146,19 +146,19 @@ def short_limits(items: Sequence[Item], cells: Sequence[Cell]) -> Iterable[str]:
         if longest is not None and longest < _ROOM * usual:
             yield (
                 f"{clean(label)}: speech is cut off at decoding.max_seconds {longest:g}; the 95th "
-                f"percentile of {len(lengths)} recordings is {usual:.1f} s, and with room to spare "
-                f"it would be {_ROOM * usual:.1f}"
+                f"percentile of {len(lengths)} recordings is {usual:.1f} s; "
+                f"{_ROOM * usual:.1f} leaves room"
             )
 
 
 _RECORDINGS = 200
-"""About how many recordings are looked at for how long speech is."""
+"""About how many recordings' lengths are read."""
 _ROOM = 1.2
-"""How much longer than the 95th percentile speech may be."""
+"""The room above the 95th percentile, as a factor."""
 
 
 def _seconds(file: Path) -> float | None:
-    """What a recording's header says, s; None where libsndfile does not read it."""
+    """Returns the length in a recording's header in seconds; None if libsndfile cannot read it."""
     import soundfile
 
     try:
@@ -170,7 +170,7 @@ def _seconds(file: Path) -> float | None:
 def check_classes(cells: Sequence[Cell], metrics: Sequence[str]) -> None:
     """Raises UserError for a class that cannot be used, before any actor or model is started.
 
-    `metrics` are the job's own, by their entries.
+    `metrics` are the classes in the job's `scoring.metrics`.
     """
     check_metrics(metrics)
     for system in {cell.system.shared(): cell.system for cell in cells}.values():

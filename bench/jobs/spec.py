@@ -1,6 +1,6 @@
-"""What a job file may say, and how it becomes cells.
+"""The schema of a job file.
 
-A job names a dataset, the systems to evaluate on it, who transcribes, and how it is scored.
+A job names a dataset, the systems to evaluate on it, the ASR that transcribes, and the scoring.
 """
 
 from typing import Annotated, Any, Literal
@@ -23,7 +23,7 @@ from bench.tracking.base import Tracker
 from bench.tracking.shipped import Tracking, tracker_of
 
 MAX_CELLS = 10_000
-"""A table of more is read by nobody, and each cell takes seconds to score."""
+"""The most cells of a job: each takes seconds to score, and nobody reads a larger table."""
 
 
 Normaliser = Literal["none", "whisper"]
@@ -42,61 +42,61 @@ class ScoringSpec(Strict):
         | Annotated[tuple[Reading, ...], Field(min_length=1, max_length=2), Tag("several")],
         Discriminator(_how_many),
     ] = "others"
-    """What transcripts are scored against: `others`, all captions of the image but the job's
-    `caption`, in every row; or `all`, that caption too, which whoever says or continues it then
-    copies. Of both, the first is the job's own, and the other gets tables of its own."""
+    """What transcripts are compared with: `others`, all captions of the image except the job's
+    `caption`, for every row; or `all`, which includes that caption, although some systems speak or
+    continue it. The first of a list is the job's own; the second one gets additional tables."""
     normaliser: Annotated[
         Annotated[Normaliser, Tag("one")]
         | Annotated[tuple[Normaliser, ...], Field(min_length=1, max_length=2), Tag("several")],
         Discriminator(_how_many),
     ] = "none"
-    """What both sides are normalised by before tokenising: nothing, or Whisper's English
-    normaliser. Of several, the first is the job's own, and the others show what depends on it."""
+    """The normaliser of hypotheses and references before tokenising: none, or Whisper's English
+    normaliser. The first of a list is the job's own; the others show how scores depend on it."""
     metrics: Annotated[tuple[MetricName, ...], Field(max_length=50)] = ()
-    """Metrics beside those of every job: `dnsmos`, `dnsmos_p808`, `pauses` and `pitch` (with the
-    extra `quality`), `sbert_sim` (with the extra `meaning`), `speaking_rate`, what installed
-    packages add, or classes of your own, `package.module:Class`."""
+    """Additional metrics: `dnsmos`, `dnsmos_p808`, `pauses` and `pitch` (with the extra `quality`),
+    `sbert_sim` (with the extra `meaning`), `speaking_rate`, those of installed packages, or classes
+    of your own, `package.module:Class`."""
     replicates: Annotated[
-        int, Field(ge=100, le=100_000, description="more change no digit that is shown")
+        int, Field(ge=100, le=100_000, description="more would change no digit shown")
     ] = Resampling.replicates
-    """How many replicates the bootstrap and the permutation test draw."""
+    """The number of replicates of the bootstrap and the permutation test."""
     confidence: Annotated[float, Field(gt=0.5, le=0.999, description="as in 0.95")] = (
         Resampling.confidence
     )
-    """The confidence of the intervals."""
+    """The confidence level of the intervals."""
     seed: Seed = Resampling.seed
     """The seed of the replicates."""
 
     @property
     def resampling(self) -> Resampling:
-        """How intervals and tests are drawn."""
+        """The settings of intervals and tests."""
         return Resampling(replicates=self.replicates, confidence=self.confidence, seed=self.seed)
 
     @property
     def readings(self) -> tuple[Reading, ...]:
-        """Of the references, the job's own first."""
+        """The sets of references, the job's own first."""
         return self.references if isinstance(self.references, tuple) else (self.references,)
 
     def with_reading(self, name: Reading) -> "ScoringSpec":
-        """The same scoring with one reading of the references."""
+        """Returns the same scoring with one set of references."""
         return self.model_copy(update={"references": name})
 
     @property
     def normalisers(self) -> tuple[Normaliser, ...]:
-        """All of them, the job's own first."""
+        """The normalisers, the job's own first."""
         return self.normaliser if isinstance(self.normaliser, tuple) else (self.normaliser,)
 
     def with_normaliser(self, name: Normaliser) -> "ScoringSpec":
-        """The same scoring with one normaliser."""
+        """Returns the same scoring with one normaliser."""
         return self.model_copy(update={"normaliser": name})
 
 
 class ClusterSpec(Strict):
-    """How many actors of each kind (0: as the machine has), and how long a batch may take."""
+    """The number of actors of each kind, and how long a batch may take."""
 
     address: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The address of a running Ray cluster, HOST:PORT or `auto`, where the command line gives none;
-    `null` takes that of RAY_ADDRESS or, as `local` does, starts Ray on this machine."""
+    """The address of a running Ray cluster, HOST:PORT or `auto`, if the command line gives none;
+    `null` uses RAY_ADDRESS. Without both, or with `local`, Ray is started on this machine."""
     generators: Actors = 0
     """How many actors generate; 0 for as many as the machine has room for."""
     transcribers: Actors = 0
@@ -104,7 +104,7 @@ class ClusterSpec(Strict):
     deadline_seconds: Annotated[
         int, Field(ge=1, le=86_400, description="a batch that takes a day will not end")
     ] = 900
-    """How long a batch may take before its actor is taken to hang."""
+    """The longest time of a batch in seconds; after it, the actor is replaced."""
 
 
 class Job(Strict):
@@ -114,14 +114,15 @@ class Job(Strict):
     """The run's name, and that of its folder under `results/runs/`: small letters, digits, `-` and
     `_`."""
     dataset: Annotated[AnyDataset, AfterValidator(to_evaluate)]
-    """What is scored."""
+    """The dataset to evaluate on."""
     limit: Count | None = None
-    """Take only the first items; `null` for all."""
+    """Use only the first items; `null` for all."""
     caption: CaptionNumber | Literal["rotating"] = "rotating"
-    """Which caption's recorded speech ceilings say and prompts are cut from, counted from 0; it is
-    left out of the references of every row. `rotating` takes another one from image to image."""
+    """The number, from 0, of the caption whose recorded speech is used for ceilings and prompts; it
+    is left out of the references of every row. `rotating` uses a different number from image to
+    image."""
     systems: Annotated[tuple[AnySystem, ...], Field(min_length=1)]
-    """What is evaluated."""
+    """The systems to evaluate."""
     grid: Grid = Grid()
     """Axes along which the systems are varied."""
     asr: Annotated[
@@ -129,31 +130,30 @@ class Job(Strict):
         | Annotated[tuple[AnyAsr, ...], Field(min_length=1), Tag("several")],
         Discriminator(_how_many),
     ] = DEFAULT
-    """Who transcribes. Of several, the first is the job's own, and the others show what depends on
-    it."""
+    """The ASR. The first of a list is the job's own; the others show how scores depend on it."""
     parts: Annotated[
         tuple[Literal["whole", "continuation"], ...], Field(min_length=1, max_length=2)
     ] = ("whole",)
-    """What is transcribed and scored where there is a prompt: the whole speech, or what follows the
-    prompt, or both, as cells of their own."""
+    """What is transcribed and scored if there is a prompt: the whole speech, the speech after the
+    prompt, or both, in separate cells."""
     scoring: ScoringSpec = ScoringSpec()
     """How transcripts are scored."""
     cluster: ClusterSpec = ClusterSpec()
-    """How many actors there are, and where."""
+    """How many actors there are, and on which cluster."""
     tables: tuple[TableName, ...] = tuple(table.name for table in TABLES)
-    """Which tables are made: without a prompt, and with one."""
+    """The tables: systems without a prompt, and systems with one."""
     tracking: Tracking | None = None
-    """Which tracker the measured rows are logged to once the tables are written: its name, or its
+    """The tracker that measured rows are logged to after the tables are written: its name, or its
     settings. No key, digest or signature depends on it."""
 
     @property
     def tracker(self) -> Tracker | None:
-        """The tracker, with its settings."""
+        """The tracker with its settings; None without one."""
         return None if self.tracking is None else tracker_of(self.tracking)
 
     @property
     def asrs(self) -> tuple[Asr, ...]:
-        """All who transcribe; the first is the job's own, the others show what depends on it."""
+        """The ASRs, the job's own first."""
         return self.asr if isinstance(self.asr, tuple) else (self.asr,)
 
     @model_validator(mode="after")
@@ -180,26 +180,26 @@ class Job(Strict):
         had = {axis for system in self.systems for axis in system.values()}
         for axis in self.grid.crossed:
             if axis not in had:
-                reasons[f"grid.{axis}"] = "no system of the job has it"
+                reasons[f"grid.{axis}"] = "no system of the job has this axis"
         if reasons:
             raise keys_error(reasons)
         return self
 
     @model_validator(mode="after")
     def _point_axes(self) -> "Job":
-        """Refuses values of points that decide nothing, since no system has such an axis."""
+        """Refuses values of points on axes that the system does not have."""
         reasons: dict[str, str] = {}
         for number, point in enumerate(self.grid.include):
             system = next(each for each in self.systems if each.label == point.system)
             for axis in point.values.keys() - {"system", *system.values()}:
-                why = f"{shown(system.label)} does not have it; remove it"
+                why = f"{shown(system.label)} does not have this axis; remove it"
                 if axis == "asr":
-                    why = "every ASR transcribes an included cell; use exclude for the others"
+                    why = "all ASRs transcribe an included cell; use exclude to leave some out"
                 reasons[f"grid.include[{number}].{axis}"] = why
         axes = {axis for system in self.systems for axis in system.values()}
         for number, point in enumerate(self.grid.exclude):
             for axis in point.values.keys() - {"system", "asr", "prompt", *axes}:
-                reasons[f"grid.exclude[{number}].{axis}"] = "no system of the job has it"
+                reasons[f"grid.exclude[{number}].{axis}"] = "no system of the job has this axis"
         if reasons:
             raise keys_error(reasons)
         return self

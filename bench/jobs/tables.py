@@ -1,4 +1,4 @@
-"""The tables that a job may ask for: what stands in each; a new table is one class and one line."""
+"""The tables that a job may ask for; a new table is one class and one line."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from pixvox.plugins import plugins
 class Table(ABC):
     """A table of measured rows beside published ones.
 
-    `column` is what it shows between a system's name and its scores.
+    `column` is the column between a system's name and its scores.
     """
 
     name: ClassVar[str]
@@ -27,10 +27,10 @@ class Table(ABC):
 
     @abstractmethod
     def belongs(self, cell: Cell) -> bool:
-        """Whether a cell is a row of it."""
+        """Returns whether a cell is a row of the table."""
 
     def worthwhile(self, cells: Sequence[Cell]) -> bool:
-        """Whether it says anything, of cells that all belong to it."""
+        """Returns whether the table is written, for cells that all belong to it."""
         return bool(cells)
 
 
@@ -46,7 +46,7 @@ class Table1(Table):
 
 
 class Table2(Table):
-    """Speech completion; without a prompted row it has nothing to say."""
+    """Speech completion; it is written only if there is a row with a prompt."""
 
     name = "table2"
     title = "Table II: speech completion, a share of the reference speech given as a prompt"
@@ -63,7 +63,7 @@ TABLES: tuple[Table, ...] = (Table1(), Table2())
 
 
 def known_tables() -> Mapping[str, Table]:
-    """The suite's tables, which every job has where it names none, and those of plug-ins."""
+    """Returns the suite's tables, which are the default of a job, and those of plug-ins."""
     tables = {table.name: table for table in TABLES}
     for plugin in plugins(PLUGINS).values():
         table: Table = load(plugin, Table)()
@@ -75,7 +75,7 @@ def known_tables() -> Mapping[str, Table]:
 
 
 def table_of(name: str) -> Table:
-    """A table by its name; raises KeyError for a name that none has."""
+    """Returns a table by its name; raises KeyError for an unknown name."""
     return known_tables()[name]
 
 

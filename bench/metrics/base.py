@@ -1,9 +1,9 @@
-"""What a metric is: columns that are counted for every item, and scores from their sums.
+"""The contract of a metric: columns that are counted for every item, and scores from their sums.
 
-A class says by its base what it needs: `Metric` texts, `AudioMetric` the sound of the speech,
-`RowMetric` what a run's rows say of the speech. Who adds one names it in `bench.metrics.shipped`,
-or, without touching this package, in a job's `scoring.metrics`. Intervals, tests, tables and the
-gate follow from it.
+The base class says what a metric needs: `Metric` texts, `AudioMetric` the sound of the speech,
+`RowMetric` a run's rows about the speech. Register a new class in `bench.metrics.shipped`, or name
+it in a job's `scoring.metrics` without changing this package. Intervals, tests, tables and the gate
+follow from it.
 """
 
 import math
@@ -25,33 +25,34 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 References = Mapping[str, Sequence[str]]
-"""Item id → its reference captions, tokenised; of the whole split, scored or not."""
+"""Item id → its tokenised reference captions, for the whole split, scored or not."""
 
 Hypotheses = Mapping[str, str]
-"""Item id → its tokenised transcript; "" where the item failed, so that it stays counted."""
+"""Item id → its tokenised transcript; "" for a failed item, so that it is counted."""
 
 Count = Callable[[Hypotheses, References], Array]
-"""Counts what `Metric.statistics` says."""
+"""The type of `Metric.statistics`."""
 
 Measure = Callable[[Sequence[Wave]], Array]
-"""Measures what `AudioMetric.measure` says."""
+"""The type of `AudioMetric.measure`."""
 
+# Values of Score.display_priority.
 SHORT = 3
 ALWAYS = 5
-"""See Score.display_priority."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number that a metric gives, in a unit, and how it is shown.
+    """One number that a metric returns, its unit, and how it is shown.
 
-    `head` is its column's heading in tables. `display_priority` says how long a narrow table keeps
-    that column: below 0 it goes before the intervals do, else after; from SHORT on a score is also
-    in short tables, plots and the gate; at ALWAYS it is shown everywhere. Boards are sorted by the
-    score that is `leading`, and the worst items are found by it. `hub` is the metric's type on the
-    Hugging Face hub. No interval goes beyond `most`, the highest score that there is. A score that
-    counts errors says `lower_is_better`; one of which neither much nor little is better, such as a
-    rate, is not `ranked`: no row is the best by it, and no gate finds a loss in it.
+    `head` is its column's heading in tables. `display_priority` decides which columns a narrow
+    table drops first: those below 0 before the intervals, all others after them. A score from SHORT
+    on is also in short tables, plots and the gate; one with ALWAYS is shown everywhere.
+    Leaderboards are sorted by the score that is `leading`, which also decides which items are the
+    worst. `hub` is the metric's type on the Hugging Face hub. `most` is the highest possible score,
+    which bounds intervals. `lower_is_better` is True for scores that count errors. `ranked` is
+    False for a score with no better direction, such as a rate: no row is marked as the best by it,
+    and no gate reports a loss in it.
     """
 
     name: str
@@ -68,11 +69,11 @@ class Score:
 class CorpusMetric(ABC):
     """A metric whose scores are functions of columns summed over items.
 
-    `prior` is for scores that are 0 as long as something rare was not seen, which no resampled
-    corpus can make up: the columns of the smallest corpus that is fully right. Intervals draw it
-    once beside the items; scores never hold it.
+    `prior` is for scores that are 0 unless something rare was observed, which resampling cannot
+    add: the columns of the smallest corpus that is entirely correct. Intervals may draw it once
+    beside the items; scores never include it.
 
-    Two metrics of one class are equal: a class counts the same wherever it is made.
+    Two instances of one class are equal, because they count the same.
     """
 
     name: ClassVar[str]
@@ -87,23 +88,22 @@ class CorpusMetric(ABC):
         return hash(type(self))
 
     def weights(self) -> str:
-        """The digest of what it computes with; raises UserError where that is not there."""
+        """Returns the digest of the weights that it uses; raises UserError if they are missing."""
         return ""
 
     @abstractmethod
     def score(self, sums: Array) -> Array:
-        """Every score in its unit, `[..., len(scores)]`, from summed columns `[..., D]`."""
+        """Returns every score in its unit, `[..., len(scores)]`, from summed columns `[..., D]`."""
 
 
 class Metric(CorpusMetric):
-    """A metric of texts: what was transcribed of an item, and what that is compared with.
+    """A metric of texts: an item's transcript, and what it is compared with.
 
-    `against` says what transcripts are compared with: the image's `references`, the `facts` of a
-    dataset that knows them (they then come in place of references), or the `caption` that was
-    spoken, where the words are not the system's own; then transcript and caption come as
-    they are, not tokenised.
+    `against` says what transcripts are compared with: the image's `references`; the `facts` of a
+    dataset, passed in place of references; or the spoken `caption`, for speech of given words, in
+    which case transcript and caption are not tokenised.
 
-    One that `waits` for a process of its own is counted in another thread, beside the others.
+    `waits` is True for a metric that waits for another process; it is counted in another thread.
     """
 
     against: ClassVar[Literal["references", "facts", "caption"]] = "references"
@@ -111,25 +111,25 @@ class Metric(CorpusMetric):
 
     @abstractmethod
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """The columns of every hypothesis, `[n, len(columns)]`, in the hypotheses' order."""
+        """Returns each hypothesis's columns, `[n, len(columns)]`, in the hypotheses' order."""
 
     def opened(self, references: References, cache: Path) -> AbstractContextManager[Count]:
-        """`statistics` for many corpora with the same references.
+        """Returns a context manager of `statistics` for many corpora with the same references.
 
-        For a metric that keeps a process or a table; `cache` is a folder that may be thrown away.
+        It is for a metric that keeps a process or a table; `cache` is a folder that may be deleted.
         """
         return nullcontext(self.statistics)
 
 
 class AudioMetric(CorpusMetric):
-    """A metric of how speech sounds.
+    """A metric of the sound of speech.
 
-    Every speech is measured once, where it is decoded and transcribed, and its columns are kept in
-    the run's ledger. Their key is of the speech, `name`, `version` and the digest of the `weights`;
-    for a class of the user's own, of its source too.
+    Every speech is measured once, where it is decoded and transcribed, and its columns are stored
+    in the run's ledger. Their key consists of the speech's key, `name`, `version` and the digest of
+    the `weights`; for a user's class, also of its source.
 
-    `measure` is given sound at `rate` Hz, and always `batch` clips: where fewer are left, the first
-    is repeated. `absent` are the columns of an item without speech; zeros leave it out of a mean.
+    `measure` gets sound at `rate` Hz and always `batch` clips: a shorter batch is padded with its
+    first clip. `absent` are the columns of an item without speech; zeros exclude it from a mean.
     """
 
     rate: ClassVar[int] = 16_000
@@ -139,33 +139,34 @@ class AudioMetric(CorpusMetric):
 
     @abstractmethod
     def measure(self, waves: Sequence[Wave]) -> Array:
-        """The columns of every clip, `[batch, len(columns)]`; clips are `[T]` in -1..1, T > 0.
+        """Returns the columns of every clip, `[batch, len(columns)]`; clips are `[T]` in -1..1, T >
+        0.
 
-        Raises SpeechError where a clip cannot be measured.
+        Raises SpeechError if a clip cannot be measured.
         """
 
     def loaded(self, device: str, threads: int) -> Measure:
-        """`measure` on a device (`cpu` or `cuda`), for a metric that holds a model."""
+        """Returns `measure` on a device (`cpu` or `cuda`), for a metric that loads a model."""
         return self.measure
 
 
 class RowMetric(CorpusMetric):
-    """A metric of what a run's rows say of each speech: its transcript, seconds, frames, its end.
+    """A metric of a run's rows: each speech's transcript, seconds, frames, and whether it ended.
 
-    A text, which is no speech, does not have it.
+    Systems that are texts have no such score.
     """
 
     @abstractmethod
     def statistics(self, rows: "pl.DataFrame") -> Array:
-        """The columns of every row, `[n, len(columns)]`; `rows` have the columns of
+        """Returns the columns of every row, `[n, len(columns)]`; `rows` have the columns of
         `bench.store.rows`: TRANSCRIBED and JOINED. The status of a failed item is not `ok`."""
 
 
 def is_of_words(metric: CorpusMetric) -> bool:
-    """Whether it compares words with the same truth for all, so that any text can be counted."""
+    """Returns whether it compares words with the same truth for every system."""
     return isinstance(metric, Metric) and metric.against != "caption"
 
 
 def needs_caption(metric: CorpusMetric) -> bool:
-    """Whether it compares words with the caption that was spoken, which only some rows have."""
+    """Returns whether it compares words with the spoken caption, which only some rows have."""
     return isinstance(metric, Metric) and metric.against == "caption"

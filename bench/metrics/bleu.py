@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.metrics.base import ALWAYS, Array, Hypotheses, Metric, References, Score
 
-# pycocoevalcap.bleu.bleu_scorer adds these so that nothing is divided by zero.
+# pycocoevalcap.bleu.bleu_scorer adds these to avoid divisions by zero.
 _TINY, _SMALL = 1e-15, 1e-9
 
 
@@ -40,12 +40,10 @@ class Bleu(Metric):
     prior = (4, 3, 2, 1, 4, 3, 2, 1, 4, 4)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """See Metric; `[n, 10]`."""
         rows = [_item(text, references[item]) for item, text in hypotheses.items()]
         return np.array(rows, dtype=np.float64).reshape(-1, len(self.columns))
 
     def score(self, sums: Array) -> Array:
-        """See Metric; `[..., 4]`."""
         ratios = (sums[..., :4] + _TINY) / (sums[..., 4:8] + _SMALL)
         means = np.cumprod(ratios, axis=-1) ** (1 / np.arange(1, 5))
         ratio = (sums[..., 8] + _TINY) / (sums[..., 9] + _SMALL)

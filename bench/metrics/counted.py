@@ -1,7 +1,7 @@
-"""What metrics counted of some items: one matrix, a row an item, whose columns have names.
+"""What metrics counted for some items: one matrix with a row for each item and named columns.
 
-Corpus scores are functions of the column sums, so that a resampled corpus is a product of weights
-and this matrix: thousands of replicates cost no more than one pass over the texts.
+Corpus scores are functions of the column sums, so a resampled corpus is a product of weights and
+this matrix: thousands of replicates cost no more than one pass over the texts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,12 +37,12 @@ class Counted:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns' names, each with its metric's."""
+        """The columns' names, each after its metric's name."""
         return column_names(self.metrics)
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """What the metrics give, in order."""
+        """The metrics' scores, in order."""
         return tuple(score for metric in self.metrics for score in metric.scores)
 
     def __len__(self) -> int:
@@ -50,12 +50,12 @@ class Counted:
 
     @property
     def prior(self) -> Array:
-        """The metrics' priors `[D]`; 0 where one has none."""
+        """The metrics' priors `[D]`; 0 for a metric without one."""
         each = (metric.prior or (0.0,) * len(metric.columns) for metric in self.metrics)
         return np.array([value for prior in each for value in prior])
 
     def of(self, sums: Array) -> dict[str, Array]:
-        """Every score in its unit, `[...]` each, from columns summed over items, `[..., D]`."""
+        """Returns every score in its unit, `[...]` each, from summed columns, `[..., D]`."""
         scores: dict[str, Array] = {}
         start = 0
         for metric in self.metrics:
@@ -66,23 +66,23 @@ class Counted:
         return scores
 
     def corpus(self) -> dict[str, Array]:
-        """The scores of all items together."""
+        """Returns the scores of all items together."""
         return self.of(self.values.sum(0))
 
     def each(self) -> dict[str, Array]:
-        """The scores of every item alone, `[n]` each."""
+        """Returns the scores of every item alone, `[n]` each."""
         return self.of(self.values)
 
     def with_values(self, values: Array) -> "Counted":
-        """The same columns with other numbers."""
+        """Returns the same columns with other numbers."""
         return replace(self, values=values)
 
     def beside(self, other: "Counted") -> "Counted":
-        """The columns of both, of the same items."""
+        """Returns the columns of both side by side, for the same items."""
         return joined((*self.metrics, *other.metrics), [self.values, other.values])
 
     def only(self, metrics: Sequence[CorpusMetric]) -> "Counted":
-        """The columns of some of the metrics, in their order here."""
+        """Returns the columns of the metrics named, in the order that they have here."""
         selected, parts, start = [], [], 0
         for metric in self.metrics:
             end = start + len(metric.columns)
@@ -95,26 +95,27 @@ class Counted:
 
 
 def column_names(metrics: Sequence[CorpusMetric]) -> tuple[str, ...]:
-    """Every column's name, after its metric's."""
+    """Returns every column's name, after its metric's."""
     return tuple(f"{metric.name}: {column}" for metric in metrics for column in metric.columns)
 
 
 def statistics_of(
     metric: Metric, count: Count, hypotheses: Hypotheses, references: References
 ) -> Array:
-    """What `count` gives for a metric, `[n, D]`; raises UserError where it is not that."""
+    """Returns `count`'s result for a metric, `[n, D]`; raises UserError for another shape or
+    NaN."""
     with _one_line(metric, "statistics"):
         return _checked(metric, count(hypotheses, references), list(hypotheses))
 
 
 def row_statistics(metric: RowMetric, rows: pl.DataFrame) -> Array:
-    """What a metric gives for a run's rows, `[n, D]`; raises as `statistics_of`."""
+    """Returns a metric's columns of a run's rows, `[n, D]`; raises as `statistics_of`."""
     with _one_line(metric, "statistics"):
         return _checked(metric, metric.statistics(rows), rows["item"].to_list())
 
 
 def audio_statistics(metric: AudioMetric, rows: pl.DataFrame) -> Array:
-    """What a metric measured of the speech of rows (see `measured_columns`), `[n, D]`."""
+    """Returns a metric's measurements of the speech of rows (see `measured_columns`), `[n, D]`."""
     absent = list(metric.absent or (0.0,) * len(metric.columns))
     values, _ = measured_names(metric.name)
     return np.array([absent if row is None else row for row in rows[values]], dtype=np.float64)
@@ -125,13 +126,13 @@ def _checked(metric: CorpusMetric, given: object, items: Sequence[str]) -> Array
     _check(values, "transcripts by columns", (len(items), len(metric.columns)))
     odd = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if odd.size:
-        # One of them would make every sum, interval and test of the score another.
+        # One such number would change every sum, interval and test of the score.
         raise ValueError(f"gave no finite number for {items[odd[0]]}")
     return values
 
 
 def _scored(metric: CorpusMetric, sums: Array) -> Array:
-    """The metric's scores `[..., S]` of sums `[..., D]`; raises as `statistics_of`."""
+    """Returns the metric's scores `[..., S]` of sums `[..., D]`; raises as `statistics_of`."""
     with _one_line(metric, "score"):
         scores = np.asarray(metric.score(sums), dtype=np.float64)
         _check(scores, f"scores of sums {list(sums.shape)}", (*sums.shape[:-1], len(metric.scores)))
@@ -145,7 +146,7 @@ def _check(values: Array, what: str, wanted: tuple[int, ...]) -> None:
 
 @contextmanager
 def _one_line(metric: CorpusMetric, method: str) -> Iterator[None]:
-    """What a user's metric raises, or gives in another shape, as a UserError that names it."""
+    """Raises a UserError with the metric's name for any exception of a user's metric."""
     try:
         yield
     except (PixVoxError, OSError, MemoryError):
@@ -159,10 +160,10 @@ def _one_line(metric: CorpusMetric, method: str) -> Iterator[None]:
 
 
 def joined(metrics: Sequence[CorpusMetric], parts: Sequence[Array]) -> Counted:
-    """What each of the metrics counted, `[n, D]` each, side by side."""
+    """Returns what each of the metrics counted, `[n, D]` each, side by side."""
     return Counted(tuple(metrics), np.concatenate(list(parts), axis=1))
 
 
 def leading(scores: Sequence[Score]) -> Score:
-    """The score that boards are sorted by; the first where none says so."""
+    """Returns the score that leaderboards are sorted by: the leading one, else the first."""
     return next((score for score in scores if score.leading), scores[0])

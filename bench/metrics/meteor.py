@@ -1,8 +1,8 @@
-"""METEOR 1.5 (Denkowski & Lavie 2014) on the JVM, with the jar of pycocoevalcap, supervised.
+"""METEOR 1.5 (Denkowski & Lavie 2014) on the JVM, with pycocoevalcap's jar, supervised.
 
 pycocoevalcap's own wrapper can hang for ever: a newline in a hypothesis shifts its protocol, its
-stderr is never read, and its destructor waits for a lock. Here every call has a deadline, and a
-JVM that ends or hangs is replaced once.
+stderr is never read, and its destructor waits for a lock. Here every call has a deadline, and a JVM
+that ends or hangs is replaced once.
 """
 
 import re
@@ -26,13 +26,13 @@ DEADLINE_SECONDS = 600.0
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _CHUNKS, _MATCHED = 20, slice(21, 23)
 _AT_ONCE = 16
-"""Items asked for before the first answer is read; so many answers fit into the smallest pipe."""
+"""How many items are sent before the first answer is read; their answers fit into any pipe."""
 _WEIGHTS = (1.0, 0.6, 0.8, 0.6)
 _UNSAFE = re.compile(r"\|\|\||[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 class _Ended(Exception):
-    """The JVM ended or was ended by its deadline."""
+    """The JVM ended, or was ended at its deadline."""
 
 
 def _field(text: str) -> str:
@@ -40,7 +40,7 @@ def _field(text: str) -> str:
 
 
 def whole_table() -> Path:
-    """METEOR's English paraphrases, as pycocoevalcap brings them."""
+    """Returns METEOR's English paraphrase table in pycocoevalcap."""
     return package_file("meteor/data/paraphrase-en.gz")
 
 
@@ -59,12 +59,12 @@ class MeteorJvm:
 
     @property
     def pid(self) -> int:
-        """The JVM's process."""
+        """The JVM's process id."""
         return self._process.pid
 
     def _start(self) -> "subprocess.Popen[str]":
         jar = package_file("meteor/meteor-1.5.jar")
-        # Always named: by itself METEOR finds no table in a folder whose path holds a space.
+        # Always passed: METEOR does not find its own table in a folder whose path has a space.
         table = self._table.resolve() if self._table else whole_table()
         options = ["-stdio", "-l", "en", "-norm", "-a", str(table)]
         return subprocess.Popen(
@@ -110,15 +110,15 @@ class MeteorJvm:
         return [float(value) for value in line.split()]
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """METEOR's own sufficient statistics of every item, `[n, 23]`.
+        """Returns METEOR's own sufficient statistics of every item, `[n, 23]`.
 
-        Raises RunFailed where two JVMs ended or gave no answer within the deadline.
+        Raises RunFailed if two JVMs ended or gave no answer within the deadline.
         """
         try:
             return self._all(hypotheses, references)
         except _Ended as error:
             if self._closed:
-                raise RunFailed("METEOR was closed while it counted") from error
+                raise RunFailed("METEOR's JVM was closed while it was counting") from error
             self._end()
             self._process = self._start()
         try:
@@ -145,15 +145,15 @@ class MeteorJvm:
         finally:
             watchdog.cancel()
         counts = np.array(rows, dtype=np.float64).reshape(-1, len(Meteor.columns))
-        # METEOR counts no fragment where a hypothesis is its reference in one chunk, alone or
-        # summed; with none there, its formula needs no such case.
+        # METEOR counts no fragments if a hypothesis equals its reference in one chunk, both for one
+        # item and for sums. With 0 chunks, the formula below needs no special case.
         whole = (counts[:, _CHUNKS] == 1) & (counts[:, 0:2] == counts[:, _MATCHED]).all(1)
         counts[whole, _CHUNKS] = 0
         return counts
 
 
 class Meteor(Metric):
-    """METEOR's own columns; its score is written out, so that resampled corpora need no JVM."""
+    """METEOR's own columns; the score is computed here, so that resampled corpora need no JVM."""
 
     name = "METEOR"
     columns = (
@@ -175,23 +175,23 @@ class Meteor(Metric):
     scores = (Score("METEOR", "M", display_priority=4, most=100, hub="meteor"),)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """See Metric; `[n, 23]`, by a JVM of its own that loads the whole paraphrase table."""
+        """Returns `[n, 23]`, counted by a new JVM, which loads the whole paraphrase table."""
         with MeteorJvm() as jvm:
             return jvm.statistics(hypotheses, references)
 
     @contextmanager
     def opened(self, references: References, cache: Path) -> Iterator[Count]:
-        """See Metric; one JVM with the table that the references need."""
+        """Starts one JVM, with only the part of the paraphrase table that the references need."""
         with MeteorJvm(paraphrases(whole_table(), references, cache)) as jvm:
             yield jvm.statistics
 
     def score(self, sums: Array) -> Array:
-        """See Metric. Denkowski & Lavie 2014, section 2, METEOR 1.5's parameters for English."""
+        """Follows Denkowski & Lavie 2014, section 2, with METEOR 1.5's parameters for English."""
         length, words = sums[..., 0:2], sums[..., 2:4]
         stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 4)
         chunks, matched = sums[..., _CHUNKS], sums[..., _MATCHED]
-        # Of every stage (exact, stem, synonym, paraphrase): content words matched on either side,
-        # then function words.
+        # For every stage (exact, stem, synonym, paraphrase): content words matched in the
+        # hypothesis and in the reference, then function words.
         weighted = np.einsum(
             "s,...sk->...k", _WEIGHTS, _DELTA * stages[..., :2] + (1 - _DELTA) * stages[..., 2:]
         )

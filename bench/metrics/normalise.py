@@ -1,4 +1,4 @@
-"""Text normalisers: applied to both sides or to neither, when scores are made."""
+"""Text normalisers, applied to both hypotheses and references when scores are computed."""
 
 import sys
 from collections.abc import Callable
@@ -10,15 +10,16 @@ from types import ModuleType
 
 @lru_cache(maxsize=1)
 def english() -> Callable[[str], str]:
-    """Whisper's English normaliser (Radford et al. 2022, appendix C)."""
+    """Returns Whisper's English normaliser (Radford et al. 2022, appendix C)."""
     normaliser: Callable[[str], str] = _normalizers().EnglishTextNormalizer()
     return normaliser
 
 
 def _normalizers() -> ModuleType:
-    """The package whisper.normalizers without whisper itself, which imports PyTorch.
+    """Returns the package whisper.normalizers without whisper itself, which imports PyTorch.
 
-    It needs nothing of its parent, and is loaded under another name, for its own means the parent.
+    It needs nothing of its parent package. It is loaded under another name, because its own name
+    would import the parent.
     """
     parent = find_spec("whisper")
     assert parent is not None
@@ -29,12 +30,12 @@ def _normalizers() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    # What is within finds its siblings by it.
+    # Its modules import each other by this name.
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
 def normaliser(name: str) -> Callable[[str], str]:
-    """`none` or `whisper`."""
+    """Returns the normaliser `none` or `whisper`."""
     return english() if name == "whisper" else str

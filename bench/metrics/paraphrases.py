@@ -1,4 +1,4 @@
-"""METEOR's paraphrase table, cut down to what a reference set can match."""
+"""METEOR's paraphrase table, reduced to the entries that a set of references can match."""
 
 import gzip
 import hashlib
@@ -17,30 +17,31 @@ from bench.common.errors import RunFailed
 from bench.metrics.base import References
 
 _LONGEST = 7
-"""Words of the table's longest phrase."""
+"""Words of the longest phrase in the table."""
 _DOTTED = re.compile(r"[^\W_]+(?:\.[^\W_]*)*")
 _CHUNK = 1 << 22
-"""Packed bytes that are looked through at once; the whole table has 62 million."""
+"""Packed bytes that are searched at once; the whole table has 62 million."""
 
 
 def _undotted(token: str) -> list[str]:
-    """An abbreviation, which ends in a dot and holds another, is a word; else dots divide."""
+    """Returns the words of a text without spaces: an abbreviation such as "u.s." is one word."""
     abbreviation = token.endswith(".") and "." in token[:-1]
     return [token.replace(".", "")] if abbreviation else [w for w in token.split(".") if w]
 
 
 def phrases(references: References) -> set[str]:
-    """Every run of up to seven words that METEOR's own normaliser may make of the references.
+    """Returns every run of up to seven words that METEOR's normaliser may make of the references.
 
-    How it takes off punctuation is not repeated here. Words count as they are, without what is not
-    a letter or digit, and split there; and abbreviations such as "u.s." as one word of letters.
+    METEOR's handling of punctuation is not reproduced. Words are taken as they are, without
+    characters that are not letters or digits, and split at those; and abbreviations such as "u.s."
+    as one word of letters.
     """
     spans: set[str] = set()
     for text in {text for texts in references.values() for text in texts}:
         lower = text.lower()
         raw = lower.split()
         bare = [re.sub(r"[\W_]+", "", word) for word in raw]
-        # Most of these are the same for most texts.
+        # Most of these are equal for most texts.
         for words in {
             tuple(raw),
             tuple(word for word in bare if word),
@@ -55,7 +56,7 @@ def phrases(references: References) -> set[str]:
 
 
 def _unpacked(table: Path) -> Iterator[bytes]:
-    """The table's text, the next piece being unpacked while one is looked through."""
+    """Yields the table's text; the next piece is unpacked while the current one is searched."""
     unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     with table.open("rb") as stream, ThreadPoolExecutor(1) as thread:
         following = thread.submit(unpacking.decompress, stream.read(_CHUNK))
@@ -63,11 +64,11 @@ def _unpacked(table: Path) -> Iterator[bytes]:
             following = thread.submit(unpacking.decompress, stream.read(_CHUNK))
             yield text
     if not unpacking.eof:
-        raise EOFError("it is cut off")
+        raise EOFError("the file is truncated")
 
 
 def _entries(table: Path) -> Iterator[pl.Series]:
-    """The table's lines, some megabytes at a time: an entry is a probability and two phrases."""
+    """Yields some megabytes of the table's lines: an entry is a probability and two phrases."""
     left = b""
     for text in _unpacked(table):
         whole, newline, rest = (left + text).rpartition(b"\n")
@@ -82,11 +83,11 @@ def _entries(table: Path) -> Iterator[pl.Series]:
         yield lines[:count]
         left = "".join(f"{line}\n" for line in lines[count:]).encode() + rest
     if left:
-        raise EOFError("it is cut off")
+        raise EOFError("the file is truncated")
 
 
 def _matching(lines: pl.Series, wanted: pl.Series) -> list[str]:
-    """The lines of entries of which one phrase is wanted."""
+    """Returns the lines of entries that have a wanted phrase."""
     known = lines.is_in(wanted).fill_null(False)
     chosen = known.gather_every(3, 1) | known.gather_every(3, 2)
     matching: list[str] = lines.filter(pl.Series(np.repeat(chosen.to_numpy(), 3))).to_list()
@@ -94,10 +95,10 @@ def _matching(lines: pl.Series, wanted: pl.Series) -> list[str]:
 
 
 def cut_down(table: Path, references: References) -> str:
-    """The entries of a table of which one phrase is in the references.
+    """Returns the entries of a table that have a phrase of the references.
 
-    Scores are the same as with the whole table, and loading it takes a tenth. Raises RunFailed for
-    a table that cannot be read.
+    Scores are the same as with the whole table, and loading takes a tenth of the time. Raises
+    RunFailed for a table that cannot be read.
     """
     wanted = pl.Series(list(phrases(references)), dtype=pl.String).implode()
     try:
@@ -108,7 +109,7 @@ def cut_down(table: Path, references: References) -> str:
 
 
 def paraphrases(table: Path, references: References, folder: Path) -> Path:
-    """That part of a table as a file in `folder`, where it stays for the next time."""
+    """Returns that part of a table as a file in `folder`, which is written once."""
     text = "\n".join(sorted({text for texts in references.values() for text in texts}))
     part = folder / f"paraphrases-{hashlib.sha256(text.encode()).hexdigest()[:16]}.gz"
     if not part.exists():

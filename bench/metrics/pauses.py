@@ -20,10 +20,9 @@ _WEIGHTS = PackagedWeights(
 
 
 class Pauses(AudioMetric):
-    """The share of time in which somebody speaks, how many pauses a minute there are, and how long
-    they are. A pause is what lies between two stretches of speech, at least 40 ms: 100 ms of
-    silence less the detector's padding.
-    """
+    """The share of time with speech, the number of pauses a minute, and their mean length. A pause
+    lies between two stretches of speech and takes at least 40 ms: 100 ms of silence less the
+    detector's padding."""
 
     name = "pauses"
     columns = ("speech seconds", "seconds", "pauses", "pause seconds")
@@ -46,7 +45,7 @@ class Pauses(AudioMetric):
         before = torch.get_num_threads()
         from silero_vad import get_speech_timestamps, load_silero_vad
 
-        # Importing it sets PyTorch's threads to one, for whatever else the process computes.
+        # Importing it sets PyTorch's threads to one for the whole process.
         torch.set_num_threads(before)
         model = load_silero_vad(onnx=True)
 
@@ -70,7 +69,7 @@ class Pauses(AudioMetric):
 def _columns(
     stretches: Sequence[Mapping[str, Any]], samples: int, rate: int
 ) -> tuple[float, float, float, float]:
-    """The columns of a clip, of its stretches of speech in samples."""
+    """Returns the columns of a clip from its stretches of speech, in samples."""
     speech = sum(stretch["end"] - stretch["start"] for stretch in stretches)
     gaps = [after["start"] - before["end"] for before, after in pairwise(stretches)]
     return speech / rate, samples / rate, float(len(gaps)), sum(gaps) / rate

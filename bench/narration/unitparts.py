@@ -24,7 +24,7 @@ class UnitParts:
         self.folder = path / ".units"
 
     def has(self, name: str) -> bool:
-        """Whether a caption's units are here and complete."""
+        """Returns whether a caption's units are here and complete."""
         return name in self._packed() or self._part(self._path(name)) is not None
 
     def keep(self, name: str, units: Units) -> None:

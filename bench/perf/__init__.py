@@ -1,1 +1,1 @@
-"""Benchmarks: ratios measured in one run, on a machine that is named."""
+"""Benchmarks: ratios of speed measured in one run, with the facts of the machine."""

@@ -1,4 +1,4 @@
-"""`pixvox perf decode`: our engine beside eager decoding of the same weights, and the floor."""
+"""`pixvox perf decode`: our engine, eager decoding of the same weights, and a lower bound."""
 
 import statistics
 import time
@@ -23,14 +23,14 @@ from pixvox.precision import precision
 from pixvox.weights import resolve
 
 SECONDS = (3.0, 10.0)
-"""Shortest and longest speech where the weights are random and end none by themselves."""
+"""Shortest and longest speech in seconds for random weights, which never end speech."""
 GUIDANCE = 2.0
-"""The scale of guided ways; it changes no step's work."""
+"""The scale of guidance in guided methods; it does not change the work of a step."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One way of decoding: medians over the rounds."""
+    """One method of decoding: medians over the rounds."""
 
     way: str
     rows_per_second: float
@@ -39,7 +39,7 @@ class Measured:
 
 
 class _FixedLengths(Engine):
-    """An engine whose speeches end where they are told to: random weights end none."""
+    """An engine whose speeches end at given lengths, because random weights never end speech."""
 
     lengths: dict[str, int]
 
@@ -51,7 +51,7 @@ class _FixedLengths(Engine):
 
 
 def _model(name: str, pattern: str, codebooks: int, seconds: float) -> PixVoxLM:
-    """Weights by name, or `base` and `tiny`: that size with random weights."""
+    """Returns weights by name, or a model of the size `base` or `tiny` with random weights."""
     if name not in ("base", "tiny"):
         return PixVoxLM.from_pretrained(resolve(name), dtype=torch.float32).eval()
     torch.manual_seed(0)
@@ -64,7 +64,7 @@ def _model(name: str, pattern: str, codebooks: int, seconds: float) -> PixVoxLM:
 
 
 def _states(model: PixVoxLM, images: int, trained: bool) -> Tensor:
-    """Image states `[I, P, M]`: of the shipped test pictures, or noise for random weights."""
+    """Returns image states `[I, P, M]` of shipped pictures, or noise for random weights."""
     config = model.config
     if not trained:
         return torch.randn(images, config.image_positions, config.image_state_size)
@@ -82,13 +82,13 @@ def _states(model: PixVoxLM, images: int, trained: bool) -> Tensor:
 
 
 _READ_BY_NO_STEP = ("vision.", "embeddings.", "null_image", "projection.", "similarity_head.")
-"""Beginnings of the names of weights that a decoding step does not read."""
+"""Prefixes of the names of weights that a decoding step does not read."""
 
 
 def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, speed: float) -> float:
-    """The least time of a step, s: every weight once, every row's keys and values, over `speed`.
+    """Returns the lower bound of a step in s: every weight, and keys and values once, over `speed`.
 
-    `positions` is how many positions a row has on average; `images` memories are read once each.
+    `positions` is the mean number of positions of a row; `images` memories are read once each.
     """
     config = model.config
     width = model.dtype.itemsize
@@ -96,8 +96,8 @@ def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, spe
     weights = sum(
         p.numel()
         for name, p in model.named_parameters()
-        # Embeddings are looked up, image states are projected before the first step, and no step
-        # compares.
+        # Embeddings are looked up, and image states are projected before the first step. No step
+        # computes similarities.
         if not name.startswith(_READ_BY_NO_STEP)
         and not (".crossattention.key" in name or ".crossattention.value" in name)
     )
@@ -122,11 +122,11 @@ class DecodeOptions:
 
 
 Way = Callable[[], tuple[list[Tensor], int]]
-"""Decodes all speeches once: their units `[K, T]` each, and how many steps that took."""
+"""Decodes all speeches once: returns their units `[K, T]` each, and the number of steps."""
 
 
 class _Course:
-    """A model, image states and what is asked of them, the same for every way of decoding."""
+    """A model, image states and requests, the same for every method of decoding."""
 
     def __init__(self, options: DecodeOptions, device: torch.device, arithmetic: str) -> None:
         model = _model(options.weights, options.pattern, options.codebooks, options.seconds).to(
@@ -140,7 +140,7 @@ class _Course:
         self.text = as_blip_text(self.model)
         self.states = states.to(self.model.dtype)
         if self.model.null_image is None:
-            # Guided steps are timed with any weights; their own null image is as good as another.
+            # Guided steps are timed with any weights; a random null image does not change the time.
             self.model.null_image = torch.nn.Parameter(self.states.mean(0))
         self.count = len(states)
         rate = model.config.frame_rate
@@ -152,7 +152,7 @@ class _Course:
             self.lengths = {str(index): int(length) for index, length in enumerate(drawn)}
 
     def ways(self) -> dict[str, Way]:
-        """Every way by its name; the first is what the others are compared with."""
+        """Returns every method by its name; the first is compared with the others."""
         slots, none = self.options.slots, torch.zeros(self.model.config.num_codebooks, 0).long()
         single, shared = self._engine(1), self._engine(4 if slots % 4 == 0 else 1)
         guided = {
@@ -161,7 +161,7 @@ class _Course:
         }
         requests = [Request(str(index), index, none) for index in range(self.count)]
         variants = [Request(str(index), index // 4, none) for index in range(self.count)]
-        # What is compiled once is compiled before anything is timed.
+        # Kernels are compiled before anything is timed.
         self._ours(single, requests[:slots], slots)
         return {
             "eager": self._eagerly,
@@ -216,7 +216,7 @@ class _Course:
 
 
 def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Runs every way once a round, in turn, so that a slow moment meets all of them."""
+    """Runs every method once a round, in turn, so that a disturbance affects all of them."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     arithmetic = "bfloat16" if device.type == "cuda" else "float32"
     course = _Course(options, device, arithmetic)
@@ -244,7 +244,7 @@ def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> 
     frames = [speech_units.shape[1] for speech_units in units["engine"]]
     compared = units if arithmetic == "float32" else _units_in_float32(options, device)
     pairs = zip(compared["eager"], compared["engine"], strict=True)
-    # A row of n steps has n / 2 positions on average; long rows count more often.
+    # A row of n steps has n / 2 positions on average; long rows have more steps.
     average = sum(n * n for n in frames) / max(1, sum(frames)) / 2
     speed = bandwidth(device)
     return {
@@ -254,7 +254,7 @@ def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> 
         "speeches": course.count,
         "mean_frames": sum(frames) / course.count,
         "arithmetic": arithmetic,
-        # In float32, whatever was timed: two ways of rounding to bfloat16 part after some steps.
+        # Compared in float32, whatever was timed: in bfloat16 two methods differ after some steps.
         "greedy_units_equal_to_eager": sum(torch.equal(a.cpu(), b.cpu()) for a, b in pairs),
         "bandwidth_gb_per_s": speed / 1e9,
         "floor_ms_per_step": 1000
@@ -304,7 +304,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def run(options: DecodeOptions, save: Path | None) -> int:
-    """Measures, prints, and keeps the figures as JSON where asked to."""
+    """Measures, prints, and saves the figures as JSON on request."""
     from bench.common.progress import progress
 
     with progress() as report:

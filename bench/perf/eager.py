@@ -1,7 +1,7 @@
-"""The other way to decode: transformers' own BLIP text model, eager, with its dynamic cache.
+"""Eager decoding for comparison: transformers' BLIP text model with its dynamic cache.
 
-What a researcher gets who puts codebook embeddings and heads on BlipTextModel and writes the
-usual loop: a batch runs until its last row has ended, the cache grows by concatenation.
+It is the usual loop over BlipTextModel with embeddings and heads for codebooks: a batch runs until
+its last row has ended, and the cache grows by concatenation.
 """
 
 import torch
@@ -16,7 +16,7 @@ from pixvox.patterns import layout
 
 
 def as_blip_text(model: PixVoxLM) -> BlipTextModel:
-    """The same decoder as transformers' BlipTextModel, in the model's type and place."""
+    """Returns the same decoder as transformers' BlipTextModel, in the model's type and place."""
     config = model.config
     text = BlipTextConfig(
         hidden_size=config.hidden_size,
@@ -44,9 +44,9 @@ def as_blip_text(model: PixVoxLM) -> BlipTextModel:
 def eager_greedy(
     model: PixVoxLM, text: BlipTextModel, states: Tensor, frames: int, lengths: Tensor | None = None
 ) -> tuple[list[Tensor], int]:
-    """Greedy units `[K, N]` of every row of image states `[B, P, M_vision]`, and the steps run.
+    """Returns greedy units `[K, N]` of each row of image states `[B, P, M_vision]`, and the steps.
 
-    `lengths` `[B]` ends each row after so many frames, for weights that end none by themselves.
+    `lengths` `[B]` ends each row after this many frames, for weights that never end speech.
     """
     config = model.config
     rows, codebooks, empty = len(states), config.num_codebooks, config.empty

@@ -1,7 +1,7 @@
-"""`pixvox perf gpu`: whether the code of a GPU is right and how fast it is, in one report.
+"""`pixvox perf gpu`: checks whether the code for GPUs is correct and how fast it is, in one report.
 
-On a machine without a GPU the same checks run small on the CPU, and every line says that nothing is
-proven by it. A check that finds no time left within the budget is not begun.
+On a machine without a GPU the same checks run on the CPU at a small size, and every line says that
+they prove nothing for GPUs. A check that does not fit into the remaining budget is skipped.
 """
 
 import json
@@ -42,19 +42,19 @@ from pixvox.precision import precision
 from pixvox.weights import resolve
 
 BUDGET_SECONDS = 480.0
-"""The command ends in 8 minutes: no check begins later than this less its own estimate."""
+"""The command ends in 8 minutes: a check starts only if its own estimate still fits."""
 ZOO = "zoo:pixvox-tiny-delay"
 TOLERANCE = 1e-3
 """The largest difference of states and samples, of values around 1, between devices."""
 BFLOAT16_TOLERANCE = 0.2
-"""The largest difference of scores in bfloat16 between kinds of attention, in their deviations."""
+"""The largest difference of bfloat16 logits between attentions, in standard deviations."""
 
 Outcome = Literal["proven", "FAILED", "not proven", "measured", "not measured"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check saw, in words and figures; `holds` is None where it only measures."""
+    """The result of one check, in words and figures; `holds` is None if it only measures."""
 
     words: str
     holds: bool | None = None
@@ -63,10 +63,10 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """The device and how much is computed on it; `base` is the paper's size, with random weights.
+    """The device and the size of the checks; `base` is the paper's model with random weights.
 
-    `seconds` is the longest speech, `arithmetics` what is decoded in, `clips` how many recordings
-    are transcribed and `items` how many images a whole run has.
+    `seconds` is the longest speech, `arithmetics` are the precisions of decoding, `clips` is the
+    number of recordings that are transcribed and `items` the number of images of a whole run.
     """
 
     device: torch.device
@@ -80,12 +80,12 @@ class Course:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether what is measured is a GPU."""
+        """Whether the device is a GPU."""
         return self.device.type == "cuda"
 
 
 def course_of(device: torch.device) -> Course:
-    """The full course for a GPU, the small one for a CPU."""
+    """Returns the full course for a GPU, the small one for a CPU."""
     if device.type == "cuda":
         return Course(
             device=device,
@@ -118,7 +118,7 @@ def _random_model(course: Course, pattern: str, *, base: bool) -> PixVoxLM:
 
 
 def _engine(course: Course, model: PixVoxLM, decoding: Decoding, *, graphs: bool = True) -> Engine:
-    """The engine as a GPU runs it; without graphs it takes the same steps one by one."""
+    """Returns the engine as a GPU runs it; without graphs it takes the same steps one at a time."""
     engine = Engine(model, decoding, dense=None if course.on_gpu else True)
     engine.poll = 8
     if course.on_gpu and not graphs:
@@ -127,7 +127,7 @@ def _engine(course: Course, model: PixVoxLM, decoding: Decoding, *, graphs: bool
 
 
 def _asked(model: PixVoxLM, count: int, prompt_frames: int = 0) -> tuple[Tensor, list[Request]]:
-    """Image states of noise and a request for each; every second one has a prompt."""
+    """Returns image states of noise and a request for each; every second one has a prompt."""
     config = model.config
     shape = (count, config.image_positions, config.image_state_size)
     states = torch.randn(shape, generator=torch.manual_seed(1)).to(model.device, model.dtype)
@@ -144,7 +144,7 @@ def _equal(speeches: Sequence[Generation], others: Sequence[Generation]) -> int:
 
 
 def check_units(course: Course) -> Finding:
-    """Greedy units by graphs, step by step, and by the CPU's own attention, for every pattern."""
+    """Compares greedy units by graphs, single steps, and the CPU's attention, for every pattern."""
     count = 6
     figures: dict[str, Any] = {}
     for pattern in PATTERN_NAMES:
@@ -166,7 +166,7 @@ def check_units(course: Course) -> Finding:
 
 
 def check_company(course: Course) -> Finding:
-    """The same items forwards, backwards and in groups have the same units."""
+    """Checks that items have the same units forwards, backwards and in groups."""
     figures = {}
     for arithmetic in course.arithmetics:
         model = _random_model(course, "delay", base=course.base)
@@ -190,9 +190,9 @@ def check_company(course: Course) -> Finding:
 
 
 def check_bfloat16(course: Course) -> Finding:
-    """How many units bfloat16 changes beside float32, up to the first that differs in a speech."""
+    """Counts the units that bfloat16 changes, up to the first difference in each speech."""
     if not course.on_gpu:
-        return Finding("bfloat16 is decoded on GPUs alone")
+        return Finding("only GPUs decode in bfloat16")
     model = PixVoxLM.from_pretrained(resolve(ZOO)).eval().to(course.device)
     items = load_scenes(None).items[:32]
     with torch.inference_mode(), precision("float32"):
@@ -213,7 +213,7 @@ def check_bfloat16(course: Course) -> Finding:
 
 
 def check_attention(course: Course) -> Finding:
-    """Scores in bfloat16 by attention of variable length beside masked attention."""
+    """Compares logits in bfloat16 by attention of variable length and by masked attention."""
     model = _random_model(course, "delay", base=False)
     slots, steps = 8, 16
     states, _ = _asked(model, slots)
@@ -245,7 +245,7 @@ def check_attention(course: Course) -> Finding:
 
 
 def check_codec(course: Course) -> Finding:
-    """Samples of units on the device beside the CPU's, alone and in a group; clips a second."""
+    """Compares samples on the device and on the CPU, alone and in a group; clips a second."""
     rng = torch.manual_seed(2)
     units = [torch.randint(0, 256, (4, frames), generator=rng) for frames in (50, 120, 7, 200)]
     here, cpu = (Codec.load("zoo:encodec-tiny", 1.6, str(d)) for d in (course.device, "cpu"))
@@ -265,7 +265,7 @@ def check_codec(course: Course) -> Finding:
 
 
 def check_images(course: Course) -> Finding:
-    """Image states on the device beside the CPU's."""
+    """Compares image states on the device and on the CPU."""
     model = PixVoxLM.from_pretrained(resolve(ZOO)).eval()
     items = load_scenes(None).items[:4]
     pixels = torch.stack([load_image(item.image, model.config.scaling) for item in items])
@@ -281,7 +281,7 @@ def check_images(course: Course) -> Finding:
 
 
 def check_whisper(course: Course) -> Finding:
-    """Whisper tiny.en's transcripts of recordings on the device beside the CPU's."""
+    """Compares Whisper tiny.en's transcripts of recordings on the device and on the CPU."""
     files = [
         caption.speech
         for item in load_scenes(None).items
@@ -307,7 +307,7 @@ def check_whisper(course: Course) -> Finding:
 
 
 def check_steps(course: Course) -> Finding:
-    """Time of a decoding step by slots and type, beside the floor of this machine's copy speed."""
+    """Measures the time of a decoding step by slots and type, and its bound by bandwidth."""
     speed = bandwidth(course.device, 512 if course.on_gpu else 128)
     figures: dict[str, Any] = {"copy GB/s": speed / 1e9}
     for arithmetic in course.arithmetics:
@@ -343,7 +343,7 @@ def check_steps(course: Course) -> Finding:
 
 
 def check_profile(course: Course) -> Finding:
-    """The operators that take most of a step."""
+    """Returns the operators that take most of a step's time."""
     from torch.profiler import ProfilerActivity, profile
 
     model = _random_model(course, "delay", base=course.base)
@@ -367,7 +367,7 @@ def check_profile(course: Course) -> Finding:
 
 
 def check_run(course: Course) -> Finding:
-    """A whole run: images, decoding, codec and Whisper; rows a second and every stage's duty."""
+    """Measures a whole run: rows a second, and how busy each stage is."""
     job = {
         "name": "gpu",
         "dataset": {"name": "scenes"},
@@ -388,7 +388,7 @@ def check_run(course: Course) -> Finding:
 
 
 def check_training(course: Course) -> Finding:
-    """Captions a second of a training step: forwards, backwards and AdamW."""
+    """Measures captions a second of a training step: forwards, backwards and AdamW."""
     model = _random_model(course, "delay", base=course.base).train()
     batch, config = (60, model.config) if course.on_gpu else (4, model.config)
     frames = round(3 * config.frame_rate)
@@ -424,7 +424,7 @@ def _seconds(course: Course, work: Callable[[], object]) -> float:
 
 @dataclass(frozen=True)
 class Check:
-    """A check by its title; `seconds` is the most that it takes on the device it is meant for."""
+    """A check by its title; `seconds` is the longest time on the device it is for."""
 
     title: str
     run: Callable[[Course], Finding]
@@ -433,7 +433,7 @@ class Check:
 
 CHECKS = (
     Check("greedy units, every pattern, float32", check_units, 40),
-    Check("units do not depend on company", check_company, 40),
+    Check("units do not depend on the batch", check_company, 40),
     Check("codec", check_codec, 20),
     Check("image encoder", check_images, 10),
     Check("Whisper tiny.en", check_whisper, 40),
@@ -444,11 +444,11 @@ CHECKS = (
     Check("training steps", check_training, 40),
     Check("a whole run", check_run, 120),
 )
-"""In the order of what matters most, for the time may end."""
+"""The most important checks first, because the budget may end."""
 
 
 def measure(course: Course, report: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Runs the checks within the budget, and returns what each found."""
+    """Runs the checks within the budget, and returns the result of each."""
     started = time.perf_counter()
     rows = []
     for number, check in enumerate(CHECKS):
@@ -473,7 +473,7 @@ def _outcome(check: Check, course: Course) -> tuple[Finding, Outcome]:
     try:
         finding = check.run(course)
     except Exception as error:
-        # Whatever a device raises is a finding; the other checks are still worth their time.
+        # Any exception of a device is the result of its check; the other checks still run.
         return Finding(reason_of(error), False), "FAILED"
     if finding.holds is False:
         return finding, "FAILED"
@@ -483,7 +483,7 @@ def _outcome(check: Check, course: Course) -> tuple[Finding, Outcome]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The report as a page."""
+    """Returns the report in Markdown."""
     facts = result["machine"]
     lines = [
         "# What was proven on a GPU",
@@ -505,8 +505,10 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def run(save: Path | None) -> int:
-    """Runs all checks and prints the report; with `save`, writes it as JSON, and as Markdown
-    beside. 3 where a check failed, else 0."""
+    """Runs all checks and prints the report; with `save`, writes it as JSON and Markdown.
+
+    Returns 3 if a check failed, else 0.
+    """
     from bench.common.progress import progress
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,9 +1,9 @@
-"""One replicate of a speed comparison: a fresh process that decodes a few test pictures.
+"""One replicate of a speed comparison: a new process that decodes a few test pictures.
 
-`python -P replicate.py WEIGHTS IMAGES DELAY` warms up, then measures once for every line that it
-reads, so that two of them can take turns; it answers with a line of JSON each, and at the end with
-what it is and counted. It measures the pixvox that is first on its path, whatever checkout this
-file lies in. Counters are functions of the code and the weights alone.
+`python -P replicate.py WEIGHTS IMAGES DELAY` warms up, then measures once for every line of its
+input, so that two of them can take turns. It answers each with a line of JSON, and at the end with
+its facts and counts. It measures the pixvox that is first on its path, whichever checkout this file
+is in. Counts depend only on the code and the weights.
 """
 
 import json
@@ -19,11 +19,11 @@ import torch
 import pixvox
 
 ENCODINGS = 4
-"""One encoding of all pictures is too short to be timed."""
+"""How often all pictures are encoded, because once is too short to be timed."""
 
 
 def _delayed(engine: Any, share: float) -> None:
-    """Makes every decoding step last longer by a share of its time: a regression to find."""
+    """Slows every decoding step by a share of its time: an artificial regression."""
     step = engine._advance
 
     def slower(window: int) -> None:
@@ -37,17 +37,17 @@ def _delayed(engine: Any, share: float) -> None:
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held."""
+    """Returns the highest memory use of this process, in MB."""
     status = Path("/proc/self/status")
     if status.exists():
-        # getrusage's figure begins at the parent's, and so hides what is below that.
+        # getrusage starts with the parent's maximum, which hides smaller values.
         high = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(high.split()[1]) / 1e3
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 class _Decoding:
-    """The first shipped pictures, ready to be encoded and decoded as often as is asked."""
+    """The first shipped pictures, ready to be encoded and decoded repeatedly."""
 
     def __init__(self, folder: Path, images: int, delay: float) -> None:
         from bench.datasets.scenes.load import load_scenes
@@ -58,7 +58,7 @@ class _Decoding:
         from pixvox.processing import PixVoxProcessor
 
         self.model = PixVoxLM.from_pretrained(folder, dtype=torch.float32).eval()
-        # Older checkouts have it too, and what an image encoder expects of pictures differs.
+        # Older checkouts have it too, and their image encoders may expect other pictures.
         self.processor = PixVoxProcessor.of(self.model.config)
         self.calls = 0
         self.model.vision.register_forward_hook(self._count)
@@ -73,7 +73,7 @@ class _Decoding:
         self.calls += 1
 
     def once(self) -> tuple[dict[str, float], list[Any]]:
-        """The seconds of encoding and of decoding, and what was generated."""
+        """Returns the seconds of encoding and of decoding, and the generated units."""
         started = time.perf_counter()
         with torch.inference_mode():
             for _ in range(ENCODINGS):
@@ -89,7 +89,7 @@ class _Decoding:
         return seconds, generations
 
     def committed(self, generations: list[Any]) -> int:
-        """How many bytes a ledger takes for what was generated."""
+        """Returns the number of bytes that a ledger takes for the generated units."""
         from bench.store.ledger import Ledger
         from bench.store.rows import GENERATED_SCHEMA, SpeechRow, frame, packed
 
@@ -110,7 +110,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
 
 def replicate(weights: str, images: int, delay: float = 0.0) -> None:
     """Encodes, decodes and commits the first shipped pictures, once for every line of its input."""
-    # pixvox is the checkout's that is measured; what measures it is this file's own bench.
+    # pixvox is that of the measured checkout; bench is that of this file.
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from pixvox.digests import digest
     from pixvox.weights import resolve
@@ -127,7 +127,7 @@ def replicate(weights: str, images: int, delay: float = 0.0) -> None:
     _print_facts({"code": str(Path(pixvox.__file__).resolve())})
     for _ in sys.stdin:
         _print_facts(decoding.once()[0])
-    # Last, for what it imports would be measured too.
+    # Last, because its imports would be measured too.
     counters["bytes committed"] = decoding.committed(generations)
     _print_facts({"weights": digest(folder), "peak_mb": peak_mb(), "counters": counters})
 

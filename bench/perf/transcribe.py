@@ -1,7 +1,7 @@
-"""`pixvox perf transcribe`: Whisper beside its floor, and what a shorter window changes.
+"""`pixvox perf transcribe`: Whisper's speed and its bound, and the effect of a shorter window.
 
-One thread, as one transcriber has. Both windows transcribe the same clips in turn, so that a slow
-moment meets both.
+It runs on one thread, like a transcriber. Both windows transcribe the same clips in turn, so that a
+disturbance affects both.
 """
 
 import statistics
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
 SEED = 0
 _SIZE = 1024
-"""Rows and columns of the products by which the machine's speed is measured."""
+"""Rows and columns of the matrix products that measure the machine's speed."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Whisper with one window over one kind of speech; seconds are medians over the rounds."""
+    """Whisper with one window on one kind of speech; seconds are medians over the rounds."""
 
     window: str
     seconds_per_clip: float
@@ -53,11 +53,11 @@ class Window:
 
 @dataclass(frozen=True)
 class Speech:
-    """One kind of speech: both windows, and what the shorter one changes.
+    """One kind of speech: both windows, and the changes by the shorter one.
 
-    `differing` is the share of clips with other words once case and punctuation are gone, as
-    metrics take them, `written` that with any other character, and `again` that of clips that were
-    transcribed a second time in the whole window.
+    `differing` is the share of clips with other words, without case and punctuation, as metrics
+    compare them; `written` the share with any other character; and `again` the share that was
+    transcribed a second time with the whole window.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Speech:
 
 
 def product_speed() -> float:
-    """FLOP a second of a float32 product on this thread; best of 7."""
+    """Returns FLOP a second of a float32 product on this thread; best of 7."""
     import torch
 
     a, b = torch.randn(2, _SIZE, _SIZE).unbind()
@@ -89,9 +89,9 @@ def product_speed() -> float:
 
 
 def encoder_flops(dims: "ModelDimensions", seconds: int) -> float:
-    """FLOP of Whisper's encoder: its products, convolutions and attention.
+    """Returns the FLOP of Whisper's encoder: its products, convolutions and attention.
 
-    Of a window of 30 s whose first `seconds` are computed, and of what follows two positions each.
+    The first `seconds` of a window of 30 s are computed, and two positions a second after them.
     """
     positions, width = seconds * 50 + (WHOLE - seconds) * 2, dims.n_audio_state
     layer = 24 * positions * width**2 + 4 * positions * dims.n_audio_ctx * width
@@ -100,7 +100,7 @@ def encoder_flops(dims: "ModelDimensions", seconds: int) -> float:
 
 
 def keys_flops(dims: "ModelDimensions", seconds: int) -> float:
-    """FLOP of the keys and values that Whisper's decoder takes from a window, before any word."""
+    """Returns the FLOP of the decoder's keys and values for a window, before any token."""
     return float(dims.n_text_layer * 2 * 2 * seconds * 50 * dims.n_text_state**2)
 
 
@@ -129,7 +129,7 @@ class _Timed:
         return timed
 
     def all_of(self, waves: Sequence[Wave], tick: Callable[[int], None]) -> list[Transcription]:
-        """Transcribes in whole batches, as a run does."""
+        """Transcribes in whole batches, like a run."""
         transcriptions: list[Transcription] = []
         for start in range(0, len(waves), self.batch):
             group = waves[start : start + self.batch]
@@ -139,7 +139,7 @@ class _Timed:
 
 
 def _waves(system: System, items: Sequence[Item]) -> dict[str, Wave]:
-    """A system's speech at Whisper's rate, by item; what it could not say is left out."""
+    """Returns a system's speech at Whisper's rate, by item; items without speech are left out."""
     variant = Variant("speech", 0.0, system)
     by_id = {item.id: item for item in items}
     voice, waves = Voice(), {}
@@ -160,7 +160,7 @@ def _systems(weights: Sequence[str]) -> dict[str, System]:
 
 
 def _decoding(name: str) -> DecodingSpec:
-    """As the zoo's models are decoded in Table I: clear speech, that ends."""
+    """Returns the decoding of the zoo's models in Table I: clear speech that ends."""
     from pixvox.configuration import PixVoxConfig
     from pixvox.weights import resolve
 
@@ -258,7 +258,7 @@ def _share_differing(texts: Sequence[str], compared: Sequence[str]) -> float:
 
 
 def run(weights: Sequence[str], images: int, rounds: int, save: Path | None) -> int:
-    """Measures, prints a table of ratios, and saves the figures if asked."""
+    """Measures, prints a table of ratios, and saves the figures on request."""
     import torch
 
     with progress() as report:

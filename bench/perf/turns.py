@@ -1,4 +1,4 @@
-"""Fresh processes that measure in turns: what slows the machine for a while slows all of them."""
+"""Measures in new processes that take turns, so that a disturbance affects all of them."""
 
 import json
 import os
@@ -24,7 +24,7 @@ IMAGES = 24
 
 @dataclass(frozen=True)
 class Way:
-    """What to measure: the code in a folder, `delay` a share by which its decoding is slowed."""
+    """What to measure: the code in a folder, whose decoding is slowed by a share `delay`."""
 
     folder: Path
     weights: str
@@ -34,7 +34,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Replicate:
-    """What one process measured: seconds by stage and turn, MB at its peak, counts; the weights."""
+    """The result of one process: seconds by stage and turn, peak MB, counts, and a digest."""
 
     weights: str
     seconds: dict[str, list[float]]
@@ -43,7 +43,7 @@ class Replicate:
 
 
 class WayError(RunFailed):
-    """A way that cannot be measured; `way` says which."""
+    """A measurement that failed; `way` says which."""
 
     def __init__(self, way: Way, reason: str) -> None:
         super().__init__(f"speed cannot be measured: {reason}")
@@ -51,7 +51,7 @@ class WayError(RunFailed):
 
 
 def canary() -> float:
-    """Seconds of a fixed piece of work on one core: the best of three sorts."""
+    """Returns the seconds of a fixed piece of work on one core: the best of three sorts."""
     work = np.random.default_rng(0).standard_normal(1_000_000)
     best = float("inf")
     for _ in range(3):
@@ -62,13 +62,13 @@ def canary() -> float:
 
 
 class _Process:
-    """A replicate that runs; raises WayError where it ends before its time."""
+    """A running replicate; raises WayError if it ends early."""
 
     def __init__(self, way: Way, errors: IO[str]) -> None:
         from bench.perf import replicate
 
         self.way = way
-        # The same measure for all, over the pixvox of the folder.
+        # The same measuring code for all, with the pixvox of the folder.
         options = (way.weights, str(way.images), str(way.delay))
         self.errors = errors
         self.process = subprocess.Popen(
@@ -82,7 +82,7 @@ class _Process:
         )
 
     def answer(self) -> dict[str, Any]:
-        """The next line that it says."""
+        """Returns the next line of its output."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -93,21 +93,21 @@ class _Process:
         return facts
 
     def ready(self) -> None:
-        """Waits until it is warm."""
+        """Waits until it is warmed up."""
         if not Path(self.answer()["code"]).is_relative_to(self.way.folder.resolve()):
             raise WayError(self.way, f"{self.way.folder} has no pixvox of its own")
 
     def turn(self) -> dict[str, float]:
-        """Has it measure once."""
+        """Returns the seconds of one measurement."""
         assert self.process.stdin is not None
-        # One that has died says so where its answer is missed.
+        # If it has died, the missing answer is reported.
         with suppress(BrokenPipeError):
             self.process.stdin.write("\n")
             self.process.stdin.flush()
         return self.answer()
 
     def finish(self, turns: Sequence[dict[str, float]]) -> Replicate:
-        """What it is and counted, with what it measured."""
+        """Returns its facts, counts and measurements."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         seconds = {stage: [turn[stage] for turn in turns] for stage in turns[0]}
@@ -123,9 +123,9 @@ class _Process:
 
 
 def one_round(ways: Sequence[Way], turns: int = TURNS) -> list[Replicate]:
-    """A fresh process for every way, which measure in turn, forwards and backwards.
+    """Returns the results of new processes, one for each way, that measure in turn, in both orders.
 
-    What slows the machine for longer than a turn slows all of them. Raises WayError.
+    A disturbance longer than a turn affects all of them. Raises WayError.
     """
     with ExitStack() as stack:
         processes: list[_Process] = []
@@ -143,13 +143,13 @@ def one_round(ways: Sequence[Way], turns: int = TURNS) -> list[Replicate]:
 
 
 def order(ways: int, turn: int) -> list[int]:
-    """In which order they measure: forwards and backwards, so that a drift meets all alike."""
+    """Returns the order of measuring: forwards and backwards, so that a drift affects all alike."""
     forwards = list(range(ways))
     return forwards if turn % 2 == 0 else forwards[::-1]
 
 
 def measured(ways: Sequence[Way], rounds: int) -> tuple[list[list[Replicate]], list[float]]:
-    """Rounds of replicates of every way; and the canaries, one before and one after every round."""
+    """Returns rounds of replicates of every way, and canaries before and after each round."""
     replicates: list[list[Replicate]] = [[] for _ in ways]
     canaries = [canary()]
     with progress() as report:

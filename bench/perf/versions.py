@@ -1,7 +1,7 @@
-"""Did it get slower? Two checkouts on one machine, in fresh processes that take turns.
+"""Compares the speed of two checkouts on one machine, in new processes that take turns.
 
-A fixed piece of work beside every pair (the canary) shows when the machine itself was uneven; then
-nothing is said about time. What can be counted is counted and compared exactly.
+A fixed piece of work beside every pair (the canary) shows whether the machine was uneven; then no
+verdict on time is given. Counts are compared exactly.
 """
 
 import subprocess
@@ -18,21 +18,21 @@ from bench.perf.turns import Replicate, Way, WayError, measured, one_round
 from bench.scoring.inference import student_quantile
 
 SLOWER = 1.05
-"""How much longer a version may take: the ratio's interval is held against it."""
+"""The largest allowed ratio of times; the ratio's interval is compared with it."""
 UNEVEN = 1.15
 """The canary's slowest run over its fastest, above which the machine is too noisy to judge."""
 MEMORY = 1.02
 ROUNDS = 8
-"""Pairs of fresh processes."""
+"""Pairs of new processes."""
 _CELL = "speed"
 
 
 def ratio(
     before: Sequence[Replicate], after: Sequence[Replicate], stage: str, alarm: float
 ) -> tuple[float, float, float]:
-    """Head's seconds over base's: of a round the median of its turns, over rounds the mean.
+    """Returns head's seconds over base's: in a round the median of turns, over rounds the mean.
 
-    With Student's bounds of the logarithms: the lower one for an alarm, at that level; the upper
+    The bounds are Student's, of logarithms: the lower one for an alarm, at that level; the upper
     one for a pass, at ALARM.
     """
     pairs = [(b.seconds[stage], a.seconds[stage]) for b, a in zip(before, after, strict=True)]
@@ -48,7 +48,7 @@ def _counted(before: Replicate, after: Replicate) -> Iterator[Finding]:
     same = before.weights == after.weights
     for name, now in after.counters.items():
         was = before.counters[name]
-        detail = f"{now}, was {was}" + ("" if same else " with other weights: not held against it")
+        detail = f"{now}, was {was}" + ("" if same else " with other weights: not judged")
         yield Finding(
             _CELL, name, Verdict.REGRESSED if same and now > was else Verdict.PASS, detail
         )
@@ -57,7 +57,7 @@ def _counted(before: Replicate, after: Replicate) -> Iterator[Finding]:
 def judge_speed(
     before: Sequence[Replicate], after: Sequence[Replicate], canaries: Sequence[float]
 ) -> list[Finding]:
-    """Counters exactly where the weights are the same, memory within 2%, time by its ratio."""
+    """Judges counts exactly (of the same weights), memory within 2%, and time by its ratio."""
     findings = list(_counted(before[0], after[0]))
     was, now = (float(np.median([r.peak_mb for r in runs])) for runs in (before, after))
     verdict = Verdict.REGRESSED if now > MEMORY * was else Verdict.PASS
@@ -78,7 +78,7 @@ def judge_speed(
 
 
 def _git(*arguments: str) -> str:
-    """What git says; raises UserError where it refuses."""
+    """Returns git's output; raises UserError if it fails."""
     try:
         done = subprocess.run(
             ["git", *arguments],
@@ -96,10 +96,10 @@ def _git(*arguments: str) -> str:
 
 @contextmanager
 def checkout(revision: str) -> Iterator[Path]:
-    """A git revision of this repository in a folder of its own; raises UserError if unknown.
+    """Checks out a git revision into a temporary folder; raises UserError for an unknown one.
 
-    A clone that borrows the repository's objects, not a worktree: that would be entered in the
-    repository, and stay there when the gate is killed.
+    The folder is a clone that shares the repository's objects. A worktree would be registered in
+    the repository, and stay there if the gate is killed.
     """
     commit = _git("rev-list", "--max-count=1", "--end-of-options", revision, "--")
     repository = _git("rev-parse", "--path-format=absolute", "--git-common-dir")
@@ -111,12 +111,12 @@ def checkout(revision: str) -> Iterator[Path]:
 
 
 def compare_versions(revision: str, weights: str) -> list[Finding]:
-    """This checkout's speed against a git revision's; raises RunFailed if this cannot run."""
+    """Compares this checkout's speed with a git revision's; raises RunFailed if it cannot."""
     head = Way(Path(_git("rev-parse", "--show-toplevel")), weights)
     with checkout(revision) as folder:
         base = Way(folder, weights)
         try:
-            # Once before it counts: that fills caches of compiled kernels.
+            # A first run, which is not counted, fills the caches of compiled kernels.
             one_round((base, head), 1)
             (before, after), canaries = measured((base, head), ROUNDS)
         except WayError as error:

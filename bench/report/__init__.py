@@ -1,1 +1,1 @@
-"""Renders a comparison table: terminal, Markdown, CSV, all from one Polars frame."""
+"""Shows and writes the frames of a run: terminal, Markdown, LaTeX, CSV, HTML; computes nothing."""

@@ -1,4 +1,4 @@
-"""A model card with a run's `model-index` put into its metadata; every other byte stays."""
+"""Puts a run's `model-index` into a model card's metadata; every other byte stays."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ _FORM = f"its {KEY} does not have the hub's form (a list of a name and results e
 
 @dataclass(frozen=True)
 class Source:
-    """Where results come from, as a card says it: the run, and the address of its tables."""
+    """Where results come from, as a card states it: the run, and the address of its tables."""
 
     name: str
     url: str
 
 
 def updated_card(card: str, entries: Sequence[Mapping[str, Any]], source: Source) -> str:
-    """The card with these entries of a model-index.
+    """Returns the card with these entries of a model-index.
 
-    Results that have a source of this name are replaced, all others stay. Raises UserError for
-    metadata that cannot be read, or that would say something else afterwards.
+    Results with a source of this name are replaced, all others stay. Raises UserError for metadata
+    that cannot be read, or whose other keys would change.
     """
     import yaml
 
@@ -60,7 +60,7 @@ def _read_metadata(front: str) -> dict[str, Any]:
 
 
 def _merged(old: Any, entries: Sequence[Mapping[str, Any]], source: Source) -> list[dict[str, Any]]:
-    """The old entries without results of the source, and the new entries' results with it."""
+    """Returns the old entries without the source's results, with the new entries' results added."""
     if not isinstance(old, list):
         raise UserError(_FORM)
     index = [entry for entry in (_without(entry, source) for entry in old) if entry]
@@ -78,7 +78,7 @@ def _merged(old: Any, entries: Sequence[Mapping[str, Any]], source: Source) -> l
 
 
 def _without(entry: Any, source: Source) -> dict[str, Any] | None:
-    """An entry without the source's results; None where it had no others."""
+    """Returns an entry without the source's results; None if it has no others."""
     results = entry.get("results") if isinstance(entry, dict) else None
     if not isinstance(results, list):
         raise UserError(_FORM)
@@ -92,7 +92,7 @@ def _is_from(result: Any, source: Source) -> bool:
 
 
 def _replaced(front: str, block: str) -> str:
-    """YAML with its model-index, if any, replaced by a block of lines."""
+    """Returns YAML with its model-index, if any, replaced by these lines."""
     import yaml
 
     root = yaml.compose(front)
@@ -100,7 +100,7 @@ def _replaced(front: str, block: str) -> str:
         if key.value == KEY:
             start, end = key.start_mark.index, value.end_mark.index
             lines = front[start:end].splitlines(keepends=True)
-            # A block ends where the next key begins: comments above that key are its own.
+            # A block ends at the comments above the next key, which belong to that key.
             while len(lines) > 1 and (not lines[-1].strip() or lines[-1].lstrip()[0] == "#"):
                 end -= len(lines.pop())
             after = front[end:]

@@ -1,14 +1,14 @@
-"""What a chart draws, before it is a picture: on the page (SVG) or in a file (matplotlib)."""
+"""The data of a chart, before it is drawn on the page (SVG) or in a file (matplotlib)."""
 
 from dataclasses import dataclass
 
 SHADES = 8
-"""How many colours and dashes of lines the style sheet has; more lines take them again."""
+"""The number of line styles in the style sheet; further lines reuse them."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """Points (x, y) of one system; `faint` for published ones, drawn behind the measured."""
+    """Points (x, y) of one system; `faint` ones are published and drawn behind measured ones."""
 
     label: str
     points: tuple[tuple[float, float], ...]

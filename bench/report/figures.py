@@ -1,4 +1,4 @@
-"""Charts as matplotlib draws them: panels as wide as a paper's column, and figures of panels."""
+"""Charts by matplotlib: panels as wide as a column of a paper, and figures of panels."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMN = 3.3
-"""Inches of a column, as IEEE and ACL have it."""
+"""Inches of a column in IEEE's and ACL's styles."""
 _DOTS = 300
 _DASHES = ("--", ":", "-.")
 _TONES = {"whole": "#5a78b5", "lost": "#b5533c", "won": "#2f7d5b"}
@@ -44,7 +44,7 @@ def _draw_lines(panel: Any, drawn: Sequence[Line], named: Mapping[float, str]) -
 
 
 def curve(metric: str, drawn: Sequence[Line], named: Mapping[float, str], along: str) -> "Figure":
-    """A score along an axis, a line a system, as wide as a column."""
+    """Returns a chart of a score along an axis, a line for each system, as wide as a column."""
     figure = _figure(COLUMN, 2.4)
     panel = figure.subplots()
     _draw_lines(panel, drawn, named)
@@ -55,7 +55,7 @@ def curve(metric: str, drawn: Sequence[Line], named: Mapping[float, str], along:
 
 
 def fall(name: str, drawn: Sequence[Bar]) -> "Figure":
-    """The bars of a decomposition, as wide as a column."""
+    """Returns a chart of the bars of a waterfall, as wide as a column."""
     figure = _figure(COLUMN, 0.4 + 0.24 * len(drawn))
     panel = figure.subplots()
     for row, bar in enumerate(drawn):
@@ -93,14 +93,15 @@ def _draw_heat(panel: Any, heat: HeatMap) -> None:
 
 
 def heat_map(heat: HeatMap) -> "Figure":
-    """A heat map as wide as a column; the best is framed, what is not told apart from it dashed."""
+    """Returns a heat map as wide as a column. The best cell has a frame, and cells that do not
+    differ significantly from it a dashed one."""
     figure = _figure(COLUMN, 0.9 + 0.42 * len(heat.rows))
     _draw_heat(figure.subplots(), heat)
     return figure
 
 
 def sweep_figure(points: pl.DataFrame) -> "Figure | None":
-    """All axes of a sweep, a row each, and a panel a score; None where nothing varies."""
+    """Returns a sweep's figure: a row for each axis, a panel for each score; None without axes."""
     charts = list(axis_charts(points, prompts=True))
     if not charts:
         return None
@@ -123,7 +124,7 @@ def _names(charts: Sequence[AxisChart]) -> tuple[list[str], list[str]]:
 
 
 def heat_figure(points: pl.DataFrame) -> "Figure | None":
-    """All heat maps of a sweep below each other, two in a row; None where two axes do not vary."""
+    """Returns a figure of a sweep's heat maps; None if fewer than two axes vary."""
     maps = list(heat_maps(points))
     if not maps:
         return None

@@ -1,4 +1,4 @@
-"""The table as files: Markdown and LaTeX for people, CSV, Parquet and JSON for programs."""
+"""Writes a table as files: Markdown and LaTeX for people, CSV, Parquet and JSON for programs."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 
 def markdown(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
-    """A table as GitHub Markdown."""
+    """Returns a table as GitHub Markdown."""
     names = columns(frame, table)
     aligned = [":--" if name in LEFT else "--:" for name in names]
     lines = [f"### {heading(table, protocol)}", ""]
@@ -57,7 +57,7 @@ def markdown(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
 
 
 def plain_markdown(frame: pl.DataFrame, title: str) -> str:
-    """Any small frame as GitHub Markdown; numbers to two places."""
+    """Returns any small frame as GitHub Markdown; numbers to two decimals."""
     lines = [f"### {inert_markdown(title)}", "", f"| {' | '.join(frame.columns)} |"]
     aligned = ["--:" if kind.is_numeric() else ":--" for kind in frame.schema.values()]
     lines.append(f"|{'|'.join(aligned)}|")
@@ -71,7 +71,7 @@ def plain_markdown(frame: pl.DataFrame, title: str) -> str:
 
 
 def csv(frame: pl.DataFrame) -> str:
-    """A frame as CSV, full precision; text that a spreadsheet would run is quoted as text."""
+    """Returns a frame as CSV in full precision; text that a spreadsheet would run is escaped."""
     lists = [name for name, kind in frame.schema.items() if kind == pl.List(pl.String)]
     flat = frame.with_columns(pl.col(name).list.join(" ") for name in lists)
     text = [name for name, kind in flat.schema.items() if kind == pl.String]
@@ -95,7 +95,7 @@ def write(table: ComparisonTable, folder: Path) -> None:
 
 
 def remove(table: str, folder: Path) -> None:
-    """Removes what `write` left of a table that the job no longer has."""
+    """Removes the files of a table that the job no longer has."""
     for suffix in ("md", "tex", "csv", "json", "parquet"):
         (folder / f"{table}.{suffix}").unlink(missing_ok=True)
 

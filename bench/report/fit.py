@@ -1,4 +1,4 @@
-"""Tables that fit a terminal's width: names are wrapped, columns given up, and no cell is cut."""
+"""Fits tables to a terminal's width: wraps names and drops columns; no cell is truncated."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -14,13 +14,13 @@ from bench.common.text import clean
 GAP = 2
 """Spaces between two columns."""
 _READABLE = 12
-"""Characters below which a text is not wrapped while there are columns to give up."""
+"""A text column is not made narrower than this while other columns can be dropped."""
 _PART = re.compile(r"[^-_/.,:;+@|]*[-_/.,:;+@|]+|[^-_/.,:;+@|]+")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column; what is `text` begins at the left and may be wrapped."""
+    """One column; a `text` column is aligned left and may be wrapped."""
 
     head: str
     cells: Sequence[Text]
@@ -28,12 +28,12 @@ class Column:
 
 
 def texts(head: str, values: Iterable[object]) -> Column:
-    """A column of text of others, which is cleaned; its line breaks stay."""
+    """Returns a column of foreign text, which is cleaned; its line breaks stay."""
     return Column(head, [_inert(value) for value in values], text=True)
 
 
 def numbers(head: str, values: Iterable[object]) -> Column:
-    """A column of short values that are never wrapped."""
+    """Returns a column of short values that are never wrapped."""
     return Column(head, [_inert(value) for value in values])
 
 
@@ -42,10 +42,10 @@ def _inert(value: object) -> Text:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A text's lines of at most `width` characters, with all that it has.
+    """Returns a text's lines of at most `width` characters; nothing is left out.
 
-    Broken between words; in a word that is too long behind its hyphens and the like; in a part
-    that is too long anywhere.
+    Lines are broken between words; a long word is broken after hyphens and similar characters; a
+    part that is still too long is broken anywhere.
     """
     lines, line = [], ""
     for word in text.split(" "):
@@ -78,7 +78,7 @@ def _full(column: Column) -> int:
 
 
 def _least(column: Column, level: int) -> int:
-    """How narrow a column may be: by words (0), by parts of words (1), anyhow (2)."""
+    """Returns a column's least width: break between words (0), in words (1), anywhere (2)."""
     full = _full(column)
     if not column.text:
         return full
@@ -90,7 +90,7 @@ def _least(column: Column, level: int) -> int:
 
 
 def _widths(columns: Sequence[Column], width: int, level: int) -> list[int] | None:
-    """The columns' widths, the widest texts wrapped first; None where they do not fit."""
+    """Returns the columns' widths, the widest texts wrapped first; None if they do not fit."""
     widths, least = [_full(c) for c in columns], [_least(c, level) for c in columns]
     over = sum(widths) + GAP * (len(widths) - 1) - width
     while over > 0:
@@ -98,7 +98,7 @@ def _widths(columns: Sequence[Column], width: int, level: int) -> list[int] | No
         if not may:
             return None
         widest = max(may, key=widths.__getitem__)
-        # Down to the next one's width, so that two long columns share what there is.
+        # Narrowed to the width of the next one, so that two long columns share the space.
         rest = sorted(widths[place] for place in may if widths[place] < widths[widest])
         step = min(over, widths[widest] - max([least[widest], *rest[-1:]]))
         widths[widest] -= max(step, 1)
@@ -107,19 +107,19 @@ def _widths(columns: Sequence[Column], width: int, level: int) -> list[int] | No
 
 
 def full_width(columns: Sequence[Column]) -> int:
-    """The characters that a table takes where nothing is wrapped."""
+    """Returns the width of a table in characters if nothing is wrapped."""
     return sum(map(_full, columns)) + GAP * (len(columns) - 1)
 
 
 def fits(columns: Sequence[Column], width: int) -> bool:
-    """Whether a table fits with no word broken."""
+    """Returns whether a table fits without breaking a word."""
     return _widths(columns, width, 0) is not None
 
 
 def first_fit(
     build: Callable[[Sequence[str]], list[Column]], order: Sequence[Sequence[str]], width: int
 ) -> tuple[list[Column], list[str]]:
-    """The table that fits with the fewest columns given up, in `order`, and which those are."""
+    """Returns the table with the fewest columns dropped, in `order`, and those columns."""
     left_out: list[str] = []
     columns = build(left_out)
     for group in order:
@@ -131,7 +131,7 @@ def first_fit(
 
 
 def pieces(columns: Sequence[Column], width: int) -> list[list[Column]]:
-    """A table as several below each other, each of which begins with the leading texts."""
+    """Returns a table as several below each other, each starting with the leading text columns."""
     count = next((n for n, column in enumerate(columns) if not column.text), len(columns))
     keys, rest = list(columns[:count]), list(columns[count:])
     tables = [list(keys)]
@@ -143,7 +143,7 @@ def pieces(columns: Sequence[Column], width: int) -> list[list[Column]]:
 
 
 def rich_table(columns: Sequence[Column], width: int) -> Table:
-    """The columns as a table of at most `width` characters, wrapped as far as that needs."""
+    """Returns the columns as a table of at most `width` characters, wrapped as far as necessary."""
     levels = (_widths(columns, width, level) for level in range(3))
     fitting = next((level for level in levels if level is not None), None)
     widths = fitting or [_least(column, 2) for column in columns]

@@ -1,4 +1,4 @@
-"""Measured rows as the Hugging Face hub reads them: the evaluation results of a model card."""
+"""Measured rows in the format of the Hugging Face hub: the evaluation results of a model card."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from bench.tables.protocol import Protocol
 
 
 def model_index(competing: Sequence[Row], protocol: Protocol) -> str:
-    """`model-index` of rows in YAML, to be put into a model card's front matter."""
+    """Returns `model-index` of rows in YAML, for a model card's front matter."""
     import yaml
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index

@@ -44,7 +44,7 @@ _SPECIAL = {
 
 
 def inert(text: str) -> str:
-    """Text that LaTeX prints and does not act on; what its fonts lack becomes a question mark."""
+    """Returns text with LaTeX's characters escaped; characters without a glyph become `?`."""
     return "".join(
         _SPECIAL.get(c, c if c.isascii() or (c.isalpha() and ord(c) < 0x250) else "?")
         for c in clean(text)
@@ -57,12 +57,12 @@ def _cell(row: dict[str, Any], name: str) -> str:
     value, spread = score(row, name)
     text = rf"\textbf{{{value}}}" if name in (row["best"] or []) else value
     text += r"\rlap{$^{*}$}" if name in (row["significant"] or []) else ""
-    # Below the score, for beside it the table is wider than a page.
+    # Below the score, because a table with both side by side is wider than a page.
     return rf"\pixvox{{{text}}}{{{inert(spread)}}}" if spread else text
 
 
 def _columns(frame: pl.DataFrame, table: str) -> list[str]:
-    """Those of every table but what a narrow one gives up before its intervals."""
+    """Returns the table's columns except those that a narrow table drops before its intervals."""
     first = {score.head for score in KNOWN if score.display_priority < 0}
     measured = frame.filter(block="measured")
     any_failed = bool(measured["failed"].sum())
@@ -72,10 +72,9 @@ def _columns(frame: pl.DataFrame, table: str) -> list[str]:
 
 
 def latex(frame: pl.DataFrame, table: str, protocol: Protocol) -> str:
-    r"""A `table*` environment of at most 7 inches; needs `\usepackage{booktabs,amssymb}`.
+    r"""Returns a `table*` environment of at most 7 inches; needs `\usepackage{booktabs,amssymb}`.
 
-    Its caption stands alone: what is shown, of what, and how to read it. What only some rows need
-    stands below.
+    Its caption explains what is shown and how to read it. Notes on single rows are below the table.
     """
     names = _columns(frame, table)
     aligned = "".join("l" if name in LEFT else "r" for name in names)

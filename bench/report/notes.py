@@ -1,7 +1,7 @@
-"""What stands under a table: numbered notes, each on one thing, the same in every format.
+"""The notes below a table: numbered, each on one subject, the same in every format.
 
-What is known of single rows is a line of the frame's columns `reason` and `note`: "topic: detail",
-or a topic alone. Lines of one topic become one note that names the rows of each detail.
+Remarks on single rows are lines of the frame's columns `reason` and `note`: "topic: detail", or
+only a topic. Lines with the same topic become one note that names the rows of each detail.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ READING, MEASURED, PUBLISHED, ROWS = (
 )
 """The groups of notes, in order."""
 LONGEST = 200
-"""Characters of a note: two lines of 100."""
+"""The longest note in characters: two lines of 100."""
 _REFERENCES = {
     "others": (
         "The references are all captions of an image except one, which ceilings say and prompts "
@@ -50,19 +50,19 @@ _CONTINUATION = (
 
 @dataclass(frozen=True)
 class Note:
-    """Sentences on one thing, in at most LONGEST characters, and the group that it belongs to."""
+    """Sentences on one subject, in at most LONGEST characters, and the group of the note."""
 
     group: str
     sentences: tuple[str, ...]
 
     @property
     def text(self) -> str:
-        """All of them, in one line."""
+        """All sentences in one line."""
         return " ".join(self.sentences)
 
 
 def grouped(notes: Iterable[Note], first: int = 1) -> Iterator[tuple[str, list[tuple[int, str]]]]:
-    """Every group of notes with its numbered texts; the first note has the number `first`."""
+    """Yields each group of notes with its numbered texts; the first number is `first`."""
     numbered = enumerate(notes, first)
     for group, members in groupby(numbered, key=lambda pair: pair[1].group):
         yield group, [(number, note.text) for number, note in members]
@@ -71,7 +71,7 @@ def grouped(notes: Iterable[Note], first: int = 1) -> Iterator[tuple[str, list[t
 def notes(
     frame: pl.DataFrame, table: str, protocol: Protocol, left_out: Collection[str] = ()
 ) -> list[Note]:
-    """All notes of a table, in order, but those on the columns, and on `±`, that it leaves out."""
+    """Returns all notes of a table, in order, without those on columns that are left out."""
     shown = [name for name in columns(frame, table) if name not in left_out]
     halves = "±" not in left_out
     said, partial = _of_rows(frame, "measured")
@@ -89,12 +89,12 @@ def notes(
 
 
 def _cut(text: str) -> str:
-    """A text of others may be longer; the table's files have all of it."""
+    """Returns a text cut to a note's length; the table's files have all of it."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _together(sentences: Iterable[str]) -> Iterator[list[str]]:
-    """Sentences on one thing, as many a note as it has room for."""
+    """Yields sentences on one subject, as many in a note as fit."""
     together: list[str] = []
     for sentence in sentences:
         if together and len(" ".join([*together, sentence])) > LONGEST:
@@ -106,7 +106,7 @@ def _together(sentences: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _packed(parts: Iterable[str], *, start: str, parting: str = "; ", end: str = ".") -> list[str]:
-    """Returns sentences that begin with `start`, each with as many parts as a note has room for."""
+    """Returns sentences that start with `start`, each with as many parts as fit into a note."""
     lines: list[str] = []
     for part in parts:
         longer = f"{lines[-1]}{parting}{part}" if lines else ""
@@ -120,7 +120,7 @@ def _packed(parts: Iterable[str], *, start: str, parting: str = "; ", end: str =
 def _reading(
     frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol, halves: bool
 ) -> Iterator[Sequence[str]]:
-    """What columns, marks and signs say."""
+    """Yields explanations of columns, marks and signs."""
     yield from _together(_legend(frame, shown, protocol))
     if halves:
         yield from _together(_intervals(frame, shown, protocol))
@@ -130,7 +130,7 @@ def _reading(
 
 
 def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> Iterator[str]:
-    """What the columns are called in full."""
+    """Yields the full names of columns."""
     scores = [score for score in scores_of(METRICS) if score.head in shown]
     named = [score for score in scores if score.name != score.head]
     own = [entry for entry in protocol.legend if entry[0] in shown]
@@ -162,7 +162,7 @@ def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> It
     bounds: list[str] = []
     for role in (Role.CEILING, Role.FLOOR):
         names = frame.filter(pl.col("training") == role)["system"].unique(maintain_order=True)
-        # The column training says which they are, where it is shown.
+        # If the column training is shown, it says which rows they are.
         listed = "" if "training" in shown else f" ({'; '.join(map(clean, names))})"
         bounds += [f"{role.value}s{listed}"] if names.len() else []
     if bounds:
@@ -170,7 +170,7 @@ def _legend(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> It
 
 
 def _meanings(scores: Sequence[Score]) -> Iterator[str]:
-    """What headings stand for; all of a run of numbers, as of B1 to B4, at once."""
+    """Yields the meanings of headings; one for consecutive numbers, such as B1 to B4."""
     runs: list[list[Score]] = []
     for named in scores:
         if runs and _next(runs[-1][-1].head) == named.head:
@@ -185,7 +185,7 @@ def _meanings(scores: Sequence[Score]) -> Iterator[str]:
 
 
 def _next(head: str) -> str:
-    """The heading with the next number: `B2` of `B1`; "" without a number."""
+    """Returns the heading with the next number: `B2` for `B1`; "" without a number."""
     stem = head.rstrip("0123456789")
     return f"{stem}{int(head[len(stem) :]) + 1}" if stem != head else ""
 
@@ -195,7 +195,7 @@ def _spoken(names: Sequence[str]) -> str:
 
 
 def _intervals(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) -> Iterator[str]:
-    """What stands beside scores, in measured and in published rows."""
+    """Yields the meaning of intervals, in measured and in published rows."""
     rows = frame.filter(block="measured").to_dicts()
     signs = {score(row, name)[1][:1] for row in rows for name in shown if is_score(row, name)}
     of = f"the {protocol.confidence:.0%} bootstrap interval over images"
@@ -211,7 +211,7 @@ def _intervals(frame: pl.DataFrame, shown: Sequence[str], protocol: Protocol) ->
 
 
 def _grades(frame: pl.DataFrame) -> Iterator[str]:
-    """What the marks of the first column say, of those that are there."""
+    """Yields the meaning of each mark that the first column has."""
     marks = set(frame["grade"])
     if SAME in marks:
         bounds = pl.col("training").is_in([Role.CEILING.value, Role.FLOOR.value])
@@ -236,7 +236,7 @@ def _grades(frame: pl.DataFrame) -> Iterator[str]:
 
 
 def _tests(frame: pl.DataFrame) -> Iterator[str]:
-    """What a star says, and against which rows, and what bold type says."""
+    """Yields the meaning of a star, the rows that are compared, and the meaning of bold type."""
     tests = "(paired permutation tests at 5%, adjusted for all rows and scores)"
     bases = frame.filter(pl.col("base").fill_null("") != "")
     if not bases.is_empty():
@@ -256,7 +256,7 @@ def _tests(frame: pl.DataFrame) -> Iterator[str]:
 
 
 def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
-    """How many images cannot tell the systems of a prompt share apart, and by which scores."""
+    """Yields which systems of a prompt share do not differ significantly, and in which scores."""
     competing = frame.filter(
         pl.col("block") == "measured",
         pl.col("grade") == SAME,
@@ -264,7 +264,7 @@ def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
     )
     alike: dict[int, list[str]] = {}
     for (prompt,), rows in competing.group_by("prompt", maintain_order=True):
-        # A star's family of tests is smaller, so it may stand where no pair is told apart.
+        # Stars are tested in a smaller family, so there may be a star although no pair differs.
         marks = (*rows["best"].drop_nulls(), *rows["significant"].drop_nulls())
         marked = {name for names in marks for name in names}
         names = [
@@ -282,7 +282,7 @@ def _alike(frame: pl.DataFrame, shown: Sequence[str]) -> Iterator[str]:
 
 
 def _measured(frame: pl.DataFrame, protocol: Protocol) -> Iterator[Sequence[str]]:
-    """What all measured rows stand on."""
+    """Yields the protocol that all measured rows share."""
     yield from _together(_standing(protocol))
     rotates = [_LEFT_OUT[protocol.left_out]] if protocol.left_out in _LEFT_OUT else []
     yield from _together([_REFERENCES[protocol.references], *rotates])
@@ -301,7 +301,7 @@ def _standing(protocol: Protocol) -> Iterator[str]:
 
 
 def _published(frame: pl.DataFrame) -> Iterator[str]:
-    """What is known of published rows, and which their number of images cannot tell apart."""
+    """Yields facts about published rows, and pairs that their number of images does not resolve."""
     same = not_told_apart(frame, load_noise())
     start = f"Differences that {IMAGES} images do not resolve (simulated): "
     yield from _packed(same, start=start)
@@ -318,9 +318,9 @@ def _at_all(prompts: Sequence[float]) -> str:
 
 
 def _lines(row: dict[str, Any]) -> list[str]:
-    """What is known of one row alone."""
+    """Returns the remarks on one row."""
     source = f"Source: {row['source']}" if row["block"] == "published" else ""
-    # The label of a continuation says already what its grade's reason is.
+    # The label of a continuation already states the reason of its grade.
     is_part = row["grade"] == OTHER and row["system"].endswith(CONTINUATION)
     reason = "" if is_part else row["reason"] or ""
     lines = (source, *reason.split("\n"), *(row["note"] or "").split("\n"))
@@ -328,7 +328,7 @@ def _lines(row: dict[str, Any]) -> list[str]:
 
 
 def _of_rows(frame: pl.DataFrame, block: str) -> tuple[list[str], list[str]]:
-    """Notes on what is known of a block's rows: of all of them, and of some."""
+    """Returns remarks that all rows of a block have, and notes on remarks that some rows have."""
     rows = frame.filter(block=block).to_dicts()
     places: dict[str, dict[str, list[int]]] = {}
     for place, row in enumerate(rows):
@@ -346,7 +346,7 @@ def _of_rows(frame: pl.DataFrame, block: str) -> tuple[list[str], list[str]]:
 def _on_topic(
     topic: str, details: Mapping[str, Sequence[int]], rows: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """Notes on one topic: every detail with the names of its rows."""
+    """Returns notes on one topic: every detail with the names of its rows."""
     parts = []
     for detail, places in details.items():
         names = _names(places, rows)
@@ -363,7 +363,7 @@ def _on_topic(
 
 
 def _split(names: Sequence[str], room: int) -> list[str]:
-    """Names in texts of at most so many characters, of at least one name each."""
+    """Returns names joined to texts of at most this many characters."""
     texts: list[str] = []
     for name in names:
         if texts and len(f"{texts[-1]}; {name}") <= room:
@@ -374,9 +374,9 @@ def _split(names: Sequence[str], room: int) -> list[str]:
 
 
 def _names(places: Sequence[int], rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Short names of some rows of a block, "all but" the others where that is shorter.
+    """Returns short names of some rows of a block, or "all but" the others if that is shorter.
 
-    Empty for all rows. A system of which all prompt shares are meant is named alone.
+    Returns "" for all rows. If all prompt shares of a system are meant, only the system is named.
     """
     if len(places) == len(rows) > 1:
         return []

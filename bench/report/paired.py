@@ -1,4 +1,4 @@
-"""Two runs' paired differences as text: tables for a terminal and in Markdown, with their notes."""
+"""Two runs' paired differences as text: tables for a terminal and in Markdown, with notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from bench.tables.testing import SIGNIFICANT
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What is shown of two runs: their names, a frame of `PAIRED`, and how it came to be.
+    """The comparison of two runs: their names, a frame of `PAIRED`, and its circumstances.
 
-    `counts` are how many items each run has, `items` how many both have; `doubts` say in what the
-    runs' protocols differ, and `alone` are the systems that only one run has. `units` are those of
-    scores that are not in percent.
+    `counts` are the numbers of items of each run, `items` that of common ones; `doubts` are
+    differences between the runs' protocols, and `alone` the systems that only one run has. `units`
+    are those of scores that are not in percent.
     """
 
     names: tuple[str, str]
@@ -34,24 +34,24 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Which run is compared with which."""
+        """The title, with the names of both runs."""
         return f"{self.names[1]} (second) compared with {self.names[0]} (first)"
 
     @property
     def systems(self) -> list[pl.DataFrame]:
-        """The rows of each system apart, of those that differ in anything."""
+        """The rows of each system separately, without systems that are equal."""
         parts = self.frame.partition_by("system", maintain_order=True)
         return [part for part in parts if not _is_equal(part)]
 
     @property
     def equal(self) -> list[str]:
-        """The systems in which every image counts the same in both runs."""
+        """The systems whose statistics are equal in both runs for every image."""
         parts = self.frame.partition_by("system", maintain_order=True)
         return [str(part["system"][0]) for part in parts if _is_equal(part)]
 
 
 def _is_equal(system: pl.DataFrame) -> bool:
-    # The detectable difference is 0 where no image's counts differ.
+    # The detectable difference is 0 if no image's statistics differ.
     ends = system.select("difference", "low", "high", "detectable")
     return all((ends[name] == 0).all() for name in ends.columns)
 
@@ -74,7 +74,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def notes(shown: Comparison) -> list[str]:
-    """What is to be known under the tables, a sentence or two a note."""
+    """Returns the notes below the tables, of a sentence or two each."""
     first, second = shown.counts
     images = plural(shown.items, "image")
     same = shown.items == first == second
@@ -93,7 +93,7 @@ def notes(shown: Comparison) -> list[str]:
 
 
 def _units(shown: Comparison) -> str:
-    """What the scores are in."""
+    """Returns the units of the scores, in words."""
     return ", ".join(["in percent", *(f"{name} in {unit}" for name, unit in shown.units)])
 
 
@@ -112,7 +112,7 @@ def show_comparison(shown: Comparison, console: Console) -> None:
 
 
 def comparison_markdown(shown: Comparison) -> str:
-    """The same as GitHub Markdown."""
+    """Returns the same as GitHub Markdown."""
     lines = [f"### {inert_markdown(shown.title)}", ""]
     for system in shown.systems:
         lines += [f"**{inert_markdown(system['system'][0])}**", "", f"| {' | '.join(_HEADS)} |"]

@@ -1,4 +1,4 @@
-"""Writes what a run leaves beside its ledger, and prints its tables; nothing is computed here."""
+"""Writes a run's tables and other derived files, and prints its tables; computes nothing."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ _FIGURES = ("sweep.svg", "sweep-heat.svg")
 
 
 def write_results(tables: RunTables, folder: Path) -> None:
-    """Writes every table, and all else that is derived from them, below the run's folder."""
+    """Writes every table, and all files derived from them, below the run's folder."""
     target = folder / "tables"
     target.mkdir(parents=True, exist_ok=True)
     _remove_old(target)
@@ -46,7 +46,7 @@ def write_results(tables: RunTables, folder: Path) -> None:
 
 
 def _remove_old(target: Path) -> None:
-    """Removes tables of the same run with other options: they would seem to be this one's."""
+    """Removes tables of the same run with other options, which would seem to be current."""
     for kind in known_tables().values():
         files.remove(kind.name, target)
         for name in get_args(Reading):
@@ -67,14 +67,14 @@ def _write_points(frame: pl.DataFrame, target: Path) -> None:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A table: what prints it on a console below notes that are there already; its full width."""
+    """A table: a function that prints it below earlier notes, and its full width."""
 
     show: Callable[[Console, list[Note]], None]
     width: int
 
 
 def print_results(tables: RunTables, folder: Path) -> None:
-    """Prints the tables as the terminal has room, and saves a picture of all that they have."""
+    """Prints the tables as the terminal has room, and saves a picture of the complete tables."""
     shown = list(_shown(tables))
     picture = terminal.make_picture(max([terminal.PIPED, *(table.width for table in shown)]))
     for console in (terminal.make_console(), picture):
@@ -96,7 +96,7 @@ def _shown(tables: RunTables) -> Iterator[_Shown]:
             yield _Shown(partial(_show_small, part.shown, part.title), width)
         if part.line:
             yield _Shown(partial(_say, part.line), 0)
-    # With one point a prompt share there is nothing to choose from.
+    # With one point for a prompt share there is nothing to choose from.
     if tables.points is not None and choices(tables.points) != ["prompt"]:
         yield _Shown(partial(_say_lines, [best.sentence for best in bests(tables.points)]), 0)
 

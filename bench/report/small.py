@@ -1,4 +1,4 @@
-"""The small tables of a run: names of their files, titles, and what a terminal shows of each."""
+"""The small tables of a run: their files' names, titles, and their form on a terminal."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ NAMES = (
     "sensitivity",
     "sweep",
 )
-"""Names of files of tables that only some jobs have."""
+"""The file names of tables that only some jobs have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmallTable:
-    """A table that is written as files; a terminal shows `shown`, or the sentence `line`."""
+    """A table that is written to files; a terminal shows `shown`, or the sentence `line`."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class SmallTable:
 
 
 def small_tables(tables: RunTables) -> Iterator[SmallTable]:
-    """Those that the job has, in the order in which they are printed."""
+    """Yields the small tables of the job, in the order in which they are printed."""
     if tables.failures is not None:
         yield SmallTable(
             name="failures",
@@ -90,13 +90,13 @@ def small_tables(tables: RunTables) -> Iterator[SmallTable]:
 
 
 def _present(failing: pl.DataFrame) -> pl.DataFrame:
-    """The kinds of failure that any row has, and the prompt share where any row has one."""
+    """Returns the kinds of failure that any row has, and the prompt share if any row has one."""
     shares = [name for name, kind in failing.schema.items() if kind == pl.Float64]
     return failing.drop(name for name in shares if not failing[name].sum())
 
 
 def _wide(falls: pl.DataFrame) -> pl.DataFrame:
-    """A row a model and metric, a column a step, each with its ±."""
+    """Returns a row for each model and metric, with a column for each step and its ±."""
     shown = falls.filter(SHORT_TABLES).with_columns(
         lost=pl.struct("lost", "low", "high").map_elements(
             lambda step: f"{step['lost']:z.2f} ±{(step['high'] - step['low']) / 2:.1f}",

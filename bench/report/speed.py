@@ -14,7 +14,7 @@ SPEED_TABLE = "speed.md"
 def write_speed(frame: pl.DataFrame, folder: Path) -> None:
     """Writes the frame of bench.tables.speed into a run's folder.
 
-    An empty frame, of a run that timed nothing, removes the file.
+    If the frame is empty, because the run timed nothing, the file is removed.
     """
     path = folder / SPEED_TABLE
     if frame.is_empty():

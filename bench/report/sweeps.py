@@ -1,4 +1,4 @@
-"""What is drawn of a sweep: lines along every axis, heat maps of two, and the best points."""
+"""The charts of a sweep: lines along every axis, heat maps of two axes, and the best points."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from bench.tables.sweep import NUMERIC, SHORT_TABLES
 
 @dataclass(frozen=True)
 class AxisChart:
-    """A score along one axis, whose places are `named`; a line a system and place on other axes.
+    """A score along one axis, whose places are `named`; a line for each system and other value.
 
-    Where these would be more lines than can be told apart, a line is a mean over `averaged` axes.
+    If there would be too many lines to distinguish, a line is a mean over `averaged` axes.
     """
 
     axis: str
@@ -31,7 +31,7 @@ class AxisChart:
 
 @dataclass(frozen=True)
 class HeatCell:
-    """A place of a heat map: its score in percent, how that is printed, and how it stands."""
+    """A cell of a heat map: its score in percent, its text, and whether it is the best."""
 
     value: float
     text: str
@@ -58,16 +58,16 @@ class HeatMap:
 
     @property
     def title(self) -> str:
-        """What it shows, in words."""
+        """The title, with the score, the system and the axes."""
         over = f", mean over {' and '.join(self.averaged)}" if self.averaged else ""
         return f"{self.system}: {self.metric} by {self.across} and {self.down}{over}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The best point of one score and prompt share, and which others are not told apart from it.
+    """The best point of one score and prompt share, and points that do not differ from it.
 
-    `apart` are the points that are told apart from it, and `images` the number of items of a seed.
+    `apart` are the points that differ significantly, and `images` is the number of items of a seed.
     """
 
     metric: str
@@ -79,7 +79,7 @@ class Best:
 
     @property
     def sentence(self) -> str:
-        """The same in words."""
+        """The same as a sentence."""
         at = f"{self.point} ({self.score})"
         if not self.apart:
             none = f"with {self.images} items no point differs significantly"
@@ -91,7 +91,7 @@ class Best:
 
 
 def words(axis: str) -> str:
-    """An axis as people read it."""
+    """Returns an axis's name in words."""
     return axis.replace("_", " ")
 
 
@@ -104,7 +104,7 @@ def _level(axis: str, value: Any) -> str:
 
 
 def _levels(frame: pl.DataFrame, axis: str) -> list[Any]:
-    """An axis's values in order; a null is one only where it says something."""
+    """Returns an axis's values in order; null is included only if it has a meaning."""
     values = frame[axis].unique().sort().to_list()
     return values if axis == "per_codebook" else [value for value in values if value is not None]
 
@@ -114,7 +114,7 @@ def _printed(value: float, low: float, high: float) -> tuple[str, str]:
 
 
 def axis_charts(frame: pl.DataFrame, *, prompts: bool) -> Iterator[AxisChart]:
-    """A chart for every axis, that of prompts if asked for, and every score of short tables."""
+    """Yields a chart for each axis and score of short tables; for prompts on request."""
     axes = choices(frame)
     for axis in (axis for axis in axes if prompts or axis != "prompt"):
         levels = _levels(frame, axis)
@@ -137,7 +137,7 @@ def _place(axis: str, level: Any, levels: Sequence[Any]) -> float:
 def _lines(
     part: pl.DataFrame, axis: str, further: Sequence[str], levels: Sequence[Any], *, is_mean: bool
 ) -> list[Line]:
-    """Lines of more than one place along an axis."""
+    """Returns the lines with more than one place along an axis."""
     lines = []
     several = part["system"].n_unique() > 1
     for key, rows in part.group_by("system", *further, maintain_order=True):
@@ -148,21 +148,21 @@ def _lines(
         said = [f"{words(o)} {_level(o, v)}" for o, v in zip(further, key[1:], strict=True)]
         label = ", ".join([*([clean(str(key[0]))] if several or not said else []), *said])
         points = tuple((x, row["score"]) for x, row in placed)
-        # A mean of intervals is no interval.
+        # A mean of several scores has no interval.
         spread = () if is_mean else tuple((x, row["low"], row["high"]) for x, row in placed)
         lines.append(Line(label, points, spread=spread))
     return lines
 
 
 def heat_maps(frame: pl.DataFrame) -> Iterator[HeatMap]:
-    """A map for every two axes that a system varies, of the scores that every table shows."""
+    """Yields a map of each score of all tables for every two axes that a system varies."""
     shown = frame.filter(pl.col("kept") >= ALWAYS)
     for (system, metric), part in shown.group_by("system", "metric", maintain_order=True):
         axes = choices(part)
         for across, down in combinations(axes, 2):
-            # Upwards, as on any other axis.
+            # Upwards, as on other axes.
             columns, rows = _levels(part, across), _levels(part, down)[::-1]
-            # Where all are alike, only the best has a frame.
+            # If no cell differs, only the best one has a frame.
             apart = not part["alike"].all()
             means = part.group_by(across, down, maintain_order=True).agg(
                 pl.col("score", "low", "high").mean(), pl.col("best", "alike").any()
@@ -189,7 +189,7 @@ def heat_maps(frame: pl.DataFrame) -> Iterator[HeatMap]:
 
 
 def bests(frame: pl.DataFrame) -> Iterator[Best]:
-    """The best point of every score of short tables and prompt share that has several points."""
+    """Yields the best point of each score and prompt share with several points."""
     prompts, systems = (frame[name].n_unique() for name in ("prompt", "system"))
 
     def name(row: dict[str, Any]) -> str:

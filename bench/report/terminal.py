@@ -37,12 +37,12 @@ from bench.tables.protocol import Protocol
 PIPED = 144
 """The fewest characters of a line in the picture of a run's tables."""
 UNCUT = 10_000
-"""Characters of a line where neither a terminal nor COLUMNS says how many there are: nothing is
-left out or wrapped in a file or pipe."""
+"""Characters of a line if neither a terminal nor COLUMNS has a width: in a file or pipe, nothing is
+dropped or wrapped."""
 NOTES = 105
-"""The most characters of a line of notes, its number included."""
+"""The most characters of a line of notes, with its number."""
 NARROWEST = 40
-"""Fewer than these, and text is as if there were so many."""
+"""A narrower terminal is treated as if it had this width."""
 
 
 def _width() -> int:
@@ -56,29 +56,29 @@ def _width() -> int:
 
 
 def _console(width: int, **options: Any) -> Console:
-    # With a height too, rich does not read the environment, which may hold anything.
+    # With a height too, rich does not read the environment, which may have any value.
     return Console(width=width, height=25, highlight=False, emoji=False, **options)
 
 
 def make_console() -> Console:
-    """A console as wide as COLUMNS says, or the terminal is; where nothing says it, UNCUT."""
+    """Returns a console as wide as COLUMNS or the terminal; UNCUT without either."""
     return _console(max(_width(), NARROWEST))
 
 
 def make_picture(width: int) -> Console:
-    """A console that prints nowhere and keeps all for `save_picture`."""
+    """Returns a console that prints nothing and records everything for `save_picture`."""
     return _console(width, record=True, file=io.StringIO())
 
 
 def say(console: Console, line: str, style: str = "") -> None:
-    """Prints a line with text of others in it."""
+    """Prints a line that contains foreign text."""
     console.print(Text(clean(line), style=style))
 
 
 def draw(console: Console, columns: Sequence[Column], title: str = "") -> None:
-    """Prints a table as wide as there is room, below its title.
+    """Prints a table below its title, in the width of the console.
 
-    One that cannot be made so narrow is printed wider than the terminal: no cell is ever cut.
+    A table that cannot be made so narrow is printed wider: no cell is truncated.
     """
     if title:
         say(console, title, "italic")
@@ -109,10 +109,11 @@ def _column(rows: Sequence[dict[str, Any]], name: str, halves: bool) -> Column:
 
 
 def _order(frame: pl.DataFrame) -> list[tuple[str, ...]]:
-    """What is given up for want of width, first to last.
+    """Returns the columns that are dropped if the width is too small, in order.
 
-    The roles, which the notes repeat; details; scores as their metrics say, after the first of them
-    intervals; a column of zeros. That items failed, and the only column with a star, go last.
+    Roles, which the notes repeat; details; scores by their display priority, with the intervals
+    after the first ones; a column of zeros. Failed items, and the only column with a star, are
+    last.
     """
     level_by_head = {score.head: score.display_priority for score in KNOWN}
     level_of = {name: level_by_head.get(name, SHORT + 1) for name in heads(frame)}
@@ -138,7 +139,7 @@ def _build(frame: pl.DataFrame, names: Sequence[str], left_out: Sequence[str]) -
 
 
 def widest(frame: pl.DataFrame, table: str) -> int:
-    """The characters that a table takes with all that it has."""
+    """Returns a table's width in characters with all its columns."""
     return full_width(_build(frame, columns(frame, table), ()))
 
 
@@ -150,11 +151,10 @@ def show(
     *,
     printed: list[Note] | None = None,
 ) -> None:
-    """Prints a table, its blocks apart, and its notes.
+    """Prints a table, with its blocks separated, and its notes.
 
-    What the width has no room for is given up and named; the mark, the system's name and n stay.
-    Of sentences that `printed` notes hold, under an earlier table, only the notes' numbers are
-    printed; new notes are added to them.
+    Columns that do not fit are dropped and named; the mark, the system's name and n stay. For notes
+    that an earlier table has `printed`, only the numbers are printed; new notes are added to them.
     """
     say(console, heading(table, protocol), "bold")
     names = columns(frame, table)
@@ -177,7 +177,7 @@ def show(
 
 
 def say_notes(console: Console, said: Sequence[Note], printed: list[Note] | None = None) -> None:
-    """Prints notes below their groups' names, numbered on from those of `printed`."""
+    """Prints notes below their groups' names, numbered after those of `printed`."""
     known = [] if printed is None else printed
     number_of = {text: n for n, note in enumerate(known, 1) for text in note.sentences}
     again = sorted(
@@ -202,7 +202,7 @@ def say_notes(console: Console, said: Sequence[Note], printed: list[Note] | None
 
 
 def say_lines(console: Console, lines: Sequence[str]) -> None:
-    """Prints sentences, each wrapped at the width of notes, and a blank line behind them."""
+    """Prints sentences, each wrapped to the width of notes, and a blank line after them."""
     for line in lines:
         for part in wrapped(clean(line), min(console.width, NOTES)):
             console.print(Text(part))
@@ -210,7 +210,7 @@ def say_lines(console: Console, lines: Sequence[str]) -> None:
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Rising numbers in words: `1 to 3, 5 and 6`."""
+    """Returns rising numbers in words: `1 to 3, 5 and 6`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -226,18 +226,18 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 class Listing:
-    """Rows as they come. Columns whose heads are among `names` may be wrapped, others not."""
+    """Rows that are printed later. Columns whose heads are among `names` may be wrapped."""
 
     def __init__(self, heads: Sequence[str], names: Container[str], title: str = "") -> None:
         self.heads, self.names, self.title = heads, names, title
         self.rows: list[tuple[object, ...]] = []
 
     def add_row(self, *values: object) -> None:
-        """One value for every column."""
+        """Adds a row with a value for every column."""
         self.rows.append(values)
 
     def print(self) -> None:
-        """Prints the rows as wide as there is room."""
+        """Prints the rows in the width of the console."""
         columns = [
             (texts if head in self.names else numbers)(head, [row[place] for row in self.rows])
             for place, head in enumerate(self.heads)
@@ -250,7 +250,7 @@ def _shown(value: object) -> str:
 
 
 def frame_columns(frame: pl.DataFrame) -> list[Column]:
-    """Any small frame: numbers to two places."""
+    """Returns the columns of any small frame, with numbers to two decimals."""
     return [
         (numbers if kind.is_numeric() else texts)(name, map(_shown, frame[name]))
         for name, kind in frame.schema.items()
@@ -258,7 +258,7 @@ def frame_columns(frame: pl.DataFrame) -> list[Column]:
 
 
 def show_frame(frame: pl.DataFrame, title: str, console: Console) -> None:
-    """Prints any small frame, in several pieces where it is too wide."""
+    """Prints any small frame, in several parts if it is too wide."""
     if frame.is_empty():
         return
     for number, piece in enumerate(pieces(frame_columns(frame), console.width)):
@@ -267,6 +267,6 @@ def show_frame(frame: pl.DataFrame, title: str, console: Console) -> None:
 
 
 def save_picture(console: Console, title: str, path: Path) -> None:
-    """Saves all that a recording console has printed as an SVG that fetches nothing."""
+    """Saves what a recording console has printed as an SVG without external references."""
     svg = console.export_svg(title=clean(title))
     write_text(path, re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))

@@ -10,28 +10,29 @@ from bench.tables.comparison import heads
 from bench.tables.protocol import Protocol
 
 LEFT = ("grade", "system", "training")
-"""Columns whose text begins at the left."""
+"""Columns whose text is aligned left."""
 HEADINGS = {"grade": ""}
 _LOPSIDED, _WIDE = 0.5, 0.5
-"""Shares of an interval's half by which its middle is off, and of a score that the half is."""
+"""An interval is asymmetric if its middle differs from the score by the first share of its half,
+and wide if its half is the second share of the score."""
 
 
 def columns(frame: pl.DataFrame, table: str) -> list[str]:
-    """Which columns a table shows."""
+    """Returns the columns that a table shows."""
     return ["grade", "system", table_of(table).column, *heads(frame), "n", "failed"]
 
 
 def heading(table: str, protocol: Protocol) -> str:
-    """A table's heading, with what is unusual about the references that it is scored against."""
+    """Returns a table's heading, with a remark if its references are not the usual ones."""
     reading = "" if protocol.references == "others" else ", scored against all references"
     return table_of(table).title + reading
 
 
 def score(row: dict[str, Any], name: str) -> tuple[str, str]:
-    """A score as papers print it, "-" where there is none, and what its interval is.
+    """Returns a score as text, "-" for null, and its interval as text.
 
-    That is `±` half of its width; `[low, high]` where a half would mislead: the score is not in
-    the middle, or not much larger than the half; nothing where whatever is drawn gives the same.
+    The interval is `±` half of its width; `[low, high]` if a half would mislead, because the score
+    is not in the middle or not much larger than the half; "" if all replicates are equal.
     """
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     if value is None:
@@ -45,7 +46,7 @@ def score(row: dict[str, Any], name: str) -> tuple[str, str]:
 
 
 def plain(row: dict[str, Any], name: str) -> str:
-    """A cell that is no score."""
+    """Returns the text of a cell that is not a score."""
     value = row[name]
     if name == "prompt":
         return f"{value:.0%}"
@@ -53,11 +54,11 @@ def plain(row: dict[str, Any], name: str) -> str:
 
 
 def is_score(row: dict[str, Any], name: str) -> bool:
-    """Whether a column of the row's table holds scores with intervals."""
+    """Returns whether a column of the row's table has scores with intervals."""
     return f"{name}_low" in row
 
 
 def block_title(block: str, frame: pl.DataFrame) -> str:
-    """A block's heading: whether measured or published, and on which dataset."""
+    """Returns a block's heading: whether measured or published, and on which dataset."""
     names = ", ".join(sorted(frame.filter(pl.col("block") == block)["dataset"].unique()))
     return f"{block}, on {clean(names)}"

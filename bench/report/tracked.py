@@ -1,4 +1,4 @@
-"""Measured rows as trackers log them: scores as numbers, all that they stand on as text."""
+"""Measured rows for trackers: scores as numbers, their protocol as text."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,11 +15,11 @@ from bench.tables.results import RunTables
 from bench.tracking.base import Evaluation, TrackedRow
 
 _SUFFIXES = (".md", ".csv", ".json", ".parquet", ".yaml")
-"""Of the tables' files that are logged; the others show the same."""
+"""The suffixes of the tables' files that are logged; the others have the same content."""
 
 
 def evaluation_of(tables: RunTables, folder: Path) -> Evaluation:
-    """Every measured row of every reading's tables, once, and the files of the tables."""
+    """Returns every measured row of every reading's tables, once, and the files of the tables."""
     rows = [row for reading in tables.readings for row in _rows(tables, reading)]
     files = sorted((folder / "tables").iterdir())
     logged = tuple(path for path in files if path.suffix in _SUFFIXES)
@@ -36,7 +36,7 @@ def _rows(tables: RunTables, reading: ScoredReading) -> Iterator[TrackedRow]:
 def _tracked(row: Row, protocol: Protocol, about: dict[str, str]) -> TrackedRow:
     prompt = f" at {row.cell.prompt:.0%}" if row.cell.prompt else ""
     keys = [cell.cell.transcript_key for cell in row.cells]
-    # A row of which nothing was transcribed has no scores in tables either.
+    # A row without transcripts has no scores in tables either.
     scores = row.scores if row.outcome.mark != NONE else {}
     metrics: dict[str, float] = {}
     for name, interval in scores.items():
@@ -51,7 +51,7 @@ def _tracked(row: Row, protocol: Protocol, about: dict[str, str]) -> TrackedRow:
 
 
 def _parameters(row: Row, protocol: Protocol) -> dict[str, str]:
-    """The row's place on every axis, its data, and its signature, as one line of text each."""
+    """Returns the row's axes, data and signature, each as a line of text."""
     cell = row.cell
     values: dict[str, Any] = {
         "system": row.name,

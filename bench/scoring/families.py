@@ -1,10 +1,10 @@
 """p-values of a whole family of comparisons: Westfall and Young's step-down maxT.
 
-However many metrics and systems are compared, and however they depend on each other, the chance
-of calling any equal pair different stays at the level (Westfall & Young 1993, algorithm 2.8). All
+However many metrics and systems are compared, and however they depend on each other, the chance of
+calling any equal pair different stays at the level (Westfall & Young 1993, algorithm 2.8). All
 comparisons use the same permutations, in each of which an image's two systems are swapped or not.
-So the draws of the largest statistic contain the dependence between comparisons; a bound such as
-Holm's has to allow for the worst dependence.
+The draws of the largest statistic therefore contain the dependence between comparisons; a bound
+such as Holm's has to allow for the worst dependence.
 """
 
 from collections.abc import Hashable, Mapping

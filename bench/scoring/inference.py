@@ -1,7 +1,7 @@
 """Uncertainty from sufficient statistics: intervals, and tests between two cells.
 
-The unit that is resampled is the image: all that belongs to one (its seeds, both systems' rows)
-stays together. A resampled corpus is a row of counts; its scores come from one matrix product.
+Images are resampled: all rows of an image (its seeds, both systems) stay together. A resampled
+corpus is a row of counts; its scores come from one matrix product.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,17 +19,16 @@ from bench.scoring.families import Compared
 
 POWER = 0.8
 _LEAST, _FAIR = 1e-3, 0.95
-"""Of a score's error, below which a replicate's is none; the share of replicates that have one.
-
-Where fewer have one, as of a share near 100%, the interval is the plain bootstrap's.
-"""
+"""A replicate whose standard error is below _LEAST times the score's is excluded from the
+studentised bootstrap. If less than the share _FAIR remain, as for a share near 100%, the interval
+is the plain bootstrap's."""
 _BLOCK = 500
-"""Replicates drawn at once: bounds memory, and the draws do not depend on it."""
+"""Replicates drawn at once, to limit memory; the draws do not depend on it."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A score in its unit with its interval, which holds it."""
+    """A score in its unit with its interval, which includes the score."""
 
     score: float
     low: float
@@ -38,11 +37,11 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One metric of system b less that of a, on the same images.
+    """One metric of system b minus that of a, on the same images.
 
-    `p_bootstrap` and `p_permutation` test that there is none, this one comparison alone (see
-    bench.scoring.families for several). `detectable` is the difference that would be found with a
-    power of 80% at the 5% level.
+    `p_bootstrap` and `p_permutation` test that the difference is 0, for this comparison alone (see
+    bench.scoring.families for several). `detectable` is the difference that a test at the 5% level
+    detects with a power of 80%.
     """
 
     difference: float
@@ -54,7 +53,7 @@ class Difference:
 
 
 def _block_sizes(replicates: int) -> Iterator[int]:
-    """How many replicates each block has, at most `_BLOCK`."""
+    """Yields the number of replicates in each block, at most `_BLOCK`."""
     for start in range(0, replicates, _BLOCK):
         yield min(_BLOCK, replicates - start)
 
@@ -83,12 +82,12 @@ def resampled(counted: Counted, resampling: Resampling) -> dict[str, Array]:
 
 
 def intervals(counted: Counted, resampling: Resampling) -> dict[str, Interval]:
-    """Returns every score with its bootstrap interval: the studentised and the plain one together.
+    """Returns every score with its bootstrap interval, the union of the studentised and plain ones.
 
-    A plain one is too short on the side where scores are rarer, most of all near 0. In the
-    studentised one (Efron & Tibshirani 1993, 12.5) every replicate is measured in its own standard
-    error, which is the infinitesimal jackknife's; that is short where few images make a score. The
-    interval reaches as far as either. The metrics' priors (see Metric) are one item more, with an
+    A plain interval is too short on the side where scores are rarer, most of all near 0. In the
+    studentised one (Efron & Tibshirani 1993, 12.5) each replicate's deviation is divided by its own
+    standard error, estimated by the infinitesimal jackknife; it is too short if few images
+    determine the score. The metrics' priors (see Metric) are one additional item with an
     exponential weight of mean 1.
     """
     confidence = resampling.confidence
@@ -109,7 +108,7 @@ def intervals(counted: Counted, resampling: Resampling) -> dict[str, Interval]:
         blocks = [block[name] for block in drawn]
         values, errors = (np.concatenate(part) for part in zip(*blocks, strict=True))
         (centre,), (error,) = whole[name]
-        # Without the few images that made the error a replicate has none to be measured in.
+        # A replicate without the few images that determine the error has no usable error.
         fair = errors > _LEAST * error
         low, high = np.quantile(values, tails[::-1])
         if error > 0 and fair.mean() > _FAIR:
@@ -132,8 +131,8 @@ _Estimate = tuple[Array, Array]
 def _estimates(counted: Counted, rows: Array, weights: Array) -> dict[str, _Estimate]:
     """Returns every score of items `[n, D]` at weights `[R, n]`, with its standard error `[R]`.
 
-    An item's influence on a score is the score's gradient in the sums times what the item has
-    beyond the mean (Efron 1982, section 6).
+    An item's influence on a score is the score's gradient with respect to the sums times the item's
+    difference from the mean (Efron 1982, section 6).
     """
     estimates: dict[str, _Estimate] = {}
     start = 0
@@ -152,7 +151,7 @@ def _estimates(counted: Counted, rows: Array, weights: Array) -> dict[str, _Esti
 
 
 def gradients(score: Callable[[Array], Array], sums: Array) -> tuple[Array, Array]:
-    """Scores `[R, K]` at sums `[R, C]`, and their slopes in every column, `[R, K, C]`."""
+    """Returns scores `[R, K]` at sums `[R, C]`, and their gradients, `[R, K, C]`."""
     at = score(sums)
     slopes = np.empty((*at.shape, sums.shape[1]))
     for column in range(sums.shape[1]):
@@ -164,8 +163,7 @@ def gradients(score: Callable[[Array], Array], sums: Array) -> tuple[Array, Arra
 
 
 def _permuted(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Array]:
-    """Returns differences of scores `[replicates]` where the two rows of each image are swapped
-    with probability 1/2."""
+    """Returns differences of scores `[replicates]`; each image's rows are swapped at random."""
     rng = np.random.default_rng([resampling.seed, 1])
     change, rows = b.values - a.values, []
     for size in _block_sizes(resampling.replicates):
@@ -178,7 +176,7 @@ def _permuted(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Array
 
 
 def permuted_differences(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Compared]:
-    """Returns every score of b less that of a, and the same under permutations.
+    """Returns every score of b minus that of a, and the same under permutations.
 
     The same seed swaps the same images, whichever cells are compared. Raises ValueError as
     `drawn_differences` does.
@@ -199,10 +197,10 @@ def _check_alike(a: Counted, b: Counted) -> None:
 def drawn_differences(
     a: Counted, b: Counted, resampling: Resampling
 ) -> dict[str, tuple[float, Array]]:
-    """Returns every score of b less that of a, and its bootstrap replicates on common draws of
+    """Returns every score of b minus that of a, and its bootstrap replicates on common draws of
     images.
 
-    Raises ValueError where the images differ in number, or the columns at all.
+    Raises ValueError if the numbers of images or the columns differ.
     """
     _check_alike(a, b)
     here, there = a.corpus(), b.corpus()
@@ -237,7 +235,7 @@ def student_quantile(probability: float, freedom: int) -> float:
 
 
 def sign_test(worse: int, better: int) -> float:
-    """One-sided p-value of that many items getting worse where chance moves both ways alike."""
+    """Returns the one-sided p-value of so many items getting worse if both are equally likely."""
     changed = worse + better
     return sum(comb(changed, k) for k in range(worse, changed + 1)) / 2**changed
 
@@ -254,14 +252,12 @@ def compare(
     resampling: Resampling,
     permuted: Mapping[str, Compared] | None = None,
 ) -> dict[str, Difference]:
-    """Compares two cells on the same images, a row an image, in the same order.
+    """Compares two cells on the same images, one row for each image, in the same order.
 
-    `permuted` are their `permuted_differences`, where these are known already.
-
-    The bootstrap is paired (both systems on the same draw), signed and centred: the null
-    distribution of a difference is that of its replicates about what was observed (Hall & Wilson
-    1991, guideline 1); the permutation test is Noreen's approximate randomisation (1989). Raises
-    ValueError as `drawn_differences` does.
+    `permuted` are their `permuted_differences`, if already computed. The bootstrap is paired (both
+    systems on the same draw), signed and centred: the null distribution of a difference is that of
+    its replicates minus the observed one (Hall & Wilson 1991, guideline 1). The permutation test is
+    Noreen's approximate randomisation (1989). Raises ValueError as `drawn_differences` does.
     """
     drawn = drawn_differences(a, b, resampling)
     if permuted is None:
@@ -276,7 +272,8 @@ def compare(
             low=low,
             high=high,
             p_bootstrap=_share(np.abs(replicates - observed) >= abs(observed)),
-            # Rounding must not decide whether a permutation is as extreme as what was observed.
+            # Rounding must not decide whether a permutation is as extreme as the observed
+            # difference.
             p_permutation=_share(np.abs(permuted[name].drawn) >= abs(observed) - 1e-9),
             detectable=reach * float(replicates.std()),
         )
@@ -284,5 +281,5 @@ def compare(
 
 
 def _share(hits: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> float:
-    """A p-value that is never 0: what was observed counts as one of the draws."""
+    """Returns a p-value that is never 0: the observed difference counts as one of the draws."""
     return float((hits.sum() + 1) / (len(hits) + 1))

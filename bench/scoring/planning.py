@@ -1,11 +1,10 @@
-"""How many images and seeds find a difference between two systems, from a run's own variances.
+"""Computes how many images and seeds detect a difference, from a run's own variances.
 
-A score's error is linear in what single images add to it (the infinitesimal jackknife; Efron 1982,
-section 6), so that images and seeds are the two components of a one-way analysis of variance: what
-differs from image to image, and what differs between draws for one image. The difference of two
-systems is taken on the same images. Its variance over n images with S seeds each is
-(images + seeds / S) / n, and a two-sided test at LEVEL finds a difference D with power P where that
-is (D / (z(1 - LEVEL / 2) + z(P)))².
+A score's error is linear in the contributions of single images (the infinitesimal jackknife; Efron
+1982, section 6), so a one-way analysis of variance has two components: variance between images, and
+variance between draws for one image. The difference of two systems is taken on the same images. Its
+variance over n images with S seeds each is (images + seeds / S) / n. A two-sided test at LEVEL
+detects a difference D with power P if that variance is at most (D / (z(1 - LEVEL / 2) + z(P)))².
 """
 
 import math
@@ -24,20 +23,21 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Spread:
-    """The variance of a difference of two systems' scores: of one image, and of one seed of it.
+    """The variance of a difference of two systems' scores, between images and between seeds.
 
-    `seeds` is None where a system that draws has a single seed: then both are in `images`.
+    `seeds` is None if a system that samples has a single seed: `images` then includes both.
     """
 
     images: float
     seeds: float | None
 
     def images_needed(self, reach: float, seeds: int) -> int:
-        """How many images are needed with so many seeds each; `reach` as of `reach_of`."""
+        """Returns how many images are needed with so many seeds each; `reach` is from
+        `reach_of`."""
         return max(2, math.ceil((self.images + (self.seeds or 0.0) / seeds) / reach**2))
 
     def seeds_needed(self, reach: float, images: int) -> int | None:
-        """How many seeds are needed on so many images; None where no number is enough."""
+        """Returns how many seeds are needed on this many images; None if no number suffices."""
         left = images * reach**2 - self.images
         if left <= 0:
             return None
@@ -45,16 +45,17 @@ class Spread:
 
 
 def reach_of(difference: float, power: float) -> float:
-    """The standard error that finds a difference with a power."""
+    """Returns the standard error at which a difference is detected with this power."""
     normal = NormalDist()
     return difference / (normal.inv_cdf(1 - LEVEL / 2) + normal.inv_cdf(power))
 
 
 def influences(cells: Sequence[Counted], score: str) -> Array:
-    """What every image adds to a score under every seed, `[seeds, n]`, of mean 0 over all.
+    """Returns each image's contribution to a score under each seed, `[seeds, n]`, with mean 0.
 
-    `cells` are the seeds of one system, of the same images in order. The variance of the score over
-    n images is that of these values over n. Raises KeyError for a score that they do not have.
+    `cells` are the seeds of one system, with the same images in the same order. The variance of the
+    score over n images is the variance of these values divided by n. Raises KeyError for a score
+    that the cells do not have.
     """
     start = 0
     for metric in cells[0].metrics:
@@ -70,9 +71,9 @@ def influences(cells: Sequence[Counted], score: str) -> Array:
 
 
 def spread_of(first: Array, second: Array, *, drawn: tuple[bool, bool]) -> Spread:
-    """The spread of the difference of two systems, of their influences `[seeds, n]`.
+    """Returns the variances of the difference of two systems, from influences `[seeds, n]`.
 
-    `drawn` says of each system whether chance decides what it generates.
+    `drawn` says for each system whether it samples.
     """
     differences = first.mean(0) - second.mean(0)
     total = float(differences.var(ddof=1))

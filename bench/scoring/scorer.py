@@ -1,4 +1,4 @@
-"""Scores cells: every item asked for is in the denominator, failed ones as empty transcripts."""
+"""Scores cells; every item of the job counts, and failed ones count as empty transcripts."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,13 +33,13 @@ AsrFacts = Mapping[Asr, Facts]
 
 @dataclass(frozen=True, kw_only=True)
 class CellScores:
-    """A cell's corpus scores with their intervals, and its items' own.
+    """A cell's corpus scores with their intervals, and the scores of its items.
 
-    Metrics against the caption that was spoken are there only where the words were not the
-    model's own, and those of speech only where there is speech. `failed` items count as empty
-    transcripts; `unended` is how many reached the length limit; `kinds` are the shares of items
-    that failed in some way. `unmeasured` are the reasons why audio metrics have no value of items
-    that have speech, by the metric's name.
+    Metrics against the spoken caption are included only if the words were given and not the model's
+    own; metrics of speech only if there is speech. `failed` items count as empty transcripts;
+    `unended` is the number that reached the length limit; `kinds` are the shares of items with each
+    kind of failure. `unmeasured` has, by metric, the reasons why an audio metric has no value for
+    items with speech.
     """
 
     cell: Cell
@@ -62,10 +62,10 @@ class CellScores:
 class Scorer:
     """Tokenises a split's references once and keeps its metrics open; a context manager.
 
-    All cells are scored against the same references, and CIDEr's document frequencies come from
-    exactly those: every caption of an image, or all but the one that `caption` chooses, which
-    ceilings say and prompts are cut from. `captions` are all captions, tokenised. `cache` is for
-    what metrics make of the reference set; it can be thrown away.
+    All cells are scored against the same references, from which CIDEr's document frequencies are
+    computed: every caption of an image, or all except the one that `caption` chooses, which
+    ceilings speak and prompts are cut from. `captions` are all captions, tokenised. `cache` is a
+    folder for data that metrics compute from the references; it may be deleted.
     """
 
     def __init__(
@@ -119,8 +119,7 @@ class Scorer:
         self._stack.close()
 
     def tokens(self, texts: Sequence[str]) -> list[str]:
-        """Texts normalised as the job asks, and tokenised; a text that was asked for before is not
-        tokenised again."""
+        """Returns texts normalised as the job asks, and tokenised; each text is tokenised once."""
         new = [text for text in dict.fromkeys(texts) if text not in self._tokens]
         tokens = tokenise([self.clean(text) for text in new])
         self._tokens |= dict(zip(new, tokens, strict=True))
@@ -142,12 +141,12 @@ class Scorer:
             }
             parts |= {metric: future.result() for metric, future in waited.items()}
         finally:
-            # An interrupt does not wait for a metric's process; closing this scorer ends it.
+            # After an interrupt, a metric's process is not waited for; closing the scorer ends it.
             threads.shutdown(wait=False, cancel_futures=True)
         return joined(list(self._count), [parts[metric] for metric in self._count])
 
     def _against_captions(self, table: pl.DataFrame) -> Counted:
-        """What the others count, against the caption that was spoken."""
+        """Returns the columns of the metrics that compare with the spoken caption."""
         rows = table.select("item", "transcript", "caption").rows()
         said = {name: (self.texts[name][caption or 0],) for name, _, caption in rows}
         transcripts = {name: text or "" for name, text, _ in rows}
@@ -158,11 +157,11 @@ class Scorer:
         return joined(self.against_caption, parts)
 
     def spoken(self, table: pl.DataFrame) -> Counted:
-        """What metrics of speech count of a cell's table, or of one with its columns."""
+        """Returns the columns of metrics of speech for a table with a cell's columns."""
         return joined(self.of_speech, [_of_speech(metric, table) for metric in self.of_speech])
 
     def signature(self, cell: Cell, n: int, failed: int) -> Signature:
-        """A cell's signature over `n` items, of which some failed."""
+        """Returns a cell's signature over `n` items, of which `failed` failed."""
         counts = sorted({len(texts) for texts in self.references.values()})
         each = f"{counts[0]}-{counts[-1]}" if len(counts) > 1 else str(*counts)
         references = ReferenceSet(self.left_out, each, self.idf)
@@ -170,12 +169,12 @@ class Scorer:
         return signature(cell, self.dataset, self.spec, references, asr=facts, n=n, failed=failed)
 
     def score_all(self, tables: Sequence[tuple[Cell, pl.DataFrame]]) -> list[CellScores]:
-        """Scores cells. The tokeniser starts once: its JVM takes longer to start than to work."""
+        """Scores cells; tokenises all texts at once, because starting the JVM is slow."""
         self.tokens([text for _, table in tables for text in _texts(table)])
         return [self.score(cell, table) for cell, table in tables]
 
     def score(self, cell: Cell, table: pl.DataFrame) -> CellScores:
-        """Scores a cell's table, a row an item (see RunState.transcripts)."""
+        """Scores a cell's table, which has a row for each item (see RunState.transcripts)."""
         names = table["item"].to_list()
         tokens = self.tokens(_texts(table))
         counted = self.counted(dict(zip(names, tokens, strict=True)))
@@ -206,7 +205,7 @@ class Scorer:
         )
 
     def _without_speech(self, items: int) -> dict[str, pl.Series]:
-        """The items' own scores by metrics of speech, of a text: none."""
+        """Returns null scores of items by metrics of speech, for a system that is a text."""
         names = [score.name for metric in self.of_speech for score in metric.scores]
         return {name: pl.Series(name, [None] * items, dtype=pl.Float64) for name in names}
 
@@ -219,8 +218,8 @@ class Scorer:
         return [name for metric in self._audio for name in measured_names(metric.name)]
 
     def _unmeasured(self, table: pl.DataFrame) -> dict[str, list[str]]:
-        """Why items that have speech have no value, by metric."""
-        # Only what could be decoded has a length.
+        """Returns, by metric, why items with speech have no value."""
+        # Only speech that could be decoded has a length.
         spoken = table.filter(pl.col("seconds") > 0)
         reasons = {}
         for metric in self._audio:
@@ -237,5 +236,5 @@ def _of_speech(metric: CorpusMetric, table: pl.DataFrame) -> Array:
 
 
 def _texts(table: pl.DataFrame) -> list[str]:
-    """Transcripts; what failed has said nothing."""
+    """Returns transcripts; "" for failed rows."""
     return table["transcript"].fill_null("").to_list()

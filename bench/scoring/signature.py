@@ -1,6 +1,6 @@
-"""What a score stands on, printed with it: sacrebleu's idea (Post 2018) for speech.
+"""The protocol behind a score, printed with it, as sacrebleu does for BLEU (Post 2018).
 
-Two scores may be compared as far as their signatures agree.
+Two scores are comparable as far as their signatures agree.
 """
 
 import hashlib
@@ -16,18 +16,18 @@ from bench.jobs.spec import ScoringSpec
 from bench.metrics.loading import metrics_text
 
 SAME, NEAR, OTHER, NONE = "✓", "≈", "✗", "-"
-"""Marks of a row's grade; NONE where nothing was measured."""
+"""Marks of a row's grade; NONE for rows that are not measured."""
 TOKENISER = "ptb-3.4.1"
 """The Penn Treebank tokeniser of Stanford CoreNLP, and its version."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What follows where two signatures differ in a field.
+    """The consequence if two signatures differ in a field.
 
-    `noun` is what the field is called in a sentence. `mark` is the grade of a row beside one that
-    differs, "" where it stays ✓. A leaderboard refuses an entry where `board`, a golden cannot
-    judge a run where `gate`, a trend begins a new stretch where `stretch`.
+    `noun` is the field's name in a sentence. `mark` is the grade of a row that differs, "" if it
+    stays ✓. With `board`, a leaderboard refuses an entry that differs; with `gate`, a golden cannot
+    judge a run; with `stretch`, a trend starts a new segment.
     """
 
     noun: str
@@ -37,7 +37,7 @@ class Policy:
     stretch: bool = False
 
     def sentence(self, here: object, there: object, whose: str) -> str:
-        """Says what the field is here and what that of another is, such as `the golden`."""
+        """Returns a sentence with both values; `whose` is the other side, such as `the golden`."""
         if here in ("", "none"):
             return f"There is no {self.noun}; that of {whose} is {there}."
         if there in ("", "none"):
@@ -45,7 +45,7 @@ class Policy:
         return f"The {self.noun} is {here}; that of {whose} is {there}."
 
     def remark(self, here: object) -> str:
-        """Says what the field is here, under a table that says what its other rows have."""
+        """Returns a remark with the value, below a table that states the value of other rows."""
         without = here in ("", "none")
         return (
             f"{self.mark}: no {self.noun}"
@@ -63,15 +63,15 @@ def _nearly(noun: str) -> Policy:
 
 
 def _compared(noun: str) -> Policy:
-    """Of a field that may differ: it is what is compared, or what came of it."""
+    """Returns the policy of a field that may differ: what is compared, or a result."""
     return Policy(noun)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """The protocol of a cell's scores; every field is a text or a count, and none is left out.
+    """The protocol of a cell's scores; every field is a text or a count and is always written.
 
-    The policy of each field says what follows where two signatures differ in it.
+    The policy of each field is the consequence if two signatures differ in it.
     """
 
     data: Annotated[str, _decides("dataset")]
@@ -87,7 +87,7 @@ class Signature:
     codec: Annotated[str, _compared("codec")]
     weights: Annotated[str, _compared("digest of the weights")]
     seeds: Annotated[str, _compared("list of seeds")]
-    # A gate may evaluate fewer items than its golden has, always the same ones.
+    # A gate may evaluate fewer items than its golden, always the same ones.
     n: Annotated[int, Policy("number of items", OTHER, board=True, stretch=True)]
     failed: Annotated[int, _compared("number of failed items")]
     version: Annotated[str, Policy("version of the suite", NEAR)]
@@ -95,7 +95,7 @@ class Signature:
     decoding: Annotated[str, Policy("decoding", gate=True)] = ""
 
     def text(self, metric: str) -> str:
-        """One line for one score."""
+        """The signature in one line, for one score."""
         named = (f"{name}:{'-' if value == '' else value}" for name, value in asdict(self).items())
         return "|".join([metric, *named])
 
@@ -104,7 +104,7 @@ POLICIES: Mapping[str, Policy] = {
     name: hint.__metadata__[0]
     for name, hint in get_type_hints(Signature, include_extras=True).items()
 }
-"""Every field's policy, in order."""
+"""The policy of each field, in order."""
 
 
 def differing(
@@ -112,7 +112,7 @@ def differing(
     other: Mapping[str, Any],
     asks: Literal["board", "gate", "stretch"],
 ) -> str | None:
-    """Returns the first field that differs where `asks` allows no difference; None without one."""
+    """Returns the first field that differs and for which `asks` allows no difference; else None."""
     for name, policy in POLICIES.items():
         if getattr(policy, asks) and signature.get(name) != other.get(name):
             return name
@@ -120,12 +120,12 @@ def differing(
 
 
 def read_fields(text: str) -> dict[str, str]:
-    """The fields of a signature's text, as text."""
+    """Returns the fields of a signature's text, as text."""
     return dict(part.partition(":")[::2] for part in text.split("|")[1:])
 
 
 def idf_digest(references: Mapping[str, tuple[str, ...]]) -> str:
-    """A digest of the tokenised reference set that document frequencies come from."""
+    """Returns a digest of the tokenised references, which document frequencies come from."""
     state = hashlib.sha256()
     for item, texts in references.items():
         state.update("\0".join([item, *texts, ""]).encode())
@@ -134,10 +134,10 @@ def idf_digest(references: Mapping[str, tuple[str, ...]]) -> str:
 
 @dataclass(frozen=True)
 class ReferenceSet:
-    """What all cells were scored against.
+    """The references of all cells.
 
-    `left_out` says which caption is left out, `per_image` how many references an image has, and
-    `idf` is the digest of those that document frequencies come from.
+    `left_out` says which caption is left out, `per_image` is the number of references of an image,
+    and `idf` the digest of the references for document frequencies.
     """
 
     left_out: str
@@ -146,14 +146,14 @@ class ReferenceSet:
 
 
 def _data_text(dataset: Dataset) -> str:
-    """The data by name, standing and digest; names of people's own files are made plain."""
+    """Returns the data's name, standing and digest; names from users' files are cleaned."""
     named = re.sub(r"[^\w.-]", "-", f"{dataset.name}.{dataset.split}")
     standing = f"({', '.join(dataset.standing)})" if dataset.standing else ""
     return f"{named}{standing}@{dataset.digest}"
 
 
 def asr_text(cell: Cell, facts: Mapping[str, Any]) -> str:
-    """The ASR and how it decoded."""
+    """Returns the ASR and how it decodes."""
     if cell.asr is None:
         return "none"
     return cell.asr.signature_part(facts)
@@ -169,7 +169,7 @@ def signature(
     n: int,
     failed: int,
 ) -> Signature:
-    """A cell's signature over `n` items."""
+    """Returns a cell's signature over `n` items."""
     used = filter(None, (dataset.plugin, *cell.plugins, asr.get("plugin", "")))
     plugins_used = sorted({str(each) for each in used})
     return Signature(

@@ -1,4 +1,4 @@
-"""How speech fails, item by item: the kinds that a mean of scores hides."""
+"""Kinds of failures of speech, item by item, which a mean score does not show."""
 
 import re
 import unicodedata
@@ -6,36 +6,37 @@ import unicodedata
 import polars as pl
 
 SILENT_PEAK = 0.001
-"""-60 dB full scale: nothing audible."""
+"""-60 dB full scale: inaudible."""
 LOOP = re.compile(r"(?<!\S)(\S+(?: \S+){0,4})(?: \1(?!\S)){2,}")
-"""One to five words said at least three times in a row."""
+"""One to five words, at least three times in a row."""
 LOOP_COMPRESSION = 2.4
-"""Whisper's own bound for text that repeats itself (Radford et al. 2022, section 4.5)."""
+"""Whisper's own limit for text that repeats itself (Radford et al. 2022, section 4.5)."""
 NO_SPEECH, NO_SPEECH_LOGPROB = 0.6, -1.0
-"""Whisper's own gate for words transcribed where nobody speaks (the same section)."""
+"""Whisper's own limits for words transcribed without speech (the same section)."""
 WORDS_A_SECOND = 6.0
-"""More words than anybody says in a second: a tail that was transcribed and not said."""
+"""A faster rate is no human speech: some words were transcribed and not spoken."""
 TRUNCATED = 0.5
-"""A speech that has less than this share of its shortest reference's words was cut off."""
+"""Speech with less than this share of its shortest reference's words counts as cut off."""
 
 KINDS = {
     "failed": "There is no transcript: speech is missing, or could not be transcribed.",
     "silent": "The loudest sample is below −60 dB.",
     "no end of speech": "The model reached its length limit.",
     "empty transcript": "Nothing was transcribed.",
-    "looping": "One to five words stand three times in a row, or the text compresses more than 2.4 "
+    "looping": "One to five words occur three times in a row, or the text compresses more than 2.4 "
     "times.",
-    "hallucinated": "There are words where Whisper's own gate finds no speech, in silence, or more "
+    "hallucinated": "There are words although Whisper's own limits find no speech, in silence, "
+    "or more "
     "than six a second.",
     "truncated": "The speech ended with less than half of its shortest reference's words.",
 }
-"""Every kind, and when an item is of it."""
+"""Every kind, and its definition."""
 
 
 class _Separators(dict[int, str | int]):
-    """For `str.translate`: letters, digits and their marks stay, all else parts words.
+    """For `str.translate`: keeps letters, digits and their marks, and replaces all else by spaces.
 
-    An apostrophe stays too, for it stands inside of words.
+    An apostrophe is kept, because it occurs inside words.
     """
 
     def __missing__(self, code: int) -> str | int:
@@ -45,22 +46,22 @@ class _Separators(dict[int, str | int]):
 
 _SEPARATORS = _Separators()
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-"""Commas within a number, as in 1,000,000,000, which is no loop."""
+"""Commas within a number, as in 1,000,000,000, which is not a loop."""
 
 
 def plain_text(text: str) -> str:
-    """A text's words, in lower case, with a space between; "" for one without letters and digits.
+    """Returns a text's words in lower case, separated by spaces; "" without letters and digits.
 
-    Digits are words, for an ASR writes numbers so; so are the letters of every alphabet.
+    Digits count as words, because an ASR writes numbers as digits; so do letters of all alphabets.
     """
     words = _THOUSANDS.sub("", text.lower()).translate(_SEPARATORS).split()
     return " ".join(word for word in words if word.strip("'’"))
 
 
 def kinds(table: pl.DataFrame, shortest: pl.Series) -> pl.DataFrame:
-    """Returns a column of booleans for each kind of failure; an item may be of several kinds.
+    """Returns a column of booleans for each kind of failure; an item may have several.
 
-    `shortest` is how many words each item's shortest reference has.
+    `shortest` is the number of words of each item's shortest reference.
     """
     text = pl.Series([plain_text(t or "") for t in table["transcript"]], dtype=pl.String)
     count = pl.Series([len(t.split()) for t in text], dtype=pl.Int64)
@@ -88,14 +89,14 @@ def kinds(table: pl.DataFrame, shortest: pl.Series) -> pl.DataFrame:
 
 
 def shares(flags: pl.DataFrame) -> dict[str, float]:
-    """Returns the share of items of each kind, 0 to 1, from the columns of `kinds`."""
+    """Returns the share of items with each kind of failure, 0 to 1, from the columns of `kinds`."""
     return {name: float(flags[name].mean() or 0.0) for name in KINDS}  # type: ignore[arg-type]
 
 
 def reasons(failed: pl.Series, most: int = 3) -> list[str]:
     """Returns a line for each of the `most` frequent reasons of failed rows, and one for the rest.
 
-    Reasons that differ only in the name they begin with, such as a file's, are counted as one.
+    Reasons that differ only in the name at their start, such as a file's, count as the same.
     """
     # A name ends at the first ": ".
     failures = pl.DataFrame({"reason": failed.fill_null("no row")}).with_columns(

@@ -1,7 +1,7 @@
-"""What generating and decoding cost: seconds and memory of the machines that did it.
+"""The cost of generating and decoding: seconds and memory of the machines that were used.
 
-Kept in a run's `speed.json`, beside its results and never among them: no key, digest or golden may
-depend on a machine. Rows that a killed run committed have no cost; what has one is counted.
+Costs are stored in a run's `speed.json`, apart from its results: no key, digest or golden may
+depend on a machine. Rows that a killed run committed have no cost; all others are counted.
 """
 
 import json
@@ -24,12 +24,12 @@ CostStage = Literal["generating", "decoding"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What some rows took on one machine's device, summed over the actors that made them.
+    """The cost of some rows on one machine's device, summed over the actors that computed them.
 
-    `calls` is how many batches they came in, and `batch_rows` how many rows those had in all, other
-    speeches' included. `seconds` are those of the actors, `cpu_seconds` those
-    of their processors, all threads; `peak_bytes` is the most memory that one actor held: of the
-    GPU where `device` is one, else of its process. `price` is what a service behind a URL charged.
+    `calls` is the number of batches with these rows, and `batch_rows` the number of all rows in
+    those batches, including rows of other speeches. `seconds` is time of the actors, `cpu_seconds`
+    processor time over all threads; `peak_bytes` is the highest memory use of one actor: of the GPU
+    if `device` is one, else of its process. `price` is the charge of a service behind a URL.
     """
 
     device: str
@@ -43,7 +43,7 @@ class Cost:
     price: float = 0.0
 
     def plus(self, other: "Cost") -> "Cost":
-        """Both together, of one device."""
+        """Returns the sum of two costs on one device."""
         return Cost(
             device=self.device,
             processor=self.processor,
@@ -59,7 +59,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class SpeechCost:
-    """A cost of the rows of one speech key."""
+    """The cost of the rows with one speech key."""
 
     speech_key: str
     stage: CostStage
@@ -70,7 +70,7 @@ _Costs = TypeAdapter(tuple[SpeechCost, ...])
 
 
 def read_costs(folder: Path) -> tuple[SpeechCost, ...]:
-    """The costs of a run; nothing where there are none that can be read."""
+    """Returns the costs of a run; empty if there is no readable file."""
     try:
         return _Costs.validate_json(read_small(folder / SPEED, _MOST_BYTES))
     except (UserError, OSError, ValidationError):
@@ -78,7 +78,7 @@ def read_costs(folder: Path) -> tuple[SpeechCost, ...]:
 
 
 def add_costs(folder: Path, costs: Iterable[SpeechCost]) -> None:
-    """Adds costs to those of a run's folder; writes nothing where there are none to add."""
+    """Adds costs to those in a run's folder; writes nothing if there are none."""
     new = tuple(costs)
     if new:
         summed = summed_costs((*read_costs(folder), *new))
@@ -86,7 +86,7 @@ def add_costs(folder: Path, costs: Iterable[SpeechCost]) -> None:
 
 
 def summed_costs(costs: Iterable[SpeechCost]) -> tuple[SpeechCost, ...]:
-    """One cost for every speech, stage and device."""
+    """Returns one cost for every speech, stage and device."""
     sums: dict[tuple[str, CostStage, str, str], Cost] = {}
     for each in costs:
         key = (each.speech_key, each.stage, each.cost.device, each.cost.processor)
@@ -97,5 +97,5 @@ def summed_costs(costs: Iterable[SpeechCost]) -> tuple[SpeechCost, ...]:
 def with_keys(
     costs: Mapping[str, Cost], stage: CostStage, keys: Mapping[str, str]
 ) -> tuple[SpeechCost, ...]:
-    """An actor's costs by the names it has for speeches, as costs of speech keys."""
+    """Returns an actor's costs under speech keys, in place of the actor's own names."""
     return tuple(SpeechCost(keys[name], stage, c) for name, c in costs.items() if name in keys)

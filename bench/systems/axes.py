@@ -16,8 +16,8 @@ from bench.store.columns import Column
 class Axis:
     """One axis: its key in a job's `grid`, and its column in tables.
 
-    `type` is that of one value, with its bounds; `column` is the column's type, and `meaning` what
-    docs say of it.
+    `type` is the type of one value, with its bounds; `column` is the column's type, and `meaning`
+    its description in the docs.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Axis:
 
     @property
     def declared(self) -> Column:
-        """The axis as a column of a file."""
+        """Returns the axis as a column of a file."""
         return Column(self.name, self.column, self.meaning)
 
     @property
     def is_numeric(self) -> bool:
-        """Whether its values are places on a scale, not names."""
+        """Returns whether its values are numbers on a scale, not names."""
         return self.column in (pl.Float64, pl.Int64)
 
 
@@ -46,7 +46,7 @@ SEED = Axis(
     name="seed",
     type=Seed,
     column=pl.Int64,
-    meaning="The seed of its draws; null where there are none.",
+    meaning="The seed of its draws; null where nothing is drawn.",
 )
 BANDWIDTH = Axis(
     name="bandwidth",

@@ -1,8 +1,8 @@
-"""What a system is: the contract of everything that can be evaluated.
+"""The contract of a system: everything that can be evaluated.
 
-A kind of system is one file in this folder: a strict model of what a job says of it, with the
-methods below, and a generator. It is named once more, in `bench.systems.shipped`. No other room
-asks which kind it has.
+A kind of system is one file in this folder: a strict model of its keys in a job, with the methods
+below, and a generator. It is registered in `bench.systems.shipped`. No other folder asks which kind
+a system has.
 """
 
 from abc import ABC, abstractmethod
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RATE = 16_000
-"""Hz; what speech that has no rate of its own is made or read at."""
+"""Hz; the sample rate at which speech without a rate is read or generated."""
 
 
 Loss = Literal["", "text", "ASR", "codec", "clarity"]
-"""On the way from a caption as text to a model: what is lost up to a ceiling."""
+"""What a ceiling has lost compared with a caption as text. The waterfall names its steps by it."""
 
 
 class Role(StrEnum):
-    """What a row is in a table: it competes, or bounds from above or below what can be reached."""
+    """A row's role in a table: a system that competes, an upper bound, or a lower bound."""
 
     SYSTEM = "system"
     CEILING = "ceiling"
@@ -50,10 +50,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Content:
-    """All that a system's speech depends on, digests for names; `weights` and `codec` are digests.
+    """Everything that a system's speech depends on, with digests in place of names.
 
-    `pattern` is that of its codebooks, and `trained_on` the datasets that its weights say they have
-    learnt to speak of, both for tables. `plugins` are those that it uses, beside that of its kind.
+    `weights` and `codec` are digests. `pattern` is the pattern of its codebooks, and `trained_on`
+    are the datasets that its weights name as their training data; both are shown in tables.
+    `plugins` are the plug-ins that it uses, beside the one that adds its kind.
     """
 
     depends: Mapping[str, Any]
@@ -66,29 +67,29 @@ class Content:
 
 @dataclass
 class Lookup:
-    """What systems look at to name their content; read and digested once a job."""
+    """Cached reads and digests for `System.content`, shared by all systems of a job."""
 
     dataset: Dataset
     known: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """What `make` gives, made once for a key."""
+        """Returns what `make` returns; it is called once for each key."""
         if key not in self.known:
             self.known[key] = make()
         value: T = self.known[key]
         return value
 
     def codec(self, name: str, bandwidth: float) -> "CodecFacts":
-        """What is known of a codec at a bandwidth in kbps."""
+        """Returns the facts about a codec at a bandwidth in kbps."""
         return self.once(("codec", name, bandwidth), lambda: cached_codec_facts(name, bandwidth))
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way in which a system is to generate; `key` is the speech's in the ledger.
+    """One way in which a system generates; `key` is the speech's key in the ledger.
 
-    `system` is as it is at that point of the grid, with the one `prompt`; `caption` is the job's
-    choice of the caption whose recorded speech is taken.
+    `system` is the system at that point of the grid, with the single `prompt` as a share of the
+    speech; `caption` is the job's choice of the caption whose recorded speech is used.
     """
 
     key: str
@@ -98,10 +99,10 @@ class Variant:
 
 
 Asked = Sequence[tuple[Item, tuple[Variant, ...]]]
-"""Items, each with the variants that are wanted of it."""
+"""Items, each with the variants to generate for it."""
 
 Made = list[tuple[str, SpeechRow]]
-"""Rows with their variant's key, in the order asked."""
+"""Rows with their variant's key, in the order of `Asked`."""
 
 
 class Generator(Protocol):
@@ -112,33 +113,33 @@ class Generator(Protocol):
 
 @runtime_checkable
 class Charging(Protocol):
-    """A generator that is paid for."""
+    """A generator whose service charges for requests."""
 
     def charged(self) -> float:
-        """What it has cost so far, in the currency of the job's prices."""
+        """Returns the cost so far, in the currency of the job's prices."""
 
 
 def label_of(folder: Path) -> str:
-    """A folder's name as a system's label."""
+    """Returns a folder's name as a system's label."""
     return clean(folder.resolve().name)[:100].strip() or "system"
 
 
 class System(Strict, ABC):
-    """One kind of system; fields are what a job says of it.
+    """One kind of system; its fields are its keys in a job.
 
-    `role` is what it is in a table. `has_speech` is False for a text, which no ASR
-    transcribes.
-    `says_caption` marks speech whose words are a caption's, so that word errors can be counted;
-    `continues` speech from where a prompt ends. `needs_images` marks what looks at pictures,
-    `uses_gpu` what computes on the device that its generator is given; others get no GPU. `loss` is
-    set for a ceiling: what is lost up to it, and not yet in the one before. What has the loss
-    `clarity` is a measure for others, and no row of a table.
+    `role` is its role in a table. `has_speech` is False for a text, which no ASR transcribes.
+    `says_caption` is True if the words spoken are those of a caption, so that word errors can be
+    counted; `continues` is True if the speech continues a prompt. `needs_images` is True if it
+    reads the pictures, and `uses_gpu` if it computes on the device that its generator is given;
+    other systems get no GPU. `loss` is set for a ceiling and names the loss that it adds to the
+    ceiling before it. A system with the loss `clarity` is not shown in tables; the waterfall uses
+    it.
     """
 
     kind: str
-    """Which kind of system it is."""
+    """The kind of system."""
     label: Label
-    """What tables call it."""
+    """Its name in tables."""
 
     role: ClassVar[Role] = Role.SYSTEM
     has_speech: ClassVar[bool] = True
@@ -149,27 +150,28 @@ class System(Strict, ABC):
     loss: ClassVar[Loss] = ""
 
     def __hash__(self) -> int:
-        # Pydantic's own would hash each field, and options of a class are a dictionary.
+        # Pydantic would hash each field, and the options of a class are a dictionary.
         return hash(self.model_dump_json())
 
     @classmethod
     def recognised(cls, folder: Path, items: Sequence[Item]) -> Self | None:
-        """What a job would say of a folder that holds such a system; None where it does not.
+        """Returns the system that a folder holds, as a job would declare it; None for another
+        folder.
 
-        `items` are those that are evaluated.
+        `items` are the items to evaluate.
         """
         return None
 
     @abstractmethod
     def generator(self, device: str) -> Generator:
-        """What generates on a device; holds a model where there is one."""
+        """Returns a generator on a device; it holds the model if there is one."""
 
     def content(self, lookup: Lookup) -> Content:
-        """What its speech depends on; raises WeightsError, UserError or OSError for what is not."""
+        """Returns what its speech depends on; raises WeightsError, UserError or OSError."""
         return Content(self.model_dump(exclude={"label"}))
 
     def identified(self, lookup: Lookup) -> Content:
-        """`content`, which also depends on the plug-ins that are used: on nothing where none is."""
+        """Returns `content`, which also depends on the plug-ins that are used, if any."""
         content = self.content(lookup)
         used = tuple(filter(None, (identity(SYSTEMS, self.kind), *content.plugins)))
         if not used:
@@ -178,128 +180,131 @@ class System(Strict, ABC):
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:
-        """The axes that a job's grid may vary."""
+        """Returns the axes that a job's grid may vary."""
         return ()
 
     def values(self) -> Mapping[str, tuple[Any, ...]]:
-        """The values that the job names here of each axis that it may vary."""
+        """Returns, by axis, the values that the job sets here."""
         return {}
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """The system at one point: axes that it has set to the point's values."""
+        """Returns the system with its axes set to the values of one point of the grid."""
         return self
 
     def allowed(self, axis: str, value: Any) -> bool:
-        """Whether it exists at a value of one of its axes."""
+        """Returns whether the system can be evaluated at a value of one of its axes."""
         return True
 
     def shared(self) -> "System":
-        """What one generator has to hold: the same for all variants that can share it."""
+        """Returns the system that a generator loads, equal for all variants that can share one."""
         return self.model_copy(update={"label": ""})
 
     def point(self) -> dict[str, Any]:
-        """Where it is on each of its axes."""
+        """Returns its value on each of its axes."""
         return {axis: values[0] for axis, values in self.values().items()}
 
     def described(self) -> list[str]:
-        """Its place in the grid in words, for the name of a cell that has to last."""
+        """Returns its place in the grid in words, for names of cells in files that are kept."""
         return []
 
     def sampled(self) -> bool:
-        """Whether chance decides what it generates, so that one seed is one draw of several."""
+        """Returns whether its speech is drawn at random, so that seeds are independent draws."""
         return False
 
     def details(self) -> dict[str, Any]:
-        """What tells variants of one label apart in tables, beside prompt and seed."""
+        """Returns what distinguishes variants with one label in tables, beside prompt and seed."""
         return {axis: v for axis, v in self.point().items() if axis not in ("prompt", "seed")}
 
     def decoding_signature(self) -> str:
-        """How its speech is decoded, for signatures; "" where nothing is."""
+        """Returns how its speech is decoded, for signatures; "" if nothing is decoded."""
         return ""
 
     def in_training(self) -> str:
-        """What stands in the tables' column `training`."""
+        """Returns its entry in the tables' column `training`."""
         return str(getattr(self, "training", self.role))
 
     def longest_seconds(self) -> float | None:
-        """The longest speech that it generates, s; None where nothing bounds it."""
+        """Returns the longest speech that it generates, in seconds; None if there is no limit."""
         return None
 
     def batch(self, usual: int) -> int:
-        """How many items are generated at once."""
+        """Returns how many items are generated at once."""
         return usual
 
     def codec_of(self) -> tuple[str, float] | None:
-        """The codec that decodes its units and the bandwidth in kbps; None where it has none."""
+        """Returns the codec of its units and the bandwidth in kbps; None if it has no codec."""
         return None
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
-        """Speech `[T]` and its rate in Hz of a row that holds none itself; raises SpeechError."""
+        """Returns the speech `[T]` of a row that stores none, and its rate; raises SpeechError."""
         path = entry.file or self.sound_file(entry.row, entry.item)
         if path is None:
             raise SpeechError(f"{entry.row.item}: has no speech")
         return read_speech(path, RATE), RATE
 
     def sound_file(self, row: SpeechRow, item: Item) -> Path | None:
-        """The file of a row's speech; None where none is needed. Raises SpeechError."""
+        """Returns the file of a row's speech, or None if none is needed; raises SpeechError."""
         return speech_file(item, row.caption)
 
     def weights_names(self) -> Sequence[str]:
-        """Names of all weights that its generator loads (pixvox.weights.resolve)."""
+        """Returns the names of all weights that its generator loads (see
+        pixvox.weights.resolve)."""
         codec = self.codec_of()
         return () if codec is None else (codec[0],)
 
     def whole_files(self) -> Sequence[Path]:
-        """Files that its generator reads whole, whatever items it is given."""
+        """Returns the files that its generator reads whole, whichever items it is given."""
         return ()
 
     def reads_training(self) -> bool:
-        """Whether its generator reads a training set, and so has to run on the driver's machine."""
+        """Returns whether its generator reads a training set, which only the driver's machine
+        has."""
         return False
 
     def gathered(self, file: Path) -> Self:
-        """The system for generators on other machines, which read a training set from `file`.
+        """Writes `file` and returns a system that reads its training set from there, for other
+        nodes.
 
-        The file is written here. Itself where a generator reads none, or where that cannot be.
+        Returns itself if its generator reads no training set, or the file cannot be written.
         """
         return self
 
     def entries(self) -> Sequence[str]:
-        """Classes of the user's own that it needs, as `package.module:Class`."""
+        """Returns the user's classes that it needs, as `package.module:Class`."""
         return ()
 
     def item_view(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
-        """Items as the system sees them; None where each is itself."""
+        """Returns the items as the system gets them; None if each is passed as it is."""
         return None
 
     def transcript(self, item: Item, caption: int) -> str:
-        """Of what is a text: that text, of a caption; raises SpeechError where there is none."""
+        """Returns the words of a system that is a text; raises SpeechError if there are none."""
         raise SpeechError(f"{item.id}: has no text")
 
     def borrows(self, recorded: bool) -> Borrowing | None:
-        """Whose transcripts of other images it takes; None where it generates speech itself.
+        """Returns whose transcripts of other images it uses; None if it generates speech.
 
-        `recorded` says whether the dataset has recorded speech.
+        `recorded` is whether the dataset has recorded speech.
         """
         return None
 
     def uses_caption(self) -> bool:
-        """Whether what it says depends on which caption the job takes.
+        """Returns whether its speech depends on the caption that the job chooses.
 
-        It then needs that caption's recorded speech, unless it is a text.
+        If so, and unless it is a text, it needs that caption's recorded speech.
         """
         return False
 
     def files(self, items: Sequence[Item]) -> Sequence[Path]:
-        """Audio files of its own that it needs for the items, there or not."""
+        """Returns the audio files of its own that it needs for the items, existing or not."""
         return ()
 
     def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
-        """Lines that say how its own files and the items asked for do not match."""
+        """Returns lines that report mismatches between its own files and the items."""
         return ()
 
     def check(self) -> None:
-        """Raises UserError for what would fail in every actor; may take seconds."""
+        """Raises UserError for an error that every actor would meet; may take seconds."""
 
     def prepare(self, report: Progress) -> None:
         """Computes and caches what all its generators need; may take long.
@@ -310,30 +315,34 @@ class System(Strict, ABC):
     def likelihood(
         self, items: Sequence[Item], caption: Choice, device: str
     ) -> Mapping[str, float] | None:
-        """Of each item's recorded caption: nats a unit, all before it given; None where unknown.
+        """Returns the loss of each item's recorded caption, in nats a unit; None if it is not
+        known.
 
-        Items whose recording cannot be used, or has no units, are left out.
+        Each unit is predicted from all units before it. Items without a usable recording or units
+        are left out.
         """
         return None
 
     def is_timed(self) -> bool:
-        """Whether the time of its generator is its own, and not this suite's reading of files."""
+        """Returns whether its generator's time is the system's, not that of reading files."""
         return self.uses_gpu and self.role is Role.SYSTEM
 
     def weights_for_speed(self) -> str | None:
-        """The PixVoxLM weights whose decoding speed a gate compares, None for other systems."""
+        """Returns the PixVoxLM weights whose decoding speed a gate compares; None for others."""
         return None
 
 
 class EachItem(ABC):
-    """A generator that takes items one at a time; what one raises is its row's reason."""
+    """A generator that generates one item at a time.
+
+    A SpeechError that `generate_item` raises is the reason of a failed row.
+    """
 
     @abstractmethod
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """One row; raises SpeechError where there is no speech to be had."""
+        """Returns a row; raises SpeechError if there is no speech."""
 
     def generate(self, asked: Asked) -> Made:
-        """See Generator."""
         return [(v.key, self._row(item, v)) for item, variants in asked for v in variants]
 
     def _row(self, item: Item, variant: Variant) -> SpeechRow:
@@ -344,12 +353,12 @@ class EachItem(ABC):
 
 
 def caption_of(item: Item, variant: Variant) -> int:
-    """The number of the caption that a variant says of an item, or continues; -1 for none."""
+    """Returns the number of the caption that a variant speaks or continues; -1 for none."""
     return item.chosen(variant.caption) if variant.system.uses_caption() else -1
 
 
 def speech_file(item: Item, number: int) -> Path:
-    """The file in which a caption is said; raises SpeechError where there is none."""
+    """Returns the file of a caption's recorded speech; raises SpeechError if there is none."""
     if number >= len(item.captions):
         raise SpeechError(f"{item.id}: has no caption {number}")
     path = item.captions[number].speech
@@ -367,7 +376,8 @@ def speech_file(item: Item, number: int) -> Path:
 def unmatched_names(
     names: Collection[str], items: Sequence[Item], whole: Dataset, *, of: Path, entries: str
 ) -> Iterable[str]:
-    """Lines that count the items that a file does not name, and the entries that name no item.
+    """Yields lines that count the items without an entry in a file, and the entries without an
+    item.
 
     `entries` is what the file's entries are called.
     """
@@ -382,32 +392,33 @@ def unmatched_names(
 
 
 ABSENT = "absent"
-"""The cause of a row for which files are not on its actor's node, until the driver has looked."""
+"""The cause of a row whose files are missing on its actor's node; the driver then checks."""
 
 
 def needed_files(system: System, item: Item, caption: Choice) -> list[Path | UnitsEntry]:
-    """The files that a system needs of an item, and its units in files of many.
+    """Returns the files that a system needs of an item, and the entries of its stored units.
 
-    Raises UserError where it cannot name its own files.
+    Raises UserError if the system cannot name its own files.
     """
     needed: list[Path | UnitsEntry] = list(system.files([item]))
     if system.needs_images:
         needed.append(item.image)
     if system.uses_caption() and system.has_speech and item.captions:
         for chosen in item.captions[item.chosen(caption) :][:1]:
-            needed += [one for one in (chosen.speech, chosen.units) if one is not None]
+            needed += [part for part in (chosen.speech, chosen.units) if part is not None]
     return needed
 
 
 def lacks_files(system: System, item: Item, caption: Choice) -> bool:
-    """Whether a file that the system needs of an item is not on this machine."""
+    """Returns whether a file that the system needs of an item is missing on this machine."""
     try:
         needed = needed_files(system, item, caption)
     except UserError:
         return True
-    return not all((one if isinstance(one, Path) else one.file).is_file() for one in needed)
+    files = (part if isinstance(part, Path) else part.file for part in needed)
+    return not all(file.is_file() for file in files)
 
 
 def no_file(path: Path, label: str, what: str) -> UserError:
-    """What is said of a file that a system needs and that is not there."""
+    """Returns the error for a file that a system needs and that is missing."""
     return UserError(f"{path}: no such file; {label} needs its {what}")

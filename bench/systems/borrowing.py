@@ -1,4 +1,4 @@
-"""Transcripts of another system for other images: whose, and which item takes which."""
+"""Transcripts that a system takes from another system: whose, and which item gets which."""
 
 import random
 from collections.abc import Sequence
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Borrowing:
-    """Whose transcripts a system takes: those of the label `of`, or of the first that competes."""
+    """Whose transcripts a system uses: those of the label `of`, or of the first competing one."""
 
     of: str | None
     seed: int
 
     def pairs(self, names: Sequence[str]) -> dict[str, str]:
-        """Every item's name with the one whose transcript it takes (see others)."""
+        """Returns, by item, the item whose transcript it gets (see others)."""
         return others(names, self.seed)
 
 
 def others(names: Sequence[str], seed: int) -> dict[str, str]:
-    """Every name with another one: a cycle through all in a seeded order, so none keeps its own.
+    """Returns, for every name, another one: a cycle through all names in a seeded order.
 
-    A lone name has none beside it, and is left out.
+    A single name has no other one and is left out.
     """
     order = list(names)
     random.Random(f"shuffled/{seed}").shuffle(order)

@@ -19,7 +19,7 @@ from pixvox.digests import folder_digest
 from pixvox.weights import resolve
 
 LONGEST = 60
-"""Tokens of the longest caption."""
+"""The longest caption in tokens."""
 
 
 class CascadeSystem(ReadAloud):
@@ -28,21 +28,19 @@ class CascadeSystem(ReadAloud):
     kind: Literal["cascade"]
     label: Label
     weights: WeightsName
-    """The captioner, by a path, `zoo:NAME` or a hub id: what `kind: captioner` trains, BLIP, GIT
-    and what else is an image-text-to-text model of transformers and captions without a prompt."""
+    """The captioner, by a path, `zoo:NAME` or a hub id: one that `kind: captioner` trained, BLIP,
+    GIT, or another image-text-to-text model of transformers that captions without a prompt."""
     beams: Annotated[int, Field(ge=1, le=64)] = 1
-    """How many beams are searched for a caption; 1 is greedy."""
+    """The number of beams; 1 is greedy."""
     training: Note = "text in between"
-    """What tables say of its training."""
+    """The entry in the tables' column `training`."""
 
     needs_images: ClassVar[bool] = True
 
     def writer(self, device: str) -> Writer:
-        """See ReadAloud."""
         return _Captioner(resolve(self.weights), self.beams, device)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         content = super().content(lookup)
         if self.beams > 1:
             return content
@@ -51,23 +49,21 @@ class CascadeSystem(ReadAloud):
         return replace(content, depends=depends)
 
     def weights_names(self) -> Sequence[str]:
-        """See System."""
         return (self.weights, *super().weights_names())
 
     def written_with(self) -> str:
-        """See ReadAloud."""
         return folder_digest(resolve(self.weights))
 
 
 def unknown_token(tokeniser: Any) -> int | None:
-    """The id of the unknown word; None where it also ends captions, as in GPT-2's and OPT's."""
+    """Returns the id of the unknown word; None if it also ends captions, as in GPT-2 and OPT."""
     unknown: int | None = getattr(tokeniser, "unk_token_id", None)
     ends = {getattr(tokeniser, f"{name}_token_id", None) for name in ("eos", "sep")}
     return None if unknown in ends else unknown
 
 
-class _Captioner:
-    """A captioner on one device. Pictures are captioned one at a time: none depends on another."""
+class _Captioner(Writer):
+    """A captioner on one device. It captions one picture at a time, so captions are independent."""
 
     def __init__(self, folder: Path, beams: int, device: str) -> None:
         from transformers import AutoProcessor
@@ -85,11 +81,10 @@ class _Captioner:
         }
         unknown = unknown_token(getattr(self.processor, "tokenizer", None))
         if unknown is not None:
-            # No voice can read it.
+            # A voice cannot read it.
             self.how["suppress_tokens"] = [unknown]
 
     def write(self, item: Item, variant: Variant) -> str:
-        """See Writer."""
         import torch
 
         from pixvox.images import ImageError, load_picture

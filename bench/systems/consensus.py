@@ -1,4 +1,4 @@
-"""Which of several captions is most like the others, by words or by the units of their speech.
+"""Chooses the caption most similar to the other candidates, by words or by units of speech.
 
 Devlin et al. 2015, "Exploring Nearest Neighbor Approaches for Image Captioning", section 3.2.
 """
@@ -15,30 +15,31 @@ Array = npt.NDArray[np.float64]
 Units = npt.NDArray[np.int64]
 
 _ORDERS = (1, 2, 3, 4)
-"""Of the n-grams that CIDEr compares captions by."""
+"""Orders of the n-grams in CIDEr."""
 GAP = 1000
-"""What a unit without a counterpart costs, and at most one whose counterpart is another."""
+"""The cost of inserting or deleting a unit, and the highest cost of substituting one."""
 _ALIKE_PERCENTILE = 10
-"""Of all distances between a codebook's entries; entries farther apart are wholly different."""
+"""Percentile of the distances between a codebook's entries above which substitution costs GAP."""
 
 
 def most_central(similarity: Array) -> int:
-    """The candidate most similar `[C, C]` to the half of the others that it is most like.
+    """Returns the candidate with the highest mean similarity `[C, C]` to its most similar half.
 
-    Of equal ones the first. The half keeps what is said of another kind of picture out of it.
+    Ties go to the first. Only half of the other candidates count, so that captions of another kind
+    of picture do not.
     """
     others = similarity[~np.eye(len(similarity), dtype=bool)].reshape(len(similarity), -1)
     half = (others.shape[1] + 1) // 2
     nearest = np.sort(others, axis=1)[:, others.shape[1] - half :]
-    # Rounded, so that what is equal but for rounding is equal.
+    # Rounded, so that rounding errors do not break ties.
     return int(np.round(nearest.sum(axis=1), 9).argmax())
 
 
 class WordSimilarity:
-    """Similarity of captions by n-grams of words, as CIDEr's (Vedantam et al. 2015)."""
+    """Similarity of captions by n-grams of words, as in CIDEr (Vedantam et al. 2015)."""
 
     def __init__(self, captions_by_image: Iterable[Sequence[str]]) -> None:
-        """Takes the document frequencies from all captions of all training images."""
+        """Computes document frequencies from all captions of all training images."""
         self._frequency: Counter[tuple[str, ...]] = Counter()
         images = 0
         for captions in captions_by_image:
@@ -82,12 +83,12 @@ def _all_grams(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def substitution_costs(codebook: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    """What it costs to take one unit for another, `[V, V]` from 0 to GAP, of entries `[V, D]`.
+    """Returns the cost `[V, V]`, 0 to GAP, of substituting units, from codebook entries `[V, D]`.
 
-    Entries of a codebook that lie close sound alike, and cost less.
+    Entries that are close to each other sound alike and cost less.
     """
     entries = codebook.astype(np.float64)
-    # A row at a time: all differences of 1024 entries of 128 numbers would take 1 GB.
+    # One row at a time: all differences of 1024 entries of 128 numbers would take 1 GB.
     squares = np.stack([((entry - entries) ** 2).sum(-1) for entry in entries])
     distances = np.sqrt(squares)
     apart = np.percentile(distances[np.triu_indices(len(entries), 1)], _ALIKE_PERCENTILE)
@@ -97,7 +98,7 @@ def substitution_costs(codebook: npt.NDArray[np.float32]) -> npt.NDArray[np.int3
 def unit_similarity(units: Sequence[Units], costs: npt.NDArray[np.int32]) -> Array:
     """Returns `[C, C]`: one minus the edit distance of two sequences `[N]` over the longer length.
 
-    Repeated units count as often as they occur, so it is near 0 where all of the longer sequence is
+    Repeated units are counted. A similarity near 0 means that all of the longer sequence is
     substituted.
     """
     from bench.systems.editdistance import edit_distances

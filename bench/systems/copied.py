@@ -1,4 +1,4 @@
-"""The first words of one of the dataset's captions, as text: what copying a part of it reaches."""
+"""The first words of a caption as text: a floor for copying part of a caption."""
 
 from math import ceil
 from typing import ClassVar, Literal
@@ -10,10 +10,10 @@ from bench.systems.text import caption_text
 
 
 class CopiedSystem(System):
-    """The first words of a caption, as text: what copying a part of it reaches.
+    """The first words of a caption, as text: a floor for copying part of a caption.
 
-    Where that caption is among the references (`references: all`), this scores high without a look
-    at the picture.
+    If that caption is among the references (`references: all`), this scores high without the
+    picture.
     """
 
     kind: Literal["copied"]
@@ -29,10 +29,8 @@ class CopiedSystem(System):
         raise ValueError(f"{self.label}: a text is not speech")
 
     def transcript(self, item: Item, caption: int) -> str:
-        """See System."""
         words = caption_text(item, caption).split()
         return " ".join(words[: ceil(self.share * len(words))])
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True

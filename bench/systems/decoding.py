@@ -1,4 +1,4 @@
-"""How PixVoxLM's units are chosen: what a job says of it."""
+"""How PixVoxLM's units are chosen: the keys of a job's `decoding`."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -33,72 +33,72 @@ AXES = (
         name="top_k",
         type=Numbers,
         column=pl.Int64,
-        meaning="From how many of the likeliest units is drawn; 0 for all.",
+        meaning="How many of the likeliest units are drawn from; 0 for all.",
     ),
     Axis(
         name="top_p",
         type=TopPs,
         column=pl.Float64,
-        meaning="The probability that the units drawn from reach together.",
+        meaning="The total probability of the units that are drawn from.",
     ),
     Axis(
         name="guidance",
         type=Guidance,
         column=pl.Float64,
-        meaning="The scale of guidance; 1 is none.",
+        meaning="The scale of guidance; 1 is no guidance.",
     ),
     Axis(
         name="longest_run",
         type=Run,
         column=pl.Int64,
-        meaning="After how many frames of one unit speech ends; 0 for never.",
+        meaning="How many frames of one unit in a row end speech; 0 for never.",
     ),
     Axis(
         name="candidates",
         type=Candidates,
         column=pl.Int64,
-        meaning="How many speeches were drawn, of which one was kept.",
+        meaning="How many speeches were drawn, of which the best is used.",
     ),
 )
 """Axes of decoding that a grid may vary."""
 
 
 class DecodingSpec(Strict):
-    """How units are chosen; part of every cell's key. See pixvox.decoding.sampling.Decoding."""
+    """How units are chosen; part of every cell's key (see pixvox.decoding.sampling.Decoding)."""
 
     temperature: Temperatures = 0.0
-    """0 takes the likeliest unit; else from 0.001 to 100, by which the scores are divided. This and
-    the next three may be a list of one value for each codebook."""
+    """0 chooses the likeliest unit; otherwise the number, 0.001 to 100, that divides the logits.
+    This and the next three keys may be a list with a value for each codebook."""
     top_k: Numbers = 0
-    """Draws come from so many of the likeliest units; 0 for all."""
+    """Units are drawn from this many of the likeliest units; 0 for all."""
     top_p: TopPs = 1.0
-    """Draws come from the likeliest units that together reach this probability."""
+    """Units are drawn from the likeliest ones that together have this probability."""
     guidance: Guidance = 1.0
-    """The scale of classifier-free guidance: how far scores are moved away from those without the
-    picture. 1 is none; else the weights need a null image."""
+    """The scale of classifier-free guidance: how far logits are moved away from those without the
+    picture. 1 is no guidance; another value needs weights with a null image."""
     longest_run: Run = 0
-    """How many frames in a row may have the same unit in the first codebook; the same unit again
-    ends the speech. 0 for any number: greedy speech of some models falls silent and never ends."""
+    """How many frames in a row may have the same unit in the first codebook; one more ends the
+    speech. 0 for any number: greedy speech of some models falls silent and never ends."""
     candidates: Candidates = 1
-    """How many speeches are drawn for an item, of which the best is kept: the one that the model is
-    surest of and, with a similarity head, that fits the picture best. More than 1 need a
+    """How many speeches are drawn for an item. The best is used: the one with the highest
+    likelihood and, with a similarity head, the best fit to the picture. More than 1 need a
     `temperature`."""
     seed: Seed = 0
     """The seed of the draws."""
     max_seconds: SpeechSeconds = 6.0
-    """The longest speech that is generated, its prompt included."""
+    """The longest speech that is generated, in seconds, including its prompt."""
     slots: Slots = 32
-    """How many items are generated at once. No item depends on the others, but for rounding."""
+    """How many items are generated at once. Except for rounding, no item depends on the others."""
     lanes: Slots = 1
     """How many neighbouring slots share one image's keys and values; it must divide `slots`. With
-    1, the candidates of an image share them on a GPU, and all of its rows do on a CPU."""
+    1, only the candidates of an image share them on a GPU; on a CPU, all rows of an image do."""
     arithmetic: Literal["float32", "bfloat16"] = "float32"
-    """What the model computes in; `bfloat16` needs a GPU, reads half the bytes and rounds more."""
+    """The model's precision; `bfloat16` needs a GPU, reads half the bytes and rounds more."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "DecodingSpec":
         if self.slots % self.lanes:
-            reason = f"must divide the {self.slots} slots, and {self.lanes} does not"
+            reason = f"must divide the {self.slots} slots; {self.lanes} does not"
             raise keys_error({"lanes": reason})
         if self.candidates > 1 and not self.draws:
             reason = (
@@ -109,7 +109,7 @@ class DecodingSpec(Strict):
 
     @property
     def draws(self) -> bool:
-        """Whether chance decides any unit."""
+        """Returns whether any unit is drawn at random."""
         heat = self.temperature
         return any(heat) if isinstance(heat, tuple) else heat > 0
 
@@ -123,7 +123,7 @@ class DecodingSpec(Strict):
         return decoding.model_copy(update={"seed": 0, "candidates": 1})
 
     def depends(self) -> dict[str, Any]:
-        """What keys of its speech hold; what is new and not used is not among it."""
+        """Returns the settings for keys; a setting that is new is left out at its default."""
         usual = DecodingSpec()
         newer = ("guidance", "candidates", "longest_run")
         return self.model_dump(
@@ -131,7 +131,7 @@ class DecodingSpec(Strict):
         )
 
     def unfit(self, codebooks: int, null_image: bool) -> str:
-        """What keeps a model from decoding so, in words; empty where nothing does."""
+        """Returns why a model cannot decode so, or "" if it can."""
         for axis in AXES:
             value = getattr(self, axis.name)
             if isinstance(value, tuple) and len(value) != codebooks:
@@ -154,7 +154,7 @@ class DecodingSpec(Strict):
         return ",".join(f"{name}={_exactly(settings[name])}" for name in names)
 
     def described(self) -> list[str]:
-        """What tells it apart, in words: seed and temperature, and what is not as usual."""
+        """Returns what distinguishes it, in words: seed, temperature, and non-default settings."""
         usual = DecodingSpec()
         return [
             f"{axis.replace('_', ' ')} {_words(getattr(self, axis))}"
@@ -164,7 +164,7 @@ class DecodingSpec(Strict):
 
 
 def usual_value(axis: str) -> str:
-    """The value that decoding has where nothing is said of an axis; "" for another axis."""
+    """Returns an axis's value in decoding without settings; "" for another axis."""
     field = DecodingSpec.model_fields.get(axis.replace(" ", "_"))
     return "" if field is None else _exactly(field.default)
 

@@ -1,6 +1,6 @@
 """Edit distances between sequences of units, compiled on first use.
 
-All costs are whole numbers, so that results do not depend on a compiler or machine.
+All costs are whole numbers, so results do not depend on the compiler or machine.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """A system behind a URL that takes an image and returns speech.
 
-Requests are made side by side and are tried again where the service, not the item, is at fault: no
-connection, no answer in time, too many requests, an error of the server's. What is then still not
-answered fails as the machine's fault, so that the next run asks again.
+Requests run concurrently. A request is repeated if the service is at fault, not the item: no
+connection, a timeout, too many requests, or a server error. If the service still does not answer,
+the row fails as a fault of the machine, so the next run asks again.
 """
 
 import base64
@@ -31,14 +31,14 @@ from bench.common.errors import UserError
 from bench.common.text import clean, short
 from bench.datasets.base import Item
 from bench.store.rows import SpeechRow
-from bench.systems.base import RATE, Asked, Content, Generator, Lookup, Made, System
+from bench.systems.base import RATE, Asked, Charging, Content, Generator, Lookup, Made, System
 from bench.systems.sound import flac
 
 _MOST_BYTES = 64 * 1024 * 1024
 _OF_THE_ITEM = (400, 413, 415, 422)
-"""HTTP statuses that say that the image cannot be spoken; all others are the service's fault."""
+"""HTTP statuses that mean that this image gets no speech; all others are the service's fault."""
 _AGAIN = (408, 425, 429, *range(500, 600))
-"""HTTP statuses that may be gone a little later."""
+"""HTTP statuses after which the request is repeated."""
 _LONGEST_WAIT = 120.0
 _MIME = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
@@ -48,7 +48,9 @@ def _address(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be a URL, such as http://localhost:8000/speak")
     if parts.username or parts.password:
-        raise ValueError("holds a password; put a token into a variable, and name it in `token`")
+        raise ValueError(
+            "holds a password; set an environment variable to a token and name it in `token`"
+        )
     return url
 
 
@@ -62,34 +64,34 @@ class HttpSystem(System):
     kind: Literal["http"]
     label: Label
     url: Address
-    """Where it is asked, by POST."""
+    """The URL to which requests are sent, by POST."""
     api: Literal["post", "openai-speech", "openai-chat"] = "post"
-    """How: `post` sends the image file's bytes and reads an audio file; `openai-speech` sends JSON
-    as OpenAI's `/v1/audio/speech` takes it, with the image as a data URL in `image`, and reads an
-    audio file; `openai-chat` sends a message with the image as `/v1/chat/completions` takes it, and
-    reads the audio of the answer."""
+    """The form of requests: `post` sends the image file's bytes and reads an audio file;
+    `openai-speech` sends JSON as for OpenAI's `/v1/audio/speech`, with the image as a data URL in
+    `image`, and reads an audio file; `openai-chat` sends a message with the image as for
+    `/v1/chat/completions`, and reads the audio of the answer."""
     model: Note = ""
-    """The model that is asked for, in JSON."""
+    """The model's name in the request's JSON."""
     voice: Note = ""
-    """The voice that is asked for, in JSON."""
+    """The voice's name in the request's JSON."""
     instruction: Annotated[str, Field(max_length=2000)] = "Describe the image in one sentence."
-    """What is asked of the model, in JSON."""
+    """The text of the request to the model."""
     token: Variable | None = None
     """The environment variable that holds a bearer token; `null` sends none."""
     version: Note = ""
-    """Part of the speech's key, as the URL is: change it when the service has changed."""
+    """Part of the speech's key, like the URL: change it when the service has changed."""
     training: Note = "unknown"
-    """What tables say of its training, such as `single model`."""
+    """The entry in the tables' column `training`, such as `single model`."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 4
-    """How many requests each generating actor has under way."""
+    """How many requests each generator has open at once."""
     requests_per_minute: Annotated[float, Field(gt=0, le=1e6)] | None = None
-    """The most requests that each generating actor begins in a minute."""
+    """The most requests that each generator starts in a minute."""
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """How long an answer may take."""
+    """The longest time to wait for an answer, in seconds."""
     tries: Annotated[int, Field(ge=1, le=20)] = 5
-    """How often an item is asked for: after 1 s, 2 s, 4 s and so on, or as `Retry-After` says."""
+    """How often an item is tried: again after 1 s, 2 s, 4 s and so on, or as `Retry-After` says."""
     price: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """What an answered request costs, in any currency; `speed.md` adds it up."""
+    """The price of an answered request, in any currency; `speed.md` has the total."""
 
     needs_images: ClassVar[bool] = True
 
@@ -110,17 +112,17 @@ class HttpSystem(System):
         self.headers()
 
     def headers(self) -> dict[str, str]:
-        """What every request is sent with; raises UserError where the token is not there."""
+        """Returns the headers of every request; raises UserError if the token is not set."""
         if self.token is None:
             return {}
         value = os.environ.get(self.token, "")
         if not value:
-            raise UserError(f"{self.label}: token: ${self.token} is not set; export it first")
+            raise UserError(f"{self.label}: token: ${self.token} is not set; export it")
         return {"Authorization": f"Bearer {value}"}
 
 
 class _Unanswered(Exception):
-    """A try that failed; `seconds` is how long the service asks to wait, `may_pass` whether to."""
+    """A failed try. `seconds` is the pause that the service asks for; `may_pass` allows a retry."""
 
     def __init__(self, reason: str, *, may_pass: bool, of_item: bool, seconds: float = 0.0) -> None:
         super().__init__(reason)
@@ -131,14 +133,14 @@ class _Unanswered(Exception):
 
 @dataclass(frozen=True)
 class _Timing:
-    """The clock, and what waits; replaced in tests."""
+    """The clock and the wait function, which tests replace."""
 
     now: Callable[[], float] = time.monotonic
     wait: Callable[[float], object] = time.sleep
 
 
 class _Limit:
-    """Spaces the beginnings of requests."""
+    """Limits how many requests start in a minute."""
 
     def __init__(self, per_minute: float | None, timing: _Timing) -> None:
         self._interval = 60.0 / per_minute if per_minute else 0.0
@@ -147,7 +149,7 @@ class _Limit:
         self._following = 0.0
 
     def pass_one(self) -> None:
-        """Returns when a request may begin."""
+        """Waits until a request may start."""
         with self._lock:
             now = self._timing.now()
             begin = max(now, self._following)
@@ -156,8 +158,8 @@ class _Limit:
             self._timing.wait(begin - now)
 
 
-class HttpGenerator:
-    """Asks the service for each item; `answered` counts what it may charge for."""
+class HttpGenerator(Charging):
+    """Asks the service for each item; `answered` counts the requests that it may charge for."""
 
     def __init__(self, spec: HttpSystem, timing: _Timing | None = None) -> None:
         self._spec = spec
@@ -168,7 +170,6 @@ class HttpGenerator:
         self.answered = 0
 
     def charged(self) -> float:
-        """See Charging."""
         return self.answered * self._spec.price
 
     def generate(self, asked: Asked) -> Made:
@@ -188,9 +189,9 @@ class HttpGenerator:
             return SpeechRow(item.id, "failed", str(error), cause)
 
     def _answer(self, body: bytes, kind: str) -> bytes:
-        """The audio file that the service answers with, tried as often as the job says.
+        """Returns the audio file in the service's answer, after as many tries as the job allows.
 
-        Raises _Unanswered, or SpeechError for an answer that holds no audio.
+        Raises _Unanswered, or SpeechError for an answer without audio.
         """
         for number in range(1, self._spec.tries + 1):
             self._limit.pass_one()
@@ -232,7 +233,7 @@ class HttpGenerator:
 
 
 def _refusal(status: int, said: bytes, headers: Message) -> _Unanswered:
-    """What an HTTP status means."""
+    """Returns the error that an HTTP status stands for."""
     text = short(clean(" ".join(said.decode(errors="replace").split())))
     given = headers.get("Retry-After", "")
     seconds = min(float(given), _LONGEST_WAIT) if re.fullmatch(r"\d{1,6}", given) else 0.0
@@ -245,7 +246,7 @@ def _refusal(status: int, said: bytes, headers: Message) -> _Unanswered:
 
 
 def _body(spec: HttpSystem, item: Item) -> tuple[bytes, str]:
-    """What is sent of an item, and its media type; raises SpeechError for a missing image."""
+    """Returns a request's body for an item, and its media type; raises SpeechError."""
     try:
         image = item.image.read_bytes()
     except OSError as error:
@@ -286,7 +287,7 @@ def _chat_request(spec: HttpSystem, image: str) -> dict[str, Any]:
 
 
 def _audio_of(answer: bytes) -> bytes:
-    """The audio of a chat's answer; raises SpeechError where it has none."""
+    """Returns the audio of a chat's answer; raises SpeechError if it has none."""
     try:
         content: Mapping[str, Any] = json.loads(answer)
         return base64.b64decode(content["choices"][0]["message"]["audio"]["data"], validate=True)
@@ -296,7 +297,7 @@ def _audio_of(answer: bytes) -> bytes:
 
 
 def _as_flac(audio: bytes) -> bytes:
-    """An audio file's sound as a row keeps it; raises SpeechError for what is none."""
+    """Returns an audio file's sound as FLAC; raises SpeechError for another kind of file."""
     if not audio:
         raise SpeechError("the answer is empty")
     with TemporaryDirectory(prefix="answer-") as folder:

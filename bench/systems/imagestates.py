@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 States = npt.NDArray[np.float32]
 _CODE = 1
-"""Raised when the code gives other states of the same image by the same weights."""
+"""Raise it when the code computes other states for the same image and weights."""
 _SAVE_EVERY = 500
 """Images between two writes of the cache."""
 
@@ -34,11 +34,14 @@ class ImageEncoder(Protocol):
     """A frozen image encoder on a device."""
 
     def mean_state(self, image: Path) -> States:
-        """The mean of an image's states, `[D]`; raises ImageError."""
+        """Returns the mean of an image's states, `[D]`; raises ImageError."""
 
 
 def encoder_digest(name: str) -> str:
-    """The digest of an image encoder's weights and scaling, 16 hex digits; raises WeightsError."""
+    """Returns the digest of an image encoder's weights and scaling, 16 hex digits.
+
+    Raises WeightsError.
+    """
     folder = resolve(name)
     scaling = _scaling(folder)
     return hashlib.sha256(f"{digest(folder)} {scaling}".encode()).hexdigest()[:16]
@@ -55,9 +58,9 @@ def _scaling(folder: Path) -> "ImageScaling":
 
 
 def load_encoder(name: str, device: str) -> ImageEncoder:
-    """The image encoder `name`, or that of the PixVoxLM `name`, on a device.
+    """Returns the image encoder `name`, or that of the PixVoxLM `name`, on a device.
 
-    Raises WeightsError where it cannot be had.
+    Raises WeightsError if it cannot be loaded.
     """
     import torch
 
@@ -72,13 +75,12 @@ def load_encoder(name: str, device: str) -> ImageEncoder:
     return _Encoder(model.to(device), _scaling(folder))
 
 
-class _Encoder:
+class _Encoder(ImageEncoder):
     def __init__(self, model: "PreTrainedModel", scaling: "ImageScaling") -> None:
         self.model = model
         self.scaling = scaling
 
     def mean_state(self, image: Path) -> States:
-        """See ImageEncoder."""
         import torch
 
         from pixvox.images import load_image
@@ -99,10 +101,10 @@ def mean_states(
     folder: Path,
     report: Progress,
 ) -> States:
-    """Mean states of image files, `[I, D]`; what the cache in `folder` lacks is computed.
+    """Returns the mean states of image files, `[I, D]`; those missing in `folder` are computed.
 
-    `encoder` is the digest of what `load` loads; it is loaded only where a state is missing.
-    Raises UserError naming an image that cannot be used.
+    `encoder` is the digest of what `load` loads, which is called only if a state is missing. Raises
+    UserError with the name of an image that cannot be read.
     """
     from pixvox.images import ImageError
 
@@ -122,17 +124,17 @@ def mean_states(
             if number % _SAVE_EVERY == 0:
                 _write(file, known)
     finally:
-        # What was computed before an interruption is kept.
+        # States computed before an interruption are saved.
         if missing and known:
             _write(file, known)
     return np.stack([known[key] for key in keys])
 
 
 def _read(file: Path) -> dict[str, States]:
-    """The states in a cache, by content key; empty without one of this code that can be read."""
+    """Returns a cache's states by content key; empty if it is damaged or of other code."""
     try:
         with np.load(file, allow_pickle=False) as archive:
-            # The first caches do not say by which code they were made.
+            # The first caches do not name the version of their code.
             if (int(archive["code"]) if "code" in archive else 1) != _CODE:
                 return {}
             keys, states = archive["keys"], archive["states"]

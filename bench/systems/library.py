@@ -1,7 +1,7 @@
 """The training images that have recorded captions, and what retrieval computes of them.
 
-A `Library` reads them from the dataset, on the driver's machine. A `SentLibrary` reads one file of
-all that generators need, which other nodes are sent (bench.execution.nodefiles).
+A `Library` reads the dataset on the driver's machine. A `SentLibrary` reads one file with all that
+generators need, which is sent to other nodes (bench.execution.nodefiles).
 """
 
 import json
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from pixvox.codec.encodec import Codec
 
 _RECORDED = Path("recorded")
-"""The speech of every recorded caption of a SentLibrary, which is never opened."""
+"""A placeholder for the recordings of a SentLibrary, which are never opened."""
 
 
 class Library:
-    """The training images that have recorded captions, and what is computed of them.
+    """The training images that have recorded captions, with their states and units.
 
-    `codec` is the name and bandwidth in kbps of the codec that captions are played through.
+    `codec` is the name and bandwidth in kbps of the codec through which captions are played.
     """
 
     def __init__(
@@ -50,22 +50,22 @@ class Library:
         self.vision = vision
 
     def candidates(self, items: Sequence[Item]) -> list[Recording]:
-        """The captions of images that can be played, in order."""
+        """Returns the recorded captions that can be played, in order."""
         return recordings(items, self.codec)
 
     def read_means(self, report: Progress, device: str) -> npt.NDArray[np.float64]:
-        """The images' mean states `[I, D]`, each of length 1; missing ones are computed."""
+        """Returns the images' mean states `[I, D]`, each of length 1; missing ones are computed."""
         return unit_length(self._states(report, device))
 
     def read_units(
         self, codec: "Codec", report: Progress
     ) -> tuple[dict[str, Units], npt.NDArray[np.int32]]:
-        """The first codebook's units `[N]` of every recording by its name, and their costs."""
+        """Returns recordings' units `[N]` of the first codebook by name, and substitution costs."""
         spoken = self.candidates(self.items)
         all_units = units_of(
             [recording.caption for recording in spoken], codec, self.folder, report
         )
-        # Copied, so that the other codebooks need not stay in memory.
+        # Copied, so that the memory of the other codebooks is freed.
         units = {
             recording.name: codebooks[0].numpy().copy()
             for recording, codebooks in zip(spoken, all_units, strict=True)
@@ -73,11 +73,11 @@ class Library:
         return units, substitution_costs(codec.engine.first_codebook().numpy())
 
     def played(self, recording: Recording, codec: "Codec") -> "Tensor":
-        """A recording's units `[K, N]`; raises SpeechError where there are none to be had."""
+        """Returns a recording's units `[K, N]`; raises SpeechError if there are none."""
         return prompt_units(recording.item, recording.number, 1.0, codec)
 
     def write(self, file: Path, codec: "Codec | None") -> bool:
-        """Writes what a SentLibrary reads; False where units would first have to be encoded."""
+        """Writes the file of a SentLibrary; returns False if units would have to be encoded."""
         spoken = self.candidates(self.items)
         arrays: dict[str, Any] = {"states": self._states(silent, "cpu")}
         if codec is not None:
@@ -114,7 +114,7 @@ class Library:
 
 
 class SentLibrary(Library):
-    """A library of which nothing but one file is here."""
+    """A library on another node, read from one file."""
 
     def __init__(self, file: Path) -> None:
         self.codec = None
@@ -135,12 +135,10 @@ class SentLibrary(Library):
     def read_units(
         self, codec: "Codec", report: Progress
     ) -> tuple[dict[str, Units], npt.NDArray[np.int32]]:
-        """See Library."""
         units = {name: units[0].copy() for name, units in self._units.items()}
         return units, substitution_costs(codec.engine.first_codebook().numpy())
 
     def played(self, recording: Recording, codec: "Codec") -> "Tensor":
-        """See Library."""
         import torch
 
         return torch.from_numpy(self._units[recording.name].copy())
@@ -154,6 +152,6 @@ def _caption(text: str, is_recorded: bool) -> Caption:
 
 
 def unit_length(states: States) -> npt.NDArray[np.float64]:
-    """States `[..., D]`, each of length 1."""
+    """Returns states `[..., D]`, each scaled to length 1."""
     wide = states.astype(np.float64)
     return np.asarray(wide / np.linalg.norm(wide, axis=-1, keepdims=True).clip(1e-12))

@@ -1,4 +1,4 @@
-"""White noise: the scores that an ASR's inventions over noise reach."""
+"""White noise: a floor for words that an ASR invents from noise."""
 
 import hashlib
 from typing import Annotated, ClassVar, Literal
@@ -15,35 +15,33 @@ from bench.systems.silence import EmptyGenerator
 
 
 class NoiseSystem(System):
-    """White noise, keyed by seed and item."""
+    """White noise, which depends on the seed and the item."""
 
     kind: Literal["noise"]
     label: Label = "noise"
     seconds: SpeechSeconds = 3.0
-    """How long the speech is, in seconds."""
+    """The length of the noise in seconds."""
     level: Annotated[
         float, Field(ge=-120, le=0, description="dB full scale; below, it is inaudible")
     ] = -30.0
     """Its root mean square in dB full scale."""
     seed: Seed = 0
-    """The seed of the noise; each item has noise of its own."""
+    """The seed of the noise, which differs from item to item."""
 
     role: ClassVar[Role] = Role.FLOOR
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return EmptyGenerator()
 
     def sound_file(self, row: SpeechRow, item: Item) -> None:
-        """See System; its speech is made where it is transcribed."""
+        return None
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
-        """See System."""
         noise = white(f"{self.seed}\0{entry.row.item}", round(self.seconds * RATE))
         return (noise * 10 ** (self.level / 20)).astype(np.float32), RATE
 
 
 def white(name: str, length: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """White noise `[length]` of mean square 1 that a name alone decides, by Philox."""
+    """Returns white noise `[length]` of mean square 1 by Philox, keyed by the name."""
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
     return np.random.Generator(np.random.Philox(key=key)).standard_normal(length)

@@ -1,7 +1,6 @@
-"""Recorded speech in white noise: it says the right thing, less and less clearly.
+"""Recorded speech in white noise: correct words, spoken less and less clearly.
 
-What it scores at some clarity is what a system loses by being as unclear (see
-bench.tables.waterfall).
+The waterfall measures with it what a system loses by unclear speech (see bench.tables.waterfall).
 """
 
 from collections.abc import Mapping
@@ -20,9 +19,9 @@ from bench.systems.recorded import RecordedGenerator
 
 
 class NoisySystem(System):
-    """The dataset's own speech of one caption in white noise.
+    """The recorded speech of one caption in white noise.
 
-    It stands in no table; the waterfall measures by it what unclear speech costs.
+    It is not shown in tables; the waterfall uses it to measure the cost of unclear speech.
     """
 
     kind: Literal["noisy"]
@@ -30,14 +29,13 @@ class NoisySystem(System):
     snr: Annotated[tuple[Decibels, ...], Field(min_length=1)] = (30.0, 20.0, 15.0, 10.0, 5.0, 0.0)
     """Signal-to-noise ratios in dB; a cell for each."""
     seed: Seed = 0
-    """The seed of the noise; each item has noise of its own."""
+    """The seed of the noise, which differs from item to item."""
 
     role: ClassVar[Role] = Role.CEILING
     says_caption: ClassVar[bool] = True
     loss: ClassVar[Loss] = "clarity"
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return RecordedGenerator()
 
     @classmethod
@@ -48,23 +46,20 @@ class NoisySystem(System):
         return {"snr": self.snr}
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         return self.model_copy(update={"snr": (point.get("snr", self.snr[0]),)})
 
     def shared(self) -> System:
-        """See System; the noise is added where the speech is transcribed."""
+        """Returns the system at 0 dB: the noise is added where the speech is transcribed."""
         return self.model_copy(update={"label": "", "snr": (0.0,)})
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"{self.snr[0]:g} dB"]
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
-        """See System; the ratio is that of mean squares over the whole speech."""
+        """Adds noise to the recording; `snr` is the ratio of mean squares over the whole speech."""
         wave, rate = super().sound(entry)
         noise = white(f"{self.seed}\0{entry.row.item}", len(wave))
         level = np.sqrt(np.mean(np.square(wave, dtype=np.float64))) * 10 ** (-self.snr[0] / 20)

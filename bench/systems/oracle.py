@@ -1,7 +1,7 @@
-"""A fresh caption of what is true of the picture, read aloud: what a perfect captioner would reach.
+"""A new caption of the picture's facts, read aloud: the score of a perfect captioner.
 
-A reference caption that is left out says what people reach who saw the picture; this one is drawn
-again from the picture's facts, in a wording that no reference need have.
+A left-out reference caption shows what people reach. This caption is generated from the picture's
+facts, in a wording that may differ from every reference.
 """
 
 import random
@@ -19,7 +19,7 @@ from bench.systems.readaloud import ReadAloud, Writer
 
 
 class OracleSystem(ReadAloud):
-    """A fresh caption of the picture's facts, read aloud; only for datasets that know the facts."""
+    """A new caption of the picture's facts, read aloud; only for datasets that have facts."""
 
     kind: Literal["oracle"]
     label: Label = "oracle caption"
@@ -29,11 +29,9 @@ class OracleSystem(ReadAloud):
     role: ClassVar[Role] = Role.CEILING
 
     def writer(self, device: str) -> Writer:
-        """See ReadAloud."""
         return _Oracle()
 
     def written_with(self) -> str:
-        """See ReadAloud."""
         return ""
 
     @classmethod
@@ -44,26 +42,21 @@ class OracleSystem(ReadAloud):
         return {"seed": (self.seed,)}
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         return self.model_copy(update={"seed": point.get("seed", self.seed)})
 
     def shared(self) -> "OracleSystem":
-        """See System."""
         return self.model_copy(update={"label": "", "seed": 0})
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"seed {self.seed}"]
 
     def sampled(self) -> bool:
-        """See System."""
         return True
 
 
-class _Oracle:
+class _Oracle(Writer):
     def write(self, item: Item, variant: Variant) -> str:
-        """See Writer."""
         assert isinstance(variant.system, OracleSystem)
         if not item.facts:
-            raise SpeechError(f"{item.id}: nothing is known of what is true of the picture")
+            raise SpeechError(f"{item.id}: the dataset has no facts about the picture")
         return caption(scene_of(item.facts), random.Random(f"{variant.system.seed}/{item.id}"))

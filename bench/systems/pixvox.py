@@ -1,4 +1,4 @@
-"""PixVoxLM as a system: its weights, that they fit, and how they decode."""
+"""PixVoxLM as a system: its weights, their checks, and its decoding."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _MOST_BYTES = 1_000_000
 
 
 def _image_encoder_plugins(weights: str) -> tuple[str, ...]:
-    """The plug-in whose image encoder a checkpoint has, where it is none of the suite's."""
+    """Returns the plug-in that adds a checkpoint's image encoder, if any."""
     if not plugins(IMAGE_ENCODERS):
         return ()
     vision = read_config(resolve(weights), "pixvox").get("vision_config") or {}
@@ -35,22 +35,22 @@ def _image_encoder_plugins(weights: str) -> tuple[str, ...]:
 
 
 Pattern = Annotated[str, BeforeValidator(pattern_name)]
-"""A pattern's name, or `{delays: [...]}`, which becomes one."""
+"""A pattern's name, or `{delays: [...]}`, which is converted to a pattern."""
 
 
 class PixVoxSystem(System):
-    """A PixVoxLM checkpoint; one cell for each prompt, the share of the reference speech given."""
+    """A PixVoxLM checkpoint; there is a cell for each prompt, a share of the reference speech."""
 
     kind: Literal["pixvox"]
     label: Label
     weights: WeightsName
     """The checkpoint, by a path, `zoo:NAME` or a hub id."""
     codec: WeightsName | None = None
-    """Another place of its codec; `null` takes the one that the checkpoint names."""
+    """A codec in place of the checkpoint's; `null` uses the codec that the checkpoint names."""
     pattern: Pattern | None = None
-    """The pattern that the checkpoint has to be trained on; `null` takes what it says."""
+    """The pattern that the checkpoint must have been trained with; `null` accepts any."""
     prompts: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.0,)
-    """Shares of the reference speech that are given as a prompt; a cell for each."""
+    """Shares of the reference speech that are given as a prompt; there is a cell for each."""
     decoding: DecodingSpec = DecodingSpec()
     """How units are chosen."""
 
@@ -60,7 +60,6 @@ class PixVoxSystem(System):
 
     @classmethod
     def recognised(cls, folder: Path, items: Sequence[Item]) -> Self | None:
-        """See System."""
         try:
             config = json.loads(read_small(folder / "config.json", _MOST_BYTES))
         except (UserError, ValueError):
@@ -70,13 +69,12 @@ class PixVoxSystem(System):
         return cls(kind="pixvox", label=label_of(folder), weights=str(folder))
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         if self.decoding.arithmetic != "float32" and not device.startswith("cuda"):
             raise UserError(f"decoding.arithmetic: {self.decoding.arithmetic} needs a GPU")
         return PixVoxGenerator(self.weights, self.codec, device, self.decoding.arithmetic)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System; checks that the longest speech fits the model's positions."""
+        """Raises UserError also if the longest speech does not fit the model's positions."""
         names = (self.weights, self.codec, self.pattern)
         facts = lookup.once(
             ("pixvox", *names), lambda: cached_model_facts(*names, lambda: _model(self))
@@ -89,7 +87,8 @@ class PixVoxSystem(System):
         )
         if steps > config.max_position_embeddings:
             raise UserError(
-                f"{self.weights}: decoding.max_seconds {seconds:g} needs {steps} steps, the model "
+                f"{self.weights}: decoding.max_seconds {seconds:g} needs {steps} steps, but "
+                f"the model "
                 f"has {config.max_position_embeddings} positions; lower it"
             )
         if unfit := self.decoding.unfit(config.num_codebooks, config.null_image):
@@ -118,68 +117,56 @@ class PixVoxSystem(System):
         }
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         prompts = (point.get("prompt", self.prompts[0]),)
         return self.model_copy(update={"decoding": self.decoding.at(point), "prompts": prompts})
 
     def shared(self) -> System:
-        """See System."""
         decoding = DecodingSpec(arithmetic=self.decoding.arithmetic)
         plain = {"label": "", "prompts": (0.0,), "decoding": decoding}
         return self.model_copy(update=plain)
 
     def described(self) -> list[str]:
-        """See System."""
         return self.decoding.described()
 
     def sampled(self) -> bool:
-        """See System."""
         return self.decoding.draws
 
     def details(self) -> dict[str, Any]:
-        """See System; all of decoding but its seed."""
+        """Returns all settings of decoding except its seed."""
         return self.decoding.model_dump(exclude={"seed"})
 
     def decoding_signature(self) -> str:
-        """See System."""
         return self.decoding.decoding_signature()
 
     def in_training(self) -> str:
-        """See System."""
         return "single model"
 
     def longest_seconds(self) -> float | None:
-        """See System."""
         return self.decoding.max_seconds
 
     def batch(self, usual: int) -> int:
-        """See System."""
         return max(1, self.decoding.slots // self.decoding.candidates)
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         from pixvox.configfile import pixvox_config
 
         config = pixvox_config(resolve(self.weights))
         return self.codec or config.codec, config.bandwidth
 
     def weights_names(self) -> Sequence[str]:
-        """See System."""
         return (self.weights, *super().weights_names())
 
     def uses_caption(self) -> bool:
-        """See System."""
         return self.prompts[0] > 0
 
     def likelihood(
         self, items: Sequence[Item], caption: Choice, device: str
     ) -> Mapping[str, float]:
-        """See System."""
         return PixVoxGenerator(self.weights, self.codec, device).likelihood(items, caption)
 
 
 def _model(spec: PixVoxSystem) -> Model:
-    """The spec's weights, that they fit their config.json, the codec and each other."""
+    """Returns the facts about the weights, after checks against config.json and the codec."""
     from pixvox.codec.facts import fitting_codec
     from pixvox.configfile import pixvox_config
     from pixvox.digests import digest

@@ -1,4 +1,4 @@
-"""The generator of PixVoxLM: weights on a device, and the engines that decode with them."""
+"""PixVoxLM's generator: the weights on a device, and the engines that decode with them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Decodes(Protocol):
-    """A system whose units are chosen so."""
+    """A system with settings of decoding."""
 
     decoding: DecodingSpec
 
@@ -34,7 +34,7 @@ def _decoding(variant: Variant) -> DecodingSpec:
 
 @contextmanager
 def enough_memory(slots: int) -> Iterator[None]:
-    """Raises ActorUnusable where memory runs out: one item's buffers are those of all the slots."""
+    """Raises ActorUnusable if memory runs out: a smaller batch needs the same buffers."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -45,14 +45,14 @@ def enough_memory(slots: int) -> Iterator[None]:
 
 
 class Recorded:
-    """Units of captions' recorded speech by a codec; a caption is encoded once."""
+    """Units of captions' recorded speech by a codec; each caption is encoded once."""
 
     def __init__(self, codec: "Codec") -> None:
         self.codec = codec
         self.known: dict[tuple[str, int], Tensor | SpeechError] = {}
 
     def __call__(self, item: Item, caption: int) -> "Tensor":
-        """A caption's units `[K, N]`; raises SpeechError."""
+        """Returns a caption's units `[K, N]`; raises SpeechError."""
         key = item.id, caption
         if key not in self.known:
             try:
@@ -66,9 +66,9 @@ class Recorded:
 
 
 class PixVoxGenerator:
-    """A PixVoxLM on one device. An image is encoded once for all its variants.
+    """A PixVoxLM on one device, which encodes an image once for all its variants.
 
-    `arithmetic` is what its images are encoded in, that of its variants' decoding.
+    `arithmetic` is the precision of its image encoder, which is that of its variants' decoding.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class PixVoxGenerator:
         self.encoded = 0
 
     def _engine(self, decoding: DecodingSpec) -> "Engine":
-        """One engine for all seeds: the noise is the request's."""
+        """Returns the engine, which serves all seeds: noise belongs to the request."""
         from pixvox.decoding.engine import Engine
         from pixvox.decoding.sampling import Decoding
 
@@ -120,7 +120,7 @@ class PixVoxGenerator:
         )
 
     def likelihood(self, items: Sequence[Item], caption: Choice) -> dict[str, float]:
-        """See System."""
+        """Returns nats a unit of each item's recorded caption, as System.likelihood does."""
         import torch
 
         from pixvox.images import ImageError, load_image
@@ -141,7 +141,6 @@ class PixVoxGenerator:
         return likelihoods
 
     def generate(self, asked: Asked) -> Made:
-        """See Generator; one row for every item and variant, in order."""
         from pixvox.decoding.requests import Request
         from pixvox.imagegroups import load_images
         from pixvox.images import ImageError

@@ -1,4 +1,4 @@
-"""The prompt and nothing after it: what speech completion reaches by copying."""
+"""The prompt and nothing after it: a floor for speech completion by copying."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -13,7 +13,7 @@ from bench.systems.resynthesis import CodecGenerator
 
 
 class PromptSystem(System):
-    """The prompt and nothing after it, through the codec: what completion reaches by copying."""
+    """The prompt and nothing after it, through the codec: a floor for completion by copying."""
 
     kind: Literal["prompt"]
     label: Label = "prompt copied"
@@ -22,16 +22,14 @@ class PromptSystem(System):
     bandwidth: Bandwidth
     """The codec's bandwidth in kbps, which decides how many codebooks it has."""
     prompts: Annotated[tuple[SomeShare, ...], Field(min_length=1)] = (0.25, 0.5)
-    """Shares of the reference speech that are copied; a cell for each."""
+    """Shares of the reference speech that are copied; there is a cell for each."""
 
     role: ClassVar[Role] = Role.FLOOR
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return CodecGenerator(self.codec, self.bandwidth)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         codec = lookup.codec(self.codec, self.bandwidth).digest
         depends = self.model_dump(exclude={"label", "prompts"}) | {"codec": codec}
         return Content(depends, codec=codec)
@@ -44,11 +42,10 @@ class PromptSystem(System):
         return {"prompt": self.prompts, "bandwidth": (self.bandwidth,)}
 
     def allowed(self, axis: str, value: Any) -> bool:
-        """See System; of a prompt of 0% there is nothing to copy."""
+        """Returns False for a prompt of 0%, which has nothing to copy."""
         return axis != "prompt" or value > 0
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         changes = {
             "bandwidth": point.get("bandwidth", self.bandwidth),
             "prompts": (point.get("prompt", self.prompts[0]),),
@@ -56,17 +53,13 @@ class PromptSystem(System):
         return self.model_copy(update=changes)
 
     def shared(self) -> System:
-        """See System."""
         return self.model_copy(update={"label": "", "prompts": (0.5,)})
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"{self.bandwidth:g} kbps"]
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         return self.codec, self.bandwidth
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True

@@ -35,42 +35,38 @@ class PythonSystem(System):
     options: dict[str, Option] = Field(default_factory=dict)
     """Keyword arguments of the class."""
     version: Note = ""
-    """Part of the speech's key, as the module's source is: change it when what the class depends on
-    has changed."""
+    """Part of the speech's key, beside the module's source: change it when something else that the
+    class depends on has changed."""
     training: Note = "unknown"
-    """What tables say of its training, such as `single model`."""
+    """The entry in the tables' column `training`, such as `single model`."""
 
     needs_images: ClassVar[bool] = True
     uses_gpu: ClassVar[bool] = True
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return PythonGenerator(self, device)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         source = file_digest(source_of(self.entry, self.label))[:16]
         return Content(self.model_dump(exclude={"label", "training"}) | {"source": source})
 
     def entries(self) -> Sequence[str]:
-        """See System."""
         return (self.entry,)
 
     def check(self) -> None:
-        """See System."""
         options = {"device": ""} | self.options
         takes = "image, item"
         check_class(self.entry, self.label, method="generate", takes=takes, options=options)
 
 
 def checked_rate(rate: object) -> int:
-    """A sample rate in Hz as an int; raises SpeechError for what none can be."""
+    """Returns a sample rate in Hz as an int; raises SpeechError for an invalid one."""
     if isinstance(rate, bool | np.bool_) or not isinstance(rate, int | np.integer):
-        raise SpeechError(f"a sample rate of {str(rate)[:40]}; a whole number in Hz is wanted")
+        raise SpeechError(f"a sample rate of {str(rate)[:40]}; it must be a whole number in Hz")
     if int(rate) not in RATES:
-        # Python refuses to write a number of thousands of digits.
+        # Python refuses to format an integer of thousands of digits.
         given = f"{int(rate)} Hz" if abs(int(rate)) < 10**20 else "more than 20 digits"
-        raise SpeechError(f"a sample rate of {given}; it is from {RATES[0]} to {RATES[-1]} Hz")
+        raise SpeechError(f"a sample rate of {given}; it must be from {RATES[0]} to {RATES[-1]} Hz")
     return int(rate)
 
 
@@ -81,17 +77,17 @@ class PythonGenerator(EachItem):
         self.system = instantiate(spec.entry, spec.label, {"device": device} | spec.options)
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row that holds the sound as FLAC, 16 bits."""
+        """Returns a row that holds the sound as FLAC, 16 bits."""
         try:
             wave, rate = self.system.generate(item.image, item.id)
             wave = np.asarray(wave, dtype=np.float32)
         except Exception as error:
             if is_machines(error, reason_of(error)):
                 raise
-            # Whatever else the user's code raises is that item's failure, with its reason.
+            # Any other exception of the user's code is the reason of a failed row.
             raise SpeechError(reason_of(error)) from error
         if wave.ndim != 1:
-            raise SpeechError(f"samples of shape {wave.shape}; mono [T] is wanted")
+            raise SpeechError(f"samples of shape {wave.shape}; they must be mono, [T]")
         reason = unusable_samples(wave)
         if reason:
             raise SpeechError(f"what it gave {reason}")

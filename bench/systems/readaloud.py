@@ -1,7 +1,7 @@
-"""Systems that have a text in between: something writes a caption, a voice reads it aloud.
+"""Systems with text in between: a writer gives a caption, and a voice reads it aloud.
 
-What they say may go through a codec as well, so that they stand beside systems that generate its
-units: the codec's loss is then theirs too.
+The speech may also go through a codec, so that it can be compared with systems that generate the
+codec's units and share its loss.
 """
 
 from abc import abstractmethod
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class Writer(Protocol):
-    """What writes captions."""
+    """Writes captions on one device."""
 
     def write(self, item: Item, variant: Variant) -> str:
-        """A caption of an item; raises SpeechError where there is none."""
+        """Returns a caption of an item; raises SpeechError where there is none."""
 
 
 class ReadAloud(System):
-    """A text that a voice reads, through a codec or as it is."""
+    """A caption that a voice reads aloud, with or without a codec."""
 
     voice: VoiceName = PIPER
-    """Who reads: `piper:joe`, the voice of the scenes, or a text-to-waveform model of transformers,
+    """The voice: `piper:joe`, the voice of the scenes, or a text-to-waveform model of transformers,
     by a folder or a hub id."""
     codec: WeightsName | None = None
-    """The codec that the speech goes through, or `null` for none."""
+    """The codec that the speech goes through; `null` for none."""
     bandwidth: Bandwidth | None = None
     """The codec's bandwidth in kbps."""
 
@@ -48,23 +48,21 @@ class ReadAloud(System):
     def _both(self) -> Self:
         if (self.codec is None) != (self.bandwidth is None):
             missing = "bandwidth" if self.bandwidth is None else "codec"
-            raise keys_error({missing: "is missing: a codec goes with its bandwidth"})
+            raise keys_error({missing: "is missing: a codec needs a bandwidth"})
         return self
 
     @abstractmethod
     def writer(self, device: str) -> Writer:
-        """What writes the captions, on a device."""
+        """Returns the writer of captions on a device."""
 
     @abstractmethod
     def written_with(self) -> str:
-        """The digest of what writes, "" where the captions depend on nothing more."""
+        """Returns the digest of what writes the captions; "" if they depend on nothing more."""
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return _Generator(self, device)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         weights = self.written_with()
         voice = lookup.once(("voice", self.voice), lambda: voice_digest(self.voice))
         codec = ""
@@ -75,12 +73,10 @@ class ReadAloud(System):
         return Content(depends, weights=weights, codec=codec)
 
     def weights_names(self) -> Sequence[str]:
-        """See System."""
         voice = () if self.voice == PIPER else (self.voice,)
         return (*voice, *super().weights_names())
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         if self.codec is None or self.bandwidth is None:
             return None
         return self.codec, self.bandwidth
@@ -94,7 +90,7 @@ class _Generator(EachItem):
         self.codec = _loaded(*codec) if codec is not None else None
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row of the codec's units, or of the sound itself."""
+        """Returns a row with the codec's units, or with the sound."""
         text = self.writer.write(item, variant)
         if not text.strip():
             raise SpeechError("the caption is empty")

@@ -1,4 +1,4 @@
-"""The dataset's own speech, as it is."""
+"""The dataset's own speech, unchanged."""
 
 from typing import ClassVar, Literal
 
@@ -18,7 +18,7 @@ from bench.systems.base import (
 
 
 class RecordedSystem(System):
-    """The dataset's own speech of one caption: what the ASR makes of a perfect system."""
+    """The recorded speech of one caption: the ASR's score on perfect speech."""
 
     kind: Literal["recorded"]
     label: Label = "recorded speech"
@@ -28,19 +28,17 @@ class RecordedSystem(System):
     loss: ClassVar[Loss] = "ASR"
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return RecordedGenerator()
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True
 
 
 class RecordedGenerator(EachItem):
-    """Points at the dataset's speech of one caption."""
+    """Returns rows that name the recorded speech of one caption."""
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row that says which caption to transcribe."""
+        """Returns a row that says which caption to transcribe."""
         number = caption_of(item, variant)
         speech_file(item, number)
         return SpeechRow(item.id, "ok", caption=number)

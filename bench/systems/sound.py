@@ -12,19 +12,21 @@ if TYPE_CHECKING:
 
 
 def flac(wave: "np.ndarray[Any, Any]", rate: int) -> bytes:
-    """Samples `[T]` in -1..1 at a rate in Hz; raises SpeechError for a rate that FLAC has not."""
+    """Returns samples `[T]` in -1..1 as FLAC; raises SpeechError for a rate that FLAC lacks."""
     import soundfile
 
     buffer = io.BytesIO()
     try:
         soundfile.write(buffer, np.clip(wave, -1, 1), rate, subtype="PCM_16", format="FLAC")
     except soundfile.SoundFileError as error:
-        raise SpeechError(f"{len(wave)} samples at {rate} Hz cannot be kept ({error})") from error
+        raise SpeechError(
+            f"{len(wave)} samples at {rate} Hz cannot be stored as FLAC ({error})"
+        ) from error
     return buffer.getvalue()
 
 
 def read_flac(row: "SpeechRow") -> tuple[Wave, int]:
-    """A row's samples `[T]` and their rate in Hz."""
+    """Returns a row's samples `[T]` and their rate in Hz."""
     import soundfile
 
     wave, rate = soundfile.read(io.BytesIO(row.audio), dtype="float32")

@@ -1,13 +1,13 @@
 """A caption as a voice reads it: its words and the punctuation between them.
 
-Captions are often tokenised ("a man 's dog ."), and Piper reads some of what stands alone: where
-another full stop follows " .", eSpeak says "dot" at the start of the text that it reads next.
+Captions are often tokenised ("a man 's dog ."), and Piper reads some isolated symbols aloud: if
+another full stop follows " .", eSpeak says "dot" at the start of the next text.
 """
 
 import re
 
 VERSION = "spoken 1"
-"""Part of a voice's identity; to be raised with every change of what `spoken` returns."""
+"""Part of a voice's identity; raise it with every change of the result of `spoken`."""
 
 _QUOTES = re.compile("[\"“”„‟«»]|``|''")
 _PUNCTUATION = ".,;:!?…"
@@ -17,15 +17,15 @@ _APOSTROPHE = re.compile(
     re.IGNORECASE,
 )
 _WORDED = frozenset("#%$€£¥¢+=@°§©®™")
-"""Symbols that are read as a word of their own."""
+"""Symbols that are read as a word."""
 
 
 def spoken(text: str) -> str:
-    """Returns the text without quotation marks, final punctuation, and symbols that stand alone.
+    """Returns the text without quotation marks, final punctuation, and isolated symbols.
 
-    A `&` that stands alone becomes "and"; brackets, dashes and whatever else has no word are
-    removed. Spaces before punctuation and before the 's of a tokenised text are removed too.
-    The voice adds the final punctuation. The result is "" where there is no word.
+    An isolated `&` becomes "and"; brackets, dashes and other symbols without a word are removed.
+    Spaces before punctuation and before the 's of a tokenised text are removed too. The voice adds
+    the final punctuation. The result is "" if there is no word.
     """
     text = _QUOTES.sub("", text.replace("’", "'").replace("‘", "'"))
     words: list[str] = []
@@ -39,12 +39,12 @@ def spoken(text: str) -> str:
 
 
 def has_word(text: str) -> bool:
-    """Whether a text has a letter or a digit."""
+    """Returns whether a text has a letter or a digit."""
     return any(character.isalnum() for character in text)
 
 
 def _readable(word: str) -> str:
-    """A word as it is; of symbols that stand alone their word, their punctuation, or ""."""
+    """Returns a word unchanged; for isolated symbols their word, their punctuation, or ""."""
     if word == "&":
         return "and"
     if has_word(word) or _WORDED & set(word):

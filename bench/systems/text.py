@@ -1,4 +1,4 @@
-"""One of the dataset's captions as text: what people reach, with nothing spoken."""
+"""A caption as text: people's score, without speech."""
 
 from typing import ClassVar, Literal
 
@@ -9,7 +9,7 @@ from bench.systems.base import Generator, Loss, Role, System
 
 
 class TextSystem(System):
-    """One of the dataset's captions as text: what people reach, nothing spoken or transcribed."""
+    """A caption as text: people's score, without speech or transcription."""
 
     kind: Literal["text"]
     label: Label = "reference text"
@@ -23,16 +23,14 @@ class TextSystem(System):
         raise ValueError(f"{self.label}: a text is not speech")
 
     def transcript(self, item: Item, caption: int) -> str:
-        """See System."""
         return caption_text(item, caption)
 
     def uses_caption(self) -> bool:
-        """See System."""
         return True
 
 
 def caption_text(item: Item, number: int) -> str:
-    """A caption's words; raises SpeechError where there is none of that number."""
+    """Returns a caption's words; raises SpeechError if there is no caption of that number."""
     if number >= len(item.captions):
         raise SpeechError(f"{item.id}: has no caption {number}")
     return item.captions[number].text

@@ -1,7 +1,7 @@
 """The recorded captions of a training set, for systems that play one of them.
 
-A caption is recorded where it has sound. For a system that plays speech through a codec, a caption
-whose units by that codec are stored is recorded too, and those units are what is played.
+A caption is recorded if it has sound. For a system that plays speech through a codec, a caption
+with stored units of that codec is recorded too, and those units are played.
 """
 
 from collections.abc import Iterable, Sequence
@@ -41,13 +41,13 @@ class Recording:
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Reports nothing, for what is there or takes no time."""
+    """Ignores progress, for work that takes no time."""
 
 
 def training_items(
     data: DatasetSpec, codec: CodecFacts | None, report: Progress
 ) -> tuple[Item, ...]:
-    """The training images that have a recorded caption; raises UserError where there is none."""
+    """Returns the training images with a recorded caption; raises UserError if there is none."""
     items = data.half("train", report)
     spoken = tuple(item for item in items if any(_is_recorded(c, codec) for c in item.captions))
     if not spoken:
@@ -70,7 +70,7 @@ def _none_recorded(items: Iterable[Item], codec: CodecFacts | None) -> str:
 
 
 def recordings(items: Iterable[Item], codec: CodecFacts | None) -> list[Recording]:
-    """All recorded captions of images, in order."""
+    """Returns all recorded captions of images, in order."""
     return [
         Recording(item, number)
         for item in items
@@ -93,10 +93,11 @@ def _has_units(caption: Caption, codec: CodecFacts | None) -> bool:
 
 
 def training_digest(items: Sequence[Item], codec: CodecFacts | None, with_text: bool) -> str:
-    """A digest of training images and what is played of them; of the captions' text if asked.
+    """Returns a digest of the training images and of the speech played; of captions' texts on
+    request.
 
-    What is played is a caption's units where it has them by the codec, else its sound. Captions
-    that are not recorded are no part of the digest, but their places are.
+    The speech played is a caption's units by the codec if it has them, else its sound. Captions
+    without a recording are left out, but their places count.
     """
 
     def content(caption: Caption) -> Caption:
@@ -112,7 +113,7 @@ def training_digest(items: Sequence[Item], codec: CodecFacts | None, with_text: 
 
 @lru_cache(maxsize=4)
 def speech_by_name(data: DatasetSpec) -> dict[str, Path]:
-    """Returns `ID#N` → the file of that recorded caption; the data is read once a process."""
+    """Returns `ID#N` → the file of that recorded caption; the data is read once in a process."""
     return {
         recording.name: recording.caption.speech
         for recording in recordings(training_items(data, None, silent), None)

@@ -1,4 +1,4 @@
-"""Units that any system over an EnCodec has generated: a Parquet file."""
+"""Units that any system over an EnCodec has generated, in a Parquet file."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -41,43 +41,37 @@ class UnitsSystem(System):
     bandwidth: Bandwidth
     """The codec's bandwidth in kbps, which decides how many codebooks it has."""
     training: Note = "unknown"
-    """What tables say of its training, such as `single model`."""
+    """The entry in the tables' column `training`, such as `single model`."""
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return UnitsGenerator(self)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System."""
         codec = lookup.codec(self.codec, self.bandwidth).digest
         if not self.file.is_file():
             raise no_file(self.file, self.label, "units")
         read_units(self)
         units = file_digest(self.file)[:16]
-        # A bandwidth decides how many codebooks an item needs, and so which items fail.
+        # The bandwidth decides how many codebooks an item needs, and so which items fail.
         depends = {"kind": "units", "units": units, "codec": codec, "bandwidth": self.bandwidth}
         return Content(depends, codec=codec)
 
     def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
-        """See System."""
         names = dict.fromkeys(read_units(self)["item"])
         return unmatched_names(names, items, whole, of=self.file, entries="rows")
 
     def whole_files(self) -> Sequence[Path]:
-        """See System."""
         return (self.file,)
 
     def described(self) -> list[str]:
-        """See System."""
         return [f"{self.bandwidth:g} kbps"]
 
     def codec_of(self) -> tuple[str, float] | None:
-        """See System."""
         return self.codec, self.bandwidth
 
 
 def read_units(spec: UnitsSystem) -> pl.DataFrame:
-    """The file's columns `item` and `units`; raises UserError where it cannot be used."""
+    """Returns the file's columns `item` and `units`; raises UserError if it is not such a file."""
     wanted = f"{spec.file}: not a Parquet file of item and units"
     try:
         table = pl.read_parquet(spec.file, columns=["item", "units"], use_pyarrow=False)
@@ -85,20 +79,20 @@ def read_units(spec: UnitsSystem) -> pl.DataFrame:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{wanted} ({reason})") from error
     if table.schema["item"] != pl.String:
-        raise UserError(f"{wanted}: item is {table.schema['item']}, and text is wanted")
+        raise UserError(f"{wanted}: item is {table.schema['item']}, not text")
     if not isinstance(table.schema["units"], pl.List | pl.Array):
         raise UserError(f"{wanted}: units are {table.schema['units']!s:.80}, not lists of lists")
     if table["item"].is_duplicated().any():
         twice = table.filter(table["item"].is_duplicated())["item"][0]
-        raise UserError(f"{spec.file}: {twice} is there twice; remove one")
+        raise UserError(f"{spec.file}: {twice} occurs twice; remove one")
     return table
 
 
 def checked_units(given: Any, facts: "CodecFacts") -> "np.ndarray[Any, np.dtype[np.int16]]":
-    """Lists of lists as the units `[K, N]` of a codec; raises SpeechError for anything else.
+    """Returns lists of lists as units `[K, N]` of a codec; raises SpeechError for anything else.
 
-    Units are checked as they were read, before any conversion could change one without a word:
-    whole numbers from 0 to the codebooks' last, as many lists as codebooks, all of one length.
+    Units are checked before any conversion could change one silently: whole numbers from 0 to the
+    codebook size minus 1, as many lists as codebooks, all of one length.
     """
     if not isinstance(given, list) or not all(isinstance(row, list) for row in given):
         raise SpeechError("its units are not K lists of N whole numbers")
@@ -106,7 +100,9 @@ def checked_units(given: Any, facts: "CodecFacts") -> "np.ndarray[Any, np.dtype[
         raise SpeechError(f"{len(given)} lists of units; this codec has {facts.codebooks}")
     lengths = {len(row) for row in given}
     if len(lengths) != 1:
-        raise SpeechError(f"lists of {min(lengths)} to {max(lengths)} units; all must be as long")
+        raise SpeechError(
+            f"lists of {min(lengths)} to {max(lengths)} units; all must have one length"
+        )
     frames = lengths.pop()
     if frames == 0:
         raise SpeechError("no units at all")
@@ -118,7 +114,7 @@ def checked_units(given: Any, facts: "CodecFacts") -> "np.ndarray[Any, np.dtype[
     flat = [unit for row in given for unit in row]
     odd = next((u for u in flat if isinstance(u, bool) or not isinstance(u, int)), 0)
     if isinstance(odd, bool) or not isinstance(odd, int):
-        raise SpeechError(f"a unit is {str(odd)[:40]}, and units are whole numbers")
+        raise SpeechError(f"a unit is {str(odd)[:40]}, but units are whole numbers")
     if min(flat) < 0 or max(flat) >= facts.codebook_size:
         raise SpeechError(
             f"units from {min(flat)} to {max(flat)}; this codec's run from 0 to "
@@ -128,7 +124,7 @@ def checked_units(given: Any, facts: "CodecFacts") -> "np.ndarray[Any, np.dtype[
 
 
 class UnitsGenerator(EachItem):
-    """Gives the units that the file has."""
+    """Returns the units in the file."""
 
     def __init__(self, spec: UnitsSystem) -> None:
         from pixvox.codec.facts import codec_facts
@@ -138,9 +134,9 @@ class UnitsGenerator(EachItem):
         self.facts = codec_facts(spec.codec, spec.bandwidth)
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row of the file's units."""
+        """Returns a row with the file's units."""
         given = self.units.get(item.id)
         if given is None:
-            raise SpeechError("the file has no units for it")
+            raise SpeechError("the file has no units for this item")
         units = checked_units(given.to_list(), self.facts)
         return SpeechRow(item.id, "ok", units=packed(units), codebooks=units.shape[0])

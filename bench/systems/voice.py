@@ -1,4 +1,4 @@
-"""From a row of the ledger to sound, where it is transcribed."""
+"""Converts rows of the ledger to sound, where they are transcribed."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,7 +21,7 @@ Sound: TypeAlias = tuple[Wave, int]
 
 
 class Voice:
-    """Makes sound of rows on a device; keeps the codecs that it has needed."""
+    """Decodes rows to sound on a device; caches the codecs that it has loaded."""
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
@@ -32,13 +32,13 @@ class Voice:
 
         key = system.codec_of()
         if key is None:
-            raise SpeechError("there are units, and no codec that they are of")
+            raise SpeechError("there are units but no codec")
         if key not in self.codecs:
             self.codecs[key] = Codec.load(*key, device=self.device)
         return self.codecs[key]
 
     def speech(self, system: System, entry: ToTranscribe) -> Sound:
-        """A row's whole speech; raises SpeechError or UnitsError."""
+        """Returns a row's whole speech; raises SpeechError or UnitsError."""
         [sounding] = self.speeches(system, [entry])
         if isinstance(sounding, SpeechError | UnitsError):
             raise sounding
@@ -47,7 +47,7 @@ class Voice:
     def speeches(
         self, system: System, entries: Sequence[ToTranscribe]
     ) -> list[Sound | SpeechError | UnitsError]:
-        """Each row's whole speech, or why there is none; units are decoded together."""
+        """Returns each row's whole speech or its error; units of all rows are decoded together."""
         sounds: dict[int, Sound | SpeechError | UnitsError] = {}
         coded: dict[int, Tensor] = {}
         for place, entry in enumerate(entries):
@@ -68,7 +68,7 @@ class Voice:
         return [sounds[place] for place in range(len(entries))]
 
     def _units(self, system: System, row: SpeechRow) -> "Tensor":
-        """A row's units `[K, N]`, which the system's codec can decode."""
+        """Returns a row's units `[K, N]`, which the system's codec can decode."""
         import torch
 
         units = torch.from_numpy(row.array.astype(np.int64))
@@ -77,7 +77,7 @@ class Voice:
 
 
 def continuation(wave: Wave, row: SpeechRow) -> Wave:
-    """What follows the prompt; raises SpeechError where nothing does."""
+    """Returns the speech after the prompt; raises SpeechError if there is none."""
     frames = row.array.shape[1]
     after = wave[round(row.prompt_frames * len(wave) / frames) :]
     if after.size == 0:

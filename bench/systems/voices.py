@@ -1,8 +1,8 @@
-"""Voices that read a text aloud, for systems that have a text in between.
+"""Voices that read a text aloud, for systems with text in between.
 
-`piper:joe` is the voice that speaks the scenes; any other name is a text-to-waveform model of
-transformers, such as `facebook/mms-tts-eng`. Each reads what `bench.systems.spoken` makes of a
-text, which is part of what the voice is.
+`piper:joe` is the voice of the scenes; any other name is a text-to-waveform model of transformers,
+such as `facebook/mms-tts-eng`. Each reads the result of `bench.systems.spoken`, which is part of
+the voice's identity.
 """
 
 import hashlib
@@ -28,17 +28,16 @@ class Reader(Protocol):
     """A voice on one device."""
 
     def read(self, text: str) -> tuple[Wave, int]:
-        """A text as speech `[T]`, and its rate in Hz; the same for the same text.
+        """Returns a text as speech `[T]`, and its rate in Hz; the same for the same text.
 
-        Raises SpeechError where nothing is said.
+        Raises SpeechError if there is nothing to say.
         """
 
 
 def voice_digest(name: str) -> str:
-    """The digest of what a voice computes with and of how its texts are cleaned, 16 hex digits.
+    """Returns the digest of a voice's weights and of the cleaning of texts, 16 hex digits.
 
-    Raises UserError for the zoo's voice where it is not installed, WeightsError for a model that
-    is not there.
+    Raises UserError if the scenes' voice is not installed, WeightsError for a missing model.
     """
     if name == PIPER:
         made_of = [file_digest(_piper()), importlib.metadata.version("piper-tts"), VERSION]
@@ -48,7 +47,7 @@ def voice_digest(name: str) -> str:
 
 
 def reader(name: str, device: str) -> Reader:
-    """A voice by its name; raises as voice_digest does."""
+    """Returns a voice by its name; raises as voice_digest does."""
     if name == PIPER:
         _piper()
         return _Cleaned(_Piper())
@@ -67,27 +66,25 @@ def _piper() -> Path:
     return voice_file()
 
 
-class _Cleaned:
+class _Cleaned(Reader):
     def __init__(self, voice: Reader) -> None:
         self.voice = voice
 
     def read(self, text: str) -> tuple[Wave, int]:
-        """See Reader."""
         text = spoken(text)
         if not text:
             raise SpeechError(NO_WORD)
         return self.voice.read(text)
 
 
-class _Piper:
+class _Piper(Reader):
     def read(self, text: str) -> tuple[Wave, int]:
-        """See Reader."""
         from bench.datasets.scenes.speech import SAMPLE_RATE, speak
 
         return speak(text), SAMPLE_RATE
 
 
-class _Transformers:
+class _Transformers(Reader):
     def __init__(self, folder: Path, device: str) -> None:
         import torch
         from transformers import AutoModelForTextToWaveform, AutoTokenizer
@@ -99,7 +96,7 @@ class _Transformers:
             model: Any = AutoModelForTextToWaveform.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True
             )
-        # VITS draws durations and its prior; without noise it says a text in one way.
+        # VITS draws durations and its prior; without noise, a text is always spoken alike.
         for noise in ("noise_scale", "noise_scale_duration"):
             if hasattr(model, noise):
                 setattr(model, noise, 0.0)
@@ -116,7 +113,7 @@ class _Transformers:
             raise SpeechError(NO_WORD)
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
         with torch.inference_mode(), torch.random.fork_rng():
-            # What still draws draws the same for the same text.
+            # Other random draws are seeded by the text.
             torch.manual_seed(seed)
             wave = self.model(**tokens).waveform[0]
         return np.asarray(wave.float().cpu().numpy()), self.rate

@@ -1,4 +1,4 @@
-"""Speech that any system has made: a folder of audio files, one an item."""
+"""Speech from any system: a folder of audio files, one for each item."""
 
 import hashlib
 import posixpath
@@ -30,11 +30,11 @@ from bench.systems.base import (
 )
 
 _SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
-"""What audio files are recognised by; others are read too where a job names them."""
+"""Suffixes of recognised audio files; a job may name others."""
 
 
 class WavsSystem(System):
-    """A folder of audio files, one an item, made by any system."""
+    """A folder of audio files from any system, one for each item."""
 
     kind: Literal["wavs"]
     label: Label
@@ -44,21 +44,21 @@ class WavsSystem(System):
     """The name of an item's file: `{id}` stands for the item's id, `{stem}` for its image's name
     without suffix."""
     mapping: FilePath | None = None
-    """A CSV with the columns `item` and `file`, in place of `file`."""
+    """A CSV file with the columns `item` and `file`, in place of `file`."""
     training: Note = "unknown"
-    """What tables say of its training, such as `single model`."""
+    """The entry in the tables' column `training`, such as `single model`."""
 
     @field_validator("file")
     @classmethod
     def _known_places(cls, file: str) -> str:
         for name in re.findall(r"\{(\w*)\}", file):
             if name not in ("id", "stem"):
-                raise ValueError(f"{{{name}}} stands for nothing; write {{id}} or {{stem}}")
+                raise ValueError(f"{{{name}}} is not a placeholder; write {{id}} or {{stem}}")
         return file
 
     @classmethod
     def recognised(cls, folder: Path, items: Sequence[Item]) -> Self | None:
-        """Returns the folder's system, with the pattern of file names that fits most items."""
+        """Returns the folder's system, with the pattern of file names that matches most items."""
         names = {path.name for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES}
         suffixes = sorted({Path(name).suffix for name in names})
         counts: dict[str, int] = {}
@@ -71,30 +71,25 @@ class WavsSystem(System):
         return cls(kind="wavs", label=label_of(folder), folder=folder, file=file)
 
     def generator(self, device: str) -> Generator:
-        """See System."""
         return WavsGenerator(self)
 
     def content(self, lookup: Lookup) -> Content:
-        """See System; raises UserError where `file` names one file for several items."""
+        """Raises UserError if `file` names one file for several items."""
         shared = shared_files(wav_files(self, lookup.dataset.items))
         if shared and not self.mapping:
             raise UserError(f"{self.label}: {_shared_line(shared)}; {_remedy(self.file)}")
         return Content({"kind": "wavs", "files": wavs_digest(self, lookup.dataset.items)})
 
     def sound_file(self, row: SpeechRow, item: Item) -> Path:
-        """See System."""
         return self.folder / row.file
 
     def whole_files(self) -> Sequence[Path]:
-        """See System."""
         return () if self.mapping is None else (self.mapping,)
 
     def files(self, items: Sequence[Item]) -> Sequence[Path]:
-        """See System."""
         return [self.folder / name for name in wav_files(self, items).values()]
 
     def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
-        """See System."""
         files = wav_files(self, whole.items)
         if self.mapping is not None:
             names = _mapping(self.mapping)
@@ -105,9 +100,9 @@ class WavsSystem(System):
 
 
 def wav_files(spec: WavsSystem, items: Iterable[Item]) -> dict[str, str]:
-    """Item id → the file's name below the folder, whether or not it is there.
+    """Returns, by item id, the file's name in the folder, whether or not it exists.
 
-    Raises UserError for a folder or mapping that cannot be used, or a name that leads outside.
+    Raises UserError for a folder or mapping that cannot be used, or a name outside of the folder.
     """
     listed = _mapping(spec.mapping) if spec.mapping else None
     names: dict[str, str] = {}
@@ -120,14 +115,14 @@ def wav_files(spec: WavsSystem, items: Iterable[Item]) -> dict[str, str]:
         except ValueError as error:
             raise UserError(f"{spec.mapping or spec.label}: {item.id}: {error}") from error
         names[item.id] = name
-    # Where an actor is sent a batch that the mapping does not name, the folder is not there.
+    # An actor may get a batch without files in the folder, which is then missing there.
     if names and not spec.folder.is_dir():
         raise UserError(f"{spec.folder}: no such folder; {spec.label} needs its audio files")
     return names
 
 
 def shared_files(names: Mapping[str, str]) -> dict[str, list[str]]:
-    """File → the items that it is named for, of every file of several; `names` as of wav_files."""
+    """Returns, for each file that several items name, those items; `names` are from wav_files."""
     items: dict[str, list[str]] = {}
     for item, name in names.items():
         items.setdefault(posixpath.normpath(name), []).append(item)
@@ -142,7 +137,7 @@ def _shared_line(shared: Mapping[str, Sequence[str]]) -> str:
 
 
 def _copies_line(folder: Path, names: Iterable[str]) -> Iterable[str]:
-    """A line where files of several names hold the same bytes, links to one file included."""
+    """Yields a line if files with different names have the same bytes, including links."""
     paths = {folder / posixpath.normpath(name) for name in names}
     alike: dict[bytes, list[str]] = {}
     for path, digest in sorted(file_digests(paths).items()):
@@ -169,7 +164,7 @@ def _named(spec: WavsSystem, item: Item) -> str:
 def _mapping(path: Path) -> Mapping[str, str]:
     """Returns the file of each item.
 
-    The mapping is read once a process, because items are often asked for one at a time.
+    The mapping is read once in a process, because items are often looked up one at a time.
     """
     try:
         file_stat = path.stat()
@@ -184,7 +179,7 @@ def _read_mapping(path: Path, changed: int, size: int) -> Mapping[str, str]:
     names: dict[str, str] = {}
     for line, row in read_rows(path, ("item", "file")):
         if row["item"] in names:
-            raise UserError(f"{path}:{line}: {row['item'][:80]} is there twice; remove one")
+            raise UserError(f"{path}:{line}: {row['item'][:80]} occurs twice; remove one")
         if not row["file"]:
             raise UserError(f"{path}:{line}: {row['item'][:80]} has no file; name one")
         names[row["item"]] = row["file"]
@@ -192,7 +187,7 @@ def _read_mapping(path: Path, changed: int, size: int) -> Mapping[str, str]:
 
 
 def wavs_digest(spec: WavsSystem, items: Iterable[Item]) -> str:
-    """A digest of which file is whose, and of every file's bytes; 16 hex digits."""
+    """Returns a digest of every item's file name and bytes, 16 hex digits."""
     state = hashlib.sha256()
     named = wav_files(spec, items)
     digests = file_digests(spec.folder / file for file in named.values())
@@ -202,20 +197,20 @@ def wavs_digest(spec: WavsSystem, items: Iterable[Item]) -> str:
 
 
 class WavsGenerator(EachItem):
-    """Names the file of each item; it is read where it lies."""
+    """Returns rows that name the file of each item."""
 
     def __init__(self, spec: WavsSystem) -> None:
         self.spec = spec
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
-        """A row with the file's name."""
+        """Returns a row with the file's name."""
         try:
             name = wav_files(self.spec, [item]).get(item.id)
         except UserError as error:
-            # The driver has seen the folder; this machine has not.
+            # The driver has the folder; this machine has not.
             raise SpeechError(str(error)) from error
         if name is None:
-            raise SpeechError("the mapping has no line for it")
+            raise SpeechError("the mapping has no line for this item")
         if not (self.spec.folder / name).is_file():
             raise SpeechError(f"{name}: no such file")
         return SpeechRow(item.id, "ok", file=name)

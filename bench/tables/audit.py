@@ -1,8 +1,8 @@
-"""Whether it was the ASR: what two of them make of the same speech, and what stands by either.
+"""Compares two ASRs on the same speech, to tell errors of the ASR from unclear speech.
 
-Speech that two independent ASRs transcribe alike is clear, whatever it says. Where they disagree
-and one of the transcripts scores well, the other ASR is probably at fault; where neither does, it
-is probably the speech.
+Speech that two independent ASRs transcribe alike is clear, whatever it says. If they disagree and
+one of the transcripts scores well, the other ASR is probably at fault; if neither does, it is
+probably the speech.
 """
 
 from collections.abc import Sequence
@@ -16,37 +16,43 @@ from bench.scoring.scorer import CellScores
 from bench.store.columns import Column, Columns, schema
 
 UNALIKE = 0.5
-"""The share of words that differ, above which two transcripts are said to disagree."""
+"""Two transcripts disagree if more than this share of their words differs."""
 WELL = 0.5
-"""The share of the system's usual score that a transcript reaches that scores well."""
+"""A transcript scores well from this share of the system's usual score."""
 
 ITEMS: Columns = (
-    Column("system", pl.String, "The system's label, and where its cells differ, seeds aside."),
+    Column(
+        "system",
+        pl.String,
+        "The system's label, and its values where its cells differ, except the seed.",
+    ),
     Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
-    Column("seed", pl.Int64, "The seed of its noise; null where there is none."),
+    Column("seed", pl.Int64, "The seed of its noise; null if there is none."),
     Column("item", pl.String, "The item's id in its dataset."),
     Column("asr", pl.String, "The job's own ASR."),
     Column("other", pl.String, "The other one."),
-    Column("transcript", pl.String, "What the job's own ASR made of the speech."),
-    Column("other_transcript", pl.String, "What the other one made of it."),
-    Column("disagreement", pl.Float64, "Words edited from one to the other, as a share."),
-    Column("score", pl.Float64, "The leading score of the job's own ASR's transcript, in percent."),
-    Column("other_score", pl.Float64, "That of the other's."),
+    Column("transcript", pl.String, "The transcript by the job's own ASR."),
+    Column("other_transcript", pl.String, "The transcript by the other ASR."),
+    Column("disagreement", pl.Float64, "Word edits between the two, as a share."),
+    Column("score", pl.Float64, "The leading score of the job's own ASR's transcript, in %."),
+    Column("other_score", pl.Float64, "The leading score of the other transcript, in percent."),
     Column(
         "fault",
         pl.String,
-        "`asr` or `other`: that one is probably at fault; `speech`: it is probably unclear; else "
+        "`asr` or `other`: that ASR is probably at fault; `speech`: it is probably unclear; else "
         "empty.",
     ),
 )
 SUMMARY: Columns = (
     *ITEMS[:2],
     *ITEMS[4:6],
-    Column("n", pl.Int64, "How many speeches both have transcribed, over all seeds."),
+    Column("n", pl.Int64, "The number of speeches that both transcribed, all seeds."),
     Column("disagreement", pl.Float64, "The mean share of words in which they differ, in percent."),
-    Column("asr_at_fault", pl.Float64, "Speeches where the job's own is probably at fault, in %."),
-    Column("other_at_fault", pl.Float64, "Speeches where the other one probably is, in percent."),
-    Column("unclear", pl.Float64, "Speeches where it is probably the speech, in percent."),
+    Column(
+        "asr_at_fault", pl.Float64, "Speeches with a probable error of the job's own ASR, in %."
+    ),
+    Column("other_at_fault", pl.Float64, "Speeches with a probable error of the other ASR, in %."),
+    Column("unclear", pl.Float64, "Speeches that are probably unclear, in percent."),
 )
 SURVIVAL: Columns = (
     Column("system", pl.String, "The system."),
@@ -59,12 +65,12 @@ SURVIVAL: Columns = (
     Column("other", pl.String, "The other ASR."),
     Column("other_difference", pl.Float64, "The difference by the other ASR."),
     Column("other_p_adjusted", pl.Float64, "Its adjusted p-value."),
-    Column("survives", pl.Boolean, "Whether both say the same: which is better, or that none is."),
+    Column("survives", pl.Boolean, "Whether both have the same outcome: which is better, or none."),
 )
 
 
 def disagreement(a: str, b: str) -> float:
-    """Word edits between two tokenised texts, as a share of the longer one's words."""
+    """Returns word edits between two tokenised texts, as a share of the longer one's words."""
     import jiwer
 
     lengths = [len(text.split()) for text in (a, b)]
@@ -84,7 +90,7 @@ def _fault(apart: float, score: float, other: float, usual: float) -> str:
 
 
 def audited(scores: Sequence[CellScores], asrs: Sequence[Asr]) -> pl.DataFrame:
-    """A row for every speech that the first of the ASRs and another one have transcribed."""
+    """Returns a row for every speech that the first ASR and another one have transcribed."""
     names = names_of(asrs)
     called = names_without_seed([cell_scores.cell for cell_scores in scores])
     transcribed = [(s.cell.asr, s) for s in scores if s.cell.asr is not None]
@@ -120,7 +126,7 @@ def audited(scores: Sequence[CellScores], asrs: Sequence[Asr]) -> pl.DataFrame:
 
 
 def summary(items: pl.DataFrame) -> pl.DataFrame:
-    """The audit of every system, all seeds together."""
+    """Returns the audit of every system, all seeds together."""
     by = [column.name for column in (*ITEMS[:2], *ITEMS[4:6])]
 
     def share(fault: str) -> pl.Expr:
@@ -139,7 +145,7 @@ def summary(items: pl.DataFrame) -> pl.DataFrame:
 def survival(
     own: pl.DataFrame, further: Sequence[tuple[str, pl.DataFrame]], asr: str, level: float
 ) -> pl.DataFrame:
-    """Which conclusions of the job's own ASR's tests hold by another's.
+    """Returns which conclusions of the job's own ASR's tests another ASR's tests confirm.
 
     Both are tables of tests (see bench.tables.testing.TESTS).
     """

@@ -1,8 +1,8 @@
-"""Whether a system uses the pictures: its transcripts against the same transcripts of other images.
+"""Tests whether a system uses the pictures: its transcripts against the same ones of other images.
 
-A system that was trained on other data may score by the words alone. Its own transcripts, each
-given to another image, have the same words and score what chance gives: what exceeds them, by
-paired permutation tests adjusted for all these systems and scores, comes of the pictures.
+A system that was trained on other data may score by words alone. Its own transcripts, each assigned
+to another image, have the same words and score at the level of chance. Scores above it, by paired
+permutation tests adjusted for all these systems and scores, come from the pictures.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ AboveChance = dict[str, tuple[str, ...]]
 
 
 def scores_above_chance(rows: Sequence[Row], dataset: str, scorer: Scorer) -> AboveChance:
-    """Of every row that competes and was trained on other data than the dataset."""
+    """Returns those scores for every competing row that was trained on other data."""
     tested: dict[tuple[str, str], Compared] = {}
     above: AboveChance = {}
     for row in rows:
         if not (ranked(row) and elsewhere(row.cell, dataset)):
             continue
         above[row.cell.name] = ()
-        # How it sounds is the same for every image.
+        # Scores of sound do not depend on the image.
         own = row.counted.only([m for m in row.counted.metrics if is_of_words(m)])
         own = own.with_values(own.values / len(row.cells))
         tests = permuted_differences(_at_chance(row, scorer), own, scorer.spec.resampling)
@@ -45,7 +45,7 @@ def scores_above_chance(rows: Sequence[Row], dataset: str, scorer: Scorer) -> Ab
 
 
 def _at_chance(row: Row, scorer: Scorer) -> Counted:
-    """What is counted of a row's transcripts, each given to another image; seeds averaged."""
+    """Returns a row's statistics with transcripts assigned to other images; seeds averaged."""
     each = []
     for cell in row.cells:
         said = dict(zip(cell.items["item"], cell.items["tokens"], strict=True))

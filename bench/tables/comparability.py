@@ -1,6 +1,6 @@
-"""Which rows may stand beside which: ✓ the same protocol, ≈ nearly, ✗ not, each with a reason.
+"""Grades how far rows are comparable: ✓ same protocol, ≈ similar, ✗ not, each with a reason.
 
-A row that measured nothing has no grade at all, which is `-`.
+A row without a measured score has the grade `-`.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from bench.tables.published import PublishedRow
 
 @dataclass(frozen=True)
 class Grade:
-    """How far a row compares with a table's protocol, and why not further.
+    """How far a row is comparable with a table's protocol, and why not further.
 
-    A reason is a line "topic: detail", or a topic alone (see bench.report.notes).
+    A reason is a line "topic: detail", or only a topic (see bench.report.notes).
     """
 
     mark: str
@@ -24,10 +24,10 @@ class Grade:
 
 
 def _doubts(row: PublishedRow, protocol: Protocol, asr: str) -> Iterator[Grade]:
-    """What is known of a paper's row, fact by fact, where it is not what was measured.
+    """Yields a grade for each fact about a published row that differs from the measured protocol.
 
-    Other images or other references make scores incomparable (✗). What a paper's system spoke
-    with, was trained on and was transcribed by is part of what it reports (≈, with the reason).
+    Other images or other references make scores incomparable (✗). The speech, the training data and
+    the ASR of a published system are part of what it reports (≈, with the reason).
     """
     if row.dataset != protocol.dataset:
         yield Grade(OTHER, f"The images are those of {row.dataset}, not of {protocol.dataset}")
@@ -35,7 +35,8 @@ def _doubts(row: PublishedRow, protocol: Protocol, asr: str) -> Iterator[Grade]:
     if protocol.partly:
         yield Grade(OTHER, _other_images(protocol))
     if protocol.references != "all":
-        # No paper says that it leaves one out, and five references score more than four.
+        # No paper says that it leaves a caption out, and scores are higher with five references
+        # than with four.
         yield Grade(
             OTHER,
             "✗: as far as is known, scores are against all references; here one is left out "
@@ -67,10 +68,9 @@ def _other_images(protocol: Protocol) -> str:
 
 
 def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
-    """A paper's row beside measured ones: never the same, as no paper states its protocol.
+    """Returns the grade of a published row; never ✓, because no paper states its whole protocol.
 
-    Every fact has a grade of its own; the worst is the row's, with the reasons of all that are as
-    bad.
+    Every fact has a grade; the worst is the row's, with the reasons of all facts that have it.
     """
     doubts = list(_doubts(row, protocol, asr))
     mark = OTHER if any(doubt.mark == OTHER for doubt in doubts) else NEAR
@@ -78,9 +78,9 @@ def grade_published(row: PublishedRow, protocol: Protocol, asr: str) -> Grade:
 
 
 def grade_measured(signature: Signature, other: Signature, whose: str = "") -> Grade:
-    """A measured row beside another: what differs decides whether they may be ranked.
+    """Returns the grade of a measured row in comparison with another one.
 
-    `whose` is what the reason calls the other; without it the reason is a table's.
+    `whose` is the other's name in the reason; without it the reason is worded for a table.
     """
     for mark in (OTHER, NEAR):
         for name, policy in POLICIES.items():
@@ -92,11 +92,10 @@ def grade_measured(signature: Signature, other: Signature, whose: str = "") -> G
 
 
 def grade_outcome(asked: int, failed: int, lost: int, bound: bool) -> Grade:
-    """A row's own grade, whatever stands beside it: of `asked` items some failed.
+    """Returns a row's own grade, from how many of its `asked` items failed.
 
-    What a system fails at counts as an empty transcript, so its grade stands as long as anything
-    was transcribed. A `bound`, a ceiling or floor, needs every item. `lost` are those failures
-    that are the machine's.
+    A failed item counts as an empty transcript, so the grade stands if any item was transcribed. A
+    `bound`, a ceiling or floor, needs every item. `lost` are failures of the machine.
     """
     if failed >= asked:
         return Grade(NONE, f"Nothing was transcribed: {failed} of {asked} items failed")

@@ -1,4 +1,4 @@
-"""Tables in Polars: published rows in one block, measured rows in another, nothing mixed."""
+"""Comparison tables as Polars frames: published rows in one block, measured rows in another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,29 +31,33 @@ from bench.tables.testing import SIGNIFICANT, PairTests, compare_rows
 _LEFT: Columns = (
     Column("block", pl.String, "`published` or `measured`; the two are never mixed."),
     Column("grade", pl.String, "How far the row compares with the first: ✓, ≈, ✗, - for no score."),
-    Column("system", pl.String, "The system's label; what tells it from others stands behind it."),
-    Column("dataset", pl.String, "The dataset that was scored."),
-    Column("training", pl.String, "How the system was trained; or `ceiling`, or `floor`."),
+    Column("system", pl.String, "The system's label; then what distinguishes it."),
+    Column("dataset", pl.String, "The dataset."),
+    Column("training", pl.String, "How the system was trained, or `ceiling`, or `floor`."),
     Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
-    Column("asr", pl.String, "The ASR, its digest and how it decodes; `none` for a text."),
+    Column("asr", pl.String, "The ASR, its digest and its decoding; `none` for a text."),
 )
 _RIGHT: Columns = (
-    Column("n", pl.Int64, "How many items were scored, over all seeds, failed ones included."),
-    Column("failed", pl.Int64, "How many items failed, over all seeds; each counts as empty."),
-    Column("unended", pl.Int64, "How many speeches reached the length limit, over all seeds."),
-    Column("seeds", pl.Int64, "Over how many seeds the row was summed."),
+    Column("n", pl.Int64, "The number of items, all seeds, failed ones included."),
+    Column("failed", pl.Int64, "The number of failed items, all seeds; each counts as empty."),
+    Column("unended", pl.Int64, "The number of speeches at the length limit, all seeds."),
+    Column("seeds", pl.Int64, "The number of seeds in the row."),
     Column(
         "best",
         pl.List(pl.String),
         "The scores in which it is the best of those ranked with it, or not told apart from it; "
         "none where all are alike.",
     ),
-    Column("significant", pl.List(pl.String), "The scores that differ from those of `base`."),
+    Column(
+        "significant",
+        pl.List(pl.String),
+        "The scores that differ significantly from those of `base`.",
+    ),
     Column("base", pl.String, "The row that it is tested against: the first of its prompt share."),
-    Column("reason", pl.String, "Why the grade is not ✓; a fact a line."),
+    Column("reason", pl.String, "Why the grade is not ✓; one fact a line."),
     Column("source", pl.String, "The publication, or the run."),
-    Column("note", pl.String, "What else the notes say of the row; a fact a line."),
-    Column("signature", pl.String, "All that the scores stand on; `*` stands for the metric."),
+    Column("note", pl.String, "Further remarks of the notes; one fact a line."),
+    Column("signature", pl.String, "The protocol of the scores; `*` stands for the metric."),
 )
 _ENDS = {
     "": "{}, in {}.",
@@ -63,7 +67,7 @@ _ENDS = {
 
 
 def table_columns(scores: Sequence[Score]) -> Columns:
-    """A table's columns; every score has two more, its interval's ends."""
+    """Returns a table's columns; every score has two more, the ends of its interval."""
     middle = (
         Column(f"{score.head}{end}", pl.Float64, meaning.format(score.name, score.unit))
         for score in scores
@@ -77,7 +81,7 @@ def _schema(scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def heads(frame: pl.DataFrame) -> list[str]:
-    """The scores' columns of a table, those in which no row has anything left out."""
+    """Returns the scores' columns of a table, without those of a row that has none."""
     named = [name.removesuffix("_low") for name in frame.columns if name.endswith("_low")]
     return [name for name in named if frame[name].count()]
 
@@ -90,10 +94,10 @@ def published_frame(
     *,
     scores: Sequence[Score] = scores_of(METRICS),
 ) -> pl.DataFrame:
-    """A table's published rows, graded against a measured protocol (see grade_published).
+    """Returns a table's published rows, graded against a measured protocol (see grade_published).
 
-    They are those on the measured dataset; where no paper has it, those on the first one's, but for
-    people's own data, with which no paper has to do.
+    They are the rows on the measured dataset or, if no paper has any, on the first published one.
+    For a user's own data there are none.
     """
     known = [row.dataset for row in published.rows if row.table == table]
     usual = "" if OWN_DATA in protocol.standing else next(iter(known), "")
@@ -135,7 +139,7 @@ def _implied(row: PublishedRow, noise: Noise, confidence: float) -> dict[str, fl
 
 
 def _remarks(row: Row, above_chance: AboveChance) -> list[str]:
-    """What the notes under a table say of a row alone, over all seeds (see bench.report.notes)."""
+    """Returns the remarks of the notes on a single row, over all seeds (see bench.report.notes)."""
     items = row.items
     source = row.cell.source
     remarks = []
@@ -166,7 +170,7 @@ _CHANCE = (
 
 
 def _scores(row: Row) -> dict[str, float | None]:
-    """A row's scores with their intervals; none where nothing was transcribed."""
+    """Returns a row's scores with their intervals; null if nothing was transcribed."""
     value_by_column: dict[str, float | None] = {}
     for score in row.counted.scores if row.failed < row.asked else ():
         interval = row.scores[score.name]
@@ -176,7 +180,7 @@ def _scores(row: Row) -> dict[str, float | None]:
 
 
 def _all_scores(rows: Sequence[Row]) -> tuple[Score, ...]:
-    """The shipped metrics' scores, and whatever else any row has."""
+    """Returns the shipped metrics' scores, and those of all other metrics in the rows."""
     scores = [*scores_of(METRICS), *(score for row in rows for score in row.counted.scores)]
     return tuple(dict.fromkeys(scores))
 
@@ -190,10 +194,10 @@ def measured_frame(
     tests: PairTests,
     above_chance: AboveChance,
 ) -> pl.DataFrame:
-    """A table's measured rows, in the job's order.
+    """Returns a table's measured rows, in the job's order.
 
-    Only rows of the first one's protocol are ranked. `significant` names the scores in which a
-    row differs from `base`, the first ranked row of its prompt (see bench.tables.testing).
+    Only rows with the first one's protocol are ranked. `significant` are the scores in which a row
+    differs from `base`, the first ranked row of its prompt share (see bench.tables.testing).
     """
     chosen = [row for row in rows if table_of(table).belongs(row.cell)]
     competing = [row for row in chosen if ranked(row)]
@@ -233,7 +237,7 @@ def measured_frame(
 
 
 def _heads(row: Row, names: Sequence[str]) -> list[str]:
-    """The headings of some of a row's scores, in order."""
+    """Returns the headings of some of a row's scores, in order."""
     return [score.head for score in row.counted.scores if score.name in names]
 
 
@@ -247,7 +251,7 @@ def comparison(
     tests: PairTests,
     above_chance: AboveChance | None = None,
 ) -> pl.DataFrame:
-    """A whole table: the published block, then the measured one; empty where it says nothing.
+    """Returns a whole table: published rows, then measured ones; empty if it is not worthwhile.
 
     `above_chance` are the rows that were tested against chance (see bench.tables.chance).
     """

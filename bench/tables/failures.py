@@ -1,4 +1,4 @@
-"""How speech fails: a row of a comparison, and the share of its items that are of each kind."""
+"""The table of failures of speech: the share of each kind among a row's items."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,18 @@ from bench.scoring.taxonomy import KINDS
 from bench.store.columns import Column, Columns, schema
 from bench.tables.pooling import Row
 
-# How many items failed stands in every table.
+# The number of failed items is in every table.
 _SHOWN = tuple(kind for kind in KINDS if kind != "failed")
 COLUMNS: Columns = (
-    Column("system", pl.String, "The system's label; what tells it from others stands behind it."),
+    Column("system", pl.String, "The system's label; then what distinguishes it."),
     Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
-    Column("n", pl.Int64, "How many items were scored, over all seeds, failed ones included."),
+    Column("n", pl.Int64, "The number of items, all seeds, failed ones included."),
     *(Column(kind, pl.Float64, f"In percent of the items: {KINDS[kind]}") for kind in _SHOWN),
 )
 
 
 def failures(rows: Sequence[Row]) -> pl.DataFrame:
-    """Of every row that has any failure but failed items, the shares of all kinds, in percent."""
+    """Returns the shares of all kinds in percent, for rows with a kind other than failed items."""
     frame = pl.DataFrame(
         [
             {

@@ -1,4 +1,4 @@
-"""Items of all cells as a frame, `rows.parquet`: transcripts, per-item scores, kinds of failure."""
+"""All cells' items as a frame, `rows.parquet`: transcripts, scores, and kinds of failure."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from bench.store.rows import JOINED, TRANSCRIBED
 
 
 def item_columns(metrics: Sequence[CorpusMetric]) -> Columns:
-    """Of `rows.parquet`."""
+    """Returns the columns of `rows.parquet`."""
     own = scores_of([metric for metric in metrics if not needs_caption(metric)])
     return (
         *TRANSCRIBED,
@@ -24,16 +24,16 @@ def item_columns(metrics: Sequence[CorpusMetric]) -> Columns:
         *(Column(s.name, pl.Float64, f"The item's own {s.name}, in {s.unit}.") for s in own),
         *(Column(kind, pl.Boolean, meaning) for kind, meaning in KINDS.items()),
         Column("system", pl.String, "The system's label."),
-        Column("pattern", pl.String, "The pattern of its codebooks; empty where it has none."),
+        Column("pattern", pl.String, "The pattern of its codebooks; empty if it has none."),
         Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
-        Column("cell", pl.String, "The cell's own name, as in `scores.parquet`."),
+        Column("cell", pl.String, "The cell's name, as in `scores.parquet`."),
     )
 
 
 def items_frame(scores: Sequence[CellScores], dataset: Dataset) -> pl.DataFrame:
-    """A row for every item of every cell.
+    """Returns a row for every item of every cell.
 
-    Entries of the split that cannot be scored are rows too, failed, with their reason.
+    Entries of the split that cannot be scored are failed rows with their reason.
     """
     unusable = pl.DataFrame(
         [
@@ -42,7 +42,7 @@ def items_frame(scores: Sequence[CellScores], dataset: Dataset) -> pl.DataFrame:
         ],
         schema={"item": pl.String, "status": pl.String, "reason": pl.String},
     )
-    # A text has the columns of speech too, empty.
+    # A text has the columns of speech too, as nulls.
     metrics = dict.fromkeys(metric for s in scores for metric in s.counted.metrics)
     frames = [
         declared(

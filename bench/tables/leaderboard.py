@@ -1,8 +1,8 @@
-"""A leaderboard kept as data: one protocol, every score with its signature, nothing ever erased.
+"""A leaderboard in a file: one protocol, every score with its signature, and no deletions.
 
-`results/leaderboard.jsonl`: a line an entry. The first entry sets the protocol; a score of
-another one is refused, with the field that differs. Every entry holds the hash of the one before
-it and its own, so that what was edited, moved or taken out shows.
+`results/leaderboard.jsonl` has a line for each entry. The first entry sets the protocol; a score
+with another protocol is refused, with the field that differs. Every entry has the hash of the
+previous entry and its own, so that edited, moved or removed entries are detected.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _PATIENCE_SECONDS = 5.0
 
 SIGNED = tuple(name for name, policy in POLICIES.items() if policy.board)
-"""The fields of a signature in which all entries of a board agree."""
+"""The fields of a signature that must be equal in all entries."""
 SHOWN = tuple(
     score
     for m in METRICS
@@ -37,7 +37,7 @@ SHOWN = tuple(
     for score in m.scores
     if score.display_priority
 )
-"""Scores that competing systems have, but for those that narrow tables lack first."""
+"""Scores of competing systems, without those that narrow tables drop first."""
 
 
 def _all_of(names: Iterable[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -60,10 +60,10 @@ class Score(Strict):
 
 
 class Entry(Strict):
-    """One system at one prompt share, when it was added and from which run.
+    """One system at one prompt share, with the date on which it was added, and its run.
 
-    Its scores are of all `seeds` that the run declared, pooled; 0 where chance decides nothing.
-    `previous` is the hash of the entry before it, `hash` that of all the rest of this one.
+    Its scores are pooled over all `seeds` of the run; 0 if nothing is sampled. `previous` is the
+    hash of the previous entry, `hash` that of the rest of this one.
     """
 
     added: str
@@ -80,28 +80,28 @@ class Entry(Strict):
 
     @property
     def key(self) -> tuple[str, float]:
-        """What a later entry replaces at the top of the board, whatever seeds it has."""
+        """The system, for a later entry to replace it in the ranking, whatever its seeds."""
         return self.system, self.prompt
 
     @property
     def content(self) -> str:
-        """What makes it another result than those that are there already."""
+        """The entry's content, which makes it a new result or one that is already there."""
         return self.model_dump_json(include={"system", "prompt", "scores", "signature"})
 
     def after(self, previous: str) -> "Entry":
-        """The same entry as the next of a chain."""
+        """Returns the entry with the hash of the previous one."""
         linked = self.model_copy(update={"previous": previous})
         return linked.model_copy(update={"hash": linked.digest})
 
     @property
     def digest(self) -> str:
-        """What `hash` has to be."""
+        """Returns the correct value of `hash`."""
         text = self.model_dump_json(exclude={"hash"})
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def read_board(path: Path) -> list[Entry]:
-    """All entries, oldest first; raises UserError naming a line that is none, or was changed."""
+    """Returns all entries, oldest first; raises UserError with the line of an invalid one."""
     try:
         path.lstat()
     except FileNotFoundError:
@@ -117,14 +117,14 @@ def read_board(path: Path) -> list[Entry]:
             raise UserError(
                 f"{path}:{number}: not an entry ({reason}); restore the file"
             ) from error
-        # Byte for byte: of two equal keys the reader would take one and a person the other.
+        # Compared byte for byte: of two equal keys a parser would use one and a person the other.
         mark = number == 1 and path.stat().st_size != len(text.encode())
         if mark or entry.hash != entry.digest or entry.model_dump_json() != line:
             raise UserError(f"{path}:{number}: changed since it was added; restore the file")
         if entry.previous != previous:
             raise UserError(
-                f"{path}:{number}: does not follow the entry before it, of which one was moved or "
-                "taken out; restore the file"
+                f"{path}:{number}: does not follow the entry before it, so one was moved or "
+                "removed; restore the file"
             )
         previous = entry.hash
         entries.append(entry)
@@ -132,7 +132,7 @@ def read_board(path: Path) -> list[Entry]:
 
 
 class _Row(BaseModel):
-    """A row of a run's tables, all seeds pooled, as far as a board takes it."""
+    """A row of a run's tables, all seeds pooled, with the fields that a leaderboard needs."""
 
     system: str
     role: Role
@@ -147,7 +147,7 @@ class _Row(BaseModel):
 
 
 class _Protocol(BaseModel):
-    """The part of a run's protocol that decides what its intervals are."""
+    """The part of a run's protocol that determines its intervals."""
 
     confidence: _Finite = Resampling.confidence
 
@@ -185,7 +185,7 @@ def _entries(run: Path) -> list[Entry]:
             )
             for row in summary.rows
             if row.role == Role.SYSTEM and row.part == "whole"
-            # Of which nothing was transcribed, nothing was measured.
+            # Rows without a transcript have no scores.
             if row.failed < row.n
         ]
     except (ValidationError, KeyError, TypeError) as error:
@@ -198,24 +198,25 @@ def _refuse(entry: Entry, board: Path, first: Entry) -> None:
         if entry.signature[field] != first.signature[field]:
             raise UserError(
                 f"{board}: {entry.system}: {field} {entry.signature[field]}, the board's is "
-                f"{first.signature[field]}; score it with the board's protocol, or begin another"
+                f"{first.signature[field]}; score it with the board's protocol, or start another"
             )
 
 
 @dataclass(frozen=True)
 class Added:
-    """How many entries a run brought, and how many of its systems were on the board already."""
+    """How many entries a run added, and how many of its systems were on the board already."""
 
     new: int
     known: int
 
 
 def add_run(run: Path, board: Path) -> Added:
-    """Adds a run's systems; raises UserError, and adds none, where one has another protocol."""
+    """Adds a run's systems; raises UserError, and adds none, if one has another protocol."""
     fresh = _entries(run)
     if not fresh:
         raise UserError(
-            f"{run}: no system to add; ceilings, floors and systems that failed throughout are none"
+            f"{run}: no system to add; ceilings, floors and systems without a transcript are "
+            f"not added"
         )
     with disk_errors(board), locked(board.parent, _PATIENCE_SECONDS):
         known = read_board(board)

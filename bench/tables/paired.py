@@ -1,4 +1,4 @@
-"""Systems of two runs on the items that both have: paired differences, tested as one family."""
+"""Compares systems of two runs on their common items: paired differences, one family of tests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ PAIRED: Columns = (
     Column("metric", pl.String, "The score."),
     Column("first", pl.Float64, "The first run's score, in percent or the metric's own unit."),
     Column("second", pl.Float64, "The second run's score, in the same unit."),
-    Column("difference", pl.Float64, "The second score less the first."),
+    Column("difference", pl.Float64, "The second score minus the first."),
     Column("low", pl.Float64, "The lower end of the difference's confidence interval."),
     Column("high", pl.Float64, "The upper end of the difference's confidence interval."),
     Column("p_adjusted", pl.Float64, "The permutation test's p-value, adjusted for all rows here."),
-    Column("detectable", pl.Float64, "The difference that is found with a power of 80%."),
+    Column("detectable", pl.Float64, "The difference that is detected with a power of 80%."),
 )
 
 
 @dataclass(frozen=True)
 class Paired:
-    """What was counted of one system in both runs, a row an item, of the same items in order."""
+    """The statistics of one system in both runs, a row for each common item in the same order."""
 
     name: str
     first: Counted
@@ -34,9 +34,9 @@ class Paired:
 
 
 def paired_frame(pairs: Sequence[Paired], resampling: Resampling) -> pl.DataFrame:
-    """A row a pair and score that both have; all of them are one family of tests.
+    """Returns a row for each pair and common score; all of them are one family of tests.
 
-    Raises ValueError where a pair's items differ in number.
+    Raises ValueError if a pair's numbers of items differ.
     """
     shared = [_shared(pair) for pair in pairs]
     permuted = [permuted_differences(pair.first, pair.second, resampling) for pair in shared]

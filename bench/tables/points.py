@@ -1,4 +1,4 @@
-"""A sweep's points: every place of the grid, all seeds pooled, and which scores are the best.
+"""The points of a sweep: every place of the grid with seeds pooled, and the best scores.
 
 The tests are those of the tables (see bench.tables.testing): all pairs of a prompt share, adjusted
 together.
@@ -14,10 +14,10 @@ from bench.tables.sweep import AXES, NAMED, axes_of, differ
 from bench.tables.testing import Marked
 
 CHOICES = tuple(axis for axis in AXES if axis not in ("system", "part", "seed", "asr"))
-"""Axes along which a system is varied; the others are luck, or how it is measured."""
+"""Axes that a user chooses; the others are chance, or part of the measurement."""
 COLUMNS: Columns = (
     NAMED["system"],
-    Column("point", pl.String, "What tables call it: the label, and what tells it from others."),
+    Column("point", pl.String, "Its name in tables: the label, and what distinguishes it."),
     *(NAMED[axis] for axis in CHOICES),
     NAMED["metric"],
     NAMED["kept"],
@@ -26,10 +26,10 @@ COLUMNS: Columns = (
     ),
     NAMED["low"],
     NAMED["high"],
-    Column("n", pl.Int64, "How many items were scored, over all seeds."),
-    Column("seeds", pl.Int64, "Over how many seeds the point was summed."),
+    Column("n", pl.Int64, "The number of items, all seeds."),
+    Column("seeds", pl.Int64, "The number of seeds in the point."),
     Column("best", pl.Boolean, "Whether it is the best of the points of its prompt share."),
-    Column("alike", pl.Boolean, "Whether it is not told apart from the best at 5%."),
+    Column("alike", pl.Boolean, "Whether it does not differ from the best at 5%."),
     Column(
         "tested", pl.Boolean, "Whether it was compared with the best: its protocol is the same."
     ),
@@ -37,7 +37,7 @@ COLUMNS: Columns = (
 
 
 def points(competing: Sequence[Row], marks: Marked) -> pl.DataFrame:
-    """A row for every point and score of the rows that compete, scored whole."""
+    """Returns a row for every point and score of the competing rows, for the whole speech."""
     values_of_points = []
     for place, row in enumerate(competing):
         if row.cell.part != "whole":
@@ -64,6 +64,6 @@ def points(competing: Sequence[Row], marks: Marked) -> pl.DataFrame:
 
 
 def choices(frame: pl.DataFrame) -> list[str]:
-    """The axes that vary within a system; what only tells two systems apart is none."""
+    """Returns the axes that vary within a system, not only between systems."""
     parts = frame.partition_by("system")
     return [axis for axis in CHOICES if any(differ(axis, part[axis]) for part in parts)]

@@ -1,4 +1,4 @@
-"""Cells as rows of a comparison: seeds pooled by image, and what a row is tested against."""
+"""Joins cells to rows of a comparison: seeds pooled by image, and the row to test against."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ from bench.systems.base import Role
 from bench.tables.comparability import Grade, grade_measured, grade_outcome
 
 CONTINUATION = ", continuation only"
-"""What the label of a row ends with of which only what follows the prompt was transcribed."""
+"""The end of a row's label if only the speech after the prompt was transcribed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
     """A measured row: one cell, or the cells that differ only in their seed, pooled by image.
 
-    `name` is the system's label and what tells the row from others of that label.
+    `name` is the system's label and what distinguishes the row from others of that label.
     """
 
     cells: tuple[CellScores, ...]
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """What tables call it: its name, how many seeds it has, and what was scored."""
+        """Its label in tables: the name, the number of seeds, and the scored part of the speech."""
         part = CONTINUATION if self.cell.part == "continuation" else ""
         count = len(self.cells)
         if not self.cell.system.sampled():
@@ -44,28 +44,28 @@ class Row:
 
     @property
     def first(self) -> CellScores:
-        """The cell of the first seed."""
+        """The scores of the first seed's cell."""
         return self.cells[0]
 
     @property
     def cell(self) -> Cell:
-        """That cell itself."""
+        """The first seed's cell."""
         return self.first.cell
 
     @property
     def signature(self) -> Signature:
-        """The first cell's, with all seeds and the failures of all."""
+        """The first cell's signature, with all seeds and the failures of all."""
         seeds = ",".join(scores.signature.seeds for scores in self.cells)
         return replace(self.first.signature, seeds=seeds, failed=self.failed)
 
     @property
     def asked(self) -> int:
-        """How many items were asked for, over all seeds."""
+        """The number of items over all seeds."""
         return sum(scores.n for scores in self.cells)
 
     @property
     def failed(self) -> int:
-        """How many of them failed."""
+        """The number of failed items over all seeds."""
         return sum(scores.failed for scores in self.cells)
 
     @property
@@ -81,7 +81,7 @@ class Row:
         return grade_outcome(self.asked, self.failed, lost, bound)
 
     def seed_spread(self, metric: str) -> float | None:
-        """The standard deviation of a score over seeds, None for a single one."""
+        """Returns the standard deviation of a score over seeds, None for a single one."""
         if len(self.cells) < 2:
             return None
         return float(np.std([scores.corpus[metric] for scores in self.cells], ddof=1))
@@ -94,7 +94,7 @@ def _without_seed(cell: Cell) -> str:
 
 
 def pooled(scores: Sequence[CellScores], resampling: Resampling) -> list[Row]:
-    """Returns rows in the cells' order, of one ASR; an image stays whole, summed over seeds."""
+    """Returns rows in the order of one ASR's cells; images are summed over seeds."""
     groups: dict[str, list[CellScores]] = {}
     for cell_scores in scores:
         groups.setdefault(_without_seed(cell_scores.cell), []).append(cell_scores)
@@ -113,24 +113,24 @@ def pooled(scores: Sequence[CellScores], resampling: Resampling) -> list[Row]:
 
 
 def role(cell: Cell, dataset: str) -> str:
-    """What stands in the column `training`, with the data where a system was trained on others."""
+    """Returns the entry in the column `training`, with the data if it is not the job's."""
     if elsewhere(cell, dataset):
         return f"{cell.system.in_training()}, trained on {' and '.join(cell.trained_on)}"
     return cell.system.in_training()
 
 
 def elsewhere(cell: Cell, dataset: str) -> bool:
-    """Whether a system's weights say that they were trained on other data than a dataset."""
+    """Returns whether a system's weights name other training data than the dataset."""
     return bool(cell.trained_on) and dataset not in cell.trained_on
 
 
 def ranked(row: Row) -> bool:
-    """Whether a row competes: neither ceiling nor floor, and something of it was transcribed."""
+    """Returns whether a row competes: it is no ceiling or floor, and has a transcript."""
     return row.cell.system.role == Role.SYSTEM and row.outcome.mark != NONE
 
 
 def grade_of(row: Row, first: Row) -> Grade:
-    """A row's grade in a table whose protocol is that of `first`."""
+    """Returns a row's grade in a table with the protocol of `first`."""
     if row.outcome.mark == NONE:
         return row.outcome
     beside = grade_measured(row.first.signature, first.first.signature)
@@ -138,7 +138,7 @@ def grade_of(row: Row, first: Row) -> Grade:
 
 
 def base_of(row: Row, competing: Sequence[Row]) -> Row | None:
-    """What a row is tested against: the first competing one with its prompt and protocol."""
+    """Returns the row that a row is tested against: the first competing one of its prompt share."""
     if row.outcome.mark != SAME:
         return None
     for other in competing:
@@ -151,7 +151,7 @@ def base_of(row: Row, competing: Sequence[Row]) -> Row | None:
 
 
 def on_common_scale(a: Row, b: Row) -> tuple[Counted, Counted]:
-    """What was counted of both by the metrics that both have, averaged over each one's seeds."""
+    """Returns both rows' statistics of their common metrics, averaged over each row's seeds."""
     both = [metric for metric in a.counted.metrics if metric in b.counted.metrics]
 
     def averaged(row: Row) -> Counted:

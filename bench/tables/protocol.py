@@ -1,4 +1,4 @@
-"""What all measured rows of a table share, as it is printed under it."""
+"""The protocol that all measured rows of a table share, as it is printed below it."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from bench.datasets.base import counted
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What all measured rows of a run share; it is printed under every table.
+    """The protocol that all measured rows of a run share, printed below every table.
 
-    `legend` has heading, name and unit of the scores that the job has beyond those of every job.
+    `legend` has the heading, name and unit of scores beyond the standard metrics'.
     """
 
     dataset: str
@@ -29,16 +29,16 @@ class Protocol:
 
     @property
     def images(self) -> str:
-        """How many of which images were measured, as a table says it."""
+        """The number of images and their dataset, as in a table."""
         return counted(self.items, self.of, self.dataset, self.split, self.standing)
 
     @property
     def data(self) -> str:
-        """The dataset's name, with what is not official about the split."""
+        """The dataset's name, with the differences from the official split."""
         return f"{self.dataset} ({', '.join(self.standing)})" if self.standing else self.dataset
 
     @property
     def partly(self) -> str:
-        """`images`, where these are not a whole official test split; else nothing."""
+        """`images` if they are not a whole official test split; else ""."""
         whole = self.split == "test" and self.items >= self.of and not self.standing
         return "" if whole else self.images

@@ -1,4 +1,4 @@
-"""Published rows: what papers print, with what is known of their protocol."""
+"""Published rows: the scores that papers print, with what is known of their protocol."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,18 @@ from bench.jobs.tables import TableName
 from bench.metrics.shipped import METRICS, scores_of
 
 HEADS = tuple(score.head for score in scores_of(METRICS))
-"""The columns under which papers may print a score."""
+"""The columns in which papers may print a score."""
 
 Percent = Annotated[float, Field(ge=0, le=1000)]
 
 
 class PublishedRow(Strict):
-    """One row of a paper, with what is known of its protocol; `null` is what no source states.
+    """One row of a paper, with what is known of its protocol; `null` if no source states it.
 
-    `components` says whether one model makes speech of the image or several do, one after the
-    other. `speech` is what the system was trained to say, natural or synthesised, and
-    `training_data` the datasets it was trained on. `asr_adapted` says whether the ASR that
-    transcribed it was trained on speech like its own. `n` images were scored, over `seeds` seeds.
+    `components` says whether one model generates speech from the image, or several in sequence.
+    `speech` is the kind of its training speech, natural or synthesised, and `training_data` the
+    datasets that it was trained on. `asr_adapted` says whether its ASR was trained on speech like
+    its own. `n` images were scored, over `seeds` seeds.
     """
 
     table: TableName
@@ -49,7 +49,7 @@ class PublishedRow(Strict):
 
     @property
     def training(self) -> str:
-        """What stands in the tables' column `training`."""
+        """The entry in the tables' column `training`."""
         return {"one": "single model", "several": "multiple models"}[self.components]
 
     @field_validator("scores")
@@ -69,7 +69,7 @@ class Published(Strict):
 
 
 def _baselines(name: str) -> Path:
-    """A file of published rows: inside an installed package, or of a checkout."""
+    """Returns the file of published rows in an installed package, or in a checkout."""
     here = Path(__file__).parents[1]
     packaged = here / "_data" / name
     return packaged if packaged.exists() else here.parent / "results" / "baselines" / name
@@ -84,9 +84,9 @@ def load_published() -> Published:
 Noise = Mapping[str, Sequence[tuple[float, float]]]
 """A score's heading → scores, lowest first, each with half of its interval on IMAGES images."""
 IMAGES = 1000
-"""How many images Flickr8k's test split has, on which published rows were scored."""
+"""The number of images in Flickr8k's test split, on which published rows were scored."""
 MEASURED_CONFIDENCE = Resampling.confidence
-"""The confidence of the intervals whose halves `Noise` has."""
+"""The confidence level of the intervals in `Noise`."""
 
 
 def _noise_file() -> dict[str, Any]:
@@ -95,22 +95,22 @@ def _noise_file() -> dict[str, Any]:
 
 
 def load_noise() -> Noise:
-    """How uncertain scores are, as `python -m tests.evidence.published` measured it."""
+    """Returns intervals of scores, as measured by `python -m tests.evidence.published`."""
     noise: Noise = _noise_file()["halves"]
     return noise
 
 
 def noise_dataset() -> str:
-    """The dataset whose images and captions that was measured with."""
+    """Returns the dataset on which they were measured."""
     return str(_noise_file()["captions"])
 
 
 def half_of(
     noise: Noise, head: str, score: float, confidence: float = MEASURED_CONFIDENCE
 ) -> float | None:
-    """Returns half of the interval that belongs to a score, between those that were measured.
+    """Returns half of the interval of a score, interpolated between measured ones.
 
-    For a confidence other than the measured one it is scaled by the normal quantiles.
+    For another confidence level it is scaled by the normal quantiles.
     """
     if head not in noise:
         return None
@@ -122,9 +122,9 @@ def half_of(
 
 
 def not_told_apart(frame: pl.DataFrame, noise: Noise) -> list[str]:
-    """Pairs of a table's published rows, and the scores in which they differ less than by noise.
+    """Returns pairs of a table's published rows, with the scores that do not differ significantly.
 
-    Two scores of independent systems differ at 5% where their difference is more than the root of
+    Two scores of independent systems differ at 5% if their difference is larger than the root of
     the sum of both squared halves.
     """
     pairs = []

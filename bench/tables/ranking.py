@@ -1,4 +1,4 @@
-"""A board's entries in order: the newest of every system, the best first within a prompt share."""
+"""Orders a leaderboard's entries: the newest of every system, the best first in a prompt share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from bench.metrics.counted import leading
 from bench.tables.leaderboard import SHOWN, Entry
 
 METRIC = leading(SHOWN).name
-"""What boards are ranked by."""
+"""The score that leaderboards are ranked by."""
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """An entry, its place within its prompt share, and how many earlier ones it replaces."""
+    """An entry, its rank in its prompt share, and how many earlier entries it replaces."""
 
     entry: Entry
     place: int
@@ -20,7 +20,7 @@ class Ranked:
 
 
 def ranked(entries: Sequence[Entry]) -> list[Ranked]:
-    """The last entry of every system and prompt share, in the board's order."""
+    """Returns the last entry of every system and prompt share, in the order of the leaderboard."""
     last: dict[tuple[str, float], Entry] = {}
     times: dict[tuple[str, float], int] = {}
     for entry in entries:

@@ -1,4 +1,4 @@
-"""A job scored under one reading of the references: its cells, and what tables have of them."""
+"""Scores a job with one set of references: its cells, and the rows of tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Transcribed:
-    """What tables are computed from: a job, its data, and the transcripts of all cells.
+    """The input of tables: a job, its data, and the transcripts of all cells.
 
-    `facts` are what each ASR's transcripts depend on, `items` how many items were asked for, and
-    `cache` the folder for what metrics make of the references.
+    `facts` are what each ASR's transcripts depend on, `items` is the number of items of the job,
+    and `cache` the folder for data that metrics compute from the references.
     """
 
     job: Job
@@ -39,7 +39,7 @@ class Transcribed:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredReading:
-    """The cells' scores under one reading, and the rows of tables: one ASR's, seeds pooled.
+    """The scores of cells with one set of references, and the rows of tables of one ASR.
 
     `above_chance` are the rows of systems that were trained on other data (see
     bench.tables.chance).
@@ -53,7 +53,7 @@ class ScoredReading:
 
 
 def score_readings(transcribed: Transcribed) -> tuple[ScoredReading, ...]:
-    """Scores the job under each of its readings of the references, its own first."""
+    """Scores the job with each of its sets of references, its own first."""
     scoring = transcribed.job.scoring
     return tuple(
         _scored(
@@ -66,7 +66,7 @@ def score_readings(transcribed: Transcribed) -> tuple[ScoredReading, ...]:
 
 
 def score_normalisers(transcribed: Transcribed) -> list[CellScores]:
-    """Scores the job under each of its further normalisers."""
+    """Scores the job with each normaliser after the first."""
     scoring = transcribed.job.scoring
     return [
         cell_scores
@@ -80,7 +80,7 @@ def score_normalisers(transcribed: Transcribed) -> list[CellScores]:
 def _scored(
     transcribed: Transcribed, spec: ScoringSpec, use: Callable[[Scorer, list[CellScores]], T]
 ) -> T:
-    """What `use` makes of the cells' scores while their scorer is open."""
+    """Returns what `use` computes from the cells' scores while their scorer is open."""
     caption = transcribed.job.caption
     with Scorer(transcribed.dataset, spec, transcribed.facts, transcribed.cache, caption) as scorer:
         return use(scorer, scorer.score_all(transcribed.cells))

@@ -1,4 +1,4 @@
-"""All tables of a run, each computed once: what reports show, write and log."""
+"""All tables of a run, each computed once, for reports, files and trackers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ from bench.tables.waterfall import waterfall_frame
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonTable:
-    """A table that a job asks for, under one reading of the references.
+    """A table that a job asks for, with one set of references.
 
-    `file` is its files' name; `rows` are its measured rows.
+    `file` is the name of its files; `rows` are its measured rows.
     """
 
     table: str
@@ -47,11 +47,11 @@ class ComparisonTable:
 
 @dataclass(frozen=True, kw_only=True)
 class RunTables:
-    """Every table of a run as a frame; None where the job has no such table.
+    """Every table of a run as a frame; None for a table that the job does not have.
 
-    `readings` are the job's, its own first, and `competing` the rows of that one that are ranked.
-    `asr` is what tables call the job's own ASR, and `normaliser` its own normaliser. The columns
-    of every frame are declared in the module that computes it.
+    `readings` are the scores with each set of references, the job's own first, and `competing` the
+    ranked rows of the first. `asr` is the name of the job's own ASR in tables, and `normaliser` its
+    own normaliser. The columns of every frame are declared in the module that computes it.
     """
 
     job: Job
@@ -86,7 +86,7 @@ def tables_of(
     readings: Sequence[ScoredReading],
     renormalised: Sequence[CellScores],
 ) -> RunTables:
-    """Every table of the job, of its readings and its cells under further normalisers."""
+    """Returns every table of the job, from its readings and its cells under further normalisers."""
     own, resampling = readings[0], job.scoring.resampling
     names = names_of(job.asrs)
     asr, normaliser = names[job.asrs[0]], job.scoring.normalisers[0]
@@ -136,7 +136,7 @@ def _filled(frame: pl.DataFrame) -> pl.DataFrame | None:
 
 
 def _comparisons(job: Job, reading: ScoredReading, tests: PairTests) -> Iterator[ComparisonTable]:
-    """The job's tables that say something; those of a further reading have its name in theirs."""
+    """Yields the job's worthwhile tables; a further reading's name is part of the table's."""
     references = reading.protocol.references
     ending = "" if references == job.scoring.readings[0] else f"-{references}"
     for name in job.tables:
@@ -162,7 +162,7 @@ def _comparisons(job: Job, reading: ScoredReading, tests: PairTests) -> Iterator
 def _audit_tests(
     job: Job, scores: Sequence[CellScores], tests: pl.DataFrame, names: Mapping[Asr, str]
 ) -> pl.DataFrame:
-    """The tests again, of what every further ASR has transcribed."""
+    """Returns the tests repeated for the transcripts of every further ASR."""
     resampling, further = job.scoring.resampling, []
     for other in job.asrs[1:]:
         of_asr = [cell_scores for cell_scores in scores if cell_scores.cell.asr == other]

@@ -1,4 +1,4 @@
-"""What each system costs on the machines that ran it: a table of its own, which ranks nothing.
+"""The table of each system's cost on the machines that ran it; it ranks nothing.
 
 It is computed from the run's own costs (bench.store.costs).
 """
@@ -15,12 +15,12 @@ from bench.store.columns import Column, declared, schema
 from bench.store.costs import Cost, SpeechCost
 
 COLUMNS = (
-    Column("system", pl.String, "The system, with what tells it from others of its label."),
+    Column("system", pl.String, "The system, with what distinguishes it."),
     Column("prompt", pl.Float64, "The share of the reference speech that was given."),
     Column("device", pl.String, "What generated: `cpu` (one thread an actor), or a GPU's name."),
-    Column("machine", pl.String, "The processor of the machine that it is in."),
-    Column("batch", pl.Float64, "Mean number of rows that were generated together."),
-    Column("items", pl.Int64, "How many rows were timed, all seeds together."),
+    Column("machine", pl.String, "The machine's processor."),
+    Column("batch", pl.Float64, "The mean number of rows in a batch."),
+    Column("items", pl.Int64, "The number of timed rows, all seeds."),
     Column(
         "RTFx",
         pl.Float64,
@@ -31,8 +31,8 @@ COLUMNS = (
         pl.Float64,
         "Seconds of the device an item: of a GPU as time, of a CPU as CPU time of all threads.",
     ),
-    Column("price", pl.Float64, "What an item cost at a service's price, failed tries left out."),
-    Column("peak MB", pl.Float64, "The most memory of an actor, 10⁶ bytes: the GPU's, or RAM."),
+    Column("price", pl.Float64, "An item's cost at a service's price, without failed tries."),
+    Column("peak MB", pl.Float64, "The highest memory use of an actor, MB: the GPU's, or RAM."),
 )
 NOTE = (
     "Values are of the machine in their row, of this batch, and of whatever else ran there; they "
@@ -43,7 +43,7 @@ NOTE = (
 
 
 def speed_frame(scores: Sequence[CellScores], costs: Iterable[SpeechCost]) -> pl.DataFrame:
-    """A row for every timed system and the device that generated it; all seeds are one row."""
+    """Returns a row for every timed system and device, all seeds together."""
     named = _timed(scores)
     names = names_without_seed([each.cell for each in named])
     cost_of: dict[tuple[str, str], list[Cost]] = defaultdict(list)
@@ -68,7 +68,7 @@ def speed_frame(scores: Sequence[CellScores], costs: Iterable[SpeechCost]) -> pl
 
 
 def _timed(scores: Sequence[CellScores]) -> list[CellScores]:
-    """Those that generate, each speech once, whoever transcribes it."""
+    """Returns the cells of systems that generate, each speech once."""
     by_key: dict[str, CellScores] = {}
     for each in scores:
         cell: Cell = each.cell
@@ -86,12 +86,12 @@ def _by_device(costs: Iterable[Cost]) -> list[Cost]:
 
 
 def _decoding_on(generating: Cost, decoding: Sequence[Cost]) -> Cost | None:
-    """What decoding took on the same machine; None where it was decoded elsewhere."""
+    """Returns the cost of decoding on the same machine; None if it was decoded elsewhere."""
     return next((cost for cost in decoding if cost.processor == generating.processor), None)
 
 
 def _speech_seconds(cells: Sequence[CellScores]) -> float:
-    """The mean length of what was generated of an item, s; a failed item has none."""
+    """Returns an item's mean length of generated speech in seconds; failed items have none."""
     items = pl.concat([each.items.select("seconds", "prompt_frames", "frames") for each in cells])
     share = 1 - pl.col("prompt_frames") / pl.col("frames").clip(1)
     mean = items.select((pl.col("seconds").fill_null(0) * share.fill_null(1)).mean()).item()
@@ -101,7 +101,7 @@ def _speech_seconds(cells: Sequence[CellScores]) -> float:
 def _figures(
     cost: Cost, decoding: Cost | None, speech_seconds: float
 ) -> tuple[str, str, float, int, float | None, float | None, float | None, float]:
-    """The table's columns from `device` on."""
+    """Returns the table's columns from `device` on."""
     seconds = device_seconds = None
     if decoding is not None:
         seconds = cost.seconds / cost.rows + decoding.seconds / decoding.rows

@@ -1,4 +1,4 @@
-"""What `summary.json` has of a run: its protocol and job, every row of the tables, every cell."""
+"""The content of `summary.json`: a run's protocol and job, every row of the tables, every cell."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from bench.tables.protocol import Protocol
 def summary_of(
     job: Job, protocol: Protocol, rows: Sequence[Row], scores: Sequence[CellScores]
 ) -> dict[str, Any]:
-    """Every cell, and every row of the tables, in which seeds are pooled."""
+    """Returns every cell, and every row of the tables, which pool seeds."""
     return {
         "protocol": asdict(protocol) | {"asr_label": job.asrs[0].label},
         "job": json.loads(job.model_dump_json()),

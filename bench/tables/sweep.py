@@ -1,4 +1,4 @@
-"""A sweep's result as a tidy frame, and its pivots."""
+"""The result of a sweep as a tidy frame, and its pivots."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,16 +16,16 @@ from bench.systems.axes import PROMPT
 
 _NAMES = (
     Column("system", pl.String, "The system's label."),
-    Column("pattern", pl.String, "The pattern of its codebooks; null where it has none."),
+    Column("pattern", pl.String, "The pattern of its codebooks; null if it has none."),
 )
-_PART = Column("part", pl.String, "What was transcribed: `whole`, or the `continuation` alone.")
+_PART = Column("part", pl.String, "The transcribed part: `whole`, or only the `continuation`.")
 _PER_CODEBOOK = Column(
     "per_codebook",
     pl.String,
     "Which of these are set for each codebook, and how; their columns hold the first's.",
 )
 _ASR = Column(
-    "asr", pl.String, "The ASR's label, and how it decodes where two share it; null for a text."
+    "asr", pl.String, "The ASR's label, and its decoding if two share it; null for a text."
 )
 _AXES: Columns = (
     *_NAMES,
@@ -36,49 +36,53 @@ _AXES: Columns = (
     *(axis.declared for axis in shipped.AXES if axis not in (PROMPT, *decoding.AXES)),
     _ASR,
 )
-"""Columns of all on which cells differ: what systems declare, and how they are measured."""
+"""All axes on which cells differ: those that systems declare, and those of the measurement."""
 AXES = tuple(column.name for column in _AXES)
 NUMERIC = tuple(axis.name for axis in shipped.AXES if axis.is_numeric)
 COLUMNS: Columns = (
-    Column("cell", pl.String, "The cell's own name, with the keys of its speech and transcripts."),
+    Column("cell", pl.String, "The cell's name, with the keys of its speech and transcripts."),
     *_AXES,
-    Column("normaliser", pl.String, "What both sides were normalised by before tokenising."),
+    Column("normaliser", pl.String, "The normaliser of hypotheses and references."),
     Column("metric", pl.String, "The score's name."),
-    Column("kept", pl.Int64, "How long narrow tables keep the score: the lowest goes first."),
+    Column("kept", pl.Int64, "Priority in narrow tables: the lowest is dropped first."),
     Column("score", pl.Float64, "The corpus score, in percent or the metric's own unit."),
     Column("low", pl.Float64, "The lower end of its confidence interval."),
     Column("high", pl.Float64, "The upper end of its confidence interval."),
-    Column("n", pl.Int64, "How many items were scored, failed ones included."),
-    Column("failed", pl.Int64, "How many of them failed; each counts as an empty transcript."),
-    Column("signature", pl.String, "All that the score stands on (see comparison.md)."),
+    Column("n", pl.Int64, "The number of items, failed ones included."),
+    Column("failed", pl.Int64, "The number of failed items; each counts as empty."),
+    Column("signature", pl.String, "The protocol of the score (see comparison.md)."),
 )
-"""Of the tidy frame, `scores.parquet`."""
+"""The columns of the tidy frame, `scores.parquet`."""
 _TRANSCRIBER = ("asr", "normaliser")
 NAMED = {column.name: column for column in COLUMNS}
 """The tidy frame's columns by name."""
 SENSITIVITY: Columns = (
-    Column("system", pl.String, "The system's label, and where its cells differ, seeds aside."),
+    Column(
+        "system",
+        pl.String,
+        "The system's label, and its values where its cells differ, except the seed.",
+    ),
     *(NAMED[n] for n in ("prompt", "metric", "kept", "asr", "normaliser")),
     Column("score", pl.Float64, "The score by that ASR and normaliser, mean over seeds."),
-    Column("change", pl.Float64, "How much it is above the score by the job's own."),
+    Column("change", pl.Float64, "The difference from the score by the job's own."),
     Column("rank", pl.Int64, "The system's rank within its prompt share."),
-    Column("rank_change", pl.Int64, "How many ranks it gains on that by the job's own."),
+    Column("rank_change", pl.Int64, "The ranks gained, compared with the job's own."),
 )
-SEEDS = Column("seeds", pl.UInt32, "How many cells the means are of.")
+SEEDS = Column("seeds", pl.UInt32, "The number of cells in the means.")
 
 
 def pivot_columns(axes: Sequence[str], metrics: Sequence[str]) -> Columns:
-    """Of the sweep's pivot: axes, a column a metric, and the number of seeds."""
+    """Returns the columns of the sweep's pivot: axes, metrics, and the number of seeds."""
     means = (Column(name, pl.Float64, f"{name}, mean over seeds.") for name in metrics)
     return (*(NAMED[axis] for axis in axes), *means, SEEDS)
 
 
 SHORT_TABLES = pl.col("kept") >= SHORT
-"""Which rows of a tidy frame are in pivots and plots."""
+"""A filter for the rows of a tidy frame in pivots and plots."""
 
 
 def axes_of(cell: Cell) -> dict[str, Any]:
-    """A cell's place on every axis; null where it has none."""
+    """Returns a cell's value on every axis; null if it has none."""
     places: dict[str, Any] = dict.fromkeys(AXES)
     places |= {"system": cell.label, "pattern": cell.pattern or None, "prompt": cell.prompt}
     places |= {"part": cell.part, "asr": cell.asr.label if cell.asr else None}
@@ -90,7 +94,7 @@ def axes_of(cell: Cell) -> dict[str, Any]:
 
 
 def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
-    """A row for every cell and metric, with all axes, the interval and the signature."""
+    """Returns a row for every cell and metric, with all axes, the interval and the signature."""
     asrs = dict.fromkeys(s.cell.asr for s in scores if s.cell.asr is not None)
     names = names_of(list(asrs))
     rows = [
@@ -116,21 +120,22 @@ def tidy(scores: Sequence[CellScores]) -> pl.DataFrame:
 
 
 def differ(axis: str, values: Iterable[Any]) -> bool:
-    """Whether cells differ on an axis; where all agree, or only one has a value, there is none.
+    """Returns whether cells differ on an axis: two values or more, nulls left out.
 
-    What is set for each codebook differs from one value for all, of which `per_codebook` is null.
+    A list with a value for each codebook differs from one value for all; `per_codebook` is then
+    null.
     """
     places = set(values)
     return len(places if axis == "per_codebook" else places - {None}) > 1
 
 
 def varied(frame: pl.DataFrame) -> list[str]:
-    """The axes on which the cells differ."""
+    """Returns the axes on which the cells differ."""
     return [axis for axis in AXES if differ(axis, frame[axis])]
 
 
 def pivot(frame: pl.DataFrame) -> pl.DataFrame:
-    """A row for every point but its seed, a column for every metric: means over seeds."""
+    """Returns a row for every point, a column for every metric: means over seeds."""
     axes = [axis for axis in varied(frame) if axis != "seed"] or ["system"]
     wide = frame.filter(SHORT_TABLES).pivot(
         on="metric", index=axes, values="score", aggregate_function="mean"
@@ -143,11 +148,11 @@ def pivot(frame: pl.DataFrame) -> pl.DataFrame:
 def sensitivity(
     frame: pl.DataFrame, cells: Sequence[Cell], *, asr: str, normaliser: str
 ) -> pl.DataFrame:
-    """Every system's scores by each ASR and normaliser, and by how many ranks it moves from the
-    named ones'.
+    """Returns every system's scores by each ASR and normaliser, and how many ranks it moves
+    compared with the job's own.
 
-    `cells` are those of the frame. Means over seeds, of speech that was scored whole; systems are
-    ranked within a prompt share. A cell of which nothing was transcribed is not ranked.
+    `cells` are those of the frame. Scores are means over seeds for the whole speech; systems are
+    ranked within a prompt share. A cell without transcripts is not ranked.
     """
     frame = frame.with_columns(
         pl.col("cell").replace_strict(names_without_seed(cells)).alias("system")

@@ -1,4 +1,4 @@
-"""Which rows of a table differ: all comparisons that a table shows are one family."""
+"""Tests which rows of a table differ; all comparisons that a table shows are one family."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,34 +15,34 @@ from bench.store.columns import Column, Columns, schema
 from bench.tables.pooling import Row, base_of, grade_of, on_common_scale, ranked
 
 SIGNIFICANT = 0.05
-"""The level of a whole table's comparisons."""
+"""The level of all comparisons of a table together."""
 TESTS: Columns = (
     Column("system", pl.String, "The system."),
     Column("against", pl.String, "The first system of its prompt, which it is compared with."),
     Column("prompt", pl.Float64, "The share of the reference speech that was given, 0 to 1."),
     Column("metric", pl.String, "The score."),
-    Column("difference", pl.Float64, "Its score less the other's, in the score's unit."),
+    Column("difference", pl.Float64, "Its score minus the other's, in the score's unit."),
     Column("low", pl.Float64, "The lower end of the difference's confidence interval."),
     Column("high", pl.Float64, "The upper end of the difference's confidence interval."),
-    Column("p_bootstrap", pl.Float64, "The paired bootstrap's p-value that there is none."),
-    Column("p_permutation", pl.Float64, "The paired permutation test's p-value of the same."),
-    Column("p_adjusted", pl.Float64, "That, adjusted for all systems, prompts and scores here."),
-    Column("detectable", pl.Float64, "The difference that is found with a power of 80%."),
+    Column("p_bootstrap", pl.Float64, "The paired bootstrap's p-value."),
+    Column("p_permutation", pl.Float64, "The paired permutation test's p-value."),
+    Column("p_adjusted", pl.Float64, "The latter, adjusted for all systems, prompts and scores."),
+    Column("detectable", pl.Float64, "The difference that is detected with a power of 80%."),
 )
 
 Marks = dict[int, list[str]]
-"""A row's place → the names of scores."""
+"""A row's index → the names of scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Marked:
-    """What a table marks, by each row's place among those that compete.
+    """The marks of a table, by each row's index among the competing rows.
 
-    `best` are the scores in which a row is the best of its prompt share, or not told apart from the
-    best; none where no row is told apart. `different` are those in which it differs from the first
-    row of its prompt share, each with its adjusted p-value. `tops` are each score's best rows,
-    one of every prompt share, and `alike` those that are not told apart from theirs, all of
-    them if need be. `tested` are the rows that were compared.
+    `best` are the scores in which a row is the best of its prompt share, or does not differ
+    significantly from the best; none if no row differs. `different` are the scores in which a row
+    differs from the first row of its prompt share, each with its adjusted p-value. `tops` are each
+    score's best rows, one for every prompt share, and `alike` the rows that do not differ
+    significantly from them, possibly all. `tested` are the rows that were compared.
     """
 
     best: Marks
@@ -53,32 +53,32 @@ class Marked:
 
 
 class PairTests:
-    """Permutation tests of pairs of rows; a pair is permuted once, however many tables show it."""
+    """Permutation tests of pairs of rows; each pair is permuted once, for all tables."""
 
     def __init__(self, resampling: Resampling) -> None:
         self.resampling = resampling
         self._compared: dict[tuple[Row, Row], dict[str, Compared]] = {}
 
     def compared(self, a: Row, b: Row) -> dict[str, Compared]:
-        """Returns every score that both have of `b` less that of `a`, and its permutations."""
+        """Returns every common score of `b` minus that of `a`, and its permutations."""
         if (a, b) not in self._compared:
             first, second = on_common_scale(a, b)
             self._compared[a, b] = permuted_differences(first, second, self.resampling)
         return self._compared[a, b]
 
     def differences(self, a: Row, b: Row) -> dict[str, Difference]:
-        """Returns `b` less `a` with intervals, on scores that both have."""
+        """Returns `b` minus `a` with intervals, for common scores."""
         return compare(*on_common_scale(a, b), self.resampling, self.compared(a, b))
 
 
 def shared_scores(rows: Sequence[Row]) -> list[Score]:
-    """The scores that all rows have."""
+    """Returns the scores that all rows have."""
     first, *rest = (row.counted.scores for row in rows)
     return [score for score in first if all(score in other for other in rest)]
 
 
 def competing_groups(competing: Sequence[Row], first: Row) -> list[list[int]]:
-    """The places of rows that may be ranked with each other: of one prompt share and protocol."""
+    """Returns the indices of rows that are ranked together: of one prompt share and protocol."""
     places_by_prompt: dict[float, list[int]] = {}
     for place, row in enumerate(competing):
         if grade_of(row, first).mark == SAME:
@@ -89,7 +89,7 @@ def competing_groups(competing: Sequence[Row], first: Row) -> list[list[int]]:
 def compare_rows(competing: Sequence[Row], first: Row | None, tests: PairTests) -> Marked:
     """Tests every pair of rows of a prompt share, and every row against its base.
 
-    Both are families of their own, over all scores and prompt shares of the table.
+    Each is a family of its own, over all scores and prompt shares of the table.
     """
     best: Marks = {}
     pairs: dict[tuple[int, int, str], Compared] = {}
@@ -117,7 +117,7 @@ def compare_rows(competing: Sequence[Row], first: Row | None, tests: PairTests) 
             ]
             tops.setdefault(score.name, set()).add(top)
             not_apart.setdefault(score.name, set()).update(alike)
-            # What all have tells none of them apart, and is no mark.
+            # A score in which all rows are alike distinguishes none, so it is not marked.
             for place in alike if len(alike) < len(places) else ():
                 best.setdefault(place, []).append(score.name)
     against: dict[tuple[int, str], Compared] = {}
@@ -136,20 +136,20 @@ def compare_rows(competing: Sequence[Row], first: Row | None, tests: PairTests) 
 
 @dataclass(frozen=True)
 class Tested:
-    """Rows that compete, and which of them differ."""
+    """The competing rows, and which of them differ."""
 
     competing: Sequence[Row]
     marks: Marked
 
 
 def tested_rows(rows: Sequence[Row], tests: PairTests) -> Tested:
-    """Tests all rows that compete as one table, whatever tables show them."""
+    """Tests all competing rows as one table, whichever tables show them."""
     competing = [row for row in rows if ranked(row)]
     return Tested(competing, compare_rows(competing, next(iter(competing), None), tests))
 
 
 def tests_frame(tested: Tested, tests: PairTests) -> pl.DataFrame:
-    """Every system against the first of its prompt: differences, intervals, p-values."""
+    """Returns every system against the first of its prompt: differences, intervals, p-values."""
     rows = []
     for place, row in enumerate(tested.competing):
         base = base_of(row, tested.competing)

@@ -1,15 +1,14 @@
-"""Where a model's points go: how many the ASR, the codec and the model take.
+"""The waterfall: how many points of a score the ASR, the codec and the model lose.
 
-It starts at what people reach, a caption as text against the image's others, and ends at the
+It starts at people's score, a caption as text against the image's other captions, and ends at the
 model's row of the table. Every bar is scored on the same images against the same references: the
 caption as text, its recorded speech as an ASR transcribes it, the same through the codec, and the
 model.
 
-Where a job has speech in noise, what the model takes is split in two by a bar between: recorded
-speech that says the caption, for every image as unclear as the model's speech is, which is the one
-whose mean log-probability by the ASR is nearest to the model's. What is lost up to there is lost to
-how clearly the model speaks, and the rest to what it says. What failed has a step of its own before
-it.
+If a job has speech in noise, the model's loss is split by another bar: recorded speech of the
+caption, for every image as unclear as the model's speech. That is the recording whose mean
+log-probability by the ASR is the nearest to the model's. The loss up to this bar comes from unclear
+speech, the rest from its content. Failed items are a step before it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,30 +27,30 @@ from bench.systems.base import Loss, Role
 from bench.tables.pooling import Row, ranked
 
 STEPS = ("ASR", "codec", "failed", "clarity", "content", "model")
-"""In order; `failed` where items failed, `model` where clarity and content are not told apart."""
+"""The steps; `failed` if items failed, `model` if clarity and content are not separated."""
 
 _SILENT = 10.0
-"""Nats a token, with the sign turned: far below what any ASR says of what it transcribed."""
+"""Nats a token, sign reversed: far below an ASR's log-probability of any transcript."""
 
 COLUMNS: Columns = (
     Column("system", pl.String, "The model's label."),
     Column("metric", pl.String, "The score."),
-    Column("kept", pl.Int64, "How long narrow tables keep the score (see Score.display_priority)."),
-    Column("start", pl.Float64, "What the caption that no reference is scores as text."),
-    Column("step", pl.String, f"To what points are lost: {', '.join(STEPS)}."),
-    Column("lost", pl.Float64, "How many points that step takes, in percent."),
+    Column("kept", pl.Int64, "Priority in narrow tables (see Score.display_priority)."),
+    Column("start", pl.Float64, "The score of the left-out caption as text."),
+    Column("step", pl.String, f"What loses the points: {', '.join(STEPS)}."),
+    Column("lost", pl.Float64, "The points lost in that step, in percent."),
     Column("low", pl.Float64, "The lower end of its confidence interval."),
     Column("high", pl.Float64, "The upper end of its confidence interval."),
-    Column("end", pl.Float64, "What the model scores in the table."),
+    Column("end", pl.Float64, "The model's score in the table."),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waterfall:
-    """One model's way down: the score that remains after every step, and what each took.
+    """The waterfall of one model: the score after every step, and the points that each step loses.
 
-    `priorities` are the scores' own. `lost` are points with their intervals: metric → step →
-    (points, low, high).
+    `priorities` are the scores' display priorities. `lost` are points with their intervals: metric
+    → step → (points, low, high).
     """
 
     system: str
@@ -62,7 +61,7 @@ class Waterfall:
 
 
 def _ceiling(row: Row, rows: Sequence[Row], loss: Loss, codec: str = "") -> Row | None:
-    """The row of a ceiling that the model's own ASR has transcribed."""
+    """Returns the row of a ceiling that the model's own ASR has transcribed."""
     for other in rows:
         cell = other.cell
         alike = cell.system.loss == loss and cell.asr == row.cell.asr and cell.codec == codec
@@ -72,7 +71,7 @@ def _ceiling(row: Row, rows: Sequence[Row], loss: Loss, codec: str = "") -> Row 
 
 
 def _bars(row: Row, rows: Sequence[Row]) -> dict[str, Counted] | None:
-    """What is left after every step, seeds averaged; None where a ceiling is missing."""
+    """Returns the statistics after every step, seeds averaged; None if a ceiling is missing."""
     recorded = _ceiling(row, rows, "ASR")
     codec = _ceiling(row, rows, "codec", row.cell.codec) if row.cell.codec else None
     if recorded is None or (row.cell.codec and codec is None):
@@ -89,7 +88,7 @@ def _bars(row: Row, rows: Sequence[Row]) -> dict[str, Counted] | None:
 
 
 def _with_failures(row: Row, before: Counted) -> Counted:
-    """What is left where a row's failed items are taken out, mean over seeds."""
+    """Returns the statistics with a row's failed items removed, averaged over seeds."""
     each = []
     for cell in row.cells:
         failed = (cell.items["status"] != "ok").to_numpy()
@@ -99,13 +98,13 @@ def _with_failures(row: Row, before: Counted) -> Counted:
 
 
 def _clarity(items: pl.DataFrame) -> Array:
-    """The ASR's mean log-probability of every item `[n]`; far below any, where it gives none."""
+    """Returns the ASR's mean log-probability of each item `[n]`; very low if it has none."""
     known = pl.when(status="ok").then(pl.col("avg_logprob").fill_nan(None))
     return items.select(known.fill_null(-_SILENT))["avg_logprob"].to_numpy()
 
 
 def _as_unclear(row: Row, known: Sequence[Row]) -> Counted:
-    """What was counted of speech that says the caption as unclearly as a row's, mean over seeds."""
+    """Returns statistics of the caption's speech, as unclear as a row's; averaged over seeds."""
     clarity = np.stack([_clarity(other.first.items) for other in known])
     values = np.stack([_mean(other).values for other in known])
     like = _mean(known[0])
@@ -120,11 +119,11 @@ def _as_unclear(row: Row, known: Sequence[Row]) -> Counted:
 
 
 def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
-    """One for every model without a prompt whose ceilings are among the rows, mean over seeds."""
+    """Returns one for every model without a prompt whose ceilings are among the rows."""
     falls: list[Waterfall] = []
     text: Counted | None = None
     for row in rows:
-        # Of what was not transcribed at all nothing was lost on the way.
+        # A model without any transcript has no waterfall.
         if row.cell.system.role != Role.SYSTEM or row.cell.prompt or not ranked(row):
             continue
         bars = _bars(row, rows)
@@ -138,7 +137,7 @@ def waterfalls(rows: Sequence[Row], scorer: Scorer) -> list[Waterfall]:
 
 
 def _mean(row: Row) -> Counted:
-    """What was counted of a row's words, averaged over seeds, but for errors in what was spoken."""
+    """Returns statistics of a row's words over seeds, without errors against the caption."""
     counted = row.counted.only([metric for metric in row.counted.metrics if is_of_words(metric)])
     return counted.with_values(counted.values / len(row.cells))
 
@@ -159,7 +158,7 @@ def _waterfall(row: Row, text: Counted, bars: Mapping[str, Counted], scorer: Sco
 
 
 def waterfall_frame(rows: Sequence[Waterfall]) -> pl.DataFrame:
-    """A row for every model, metric and step."""
+    """Returns a row for every model, metric and step."""
     return pl.DataFrame(
         [
             {

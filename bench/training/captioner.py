@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 def run_captioner(job: CaptionerJob, report: Progress, stop: Stop) -> None:
-    """Trains and exports a captioner; raises KeyboardInterrupt where it was stopped.
+    """Trains and exports a captioner; raises KeyboardInterrupt if it was stopped.
 
-    Raises UserError for data without captions, WeightsError for an image encoder that is not one.
+    Raises UserError for data without captions, WeightsError for an invalid image encoder.
     """
     if job.threads:
         torch.set_num_threads(job.threads)

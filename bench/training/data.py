@@ -134,7 +134,7 @@ class _Pixels:
         self._mirrored = mirrored
 
     def to(self, device: str) -> None:
-        """Nothing is computed."""
+        """Does nothing: pixels are not computed."""
 
     def __call__(self, values: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         return [np.stack([v, v[..., ::-1]] if self._mirrored else [v]) for v in values]

@@ -57,7 +57,7 @@ class Keeper(Protocol):
         """Stores a step's row of the log."""
 
     def stopped(self) -> bool:
-        """Whether the training is to end after this step."""
+        """Returns whether the training is to end after this step."""
 
     def sync(self) -> None:
         """Stores the checkpoints that were written since the last call."""
@@ -170,7 +170,7 @@ class PostOffice:
             self._checkpoint[name] = content
 
     def stopped(self) -> bool:
-        """Whether the training is to end."""
+        """Returns whether the training is to end."""
         return self._stopped
 
     def stop(self) -> None:

@@ -168,7 +168,7 @@ def _train(
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """The function that Ray Train runs in every worker."""
+    """Runs in every worker, called by Ray Train."""
     import ray
     import ray.train
     from ray.train.torch import get_device

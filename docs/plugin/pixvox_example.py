@@ -1,4 +1,4 @@
-"""An example of a package that adds to the PixVox bench: one kind of each."""
+"""An example of a package that extends PixVox bench, with one kind of each group."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,12 +35,12 @@ from bench.systems.sound import flac
 
 
 class Beeps(System):
-    """Beeps, as many as the image's name has letters."""
+    """A beep for each letter of the image's name."""
 
     kind: Literal["beeps"]
     label: Label
     hertz: float = 440.0
-    """How high they are, Hz."""
+    """The frequency of the beeps in Hz."""
 
     role: ClassVar[Role] = Role.SYSTEM
 
@@ -60,11 +60,11 @@ class _Beeper(EachItem):
 
 
 class Tabbed(DatasetSpec):
-    """Images with captions in a text file: a line a caption, `IMAGE<tab>CAPTION`."""
+    """Images with captions in a text file, with a line `IMAGE<tab>CAPTION` for each caption."""
 
     name: Literal["tabbed"]
     file: FilePath
-    """The text file; images lie beside it."""
+    """The text file; the images are in its folder."""
 
     def read(self) -> Dataset:
         captions: dict[str, list[Caption]] = {}
@@ -85,7 +85,7 @@ class Tabbed(DatasetSpec):
 
 
 class LoudnessAsr(Asr):
-    """Writes a word for every stretch of sound between two of silence."""
+    """Writes a word for each sound between two silences."""
 
     backend: Literal["loudness"]
     word: str = "beep"
@@ -121,7 +121,7 @@ class _Listener:
 
 
 class Letters(Metric):
-    """How many letters a transcript has, as a share of its first reference's."""
+    """Letters of the transcripts, as a share of the letters of the first references."""
 
     name = "letters"
     columns = ("letters", "first reference's letters")
@@ -136,7 +136,7 @@ class Letters(Metric):
 
 
 class Bounds(Table):
-    """Ceilings and floors alone."""
+    """Only ceilings and floors."""
 
     name = "bounds"
     title = "What bounds systems from above and below"
@@ -169,6 +169,6 @@ class GrayCells(PreTrainedModel):
         self.post_init()
 
     def forward(self, pixel_values: Tensor) -> BaseModelOutput:
-        """Image states `[B, P, 3]` of normalised pictures `[B, 3, H, W]`."""
+        """Returns image states `[B, P, 3]` of normalised pictures `[B, 3, H, W]`."""
         means = adaptive_avg_pool2d(pixel_values, self.config.cells)
         return BaseModelOutput(last_hidden_state=means.flatten(2).mT * self.scale)

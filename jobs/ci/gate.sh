@@ -1,6 +1,6 @@
 #!/bin/sh
-# For any CI, and this project's own: 0 unless the job got worse (1), could not run (2, 3), or nothing
-# was there to judge it by (4). On another machine than the golden's outputs may differ by chance,
-# and a gate that judged and cannot tell stops no merge. `gate/` gets JUnit, a comment, a badge.
+# For any CI, and this project's own. Exits with 0, or with 1 if the job got worse, 2 or 3 if it could not
+# run, and 4 without a suitable golden. On another machine than the golden's, outputs may differ by
+# chance, so INCONCLUSIVE exits with 0. Writes JUnit, a comment and a badge to `gate/`.
 set -eu
 pixvox gate jobs/demo.yaml --any-machine --allow-inconclusive --budget 2m --out gate

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes everything that ships: the test split, the codec, the image encoder, the captioner, both PixVoxLMs.
+# Generates everything that ships: the test split, the codec, the image encoder, the captioner, both PixVoxLMs.
 # Every step resumes where it stopped. Run from the repository's root, or by `make zoo`.
 set -eu
 PATH="$PWD/.venv/bin:$PATH"

@@ -1,9 +1,8 @@
-"""EnCodec in and out, at one bandwidth, one clip at a time or decoding several together.
+"""EnCodec at one bandwidth: encodes clips one at a time, and decodes several together.
 
 Défossez et al. 2022, "High Fidelity Neural Audio Compression". A folder, a hub id or `zoo:NAME` is
 loaded as transformers' EncodecModel, `encodec:24khz` or a `.th` file through the `encodec` package.
-The bandwidth is always explicit: the default of transformers is the lowest, the package's the
-highest.
+The bandwidth is always explicit: transformers' default is the lowest, the package's the highest.
 """
 
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ Wave = npt.NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """What Codec needs of an implementation of EnCodec."""
+    """The interface between Codec and an implementation of EnCodec."""
 
     @property
     def channels(self) -> int:
@@ -47,82 +46,73 @@ class Engine(Protocol):
 
     @property
     def codebook_size(self) -> int:
-        """How many units each codebook has."""
+        """The number of units in each codebook."""
 
     def codebooks(self, bandwidth: float) -> int:
-        """K at a bandwidth in kbps."""
+        """Returns K at a bandwidth in kbps."""
 
     def first_codebook(self) -> Tensor:
-        """The vectors of the first codebook's units, `[V, D]`."""
+        """Returns the vectors of the first codebook's units, `[V, D]`."""
 
     def encode(self, wave: Tensor, bandwidth: float) -> Tensor:
-        """Audio `[1, 1, T]` → units `[K, N]`."""
+        """Encodes audio `[1, 1, T]` to units `[K, N]`."""
 
     def vectors(self, units: Tensor) -> Tensor:
-        """Units `[K, N]` → what the decoder takes, `[D, N]`."""
+        """Returns the decoder's input `[D, N]` for units `[K, N]`."""
 
     def decoder(self) -> Seanet:
-        """What makes audio `[1, T]` of those."""
+        """Returns the decoder, which maps that input to audio `[1, T]`."""
 
 
 @dataclass(frozen=True)
-class TransformersEngine:
-    """transformers' EncodecModel as Codec uses one."""
+class TransformersEngine(Engine):
+    """transformers' EncodecModel as an Engine."""
 
     model: EncodecModel
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> "TransformersEngine":
-        """The model of a folder of weights, in float32, on a device."""
+        """Returns the model of a folder of weights, in float32, on a device."""
         with without_bars():
             model = EncodecModel.from_pretrained(folder, dtype=torch.float32).eval()
         return cls(model.to(device))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # PyTorch pickles no model with weight normalisation, only its weights.
+        # PyTorch cannot pickle a model with weight normalisation, only its weights.
         return _with_weights, (self.model.config, self.model.state_dict())
 
     @property
     def channels(self) -> int:
-        """Channels of the audio."""
         return int(self.model.config.audio_channels)
 
     @property
     def sample_rate(self) -> int:
-        """Hz."""
         return int(self.model.config.sampling_rate)
 
     @property
     def frame_rate(self) -> int:
-        """Frames of units a second."""
         return int(self.model.config.frame_rate)
 
     @property
     def codebook_size(self) -> int:
-        """How many units each codebook has."""
         return int(self.model.config.codebook_size)
 
     def codebooks(self, bandwidth: float) -> int:
-        """K at a bandwidth in kbps."""
         return int(self.model.quantizer.get_num_quantizers_for_bandwidth(bandwidth))
 
     def first_codebook(self) -> Tensor:
-        """The vectors of the first codebook's units, `[V, D]`."""
         vectors: Tensor = self.model.quantizer.layers[0].codebook.embed
         return vectors.detach()
 
     def encode(self, wave: Tensor, bandwidth: float) -> Tensor:
-        """Audio `[1, 1, T]` → units `[K, N]`."""
         units: Tensor = self.model.encode(wave, bandwidth=bandwidth).audio_codes[0, 0]
         return units
 
     def vectors(self, units: Tensor) -> Tensor:
-        """Units `[K, N]` → what the decoder takes, `[D, N]`."""
         vectors: Tensor = self.model.quantizer.decode(units[:, None])[0]
         return vectors
 
     def decoder(self) -> Seanet:
-        """What makes audio `[1, T]` of those."""
         return Seanet(self.model.decoder.layers)
 
 
@@ -134,9 +124,9 @@ def _with_weights(config: EncodecConfig, weights: dict[str, Tensor]) -> Transfor
 
 @dataclass(frozen=True)
 class Codec:
-    """An EnCodec at a bandwidth in kbps, and the digest of its weights.
+    """An EnCodec at a bandwidth in kbps, with the digest of its weights.
 
-    Speech does not depend on what is decoded with it (pixvox.codec.seanet).
+    The speech of units does not depend on the other clips of a batch (pixvox.codec.seanet).
     """
 
     engine: Engine
@@ -149,7 +139,7 @@ class Codec:
     def load(cls, name: str, bandwidth: float, device: str = "cpu") -> "Codec":
         """Loads `zoo:NAME`, a folder, a hub id, `encodec:24khz` or a `.th` file of the package.
 
-        Raises WeightsError that says what to do, also for a bandwidth that the codec does not have.
+        Raises WeightsError, with the fix, also for a bandwidth that the codec does not have.
         """
         digest = codec_facts(name, bandwidth).digest
         engine: Engine
@@ -176,7 +166,7 @@ class Codec:
 
     @property
     def codebook_size(self) -> int:
-        """How many units each codebook has."""
+        """The number of units in each codebook."""
         return self.engine.codebook_size
 
     @cached_property
@@ -186,7 +176,8 @@ class Codec:
 
     @torch.inference_mode()
     def encode(self, wave: Wave) -> Tensor:
-        """Mono speech `[T]` at the codec's rate → units `[K, N]`, int64; raises UnitsError.
+        """Encodes mono speech `[T]` at the codec's rate to units `[K, N]`, int64; raises
+        UnitsError.
 
         Clips are encoded alone: a difference of 1e-7 in a sum can choose another unit.
         """
@@ -197,12 +188,12 @@ class Codec:
             return self.engine.encode(values.to(self.device), self.bandwidth).cpu().clone()
 
     def decode(self, units: Tensor) -> Wave:
-        """Units `[K, N]` → mono speech `[T]` at the codec's rate; raises UnitsError (see check)."""
+        """Decodes units `[K, N]` to mono speech `[T]` at the codec's rate; raises as `check`."""
         return self.decode_all([units])[0]
 
     @torch.inference_mode()
     def decode_all(self, units: Sequence[Tensor]) -> list[Wave]:
-        """What `decode` gives of each speech's units, several computed together."""
+        """Returns the result of `decode` for each speech's units, computed together."""
         for speech in units:
             self.check(speech)
         waves: list[Wave] = []

@@ -1,4 +1,4 @@
-"""What is known of a codec without loading it: its digest, and its units' make at a bandwidth."""
+"""Facts about a codec without loading it: its digest, and the form of its units at a bandwidth."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,7 +23,7 @@ _SIZES = {"codebook_size": 32_767, "codebook_nbits": 15, "frame_rate": 1_000}
 
 
 def encodec_config(folder: Path) -> "EncodecConfig":
-    """An EnCodec's configuration; raises WeightsError where config.json is none."""
+    """Returns an EnCodec's configuration; raises WeightsError if config.json is not one."""
     from transformers import EncodecConfig
 
     path = folder / "config.json"
@@ -33,7 +33,8 @@ def encodec_config(folder: Path) -> "EncodecConfig":
         check_sizes(path, {name: getattr(config, name) for name in _SIZES}, _SIZES)
         if not config.target_bandwidths:
             raise WeightsError(f"{path}: has no target_bandwidths; fetch it again")
-        # What pixvox.codec.seanet computes: all of the mono models, and none of the 48 kHz one.
+        # The properties that pixvox.codec.seanet supports: all mono models have them, the 48 kHz
+        # one not.
         usual = {"use_causal_conv": True, "norm_type": "weight_norm", "pad_mode": "reflect"}
         usual |= {"trim_right_ratio": 1.0, "normalize": False, "chunk_length_s": None}
         for name, value in usual.items():
@@ -46,7 +47,7 @@ def encodec_config(folder: Path) -> "EncodecConfig":
 
 
 class CodecFacts(NamedTuple):
-    """What is known of a codec at a bandwidth without loading it; `frame_rate` is in Hz."""
+    """Facts about a codec at a bandwidth; `frame_rate` is in Hz."""
 
     digest: str
     codebooks: int
@@ -55,10 +56,11 @@ class CodecFacts(NamedTuple):
 
 
 def codec_facts(name: str, bandwidth: float) -> CodecFacts:
-    """The digest of a codec, and its units' make at a bandwidth in kbps, without loading it.
+    """Returns a codec's digest and the form of its units at a bandwidth in kbps, without loading
+    it.
 
-    Raises WeightsError where the codec cannot be had, its config.json is not an EnCodec's, or it
-    has no such bandwidth.
+    Raises WeightsError if the codec is missing, its config.json is not an EnCodec's, or it does not
+    have this bandwidth.
     """
     if is_official(name):
         _check_offered(name, bandwidth, BANDWIDTHS)
@@ -81,10 +83,10 @@ def _check_offered(name: str, bandwidth: float, offered: tuple[float, ...]) -> N
 def fitting_codec(
     name: str, config: "PixVoxConfig", codec: str | None = None
 ) -> tuple[str, CodecFacts]:
-    """The codec of a PixVoxLM that is called `name`, and what is known of it.
+    """Returns the codec of a PixVoxLM that is called `name`, and the facts about it.
 
-    `codec` names another place for it. Raises WeightsError where it is not the one whose units the
-    model learnt.
+    `codec` replaces its name. Raises WeightsError if it is not the codec whose units the model was
+    trained on.
     """
     chosen = codec or config.codec
     facts = codec_facts(chosen, config.bandwidth)

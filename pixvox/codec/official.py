@@ -1,9 +1,9 @@
-"""EnCodec through the `encodec` package itself: `encodec:24khz`, and the package's `.th` files.
+"""EnCodec through the `encodec` package: `encodec:24khz`, and the package's `.th` files.
 
 Défossez et al. 2022, "High Fidelity Neural Audio Compression". The package is optional and needs
-torchaudio for one class, `transforms.Resample`. Where torchaudio cannot be imported, as beside a
-CPU-only PyTorch, a class over soxr replaces it while the package is imported, and only then:
-transformers looks for torchaudio too, and must not see a module that has nothing else.
+torchaudio for one class, `transforms.Resample`. If torchaudio cannot be imported, as beside a
+CPU-only PyTorch, a class over soxr replaces it, but only while the package is imported:
+transformers looks for torchaudio too, and must not find an incomplete module.
 """
 
 import importlib
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
 
 PREFIX = "encodec:"
 _CHECKPOINTS = {"24khz": "encodec_24khz-d7cc33bc.th"}
-"""The package's mono models and the names of their checkpoints, which it keeps in functions."""
+"""The package's mono models and the names of their checkpoints."""
 _DIGEST = re.compile(r"-([0-9a-f]{8,})\.th$")
-"""What torch.hub puts at the end of a file's name: the first digits of its SHA-256."""
+"""The end of a file's name from torch.hub: the first digits of its SHA-256."""
 _IMPORTING = Lock()
 
 INSTALL = "pip install --no-deps encodec einops"
-"""Without its dependencies, of which torchaudio would bring a PyTorch for CUDA."""
+"""Without its dependencies, because torchaudio would install a PyTorch for CUDA."""
 
 BANDWIDTHS = (1.5, 3.0, 6.0, 12.0, 24.0)
 FRAME_RATE = 75
 CODEBOOK_BITS = 10
-"""Of the 24 kHz model: kbps, Hz, and bits a unit."""
+"""The 24 kHz model's bandwidths in kbps, frame rate in Hz, and bits a unit."""
 
 
 def is_official(name: str) -> bool:
-    """Whether a codec of this name is loaded through the package."""
+    """Returns whether a codec of this name is loaded through the package."""
     return name.startswith(PREFIX) or name.endswith(".th")
 
 
 def checkpoint_of(name: str) -> Path:
-    """The checkpoint of `encodec:24khz`, or the `.th` file at a path.
+    """Returns the checkpoint of `encodec:24khz`, or the `.th` file at a path.
 
-    What `encodec:` names is fetched by torch.hub into its own folder, where the package looks for
-    it too. Raises WeightsError where the package is not installed, the file cannot be fetched or is
-    not there, or its bytes are not those that its name promises.
+    torch.hub downloads `encodec:24khz` into its own folder, where the package looks too. Raises
+    WeightsError if the package is not installed, the file is missing or cannot be downloaded, or
+    its bytes do not match the digest in its name.
     """
     if any(importlib.util.find_spec(package) is None for package in ("encodec", "einops")):
         raise WeightsError(f"{name}: needs the package encodec; run: {INSTALL}")
@@ -95,15 +95,15 @@ def _fetched(name: str) -> Path:
 
 @contextmanager
 def _torchaudio() -> Iterator[None]:
-    """Has `import torchaudio` succeed: by torchaudio itself, or by what stands in for it."""
+    """Makes `import torchaudio` succeed, by torchaudio itself or by a replacement."""
     try:
         importlib.import_module("torchaudio")
-    except Exception:  # A torchaudio built for another PyTorch raises whatever its loader raises.
+    except Exception:  # A torchaudio built for another PyTorch raises any error of its loader.
         pass
     else:
         yield
         return
-    # Not below the `except`, where an error of the package would look like one of torchaudio.
+    # Not inside the `except`, where an error of the package would look like torchaudio's.
     before = {name: held for name, held in sys.modules.items() if _is_torchaudio(name)}
     transforms = ModuleType("torchaudio.transforms")
     package = ModuleType("torchaudio")
@@ -122,13 +122,13 @@ def _is_torchaudio(name: str) -> bool:
 
 
 class Resample:
-    """As torchaudio.transforms.Resample is used by the package, over soxr."""
+    """The parts of torchaudio.transforms.Resample that the package uses, over soxr."""
 
     def __init__(self, orig_freq: int = 16_000, new_freq: int = 16_000) -> None:
         self.rates = orig_freq, new_freq
 
     def __call__(self, waveform: "Tensor") -> "Tensor":
-        """Audio `[..., T]` at the second rate."""
+        """Returns audio `[..., T]` at the second rate."""
         import numpy as np
         import soxr
         import torch
@@ -141,8 +141,8 @@ class Resample:
 
 
 def import_package() -> Any:
-    """The `encodec` package; raises WeightsError where it cannot be imported."""
-    # What the package imports as well must not look for torchaudio while another stands in for it.
+    """Returns the `encodec` package; raises WeightsError if it cannot be imported."""
+    # Imported before the replacement, so that it does not look for torchaudio meanwhile.
     import einops  # noqa: F401
     import torch  # noqa: F401
 
@@ -160,19 +160,19 @@ def import_package() -> Any:
 
 @dataclass(frozen=True)
 class OfficialEngine:
-    """The package's own model as Codec uses one."""
+    """The package's own model, with the methods of pixvox.codec.encodec.Engine."""
 
     model: Any
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "OfficialEngine":
-        """The mono 24 kHz model with a checkpoint's weights, on a device.
+        """Returns the mono 24 kHz model with a checkpoint's weights, on a device.
 
-        Raises WeightsError for a checkpoint that would run code, or that is of another model.
+        Raises WeightsError for a checkpoint that would run code, or of another model.
         """
         state = load_pickle(path)
         with warnings.catch_warnings():
-            # The package uses PyTorch's older weight_norm, whose names its checkpoints have.
+            # The package uses PyTorch's older weight_norm, whose names are in its checkpoints.
             warnings.simplefilter("ignore", FutureWarning)
             model = import_package().EncodecModel.encodec_model_24khz(pretrained=False)
         own = model.state_dict()
@@ -188,48 +188,39 @@ class OfficialEngine:
 
     @property
     def channels(self) -> int:
-        """Channels of the audio."""
         return int(self.model.channels)
 
     @property
     def sample_rate(self) -> int:
-        """Hz."""
         return int(self.model.sample_rate)
 
     @property
     def frame_rate(self) -> int:
-        """Frames of units a second."""
         return int(self.model.frame_rate)
 
     @property
     def codebook_size(self) -> int:
-        """How many units each codebook has."""
         return int(self.model.quantizer.bins)
 
     def codebooks(self, bandwidth: float) -> int:
-        """K at a bandwidth in kbps."""
         # The package's method of that name takes what it calls a sample rate in frames.
         quantizer, frame_rate = self.model.quantizer, self.model.frame_rate
         return int(quantizer.get_num_quantizers_for_bandwidth(frame_rate, bandwidth))
 
     def first_codebook(self) -> "Tensor":
-        """The vectors of the first codebook's units, `[V, D]`."""
         vectors: Tensor = self.model.quantizer.vq.layers[0].codebook
         return vectors.detach()
 
     def encode(self, wave: "Tensor", bandwidth: float) -> "Tensor":
-        """Audio `[1, 1, T]` → units `[K, N]`."""
         self.model.set_target_bandwidth(bandwidth)
         units: Tensor = self.model.encode(wave)[0][0][0]
         return units
 
     def vectors(self, units: "Tensor") -> "Tensor":
-        """Units `[K, N]` → what the decoder takes, `[D, N]`."""
         vectors: Tensor = self.model.quantizer.decode(units[:, None])[0]
         return vectors
 
     def decoder(self) -> "Seanet":
-        """What makes audio `[1, T]` of those."""
         from pixvox.codec.seanet import Seanet
 
         return Seanet(self.model.decoder.model)

@@ -1,9 +1,8 @@
-"""Residual vector quantisation that can be trained.
+"""Trainable residual vector quantisation.
 
-transformers' EncodecModel only ever applies its codebooks. This adds what learning them takes
-(EMA codebooks of van den Oord et al. 2017, appendix A.1, with dead codes drawn again from the
-batch as in Dhariwal et al. 2020), working on that model's own buffers, so that nothing has to be
-converted afterwards.
+transformers' EncodecModel only applies its codebooks. This adds training: EMA codebooks of van den
+Oord et al. 2017, appendix A.1, with dead codes redrawn from the batch as in Dhariwal et al. 2020.
+It uses that model's own buffers, so that nothing has to be converted afterwards.
 """
 
 from typing import Protocol, cast
@@ -17,7 +16,7 @@ DEAD_BELOW = 0.5
 
 
 class Codebook(Protocol):
-    """What is used of transformers' EncodecEuclideanCodebook."""
+    """The attributes of transformers' EncodecEuclideanCodebook that are used here."""
 
     codebook_size: int
     embed: Tensor
@@ -53,7 +52,7 @@ def _update(codebook: Codebook, vectors: Tensor, codes: Tensor, rng: torch.Gener
 
 
 def initialise(codec: EncodecModel, embeddings: Tensor, rng: torch.Generator) -> None:
-    """Starts every codebook from encoder outputs `[B, D, N]` and their residuals."""
+    """Initialises every codebook from encoder outputs `[B, D, N]` and their residuals."""
     residual = embeddings.detach().transpose(1, 2).reshape(-1, embeddings.shape[1])
     for codebook in _codebooks(codec):
         everything = torch.ones(codebook.codebook_size, dtype=torch.bool)
@@ -66,8 +65,8 @@ def quantize(
 ) -> tuple[Tensor, Tensor]:
     """Quantises `[B, D, N]` with the first `depth` codebooks, straight-through.
 
-    Returns the quantised embeddings `[B, D, N]` and the commitment loss (a scalar). With
-    `learn`, the codebooks used are moved towards what they were asked to represent.
+    Returns the quantised embeddings `[B, D, N]` and the commitment loss (a scalar). With `learn`,
+    the codebooks used are moved towards their inputs.
     """
     batch, width, frames = embeddings.shape
     flat = embeddings.transpose(1, 2).reshape(-1, width)

@@ -1,14 +1,14 @@
 """EnCodec's decoder (SEANet), computed for several clips together.
 
 Défossez et al. 2022, "High Fidelity Neural Audio Compression", section 3.1: an LSTM, then causal
-convolutions. A convolution takes each clip alone, at its own length, so no clip is padded and the
-last frame is exact. The LSTM reads all its weights for every frame, so it takes clips in groups.
-Groups are filled up and frames come in blocks, so that its products always have the same shape: a
-clip's samples do not depend on which clips it is computed with.
+convolutions. Convolutions process each clip alone, at its own length, so no clip is padded and the
+last frame is exact. The LSTM reads all its weights for every frame, so it processes clips in
+groups. Groups are padded to a fixed size and frames come in blocks, so that matrix products always
+have the same shape: a clip's samples do not depend on the other clips.
 
-Weight normalisation is applied once. Activations are written where the padding is, and a transposed
-convolution is a convolution of kernel 2 whose channels are the new samples. On a CPU clips lie
-`[T, C]` in memory, where both need no copy.
+Weight normalisation is applied once. Activations are written into the padded input of the next
+layer, and a transposed convolution is a convolution of kernel 2 whose channels are the new samples.
+On a CPU clips have the memory layout `[T, C]`, in which both need no copy.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,21 +21,21 @@ from torch.nn import functional as F
 from pixvox.digests import WeightsError
 
 GROUP = 8
-"""Clips that the LSTM takes at once."""
+"""Clips that the LSTM processes together."""
 _BLOCK = 150
-"""Frames that the LSTM takes at once."""
+"""Frames that the LSTM processes together."""
 
 
 class _Step(Protocol):
     def __call__(self, clips: list[Tensor]) -> list[Tensor]:
-        """Clips `[1, C, 1, T]`, each after this step."""
+        """Returns clips `[1, C, 1, T]` after this step."""
 
 
 class Seanet:
     """The layers of a decoder of transformers or of the `encodec` package.
 
-    The weights are taken as they are now, on their device. Raises WeightsError for a layer that
-    causal EnCodec models with weight normalisation do not have.
+    The weights are copied with their current values and device. Raises WeightsError for a layer
+    that causal EnCodec models with weight normalisation do not have.
     """
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
@@ -55,7 +55,7 @@ class Seanet:
 
     @torch.inference_mode()
     def __call__(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        """Clips `[C, T]` of any lengths → clips `[C', T']`."""
+        """Maps clips `[C, T]` of any lengths to clips `[C', T']`."""
         outputs: list[Tensor] = []
         for start in range(0, len(clips), GROUP):
             group = [_laid_out(clip[None, :, None]) for clip in clips[start : start + GROUP]]
@@ -74,7 +74,7 @@ def _laid_out(x: Tensor) -> Tensor:
 
 
 def _convolution_of(layer: nn.Module) -> nn.Conv1d | nn.ConvTranspose1d:
-    """The convolution inside of what wraps it; raises WeightsError where there is none."""
+    """Returns the convolution inside a wrapper; raises WeightsError if there is none."""
     while not isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
         inner = getattr(layer, "conv", getattr(layer, "convtr", None))
         if inner is None:
@@ -92,9 +92,9 @@ def _weight_of(conv: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
 
 
 class _Convolution:
-    """A causal convolution, or its transposed form, of `[1, C, 1, T]`, after an ELU if asked.
+    """A causal convolution, or its transposed form, of `[1, C, 1, T]`, on request after an ELU.
 
-    `in_place`: nobody else reads its input, so the ELU may be written over it.
+    With `in_place`, no other layer reads its input, so the ELU may overwrite it.
     """
 
     def __init__(self, layer: nn.Module, after_elu: bool, in_place: bool = False) -> None:
@@ -114,7 +114,7 @@ class _Convolution:
         self.kernel = weight.shape[2]
         self.padding = (self.kernel - 1) * self.dilation
         self.weight, self.bias = _laid_out(weight[:, :, None]), bias
-        # A product of frames and channels where the kernel is one; oneDNN is the fastest there.
+        # A kernel of 1 is a product of frames and channels, for which oneDNN is the fastest.
         self.product: Tensor | None = None
         if (
             self.kernel == 1
@@ -124,7 +124,7 @@ class _Convolution:
             self.product = torch.ops.mkldnn._reorder_linear_weight(weight[..., 0].contiguous())
 
     def __call__(self, x: Tensor, to: Tensor | None = None) -> Tensor:
-        """The convolution of `x [1, C, 1, T]`, added to `to` where that is given."""
+        """Returns the convolution of `x [1, C, 1, T]`, added to `to` if that is given."""
         if self.padding:
             x = self._padded(x)
         elif self.after_elu:
@@ -148,11 +148,11 @@ class _Convolution:
         return laid_out
 
     def _padded(self, x: Tensor) -> Tensor:
-        """`x`, after its ELU, behind its reflection; behind zeros where new samples are made."""
+        """Returns `x` after its ELU, padded by reflection (by zeros before upsampling)."""
         left, length = self.padding, x.shape[-1]
         reflects = self.upsampling == 1
         if reflects and length <= left:
-            # As EnCodec does: what is too short to be reflected is followed by zeros.
+            # As in EnCodec: an input that is too short for reflection is padded by zeros.
             x = F.pad(x, (0, left + 1 - length))
         shape = (1, x.shape[1], 1, left + x.shape[-1])
         layout = _layout(x.device)

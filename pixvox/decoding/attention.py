@@ -1,14 +1,14 @@
-"""One decoding step's attention on CPU: every row reads exactly the keys that it has.
+"""Attention of one decoding step on a CPU; every row reads only its own keys.
 
-Written as compiled loops because rows stand at different positions: batched matrix products would
-read, for every row, as much as the longest needs, and their rounding would depend on it. Here a
-row's result is a function of the row alone, whatever shares the batch, and rows that look at the
-same image read the same memory.
+These are compiled loops because rows are at different positions: batched matrix products would
+read, for every row, as much as the longest row needs, and their rounding would depend on it. Here a
+row's result is a function of that row alone, whatever else is in the batch, and rows of the same
+image read the same memory.
 
-The arithmetic is IEEE 754 float32 in the order that is written here. No sum may be reassociated
-and no product fused into a sum, so the compiler, its version, the vector width of the machine and
-whether the code was compiled in this process or loaded from numba's cache change no bit. What runs
-over independent numbers is still vectorised; sums are written as halves that are added.
+The arithmetic is IEEE 754 float32 in the order written here. No sum may be reassociated and no
+product fused into a sum. So results are bit for bit the same for every compiler version and vector
+width, and whether the code was compiled in this process or loaded from numba's cache. Loops over
+independent numbers are still vectorised; sums are written as two halves that are added.
 """
 
 from pathlib import Path
@@ -24,13 +24,13 @@ Array = npt.NDArray[np.float32]
 
 
 def use_threads_of_torch() -> None:
-    """Has the loops use as many threads as PyTorch's products do here."""
+    """Makes the loops use as many threads as PyTorch's products do."""
     import torch
 
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    # Numba starts its threads here, as many as there are cores, and where both use the same OpenMP
-    # that is PyTorch's number too from then on.
+    # Numba starts its threads here, as many as there are cores. If both use the same OpenMP, that
+    # becomes PyTorch's number too.
     torch.set_num_threads(threads)
 
 
@@ -38,8 +38,8 @@ def use_threads_of_torch() -> None:
 if not numba.config.CACHE_DIR and not is_writable(Path(__file__).parent / "__pycache__"):
     numba.config.CACHE_DIR = str(cache_folder() / "numba")
 
-# Compiled on first use and cached: only functions of a module are found there
-# again, those of a function never. Without fastmath, for which see above.
+# Compiled on first use and cached; numba finds only functions of a module in its cache. Without
+# fastmath, for the reasons above.
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 _parallel: Any = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
 
@@ -70,10 +70,10 @@ def _sum(values: Array, work: Array) -> np.float32:
 
 @_jit  # type: ignore[untyped-decorator]
 def _exponentials(scores: Array, highest: np.float32) -> None:
-    """Turns scores into exp(score - highest).
+    """Replaces scores by exp(score - highest).
 
     The exponential is 2^n times a polynomial (Cephes' expf; relative error below 2e-7): a call to
-    the C library's cannot be vectorised, and another library would round otherwise.
+    the C library's function cannot be vectorised, and another library would round differently.
     """
     for s in range(scores.shape[0]):
         x = max(scores[s] - highest, np.float32(-87))
@@ -91,11 +91,12 @@ def _exponentials(scores: Array, highest: np.float32) -> None:
 
 @_jit  # type: ignore[untyped-decorator]
 def _attend_head(query: Array, keys: Array, values: Array, used: int, out: Array) -> None:
-    """One head of one row: the first `used` keys `[D, S]` and values `[S, D]`, into `out [D]`."""
+    """Attends with one head of one row to `used` keys `[D, S]` and values `[S, D]`, into `out
+    [D]`."""
     size = query.shape[0]
     scale = np.float32(1.0 / np.sqrt(size))
     scores, work = np.zeros(used, np.float32), np.empty(used, np.float32)
-    # Four at a time, because a pass over the scores costs more than its products.
+    # Four at a time, because a pass over the scores takes longer than its products.
     fours = size - size % 4
     for d in range(0, fours, 4):
         a, b, c, e = (
@@ -113,7 +114,7 @@ def _attend_head(query: Array, keys: Array, values: Array, used: int, out: Array
         for s in range(used):
             scores[s] += a * keys[d, s]
     highest = _highest(scores, work)
-    # A maximum passes over what is no number, so a sum has to tell.
+    # The maximum ignores NaN, so a sum is used to detect it.
     finite = np.isfinite(_sum(scores, work))
     _exponentials(scores, highest)
     total = _sum(scores, work) if finite else np.float32(np.nan)
@@ -140,14 +141,14 @@ def attend(
 ) -> None:
     """Row b of `queries [B, H, D]` attends to the first `used[b]` keys of memory `owner[b]`.
 
-    Writes `out [B, H, D]`. Keys lie `[M, H, D, P]`, values `[M, H, P, D]`, so that both products
+    Writes `out [B, H, D]`. Keys are `[M, H, D, P]`, values `[M, H, P, D]`, so that both products
     run along memory.
     """
     rows, heads = queries.shape[0], queries.shape[1]
     for index in numba.prange(rows * heads):
         row, h = index // heads, index % heads
-        # Rows of the second half between those of the first: guided ones all read one memory, which
-        # stays in the cache, and a thread that had only such would wait for the others.
+        # Rows of the two halves alternate: guided rows all read one memory, which stays in the
+        # cache, so a thread with only such rows would wait for the others.
         b = row // 2 + row % 2 * ((rows + 1) // 2)
         m = owner[b]
         _attend_head(queries[b, h], keys[m, h], values[m, h], used[b], out[b, h])
@@ -155,9 +156,10 @@ def attend(
 
 @_parallel  # type: ignore[untyped-decorator]
 def append_and_attend(qkv: Array, keys: Array, values: Array, position: Array, out: Array) -> None:
-    """Writes row b's key and value at `position[b]`, then attends to what it has so far.
+    """Writes row b's key and value at `position[b]`, then attends to its keys up to there.
 
-    `qkv [B, 3, H, D]`, into `out [B, H, D]`; keys lie `[B, H, D, S]`, values `[B, H, S, D]`.
+    Reads `qkv [B, 3, H, D]` and writes `out [B, H, D]`; keys are `[B, H, D, S]`, values `[B, H, S,
+    D]`.
     """
     heads = qkv.shape[2]
     for index in numba.prange(qkv.shape[0] * heads):

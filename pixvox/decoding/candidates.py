@@ -1,10 +1,11 @@
-"""Several speeches of one image, drawn independently, of which one is kept.
+"""Draws several speeches of one image and chooses the best.
 
-What is kept was ended by the model, if any was, and has the highest mean log-probability of its
-first codebook's units given the image (that codebook carries the words; a sum would prefer short
-speech), as in the sample-and-rank of Adiwardana et al. 2020, "Towards a Human-like Open-Domain
-Chatbot". A model that can tell how well speech fits an image adds that: samples reranked by a
-contrastive model are Ramesh et al. 2021, "Zero-Shot Text-to-Image Generation", section 2.6.
+Speeches that the model ended are preferred. Among these, the one with the highest mean
+log-probability of its first codebook's units given the image is chosen (that codebook carries the
+words; a sum would prefer short speech), as in the sample-and-rank of Adiwardana et al. 2020,
+"Towards a Human-like Open-Domain Chatbot". A model with a similarity head adds the similarity of
+speech and image: samples reranked by a contrastive model are Ramesh et al. 2021, "Zero-Shot
+Text-to-Image Generation", section 2.6.
 """
 
 from collections.abc import Sequence
@@ -18,14 +19,14 @@ from pixvox.decoding.requests import Generation, Request
 from pixvox.network import PixVoxNetwork
 
 SURENESS = 0.5
-"""How much a nat a unit counts beside a cosine; chosen on pictures of the `choose` split."""
+"""The weight of a nat a unit relative to a cosine; chosen on pictures of the `choose` split."""
 
 _TOGETHER = 32
-"""Candidates that are compared at once."""
+"""Candidates that are encoded together."""
 
 
 def several(requests: Sequence[Request], candidates: int) -> list[Request]:
-    """Each request as often as there are candidates, one after the other."""
+    """Returns each request once for each candidate, in groups."""
     return [replace(request, candidate=c) for request in requests for c in range(candidates)]
 
 
@@ -36,15 +37,15 @@ def best(
     speeches: Sequence[Generation],
     candidates: int,
 ) -> list[Generation]:
-    """Of each `candidates` neighbours of `speeches` the best, over image states `[I, P, M]`."""
+    """Returns the best of each `candidates` consecutive speeches, over image states `[I, P, M]`."""
     chosen = []
     for start in range(0, len(speeches), candidates):
         first, drawn = requests[start], speeches[start : start + candidates]
-        # An item's candidates go through the model together and with no others, so that what is
-        # kept depends on no neighbour.
+        # An item's candidates go through the model together and without others, so that the choice
+        # does not depend on the batch.
         spoken = [speech for speech in drawn if speech.units.shape[1] > first.prompt.shape[1]]
         scores = ranks(model, images[first.image], spoken)
-        # The first of several alike.
+        # Ties go to the first.
         order = sorted(
             zip(spoken, scores, strict=True), key=lambda pair: (not pair[0].ended, -pair[1])
         )
@@ -53,11 +54,11 @@ def best(
 
 
 def ranks(model: PixVoxNetwork, image: Tensor, speeches: Sequence[Generation]) -> list[float]:
-    """What the candidates of an image `[P, M_vision]` are ranked by, the higher the better."""
+    """Returns the rank scores of an image `[P, M_vision]`'s candidates; the highest is the best."""
     scores = [SURENESS * speech.sureness for speech in speeches]
     if model.similarity_head is None or not speeches:
         return scores
-    # A model in training mode would drop some of what it encodes.
+    # A model in training mode would apply dropout.
     training = model.training
     model.eval()
     fits: list[float] = []

@@ -1,8 +1,8 @@
 """Batched autoregressive decoding whose result does not depend on the batch.
 
-A fixed number of slots; a row that has ended is replaced from the queue at once (Yu et al. 2022,
-"Orca", section 3). A row never sees another and draws from noise of its own, so an item's units
-are the same whatever it is decoded with, in whichever order.
+There is a fixed number of slots; a row that has ended is replaced from the queue at once (Yu et al.
+2022, "Orca", section 3). A row does not attend to other rows and draws from its own noise, so an
+item's units are the same in every batch and order.
 """
 
 import math
@@ -28,10 +28,10 @@ from pixvox.patterns import Layout, layout
 from pixvox.precision import precision
 
 _WINDOW = 64
-"""Positions that a graph's attention reads grow by this many."""
+"""The window of positions that a graph's attention reads grows in steps of this size."""
 
 _POLL = 8
-"""Steps between two looks at a GPU: a look stops it, a row that ended waits for it."""
+"""Steps between two checks of a GPU. A check stops the queue; a row that has ended waits for it."""
 
 
 NOT_FINITE = "the model computes numbers that are not finite; its weights are damaged"
@@ -40,13 +40,13 @@ NOT_FINITE = "the model computes numbers that are not finite; its weights are da
 class Engine:
     """Decodes requests with one model; keeps its buffers, and on a GPU its graphs, between calls.
 
-    Weights that were changed in between are seen. Raises ValueError where `max_seconds` needs more
-    positions than the model has, for values of another number of codebooks, for guidance without a
-    null image, for bfloat16 on a CPU, and for a model on Apple's MPS. `dense` chooses dense
-    attention or ragged (see pixvox.decoding.kernels); left out, it is ragged on CPU, of variable
-    length on a GPU in bfloat16 where PyTorch has that, and else dense. `steppers` are the model's,
-    shared with other engines of it that run before or after this one, never at the same time; left
-    out, it has its own.
+    Weights may be changed between calls. Raises ValueError if `max_seconds` needs more positions
+    than the model has, for values of another number of codebooks, for guidance without a null
+    image, for bfloat16 on a CPU, and for a model on Apple's MPS. `dense` selects dense or ragged
+    attention (see pixvox.decoding.kernels). By default it is ragged on a CPU, of variable length on
+    a GPU in bfloat16 if PyTorch supports that, and dense otherwise. `steppers` are the model's,
+    shared with other engines of it that run before or after this one, never at the same time; by
+    default the engine has its own.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Engine:
         self.codebooks, self.empty = config.num_codebooks, config.empty
         self.pattern = config.pattern
         self.frames = round(decoding.max_seconds * config.frame_rate)
-        # Every layout ends with the frame that says "no unit": the end of speech.
+        # Every layout ends with the frame of "no unit", which is the end of speech.
         self.plan = layout(self.pattern, self.codebooks, self.frames + 1)
         steps = len(self.plan.steps)
         if steps > config.max_position_embeddings:
@@ -69,7 +69,7 @@ class Engine:
                 f"{decoding.max_seconds} s need {steps} steps of the {self.pattern} pattern, the "
                 f"model has {config.max_position_embeddings} positions; lower max_seconds"
             )
-        # Whether a unit's step depends on where the speech ends (coarse-first) or not (the others).
+        # Whether a unit's step depends on where the speech ends (coarse-first) or not (all others).
         shorter = layout(self.pattern, self.codebooks, self.frames).step_of
         self.moves = not torch.equal(shorter, self.plan.step_of[:, : self.frames])
         if model.device.type == "mps":
@@ -83,7 +83,7 @@ class Engine:
         self.chooser = Chooser(decoding, self.codebooks)
         self.size = config.codebook_size
         attention = _attention_for(model.device, dtype, dense)
-        # Where slots are grouped, an image's candidates are neighbours and share its memory.
+        # With grouped slots, an image's candidates are in neighbouring slots and share its memory.
         shared = 1 if attention == "ragged" else math.gcd(decoding.slots, decoding.candidates)
         lanes = shared if decoding.lanes == 1 else decoding.lanes
         self.shape = Shape(decoding.slots, lanes, steps, dtype, attention, decoding.guided)
@@ -92,7 +92,7 @@ class Engine:
             raise ValueError("steppers of another model; give this model's")
         self.stepper = self.steppers.of(self.shape)
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        # Steps from one look to the next.
+        # Steps between two checks.
         self.poll = _POLL if self.stepper.device.type == "cuda" else 1
         self.device = device = self.stepper.device
         slots = decoding.slots
@@ -107,21 +107,21 @@ class Engine:
         self.position, self.ends = integers(slots), integers(slots)
         self.busy = torch.zeros(slots, dtype=torch.bool, device=device)
         self.broken = torch.zeros(slots, dtype=torch.bool, device=device)
-        # Of the first codebook's units that were chosen: their log-probabilities, and how many.
+        # The sum of log-probabilities of the first codebook's chosen units, and their number.
         self.surety = torch.zeros(slots, 2, device=device)
-        # The first codebook's last unit, and how many frames in a row have it.
+        # The first codebook's last unit, and the number of consecutive frames with it.
         self.last_unit, self.run_length = integers(slots), integers(slots)
         self.noise = torch.zeros(slots, steps, self.codebooks, device=device)
         self.finish = self._finishing_steps().to(device)
         self.plan_table = self.plan.frame_of.to(device)
-        # `[N + 1, K, S]`: the frames of each step of a speech of each number of frames.
+        # `[N + 1, K, S]`: the frames of each step of a speech, by its number of frames.
         self.tables = self._tables(steps).to(device) if self.moves else None
         self.rows = torch.arange(slots, device=device)
-        # Steps since the row in a slot began, which the host knows without looking.
+        # Steps since the row in a slot started, which the host knows without a check.
         self.ages: dict[int, int] = {}
 
     def _finishing_steps(self) -> Tensor:
-        """`[N + 1]`: how many steps a speech of each number of frames takes."""
+        """Returns `[N + 1]`: the number of steps of a speech, by its number of frames."""
         needed = torch.zeros(self.frames + 1, dtype=torch.long)
         for frames in range(1, self.frames + 1):
             needed[frames] = self._plan_of(frames).step_of[:, frames - 1].max() + 1
@@ -135,18 +135,19 @@ class Engine:
         return tables
 
     def _plan_of(self, frames: int) -> Layout:
-        """The layout of a speech that ends after `frames` frames."""
+        """Returns the layout of a speech that ends after `frames` frames."""
         if self.moves:
             return layout(self.pattern, self.codebooks, frames + 1)
         return self.plan
 
     @torch.inference_mode()
     def generate(self, images: Tensor, requests: Sequence[Request]) -> list[Generation]:
-        """Speaks all requests over image states `[I, P, M_vision]`, in the order given.
+        """Decodes all requests over image states `[I, P, M_vision]`, and returns results in their
+        order.
 
-        Raises ValueError for a prompt that leaves no room, or is not made of units. Where the model
-        computes what is no number, that request's generation has a reason and no units; of several
-        candidates such ones are not kept unless all are.
+        Raises ValueError for a prompt that leaves no room, or that has invalid units. If the model
+        computes a non-finite number, that request's generation has a reason and no units; among
+        candidates it is chosen only if all are like that.
         """
         for request in requests:
             request.check(self.codebooks, self.frames, self.size)
@@ -169,7 +170,7 @@ class Engine:
             for index, request in enumerate(requests)
             if not (self.steppers.sound and finite[request.image])
         }
-        # Requests of one image follow each other, so that they find its memory in place.
+        # Requests of one image are adjacent, so that its memory is reused.
         left = [index for index in range(len(requests)) if index not in done]
         order = sorted(left, key=lambda index: requests[index].image)
         queue = deque(order)
@@ -189,17 +190,17 @@ class Engine:
         return [done[index] for index in range(len(requests))]
 
     def _upload(self, values: Tensor) -> Tensor:
-        """A tensor of the CPU on the device, without waiting for what the device is doing."""
+        """Copies a tensor from the CPU to the device, without waiting for the device."""
         if self.device.type != "cuda":
             return values
         return values.pin_memory().to(self.device, non_blocking=True)
 
     def _download(self, values: Tensor) -> Tensor:
-        """A tensor of the device on the CPU; waits for all that the device has been given."""
+        """Copies a tensor from the device to the CPU; waits for all work of the device."""
         return values.cpu()
 
     def _free(self, slots: Sequence[int]) -> None:
-        """Frees slots: an idle row must not keep the window of the others wide."""
+        """Frees slots, so that an idle row does not widen the window of the others."""
         index = self._upload(torch.tensor(slots))
         self.busy.index_fill_(0, index, False)
         self.position.index_fill_(0, index, 0)
@@ -209,10 +210,9 @@ class Engine:
     def _collect(
         self, held: Sequence[int | None], requests: Sequence[Request]
     ) -> list[tuple[int, Generation]]:
-        """Every slot whose row has ended, and its speech: one look at the device, and one more
-        where there are any."""
+        """Returns slots whose rows have ended, with their speech: one transfer, two if any have."""
         finished = self.busy & (self.position >= self.finish[self.ends])
-        # As float64, which has every number of each: five transfers would be five looks.
+        # All values are exact in float64; five transfers would each wait for the device.
         state = [finished, self.broken, self.ends, *self.surety.unbind(1)]
         status = self._download(torch.stack([values.double() for values in state], 1))
         slots = status[:, 0].nonzero().flatten().tolist()
@@ -243,7 +243,7 @@ class Engine:
         images: Tensor,
         requests: Sequence[Request],
     ) -> None:
-        """Fills free slots from the queue, as far as memories for their images are free."""
+        """Fills free slots from the queue, as long as memories for their images are free."""
         admitted: list[tuple[int, Request]] = []
         for slot in range(self.decoding.slots):
             if held[slot] is not None or not queue:
@@ -263,7 +263,7 @@ class Engine:
             self._prefill(admitted, memories)
 
     def _start(self, admitted: Sequence[tuple[int, Request]]) -> None:
-        """Begins requests in their slots, in one transfer for all of them."""
+        """Starts requests in their slots, in one transfer for all of them."""
         slots = self._upload(torch.tensor([slot for slot, _ in admitted]))
         given = torch.full((len(admitted), self.codebooks, self.frames + 1), -1)
         for row, (slot, request) in zip(given, admitted, strict=True):
@@ -287,16 +287,16 @@ class Engine:
             self.noise.index_copy_(0, slots, self._upload(noise))
 
     def _prefill(self, admitted: Sequence[tuple[int, Request]], memories: Memories) -> None:
-        """Takes the steps that a request's prompt decides alone, all of them at once.
+        """Computes the steps that depend only on a request's prompt, all of them at once.
 
-        A step draws by its own row of the noise, so what later steps choose is the same.
+        Each step has its own row of noise, so later steps choose the same units.
         """
         for slot, request in admitted:
             units = self._prompt_steps(request.prompt)
             steps = units.shape[1]
             if not steps:
                 continue
-            # What step s chooses is what step s + 1 reads.
+            # The unit chosen in step s is the input of step s + 1.
             self.sequence[slot, :, 1 : steps + 1] = self._upload(units)
             read = self.sequence[slot, :, :steps]
             self.stepper.prefill(slot, memories.entry_of(slot), read)
@@ -306,7 +306,7 @@ class Engine:
                 self.last_unit[slot], self.run_length[slot] = _last_run(request.prompt[0, :frames])
 
     def _prompt_steps(self, prompt: Tensor) -> Tensor:
-        """`[K, T]`: what a prompt's first steps choose, as many as can be taken at once."""
+        """Returns `[K, T]`: the units of a prompt's first steps that can be computed at once."""
         frames = prompt.shape[1]
         decided = (self.plan.frame_of < frames).all(0).long().cumprod(0).sum()
         frame_of = self.plan.frame_of[:, : self.stepper.prefilled_steps(int(decided))]
@@ -321,11 +321,11 @@ class Engine:
         return item_noise(seed, request.item, steps, self.codebooks, request.candidate)
 
     def _run(self) -> None:
-        """Steps all rows: once where looking is free, else until the next look."""
+        """Steps all rows: once if a check is free, else until the next check."""
         for _ in range(self.poll):
             for slot in self.ages:
                 self.ages[slot] += 1
-            # A row that has ended goes on until the next look, at the last position at most.
+            # A row that has ended continues until the next check, at most at the last position.
             longest = max(self.ages.values(), default=1)
             window = min(-(-longest // _WINDOW) * _WINDOW, self.stepper.steps)
             if self.shape.attention == "varlen":
@@ -337,7 +337,7 @@ class Engine:
             self.steps_run += 1
 
     def _replay(self, window: int) -> None:
-        """The step as one CUDA graph, one for each window."""
+        """Runs the step as one CUDA graph, one for each window."""
         if window not in self.graphs:
             state = [self.sequence, self.position, self.ends, self.broken, self.surety]
             state += [self.last_unit, self.run_length, self.table]
@@ -349,7 +349,7 @@ class Engine:
                     self._advance(window)
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            # One pool for all: they are replayed one after the other and leave nothing behind.
+            # One memory pool for all graphs: they run one after the other and leave no data behind.
             pool = next((other.pool() for other in self.graphs.values()), None)
             with torch.cuda.graph(graph, pool=pool):
                 self._advance(window)
@@ -359,13 +359,13 @@ class Engine:
         self.graphs[window].replay()
 
     def _advance(self, window: int) -> None:
-        """One step of every row, in place and without looking at any value."""
+        """Runs one step of every row, in place and without reading any value on the host."""
         before = self.ends.clone()
         last = self.position.clamp_max(self.stepper.steps - 1)
         index = last[:, None, None].expand(-1, self.codebooks, 1)
         units = self.sequence.gather(-1, index)[..., 0]
         logits = self.stepper.logits(units, last, window)
-        # One that is not finite makes its row's sum so, which is found in a tenth of the time.
+        # A non-finite logit makes its row's sum non-finite, which is ten times as fast to check.
         bad = ~logits.flatten(1).sum(1).isfinite()
         chances = None
         if self.decoding.candidates > 1:
@@ -374,7 +374,7 @@ class Engine:
             logits = self.chooser.guide(*logits.chunk(2))
             bad = bad.view(2, -1).any(0)
         bad &= self.busy
-        # Only the first codebook may end the speech; the others follow it.
+        # Only the first codebook may end the speech; the others end with it.
         logits[:, 1:, self.empty] = -torch.inf
         chosen = self.chooser.choose(logits, self.noise[self.rows, last])
         frame = self.table.gather(-1, index)[..., 0]
@@ -392,24 +392,24 @@ class Engine:
             self._count_runs(chosen[:, 0], inside[:, 0])
         stopped = (chosen[:, 0] == self.empty) & inside[:, 0]
         self.ends.copy_(torch.where(stopped, frame[:, 0], self.ends))
-        # Of the frame that ends the speech no codebook has a unit, those of this step included.
+        # In the frame that ends the speech no codebook has a unit, including those of this step.
         chosen = torch.where(frame < self.ends[:, None], chosen, self.empty)
         self.broken |= bad
         self.ends.masked_fill_(bad, 0)
         if self.tables is not None:
-            # Steps that move with the end are laid out again as soon as it is known.
+            # Steps that depend on the end are laid out again as soon as it is known.
             moved = (before != self.ends)[:, None, None]
             self.table.copy_(torch.where(moved, self.tables[self.ends].long(), self.table))
         self.sequence.scatter_(-1, index + 1, chosen[..., None])
         self.position.add_(self.busy)
 
     def _ended_by_runs(self, units: Tensor) -> Tensor:
-        """The first codebook's units `[B]`, of which one that makes a run too long is the end."""
+        """Returns the first codebook's units `[B]`, with the end where a run gets too long."""
         is_longest = self.run_length >= self.decoding.longest_run
         return units.masked_fill(is_longest & (units == self.last_unit), self.empty)
 
     def _count_runs(self, units: Tensor, inside: Tensor) -> None:
-        """Takes the first codebook's units `[B]` of this step, where they are of a frame."""
+        """Counts runs with the first codebook's units `[B]` of this step."""
         length = torch.where(units == self.last_unit, self.run_length + 1, 1)
         self.run_length.copy_(torch.where(inside, length, self.run_length))
         self.last_unit.copy_(torch.where(inside, units, self.last_unit))
@@ -423,12 +423,12 @@ def _attention_for(device: torch.device, dtype: torch.dtype, dense: bool | None)
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:
-    """Has CUDA's streams and graphs be of a model's GPU, which need not be the first."""
+    """Makes a model's GPU the current one for CUDA's streams and graphs."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _last_run(units: Tensor) -> tuple[int, int]:
-    """The last of units `[N]`, and how many at the end are that one."""
+    """Returns the last of units `[N]`, and the number of equal units at the end."""
     last = int(units[-1])
     return last, int((units.flip(0) == last).long().cumprod(0).sum())
 

@@ -1,12 +1,12 @@
-"""Three ways to attend while decoding, each with its layout of keys and values.
+"""Three kinds of attention while decoding, each with its layout of keys and values.
 
-`RaggedAttention` is compiled for CPUs and reads the positions that each row has. `DenseAttention`
-reads the same window for all rows, masked, which a graph of fixed shapes can do anywhere.
-`VarlenAttention` is PyTorch's kernel of variable length: fixed shapes, and of every row only its
-positions are read; it computes in 16 bits.
+`RaggedAttention` is compiled for CPUs and reads only the positions that each row has.
+`DenseAttention` reads the same window for all rows, masked, which works in a graph with fixed
+shapes. `VarlenAttention` is PyTorch's kernel of variable length: it has fixed shapes, reads only
+each row's own positions, and computes in 16 bits.
 
-In shapes, B counts rows, H heads, D a head's size, S positions, P an image's states, T steps of one
-row, and W its rows of a cache: 2 where it is guided (image and null image), else 1.
+In shapes, B is the number of rows, H of heads, D a head's size, S positions, P an image's states, T
+steps of one row, and W its rows of a cache: 2 with guidance (image and null image), else 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ AttentionKind = Literal["ragged", "dense", "varlen"]
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What an attention is made for; `null_entry` is the memory of the null image, if any."""
+    """The sizes that an attention is built for; `null_entry` is the null image's memory."""
 
     slots: int
     lanes: int
@@ -39,21 +39,21 @@ class Sizes:
 
     @property
     def rows(self) -> int:
-        """Rows of a step: a guided slot has a second one, over the null image."""
+        """Rows of a step: with guidance, a slot has a second row over the null image."""
         return 2 * self.slots if self.guided else self.slots
 
     @property
     def null_entry(self) -> int:
-        """The memory of the null image: the one after those of images."""
+        """The memory of the null image, after those of images."""
         return self.slots // self.lanes
 
     @property
     def entries(self) -> int:
-        """Memories, that of the null image included."""
+        """The number of memories, including that of the null image."""
         return self.null_entry + self.guided
 
     def entries_of(self, entry: int) -> list[int]:
-        """The memories of a slot's rows, `[W]`."""
+        """Returns the memories of a slot's rows, `[W]`."""
         return [entry, self.null_entry] if self.guided else [entry]
 
 
@@ -66,18 +66,18 @@ class KeyValuePair:
 
 
 class DecodingAttention(Protocol):
-    """How a stepper attends; what is attended comes as `[B, H * D]`."""
+    """The attention of a stepper; its results are `[B, H * D]`."""
 
     shares_freely: bool
-    """Whether any slot may read any memory; else slots read that of their group."""
+    """Whether any slot may read any memory; otherwise a slot reads the memory of its group."""
     prefill_block: int
-    """Steps of a prompt that are computed together; 0 for all."""
+    """The number of a prompt's steps that are computed together; 0 for all."""
 
     def new_cache(self, rows: int, positions: int) -> KeyValuePair:
-        """Room for keys and values of `rows` rows or memories."""
+        """Returns zeros for keys and values of `rows` rows or memories."""
 
     def read(self, slot: int, entry: int) -> None:
-        """Has a slot read memory `entry`."""
+        """Makes a slot read memory `entry`."""
 
     def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
         """Stores an image's keys and values `[H, P, D]`."""
@@ -86,19 +86,19 @@ class DecodingAttention(Protocol):
         """Prepares a step at each row's `position` `[B]`, all below `window`."""
 
     def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
-        """Stores keys and values of `qkv` `[B, 3, H, D]`, and attends to each row's own."""
+        """Stores keys and values of `qkv` `[B, 3, H, D]`; returns attention over each row's own."""
 
     def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
-        """Queries `[B, H, D]` attend to the memory that each row reads."""
+        """Returns the attention of queries `[B, H, D]` over the memory that each row reads."""
 
     def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
-        """The same for T steps of one slot from position `start`, `[W, T, 3, H, D]`."""
+        """Does the same for T steps of one slot from position `start`, `[W, T, 3, H, D]`."""
 
     def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
-        """The same for queries `[W, T, H, D]` of a slot that reads memory `entry`."""
+        """Does the same for queries `[W, T, H, D]` of a slot that reads memory `entry`."""
 
 
-class RaggedAttention:
+class RaggedAttention(DecodingAttention):
     """Compiled loops on a CPU: keys `[B, H, D, S]`, values `[B, H, S, D]`."""
 
     shares_freely = True
@@ -112,7 +112,6 @@ class RaggedAttention:
         self._out = torch.zeros(sizes.rows, sizes.heads, sizes.head_size)
 
     def new_cache(self, rows: int, positions: int) -> KeyValuePair:
-        """See DecodingAttention."""
         shape = (rows, self.sizes.heads)
         size = self.sizes.head_size
         return KeyValuePair(
@@ -120,19 +119,15 @@ class RaggedAttention:
         )
 
     def read(self, slot: int, entry: int) -> None:
-        """See DecodingAttention."""
         self._owner[slot] = entry
 
     def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
-        """See DecodingAttention."""
         memory.keys[entry], memory.values[entry] = keys.mT, values
 
     def begin_step(self, position: Tensor, window: int) -> None:
-        """See DecodingAttention."""
         self._position = position
 
     def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
-        """See DecodingAttention."""
         append_and_attend(
             qkv.numpy(),
             cache.keys.numpy(),
@@ -143,11 +138,9 @@ class RaggedAttention:
         return self._out.flatten(1)
 
     def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
-        """See DecodingAttention."""
         return self._attend(memory, queries, self._owner, self._whole)
 
     def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
-        """See DecodingAttention."""
         wide, steps = qkv.shape[:2]
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
         cache.keys[slot :: self.sizes.slots, :, :, start : start + steps] = keys.mT
@@ -158,7 +151,6 @@ class RaggedAttention:
         return self._attend(cache, queries, rows.repeat_interleave(steps), used)
 
     def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
-        """See DecodingAttention."""
         owner = torch.tensor(self.sizes.entries_of(entry)).repeat_interleave(queries.shape[1])
         return self._attend(memory, queries.flatten(0, 1), owner, self._whole)
 
@@ -174,7 +166,7 @@ class RaggedAttention:
         return self._out.flatten(1)
 
 
-class DenseAttention:
+class DenseAttention(DecodingAttention):
     """PyTorch's attention over a masked window: keys and values `[B, H, S, D]`."""
 
     shares_freely = False
@@ -187,33 +179,29 @@ class DenseAttention:
         self._mask: Tensor | None = None
 
     def new_cache(self, rows: int, positions: int) -> KeyValuePair:
-        """See DecodingAttention."""
         shape = (rows, self.sizes.heads, positions, self.sizes.head_size)
         new = torch.zeros((2, *shape), dtype=self.sizes.dtype, device=self.sizes.device)
         return KeyValuePair(*new.unbind())
 
     def read(self, slot: int, entry: int) -> None:
-        """See DecodingAttention; a slot reads the memory of its group."""
+        """Does nothing: a slot always reads the memory of its group."""
 
     def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
-        """See DecodingAttention."""
         memory.keys[entry], memory.values[entry] = keys, values
 
     def begin_step(self, position: Tensor, window: int) -> None:
-        """See DecodingAttention."""
         self._position, self._window = position, window
         places = torch.arange(window, device=self.sizes.device)
         self._mask = (places <= position[:, None])[:, None, None]
 
     def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
-        """See DecodingAttention."""
         cache.keys[self._rows, :, self._position] = qkv[:, 1]
         cache.values[self._rows, :, self._position] = qkv[:, 2]
         keys, values = (part[:, :, : self._window] for part in (cache.keys, cache.values))
         return attend_dense(qkv[:, 0, :, None], keys, values, self._mask).flatten(1)
 
     def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
-        """See DecodingAttention; a memory is read once for all rows that share it."""
+        """Reads a memory once for all rows that share it."""
         slots, null = self.sizes.slots, self.sizes.null_entry
         attended = _shared(
             queries[:slots], self.sizes.lanes, memory.keys[:null], memory.values[:null]
@@ -224,7 +212,7 @@ class DenseAttention:
         return attended
 
     def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
-        """See DecodingAttention; `start` is 0."""
+        """Attends within the prompt; `start` has to be 0."""
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
         steps = qkv.shape[1]
         cache.keys[slot :: self.sizes.slots, :, start : start + steps] = keys
@@ -232,15 +220,14 @@ class DenseAttention:
         return _by_step(attend_dense(queries, keys, values, causal=True))
 
     def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
-        """See DecodingAttention."""
         return _over_memories(memory, queries, self.sizes.entries_of(entry))
 
 
-class VarlenAttention:
+class VarlenAttention(DecodingAttention):
     """PyTorch's attention of variable length: keys and values `[B, S, H, D]`.
 
-    A row's positions after its own are not read, so one graph serves all windows, and a row does
-    not round otherwise beside a longer one (`num_splits=1`, see pixvox.decoding.varlen).
+    Positions after a row's own are not read, so one graph serves all windows, and a row is not
+    rounded differently beside a longer one (`num_splits=1`, see pixvox.decoding.varlen).
     """
 
     shares_freely = False
@@ -259,24 +246,20 @@ class VarlenAttention:
         )
 
     def new_cache(self, rows: int, positions: int) -> KeyValuePair:
-        """See DecodingAttention."""
         shape = (rows, positions, self.sizes.heads, self.sizes.head_size)
         new = torch.zeros((2, *shape), dtype=self.sizes.dtype, device=self.sizes.device)
         return KeyValuePair(*new.unbind())
 
     def read(self, slot: int, entry: int) -> None:
-        """See DecodingAttention; a slot reads the memory of its group."""
+        """Does nothing: a slot always reads the memory of its group."""
 
     def write_memory(self, memory: KeyValuePair, entry: int, keys: Tensor, values: Tensor) -> None:
-        """See DecodingAttention."""
         memory.keys[entry], memory.values[entry] = keys.transpose(0, 1), values.transpose(0, 1)
 
     def begin_step(self, position: Tensor, window: int) -> None:
-        """See DecodingAttention."""
         self._position, self._used = position, (position + 1).int()
 
     def step(self, cache: KeyValuePair, qkv: Tensor) -> Tensor:
-        """See DecodingAttention."""
         cache.keys[self._rows, self._position] = qkv[:, 1]
         cache.values[self._rows, self._position] = qkv[:, 2]
         return attend_to_used(
@@ -284,7 +267,7 @@ class VarlenAttention:
         )
 
     def step_over_image(self, memory: KeyValuePair, queries: Tensor) -> Tensor:
-        """See DecodingAttention; a memory is read once for all rows that share it."""
+        """Reads a memory once for all rows that share it."""
         return attend_to_used(
             queries,
             memory.keys,
@@ -295,14 +278,13 @@ class VarlenAttention:
         )
 
     def prefix(self, cache: KeyValuePair, qkv: Tensor, slot: int, start: int) -> Tensor:
-        """See DecodingAttention; `start` is 0."""
+        """Attends within the prompt; `start` has to be 0."""
         steps = qkv.shape[1]
         cache.keys[slot :: self.sizes.slots, start : start + steps] = qkv[:, :, 1]
         cache.values[slot :: self.sizes.slots, start : start + steps] = qkv[:, :, 2]
         return _by_step(attend_dense(*qkv.permute(2, 0, 3, 1, 4), causal=True))
 
     def prefix_over_image(self, memory: KeyValuePair, queries: Tensor, entry: int) -> Tensor:
-        """See DecodingAttention."""
         views = KeyValuePair(memory.keys.transpose(1, 2), memory.values.transpose(1, 2))
         return _over_memories(views, queries, self.sizes.entries_of(entry))
 
@@ -315,13 +297,13 @@ ATTENTIONS: dict[AttentionKind, Callable[[Sizes], DecodingAttention]] = {
 
 
 def _shared(queries: Tensor, lanes: int, keys: Tensor, values: Tensor) -> Tensor:
-    """`[B, H, D]`, of which `lanes` neighbours share one of the memories → `[B, H * D]`."""
+    """Attends with `[B, H, D]`, of which `lanes` neighbours share a memory, to `[B, H * D]`."""
     grouped = queries.unflatten(0, (-1, lanes)).transpose(1, 2)
     return _by_step(attend_dense(grouped, keys, values))
 
 
 def _over_memories(memory: KeyValuePair, queries: Tensor, entries: Sequence[int]) -> Tensor:
-    """Queries `[W, T, H, D]`, each W over a memory of its own, `[.., H, P, D]`."""
+    """Returns attention of queries `[W, T, H, D]`, each W over its own memory `[.., H, P, D]`."""
     attended = [
         attend_dense(
             of_row[None].transpose(1, 2), memory.keys[entry, None], memory.values[entry, None]
@@ -332,7 +314,7 @@ def _over_memories(memory: KeyValuePair, queries: Tensor, entries: Sequence[int]
 
 
 def _by_step(attended: Tensor) -> Tensor:
-    """`[W, H, T, D]` → `[W * T, H * D]`."""
+    """Reorders `[W, H, T, D]` to `[W * T, H * D]`."""
     return attended.transpose(1, 2).flatten(0, 1).flatten(1)
 
 
@@ -344,11 +326,11 @@ def attend_dense(
     *,
     causal: bool = False,
 ) -> Tensor:
-    """PyTorch's attention by a backend that is named here.
+    """Returns PyTorch's attention by a backend that is named here.
 
-    Left to itself, PyTorch chooses by type and shape, so that a row would round otherwise where
-    another row's length changes the window. On a GPU only the memory-efficient one takes masks in
-    float32; elsewhere it is the plain one.
+    By default PyTorch chooses by type and shape, so that a row would be rounded differently if
+    another row's length changes the window. On a GPU only the memory-efficient backend supports
+    masks in float32; elsewhere the plain one is used.
     """
     on_gpu = queries.device.type == "cuda"
     backend = SDPBackend.EFFICIENT_ATTENTION if on_gpu else SDPBackend.MATH

@@ -1,4 +1,4 @@
-"""Linear layers made ready for many small products: fused, and packed where the CPU gains by it."""
+"""Linear layers prepared for many small products: fused, and packed on CPUs."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 
 class Ready:
-    """`x [B, I]` → `[B, sum of outputs]` of linear layers that share their input.
+    """Maps `x [B, I]` to `[B, sum of outputs]` of linear layers with the same input.
 
-    On CPU the weights are laid out once as oneDNN wants them for `rows` rows, which saves a fifth
-    of the time of such a product; without oneDNN, and elsewhere, it is a plain product.
+    On a CPU the weights are packed once for oneDNN and `rows` rows, which saves a fifth of the time
+    of such a product; without oneDNN, and on other devices, it is a plain product.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class Ready:
         return F.gelu(y) if self.gelu else y
 
     def added(self, x: Tensor, to: Tensor) -> Tensor:
-        """`to [B, O]` plus the product of `x`, of layers without an activation."""
+        """Returns `to [B, O]` plus the product of `x`, for layers without an activation."""
         if self.packed:
-            # The same sum, taken before the product has left the processor.
+            # The same sum, computed before the product leaves the processor's cache.
             y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
                 x, to, self.weight, self.bias, "add"
             )
@@ -48,7 +48,7 @@ class Ready:
 
 
 class Normalised:
-    """`LayerNorm(x)`, without a module's lookups, which take longer than its few numbers do."""
+    """`LayerNorm(x)` without a module's overhead, which takes longer than the computation."""
 
     def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
         self.shape, self.eps = norm.normalized_shape, norm.eps
@@ -65,5 +65,5 @@ class Residual:
         self.linear, self.norm = linear, norm
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """`x [B, O]`, `y [B, I]` → `[B, O]`."""
+        """Returns `[B, O]` for `x [B, O]` and `y [B, I]`."""
         return self.norm(self.linear.added(y, x))

@@ -1,8 +1,8 @@
-"""Which image lies in which of a stepper's memories, and which slots read it."""
+"""The assignment of images to a stepper's memories, and of slots to memories."""
 
 
 class Memories:
-    """Gives slots the memories of their images; rows of one image share a memory where they can.
+    """Assigns memories to the slots' images; rows of one image share a memory if possible.
 
     With `grouped` slots, each `lanes` neighbours read the one memory of their group, as dense
     attention needs it. Otherwise any slot may read any memory, so an image is computed once for all
@@ -15,15 +15,16 @@ class Memories:
         self._entries: list[int | None] = [None] * slots
 
     def entry_of(self, slot: int) -> int:
-        """The memory that an assigned slot reads."""
+        """Returns the memory that an assigned slot reads."""
         entry = self._entries[slot]
         assert entry is not None
         return entry
 
     def assign(self, slot: int, image: int) -> bool | None:
-        """Gives a slot a memory for an image, and returns whether it has to be computed.
+        """Assigns a memory for an image to a slot, and returns whether it has to be computed.
 
-        None, and the slot has no memory, while rows of other images are in all that it may read.
+        Returns None, and assigns none, while other images' rows use all memories that the slot may
+        read.
         """
         entries = range(len(self._images))
         if self._grouped:
@@ -39,5 +40,5 @@ class Memories:
         return None
 
     def release(self, slot: int) -> None:
-        """Says that a slot's row has ended; its memory keeps the image until another needs it."""
+        """Ends a slot's use of its memory, which keeps the image until another needs the memory."""
         self._entries[slot] = None

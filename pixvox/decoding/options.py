@@ -1,4 +1,4 @@
-"""What transformers' users say of decoding, as a Decoding; what contradicts itself is refused."""
+"""Converts options of transformers' `generate` to a Decoding; refuses contradictions."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ _UNITS = "give units of the codec, whole numbers [K, P]; PixVoxProcessor.encode 
 
 
 def whole(name: str, value: Any, least: int) -> int:
-    """A whole number that is at least `least`; raises TypeError or ValueError."""
+    """Returns a whole number that is at least `least`; raises TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name}: {value!r}; give a whole number")
     if value < least:
@@ -36,7 +36,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def _each(name: str, value: Any, codebooks: int, check: Callable[[str, Any], T]) -> "Each[T]":
-    """A number, or a list of one for each codebook; where all are alike, that number."""
+    """Returns a number, or a list of one for each codebook; a single number if all are equal."""
     if not isinstance(value, list | tuple):
         return check(name, value)
     values = tuple(check(f"{name}[{q}]", part) for q, part in enumerate(value))
@@ -61,7 +61,7 @@ def decoding_of(
     max_seconds: float | None,
     slots: int,
 ) -> Decoding:
-    """The decoding that arguments of `generate` ask for; raises TypeError or ValueError."""
+    """Returns the decoding that arguments of `generate` ask for; raises TypeError or ValueError."""
     if temperature is None:
         temperature = 1.0 if do_sample else 0.0
     heat = _each("temperature", temperature, codebooks, _number)
@@ -92,7 +92,7 @@ def decoding_of(
 
 
 def options_of(config: GenerationConfig) -> dict[str, Any]:
-    """What a configuration of transformers says of `generate`; raises ValueError for more."""
+    """Returns a transformers configuration's options for `generate`; raises ValueError."""
     known = ("do_sample", "temperature", "top_k", "top_p", "max_new_tokens")
     own = ("transformers_version", "_from_model_config")
     stated = {n: v for n, v in config.to_diff_dict().items() if v is not None and n not in own}
@@ -106,7 +106,7 @@ def options_of(config: GenerationConfig) -> dict[str, Any]:
 def prompts_of(
     prompt: Tensor | Sequence[Tensor | None] | None, rows: int, codebooks: int, codebook_size: int
 ) -> list[Tensor]:
-    """A prompt `[K, P]` for every row (P may be 0); raises TypeError or ValueError."""
+    """Returns a prompt `[K, P]` for every row (P may be 0); raises TypeError or ValueError."""
     none = torch.zeros(codebooks, 0, dtype=torch.long)
     if prompt is None or (isinstance(prompt, Tensor) and prompt.ndim == 2):
         given: list[Tensor | None] = [prompt] * rows

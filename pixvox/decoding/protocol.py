@@ -1,17 +1,16 @@
-"""Which version of decoding made units: part of every key that stands on them."""
+"""The version of decoding, which is part of every key of generated speech."""
 
 from pixvox.patternnames import delays_of
 
 PROTOCOL = 3
-"""Raised when a change changes units, how it rounds included (see attention and linear in this
-folder); part of every cell's key."""
+"""Raise it when a change changes units, including rounding (see attention and linear)."""
 
 
 def end_protocol(pattern: str, codebooks: int) -> int:
-    """A version of its own for what happens in the step that ends a speech; 0 for most patterns.
+    """Returns a separate version for the step that ends a speech; 0 for most patterns.
 
-    Where another codebook is chosen in the first's own step and a third one lags, version 0 let
-    the third see a unit of a frame after the end. Only those patterns' keys need to tell.
+    If another codebook is chosen in the first one's step and a third one lags, version 0 showed the
+    third a unit of a frame after the end. Only those patterns' keys have this version.
     """
     delays = delays_of(pattern, codebooks)
     return int(delays is not None and 0 in delays[1:] and any(delays))

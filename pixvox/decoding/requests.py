@@ -1,4 +1,4 @@
-"""What an engine is asked for, and what it gives back."""
+"""An engine's requests and results."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Request:
-    """One speech to make: of which row of the images, after which prompt `[K, P]` (P may be 0).
+    """One speech to generate: its row of the images, and the prompt `[K, P]` (P may be 0).
 
-    `seed` is that of its noise, the engine's where it is None; `candidate` numbers the speeches of
-    which one is kept.
+    `seed` is the seed of its noise, None for the engine's; `candidate` is its number among
+    candidates.
     """
 
     item: str
@@ -21,7 +21,7 @@ class Request:
     candidate: int = 0
 
     def check(self, codebooks: int, frames: int, size: int) -> None:
-        """Raises ValueError where the prompt is not of units below `size` or leaves no room."""
+        """Raises ValueError unless the prompt has units below `size` and leaves room."""
         item, prompt = self.item, self.prompt
         if prompt.ndim != 2 or len(prompt) != codebooks or prompt.shape[1] >= frames:
             raise ValueError(
@@ -41,8 +41,8 @@ class Request:
 class Generation:
     """Units `[K, N]`, prompt included, and whether the model ended the speech itself.
 
-    A `reason` says why there are none. Where candidates were drawn, `sureness` is the mean
-    log-probability, given the image, of the first codebook's units that were chosen, in nats.
+    `reason` says why there are no units, "" if there are. With candidates, `sureness` is the mean
+    log-probability, given the image, of the first codebook's chosen units, in nats.
     """
 
     item: str

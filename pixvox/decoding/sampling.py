@@ -1,4 +1,4 @@
-"""Choosing units from logits, with noise that belongs to the item and not to the batch."""
+"""Chooses units from logits, with noise that depends on the item and not on the batch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Each: TypeAlias = "T | tuple[T, ...]"
 
 
 def each(value: "Each[T]", codebooks: int) -> tuple[T, ...]:
-    """The value of every codebook; raises ValueError for another number of values."""
+    """Returns the value of every codebook; raises ValueError for another number of values."""
     if not isinstance(value, tuple):
         return (value,) * codebooks
     if len(value) != codebooks:
@@ -31,14 +31,14 @@ def each(value: "Each[T]", codebooks: int) -> tuple[T, ...]:
 class Decoding:
     """How units are chosen; the first four may be one number, or one for each codebook.
 
-    `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep everything. `guidance` is the scale of
+    `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep all units. `guidance` is the scale of
     classifier-free guidance against the model's null image, 1 for none. After `longest_run` frames
-    with the same unit in the first codebook the same unit again ends the speech, 0 for never:
-    greedy decoding repeats the unit of silence without end. `max_seconds` bounds the speech, the
-    prompt included; what reaches it is recorded as not ended. Of `candidates` speeches, drawn
-    independently, the best is kept (pixvox.decoding.candidates). `slots` sequences are decoded at
-    once; each `lanes` neighbours share one image's keys and values. `arithmetic` bfloat16, on a GPU
-    only, reads half the bytes a step and rounds more. Raises ValueError for a value out of its
+    with the same unit in the first codebook, the same unit again ends the speech, 0 for never:
+    greedy decoding repeats the unit of silence without end. `max_seconds` is the longest speech,
+    including the prompt; speech of that length is recorded as not ended. Of `candidates`
+    independent draws the best is chosen (pixvox.decoding.candidates). `slots` sequences are decoded
+    at once; each `lanes` neighbours share one image's keys and values. `arithmetic` bfloat16, on a
+    GPU only, reads half the bytes a step and rounds more. Raises ValueError for a value out of its
     range.
     """
 
@@ -81,7 +81,7 @@ class Decoding:
 
     @property
     def guided(self) -> bool:
-        """Whether the null image is looked at too."""
+        """Whether the null image is needed too."""
         return any(scale != 1 for scale in _values(self.guidance))
 
 
@@ -90,11 +90,12 @@ def _values(value: "Each[T]") -> tuple[T, ...]:
 
 
 def item_noise(seed: int, item: str, steps: int, codebooks: int, candidate: int = 0) -> Tensor:
-    """The item's own uniform noise in [0, 1), `[steps, K]`: a function of the arguments alone.
+    """Returns the item's uniform noise in [0, 1), `[steps, K]`, which depends only on the
+    arguments.
 
-    Philox (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3") keyed by a hash;
-    row s is what step s draws, however many steps are asked for. The first candidate's is that of
-    an item of which no others are drawn.
+    It is Philox (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3") keyed by a
+    hash. Row s is for step s, however many steps there are. The first candidate has the noise of an
+    item without candidates.
     """
     named = f"{seed}\0{item}\0{candidate}" if candidate else f"{seed}\0{item}"
     key = hashlib.sha256(named.encode()).digest()
@@ -104,17 +105,17 @@ def item_noise(seed: int, item: str, steps: int, codebooks: int, candidate: int 
 
 @dataclass(frozen=True)
 class Filter:
-    """What is done to one codebook's logits before a draw."""
+    """The filter of one codebook's logits before a draw."""
 
     temperature: float
     top_k: int
     top_p: float
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Logits `[..., V]` over temperature, -inf outside the top k and the top p.
+        """Returns logits `[..., V]` over temperature, -inf outside the top k and the top p.
 
         Top-p is Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1:
-        the smallest set of the likeliest whose probability reaches p.
+        the smallest set of the likeliest units whose probability reaches p.
         """
         logits = logits / self.temperature
         if 0 < self.top_k < logits.shape[-1]:
@@ -128,21 +129,21 @@ class Filter:
         return logits
 
     def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """Units `[B, Q]` from logits `[B, Q, V]`: the likeliest, or a draw by inverse CDF.
+        """Returns units `[B, Q]` from logits `[B, Q, V]`: the likeliest, or a draw by inverse CDF.
 
-        `uniform` `[B, Q]` in [0, 1) is the noise; one number a draw, so that a whole item's noise
-        is a small table that can be made before decoding starts.
+        `uniform` `[B, Q]` in [0, 1) is the noise. A draw needs one number, so a whole item's noise
+        is a small table that can be computed before decoding starts.
         """
         if self.temperature == 0:
             return logits.argmax(-1)
-        # In float64 the product below stays under the total, so no unit of probability 0 is drawn.
+        # In float64 the product below is less than the total, so no unit of probability 0 is drawn.
         cumulative = self(logits).softmax(-1).double().cumsum(-1)
         threshold = uniform[..., None] * cumulative[..., -1:]
         return (cumulative <= threshold).sum(-1)
 
 
 def _runs(values: "Sequence[V]") -> "list[tuple[slice, V]]":
-    """Neighbouring codebooks of the same value, which are treated together."""
+    """Returns runs of neighbouring codebooks with the same value, which are processed together."""
     runs: list[tuple[slice, V]] = []
     for q, value in enumerate(values):
         first = runs.pop()[0].start if runs and runs[-1][1] == value else q
@@ -151,9 +152,9 @@ def _runs(values: "Sequence[V]") -> "list[tuple[slice, V]]":
 
 
 class Chooser:
-    """Chooses the units of K codebooks as a Decoding says.
+    """Chooses the units of K codebooks by a Decoding.
 
-    Raises ValueError where it has values for another number of codebooks.
+    Raises ValueError if the Decoding has values for another number of codebooks.
     """
 
     def __init__(self, decoding: Decoding, codebooks: int) -> None:
@@ -172,17 +173,17 @@ class Chooser:
         ]
 
     def guide(self, logits: Tensor, null: Tensor) -> Tensor:
-        """Logits `[B, K, V]` moved away from those of the null image, in place.
+        """Moves logits `[B, K, V]` away from those of the null image, in place.
 
-        Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", equation 6, of which the scale
-        here is 1 + w: `null + scale * (logits - null)`, for each codebook by its own scale.
+        Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", equation 6, whose 1 + w is the
+        scale here: `null + scale * (logits - null)`, with each codebook's own scale.
         """
         for part, scale in self._guided:
             logits[:, part] = null[:, part] + scale * (logits[:, part] - null[:, part])
         return logits
 
     def choose(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """Units `[B, K]` from logits `[B, K, V]` and noise `[B, K]` in [0, 1)."""
+        """Returns units `[B, K]` from logits `[B, K, V]` and noise `[B, K]` in [0, 1)."""
         if len(self._parts) == 1:
             return self._parts[0][1].choose(logits, uniform)
         return torch.cat([f.choose(logits[:, q], uniform[:, q]) for q, f in self._parts], dim=1)

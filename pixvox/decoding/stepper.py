@@ -1,7 +1,8 @@
-"""PixVoxLM one step at a time: fused weights, static caches, rows at positions of their own.
+"""PixVoxLM one step at a time: fused weights, static caches, rows at different positions.
 
-The same weights as `PixVoxLM.step`, arranged for decoding: one product for queries, keys and
-values, one for all heads, and buffers that never move, so that a GPU can replay a step as a graph.
+It has the weights of `PixVoxLM.step`, arranged for decoding: one product for queries, keys and
+values, one for all heads, and buffers at fixed addresses, so that a GPU can replay a step as a
+graph.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a Stepper is made for; `steps` are the most positions that a row takes."""
+    """The shape of a Stepper; `steps` is the most positions of a row."""
 
     slots: int
     lanes: int
@@ -46,10 +47,9 @@ class Shape:
 class Stepper:
     """Steps `slots` rows at once; an image's memory serves `lanes` neighbouring rows.
 
-    A `guided` one steps each row twice, over its image and over the model's null image, with the
-    same weights read once; it raises ValueError for a model that has no null image.
-
-    How it attends, and in which layout keys and values lie, is the shape's `attention` (see
+    With `guided`, each row is computed twice, over its image and over the model's null image,
+    reading the weights once; raises ValueError for a model without a null image. The shape's
+    `attention` decides how it attends and the layout of keys and values (see
     pixvox.decoding.kernels).
     """
 
@@ -93,7 +93,7 @@ class Stepper:
         if model.transform is not None:
             dense = self._ready(model.transform.dense, gelu=True)
             self.transform = dense, Normalised(model.transform.norm, self.dtype)
-        # In float32, whatever the layers compute in: rounded scores have ties.
+        # In float32, whatever the layers' type: rounded logits have ties.
         self.head = Ready([*model.heads], self.rows, torch.float32)
         tables = [cast(Tensor, table.weight) for table in model.embeddings.codebooks]
         self.embeddings = torch.cat(tables).detach().to(self.dtype)
@@ -111,27 +111,28 @@ class Stepper:
 
     @torch.inference_mode()
     def remember(self, entry: int, image_states: Tensor) -> None:
-        """Gives memory `entry` the image `[P, M_vision]`."""
+        """Stores the image `[P, M_vision]` in memory `entry`."""
         states = self.project(image_states.to(self.device)).to(self.dtype)
         memory = self.memory_projection(states).unflatten(-1, (-1, 2, self.heads, self.head_size))
         for part, (keys, values) in zip(self.layers, memory.permute(1, 2, 3, 0, 4), strict=True):
             self.attention.write_memory(part.memory, entry, keys, values)
 
     def forget(self, slot: int) -> None:
-        """Empties a slot whose keys and values may not be finite.
+        """Clears a slot whose keys and values may not be finite.
 
-        Dense attention multiplies what it masks by 0, and 0 times what is no number is none: it
-        would break whatever the slot is given next.
+        Dense attention multiplies masked values by 0, and 0 × NaN is NaN, which would damage the
+        slot's next row.
         """
         for part in self.layers:
             for rows in (part.cache.keys, part.cache.values):
                 rows[slot :: self.slots] = 0
 
     def logits(self, units: Tensor, position: Tensor, window: int) -> Tensor:
-        """Units `[B, K]` at each row's `position` `[B]` → logits `[B, K, C + 1]`, float32.
+        """Returns logits `[B, K, C + 1]`, float32, for units `[B, K]` at each row's `position`
+        `[B]`.
 
-        `window` bounds the positions in use (dense attention only reads so far). A guided stepper
-        returns `[2 B, K, C + 1]`, those of the null image last.
+        `window` is above all positions in use; dense attention reads only up to it. A guided
+        stepper returns `[2 B, K, C + 1]`, those of the null image last.
         """
         if self.sizes.guided:
             units, position = units.repeat(2, 1), position.repeat(2)
@@ -152,8 +153,8 @@ class Stepper:
     def prefill(self, slot: int, entry: int, units: Tensor) -> None:
         """Writes the keys and values of a row's first T steps, whose inputs are units `[K, T]`.
 
-        What a prompt decides needs no logits, so all of it goes through a layer together.
-        `prefilled_steps` gives T, and the slot reads memory `entry`.
+        These steps need no logits, so all of them go through a layer together. `prefilled_steps`
+        returns T, and the slot reads memory `entry`.
         """
         steps = units.shape[1]
         block = self.attention.prefill_block or steps
@@ -161,15 +162,17 @@ class Stepper:
             self._prefill_block(slot, entry, units[:, start : start + block].T, start)
 
     def prefilled_steps(self, steps: int) -> int:
-        """How many of a prompt's first steps `prefill` takes; the others are left to the step loop.
+        """Returns how many of a prompt's first steps `prefill` computes; the step loop does the
+        rest.
 
-        Ragged attention takes whole blocks of as many steps as there are slots: the products of a
-        block have the shape of a step's, so keys and values are bit for bit those of single steps.
+        Ragged attention processes whole blocks of as many steps as there are slots: the products of
+        a block have the shape of a step's, so keys and values are bit for bit those of single
+        steps.
         """
         return steps - steps % (self.attention.prefill_block or 1)
 
     def _prefill_block(self, slot: int, entry: int, units: Tensor, start: int) -> None:
-        """Units `[T, K]` at positions from `start`; W is 2 for a guided row, else 1."""
+        """Processes units `[T, K]` at positions from `start`; W is 2 for a guided row, else 1."""
         wide = len(self.sizes.entries_of(entry))
         x = F.embedding(units + self.offsets, self.embeddings).sum(1)
         x = self.embedding_norm(x + self.positions[start : start + len(units)]).repeat(wide, 1)
@@ -177,7 +180,7 @@ class Stepper:
             qkv = part.qkv(x).view(wide, -1, 3, self.heads, self.head_size)
             x = part.attention_output(x, self.attention.prefix(part.cache, qkv, slot, start))
             if part is self.layers[-1]:
-                # Of the last layer later steps read keys and values alone.
+                # Later steps read only keys and values of the last layer.
                 return
             queries = part.query(x).view(wide, -1, self.heads, self.head_size)
             attended = self.attention.prefix_over_image(part.memory, queries, entry)

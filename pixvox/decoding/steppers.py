@@ -1,4 +1,4 @@
-"""The steppers of one model: one for each shape, whatever engines choose units by."""
+"""The steppers of one model: one for each shape, shared by engines."""
 
 from torch import Tensor
 
@@ -7,11 +7,10 @@ from pixvox.network import PixVoxNetwork
 
 
 class Steppers:
-    """Makes a model's steppers on demand, and again where weights were changed in between.
+    """Creates a model's steppers on demand, and again if weights were changed.
 
-    Engines that run one after the other may share them. Their caches are by far the most of an
-    engine's memory, and of what one call leaves there no other reads. A sweep over temperatures
-    has one.
+    Engines that run one after the other may share them. Their caches are by far the largest part of
+    an engine's memory, and no call reads data of another. A sweep over temperatures needs one.
     """
 
     def __init__(self, model: PixVoxNetwork) -> None:
@@ -24,7 +23,7 @@ class Steppers:
         self._by_shape: dict[Shape, Stepper] = {}
 
     def of(self, shape: Shape) -> Stepper:
-        """The stepper of this shape with the model's weights as they are now."""
+        """Returns the stepper of this shape with the model's weights as they are now."""
         if _version(self.model) != self._version:
             self._take_in()
         if shape not in self._by_shape:
@@ -33,7 +32,7 @@ class Steppers:
 
 
 def _version(model: PixVoxNetwork) -> list[tuple[int, int]]:
-    """What changes when a parameter's values do, or where they lie."""
+    """Returns values that change when a parameter's values or its address change."""
     return [_version_of(value) for value in model.parameters()]
 
 

@@ -1,7 +1,7 @@
-"""Attention of variable length: PyTorch's kernel on a GPU, and the same in plain products.
+"""Attention of variable length: PyTorch's kernel on a GPU, and a reference in plain products.
 
-The kernel (`torch.nn.attention.varlen`, FlashAttention) computes in 16 bits only. With
-`num_splits=1` PyTorch documents that a sequence's result does not depend on the others.
+The kernel (`torch.nn.attention.varlen`, FlashAttention) computes only in 16 bits. PyTorch documents
+that with `num_splits=1` a sequence's result does not depend on the others.
 """
 
 import inspect
@@ -16,9 +16,10 @@ from torch.nn.attention import varlen
 
 
 def has_kernel(device: torch.device) -> bool:
-    """Whether this PyTorch has the kernel for a device, with what is asked of it here.
+    """Returns whether this PyTorch has the kernel for a device, with the options that are used
+    here.
 
-    FlashAttention needs compute capability 8.0; AMD's takes no `num_splits`.
+    FlashAttention needs compute capability 8.0; AMD's does not have `num_splits`.
     """
     if device.type != "cuda" or torch.version.hip:
         return False
@@ -28,7 +29,7 @@ def has_kernel(device: torch.device) -> bool:
 
 
 def sequence_starts(lengths: Sequence[int], device: torch.device) -> Tensor:
-    """Where each of several sequences begins, and the end of the last: `[N + 1]`, int32."""
+    """Returns the start of each of several sequences, and the end of the last: `[N + 1]`, int32."""
     return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
 
 
@@ -41,10 +42,10 @@ def attend_to_used(
     starts: Tensor,
     most: int,
 ) -> Tensor:
-    """Queries `[B, H, D]` in N groups that begin at `starts` `[N + 1]`, each over keys of its own.
+    """Returns attention `[B, H * D]` of queries `[B, H, D]` in N groups, each over its own keys.
 
-    Keys and values are `[N, S, H, D]`, of which `used` `[N]` positions are read; a group has at
-    most `most` queries. Returns `[B, H * D]`.
+    Groups start at `starts` `[N + 1]` and have at most `most` queries. Keys and values are `[N, S,
+    H, D]`, of which the first `used` `[N]` positions are read.
     """
     count, length = keys.shape[:2]
     ends = torch.arange(count + 1, dtype=torch.int32, device=keys.device) * length
@@ -75,9 +76,10 @@ def reference_varlen_attn(
     seqused_k: Tensor,
     num_splits: int | None = None,
 ) -> Tensor:
-    """What `torch.nn.attention.varlen.varlen_attn` computes, sequence by sequence, on a CPU.
+    """Returns what `torch.nn.attention.varlen.varlen_attn` computes, one sequence at a time, on a
+    CPU.
 
-    As the kernel, it has products and softmax in float32 and gives its result in the queries' type.
+    Like the kernel, it computes products and softmax in float32 and returns the queries' type.
     """
     attended = torch.empty_like(query)
     edges = zip(cu_seq_q.tolist(), cu_seq_q[1:].tolist(), cu_seq_k.tolist(), strict=False)

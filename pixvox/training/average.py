@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class Average:
     """An exponential moving average of a model's trained weights.
 
-    Early on it forgets faster, `(1 + step) / (10 + step)`, so that the start does not linger.
+    Its decay is at most `(1 + step) / (10 + step)`, so that the initial weights are forgotten soon.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -19,20 +19,20 @@ class Average:
         self.state = {name: value.detach().clone() for name, value in self._trained.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on from a checkpoint's `state`."""
+        """Restores the average from a checkpoint's `state`."""
         for name, value in self.state.items():
             value.copy_(state[name])
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Takes in the weights after a step, which are counted from 1."""
+        """Updates the average with the weights after a step; steps are counted from 1."""
         decay = min(self._decay, (1 + step) / (10 + step))
         for name, value in self.state.items():
             value.lerp_(self._trained[name], 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Has the model hold the average instead of its own weights meanwhile."""
+        """Gives the model the averaged weights within the context."""
         own = {name: value.detach().clone() for name, value in self._trained.items()}
         self._put(self.state)
         try:

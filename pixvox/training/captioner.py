@@ -1,8 +1,8 @@
-"""Trains a small captioner over a frozen image encoder: what a cascade writes with.
+"""Trains a small captioner over a frozen image encoder, for cascades.
 
 Li et al. 2022, "BLIP: Bootstrapping Language-Image Pre-training", section 3.1: the image-grounded
-text decoder, cross entropy with label smoothing 0.1. Words are whole tokens, for a small world has
-few.
+text decoder, cross entropy with label smoothing 0.1. Tokens are whole words, because the vocabulary
+is small.
 """
 
 import re
@@ -37,9 +37,9 @@ MAX_TOKENS = 32
 
 @dataclass(frozen=True)
 class TextSize:
-    """How large the text decoder is: its layers, their width, and the heads of each attention.
+    """The size of the text decoder: its layers, their width, and the heads of each attention.
 
-    By default it is the zoo's.
+    The default is the zoo's size.
     """
 
     layers: int = 2
@@ -49,33 +49,33 @@ class TextSize:
 
 @dataclass(frozen=True)
 class CaptionerTraining:
-    """The recipe; one step is one optimiser step over `batch` captions."""
+    """The recipe; a step is one optimiser step over `batch` captions."""
 
     steps: int = 2000
     """Optimiser steps."""
     batch: int = 64
-    """Captions a step."""
+    """Captions in a step."""
     learning_rate: float = 1e-3
-    """The most that it comes to, after the warm-up."""
+    """The highest learning rate, reached after the warm-up."""
     warmup: int = 100
-    """Steps until then; it falls to a fiftieth afterwards."""
+    """Steps of the warm-up; afterwards the learning rate falls to a fiftieth."""
     dropout: float = 0.1
-    """The share of activations that is dropped."""
+    """The share of activations that are dropped."""
     seed: int = 0
-    """Of batches, dropout and new weights."""
+    """The seed of batches, dropout and new weights."""
     checkpoint_every: int = 250
     """Steps between checkpoints."""
 
 
 def plain_words(caption: str) -> str:
-    """A caption as lower-case words without punctuation: what is learnt, and later read aloud."""
+    """Returns a caption as lower-case words without punctuation, which are learnt."""
     return " ".join(_WORD.findall(caption.lower()))
 
 
 def tokeniser_of(captions: Sequence[str], least: int = 1) -> PreTrainedTokenizerFast:
-    """A tokeniser whose tokens are the captions' words, most frequent first.
+    """Returns a tokeniser whose tokens are the captions' words, most frequent first.
 
-    Words that occur less than `least` times are `[UNK]`.
+    Words that occur fewer than `least` times are `[UNK]`.
     """
     from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import WordLevel
@@ -107,7 +107,7 @@ def new_captioner(
     plan: CaptionerTraining,
     size: TextSize = TextSize(),
 ) -> PreTrainedModel:
-    """A captioner over an image encoder: transformers' BLIP, or ours where it is not BLIP's."""
+    """Returns a captioner over an image encoder: transformers' class for BLIP's, else ours."""
     torch.manual_seed(plan.seed)
     text: dict[str, Any] = {
         "vocab_size": len(words),
@@ -139,7 +139,7 @@ def new_captioner(
 
 
 def processor_of(scaling: ImageScaling, words: PreTrainedTokenizerFast) -> BlipProcessor:
-    """What makes pixels of pictures and text of tokens, as BLIP's own."""
+    """Returns the processor of pictures and tokens, which is BLIP's with the encoder's scaling."""
     return BlipProcessor(image_processor(scaling), words)
 
 
@@ -154,11 +154,11 @@ def train_captioner(
 ) -> Iterator[tuple[int, float]]:
     """Trains the text decoder in place on image states `[I, P, D]` and captions.
 
-    `states` may be a memory-mapped file. `tokens` are `[C, T]`, begun and ended and padded, where
-    the unknown word's is seen and never predicted; `image_of` `[C]` says whose they are. Yields
-    every step's number and loss in nats a token. `folder/state.pt` is the last checkpoint, from
-    which the same call resumes; where `stop` says so after a step, it ends there with one. Raises
-    WeightsError where it is another training's.
+    `states` may be a memory-mapped file. `tokens` are `[C, T]` with start and end, padded; the
+    unknown word is an input but never a target. `image_of` `[C]` has the image of each caption.
+    Yields every step's number and loss in nats a token. `folder/state.pt` is the last checkpoint,
+    from which the same call resumes; when `stop` returns True after a step, the training ends there
+    with a checkpoint. Raises WeightsError if the checkpoint is from another training.
     """
     decoder = model.text_decoder
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=plan.learning_rate, weight_decay=0.05)

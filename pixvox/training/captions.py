@@ -1,4 +1,4 @@
-"""Spoken captions as a training takes them, and how they are put into batches."""
+"""Spoken captions as training data, and their batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +12,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SpokenCaptions:
-    """What is trained on.
+    """The training data.
 
-    `units` holds one `[K, N_i]` tensor a caption, `image_of` the row of `images` each belongs
-    to. `images` is either uint8 pictures `[I, 3, H, W]` or states `[I, P, M_vision]` that the
-    frozen image encoder made once. Where they are `mirrored`, the same of the pictures mirrored
-    left to right follow: `[2I, …]`.
+    `units` has one `[K, N_i]` tensor for each caption, and `image_of` its row in `images`. `images`
+    are either uint8 pictures `[I, 3, H, W]` or states `[I, P, M_vision]` that the frozen image
+    encoder computed once. If `mirrored`, the same for pictures mirrored left to right follow: `[2I,
+    …]`.
     """
 
     units: Sequence[Tensor]
@@ -26,11 +26,11 @@ class SpokenCaptions:
     mirrored: bool = False
 
     def targets(self, rows: Sequence[int]) -> int:
-        """How many units a codebook predicts in these rows: every frame and the end."""
+        """Returns how many units a codebook predicts in these rows: every frame and the end."""
         return sum(self.units[row].shape[-1] + 1 for row in rows)
 
     def only(self, rows: Sequence[int]) -> "SpokenCaptions":
-        """Some of the rows, over the same images."""
+        """Returns some of the rows, over the same images."""
         return replace(
             self,
             units=[self.units[row] for row in rows],
@@ -38,7 +38,7 @@ class SpokenCaptions:
         )
 
     def speech(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Units `[B, K, N]` padded with 0, and lengths `[B]`."""
+        """Returns units `[B, K, N]` padded with 0, and lengths `[B]`."""
         chosen = [self.units[row] for row in rows]
         lengths = torch.tensor([units.shape[-1] for units in chosen])
         padded = torch.zeros(len(rows), chosen[0].shape[0], int(lengths.max()), dtype=torch.long)
@@ -47,7 +47,7 @@ class SpokenCaptions:
         return padded, lengths
 
     def states(self, rows: Sequence[int], mirror: Sequence[bool] = ()) -> Tensor:
-        """The rows of `images` that these captions are of, mirrored where `mirror` says so."""
+        """Returns the rows of `images` for these captions, mirrored where `mirror` is True."""
         places = np.array([self.image_of[row] for row in rows])
         if any(mirror):
             places += np.array(mirror) * (len(self.images) // 2)
@@ -56,5 +56,5 @@ class SpokenCaptions:
     def batch(
         self, rows: Sequence[int], mirror: Sequence[bool] = ()
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Units `[B, K, N]` padded with 0, lengths `[B]`, and the rows of `images`."""
+        """Returns units `[B, K, N]` padded with 0, lengths `[B]`, and the rows of `images`."""
         return *self.speech(rows), self.states(rows, mirror)

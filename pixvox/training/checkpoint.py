@@ -1,4 +1,4 @@
-"""Training states on disk: whole or not there, and never code."""
+"""Training states on disk: written atomically, and loaded without running code."""
 
 import os
 from pathlib import Path
@@ -9,11 +9,11 @@ import torch
 from pixvox.digests import WeightsError
 
 STATE = "state.pt"
-"""The last checkpoint's name in the folder of a training."""
+"""The name of the last checkpoint in a training's folder."""
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes a training state beside `path` and moves it there in one step."""
+    """Writes a training state to `path` atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.part")
     try:
@@ -28,7 +28,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path, mapped: bool = False) -> dict[str, Any] | None:
-    """The state at `path`, or None where there is none yet; `mapped` reads only what is used."""
+    """Returns the state at `path`, None without a file; with `mapped`, tensors are read on use."""
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -36,9 +36,9 @@ def load_state(path: Path, mapped: bool = False) -> dict[str, Any] | None:
 
 
 def last_state(folder: Path, identity: str, mapped: bool = False) -> dict[str, Any] | None:
-    """The last checkpoint in a training's folder; None where it has not taken a step yet.
+    """Returns the last checkpoint in a training's folder; None before the first one.
 
-    `identity` is the digest of its model, recipe and data. Raises WeightsError where the checkpoint
+    `identity` is the digest of its model, recipe and data. Raises WeightsError if the checkpoint
     has another.
     """
     state = load_state(folder / STATE, mapped)

@@ -1,7 +1,7 @@
-"""Trains a small EnCodec from nothing, without a discriminator.
+"""Trains a small EnCodec from random weights, without a discriminator.
 
-Three stages: the autoencoder alone; then with residual vector quantisation; then, encoder and
-codebooks fixed so that units no longer change, the decoder alone. The loss is log-mel L1 and
+It has three stages: the autoencoder alone; then with residual vector quantisation; then only the
+decoder, with encoder and codebooks fixed so that units no longer change. The loss is log-mel L1 and
 spectral convergence at three resolutions (Yamamoto et al. 2020, "Parallel WaveGAN", section 2.2,
 normalised by the target's norm) plus waveform L1 and commitment.
 """
@@ -31,10 +31,10 @@ LOG_FLOOR = 1e-5
 
 @dataclass(frozen=True)
 class CodecTraining:
-    """The recipe. Steps are optimiser steps; each stage ends at the step that it names.
+    """The recipe. Steps are optimiser steps; each stage ends at the step in its key.
 
-    `onsets` is the share of crops that start where their clip starts: the codec is causal, and
-    what it does out of silence is learnt from nothing else.
+    `onsets` is the share of crops that start where their clip starts: the codec is causal, and only
+    these crops train it on what follows silence.
     """
 
     steps: int = 7000
@@ -42,35 +42,35 @@ class CodecTraining:
     quantise_from: int = 600
     """The step from which codebooks quantise."""
     freeze_units_at: int = 4500
-    """The step from which encoder and codebooks, and so the units, stay."""
+    """The step from which encoder and codebooks are fixed, and so the units."""
     batch: int = 12
-    """Crops a step."""
+    """Crops in a step."""
     crop_seconds: float = 0.5
-    """How long a crop is."""
+    """The length of a crop in seconds."""
     onsets: float = 0.0
     """The share of crops that start where their clip starts."""
     learning_rate: float = 1e-3
-    """The most that it comes to, after the warm-up."""
+    """The highest learning rate, reached after the warm-up."""
     warmup: int = 50
-    """Steps until then; it falls to a fiftieth afterwards."""
+    """Steps of the warm-up; afterwards the learning rate falls to a fiftieth."""
     clip: float = 10.0
-    """The largest norm of a gradient."""
+    """The largest norm of a gradient; larger ones are clipped."""
     seed: int = 0
-    """Of batches, dropout and new weights."""
+    """The seed of batches and new weights."""
     checkpoint_every: int = 250
     """Steps between checkpoints."""
 
 
 @dataclass(frozen=True)
 class CodecStep:
-    """What one step reports: its number (from 1) and its loss, commitment left out."""
+    """One step's number (from 1) and its loss without commitment."""
 
     step: int
     loss: float
 
 
 def tiny_config() -> EncodecConfig:
-    """16 kHz, 50 frames/s, 4 codebooks of 256 entries: 1.6 kbps, 2.7M parameters."""
+    """Returns a configuration: 16 kHz, 50 frames/s, 4 codebooks of 256, 2.7M parameters."""
     return EncodecConfig(
         sampling_rate=16_000,
         upsampling_ratios=[8, 5, 4, 2],
@@ -84,10 +84,10 @@ def tiny_config() -> EncodecConfig:
 
 @torch.no_grad()
 def initialise_weights(codec: EncodecModel, seed: int) -> None:
-    """Starts the convolutions so that the signal keeps its variance through the ELUs.
+    """Initialises the convolutions so that the signal keeps its variance through the ELUs.
 
-    PyTorch's default shrinks it to a thousandth, and the encoder then learns a constant: the
-    loss stays where silence puts it for thousands of steps. The last layer starts quiet.
+    PyTorch's default shrinks it to a thousandth, and the encoder then learns a constant: for
+    thousands of steps the loss stays at that of silence. The last layer starts with small weights.
     """
     rng = torch.Generator().manual_seed(seed)
     convolutions = []
@@ -105,7 +105,10 @@ def initialise_weights(codec: EncodecModel, seed: int) -> None:
 
 
 def mel_filters(rate: int, window: int, mels: int) -> Tensor:
-    """Triangular mel filters `[mels, window // 2 + 1]` on the HTK scale (Young et al., 2006)."""
+    """Returns triangular mel filters `[mels, window
+
+    2 + 1]` on the HTK scale (Young et al., 2006).
+    """
     top = 2595 * math.log10(1 + rate / 2 / 700)
     edges = 700 * (10 ** (torch.linspace(0, top, mels + 2) / 2595) - 1)
     bins = torch.linspace(0, rate / 2, window // 2 + 1)
@@ -124,7 +127,7 @@ class SpectralLoss(torch.nn.Module):
             self.register_buffer(f"mel{window}", mel_filters(rate, window, MELS[window]))
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """How far waveforms `[B, T]` are apart, a scalar."""
+        """Returns the distance of waveforms `[B, T]`, a scalar."""
         total = output.new_zeros(())
         for window in STFT_WINDOWS:
             hann, mel = getattr(self, f"hann{window}"), getattr(self, f"mel{window}")
@@ -144,7 +147,7 @@ class SpectralLoss(torch.nn.Module):
 def _crops(
     waves: Sequence[npt.NDArray[np.float32]], length: int, plan: CodecTraining, step: int
 ) -> Tensor:
-    """A batch `[B, 1, length]`, a function of the step: a resumed run sees it too."""
+    """Returns a batch `[B, 1, length]`, which depends only on the step."""
     rng = np.random.default_rng((plan.seed, step))
     rows = []
     for index in rng.integers(len(waves), size=plan.batch):
@@ -165,12 +168,12 @@ def train_codec(
     fresh: bool = True,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[CodecStep]:
-    """Trains `codec` on mono waveforms at its own rate, yielding after every step.
+    """Trains `codec` on mono waveforms at its own rate; yields after every step.
 
-    A `fresh` codec has its weights initialised first; another is trained further from those that
-    it has. The state is written to `folder/state.pt`; the same call resumes from it. Where `stop`
-    says so after a step, it is written and the training ends there. Raises WeightsError where the
-    state is another training's.
+    With `fresh`, its weights are initialised first; otherwise the codec is trained further. The
+    state is written to `folder/state.pt`, from which the same call resumes. When `stop` returns
+    True after a step, the training ends there with a checkpoint. Raises WeightsError if the state
+    is from another training.
     """
     optimiser = torch.optim.AdamW(codec.parameters(), lr=plan.learning_rate, betas=(0.8, 0.99))
     length = int(plan.crop_seconds * codec.config.sampling_rate)
@@ -188,7 +191,8 @@ def train_codec(
         rng = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
         target = _crops(waves, length, plan, step)
         fixed = step >= plan.freeze_units_at
-        # bfloat16 is a third faster on CPUs that have it; the decoder's last stage is exact.
+        # bfloat16 is a third faster on CPUs that support it; the decoder's last stage is in
+        # float32.
         half = torch.autocast("cpu", torch.bfloat16, enabled=not fixed)
         with half, torch.set_grad_enabled(not fixed):
             embeddings = codec.encoder(target)

@@ -1,4 +1,4 @@
-"""What a training step costs, and how fast this machine's own matrix product is."""
+"""The operations of a training step, and the speed of this machine's matrix product."""
 
 import time
 from collections.abc import Sequence
@@ -9,20 +9,21 @@ from torch import Tensor, nn
 from pixvox.modeling import PixVoxLM
 
 _SECONDS = 0.3
-"""How long the machine's matrix product is measured."""
+"""Seconds for which the machine's matrix product is measured."""
 
 
 def _weights(*modules: nn.Module | None) -> int:
-    """How many numbers the matrices of the modules' linear layers have."""
+    """Returns the number of weights in the matrices of the modules' linear layers."""
     layers = [part for module in modules if module is not None for part in module.modules()]
     return sum(layer.weight.numel() for layer in layers if isinstance(layer, nn.Linear))
 
 
 def step_flops(model: PixVoxLM, steps: Sequence[int]) -> float:
-    """Floating-point operations of one optimiser step over sequences of so many decoding `steps`.
+    """Returns the floating-point operations of an optimiser step over sequences of `steps`
+    positions.
 
-    Only matrix products count: two operations for each weight and position forwards, twice as many
-    backwards, and those of attention, whose causal half is counted too (Chowdhery et al. 2022,
+    Only matrix products are counted: two operations for each weight and position forwards, twice as
+    many backwards, and those of attention, including its masked half (Chowdhery et al. 2022,
     "PaLM", appendix B). Image states come from the frozen encoder; embeddings are looked up.
     """
     config = model.config
@@ -30,21 +31,21 @@ def step_flops(model: PixVoxLM, steps: Sequence[int]) -> float:
     crossed: list[nn.Module] = []
     for layer in model.layers:
         crossed += [layer.crossattention.key, layer.crossattention.value]  # type: ignore[union-attr, list-item]
-    # 1. products of weights: those over image states once an image, the rest once a position
+    # 1. products with weights: those over image states once an image, the rest once a position
     per_image = config.image_positions * _weights(*image, *crossed)
     per_step = _weights(*model.layers, *model.heads, model.transform) - _weights(*crossed)
     products = sum(steps) * per_step + len(steps) * per_image
-    # 2. attention: queries by keys and chances by values, over the own sequence and the image
+    # 2. attention: queries by keys and probabilities by values, over the sequence and the image
     width = config.num_hidden_layers * config.hidden_size
     attended = sum(count * (count + config.image_positions) for count in steps)
     return 3.0 * (2 * products + 4 * width * attended)
 
 
 def matrix_rate(model: PixVoxLM, dtype: torch.dtype, positions: int) -> float:
-    """Floating-point operations a second of this machine's product of the model's largest shape.
+    """Returns operations a second of this machine's product of the model's largest shape.
 
-    `[positions, hidden_size]` by `[hidden_size, intermediate_size]`, in `dtype`, on the model's
-    device and with PyTorch's threads.
+    The product is `[positions, hidden_size]` by `[hidden_size, intermediate_size]`, in `dtype`, on
+    the model's device and with PyTorch's threads.
     """
     config, device = model.config, next(model.parameters()).device
     left = torch.randn(positions, config.hidden_size, device=device).to(dtype)

@@ -1,4 +1,4 @@
-"""Checkpoints without the image encoder where it is frozen: it is that of the start."""
+"""Checkpoints without a frozen image encoder, which is loaded with the initial model."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def _is_frozen(model: PixVoxLM) -> bool:
 
 
 def trained_state(model: PixVoxLM) -> dict[str, Tensor]:
-    """A model's weights and buffers, without those of an image encoder that is not trained."""
+    """Returns a model's weights and buffers without those of a frozen image encoder."""
     frozen = _is_frozen(model)
     return {
         name: value
@@ -30,9 +30,9 @@ def trained_state(model: PixVoxLM) -> dict[str, Tensor]:
 
 
 def load_trained(model: PixVoxLM, state: Mapping[str, Tensor]) -> None:
-    """Takes what `trained_state` gave; a state with the image encoder, of before, is as good.
+    """Loads the result of `trained_state`, or an older state that includes the image encoder.
 
-    Raises WeightsError where anything else is missing.
+    Raises WeightsError if any other weight is missing.
     """
     result = model.load_state_dict(state, strict=False)
     missing = [name for name in result.missing_keys if not name.startswith(_TOWER)]
@@ -41,7 +41,7 @@ def load_trained(model: PixVoxLM, state: Mapping[str, Tensor]) -> None:
 
 
 def digest_of_frozen(model: PixVoxLM, train_vision: bool) -> str:
-    """The digest of an image encoder that is not trained, 16 hex digits; empty for another."""
+    """Returns the digest of a frozen image encoder, 16 hex digits; "" for one that is trained."""
     if train_vision:
         return ""
     digest = hashlib.sha256()
@@ -52,9 +52,9 @@ def digest_of_frozen(model: PixVoxLM, train_vision: bool) -> str:
 
 
 def check_frozen(path: Path, saved: Mapping[str, Any], model: PixVoxLM, train_vision: bool) -> None:
-    """Raises WeightsError where a checkpoint was made over another frozen image encoder.
+    """Raises WeightsError if a checkpoint belongs to another frozen image encoder.
 
-    Checkpoints of before do not say over which, and have it themselves.
+    Older checkpoints have no digest; they include the encoder.
     """
     if "frozen" in saved and saved["frozen"] != digest_of_frozen(model, train_vision):
         raise WeightsError(

@@ -1,7 +1,7 @@
-"""Trains PixVoxLM on spoken captions: the loop, checkpoints that continue the curve.
+"""Trains PixVoxLM on spoken captions, with checkpoints that continue the curve.
 
-Runs alone or as one of several torch.distributed workers. The effective batch is the plan's
-however it is cut: gradients are weighed by targets, so workers and micro-batches only change
+It runs alone or as one of several torch.distributed workers. The effective batch is the plan's
+however it is divided: gradients are weighted by targets, so workers and micro-batches change only
 rounding and dropout.
 """
 
@@ -32,24 +32,26 @@ from pixvox.training.workers import share_gradients, summed, world
 
 
 class Judge(Protocol):
-    """Scores what a model generates, the higher the better; the first decides which is the best.
+    """Scores what a model generates; higher is better, and the first score selects the best
+    weights.
 
-    `name` says all that the scores depend on beside the model: those of another are not compared.
+    `name` contains all that the scores depend on beside the model: scores with another name are not
+    compared.
     """
 
     name: str
 
     def __call__(self, model: PixVoxLM) -> Mapping[str, float]:
-        """The scores of a model that is not in training mode."""
+        """Returns the scores of a model that is not in training mode."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one step reports.
+    """The results of one step.
 
-    The validation losses `[K]` and the judge's scores are there only where it validated; `last`
-    says that the training ends with it. `rows` are the captions of this worker's share, and
-    `seconds` is what the step took it, without validation.
+    The validation losses `[K]` and the judge's scores are set only if the step validated; `last` is
+    True for the last step. `rows` is the number of captions of this worker's share, and `seconds`
+    is the step's time without validation.
     """
 
     step: int
@@ -64,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """What a step draws for each of its rows: whose picture is the null image, whose mirrored."""
+    """A step's random draws for each row: use the null image, and mirror the picture."""
 
     blind: Sequence[bool] = ()
     mirror: Sequence[bool] = ()
@@ -77,7 +79,7 @@ class _Drawn:
 class _Batch:
     """Captions that are computed together: units `[B, K, N]`, lengths `[B]`, and image rows.
 
-    `targets` is how many units a codebook predicts in them.
+    `targets` is the number of units that a codebook predicts in them.
     """
 
     units: Tensor
@@ -90,13 +92,13 @@ class _Batch:
 def _read(
     data: SpokenCaptions, rows: Sequence[int], device: torch.device, drawn: _Drawn = _Drawn()
 ) -> _Batch:
-    """The captions of some rows on the CPU, to be copied to a device."""
+    """Returns the captions of some rows on the CPU."""
     units, lengths, images = (pinned(part, device) for part in data.batch(rows, drawn.mirror))
     return _Batch(units, lengths, images, drawn, data.targets(rows))
 
 
 def _losses(model: PixVoxLM, batch: _Batch, *, unit_dropout: float = 0.0) -> Tensor:
-    """The mean loss of each codebook over a batch, `[K]`."""
+    """Returns the mean loss of each codebook over a batch, `[K]`."""
     device, blind = next(model.parameters()).device, batch.drawn.blind
     units, lengths, images = (
         part.to(device, non_blocking=True) for part in (batch.units, batch.lengths, batch.images)
@@ -115,16 +117,16 @@ def _losses(model: PixVoxLM, batch: _Batch, *, unit_dropout: float = 0.0) -> Ten
 
 @torch.no_grad()
 def validate(model: PixVoxLM, data: SpokenCaptions, plan: Training) -> tuple[float, ...]:
-    """The mean loss per codebook over all targets of `data`, shared among the workers.
+    """Returns the mean loss of each codebook over all targets of `data`, divided among the workers.
 
-    Computed in the precision of the training.
+    It is computed in the precision of the training.
     """
     rank, size = world()
     model.eval()
     device = next(model.parameters()).device
     total = torch.zeros(model.config.num_codebooks, device=device)
     batch = plan.micro_batch or plan.batch
-    # Like lengths together: less padding.
+    # Captions of similar length are in one batch, which needs less padding.
     order = sorted(range(len(data.units)), key=lambda row: data.units[row].shape[-1])
     mine = order[rank::size]
     groups = (mine[start : start + batch] for start in range(0, len(mine), batch))
@@ -137,10 +139,10 @@ def validate(model: PixVoxLM, data: SpokenCaptions, plan: Training) -> tuple[flo
 
 
 def trainable(model: PixVoxLM, plan: Training) -> list[Tensor]:
-    """The parameters that are trained; the rest is frozen in place."""
+    """Returns the parameters that are trained; freezes the others."""
     for name, parameter in model.named_parameters():
         used = plan.image_dropout > 0 if name == "null_image" else True
-        # The similarity head is trained by itself, over a decoder that no longer moves.
+        # The similarity head is trained separately, over a frozen decoder.
         used = used and not name.startswith("similarity_head.")
         parameter.requires_grad_(used and (plan.train_vision or not name.startswith("vision.")))
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -148,7 +150,7 @@ def trainable(model: PixVoxLM, plan: Training) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class _Share:
-    """This worker's part of a step, cut as it is computed; `targets` are those of all workers."""
+    """This worker's part of a step in micro-batches; `targets` are those of all workers."""
 
     rows: Sequence[int]
     parts: Sequence[_Batch]
@@ -156,7 +158,7 @@ class _Share:
 
 
 class _Run:
-    """One worker's part of a training: the model and optimiser at some step of the plan."""
+    """One worker's part of a training: the model and optimiser at a step of the plan."""
 
     def __init__(
         self,
@@ -190,7 +192,7 @@ class _Run:
         self._epoch, self._order = -1, list[list[int]]()
 
     def resume(self) -> None:
-        """Takes the last checkpoint, if there is one; raises WeightsError if it is another's."""
+        """Loads the last checkpoint, if any; raises WeightsError if it is another training's."""
         saved = last_state(self.folder, self.identity)
         if saved is None:
             return
@@ -205,7 +207,7 @@ class _Run:
             self.average.restore(saved["average"])
 
     def _rows(self, step: int) -> list[int]:
-        """The rows of a step, of all workers."""
+        """Returns the rows of a step for all workers."""
         plan = self.plan
         epoch, place = divmod(step, -(-len(self.data.units) // plan.batch))
         if epoch != self._epoch:
@@ -214,13 +216,13 @@ class _Run:
         return self._order[place]
 
     def _drawn(self, step: int, rows: int) -> _Drawn:
-        """What a step draws for its rows, of all workers."""
+        """Returns the random draws of a step for the rows of all workers."""
         rng, plan = np.random.default_rng((self.plan.seed, 1, step)), self.plan
         blind = (rng.random(rows) < plan.image_dropout).tolist()
         return _Drawn(blind, (rng.random(rows) < 0.5).tolist() if plan.mirror else ())
 
     def share(self, step: int) -> _Share:
-        """This worker's part of a step, on the CPU."""
+        """Returns this worker's part of a step, on the CPU."""
         rows = self._rows(step)
         drawn = self._drawn(step, len(rows)).part(slice(self.rank, None, self.size))
         mine, micro = rows[self.rank :: self.size], self.plan.micro_batch or len(rows)
@@ -232,16 +234,16 @@ class _Run:
 
     @property
     def exhausted(self) -> bool:
-        """Whether as many validations in a row as the plan bears were no better."""
+        """Whether `patience` validations in a row were no better."""
         return bool(self.plan.patience) and self.worse >= self.plan.patience
 
     def advance(self, share: _Share) -> Tensor:
-        """One optimiser step; this worker's share of the codebooks' losses, `[K]`."""
+        """Takes one optimiser step; returns this worker's part of the codebooks' losses, `[K]`."""
         plan, device = self.plan, self.device
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         total = torch.zeros(self.model.config.num_codebooks, device=device)
-        # Dropout is drawn from the step, so that a resumed run continues the same curve.
+        # Dropout is seeded by the step, so that a resumed run continues the same curve.
         torch.manual_seed((plan.seed * 1_000_003 + self.step) * 4096 + self.rank)
         for part in share.parts:
             with attention(device), precision(plan.precision, device):
@@ -263,9 +265,9 @@ class _Run:
     def validate(
         self, held: SpokenCaptions
     ) -> tuple[tuple[float, ...], Mapping[str, float] | None]:
-        """The validation losses `[K]` and, on the first worker, the judge's scores.
+        """Returns the validation losses `[K]` and, on the first worker, the judge's scores.
 
-        The first worker keeps the weights that are the best yet: by the judge, or by loss.
+        The first worker stores the best weights so far: by the judge, or by loss.
         """
         scores: Mapping[str, float] | None = None
         with self.average.applied() if self.average is not None else nullcontext():
@@ -285,7 +287,7 @@ class _Run:
         return losses, scores
 
     def checkpoint(self) -> None:
-        """Writes what `resume` takes."""
+        """Writes the state that `resume` loads."""
         states = [optimiser.state_dict() for optimiser in self.optimisers]
         state: dict[str, Any] = {"model": trained_state(self.model), "optimisers": states}
         state |= {"frozen": digest_of_frozen(self.model, self.plan.train_vision)}
@@ -298,7 +300,7 @@ class _Run:
 def check_resumable(
     model: PixVoxLM, data: SpokenCaptions, plan: Training, *, folder: Path, origin: str
 ) -> None:
-    """Raises WeightsError where `train` would, for the checkpoint of another training."""
+    """Raises WeightsError if `train` would, for the checkpoint of another training."""
     course = identity(model.config.computed(), origin, data.units, plan)
     saved = last_state(folder, course, mapped=True)
     if saved is not None:
@@ -318,12 +320,12 @@ def train(
     """Trains in place, yielding after every step; ends with the best weights in the model.
 
     `folder/state.pt` is the last checkpoint: the same call resumes from it with the same batches
-    and dropout as an unbroken run. `folder/best.pt` holds the best weights so far: by the `judge`,
-    or else by the validation loss, codebooks weighed as in training; another judge than before
-    starts choosing again. Every worker calls this with the same arguments; the first judges and
-    writes. Where any worker's `stop` says so, all end after the same step, with a checkpoint of it
-    and the weights of that step in the model. `origin` is the digest of the weights that `model`
-    was made from, if any. Raises WeightsError where the checkpoint is another training's.
+    and dropout as an uninterrupted run. `folder/best.pt` has the best weights so far: by the
+    `judge`, or by the validation loss, with codebooks weighted as in training; with another judge
+    than before, the selection starts again. Every worker calls this with the same arguments; the
+    first one judges and writes. If any worker's `stop` returns True, all end after the same step,
+    with its checkpoint and weights. `origin` is the digest of the weights from which `model` was
+    made, if any. Raises WeightsError if the checkpoint is from another training.
     """
     run = _Run(model, data, plan, folder, judge, origin)
     run.resume()
@@ -332,7 +334,7 @@ def train(
     for share in prefetched(run.share, steps):
         begin = time.perf_counter()
         shared_losses = run.advance(share)
-        # Read here, so that a GPU's work is in the step's time.
+        # Read here, so that the GPU's work is included in the step's time.
         shares = shared_losses.tolist()
         seconds = time.perf_counter() - begin
         due = run.step == plan.steps or run.step % plan.validate_every == 0
@@ -352,7 +354,7 @@ def train(
             scores=scores,
             last=last,
         )
-        # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
+        # Written after the step was yielded, so that a log has every step of a checkpoint.
         if run.rank == 0 and (run.step % plan.checkpoint_every == 0 or last or asked):
             run.checkpoint()
         if last:

@@ -1,4 +1,4 @@
-"""Arrays that are larger than memory may be: files that are mapped, whole or not there."""
+"""Memory-mapped arrays that may be larger than memory, written atomically."""
 
 import os
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 @contextmanager
 def written(file: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[npt.NDArray[Any]]:
-    """A new array of `shape` to be filled, which is at `file` (.npy) when that is done.
+    """Yields a new array of `shape` to fill, which is afterwards at `file` (.npy).
 
-    Its room on the disk is there from the start (OSError where there is none): writing to a mapped
-    file on a full disk would kill the process.
+    Disk space is allocated at the start (raises OSError if there is none): writing to a mapped file
+    on a full disk would kill the process.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.part")

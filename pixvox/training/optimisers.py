@@ -8,11 +8,11 @@ from pixvox.training.recipe import Training
 
 
 def optimisers_of(model: PixVoxLM, plan: Training) -> list[torch.optim.Optimizer]:
-    """What takes the steps of the parameters that are trained: AdamW, and Muon if the plan says so.
+    """Returns the optimisers of the trained parameters: AdamW, and Muon if the plan has it.
 
-    Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") is for the
-    matrices of the decoder's layers alone. Its steps are scaled to the size of AdamW's (Liu et al.
-    2025, "Muon is scalable for LLM training", section 2.2), so that one learning rate is right for
+    Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") is used
+    only for matrices of the decoder's layers. Its steps are scaled to the size of AdamW's (Liu et
+    al. 2025, "Muon is scalable for LLM training", section 2.2), so that one learning rate suits
     both.
     """
     hidden, rest = list[Tensor](), list[Tensor]()

@@ -1,4 +1,4 @@
-"""What a training computes in, and by which attention."""
+"""The precision of training, and the kind of attention."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -7,9 +7,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 def dtype_of(wanted: str, device: torch.device) -> torch.dtype:
-    """bfloat16 where it is wanted, or, for `auto`, where the hardware has it; else float32."""
+    """Returns bfloat16 if asked for or, for `auto`, supported; else float32."""
     if wanted == "auto":
-        # Without instructions of its own bfloat16 is emulated, many times slower than float32.
+        # Without hardware support bfloat16 is emulated, many times slower than float32.
         on_cpu = bool(torch.cpu._is_avx512_bf16_supported())
         has = (
             torch.cuda.is_bf16_supported(including_emulation=False)
@@ -21,11 +21,14 @@ def dtype_of(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def precision(wanted: str, device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to `dtype_of` what is wanted."""
+    """Returns autocast to the result of `dtype_of`."""
     enabled = dtype_of(wanted, device) == torch.bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def attention(device: torch.device) -> AbstractContextManager[object]:
-    """PyTorch's fused attention is slower backwards on CPU than the plain matrix products."""
+    """Returns a context in which attention on a CPU uses plain matrix products.
+
+    PyTorch's fused attention is slower there in the backward pass.
+    """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

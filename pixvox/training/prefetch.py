@@ -1,4 +1,4 @@
-"""Batches that are read while the step before is computed."""
+"""Reads batches while the previous step is computed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +14,7 @@ V = TypeVar("V")
 def prefetched(load: Callable[[K], V], keys: Iterable[K]) -> Iterator[V]:
     """Yields `load(key)` of every key, in order; a thread loads the next one meanwhile.
 
-    Nothing is loaded before the first is asked for, and at most one more than was asked for.
+    Nothing is loaded before the first request, and at most one more than was requested.
     """
     with ThreadPoolExecutor(1) as thread:
         waiting: Future[V] | None = None
@@ -28,5 +28,5 @@ def prefetched(load: Callable[[K], V], keys: Iterable[K]) -> Iterator[V]:
 
 
 def pinned(values: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU in memory that a GPU copies from by itself; unchanged for a CPU."""
+    """Returns a CPU tensor in pinned memory for copies to a GPU; unchanged for a CPU."""
     return values.pin_memory() if device.type == "cuda" else values

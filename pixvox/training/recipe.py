@@ -1,4 +1,4 @@
-"""A training's recipe: its numbers, its batches, and what makes two trainings the same."""
+"""A training's recipe: its numbers, its batches, and the identity of a training."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,37 +13,38 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Training:
-    """The recipe. One step is one optimiser step over `batch` captions of all workers together.
+    """The recipe. A step is one optimiser step over `batch` captions of all workers together.
 
-    `micro_batch` is how many captions a worker takes at once (0: its whole share); the rest is
-    accumulated. `precision` "auto" is bfloat16 where the hardware has it, else float32.
-    `activation_checkpointing` computes a layer again in the backward pass instead of storing what
-    it computed: less memory, about a third more operations.
-    `image_dropout` is the share of captions that are trained on the model's null image instead of
-    their own (Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", section 3.2);
-    `codebook_weights` weighs the codebooks' losses, all alike where it is empty. `average` is the
-    decay of an exponential moving average of the weights, which is then what is validated and kept.
-    Training ends early after `patience` validations in a row that were no better (0: never).
+    A worker processes `micro_batch` captions at once (0: its whole share) and accumulates
+    gradients. `precision` "auto" is bfloat16 if the hardware supports it, else float32.
+    `activation_checkpointing` recomputes a layer in the backward pass instead of storing its
+    activations: less memory, about a third more operations.
+
+    `image_dropout` is the share of captions that are trained on the model's null image (Ho &
+    Salimans 2022, "Classifier-Free Diffusion Guidance", section 3.2); `codebook_weights` are the
+    weights of the codebooks' losses, equal if it is empty. `average` is the decay of an exponential
+    moving average of the weights, which is then validated and stored. Training ends early after
+    `patience` validations in a row without improvement (0: never).
     """
 
     steps: int
     """Optimiser steps."""
     batch: int = 60
-    """Captions a step, of all workers together."""
+    """Captions in a step, of all workers together."""
     micro_batch: int = 0
-    """Captions that a worker takes at once, the rest is accumulated; 0: its whole share."""
+    """Captions that a worker processes at once, accumulating gradients; 0 for its whole share."""
     optimiser: str = "adamw"
     """`adamw`, or `muon` for the matrices of the decoder's layers and AdamW for the rest."""
     learning_rate: float = 5e-5
-    """The most that it comes to, after the warm-up."""
+    """The highest learning rate, reached after the warm-up."""
     warmup: int = 100
-    """Steps until then; it falls to a fiftieth afterwards."""
+    """Steps of the warm-up; afterwards the learning rate falls to a fiftieth."""
     weight_decay: float = 0.01
-    """What a step takes away from weights, as a share of the learning rate."""
+    """Weight decay in a step, relative to the learning rate."""
     clip: float = 1.0
-    """The largest norm of a gradient."""
+    """The largest norm of a gradient; larger ones are clipped."""
     seed: int = 0
-    """Of batches, dropout and new weights."""
+    """The seed of batches, dropout and new weights."""
     validate_every: int = 250
     """Steps between validations."""
     checkpoint_every: int = 100
@@ -55,17 +56,17 @@ class Training:
     unit_dropout: float = 0.0
     """The share of input steps whose units are hidden from the decoder, all codebooks together."""
     mirror: bool = False
-    """Whether every other picture of a step, chosen for each step, is mirrored left to right."""
+    """Whether pictures are mirrored left to right at random, about half of them in a step."""
     codebook_weights: tuple[float, ...] = ()
-    """Weights of the codebooks' losses, one a codebook; without any, all alike."""
+    """Weights of the codebooks' losses, one for each codebook; equal by default."""
     average: float = 0.0
-    """The decay of the average of the weights that is validated and kept; 0 for none."""
+    """The decay of the weights' moving average, which is validated and stored; 0 for none."""
     patience: int = 0
-    """Ends after so many validations in a row that were no better; 0 for never."""
+    """Ends after this many validations in a row without improvement; 0 for never."""
     precision: str = "auto"
-    """`auto` (bfloat16 where the hardware has it), `bfloat16` or `float32`."""
+    """`auto` (bfloat16 if the hardware supports it), `bfloat16` or `float32`."""
     activation_checkpointing: bool = False
-    """Whether a layer is computed again for its gradients: less memory, about a third slower."""
+    """Whether activations are recomputed for gradients: less memory, about a third slower."""
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "bfloat16", "float32"):
@@ -96,11 +97,11 @@ _FREE = (
     "precision",
     "validate_every",
 )
-"""What may change between two parts of one training: the steps stay the same but for rounding."""
+"""Settings that may change when a training is resumed: steps stay the same except for rounding."""
 
 
 def batches(lengths: Sequence[int], batch: int, epoch: int, seed: int) -> list[list[int]]:
-    """One epoch's batches of rows, like lengths together (less padding), in a keyed order."""
+    """Returns an epoch's batches of rows in a seeded order, with similar lengths together."""
     rng = np.random.default_rng((seed, epoch))
     order = sorted(rng.permutation(len(lengths)), key=lambda row: lengths[row] // 8)
     groups = [[int(row) for row in order[i : i + batch]] for i in range(0, len(order), batch)]
@@ -108,7 +109,7 @@ def batches(lengths: Sequence[int], batch: int, epoch: int, seed: int) -> list[l
 
 
 def course_digest(plan: Any, *content: str | npt.NDArray[Any]) -> str:
-    """What a checkpoint is of: a recipe's course, and what it is trained on; 16 hex digits."""
+    """Returns the digest of a recipe without _FREE settings, and of data; 16 hex digits."""
     course = {k: v for k, v in asdict(plan).items() if k not in _FREE}
     state = hashlib.sha256(repr(sorted(course.items())).encode())
     for part in content:
@@ -117,7 +118,7 @@ def course_digest(plan: Any, *content: str | npt.NDArray[Any]) -> str:
 
 
 def identity(config: str, origin: str, units: Sequence[Tensor], plan: Training) -> str:
-    """What a checkpoint is of: the model's `config` and `origin`, the course, the data's units."""
+    """Returns a training's identity: the model's `config` and `origin`, recipe, and units."""
     return course_digest(
         plan, config, origin, *(speech.to(torch.int16).numpy() for speech in units)
     )

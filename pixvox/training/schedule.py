@@ -4,7 +4,7 @@ import math
 
 
 def cosine(step: int, steps: int, peak: float, warmup: int, floor: float = 0.02) -> float:
-    """Linear warm-up to `peak`, then a half cosine down to `floor * peak` at `steps`."""
+    """Returns a rate: linear warm-up to `peak`, then a half cosine to `floor * peak`."""
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))

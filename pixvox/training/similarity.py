@@ -1,9 +1,9 @@
-"""Trains a PixVoxLM's similarity head: which speech is of which image, and no text.
+"""Trains a PixVoxLM's similarity head to match speech with images, without text.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
-section 2.3: in a batch of images and one speech of each, every speech has to find its image and
-every image its speech. All else in the model is frozen, so that it speaks as before; speech is
-therefore encoded once, which makes steps cheap and batches large.
+section 2.3: in a batch of images with one speech each, every speech is matched with its image and
+every image with its speech. The rest of the model is frozen, so its speech does not change; speech
+is encoded only once, which makes steps fast and batches large.
 """
 
 import hashlib
@@ -24,25 +24,25 @@ from pixvox.training.schedule import cosine
 from pixvox.training.speechstates import SpeechStates, encode_all
 
 _TOGETHER = 64
-"""Speeches that are pooled at once: sorted by length, they are padded less."""
+"""Speeches that are pooled together, sorted by length so that they need less padding."""
 
 
 @dataclass(frozen=True)
 class SimilarityTraining:
-    """The recipe; one step is one optimiser step over `batch` images and a caption of each."""
+    """The recipe; a step is one optimiser step over `batch` images and a caption of each."""
 
     steps: int = 1000
     """Optimiser steps."""
     batch: int = 128
-    """Images a step, each with one of its captions."""
+    """Images in a step, each with one of its captions."""
     learning_rate: float = 2e-3
-    """The most that it comes to, after the warm-up."""
+    """The highest learning rate, reached after the warm-up."""
     warmup: int = 50
-    """Steps until then; it falls to a fiftieth afterwards."""
+    """Steps of the warm-up; afterwards the learning rate falls to a fiftieth."""
     weight_decay: float = 0.05
-    """AdamW's."""
+    """AdamW's weight decay."""
     seed: int = 0
-    """Of batches and new weights."""
+    """The seed of batches and new weights."""
     validate_every: int = 100
     """Steps between validations."""
     checkpoint_every: int = 100
@@ -50,16 +50,16 @@ class SimilarityTraining:
 
 
 _ENCODED = "encoded-*"
-"""Files of what was encoded; they are removed when the training has ended."""
+"""Files of encoded speech; they are removed at the end of the training."""
 
 _FREE = ("validate_every", "checkpoint_every")
-"""What may change between two parts of one training: the steps stay the same."""
+"""Settings that may change when a training is resumed: steps stay the same."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One step: its loss in nats, and where it validated, the share of validation speech that finds
-    its own image among all."""
+    """One step: its loss in nats and, if it validated, the share of validation speech that is
+    matched with its own image among all."""
 
     step: int
     loss: float
@@ -69,7 +69,7 @@ class Compared:
 def _vectors(
     head: SimilarityHead, encoded: SpeechStates, rows: Sequence[int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Speech and images of some rows, `[B, size]` each, in the rows' order."""
+    """Returns vectors of speech and images of some rows, `[B, size]` each, in the rows' order."""
     order = sorted(rows, key=lambda row: encoded.data.units[row].shape[-1])
     place = {row: index for index, row in enumerate(order)}
     spoken: list[Tensor] = []
@@ -85,7 +85,7 @@ def _vectors(
 
 @torch.no_grad()
 def _recall(head: SimilarityHead, held: SpeechStates, device: torch.device) -> float:
-    """The share of `held` speech that fits its own image best."""
+    """Returns the share of `held` speech whose own image has the highest similarity."""
     speech, images = _vectors(head, held, range(len(held.data.units)), device)
     nearest = (speech @ images.T).argmax(1)
     return float((nearest == torch.arange(len(nearest), device=nearest.device)).float().mean())
@@ -102,12 +102,12 @@ def train_similarity(
 ) -> Iterator[Compared]:
     """Trains the model's similarity head in place, yielding every step.
 
-    The images of `data` and `held` are states that the model's image encoder made. `report` is told
-    of the speech that is encoded first; it lies in `folder` until the training has ended.
-    `folder/state.pt` is the last checkpoint, from which the same call resumes; where `stop` says so
-    after a step, it ends there with one. Raises ValueError where the model has no such head, or
-    cannot encode the speech, WeightsError where the checkpoint is another training's, and OSError
-    where the disk has no room.
+    The images of `data` and `held` are states of the model's image encoder. Speech is encoded
+    first, with `report` as progress, and stored in `folder` until the training has ended.
+    `folder/state.pt` is the last checkpoint, from which the same call resumes; when `stop` returns
+    True after a step, the training ends there with a checkpoint. Raises ValueError if the model has
+    no such head or cannot encode the speech, WeightsError if the checkpoint is from another
+    training, and OSError if the disk is full.
     """
     head = model.similarity_head
     if head is None:
@@ -129,7 +129,7 @@ def train_similarity(
     rows_of = _by_image(data)
     held = held.only([rows[0] for rows in _by_image(held)])
     files = [folder / f"encoded-{_identity(model, split)}.npy" for split in (data, held)]
-    # What was encoded for another training, or by one that was killed, is large and of no more use.
+    # Files of another training, or of one that was killed, are large and not needed.
     _remove(set(folder.glob(_ENCODED)) - {*files})
     encoded = encode_all(model, data, files[0], report)
     checked = encode_all(model, held, files[1], report) if held.units else None
@@ -150,7 +150,7 @@ def train_similarity(
         due = last or (step + 1) % plan.validate_every == 0
         recall = _recall(head, checked, device) if due and checked else None
         yield Compared(step + 1, loss.item(), recall)
-        # Only now, when whoever takes the steps has this one: a log then lacks none that is kept.
+        # Written after the step was yielded, so that a log has every step of a checkpoint.
         stopping = stop()
         if (step + 1) % plan.checkpoint_every == 0 or last or stopping:
             state = {"head": head.state_dict(), "optimiser": optimiser.state_dict()}
@@ -166,9 +166,9 @@ def _remove(files: Iterable[Path]) -> None:
 
 
 def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining | None = None) -> str:
-    """What a checkpoint, or without a plan what was encoded, is of.
+    """Returns the identity of a checkpoint or, without a plan, of encoded speech.
 
-    The frozen weights, the recipe's course, and the data's units.
+    It covers the frozen weights, the recipe without _FREE settings, and the data's units.
     """
     state = hashlib.sha256(model.config.computed().encode())
     course = {k: v for k, v in asdict(plan).items() if k not in _FREE} if plan else {}
@@ -182,7 +182,7 @@ def _identity(model: PixVoxLM, data: SpokenCaptions, plan: SimilarityTraining | 
 
 
 def _by_image(data: SpokenCaptions) -> list[list[int]]:
-    """The rows of every image that has any."""
+    """Returns the rows of every image that has any."""
     rows_by_image: dict[int, list[int]] = {}
     for row, image in enumerate(data.image_of):
         rows_by_image.setdefault(image, []).append(row)

@@ -1,4 +1,4 @@
-"""Speech as a frozen decoder encodes it: computed once, kept in a file, read step after step."""
+"""States of speech by a frozen decoder: computed once, stored in a file, read in every step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from pixvox.training.mapped import written
 from pixvox.training.precision import precision
 
 _TOGETHER = 32
-"""Captions that are encoded at once: sorted by length, they are padded less."""
+"""Captions that are encoded together, sorted by length so that they need less padding."""
 
 
 @dataclass(frozen=True)
 class SpeechStates:
-    """What the decoder's last layer held after every step of every speech, without a picture.
+    """The states of the decoder's last layer after every step of every speech, without a picture.
 
-    `states` `[S, M]` (float16) holds all speeches' steps one after the other, that of row i from
-    `starts[i]` on; `data` is what was encoded.
+    `states` `[S, M]` (float16) has the steps of all speeches one after the other; those of row i
+    start at `starts[i]`. `data` is the speech that was encoded.
     """
 
     states: npt.NDArray[Any]
@@ -32,7 +32,7 @@ class SpeechStates:
     data: SpokenCaptions
 
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """States `[B, T, M]`, float32, and which of them are the speech's own `[B, T]`."""
+        """Returns states `[B, T, M]`, float32, and which of them belong to the speech, `[B, T]`."""
         lengths = [int(self.starts[row + 1] - self.starts[row]) for row in rows]
         states = torch.zeros(len(rows), max(lengths), self.states.shape[1])
         counted = torch.zeros(states.shape[:2], dtype=torch.bool)
@@ -47,13 +47,13 @@ class SpeechStates:
 def encode_all(
     model: PixVoxLM, data: SpokenCaptions, file: Path, report: Callable[[str, int, int], None]
 ) -> SpeechStates:
-    """Encodes all speech of `data`, or takes it from `file`, whose name says what it is of.
+    """Encodes all speech of `data`, or loads it from `file`, whose name identifies its content.
 
-    Raises ValueError for a model without a null image or speech that it has no positions for, and
-    OSError where the disk has no room.
+    Raises ValueError for a model without a null image, or for speech with more steps than its
+    positions, and OSError if the disk is full.
     """
     config, device = model.config, next(model.parameters()).device
-    # A step of a layout that predicts nothing is not the speech's own.
+    # A step of a layout that predicts nothing does not belong to the speech.
     layouts = [config.layout(units.shape[-1] + 1) for units in data.units]
     steps = [sum(map(bool, layout.steps)) for layout in layouts]
     starts = np.concatenate([[0], np.cumsum(steps)])

@@ -1,9 +1,9 @@
 """Pretrains a small image encoder on image-caption pairs.
 
-Stands in for BLIP's own pretraining where its weights cannot be had: the encoder learns to tell
-which words people use of a picture (soft targets: the share of its captions that use the word;
-Joulin et al. 2016, "Learning Visual Features from Large Weakly Supervised Data"). As in the
-paper's recipe, PixVoxLM then keeps it frozen.
+It replaces BLIP's own pretraining if its weights are not available: the encoder learns to predict
+the words in captions of a picture (soft targets: the share of its captions with the word; Joulin et
+al. 2016, "Learning Visual Features from Large Weakly Supervised Data"). As in the paper's recipe,
+PixVoxLM then keeps it frozen.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,19 +29,19 @@ class VisionTraining:
     steps: int = 1500
     """Optimiser steps."""
     batch: int = 64
-    """Pictures a step."""
+    """Pictures in a step."""
     learning_rate: float = 1e-3
-    """The most that it comes to, after the warm-up."""
+    """The highest learning rate, reached after the warm-up."""
     warmup: int = 100
-    """Steps until then; it falls to a fiftieth afterwards."""
+    """Steps of the warm-up; afterwards the learning rate falls to a fiftieth."""
     seed: int = 0
-    """Of batches, dropout and new weights."""
+    """The seed of batches, dropout and new weights."""
     checkpoint_every: int = 250
     """Steps between checkpoints."""
 
 
 def word_targets(captions: Sequence[Sequence[str]], least: int = 20) -> tuple[list[str], Tensor]:
-    """The words used at least `least` times, and `[I, W]`: the share of captions using each."""
+    """Returns words used at least `least` times, and `[I, W]`: the share of captions with each."""
     counts: dict[str, int] = {}
     for caption in (c for group in captions for c in group):
         for word in set(caption.split()):
@@ -64,11 +64,12 @@ def pretrain(
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, float]]:
-    """Trains `vision` on images `[I, 3, H, W]` (uint8) and word shares `[I, W]`, in place.
+    """Trains `vision` in place on images `[I, 3, H, W]` (uint8) and word shares `[I, W]`.
 
     Yields every step's number and loss: binary cross entropy, in nats a picture. The state is
-    written to `folder/state.pt`; the same call resumes from it. Where `stop` says so after a step,
-    it is written and the training ends there. Raises WeightsError where it is another training's.
+    written to `folder/state.pt`, from which the same call resumes. When `stop` returns True after a
+    step, the training ends there with a checkpoint. Raises WeightsError if the state is from
+    another training.
     """
     torch.manual_seed(plan.seed)
     reader = nn.Linear(vision.config.hidden_size, shares.shape[1])

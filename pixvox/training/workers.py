@@ -1,4 +1,4 @@
-"""What the workers of one training tell each other; alone, nothing."""
+"""Communication between the workers of one training; alone, it does nothing."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from torch import Tensor, distributed
 
 
 def world() -> tuple[int, int]:
-    """This worker's rank and how many there are."""
+    """Returns this worker's rank and the number of workers."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum over all workers, in place."""
+    """Returns the sum over all workers, in place."""
     if world()[1] > 1:
         distributed.all_reduce(values)
     return values

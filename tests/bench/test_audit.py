@@ -9,7 +9,7 @@ from bench.tables.testing import TESTS
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "share"),
+    ("first", "other", "share"),
     [
         ("a dog runs", "a dog runs", 0.0),
         ("a dog runs", "brown dot runs fast", 0.75),
@@ -18,8 +18,8 @@ from bench.tables.testing import TESTS
         ("a b c d", "c d", 0.5),
     ],
 )
-def test_disagreement_is_edits_of_the_longer(one: str, other: str, share: float) -> None:
-    assert disagreement(one, other) == disagreement(other, one) == share
+def test_disagreement_is_edits_of_the_longer(first: str, other: str, share: float) -> None:
+    assert disagreement(first, other) == disagreement(other, first) == share
 
 
 @pytest.mark.parametrize(
@@ -37,18 +37,18 @@ def test_who_is_at_fault(apart: float, score: float, other: float, fault: str) -
 
 
 def _tests(*rows: tuple[str, float, float]) -> pl.DataFrame:
-    made = [
+    cells = [
         dict.fromkeys(schema(TESTS))
         | {"system": s, "against": "base", "prompt": 0.0, "metric": "CIDEr"}
         | {"difference": difference, "p_adjusted": p}
         for s, difference, p in rows
     ]
-    return pl.DataFrame(made, schema=schema(TESTS))
+    return pl.DataFrame(cells, schema=schema(TESTS))
 
 
 def test_a_conclusion_survives_where_both_say_the_same() -> None:
     own = _tests(("better", 5, 0.01), ("turned", 5, 0.01), ("gone", 5, 0.01), ("none", 1, 0.5))
     other = _tests(("better", 3, 0.04), ("turned", -5, 0.01), ("gone", 1, 0.3), ("none", -1, 0.6))
-    found = survival(own, [("other", other)], "own", 0.05)
-    survives = dict(found.select("system", "survives").iter_rows())
+    surviving = survival(own, [("other", other)], "own", 0.05)
+    survives = dict(surviving.select("system", "survives").iter_rows())
     assert survives == {"better": True, "turned": False, "gone": False, "none": True}

@@ -31,8 +31,8 @@ def _imports(arguments: list[str]) -> tuple[set[str], str]:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    found, said = _imports(["--help"])
-    assert not found & {"torch", "ray", "transformers", "polars", "pydantic", "numpy"}
+    modules, said = _imports(["--help"])
+    assert not modules & {"torch", "ray", "transformers", "polars", "pydantic", "numpy"}
     assert "Evaluate" in said
 
 
@@ -50,16 +50,16 @@ def test_what_generates_and_transcribes_nothing_imports_no_model(tmp_path: Path)
     text = "name: a\ndataset: {name: scenes}\nlimit: 2\nsystems: [{kind: text}]\n"
     job.write_text(text)
     models = {"torch", "ray", "transformers", "numba", "whisper", "faster_whisper", "matplotlib"}
-    found, said = _imports(["run", str(job), "--runs", str(tmp_path / "runs")])
-    assert not found & models
+    modules, said = _imports(["run", str(job), "--runs", str(tmp_path / "runs")])
+    assert not modules & models
     assert "2 rows, 0 failed" in said
     # What has been looked at once is known by its digest.
     pixvox = "{kind: pixvox, label: a, weights: zoo:pixvox-tiny-delay}"
     job.write_text(f"{text[:-2]}, {{kind: recorded}}, {pixvox}]\n")
     dry = ["run", str(job), "--runs", str(tmp_path / "runs"), "--dry-run"]
     assert main(dry) == 0
-    found, said = _imports(dry)
-    assert not found & models
+    modules, said = _imports(dry)
+    assert not modules & models
     assert "4 to generate, 4 to transcribe" in said
 
 

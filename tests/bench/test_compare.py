@@ -47,7 +47,7 @@ def test_two_systems_of_one_run_differ_as_its_own_tests_say(
     *lines, last = said.splitlines()
     assert lines[0] == f"delay of one (second) compared with {names[0]} of one (first)"
     assert max(map(len, lines)) <= 80
-    assert last == f"{tmp_path / 'a.md'}: the same as Markdown"
+    assert last == f"{tmp_path / 'a.md'}: the comparison as Markdown"
     written = (tmp_path / "a.md").read_text()
     assert written.count("|:--|--:|") == 2
     assert "&lt;b onclick" in written

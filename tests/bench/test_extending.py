@@ -122,7 +122,7 @@ def test_a_metric_whose_name_is_taken_is_one_line(
     job = (outside / "metric.yaml").read_text().replace("wordcount:", "taken:")
     (outside / "metric.yaml").write_text(job)
     assert main(["run", "metric.yaml", "--runs", "other"]) == 2
-    assert "'C' is the name of another; choose one" in capsys.readouterr().err
+    assert "'C' is also the name of another metric; rename one" in capsys.readouterr().err
 
 
 def test_a_system_is_generated_and_transcribed(outside: Path) -> None:

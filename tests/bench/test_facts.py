@@ -16,9 +16,9 @@ def test_what_captions_say_of_their_scenes_is_true_and_found() -> None:
         true = dict(fact.split(": ") for fact in truth(scene))
         assert tuple(true) == KINDS
         for text in captions(scene, "val", index, 7):
-            found = said(text)
-            assert all(value in true[kind].split("|") for kind, value in found.items()), text
-            assert {"subject", "number", "action"} <= found.keys(), text
+            facts = said(text)
+            assert all(value in true[kind].split("|") for kind, value in facts.items()), text
+            assert {"subject", "number", "action"} <= facts.keys(), text
 
 
 def test_the_shipped_pictures_have_the_facts_of_their_scenes(scenes: Dataset) -> None:

@@ -41,9 +41,9 @@ def test_what_cannot_be_narrow_is_printed_wide(
 
 def test_a_wide_frame_comes_in_pieces_with_its_names() -> None:
     columns = [texts("system", NAMES), *(numbers(f"m{n}", [1.5] * len(NAMES)) for n in range(20))]
-    made = pieces(columns, 80)
-    assert [c.head for piece in made for c in piece[1:]] == [f"m{n}" for n in range(20)]
-    for piece in made:
+    tables = pieces(columns, 80)
+    assert [c.head for piece in tables for c in piece[1:]] == [f"m{n}" for n in range(20)]
+    for piece in tables:
         assert piece[0] is columns[0]
         console = Console(width=80, file=io.StringIO())
         console.print(rich_table(piece, 80))

@@ -32,7 +32,7 @@ from bench.systems.decoding import DecodingSpec
 from tests.evidence.rates import Said, damaged, losses, said, statistics_of
 
 ITEMS = 200
-LAST = Rule(shares=(0.25, 0.5, 0.75, 1.0), look=3)
+LAST = Rule(shares=(0.25, 0.5, 0.75, 1.0), analysis=3)
 CELL = "Delay at 0%, seed 0, whole, openai-whisper tiny.en"
 SIGNATURE = Signature(
     data="scenes.test@0",
@@ -54,8 +54,8 @@ SIGNATURE = Signature(
 )
 
 
-def _golden(one: Said, cell: str = CELL, weights: str = "w") -> Golden:
-    items, counted = len(one.length), statistics_of(one)
+def _golden(speech: Said, cell: str = CELL, weights: str = "w") -> Golden:
+    items, counted = len(speech.length), statistics_of(speech)
     units = np.random.default_rng(3).integers(0, 256, (items, 4, 60), dtype=np.int16)
     rows = pl.DataFrame(
         {
@@ -63,7 +63,7 @@ def _golden(one: Said, cell: str = CELL, weights: str = "w") -> Golden:
             "item": [f"i{number:04d}" for number in range(items)],
             "status": ["ok"] * items,
             "transcript": [f"words {number}" for number in range(items)],
-            "seconds": 0.35 * one.length,
+            "seconds": 0.35 * speech.length,
             "silent": [False] * items,
             "ended": [True] * items,
             "units": [of_item.tobytes() for of_item in units],
@@ -85,8 +85,8 @@ def _with(golden: Golden, **columns: object) -> Golden:
 
 
 def _worse(golden: Golden) -> Golden:
-    one = said(ITEMS, np.random.default_rng(0))
-    return _golden(damaged(one, losses()[0], np.random.default_rng(1)))
+    speech = said(ITEMS, np.random.default_rng(0))
+    return _golden(damaged(speech, losses()[0], np.random.default_rng(1)))
 
 
 def _renamed(golden: Golden) -> Golden:
@@ -127,7 +127,7 @@ def test_a_run_is_as_good_as_itself(golden: Golden) -> None:
 @pytest.mark.parametrize("what", INJURIES)
 def test_an_injury_is_a_regression(golden: Golden, what: str) -> None:
     findings = _judged(golden, INJURIES[what](golden), _items(golden), LAST)
-    assert what in {found.what for found in findings if found.verdict == Verdict.REGRESSED}
+    assert what in {finding.what for finding in findings if finding.verdict == Verdict.REGRESSED}
 
 
 def test_no_score_is_significantly_worse_under_a_plain_pass() -> None:
@@ -136,16 +136,16 @@ def test_no_score_is_significantly_worse_under_a_plain_pass() -> None:
     place = next(n for n, name in enumerate(before.columns) if name.startswith("ROUGE-L"))
     values[:, place] *= 0.9
     margins = {CELL: {"BLEU-4": 2.0}}
-    (found,) = scores_kept({CELL: (before, before.with_values(values))}, margins, Resampling())
-    assert found.verdict == Verdict.INCONCLUSIVE
+    (finding,) = scores_kept({CELL: (before, before.with_values(values))}, margins, Resampling())
+    assert finding.verdict == Verdict.INCONCLUSIVE
     was = {name: float(score) for name, score in before.corpus().items()}
     rouge, bleu = was["ROUGE-L"], was["BLEU-4"]
-    changes = {change.score: change for change in found.changes}
+    changes = {change.score: change for change in finding.changes}
     assert changes["ROUGE-L"].words.startswith(
         f"{rouge:.2f} → {0.9 * rouge:.2f}, not gated, significantly worse (adjusted p <0.001)"
     )
     assert changes["BLEU-4"].words == f"{bleu:.2f} → {bleu:.2f}, margin 2.00"
-    assert found.detail == "significantly worse: ROUGE-L"
+    assert finding.detail == "significantly worse: ROUGE-L"
     (same,) = scores_kept({CELL: (before, before)}, margins, Resampling())
     (line,) = shortened([same, Finding(CELL, "composite", Verdict.PASS, "")])
     assert (line.what, line.verdict, line.changes) == ("2 of 2 checks", Verdict.PASS, same.changes)
@@ -171,18 +171,18 @@ def test_verdicts_can_be_read_at_any_width(
 def test_more_errors_are_worse_and_fewer_are_not() -> None:
     errors = np.stack([np.full(ITEMS, 2.0), np.full(ITEMS, 10.0)], axis=1)
     few, many = (Counted((Wer(),), errors * np.array([share, 1])) for share in (1, 3))
-    found = [
+    findings = [
         scores_kept({CELL: (few, many)}, {CELL: {}}, Resampling())[0],
         scores_kept({CELL: (many, few)}, {CELL: {}}, Resampling())[0],
     ]
-    assert [one.verdict for one in found] == [Verdict.INCONCLUSIVE, Verdict.PASS]
-    assert "significantly worse" in found[0].detail
+    assert [finding.verdict for finding in findings] == [Verdict.INCONCLUSIVE, Verdict.PASS]
+    assert "significantly worse" in findings[0].detail
 
 
 def test_outputs_of_another_cell_are_stale(golden: Golden) -> None:
     both = _renamed(golden)
-    found = [f for f in _judged(both, both, _items(golden), Rule()) if f.what == "fresh output"]
-    assert [f.verdict for f in found] == [Verdict.REGRESSED] * 2
+    findings = [f for f in _judged(both, both, _items(golden), Rule()) if f.what == "fresh output"]
+    assert [f.verdict for f in findings] == [Verdict.REGRESSED] * 2
 
 
 def test_few_items_that_differ_settle_nothing(golden: Golden) -> None:
@@ -194,10 +194,10 @@ def test_few_items_that_differ_settle_nothing(golden: Golden) -> None:
 
 
 def test_one_speech_without_an_end_is_chance_one_silent_is_not(golden: Golden) -> None:
-    one = pl.int_range(pl.len()) < 1
+    first = pl.int_range(pl.len()) < 1
     items = _items(golden)[:12]
     for column, verdict in (("ended", Verdict.INCONCLUSIVE), ("silent", Verdict.REGRESSED)):
-        head = _with(golden, **{column: ~one if column == "ended" else one})
+        head = _with(golden, **{column: ~first if column == "ended" else first})
         assert overall(_judged(golden, head, items, Rule())) == verdict
 
 
@@ -219,11 +219,11 @@ def test_a_changed_unit_is_found_at_its_frame(golden: Golden) -> None:
     changed = golden.rows["units"].to_list()
     changed[3] = units.tobytes()
     rows = golden.rows.with_columns(units=pl.Series(changed, dtype=pl.Binary))
-    (found,) = exact(golden, replace(golden, rows=rows), _items(golden))
-    assert found.cell == name
-    assert found.detail == f"1 of {ITEMS} items changed; i0003: first differing frame 17"
-    (found,) = exact(golden, _worse(golden), _items(golden))
-    assert "transcribed the same, but other values" in found.detail
+    (finding,) = exact(golden, replace(golden, rows=rows), _items(golden))
+    assert finding.cell == name
+    assert finding.detail == f"1 of {ITEMS} items changed; i0003: first differing frame 17"
+    (finding,) = exact(golden, _worse(golden), _items(golden))
+    assert "the same transcript, but other values" in finding.detail
 
 
 def test_what_cannot_be_compared_is_said(golden: Golden) -> None:
@@ -233,7 +233,7 @@ def test_what_cannot_be_compared_is_said(golden: Golden) -> None:
     assert "The ASR is base.en; that of the golden is tiny.en." in said
     (name,) = golden.signatures
     assert incomparable(golden, replace(golden, signatures={})) == (
-        f"This job has no cell called {name}, which the golden has."
+        f"The golden has the cell {name}, which this job lacks."
     )
 
 
@@ -253,7 +253,7 @@ def test_what_cannot_be_compared_is_said(golden: Golden) -> None:
 def test_other_decodings_are_told_in_a_sentence(
     golden_at: str, at: str, difference: tuple[str, str]
 ) -> None:
-    cells = [{f"Delay at 0%, seed 0, {one}, whole": SIGNATURE} for one in (golden_at, at)]
+    cells = [{f"Delay at 0%, seed 0, {axis}, whole": SIGNATURE} for axis in (golden_at, at)]
     assert other_protocol(*cells) == (
         f"Delay at 0%: This job decodes with {difference[0]}; "
         f"the golden was recorded with {difference[1]}. "
@@ -326,7 +326,7 @@ def test_the_worst_items_are_those_that_fell_most(golden: Golden) -> None:
     for index, keep in ((5, 0.0), (9, 0.5)):
         values[index] = [v * keep if n == cider else v for n, v in enumerate(values[index])]
     worst = worst_items(golden, _with(golden, values=pl.Series(values)), METRICS)
-    assert [one.item for one in worst] == ["i0005", "i0009"]
+    assert [item.item for item in worst] == ["i0005", "i0009"]
 
 
 def _replicates(factor: float, noise: float, steps: int = 50, peak: float = 500) -> list[Replicate]:
@@ -350,20 +350,20 @@ def test_speed_is_judged_only_on_a_quiet_machine(
 ) -> None:
     before = _replicates(1.0, noise)
     after = _replicates(factor, 0.01)
-    found = {f.what: f.verdict for f in judge_speed(before, after, canaries)}
-    assert found["time of decoding"] == verdict
-    assert found["decoder steps"] == Verdict.PASS
+    verdicts = {f.what: f.verdict for f in judge_speed(before, after, canaries)}
+    assert verdicts["time of decoding"] == verdict
+    assert verdicts["decoder steps"] == Verdict.PASS
 
 
 def test_counters_are_gated_exactly() -> None:
     before, after = _replicates(1.0, 0.01), _replicates(1.0, 0.01, steps=51, peak=511)
-    found = {f.what: f.verdict for f in judge_speed(before, after, [1.0, 1.0])}
-    assert found["decoder steps"] == Verdict.REGRESSED
-    assert found["peak memory"] == Verdict.REGRESSED
-    assert found["tokens"] == Verdict.PASS
-    other = [replace(one, weights="v") for one in after]
-    found = {f.what: f.verdict for f in judge_speed(before, other, [1.0, 1.0])}
-    assert found["decoder steps"] == Verdict.PASS
+    findings = {f.what: f.verdict for f in judge_speed(before, after, [1.0, 1.0])}
+    assert findings["decoder steps"] == Verdict.REGRESSED
+    assert findings["peak memory"] == Verdict.REGRESSED
+    assert findings["tokens"] == Verdict.PASS
+    other = [replace(replicate, weights="v") for replicate in after]
+    findings = {f.what: f.verdict for f in judge_speed(before, other, [1.0, 1.0])}
+    assert findings["decoder steps"] == Verdict.PASS
 
 
 def test_a_base_is_checked_out_without_an_entry_in_the_repository(

@@ -93,10 +93,10 @@ def _spec(service: Service, **changes: Any) -> HttpSystem:
 def _rows(spec: HttpSystem, items: list[Item], waits: list[float] | None = None) -> list[Any]:
     timing = _Timing(wait=(waits if waits is not None else []).append)
     generator = HttpGenerator(spec, timing)
-    made = generator.generate([(item, (Variant("key", 0.0, spec),)) for item in items])
-    assert [key for key, _ in made] == ["key"] * len(items)
-    assert [row.item for _, row in made] == [item.id for item in items]
-    return [row for _, row in made]
+    rows = generator.generate([(item, (Variant("key", 0.0, spec),)) for item in items])
+    assert [key for key, _ in rows] == ["key"] * len(items)
+    assert [row.item for _, row in rows] == [item.id for item in items]
+    return [row for _, row in rows]
 
 
 def test_images_are_posted_side_by_side_and_speech_comes_back(

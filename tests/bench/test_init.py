@@ -44,7 +44,7 @@ def test_pictures_with_texts_and_audio_beside(
     assert "2 of 3 images have an audio file in my model" in said
     job = yaml.safe_load(Path("job.yaml").read_text())
     assert job["dataset"] == {"name": "folder", "manifest": "data/captions.jsonl"}
-    assert [one["kind"] for one in job["systems"]] == ["text", "wavs", "shuffled"]
+    assert [system["kind"] for system in job["systems"]] == ["text", "wavs", "shuffled"]
     assert job["systems"][1]["file"] == "{stem}.flac"
     assert job["name"] == "my-model"
     assert main(["run", "job.yaml", "--dry-run"]) == 0
@@ -66,7 +66,7 @@ def test_a_table_of_lone_captions_and_a_checkpoint(
     assert main(["init", "a", str(copy_of_zoo), "-o", "010.yaml"]) == 0
     job = yaml.safe_load(Path("010.yaml").read_text())
     assert (job["name"], job["scoring"]) == ("010", {"references": "all"})
-    assert [one["kind"] for one in job["systems"]] == ["pixvox", "shuffled"]
+    assert [system["kind"] for system in job["systems"]] == ["pixvox", "shuffled"]
     assert main(["run", "010.yaml", "--dry-run"]) == 0
 
 
@@ -80,7 +80,12 @@ def test_flickr8k_and_no_system(here: Path, flickr8k: Path) -> None:
         "root": "flickr8k",
         "audio": "flickr8k/flickr_audio",
     }
-    assert [one["kind"] for one in job["systems"]] == ["text", "recorded", "pixvox", "shuffled"]
+    assert [system["kind"] for system in job["systems"]] == [
+        "text",
+        "recorded",
+        "pixvox",
+        "shuffled",
+    ]
     assert "# 4 images with 5 captions each." in text
     assert main(["run", "job.yaml", "--dry-run"]) == 0
 

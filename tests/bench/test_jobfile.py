@@ -149,7 +149,7 @@ def test_a_run_prints_and_records_the_overrides(
     (ended,) = (n for n, line in enumerate(lines) if line.startswith("b: finished in "))
     assert lines[ended].endswith(" s: 2 rows, 0 failed")
     assert lines[ended + 1] == f"files in {runs / 'b'}:"
-    assert lines[-1] == f"look and listen: pixvox report '{runs / 'b'}'"
+    assert lines[-1] == f"pictures and speech: pixvox report '{runs / 'b'}'"
     # The command that it prints is one that works.
     assert main(["report", str(runs / "b")]) == 0
     assert main(["runs", "show", str(runs / "b")]) == 0

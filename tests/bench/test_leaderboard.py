@@ -105,9 +105,9 @@ def test_a_board_s_page_ranks_links_and_shows_the_chain(
     capsys.readouterr()
     assert _board(tmp_path, "page") == 0
     assert "2 entries, none changed\n1 run without a page" in capsys.readouterr().out
-    made = tmp_path / "board.html"
+    file = tmp_path / "board.html"
     for width, scheme in ((1280, "light"), (360, "dark")):
-        page = show(made, "", width, scheme)
+        page = show(file, "", width, scheme)
         ranking, history = page.locator("tbody").all()
         assert ranking.locator("th").all_text_contents() == ["delay [red]"]
         assert history.locator("th").all_text_contents() == ["delay [red]"] * 2

@@ -50,16 +50,19 @@ def _golden(nats: dict[str, float]) -> Golden:
 
 def test_it_is_the_loss_that_training_lowers(scenes: Dataset) -> None:
     items = scenes.items[:3]
-    found = _spec("zoo:pixvox-tiny-delay").likelihood(items, 1, "cpu")
-    assert list(found) == [item.id for item in items]
+    likelihoods = _spec("zoo:pixvox-tiny-delay").likelihood(items, 1, "cpu")
+    assert list(likelihoods) == [item.id for item in items]
     from pixvox.weights import resolve
 
     model = PixVoxLM.from_pretrained(resolve("zoo:pixvox-tiny-delay")).eval()
     codec = Codec.load(model.config.codec, model.config.bandwidth)
     units = [prompt_units(item, 1, 1.0, codec) for item in items]
-    lengths = torch.tensor([one.shape[1] for one in units])
+    lengths = torch.tensor([speech.shape[1] for speech in units])
     padded = torch.stack(
-        [torch.nn.functional.pad(one, (0, int(lengths.max()) - one.shape[1])) for one in units]
+        [
+            torch.nn.functional.pad(speech, (0, int(lengths.max()) - speech.shape[1]))
+            for speech in units
+        ]
     )
     scaling = model.config.scaling
     pixels = torch.stack([load_image(item.image, scaling) for item in items])
@@ -67,7 +70,7 @@ def test_it_is_the_loss_that_training_lowers(scenes: Dataset) -> None:
         together = model(padded, lengths, pixel_values=pixels).loss
     # A batch's loss weighs every item by its frames and its end.
     shares = (lengths + 1) / (lengths + 1).sum()
-    mean = sum(share * nats for share, nats in zip(shares, found.values(), strict=True))
+    mean = sum(share * nats for share, nats in zip(shares, likelihoods.values(), strict=True))
     assert float(together) == pytest.approx(float(mean), rel=1e-5)
 
 
@@ -84,9 +87,9 @@ def test_a_change_of_one_percent_in_the_weights_is_seen(scenes: Dataset, copy_of
             parameter *= 1 + 0.01 * torch.randn(parameter.shape, generator=generator)
     model.save_pretrained(copy_of_zoo)
     after = _spec(copy_of_zoo).likelihood(items, "rotating", "cpu")
-    (found,) = judge_likelihood(golden, {CELL: after}, {CELL: "w"})
-    assert found.verdict == Verdict.INCONCLUSIVE
-    assert "of the same weights: the code computes something else" in found.detail
+    (finding,) = judge_likelihood(golden, {CELL: after}, {CELL: "w"})
+    assert finding.verdict == Verdict.INCONCLUSIVE
+    assert "the weights are the same, so the code has changed" in finding.detail
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_a_rise_is_a_regression_and_another_value_of_the_same_weights_is_told(
 ) -> None:
     nats = {f"i{number}": 3 + 0.1 * number for number in range(10)}
     now = {item: value * times for item, value in nats.items()}
-    (found,) = judge_likelihood(_golden(nats), {CELL: now}, {CELL: weights})
-    assert found.verdict == verdict
+    (finding,) = judge_likelihood(_golden(nats), {CELL: now}, {CELL: weights})
+    assert finding.verdict == verdict
     nothing = replace(_golden(nats), rows=_golden(nats).rows.clear())
     assert judge_likelihood(nothing, {CELL: now}, {CELL: weights}) == []

@@ -113,8 +113,8 @@ def test_line_breaks_inside_a_caption_shift_no_other() -> None:
 def test_meteor_survives_its_own_separator(tmp_path: Path) -> None:
     references = {"a": ("a dog runs",), "b": ("a cat sleeps",)}
     with MeteorJvm(paraphrases(whole_table(), references, tmp_path), deadline=60) as jvm:
-        found = jvm.statistics({"a": "a dog ||| runs\n", "b": "a cat sleeps"}, references)
-    assert Meteor().score(found) == pytest.approx(100)
+        counts = jvm.statistics({"a": "a dog ||| runs\n", "b": "a cat sleeps"}, references)
+    assert Meteor().score(counts) == pytest.approx(100)
 
 
 @pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGKILL])
@@ -141,12 +141,12 @@ def test_the_paraphrases_are_those_of_meteors_own_filter(tmp_path: Path) -> None
     jar = package_file("meteor/meteor-1.5.jar")
     command = [java(), "-cp", str(jar), "FilterParaphrase", str(table), str(theirs), str(listed)]
     subprocess.run(command, check=True, capture_output=True)
-    found = entries(cut_down(table, {"a": texts}))
+    lines_left = entries(cut_down(table, {"a": texts}))
     wanted = entries(gzip.decompress(theirs.read_bytes()).decode())
     assert len(wanted) > 100
     # Where the two take off punctuation in other ways, ours keeps more, and changes no score.
-    assert wanted <= found
-    assert len(found) < 1.2 * len(wanted)
+    assert wanted <= lines_left
+    assert len(lines_left) < 1.2 * len(wanted)
     table.write_bytes(table.read_bytes()[:-9])
     with pytest.raises(RunFailed, match=r"some.gz: METEOR's paraphrases cannot be read"):
         cut_down(table, {"a": texts})
@@ -160,8 +160,8 @@ def entries(table: str) -> set[tuple[str, ...]]:
 def test_wer_counts_edits_over_reference_words() -> None:
     wer = Wer()
     captions = {"a": ("a man runs",), "b": ("two dogs",)}
-    found = wer.statistics({"a": "A man sits.", "b": "2 dogs"}, captions)
-    assert wer.score(found.sum(0)) == pytest.approx(100 / 5)
+    counts = wer.statistics({"a": "A man sits.", "b": "2 dogs"}, captions)
+    assert wer.score(counts.sum(0)) == pytest.approx(100 / 5)
 
 
 NASTY = (
@@ -192,9 +192,9 @@ def test_the_tokens_of_a_text_depend_on_no_other(texts: list[str], order: random
     others = order.sample(texts, k=len(texts) // 2)
     others += ["An added text", "b."]
     order.shuffle(others)
-    found = dict(zip(others, tokenise(others), strict=True))
-    assert {t: w for t, w in found.items() if t in alone} == {
-        t: w for t, w in alone.items() if t in found
+    tokens = dict(zip(others, tokenise(others), strict=True))
+    assert {t: w for t, w in tokens.items() if t in alone} == {
+        t: w for t, w in alone.items() if t in tokens
     }
 
 
@@ -214,6 +214,6 @@ def test_captions_without_a_word_score_nothing(tmp_path: Path) -> None:
         ({"a": ("",), "b": ("a dog runs",), "c": ()}, {"a": "a dog", "b": ""}),
     ]
     for references, hypotheses in cases:
-        found = _counted((hypotheses, references), tmp_path).corpus()
-        assert all(0 <= score < 1e-3 for score in found.values()), found
+        scores = _counted((hypotheses, references), tmp_path).corpus()
+        assert all(0 <= score < 1e-3 for score in scores.values()), scores
     assert Wer().statistics({"a": "a b"}, {"a": (" ",)}).tolist() == [[2, 0]]

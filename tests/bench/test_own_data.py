@@ -82,7 +82,7 @@ IMAGE = '{"image": "a.jpg", "captions": ["x"]}\n'
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("d.jsonl", IMAGE + IMAGE, r"d\.jsonl:2: a is there twice, first at d\.jsonl:1; remove"),
+        ("d.jsonl", IMAGE + IMAGE, r"d\.jsonl:2: a occurs twice, first at d\.jsonl:1; remove"),
         ("d.jsonl", IMAGE + '{"image": "b', r"d\.jsonl:2: not JSON at character 11"),
         ("d.jsonl", IMAGE.replace("captions", "caption"), r"d\.jsonl:1: caption: extra"),
         ("d.jsonl", '{"captions": ["x"]}', r"d\.jsonl:1: image: field required"),
@@ -95,7 +95,7 @@ IMAGE = '{"image": "a.jpg", "captions": ["x"]}\n'
         (
             "d.jsonl",
             IMAGE + '{"image": "b.jpg", "captions": [{"text": "x", "text": "y"}]}',
-            r"d\.jsonl:2: the key 'text' is there twice; remove one",
+            r"d\.jsonl:2: the key 'text' occurs twice; remove one",
         ),
         ("d.jsonl", '{"image": ""}', r"d\.jsonl:1: names no file; write its path"),
         ("d.jsonl", '{"image": "a.jpg", "id": "a/b"}', r"d\.jsonl:1: the id 'a/b' holds a slash"),
@@ -105,7 +105,7 @@ IMAGE = '{"image": "a.jpg", "captions": ["x"]}\n'
         ("d.csv", "image,caption\ra.jpg,x\rb.jpg,y\r", r"d\.csv: lines end in CR alone; convert"),
         ("d.csv", 'image,caption\na.jpg,"x\nb.jpg,y\n', r"d\.csv:2: .*a quote may be open there"),
         ("d.csv", "image,caption,speach\n", r"d\.csv:1: 'speach' is no column; did you.*`speech`"),
-        ("d.csv", "image,image,caption\n", r"d\.csv:1: a column is there twice"),
+        ("d.csv", "image,image,caption\n", r"d\.csv:1: a column occurs twice"),
         ("d.csv", "image\n", r"d\.csv:1: expected the columns image,caption"),
         ("d.csv", "image,caption\na.jpg,x\nb/a.jpg,y\n", r"d\.csv:3: a has the image 'b/a\.jpg'"),
         ("d.csv", "image,caption\na.jpg,x\na.jpg,\n", r"d\.csv:3: a has an empty caption; remove"),

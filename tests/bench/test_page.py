@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 
 
 def _content(page: Page) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(page.locator("#data").text_content() or "")
-    return found
+    data: dict[str, Any] = json.loads(page.locator("#data").text_content() or "")
+    return data
 
 
 def _rows(runs: Path, cell: int, name: str = "one") -> pl.DataFrame:
@@ -150,9 +150,9 @@ def test_every_filter_is_the_rows_own(runs: Path, single: Path, show: Opened) ->
 
     for kind in ("looping", "no end of speech", "any", "none"):
         page.get_by_label("A fails as").select_option(kind)
-        kinds = [one["name"] for one in content["kinds"]]
-        some = pl.any_horizontal(kinds)
-        left(rows.filter({"any": some, "none": ~some}.get(kind, pl.col(kind))))
+        kinds = [kind["name"] for kind in content["kinds"]]
+        failed = pl.any_horizontal(kinds)
+        left(rows.filter({"any": failed, "none": ~failed}.get(kind, pl.col(kind))))
     page.get_by_label("A fails as").select_option("")
     lead = content["lead"]
     middle = rows[lead].sort()[ITEMS // 2]
@@ -192,8 +192,8 @@ def test_two_runs_stand_side_by_side(runs: Path, both: Path, show: Opened) -> No
     assert not page.locator("script[id^=m-]").count()
     a, b = _number(page, "delay"), None
     cells = _content(page)["cells"]
-    b = next(n for n, one in enumerate(cells) if one["run"] == 1 and one["system"] == "delay")
-    offset = sum(one["run"] == 0 for one in cells)
+    b = next(n for n, cell in enumerate(cells) if cell["run"] == 1 and cell["system"] == "delay")
+    offset = sum(cell["run"] == 0 for cell in cells)
     page.get_by_label("Baseline A").select_option(str(a))
     page.get_by_label("Other B").select_option(str(b))
     lead = _content(page)["lead"]
@@ -301,11 +301,11 @@ def test_every_table_is_sorted_and_downloaded(runs: Path, single: Path, show: Op
     assert downloads.count() == page.locator("#overview table").count() == 6
     for number, name in enumerate(("table1", "table2", "audit", "audit-tests")):
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        with page.expect_download() as found:
+        with page.expect_download() as download:
             downloads.nth(number).click()
-        assert found.value.suggested_filename == f"one-{name}.csv"
+        assert download.value.suggested_filename == f"one-{name}.csv"
         # The same bytes as the run's own file.
-        assert found.value.path().read_bytes() == (
+        assert download.value.path().read_bytes() == (
             (runs / "one" / "tables" / f"{name}.csv").read_bytes()
         )
 
@@ -318,9 +318,9 @@ def test_names_stay_and_scores_are_seen_at_any_width(single: Path, show: Opened)
     assert box is not None
 
     def left(shown: Any) -> tuple[float, float]:
-        found = shown.bounding_box()
-        assert found is not None
-        return found["x"] - box["x"], found["x"] + found["width"] - box["x"]
+        bounds = shown.bounding_box()
+        assert bounds is not None
+        return bounds["x"] - box["x"], bounds["x"] + bounds["width"] - box["x"]
 
     # Two scores beside the name, without a swipe.
     assert left(score.nth(3))[1] <= box["width"]
@@ -342,8 +342,10 @@ def test_axe_finds_nothing(single: Path, show: Opened, scheme: str) -> None:
         for place in VIEWS:
             page.goto(f"{single.as_uri()}{place}")
             page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-            found = Axe().run(page).response["violations"]
-            said = [(one["id"], one["nodes"][0]["html"][:120]) for one in found]
+            violations = Axe().run(page).response["violations"]
+            said = [
+                (violation["id"], violation["nodes"][0]["html"][:120]) for violation in violations
+            ]
             assert said == [], (place, width)
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, place

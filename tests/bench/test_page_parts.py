@@ -76,25 +76,28 @@ GRID = [(0.5, 2.0, 40.0), (1.0, 2.0, 39.0), (0.5, 1.0, 20.0), (1.0, 1.0, 10.0)]
 
 def test_a_sweep_shows_every_axis_with_intervals_and_the_best(runs: Path) -> None:
     run = read_finished(runs / "one")
-    found = sweep(replace(run, tables={"points": _points(GRID)}))
-    assert found is not None
-    assert [one["axis"] for one in found["axes"]] == ["temperature", "guidance"]
-    (chart,) = found["axes"][0]["charts"]
+    charts = sweep(replace(run, tables={"points": _points(GRID)}))
+    assert charts is not None
+    assert [axis["axis"] for axis in charts["axes"]] == ["temperature", "guidance"]
+    (chart,) = charts["axes"][0]["charts"]
     assert chart["svg"].count("<polyline") == chart["svg"].count('class="spread"') == 2
     assert "guidance 2: 40.00 at 0.5, 39.00 at 1." in chart["svg"]
-    (heat,) = found["heats"]
+    (heat,) = charts["heats"]
     assert [heat["svg"].count(f'class="{kind}"') for kind in ("heat", "frame best")] == [4, 1]
     assert "temperature 1, guidance 2: 39.00 ±4.0, not told apart from the best." in heat["svg"]
-    assert found["bests"] == [
+    assert charts["bests"] == [
         "CIDEr: the best is temperature 0.5, guidance 2 (40.00 ±4.0); not significantly different "
         "at 5%: temperature 1, guidance 2."
     ]
     # What no point is told apart by has one frame, and a run of before an axis was there is drawn.
     alike = _points(GRID).with_columns(alike=pl.lit(True)).drop("candidates")
-    found = sweep(replace(run, tables={"points": alike}))
-    assert found is not None
-    assert [found["heats"][0]["svg"].count(f"frame {kind}") for kind in ("best", "alike")] == [1, 0]
-    assert found["bests"] == [
+    charts = sweep(replace(run, tables={"points": alike}))
+    assert charts is not None
+    assert [charts["heats"][0]["svg"].count(f"frame {kind}") for kind in ("best", "alike")] == [
+        1,
+        0,
+    ]
+    assert charts["bests"] == [
         "CIDEr: with 8 items no point differs significantly; the best is temperature 0.5, guidance "
         "2 (40.00 ±4.0)."
     ]
@@ -143,9 +146,9 @@ def test_one_cell_has_nothing_beside_it(tmp_path: Path, show: Opened) -> None:
 def test_published_rows_stand_behind_curves_of_their_own_data_only(runs: Path) -> None:
     run = read_finished(runs / "one")
     for dataset, there in (("scenes", False), ("flickr8k", True)):
-        found = prompt_curves(replace(run, protocol=replace(run.protocol, dataset=dataset)))
-        assert found is not None
-        assert found["published"] == there
+        charts = prompt_curves(replace(run, protocol=replace(run.protocol, dataset=dataset)))
+        assert charts is not None
+        assert charts["published"] == there
     alone = run.tables["table2"].filter(pl.col("prompt") != 0)
     assert prompt_curves(replace(run, tables={"table2": alone})) is None
 
@@ -161,9 +164,9 @@ def test_asrs_of_one_label_are_told_apart(runs: Path) -> None:
 
 def test_words_are_told_apart_beside_the_nearest_reference() -> None:
     refs = [(0, "two cats sleep"), (3, "A brown dog is rolling.")]
-    (found,) = differences(["so a brown dot is"], [refs])
-    assert (found.reference, found.edits) == (3, 3)
-    assert found.pieces == (
+    (difference,) = differences(["so a brown dot is"], [refs])
+    assert (difference.reference, difference.edits) == (3, 3)
+    assert difference.pieces == (
         ("+", "", "so"),
         ("=", "A brown", "a brown"),
         ("~", "dog", "dot"),

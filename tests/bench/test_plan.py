@@ -95,8 +95,8 @@ def test_every_pair_of_systems_of_a_run_is_planned(
     capsys.readouterr()
     assert main([*asked, "BLEU-1"]) == 0
     said = capsys.readouterr().out
-    assert "Images that find a difference of 2 of BLEU-1 in one" in said
-    assert "A two-sided test at 5% finds a difference of 2 with a power of 80%" in said
+    assert "Images that detect a difference of 2 of BLEU-1 in one" in said
+    assert "A two-sided test at 5% detects a difference of 2 with a power of 80%" in said
     assert main([*asked, "BLEU-9"]) == 2
     assert "--metric BLEU-9: did you mean `BLEU-4`?" in capsys.readouterr().err
     assert main(["show", "plan", "none", "--runs", str(runs), "--difference", "2"]) == 2

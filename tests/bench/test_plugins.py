@@ -107,7 +107,7 @@ def test_it_is_listed_with_its_version_in_help_and_in_the_reference(
     assert f"plug-ins: {', '.join(' '.join(pair) for pair in ADDED.items())}" in said
     reference = _run(installed, tmp_path, "-m", "bench.commands.reference").stdout
     assert "`kind: beeps`" in reference
-    assert "| `hertz` | number | `440.0` | How high they are, Hz. |" in reference
+    assert "| `hertz` | number | `440.0` | The frequency of the beeps in Hz. |" in reference
     assert "`name: tabbed`" in reference
     assert "`backend: loudness`" in reference
 

@@ -33,5 +33,5 @@ def test_a_limit_below_what_people_say_is_named_with_the_one_that_fits(tmp_path:
     assert lines(6.0) == []
     assert lines(5.0) == [
         "delay: speech is cut off at decoding.max_seconds 5; the 95th percentile of 19 recordings "
-        "is 4.8 s, and with room to spare it would be 5.7"
+        "is 4.8 s; 5.7 leaves room"
     ]

@@ -27,9 +27,9 @@ def _right(texts: dict[str, str], items: tuple[Item, ...]) -> tuple[int, int]:
     right = every = 0
     for item in items:
         true = dict(fact.split(": ") for fact in item.facts)
-        found = said(texts[item.id])
-        right += sum(value in true[kind].split("|") for kind, value in found.items())
-        every += len(found)
+        facts = said(texts[item.id])
+        right += sum(value in true[kind].split("|") for kind, value in facts.items())
+        every += len(facts)
     return right, every
 
 
@@ -50,20 +50,20 @@ def test_an_oracle_says_what_is_true_and_in_words_of_its_own(scenes: Dataset) ->
 def test_seeds_of_an_oracle_are_speeches_of_their_own(scenes: Dataset) -> None:
     system = OracleSystem(kind="oracle", codec="zoo:encodec-tiny", bandwidth=1.6)
     variants = tuple(Variant(str(n), 0, system.at({"seed": n})) for n in (0, 1))
-    made = dict(system.generator("cpu").generate([(scenes.items[0], variants)]))
+    rows = dict(system.generator("cpu").generate([(scenes.items[0], variants)]))
     again = dict(system.generator("cpu").generate([(scenes.items[0], variants[1:])]))
-    assert made["0"].units != made["1"].units == again["1"].units
+    assert rows["0"].units != rows["1"].units == again["1"].units
     unknown = Item("a", scenes.items[0].image, scenes.items[0].captions)
     [(_, row)] = system.generator("cpu").generate([(unknown, variants[:1])])
-    assert (row.status, "nothing is known" in row.reason) == ("failed", True)
+    assert (row.status, "no facts about the picture" in row.reason) == ("failed", True)
 
 
 def test_the_zoo_s_captioner_writes_what_is_in_the_picture(scenes: Dataset) -> None:
     system = CascadeSystem.model_validate(ZOO)
     writer, variant = system.writer("cpu"), Variant("a", 0, system)
-    some = scenes.items[:40]
-    right, every = _right({item.id: writer.write(item, variant) for item in some}, some)
-    assert every >= 4 * len(some)
+    items = scenes.items[:40]
+    right, every = _right({item.id: writer.write(item, variant) for item in items}, items)
+    assert every >= 4 * len(items)
     assert right > 0.85 * every
 
 

@@ -32,12 +32,12 @@ def _scored(
     )
     spec = ScoringSpec(references=reading, replicates=100)
     with Scorer(data, spec, {}, cache, caption) as scorer:
-        found = []
+        scores = []
         for cell in expand(job, data, []):
             texts = [cell.system.transcript(item, item.chosen(caption)) for item in data.items]
             table = transcribed(data.items, texts, caption)
-            found.append(scorer.score(cell, table))
-    return scorer, found
+            scores.append(scorer.score(cell, table))
+    return scorer, scores
 
 
 @pytest.mark.parametrize("reading", ["others", "all"])
@@ -46,33 +46,38 @@ def test_texts_score_as_stock_pycocoevalcap_with_the_same_references(
     scenes: Dataset, reading: Reading, caption: Choice, tmp_path: Path
 ) -> None:
     data = replace(scenes, items=scenes.items[:25])
-    scorer, found = _scored(data, reading, caption, tmp_path)
+    scorer, scores = _scored(data, reading, caption, tmp_path)
     # By hand: which caption is said, what is left of the references, and half of its words.
     said, left, halves = {}, {}, {}
     for item in data.items:
         drawn = int(hashlib.sha256(item.id.encode()).hexdigest()[:16], 16)
         number = drawn % 5 if caption == "rotating" else caption
-        texts = [one.text for one in item.captions]
+        texts = [caption.text for caption in item.captions]
         left[item.id] = [t for n, t in enumerate(texts) if n != number or reading == "all"]
         words = texts[number].split()
         said[item.id], halves[item.id] = texts[number], " ".join(words[: (len(words) + 1) // 2])
-    tokens = iter(tokenise([t for some in left.values() for t in some]))
-    references = {name: [next(tokens) for _ in some] for name, some in left.items()}
+    tokens = iter(tokenise([t for texts in left.values() for t in texts]))
+    references = {name: [next(tokens) for _ in texts] for name, texts in left.items()}
     whole, half = (
-        {name: [text] for name, text in zip(some, tokenise(list(some.values())), strict=True)}
-        for some in (said, halves)
+        {
+            name: [text]
+            for name, text in zip(
+                references_of, tokenise(list(references_of.values())), strict=True
+            )
+        }
+        for references_of in (said, halves)
     )
-    for one, texts in zip(found, (whole, half), strict=True):
+    for cell, texts in zip(scores, (whole, half), strict=True):
         bleu, _ = PublishedBleu(4).compute_score(references, texts, verbose=0)
-        assert one.corpus["BLEU-4"] == pytest.approx(100 * bleu[3], abs=1e-9)
+        assert cell.corpus["BLEU-4"] == pytest.approx(100 * bleu[3], abs=1e-9)
         for name, tool in {"ROUGE-L": PublishedRouge(), "CIDEr": PublishedCider()}.items():
             score, _ = tool.compute_score(references, texts)
-            assert one.corpus[name] == pytest.approx(100 * score, abs=1e-9)
+            assert cell.corpus[name] == pytest.approx(100 * score, abs=1e-9)
     count = len(left[data.items[0].id])
-    assert {one.signature.per_image for one in found} == {str(count)}
-    assert {one.signature.idf for one in found} == {scorer.idf}
+    assert {cell.signature.per_image for cell in scores} == {str(count)}
+    assert {cell.signature.idf for cell in scores} == {scorer.idf}
     wanted = {"rotating": "rotating", 2: "caption 2"}[caption] if reading == "others" else "none"
-    assert {one.signature.left_out for one in found} == {wanted}
+    assert {cell.signature.left_out for cell in scores} == {wanted}
 
 
 def test_rotation_takes_every_caption_as_often_and_no_other_item_moves_it(scenes: Dataset) -> None:

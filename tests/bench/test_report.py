@@ -64,8 +64,8 @@ def test_each_fact_of_a_published_row_has_its_grade() -> None:
     assert "Trained on: synthesised speech" in grades["SAS"].reason
     assert "Trained on: flickr8k and coco" in grades["Im2Sp"].reason
     assert "Not stated: n, seeds, normaliser, tokeniser" in grades["PixVoxLM-Delay"].reason
-    some = grade_published(rows["SAS"], replace(whole, items=1), "tiny.en")
-    assert some.reason == "Published rows use all 2 test images; yours uses 1"
+    single = grade_published(rows["SAS"], replace(whole, items=1), "tiny.en")
+    assert single.reason == "Published rows use all 2 test images; yours uses 1"
     others = grade_published(rows["PixVoxLM-Delay"], replace(whole, references="others"), "tiny.en")
     assert others.mark == "✗"
 
@@ -76,10 +76,10 @@ def test_what_a_thousand_images_do_not_tell_apart_is_said() -> None:
         r"Differences that 1000 images do not resolve \(simulated\): (.*?)\. ", said + " "
     )
     assert pairs is not None
-    found = dict(pair.rsplit(" in ", 1) for pair in pairs[1].split("; "))
+    pairs_by_score = dict(pair.rsplit(" in ", 1) for pair in pairs[1].split("; "))
     # Delay's lead in METEOR and CIDEr is 0.69 and 1.34; each half of an interval about 0.7 and 2.7.
-    assert {"M", "C"} <= set(found["SAT-FT and PixVoxLM-Delay"].split(", "))
-    assert "SAS and PixVoxLM-Delay" not in found
+    assert {"M", "C"} <= set(pairs_by_score["SAT-FT and PixVoxLM-Delay"].split(", "))
+    assert "SAS and PixVoxLM-Delay" not in pairs_by_score
 
 
 def test_blocks_stay_apart() -> None:
@@ -119,7 +119,9 @@ def test_hostile_text_is_inert_in_latex() -> None:
         r"$\times$ & \textbackslash{}input\{/etc/passwd\} \$x\$ 50\% a\&b \#1 \_ "
     )
     # Every row has as many cells as the table has columns, and every brace its partner.
-    rows = [one for one in text.splitlines() if one.endswith(r"\\") and "multicolumn" not in one]
+    rows = [
+        line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
+    ]
     columns = re.search(r"begin\{tabular\}\{@\{\}([lr]+)@\{\}\}", text)
     assert columns is not None
     assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns[1])}

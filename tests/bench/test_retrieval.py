@@ -80,8 +80,8 @@ def test_a_caption_in_the_middle_of_the_others_is_chosen() -> None:
     rng = np.random.default_rng(0)
     middle = rng.integers(0, 32, 60)
     changed = [middle.copy() for _ in range(4)]
-    for number, one in enumerate(changed):
-        one[10 * number : 10 * number + 8] = rng.integers(32, 64, 8)
+    for number, recording in enumerate(changed):
+        recording[10 * number : 10 * number + 8] = rng.integers(32, 64, 8)
     units = [*changed[:2], rng.integers(0, 64, 60), middle, *changed[2:], middle[:20]]
     costs = substitution_costs(rng.normal(size=(64, 8)).astype(np.float32))
     assert most_central(unit_similarity(units, costs)) == 3
@@ -97,10 +97,10 @@ def test_a_caption_in_the_middle_of_the_others_is_chosen() -> None:
     assert similarity(["...", "!"]).tolist() == [[0, 0], [0, 0]]
 
 
-def _edit_distance(one: Units, other: Units, costs: Any) -> int:
+def _edit_distance(first: Units, other: Units, costs: Any) -> int:
     """The textbook's table."""
-    table = [[GAP * (i + j) for j in range(len(other) + 1)] for i in range(len(one) + 1)]
-    for i, a in enumerate(one, 1):
+    table = [[GAP * (i + j) for j in range(len(other) + 1)] for i in range(len(first) + 1)]
+    for i, a in enumerate(first, 1):
         for j, b in enumerate(other, 1):
             gaps = min(table[i - 1][j], table[i][j - 1]) + GAP
             table[i][j] = min(gaps, table[i - 1][j - 1] + int(costs[a, b]))
@@ -112,9 +112,9 @@ def test_edit_distances_are_the_textbook_s() -> None:
     costs = substitution_costs(rng.normal(size=(8, 2)).astype(np.float32))
     assert (costs.diagonal().max(), costs.max(), len(np.unique(costs)) > 3) == (0, GAP, True)
     units = [rng.integers(0, 8, length) for length in (0, 1, 7, 12, 9)]
-    ends = np.concatenate([[0], np.cumsum([len(one) for one in units])])
-    found = edit_distances(np.concatenate(units), ends, costs, GAP)
-    assert found.tolist() == [[_edit_distance(a, b, costs) for b in units] for a in units]
+    ends = np.concatenate([[0], np.cumsum([len(sequence) for sequence in units])])
+    distances = edit_distances(np.concatenate(units), ends, costs, GAP)
+    assert distances.tolist() == [[_edit_distance(a, b, costs) for b in units] for a in units]
 
 
 def test_only_missing_states_are_computed_and_they_are_known_by_content(
@@ -129,8 +129,8 @@ def test_only_missing_states_are_computed_and_they_are_known_by_content(
 
     def states(*names: str) -> list[float]:
         paths = [tmp_path / name for name in names]
-        found = mean_states(paths, "e", Encoder, folder=tmp_path, report=lambda *_: None)
-        return found[:, 0].tolist()
+        states = mean_states(paths, "e", Encoder, folder=tmp_path, report=lambda *_: None)
+        return states[:, 0].tolist()
 
     (tmp_path / "a").write_bytes(b"1")
     (tmp_path / "b").write_bytes(b"22")

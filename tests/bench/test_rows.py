@@ -26,9 +26,9 @@ from tests.evidence.rates import said, statistics_of
 
 def test_intervals_stay_within_the_bounds_of_scores() -> None:
     counted = statistics_of(said(2, np.random.default_rng(0), 0.97))
-    found = intervals(counted, Resampling(replicates=400))
+    ends = intervals(counted, Resampling(replicates=400))
     for score in counted.scores:
-        assert found[score.name].score <= found[score.name].high <= score.most
+        assert ends[score.name].score <= ends[score.name].high <= score.most
     assert max(score.most for score in counted.scores) == float("inf")
 
 
@@ -85,8 +85,8 @@ def test_a_floor_needs_every_item_and_a_system_one() -> None:
 
 
 def test_all_seeds_of_a_row_are_told() -> None:
-    one, two = cell_scores("seeds", 1), cell_scores("seeds", 2)
-    (row,) = rows_of(one, two)
+    first, two = cell_scores("seeds", 1), cell_scores("seeds", 2)
+    (row,) = rows_of(first, two)
     frame = table_frame([row]).filter(block="measured")
     assert (frame["failed"][0], row.asked) == (3, 2 * ITEMS)
     assert "3 × no such file" in frame["note"][0]
@@ -111,10 +111,10 @@ class _Counting:
 def test_a_system_of_other_data_is_marked_and_tested(blind: bool) -> None:
     scores = []
     for label, learnt in (("ours", ("scenes",)), ("theirs", ("coco", "flickr8k"))):
-        found = cell_scores(label)
-        tokens = pl.Series("tokens", [f"words of {n}" for n in found.items["item"]])
-        cell = replace(found.cell, trained_on=learnt)
-        scores.append(replace(found, cell=cell, items=found.items.with_columns(tokens)))
+        measured = cell_scores(label)
+        tokens = pl.Series("tokens", [f"words of {n}" for n in measured.items["item"]])
+        cell = replace(measured.cell, trained_on=learnt)
+        scores.append(replace(measured, cell=cell, items=measured.items.with_columns(tokens)))
     rows = rows_of(*scores)
     above = scores_above_chance(rows, "scenes", cast(Scorer, _Counting(scores[1], blind)))
     assert list(above) == [scores[1].cell.name]
@@ -122,8 +122,8 @@ def test_a_system_of_other_data_is_marked_and_tested(blind: bool) -> None:
     ours, theirs = comparison(rows, "table1", PROTOCOL, **options)[-2:].to_dicts()
     assert ours["training"] == "unknown"
     assert theirs["training"] == "unknown, trained on coco and flickr8k"
-    told, _, where = theirs["note"].rpartition(": ")
-    assert told.startswith("Scores above the chance level (the same transcripts assigned to other")
+    note, _, where = theirs["note"].rpartition(": ")
+    assert note.startswith("Scores above the chance level (the same transcripts assigned to other")
     assert where == "none" if blind else "CIDEr" in where
     assert ours["note"] == ""
 
@@ -144,8 +144,10 @@ def test_a_table_without_measured_rows_is_none() -> None:
 
 
 def test_reasons_are_counted_by_what_they_say() -> None:
-    told = [f"{n}.wav: no such file" for n in range(985)] + ["ValueError: x"] * 2 + ["a", "b", None]
-    assert taxonomy.reasons(pl.Series(told)) == [
+    reasons_given = (
+        [f"{n}.wav: no such file" for n in range(985)] + ["ValueError: x"] * 2 + ["a", "b", None]
+    )
+    assert taxonomy.reasons(pl.Series(reasons_given)) == [
         "985 × no such file (first: 0.wav)",
         "2 × ValueError: x",
         "1 × a",

@@ -129,7 +129,7 @@ def test_speech_is_reused_under_another_label(
     (sorted(run.rglob("*.wav"))[0]).unlink()
     assert main(["runs", "prune", "trial", "--runs", str(tmp_path)]) == 0
     assert main(["rescore", str(job), "--runs", str(tmp_path)]) == 0
-    assert "missing files of speech made again" in capsys.readouterr().out
+    assert "missing speech files written again" in capsys.readouterr().out
     renamed = {
         str(path.relative_to(run)).replace("renamed-", "delay-"): path.read_bytes()
         for path in run.rglob("*.wav")

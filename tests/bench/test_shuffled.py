@@ -26,12 +26,12 @@ BEAM = WhisperAsr(beam_size=5)
 
 def _job(tmp_path: Path, *floors: dict[str, Any], systems: tuple[str, ...] = ("SAT", "SAS")) -> Job:
     (tmp_path / "wavs").mkdir(exist_ok=True)
-    made = [
+    cells = [
         {"kind": "wavs", "label": name, "folder": str(tmp_path / "wavs"), "file": f"{name}{{id}}"}
         for name in systems
     ]
     # The floor first, as a job may have it.
-    content = {"name": "j", "dataset": {"name": "scenes"}, "systems": [*floors, *made]}
+    content = {"name": "j", "dataset": {"name": "scenes"}, "systems": [*floors, *cells]}
     return Job.model_validate(content)
 
 

@@ -36,14 +36,14 @@ def _heard(folder: Path) -> list[int | None]:
     data = io.BytesIO()
     soundfile.write(data, np.full(800, 0.5, np.float32), 8000, format="WAV", subtype="PCM_16")
     whole, path = data.getvalue(), folder / "speech.wav"
-    found: list[int | None] = []
+    values: list[int | None] = []
     for content in (whole, whole[:-800], whole + whole, whole[8:]):
         path.write_bytes(content)
         try:
-            found.append(len(read_speech(path, 16_000)))
+            values.append(len(read_speech(path, 16_000)))
         except SpeechError:
-            found.append(None)
-    return found
+            values.append(None)
+    return values
 
 
 def _content(folder: Path) -> dict[str, object]:

@@ -45,9 +45,9 @@ def test_scores_beside_stock_are_the_same() -> None:
 def test_an_audit_wants_the_same_outputs_twice_and_a_minute() -> None:
     run = Audited(100, 80.0, 10.0, 1.4, {}, 0.9, units="a", derived="b")
     assert not faults([run, run])
-    (found,) = faults([run, replace(run, units="c")])
-    assert "same units" in found
-    (found,) = faults([run, replace(run, derived="c")])
-    assert "rows and scores" in found
-    (found,) = faults([run, replace(run, seconds=60.0)])
-    assert "at least 60" in found
+    (fault,) = faults([run, replace(run, units="c")])
+    assert "same units" in fault
+    (fault,) = faults([run, replace(run, derived="c")])
+    assert "rows and scores" in fault
+    (fault,) = faults([run, replace(run, seconds=60.0)])
+    assert "at least 60" in fault

@@ -33,24 +33,24 @@ def test_a_replicate_is_the_corpus_score_of_the_items_it_drew() -> None:
     for replicate, chosen in enumerate(rng.integers(40, size=(3, 40))):
         # Drawn by repeating rows instead of multiplying by counts.
         again = cell.of(cell.values[chosen].sum(0))
-        for name, found in drawn.items():
-            assert found[replicate] == pytest.approx(again[name], abs=1e-9)
+        for name, replicates in drawn.items():
+            assert replicates[replicate] == pytest.approx(again[name], abs=1e-9)
 
 
 def test_an_interval_of_a_mean_has_the_textbook_s_width() -> None:
     cell = _cell(1000, 0.6, 2)
     cider = cell.each()["CIDEr"]
-    found = intervals(cell, Resampling(replicates=4000))["CIDEr"]
+    interval = intervals(cell, Resampling(replicates=4000))["CIDEr"]
     error = cider.std(ddof=1) / np.sqrt(len(cider))
-    assert found.score == pytest.approx(cider.mean())
-    assert (found.high - found.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.06)
+    assert interval.score == pytest.approx(cider.mean())
+    assert (interval.high - interval.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.06)
 
 
 def test_a_share_of_nearly_all_has_a_short_interval() -> None:
     values = np.array([[4.0, 4.0, 5.0]] * 99 + [[3.0, 4.0, 5.0]])
-    found = intervals(Counted((Facts(),), values), FEW)["fact precision"]
-    assert (round(found.score, 2), found.high) == (99.75, 100)
-    assert 98.5 < found.low < 99.5
+    interval = intervals(Counted((Facts(),), values), FEW)["fact precision"]
+    assert (round(interval.score, 2), interval.high) == (99.75, 100)
+    assert 98.5 < interval.low < 99.5
 
 
 def test_a_score_of_nothing_seen_is_not_certainly_none() -> None:
@@ -59,29 +59,29 @@ def test_a_score_of_nothing_seen_is_not_certainly_none() -> None:
     cell = statistics_of(said(48, rng, 0.15))
     values = cell.values.copy()
     values[:, 3] = 0
-    found = intervals(cell.with_values(values), FEW)["BLEU-4"]
-    assert found.score < 0.01
-    assert found.low == found.score
-    assert 1 < found.high < 15
+    interval = intervals(cell.with_values(values), FEW)["BLEU-4"]
+    assert interval.score < 0.01
+    assert interval.low == interval.score
+    assert 1 < interval.high < 15
 
 
 def test_a_system_does_not_differ_from_itself() -> None:
     cell = _cell(50, 0.6, 3)
-    for found in compare(cell, cell, FEW).values():
-        assert found.difference == 0
-        assert found.p_permutation == found.p_bootstrap == 1
+    for difference in compare(cell, cell, FEW).values():
+        assert difference.difference == 0
+        assert difference.p_permutation == difference.p_bootstrap == 1
 
 
 def test_the_sign_says_who_is_better_and_the_order_of_items_nothing() -> None:
     a, b = _cell(300, 0.5, 4), _cell(300, 0.7, 5)
     there, back = compare(a, b, FEW), compare(b, a, FEW)
-    for name, found in there.items():
-        assert found.difference > 0
-        assert back[name].difference == -found.difference
-        assert found.low > 0 > back[name].high
-        assert found.p_permutation < 0.05
+    for name, difference in there.items():
+        assert difference.difference > 0
+        assert back[name].difference == -difference.difference
+        assert difference.low > 0 > back[name].high
+        assert difference.p_permutation < 0.05
         # What is so plainly there is larger than the least that would be seen.
-        assert found.difference > found.detectable
+        assert difference.difference > difference.detectable
 
 
 def test_other_images_are_refused() -> None:
@@ -129,25 +129,25 @@ def test_a_family_s_p_values_are_those_of_its_largest_statistic() -> None:
     rng = np.random.default_rng(0)
     common = rng.normal(size=(400, 1))
     drawn = (common + rng.normal(size=(400, 4))) * [1, 10, 0.1, 1]
-    seen = [4.5, 20.0, -0.2, 0.3]
-    family = {n: Compared(s, drawn[:, n]) for n, s in enumerate(seen)}
+    observed = [4.5, 20.0, -0.2, 0.3]
+    family = {n: Compared(s, drawn[:, n]) for n, s in enumerate(observed)}
     family[4] = Compared(0.0, np.zeros(400))
     unit = np.sqrt((drawn**2).mean(0))
-    order = sorted(range(4), key=lambda n: -abs(seen[n]) / unit[n])
+    order = sorted(range(4), key=lambda n: -abs(observed[n]) / unit[n])
     expected, least = {4: 1.0}, 0.0
     for rank, n in enumerate(order):
         hits = sum(
-            max(abs(row[m]) / unit[m] for m in order[rank:]) >= abs(seen[n]) / unit[n]
+            max(abs(row[m]) / unit[m] for m in order[rank:]) >= abs(observed[n]) / unit[n]
             for row in drawn
         )
         expected[n] = least = max(least, (hits + 1) / 401)
-    found = adjusted(family)
-    assert found == pytest.approx(expected)
+    p_values = adjusted(family)
+    assert p_values == pytest.approx(expected)
     # A comparison that says what another one says costs nothing; an independent one does.
     twice = adjusted(family | {5: family[0]})
-    assert twice[0] == found[0]
+    assert twice[0] == p_values[0]
     alone = adjusted({0: family[0]})
-    assert alone[0] < found[0]
+    assert alone[0] < p_values[0]
 
 
 def test_cells_that_are_compared_swap_the_same_images() -> None:

@@ -33,17 +33,17 @@ def test_a_plot_is_the_same_bytes_whatever_a_label_holds(tmp_path: Path) -> None
     scores = []
     for number, guidance in enumerate((1, 1.5, 2)):
         system = PixVoxSystem.model_construct(**speaker, decoding=DecodingSpec(guidance=guidance))
-        found = cell_scores(label, system=system, seed=number)
-        cell = replace(found.cell, speech_key=f"s{number}", transcript_key=f"h{number}")
-        scores.append(replace(found, cell=cell))
+        frame = cell_scores(label, system=system, seed=number)
+        cell = replace(frame.cell, speech_key=f"s{number}", transcript_key=f"h{number}")
+        scores.append(replace(frame, cell=cell))
     rows = rows_of(*scores)
-    found = points(rows, compare_rows(rows, rows[0], PairTests(DRAWN)))
-    assert choices(found) == ["guidance"]
+    frame = points(rows, compare_rows(rows, rows[0], PairTests(DRAWN)))
+    assert choices(frame) == ["guidance"]
     # One point of each score is the best, and it is like itself.
-    assert found.filter("best")["metric"].to_list() == [s.name for s in rows[0].counted.scores]
-    assert found.filter("best")["alike"].all()
+    assert frame.filter("best")["metric"].to_list() == [s.name for s in rows[0].counted.scores]
+    assert frame.filter("best")["alike"].all()
     for name in ("a.svg", "b.svg", "a.docx"):
-        figure = sweep_figure(found)
+        figure = sweep_figure(frame)
         assert figure is not None
         if name == "a.docx":
             with pytest.raises(UserError, match="not a format of figures"):
@@ -58,9 +58,9 @@ def test_a_value_for_each_codebook_is_another_point_of_a_sweep() -> None:
     scores = []
     for number, guidance in enumerate((2, [2, 1, 1, 1])):
         system = PixVoxSystem.model_validate(speaker | {"decoding": {"guidance": guidance}})
-        found = cell_scores("x", system=system, seed=number)
-        cell = replace(found.cell, speech_key=f"s{number}", transcript_key=f"h{number}")
-        scores.append(replace(found, cell=cell))
+        measured = cell_scores("x", system=system, seed=number)
+        cell = replace(measured.cell, speech_key=f"s{number}", transcript_key=f"h{number}")
+        scores.append(replace(measured, cell=cell))
     points = pivot(tidy(scores))
     assert points["per_codebook"].to_list() == [None, "guidance 2 1 1 1"]
     assert points["seeds"].to_list() == [1, 1]
@@ -69,12 +69,12 @@ def test_a_value_for_each_codebook_is_another_point_of_a_sweep() -> None:
 def test_what_is_ranked_by_each_asr_was_transcribed() -> None:
     cells = [cell_scores("dead", ITEMS), cell_scores("alive", seed=1)]
     frame = pl.concat([tidy(cells), tidy(cells).with_columns(normaliser=pl.lit("whisper"))])
-    found = _sensitivity(frame, cells)
-    assert set(found["system"]) == {"alive"}
+    sensitivities = _sensitivity(frame, cells)
+    assert set(sensitivities["system"]) == {"alive"}
 
 
 def _sensitivity(frame: pl.DataFrame, scores: Sequence[CellScores]) -> pl.DataFrame:
-    cells = [one.cell for one in scores]
+    cells = [score.cell for score in scores]
     assert cells[0].asr is not None
     return sensitivity(frame, cells, asr=cells[0].asr.label, normaliser="none")
 
@@ -103,11 +103,11 @@ def test_cells_have_one_name_each_but_for_seeds(places: list[tuple[str, Any, flo
         cells.append(replace(cell, speech_key=f"s{number}", transcript_key=f"t{number}"))
     names = list(names_without_seed(cells).values())
     pairs = list(zip([place[:3] for place in places], names, strict=True))
-    for one, name in pairs:
-        assert all((one == other) == (name == its) for other, its in pairs)
-        assert name.split(", ")[0] == one[0]
+    for measured, name in pairs:
+        assert all((measured == other) == (name == its) for other, its in pairs)
+        assert name.split(", ")[0] == measured[0]
         # An axis on which no cell of the label differs is not in its name.
-        alike = [other for other, _ in pairs if other[0] == one[0]]
+        alike = [other for other, _ in pairs if other[0] == measured[0]]
         assert ("temperature" in name) == (len({other[2] for other in alike}) > 1)
 
 
@@ -117,18 +117,20 @@ def test_two_guidances_are_two_rows_of_an_audit_and_of_sensitivity() -> None:
     asrs = [DEFAULT, DEFAULT.model_copy(update={"model": "base"})]
     for number, (guidance, asr) in enumerate(product((1, 2), asrs)):
         system = PixVoxSystem.model_validate(speaker | {"decoding": {"guidance": guidance}})
-        found = cell_scores("x", system=system, seed=number)
+        sensitivities = cell_scores("x", system=system, seed=number)
         keys = {"speech_key": f"s{guidance}", "transcript_key": f"t{number}"}
-        score = leading(found.counted.scores).name
+        score = leading(sensitivities.counted.scores).name
         texts = {"transcript": "a dog", "tokens": "a dog", score: 1.0}
-        items = found.items.with_columns(pl.lit(value).alias(name) for name, value in texts.items())
-        cell = replace(found.cell, asr=asr, **keys)
-        scores.append(replace(found, cell=cell, items=items))
+        items = sensitivities.items.with_columns(
+            pl.lit(value).alias(name) for name, value in texts.items()
+        )
+        cell = replace(sensitivities.cell, asr=asr, **keys)
+        scores.append(replace(sensitivities, cell=cell, items=items))
     table = summary(audited(scores, asrs))
     assert table["system"].to_list() == ["x, guidance 1", "x, guidance 2"]
-    found = sensitivity(
+    sensitivities = sensitivity(
         tidy(scores), [s.cell for s in scores], asr=asrs[0].label, normaliser="none"
     )
-    keys = found.select("system", "prompt", "metric", "asr", "normaliser")
+    keys = sensitivities.select("system", "prompt", "metric", "asr", "normaliser")
     assert keys.is_unique().all()
-    assert set(found["system"]) == {"x, guidance 1", "x, guidance 2"}
+    assert set(sensitivities["system"]) == {"x, guidance 1", "x, guidance 2"}

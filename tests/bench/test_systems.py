@@ -90,7 +90,7 @@ def test_every_kind_of_system_gets_rows(job: Path, tmp_path: Path, scenes: Datas
     }
     rows = pl.read_parquet(run / "rows.parquet")
     reasons = rows.filter(status="failed").sort("system", "item").select("system", "reason")
-    wanted = ["not readable", "no such file", "FileNotFoundError", "999", "no units for it"]
+    wanted = ["not readable", "no such file", "FileNotFoundError", "999", "no units for this item"]
     said = " ".join(reasons["reason"])
     assert all(text in said for text in wanted), said
     # A folder of files is transcribed at any rate: what was said is what is transcribed.
@@ -220,8 +220,8 @@ def test_a_sweep_does_what_its_dry_run_says(
 def test_seeds_and_candidates_of_greedy_decoding_are_one_variant() -> None:
     greedy = PixVoxSystem(kind="pixvox", label="delay", weights="zoo:pixvox-tiny-delay")
     grid = Grid.model_validate({"seed": [0, 1], "temperature": [0, 0.5], "candidates": [1, 4]})
-    found = [system.decoding for system in variants(greedy, grid)]
-    points = [(one.temperature, one.seed, one.candidates) for one in found]
+    decodings = [system.decoding for system in variants(greedy, grid)]
+    points = [(decoding.temperature, decoding.seed, decoding.candidates) for decoding in decodings]
     warm = [(0.5, seed, number) for seed in (0, 1) for number in (1, 4)]
     assert sorted(points) == [(0, 0, 1), *warm]
 
@@ -238,7 +238,7 @@ def test_decoding_that_a_model_cannot_do_is_told_before_anything_runs(
     for grid in ({"candidates": [1, 4]}, {"include": [{"system": "small", "candidates": 4}]}):
         job.write_text(yaml.safe_dump(content | {"grid": grid}))
         assert main(["run", str(job), "--runs", str(tmp_path), "--dry-run"]) == 2
-        assert "grid: 4 candidates, and no system draws them" in capsys.readouterr().err
+        assert "grid: 4 candidates, but no system samples" in capsys.readouterr().err
     guided = DecodingSpec(guidance=(2, 2, 1, 1))
     assert "needs a null image" in guided.unfit(4, null_image=False)
     assert guided.unfit(4, null_image=True) == ""

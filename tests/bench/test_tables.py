@@ -70,8 +70,8 @@ def test_columns_go_in_order_and_are_named() -> None:
     for width in range(200, 39, -1):
         lines = _printed(width, frame)
         text = " ".join(" ".join(lines).split())
-        told = re.search(r"Left out to fit \d+ characters: ([^;]*);", text)
-        names = told[1].split(", ") if told else []
+        match = re.search(r"Left out to fit \d+ characters: ([^;]*);", text)
+        names = match[1].split(", ") if match else []
         # What is left out is not shown, all else is.
         heads = next(line.split() for line in lines if line.split()[:1] == ["system"])
         assert not set(heads) & set(names)
@@ -180,15 +180,15 @@ def test_a_later_table_prints_what_is_new() -> None:
     assert [printed[-1].text.startswith(text) for _, text in numbered] == [True]
     # All but the note of the other references; the last is new.
     other = next(n for n, note in enumerate(printed, 1) if "This raises ceilings" in note.text)
-    kept = terminal.ranges([n for n in range(1, len(printed)) if n != other])
-    assert f"Notes {kept} above hold here too." in second
+    numbers = terminal.ranges([n for n in range(1, len(printed)) if n != other])
+    assert f"Notes {numbers} above hold here too." in second
     assert terminal.ranges([1, 2, 3, 5, 7, 8, 9]) == "1 to 3, 5 and 7 to 9"
 
 
 def test_the_committed_tables_keep_their_columns_at_their_widths() -> None:
     folder = Path(__file__).parents[2] / "results" / "scenes"
     names = [(table.name, reading) for table in TABLES for reading in ("", "-all")]
-    there = [one for one in names if (folder / one[0] / f"{''.join(one)}.parquet").exists()]
+    there = [parts for parts in names if (folder / parts[0] / f"{''.join(parts)}.parquet").exists()]
     assert there
     for table, reading in there:
         frame = pl.read_parquet(folder / table / f"{table}{reading}.parquet")

@@ -26,7 +26,7 @@ def test_words_are_letters_and_digits_of_any_alphabet(text: str, words: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds", "found"),
+    ("text", "seconds", "expected"),
     [
         ("1, 2, 3, 4, 5, 6, 7, 8", 4.0, set()),
         ("5, 5, 5, 5, 5, 5, 5, 5", 4.0, {"looping"}),
@@ -41,7 +41,7 @@ def test_words_are_letters_and_digits_of_any_alphabet(text: str, words: str) -> 
     ],
 )
 def test_numbers_and_other_alphabets_are_judged_as_words(
-    text: str, seconds: float, found: set[str]
+    text: str, seconds: float, expected: set[str]
 ) -> None:
     # As CTC models have it: no probability and no compression ratio.
     table = pl.DataFrame(
@@ -57,4 +57,4 @@ def test_numbers_and_other_alphabets_are_judged_as_words(
         }
     )
     row = kinds(table, pl.Series([3])).row(0, named=True)
-    assert {name for name, value in row.items() if value} == found
+    assert {name for name, value in row.items() if value} == expected

@@ -62,10 +62,10 @@ PLAN |= {"validate_every": 5, "checkpoint_every": 2, "precision": "float32"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("train")
+    folder = tmp_path_factory.mktemp("train")
     torch.manual_seed(0)
-    BlipVisionModel(PixVoxConfig.tiny().vision_config).save_pretrained(made / "vision")
-    return made
+    BlipVisionModel(PixVoxConfig.tiny().vision_config).save_pretrained(folder / "vision")
+    return folder
 
 
 def _job(folder: Path, name: str, **changes: object) -> Path:
@@ -227,9 +227,9 @@ def test_a_model_is_trained_further_from_what_it_is_but_for_its_head(folder: Pat
     job: PixVoxJob = parse(_job(folder, "on", vision=None, start_from=DELAY), TrainingJob)
     start = new_model(job, Codec.load("zoo:encodec-tiny", 1.6))
     before = load_file(resolve(DELAY) / "model.safetensors")
-    kept = {name for name in before if not name.startswith("similarity_head.")}
-    assert kept == start.state_dict().keys()
-    assert all(torch.equal(start.state_dict()[name], before[name].float()) for name in kept)
+    unchanged = {name for name in before if not name.startswith("similarity_head.")}
+    assert unchanged == start.state_dict().keys()
+    assert all(torch.equal(start.state_dict()[name], before[name].float()) for name in unchanged)
     assert (start.config.similarity_size, start.config.null_image) == (0, True)
 
 
@@ -360,8 +360,8 @@ def test_units_without_sound_train_a_model_and_its_head(
     assert main(["train", str(head)]) == 0, capsys.readouterr().err
     assert read_log(folder / "head-of-units.training" / "log.jsonl")[-1]["step"] == 1
     # The model says what it was trained on, and its head keeps that.
-    for made in ("of-units", "head-of-units"):
-        stated = json.loads((folder / made / "config.json").read_text())
+    for output in ("of-units", "head-of-units"):
+        stated = json.loads((folder / output / "config.json").read_text())
         assert stated["trained_on"] == ["scenes", "folder"]
     assert "| trained on | scenes, folder |" in (folder / "of-units" / "README.md").read_text()
 
@@ -450,16 +450,16 @@ def test_a_training_that_is_stopped_keeps_its_last_step_and_says_so(
     state = folder / f"stopped-{name}.training"
     code, errors = _stopped(path, state / "log.jsonl", number, 1)
     assert code == 128 + number, errors
-    kept = torch.load(state / "state.pt", weights_only=True)["step"]
+    step = torch.load(state / "state.pt", weights_only=True)["step"]
     steps = [row["step"] for row in read_log(state / "log.jsonl")]
-    assert steps == list(range(1, kept + 1))
-    assert f"state.pt: the checkpoint of step {kept}, from which" in errors
+    assert steps == list(range(1, step + 1))
+    assert f"state.pt: the checkpoint of step {step}, from which" in errors
     assert not (folder / f"stopped-{name}").exists()
     if name == "pixvox":
         # That it resumes from there is the other tests'; Ray takes long to start.
         return
-    code, errors = _stopped(path, state / "log.jsonl", number, kept + 1)
+    code, errors = _stopped(path, state / "log.jsonl", number, step + 1)
     assert code == 128 + number, errors
     steps = [row["step"] for row in read_log(state / "log.jsonl")]
     assert steps == list(range(1, len(steps) + 1))
-    assert len(steps) > kept
+    assert len(steps) > step

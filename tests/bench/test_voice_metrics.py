@@ -26,8 +26,8 @@ def test_pitch_of_known_tones() -> None:
     metric = Pitch()
     measure = metric.loaded("cpu", 1)
     low, high, silent = _voice(200), _voice(400), np.zeros(16_000, np.float32)
-    [one] = measure([low])
-    hertz, semitones, voiced = metric.score(one)
+    [values] = measure([low])
+    hertz, semitones, voiced = metric.score(values)
     assert hertz == pytest.approx(200, rel=0.01)
     assert semitones < 0.5
     assert voiced > 90
@@ -37,7 +37,7 @@ def test_pitch_of_known_tones() -> None:
     assert hertz == pytest.approx(200 * 2**0.5, rel=0.03)
     assert semitones == pytest.approx(6, abs=0.4)
     # Two clips of other voices: nothing moves within either.
-    hertz, semitones, _ = metric.score(one + measure([high])[0])
+    hertz, semitones, _ = metric.score(values + measure([high])[0])
     assert hertz == pytest.approx(200 * 2**0.5, rel=0.02)
     assert semitones < 0.5
     assert metric.score(measure([silent])[0]).tolist() == [0, 0, 0]

@@ -64,8 +64,8 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' is there twice"),
-        ("a: {b: 1, b: 1}", "line 1: the key 'b' is there twice"),
+        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' occurs twice"),
+        ("a: {b: 1, b: 1}", "line 1: the key 'b' occurs twice"),
         ("a: .inf", "line 1: '.inf' is not a finite number"),
         ("a: .nan", "'.nan' is not a finite number"),
         ("a: 1e999", "'1e999' is not a finite number"),

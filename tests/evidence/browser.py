@@ -1,4 +1,4 @@
-"""A browser without a window, for what is measured and pictured in one."""
+"""A headless browser for measurements and screenshots."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened_browser() -> "Iterator[Browser]":
-    """Chromium by Playwright; raises UserError where one of both is missing."""
+    """Yields Chromium by Playwright; raises UserError if either is missing."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:

@@ -1,9 +1,9 @@
-"""Systems made of people's captions, of which the truth is known: whether intervals hold it, and
-how often equal systems are told apart.
+"""Simulated systems from people's captions, whose true scores are known: how often intervals
+contain them, and how often equal systems are reported to differ.
 
-The whole split is the population. A weak system says now this image's caption, now another's, with
-words lost and exchanged; what it says of an image is drawn several times, and systems that take
-different draws are equal. The floor says another image's caption.
+The whole split is the population. A weak system speaks this image's caption or another's, with
+words lost and replaced. It is drawn several times for each image, and systems with different draws
+are equal. The floor speaks another image's caption.
 """
 
 import random
@@ -26,14 +26,15 @@ from bench.scoring.scorer import Scorer
 from bench.systems.borrowing import others
 
 DRAWS = 10
-"""How often the weak system speaks of every image."""
+"""The number of draws of the weak system for each image."""
 _RIGHT, _LOST, _OTHER = 0.6, 0.175, 0.175
-"""How often it says this image's caption, loses a word, and says another word instead."""
+"""The probabilities that it speaks this image's caption, loses a word, and replaces a word."""
 
 
 @dataclass(frozen=True)
 class Population:
-    """What the metrics counted of a split, `[n, D]` each: people, draws of the weak, the floor."""
+    """The metrics' statistics of a split, `[n, D]` each: people, draws of the weak system, the
+    floor."""
 
     people: Counted
     weak: tuple[Counted, ...]
@@ -50,7 +51,7 @@ def _said(caption: str, other: str, words: Sequence[str], rng: random.Random) ->
 
 
 def population(dataset: Dataset, report: Progress) -> Population:
-    """Counts all of them against the references of the usual protocol."""
+    """Computes all of them against the references of the usual protocol."""
     rng = random.Random("captions")
     with (
         tempfile.TemporaryDirectory() as cache,
@@ -72,7 +73,7 @@ def population(dataset: Dataset, report: Progress) -> Population:
 def coverage(
     people: Population, sizes: Sequence[int], trials: int, replicates: int, report: Progress
 ) -> list[dict[str, object]]:
-    """How often the interval of so many images, drawn from the population, holds its score."""
+    """Returns how often intervals of samples of the population contain its score."""
     rng = np.random.default_rng(0)
     systems = {"people": people.people, "weak": people.weak[0], "shuffled": people.floor}
     rows: list[dict[str, object]] = []
@@ -100,7 +101,7 @@ def false_stars(
     replicates: int,
     report: Progress,
 ) -> list[dict[str, object]]:
-    """How often any of so many equal systems is told apart from any other in any score."""
+    """Returns how often any of several equal systems is reported to differ in any score."""
     rng = np.random.default_rng(1)
     each = np.stack([draw.values for draw in people.weak])
     rows: list[dict[str, object]] = []

@@ -1,9 +1,9 @@
-"""Time of the codec in Table II's rows, by an earlier commit and by this checkout, in one run.
+"""The codec's time in Table II's rows, with an earlier commit and with this checkout, in one run.
 
 The model has the paper's size, K = 8 and random weights, and so has the codec, whose architecture
-is EnCodec's of 24 kHz. What a commit runs is `pixvox run` on the shipped scenes; every call of the
-codec is timed in the process that makes it, in seconds of that thread's CPU, so that whatever else
-the machine does is left out.
+is EnCodec's of 24 kHz. Each version runs `pixvox run` on the shipped scenes. Every call of the
+codec is timed in its process, in CPU seconds of the thread, so that other work on the machine does
+not count.
 """
 
 import io
@@ -89,7 +89,7 @@ sys.meta_path.insert(0, Finder())
 
 
 def _export(commit: str, folder: Path) -> None:
-    """Unpacks a commit of this repository; raises RunFailed where git does not have it."""
+    """Unpacks a commit of this repository; raises RunFailed if git does not have it."""
     command = ["git", "-C", str(ROOT), "archive", commit]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
@@ -99,7 +99,7 @@ def _export(commit: str, folder: Path) -> None:
 
 
 def _make_codec(folder: Path) -> None:
-    """EnCodec's architecture of 24 kHz with random weights and codebooks."""
+    """Writes EnCodec's architecture of 24 kHz with random weights and codebooks."""
     from transformers import EncodecConfig, EncodecModel
 
     from pixvox.training.codec import initialise_weights
@@ -122,7 +122,8 @@ def _make_model(folder: Path, codec: Path, tiny: bool) -> None:
 
 
 def _run(tree: Path, job: Path, folder: Path) -> dict[str, Any]:
-    """Runs a job by the code of a tree: the codec's calls, and every row's units and transcript."""
+    """Runs a job with the code of a tree; returns the codec's calls, and rows' units and
+    transcripts."""
     folder.mkdir()
     hook = folder / "hook"
     hook.mkdir()
@@ -205,7 +206,7 @@ def _compared(runs: dict[str, dict[str, Any]], expected: int) -> dict[str, Any]:
 
 
 def run(given: Any) -> int:
-    """Prints and saves the figures; 3 where rows differ or the codec is too slow."""
+    """Prints and saves the figures; returns 3 if rows differ or the codec is too slow."""
     figures = measure(given.before, given.limit, given.seconds, given.tiny)
     ratio = figures["after"]["codec seconds a row"] / figures["before"]["codec seconds a row"]
     for way in ("before", "after"):

@@ -27,12 +27,12 @@ _MARKS = re.compile(r"\\\*|\*\*|\\(?=[\[\]+*])")
 
 
 def pages() -> list[Path]:
-    """The pages that may hold excerpts."""
+    """Returns the pages that may have excerpts."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def filled(page: str) -> str:
-    """The page's text with its excerpts as the committed tables have them.
+    """Returns the page's text with its excerpts filled from the committed tables.
 
     Raises ValueError for a column or row that the table does not have.
     """
@@ -64,7 +64,7 @@ def _line(cells: Any) -> str:
 
 
 def _rows(table: str) -> Iterator[dict[str, str]]:
-    """The rows of all Markdown tables of a text, by column."""
+    """Yields the rows of all Markdown tables of a text, by column."""
     names: list[str] = []
     for line in table.splitlines():
         if not line.startswith("|"):

@@ -1,7 +1,7 @@
-"""How often the gate cries wolf, and how surely it finds a regression.
+"""How often the gate has false alarms, and how reliably it detects a regression.
 
-Simulated gate runs, drawn from stored ones: quality from a golden of several seeds (see
-tests.evidence.stored), speed from replicates that were really measured, some really slowed.
+Gate runs are simulated from stored runs: quality from a golden of several seeds (see
+tests.evidence.stored), speed from measured replicates, some of which were slowed.
 """
 
 import json
@@ -21,10 +21,10 @@ from bench.common.errors import UserError
 from bench.common.progress import progress
 from bench.common.resampling import Resampling
 from bench.common.text import plural
-from bench.gate.boundaries import boundaries, look_sizes
+from bench.gate.boundaries import analysis_sizes, boundaries
 from bench.gate.composite import lost
 from bench.gate.golden import Golden, read_golden
-from bench.gate.judging import LOOKS
+from bench.gate.judging import ANALYSES
 from bench.gate.power import LUCK, Measured
 from bench.gate.power import measured as measured_by
 from bench.gate.protocol import group_of, groups
@@ -42,25 +42,26 @@ _NORMAL = NormalDist()
 WIDER = 0.05
 """A margin beside the certified one, as a share of the scores."""
 SEEDS = 4
-"""How many seeds a simulated run has."""
+"""The number of seeds of a simulated run."""
 GOLDENS = (4, 96)
-"""How many seeds simulated goldens have: as many as a run; and many, for they are paid once."""
+"""The numbers of seeds of simulated goldens: as many as a run has, and many."""
 LUCKY, LUCKY_GATES = 50, 1000
-"""Goldens of each kind of which false alarms are counted one by one, in so many gates each."""
+"""The number of goldens whose false alarms are counted singly, and the number of gates of each."""
 
 Shares = dict[str, dict[str, float]]
 
 
 def _shares(verdicts: Mapping[str, Sequence[Verdict]]) -> Shares:
     return {
-        name: {v.name: sum(one == v for one in some) / len(some) for v in Verdict}
-        for name, some in verdicts.items()
+        name: {v.name: sum(verdict == v for verdict in results) / len(results) for v in Verdict}
+        for name, results in verdicts.items()
     }
 
 
 def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Verdict:
-    """What a gate of a job of one system says, look by look, if its budget is enough for all."""
-    sizes = look_sizes(items, LOOKS)
+    """What a gate of a job of one system says, analysis by analysis, if its budget is enough for
+    all."""
+    sizes = analysis_sizes(items, ANALYSES)
     shares = tuple(size / items for size in sizes)
     rule = Rule(share=margin, shares=shares, cells=len(head.signatures))
     names = base.rows["item"].unique(maintain_order=True).to_list()
@@ -69,7 +70,7 @@ def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Ver
             base,
             head,
             names[:size],
-            rule=replace(rule, look=number),
+            rule=replace(rule, analysis=number),
             known=METRICS,
             resampling=Resampling(),
         )
@@ -82,7 +83,7 @@ def _looked(base: Golden, head: Golden, items: int, margin: float | None) -> Ver
 def quality(
     stored: Stored, runs: int, items: int, golden_seeds: int, margin: float | None
 ) -> Shares:
-    """Shares of verdicts over simulated gate runs of `items` items and SEEDS."""
+    """Returns shares of verdicts over simulated gate runs of `items` items and SEEDS."""
     verdicts: dict[str, list[Verdict]] = {}
     with progress() as report:
         for run in range(runs):
@@ -97,12 +98,13 @@ def quality(
 def predicted(
     stored: Stored, items: int, golden_seeds: int, margin: float | None
 ) -> dict[str, tuple[float, float]]:
-    """Chances to pass and to be found, as the certificates of the simulated goldens have them."""
+    """Returns the probabilities to pass and to be detected, by the simulated goldens'
+    certificates."""
     cells = groups(list(stored.golden.signatures))[group_of(stored.cell)]
     base = replace(measured_by(stored.golden, cells, METRICS), cells=cells[:1] * golden_seeds)
     worse = base.counted.with_values(stored.worse)
     units = lost(base.measure, base.counted, worse, stored.items).units
-    sizes = look_sizes(items, LOOKS)
+    sizes = analysis_sizes(items, ANALYSES)
     rule = Rule(share=margin, shares=tuple(size / items for size in sizes))
     return {
         name: (
@@ -114,7 +116,7 @@ def predicted(
 
 
 def chance_found(base: Measured, units: float, *, images: int, seeds: int, rule: Rule) -> float:
-    """With what chance a loss is found by the last look, over all goldens, lucky or not."""
+    """Returns the probability that the last analysis detects a loss, over all goldens."""
     error, golden_error = base.errors(images, seeds)
     beyond = boundaries(rule.shares, ALARM / rule.groups)[-1] * error + LUCK * golden_error
     return _NORMAL.cdf((units - beyond) / float(np.hypot(error, golden_error)))
@@ -123,21 +125,22 @@ def chance_found(base: Measured, units: float, *, images: int, seeds: int, rule:
 def chance_passed(
     base: Measured, units: float, *, images: int, seeds: int, share: float | None
 ) -> float:
-    """With what chance a run that lost so much passes, by the certified margin or a share."""
+    """Returns the probability that a run with this loss passes, by the certified margin or a
+    share."""
     error = float(np.hypot(*base.errors(images, seeds)))
     margin = base.passable(images, seeds) if share is None else base.margin(share)
     return _NORMAL.cdf((margin - units) / error - _NORMAL.inv_cdf(1 - ALARM - GUARDED))
 
 
 def speed(path: Path, runs: int) -> Shares:
-    """Shares of verdicts over gate runs of rounds drawn from stored ones.
+    """Returns shares of verdicts over gate runs of rounds drawn from stored ones.
 
-    Raises UserError for a file that holds none.
+    Raises UserError for a file without them.
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         ways = {n: [Replicate(**r) for r in rs] for n, rs in facts["replicates"].items()}
-        canaries = [float(one) for one in facts["canaries"]]
+        canaries = [float(seconds) for seconds in facts["canaries"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: no stored replicates; make them: python -m tests.evidence.speed"
@@ -151,9 +154,9 @@ def speed(path: Path, runs: int) -> Shares:
     for run in range(runs):
         drawn = np.random.default_rng([8, run]).choice(len(base), ROUNDS, replace=False)
         beside = [canaries[n] for n in np.union1d(drawn, drawn + 1)]
-        for name, some in ways.items():
+        for name, judged in ways.items():
             findings: list[Finding] = judge_speed(
-                [base[n] for n in drawn], [some[n] for n in drawn], beside
+                [base[n] for n in drawn], [judged[n] for n in drawn], beside
             )
             verdicts.setdefault(name, []).append(overall(findings))
     return _shares(verdicts)
@@ -192,14 +195,14 @@ def run(golden: Path, replicates: Path, runs: int, items: Sequence[int], save: P
 
 
 def _lucky(stored: Stored, golden_seeds: int) -> dict[str, Any]:
-    """What single goldens of so many seeds come to."""
-    found = 100 * alarms(stored, LUCKY, LUCKY_GATES, golden_seeds, SEEDS)
+    """Returns the false alarms of single goldens with this many seeds."""
+    percent = 100 * alarms(stored, LUCKY, LUCKY_GATES, golden_seeds, SEEDS)
     return {
         "golden": plural(golden_seeds, "seed"),
         "goldens": LUCKY,
-        "mean": round(float(found.mean()), 2),
-        "the worst": round(float(found.max()), 2),
-        "goldens above 5%": int((found > 5).sum()),
+        "mean": round(float(percent.mean()), 2),
+        "the worst": round(float(percent.max()), 2),
+        "goldens above 5%": int((percent > 5).sum()),
     }
 
 
@@ -211,8 +214,8 @@ def _row(
     chances: tuple[float, float] | None,
 ) -> dict[str, Any]:
     percent = {verdict.lower(): round(100 * share, 2) for verdict, share in shares.items()}
-    passed, found = (round(100 * one, 2) for one in chances) if chances else (None, None)
-    foreseen = {"pass predicted": passed, "regressed predicted": found}
+    passed, failed = (round(100 * chance, 2) for chance in chances) if chances else (None, None)
+    foreseen = {"pass predicted": passed, "regressed predicted": failed}
     return {"run": name, "of": size, "margin": margin, **percent, **foreseen}
 
 

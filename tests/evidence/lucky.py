@@ -1,11 +1,11 @@
-"""How often a gate cries wolf by one golden: the lucky ones, which a mean over goldens hides."""
+"""How often a gate has false alarms with a single golden: lucky ones are hidden in a mean."""
 
 import numpy as np
 
 from bench.common.progress import progress
-from bench.gate.boundaries import look_sizes
+from bench.gate.boundaries import analysis_sizes
 from bench.gate.composite import between, ruler
-from bench.gate.judging import LOOKS
+from bench.gate.judging import ANALYSES
 from bench.gate.quality import judged
 from bench.gate.verdicts import Rule, Verdict
 from bench.metrics.base import SHORT, Array
@@ -14,20 +14,20 @@ from tests.evidence.stored import Stored
 
 
 def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: int) -> Array:
-    """For each of `goldens` goldens, the share of its gates that call an equal run worse.
+    """Returns, for each of `goldens` goldens, the share of its gates that call an equal run worse.
 
-    A golden's images stay the same in all its gates; it, and every run of `seeds` that it judges,
-    are drawn as in `simulated`. Only the composite is looked at, at every look; guards have a
-    level of their own.
+    A golden's images are the same in all its gates; the golden, and every run of `seeds` that it
+    judges, are drawn as in `simulated`. Only the composite is judged, at every analysis; guards
+    have a level of their own.
     """
     counted = stored.golden.counted(stored.rows, stored.cell, METRICS)
     names = [
         score.name for score in counted.scores if score.display_priority >= SHORT and score.ranked
     ]
     items = stored.items
-    sizes = look_sizes(items, LOOKS)
+    sizes = analysis_sizes(items, ANALYSES)
     shares = tuple(size / items for size in sizes)
-    found = np.zeros(goldens)
+    alarms = np.zeros(goldens)
     with progress() as report:
         for golden in range(goldens):
             rng = np.random.default_rng([9, golden_seeds, golden])
@@ -39,10 +39,13 @@ def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: i
             for _ in range(gates):
                 drawn = rng.integers(stored.seeds, size=(seeds, items))
                 after = np.take_along_axis(units, drawn, axis=0).mean(0)
-                for look, size in enumerate(sizes):
+                for analysis, size in enumerate(sizes):
                     lost = between(measure, before[:size], after[:size], golden_seeds, seeds)
-                    if judged(lost, 0.0, size, Rule(shares=shares, look=look)) == Verdict.REGRESSED:
-                        found[golden] += 1
+                    if (
+                        judged(lost, 0.0, size, Rule(shares=shares, analysis=analysis))
+                        == Verdict.REGRESSED
+                    ):
+                        alarms[golden] += 1
                         break
             report(f"goldens of {golden_seeds} seeds", golden + 1, goldens)
-    return found / gates
+    return alarms / gates

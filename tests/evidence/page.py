@@ -1,7 +1,7 @@
-"""How fast a page is: made, painted, filtered and sorted, from rows that are drawn, not run.
+"""How fast a page is built, painted, filtered and sorted, with random rows.
 
-Words are those of the shipped scenes' captions; scores are drawn. There is no speech in it: the
-time to encode that grows with its seconds, and a page reads none of it before it is played.
+Words are those of the shipped scenes' captions; scores are random. There is no speech, whose
+encoding takes time in proportion to its length, and which a page does not read before it is played.
 """
 
 import random
@@ -36,7 +36,7 @@ _PLACES = {
     "search": "#/items?q=beach",
     "side by side": "#/compare",
 }
-"""What is asked of the page, each after the list of all items was shown."""
+"""The views that are timed, each after the list of all items."""
 _ANSWER = """async (place) => {
     const goes = async (hash) => {
         const moved = new Promise((done) => addEventListener("hashchange", done, { once: true }));
@@ -78,7 +78,7 @@ def _cell(name: str, number: int, dataset: Dataset, draw: random.Random) -> pl.D
 
 
 def drawn_run(items: int, cells: int, seed: int) -> Finished:
-    """A run of drawn rows, as if it had been read from a folder."""
+    """Returns a run of random rows, as if it had been read from a folder."""
     draw, dataset = random.Random(seed), _dataset(items)
     names = [f"system-{n}-00000000-{n:08x}" for n in range(cells)]
     rows = pl.concat(_cell(name, n, dataset, draw) for n, name in enumerate(names))
@@ -113,7 +113,7 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
         references="all",
     )
     blank = dict.fromkeys(schema(COLUMNS))
-    kept = pl.DataFrame(
+    frame = pl.DataFrame(
         [blank | {"metric": metric, "kept": level} for metric, level in levels.items()],
         schema=schema(COLUMNS),
     )
@@ -126,7 +126,7 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
         asr="an ASR",
         cells=described,
         rows=rows,
-        scores=kept,
+        scores=frame,
         tables={},
         dataset=dataset,
         lost="",
@@ -134,24 +134,24 @@ def drawn_run(items: int, cells: int, seed: int) -> Finished:
 
 
 def _timed(file: Path, rounds: int) -> dict[str, float]:
-    """Milliseconds of the first paint and of every answer, medians over rounds."""
-    taken: dict[str, list[float]] = {}
+    """Returns milliseconds of the first paint and of every view, medians over rounds."""
+    seconds: dict[str, list[float]] = {}
     with opened_browser() as browser:
         for _ in range(rounds):
             context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
             page = context.new_page()
             page.goto(file.as_uri())
-            taken.setdefault("first paint", []).append(page.evaluate(_PAINT))
+            seconds.setdefault("first paint", []).append(page.evaluate(_PAINT))
             for name, place in _PLACES.items():
-                taken.setdefault(name, []).append(page.evaluate(_ANSWER, place))
+                seconds.setdefault(name, []).append(page.evaluate(_ANSWER, place))
             context.close()
-    return {name: sorted(times)[len(times) // 2] for name, times in taken.items()}
+    return {name: sorted(times)[len(times) // 2] for name, times in seconds.items()}
 
 
 def run(items: int, cells: int, rounds: int, out: Path | None) -> int:
-    """Prints how long a page of so many items and cells takes, and how large it is.
+    """Prints how long pages of these sizes take, and how large they are.
 
-    Raises UserError where there is no browser.
+    Raises UserError if there is no browser.
     """
     finished = drawn_run(items, cells, 0)
     before = time.monotonic()
@@ -163,8 +163,8 @@ def run(items: int, cells: int, rounds: int, out: Path | None) -> int:
         file.write_text(page.html, encoding="utf-8")
         times = _timed(file, rounds)
     print(f"{items} items x {cells} cells, no speech: built in {built:.1f} s, {page.bytes:,} bytes")
-    for name, taken in times.items():
-        print(f"  {name}: {taken:.0f} ms")
+    for name, seconds in times.items():
+        print(f"  {name}: {seconds:.0f} ms")
     figures = {"items": items, "cells": cells, "built_seconds": built, "bytes": page.bytes}
     save(figures | {"milliseconds": times}, out)
     return 0

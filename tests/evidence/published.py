@@ -1,7 +1,7 @@
-"""How uncertain a score on so many images is, at every level of a score.
+"""The uncertainty of a score on a number of images, at every level of the score.
 
-Papers print scores without intervals. Systems made of people's captions, from another image's to a
-copied reference, give for every metric the half of the interval that belongs to a score.
+Papers print scores without intervals. Systems built from people's captions, from another image's to
+a copied reference, give for every metric the half of the interval at each score.
 """
 
 import random
@@ -24,7 +24,7 @@ from tests.evidence.program import program
 
 LEVELS = 13
 _WRONG = 0.35
-"""The share of words that the worst system loses or exchanges."""
+"""The share of words that the worst system loses or replaces."""
 
 
 def _says(level: float, own: str, other: str, reference: str, rng: random.Random) -> str:
@@ -32,30 +32,30 @@ def _says(level: float, own: str, other: str, reference: str, rng: random.Random
     if level >= 1:
         return reference if rng.random() < level - 1 else own
     words = (own if rng.random() < level else other).split()
-    kept = [word for word in words if rng.random() >= _WRONG * (1 - level)]
-    return " ".join(kept)
+    remaining = [word for word in words if rng.random() >= _WRONG * (1 - level)]
+    return " ".join(remaining)
 
 
 def _systems(scorer: Scorer) -> list[Counted]:
     rng = random.Random("published")
     names = list(scorer.references)
     own = {name: scorer.captions[name][scorer.chosen[name]] for name in names}
-    taken = others(names, 0)
-    made = []
+    partners = others(names, 0)
+    texts = []
     with progress() as report:
         for number in range(LEVELS):
             level = 2 * number / (LEVELS - 1)
             said = {
-                n: _says(level, own[n], own[taken[n]], rng.choice(scorer.references[n]), rng)
+                n: _says(level, own[n], own[partners[n]], rng.choice(scorer.references[n]), rng)
                 for n in names
             }
-            made.append(scorer.counted(said))
+            texts.append(scorer.counted(said))
             report("levels", number + 1, LEVELS)
-    return made
+    return texts
 
 
 def run(job: Path, save: Path) -> int:
-    """Measures on a job's dataset, and writes the halves."""
+    """Measures on a job's dataset, and writes the halves of intervals."""
     dataset = load_dataset(parse(job, Job).dataset)
     with (
         tempfile.TemporaryDirectory() as cache,
@@ -64,11 +64,11 @@ def run(job: Path, save: Path) -> int:
         systems = _systems(scorer)
     halves: dict[str, list[list[float]]] = {}
     for counted in systems:
-        for score, found in zip(
+        for score, interval in zip(
             counted.scores, intervals(counted, Resampling()).values(), strict=True
         ):
-            half = (found.high - found.low) / 2
-            halves.setdefault(score.head, []).append([round(found.score, 3), round(half, 3)])
+            half = (interval.high - interval.low) / 2
+            halves.setdefault(score.head, []).append([round(interval.score, 3), round(half, 3)])
     for pairs in halves.values():
         pairs.sort()
     for head, pairs in halves.items():

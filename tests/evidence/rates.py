@@ -1,7 +1,7 @@
-"""Whether the tests keep their promises, on data where truth is known.
+"""Whether the tests have their stated error rates, on data whose truth is known.
 
-Items are simulated with statistics like those of real transcripts (five references, ten words);
-two systems share their items' difficulty, as two systems on the same images do.
+Items are simulated with statistics like those of real transcripts (five references, ten words); two
+systems share their items' difficulty, like two systems on the same images.
 """
 
 import time
@@ -41,16 +41,18 @@ LOSS = 2.0
 _SIZES = (48, 200)
 """Images of which intervals are tried."""
 _SYSTEMS = (2, 5, 9)
-"""How many equal systems are compared at once."""
+"""The number of equal systems that are compared at once."""
 _TESTS = ("permutation", "bootstrap")
 _LONGEST = 14
 _QUALITY, _SPREAD = 0.72, 0.6
-"""How often a word is right, and how much images differ in that (standard deviation, logits)."""
+"""The probability of a correct word, and its variation between images (standard deviation,
+logits)."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """Which words of every item are right `[items, 14]`, and the lengths of item and reference."""
+    """Which words of every item are correct `[items, 14]`, and the lengths of item and
+    reference."""
 
     right: "np.ndarray[Any, np.dtype[np.bool_]]"
     length: Array
@@ -63,9 +65,10 @@ def said(
     quality: float = _QUALITY,
     hardness: Array | None = None,
 ) -> Said:
-    """What a system says that gets a word right with about that chance.
+    """Returns the speech of a system whose words are correct with about this probability.
 
-    `hardness` `[items]` moves the chance item by item; systems that share it are correlated.
+    `hardness` `[items]` changes the probability item by item; systems with the same values are
+    correlated.
     """
     if hardness is None:
         hardness = rng.normal(0, _SPREAD, items)
@@ -77,9 +80,9 @@ def said(
     return Said(right, length, reference)
 
 
-def statistics_of(one: Said) -> Counted:
-    """What the metrics would count: every run of right words is an n-gram of the reference."""
-    right, length, reference = one.right, one.length, one.reference
+def statistics_of(speech: Said) -> Counted:
+    """Returns the metrics' statistics: every run of correct words is an n-gram of the reference."""
+    right, length, reference = speech.right, speech.length, speech.reference
     items = len(length)
     bleu = np.zeros((items, 10))
     for n in range(4):
@@ -100,14 +103,14 @@ def statistics_of(one: Said) -> Counted:
 
 
 def simulated(items: int, quality: float, rng: np.random.Generator) -> Counted:
-    """Statistics of a system that gets a word right with about that chance."""
+    """Returns the statistics of a system whose words are correct with about this probability."""
     return statistics_of(said(items, rng, quality))
 
 
-def damaged(one: Said, chance: float, rng: np.random.Generator) -> Said:
-    """The same system after a change that loses a right word now and then."""
-    kept = rng.random(one.right.shape) >= chance
-    return Said(one.right & kept, one.length, one.reference)
+def damaged(speech: Said, chance: float, rng: np.random.Generator) -> Said:
+    """Returns the same system after a change that loses correct words at random."""
+    intact = rng.random(speech.right.shape) >= chance
+    return Said(speech.right & intact, speech.length, speech.reference)
 
 
 def _pairs(
@@ -115,25 +118,25 @@ def _pairs(
 ) -> Iterator[tuple[str, Counted, Counted]]:
     """Two runs of one system; a system and itself, damaged; a system and another, worse one."""
     hardness = rng.normal(0, _SPREAD, items)
-    one = said(items, rng, hardness=hardness)
-    first = statistics_of(one)
+    speech = said(items, rng, hardness=hardness)
+    first = statistics_of(speech)
     yield "a/a", first, statistics_of(said(items, rng, hardness=hardness))
-    yield "two points lost", first, statistics_of(damaged(one, damage, rng))
+    yield "two points lost", first, statistics_of(damaged(speech, damage, rng))
     other = said(items, rng, worse, hardness)
     yield "another system, two points worse", first, statistics_of(other)
 
 
 def points(counted: Counted) -> float:
-    """The score in which losses are injected: BLEU of up to four words."""
+    """Returns the score in which losses are injected: BLEU of up to four words."""
     return float(counted.corpus()[Bleu.scores[-1].name])
 
 
-def _points(one: Said) -> float:
-    return points(statistics_of(one))
+def _points(speech: Said) -> float:
+    return points(statistics_of(speech))
 
 
 def _bisected(score: Callable[[float], float], low: float, high: float, target: float) -> float:
-    """Where a score that falls (or rises) from `low` to `high` reaches the target."""
+    """Returns where a score that falls (or rises) from `low` to `high` reaches the target."""
     falls = score(low) > score(high)
     for _ in range(20):
         middle = (low + high) / 2
@@ -146,13 +149,13 @@ def _bisected(score: Callable[[float], float], low: float, high: float, target: 
 
 @lru_cache(maxsize=1)
 def losses() -> tuple[float, float]:
-    """How much damage, and how much less quality, cost `LOSS` points of BLEU-4."""
+    """Returns how much damage, and how much less quality, cost `LOSS` points of BLEU-4."""
     items, rng = 100_000, np.random.default_rng(1)
     hardness = rng.normal(0, _SPREAD, items)
-    one = said(items, np.random.default_rng(2), hardness=hardness)
-    target = _points(one) - LOSS
+    speech = said(items, np.random.default_rng(2), hardness=hardness)
+    target = _points(speech) - LOSS
     damage = _bisected(
-        lambda c: _points(damaged(one, c, np.random.default_rng(3))), 0.0, 0.5, target
+        lambda c: _points(damaged(speech, c, np.random.default_rng(3))), 0.0, 0.5, target
     )
     worse = _bisected(
         lambda q: _points(said(items, np.random.default_rng(2), q, hardness)),
@@ -164,7 +167,7 @@ def losses() -> tuple[float, float]:
 
 
 def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
-    """Rates of rejection where there is no difference, and where there is one of two points."""
+    """Returns rates of rejection without a difference, and with one of two points."""
     rng = np.random.default_rng(0)
     lost = losses()
     rejected: dict[str, dict[str, int]] = {}
@@ -173,9 +176,9 @@ def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
             for name, a, b in _pairs(rng, items, *lost):
                 counts = rejected.setdefault(name, {})
                 resampling = Resampling(replicates=replicates, seed=split)
-                for metric, found in compare(a, b, resampling).items():
+                for metric, difference in compare(a, b, resampling).items():
                     for test in _TESTS:
-                        hit = getattr(found, f"p_{test}") < LEVEL
+                        hit = getattr(difference, f"p_{test}") < LEVEL
                         key = f"{metric}, {test}"
                         counts[key] = counts.get(key, 0) + hit
             report("statistics", split + 1, splits)
@@ -184,8 +187,8 @@ def measure(splits: int, items: int, replicates: int) -> dict[str, Any]:
     intervals(counted, Resampling(replicates=10_000))
     seconds = time.perf_counter() - started
     rates = {
-        name: {key: count / splits for key, count in found.items()}
-        for name, found in rejected.items()
+        name: {key: count / splits for key, count in difference.items()}
+        for name, difference in rejected.items()
     }
     facts = {"splits": splits, "items": items, "replicates": replicates, "level": LEVEL}
     return facts | {"rates": rates, "seconds_for_10000_replicates": seconds}

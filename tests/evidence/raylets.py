@@ -1,8 +1,8 @@
-"""A Ray cluster on this machine whose nodes are as far apart as the machine allows.
+"""A Ray cluster on this machine whose nodes are as separate as the machine allows.
 
-The first node is the driver's and has no core. Each node has a folder, a HOME and a cache of its
-own. For root, nodes can be `isolated`: what is hidden is empty there (a mount namespace), and each
-but the driver's has an address of its own (a network namespace on a bridge).
+The first node is the driver's and has no core. Each node has its own folder, HOME and cache. For
+root, nodes can be `isolated`: hidden paths are empty there (a mount namespace), and each except the
+driver's has its own address (a network namespace on a bridge).
 """
 
 import os
@@ -51,7 +51,7 @@ cd work && exec "$@" > ../log 2>&1
 
 
 def can_isolate() -> bool:
-    """Whether this process may make namespaces, and has the tools for them."""
+    """Returns whether this process may create namespaces, and has the tools for them."""
     return os.geteuid() == 0 and all(shutil.which(tool) for tool in _TOOLS)
 
 
@@ -267,7 +267,7 @@ class Raylets:
 
 
 def _is_whole(head: Node) -> bool:
-    """Whether the first node lives, with its raylet and the cluster's gcs_server."""
+    """Returns whether the first node is alive, with its raylet and the cluster's gcs_server."""
     if head.process.poll() is not None:
         return False
     names = {Path(name).name for name in head.processes.values()}

@@ -1,7 +1,7 @@
-"""Measures what an item costs the driver, with models that take no time.
+"""The cost of an item for the driver, with models that take no time.
 
-The ledger, the scheduler and Ray are the real ones. Every size runs in a process of its own, so
-that one's memory is not another's.
+The ledger, the scheduler and Ray are the real ones. Every size runs in a new process, so that
+memory is measured separately.
 """
 
 import itertools

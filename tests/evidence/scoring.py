@@ -1,7 +1,7 @@
-"""Many variants scored at once, beside stock pycocoevalcap one by one.
+"""The time of scoring many variants at once, compared with stock pycocoevalcap.
 
-Variants are what a grid leaves: transcripts of the same images, each with other words wrong. Both
-sides tokenise by pycocoevalcap's own tokeniser, and start the JVMs that they need.
+Variants are like those of a grid: transcripts of the same images with different wrong words. Both
+sides use pycocoevalcap's own tokeniser, and start the JVMs that they need.
 """
 
 import random
@@ -25,13 +25,13 @@ from bench.scoring.scorer import Scorer
 from tests.evidence.program import program
 
 _KEPT = 0.8
-"""The share of a caption's words that a variant says."""
+"""The share of a caption's words that a variant keeps."""
 
 Texts = Mapping[str, str]
 
 
 def variants_of(dataset: Dataset, count: int) -> list[Texts]:
-    """Captions with a fifth of their words replaced by other words of the split."""
+    """Returns captions with a fifth of their words replaced by other words of the split."""
     rng = random.Random("scoring")
     own = {item.id: item.captions[0].text for item in dataset.items}
     words = sorted({word for text in own.values() for word in text.split()})
@@ -54,7 +54,7 @@ def _by_stock(dataset: Dataset, said: Texts) -> dict[str, float]:
 def _by_suite(
     dataset: Dataset, variants: Sequence[Texts], cache: Path
 ) -> tuple[list[dict[str, float]], float]:
-    """Every variant's scores, and the seconds until the first metric can count."""
+    """Returns every variant's scores, and the seconds until the first metric can count."""
     start = time.perf_counter()
     with Scorer(dataset, ScoringSpec(references="all"), {}, cache) as scorer:
         ready = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Pictures of a page: every view, light and dark, on a desk and on a phone."""
+"""Screenshots of a page: every view, light and dark, wide and narrow."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ _HEIGHT = 800
 
 
 def run(page: Path, folder: Path, item: str) -> int:
-    """Writes `VIEW-SCHEME-WIDTH.png` of a made page into a folder; raises UserError without one."""
+    """Writes `VIEW-SCHEME-WIDTH.png` of a page into a folder; raises UserError without a page."""
     if not page.is_file():
         raise UserError(f"{page}: no such page; make it with pixvox report RUN")
     places = {"overview": "#/", "items": "#/items", "compare": "#/compare", "listen": "#/listen"}

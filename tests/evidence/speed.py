@@ -1,4 +1,4 @@
-"""Replicates of decoding, some really slowed, for tests.evidence.gates."""
+"""Measures replicates of decoding, some of them slowed, for tests.evidence.gates."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,12 +10,12 @@ from bench.perf.turns import Way, measured
 from tests.evidence.program import program
 
 DELAY = 0.1
-"""The share by which every decoding step is really slowed."""
+"""The share by which every decoding step is slowed."""
 WAYS = ("base", "the same again", "decoding 10% slower")
 
 
 def measure_speed(weights: str, rounds: int, save: Path) -> int:
-    """Measures replicates of this checkout, twice as it is and once slowed, and saves them all."""
+    """Measures replicates of this checkout, two unchanged and one slowed, and saves them all."""
     ways = [Way(Path.cwd(), weights, delay=share) for share in (0.0, 0.0, DELAY)]
     measurements, canaries = measured(ways, rounds)
     replicates = {

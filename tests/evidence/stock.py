@@ -1,7 +1,7 @@
-"""Captions as text, scored by us and by stock pycocoevalcap by hand.
+"""Scores of captions as text by the suite, compared with stock pycocoevalcap used directly.
 
-For both readings of the references: the caption that is left out, and its first half. The hand run
-chooses captions and references by itself, and gives the tokens to pycocoevalcap's own scorers.
+For both sets of references: the caption that is left out, and its first half. The direct run
+chooses captions and references by itself, and passes the tokens to pycocoevalcap's scorers.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ READINGS: tuple[Reading, ...] = ("others", "all")
 
 
 def _by_hand(dataset: Dataset, reading: Reading) -> tuple[dict[str, list[str]], dict[str, Texts]]:
-    """References and texts, without a line of the suite but its tokeniser."""
+    """Returns references and texts, with no code of the suite except its tokeniser."""
     references, whole, half = {}, {}, {}
     for item in dataset.items:
         texts = [caption.text for caption in item.captions]
@@ -54,7 +54,7 @@ def _by_hand(dataset: Dataset, reading: Reading) -> tuple[dict[str, list[str]], 
 
 
 def measure(dataset: Dataset) -> list[dict[str, Any]]:
-    """A row for each reading and text: our scores, and how far from stock the farthest is."""
+    """Returns a row for each set of references and text: our scores, and the largest difference."""
     systems = {"text": TextSystem(kind="text"), "copied": CopiedSystem(kind="copied", share=0.5)}
     rows = []
     for reading in READINGS:

@@ -1,8 +1,8 @@
-"""Stored statistics of real runs, and what regressions would make of them.
+"""Statistics of stored runs, and of simulated regressions of them.
 
-A golden of one system with several seeds holds independent runs of the same system on the same
-images: any two are as good as each other. Regressions are put into copies: where words are lost
-the transcripts are scored again.
+A golden of one system with several seeds has independent runs of the same system on the same
+images, which are equally good. Regressions are applied to copies; if words are lost, the
+transcripts are scored again.
 """
 
 import tempfile
@@ -25,14 +25,14 @@ from bench.scoring.signature import Signature
 from tests.evidence.rates import LOSS, points
 
 KEPT = 0.7
-"""The share that is left of truncated speech, and of its words."""
+"""The share of truncated speech that is left, and of its words."""
 TOUCHED = {"silent": 0.1, "dropped": 0.05}
 _STEPS = 12
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Rows of every seed `[S × N]`, seed by seed, with the statistics of their injured selves.
+    """Rows of every seed `[S × N]`, seed by seed, with the statistics of their damaged copies.
 
     `other` are rows of another model on the same N images.
     """
@@ -54,7 +54,7 @@ class Stored:
 
 
 def _without_words(texts: Sequence[str], chance: float) -> list[str]:
-    """Texts that have lost words by chance; a higher chance loses the same and more."""
+    """Returns texts without some words; a higher probability loses the same words and more."""
     rng = np.random.default_rng(0)
     return [" ".join(w for w in text.split() if rng.random() >= chance) for text in texts]
 
@@ -64,20 +64,21 @@ def _cut(texts: Sequence[str]) -> list[str]:
 
 
 def _counted(scorer: Scorer, names: Sequence[str], texts: Sequence[str]) -> Counted:
-    """Statistics of a system's transcripts, run by run: a row a text, as `names` name them."""
+    """Returns statistics of a system's transcripts, run by run: a row a text, as `names` name
+    them."""
     parts = []
     count = len(scorer.references)
     for start in range(0, len(texts), count):
-        some = slice(start, start + count)
-        hypotheses = dict(zip(names[some], texts[some], strict=True))
+        window = slice(start, start + count)
+        hypotheses = dict(zip(names[window], texts[window], strict=True))
         parts.append(scorer.counted(hypotheses))
     return parts[0].with_values(np.concatenate([part.values for part in parts]))
 
 
 def read_stored(golden: Golden) -> Stored:
-    """The system of most seeds in a golden of scenes, and its injured selves, scored.
+    """Returns the system with most seeds in a golden of scenes, and its damaged copies, scored.
 
-    Raises UserError for a golden that has no second seed, no other model, or other references.
+    Raises UserError for a golden without a second seed or another model, or with other references.
     """
     from bench.datasets.scenes.load import load_scenes
     from bench.jobs.spec import ScoringSpec
@@ -108,7 +109,7 @@ def read_stored(golden: Golden) -> Stored:
         cut = _counted(scorer, names, _cut(tokens))
         nothing = _counted(scorer, names, [""] * len(names))
     cell = same[0]
-    injured = (one.values for one in (worse, cut, nothing))
+    injured = (runs.values for runs in (worse, cut, nothing))
     return Stored(golden, cell, golden.signatures[cell], rows, other, len(items), *injured)
 
 
@@ -120,7 +121,8 @@ def _run(
     weights: str = "",
     **columns: pl.Series | pl.Expr,
 ) -> Golden:
-    """Runs of the rows drawn `[seeds, items]`, a cell a seed, with `values` for statistics."""
+    """Returns runs of the rows drawn `[seeds, items]`, a cell a seed, with `values` as
+    statistics."""
     seeds, items = at.shape
     cells = [f"{group_of(stored.cell)}, seed {seed}" for seed in range(seeds)]
     drawn = rows[at.ravel()].with_columns(
@@ -141,10 +143,10 @@ def _run(
 def simulated(
     stored: Stored, items: int, rng: np.random.Generator, golden_seeds: int = 1, seeds: int = 1
 ) -> tuple[Golden, Mapping[str, Golden]]:
-    """A golden of `golden_seeds`, and heads of `seeds`: as good ones, injured ones.
+    """Returns a golden of `golden_seeds`, and runs of `seeds`: equally good and damaged ones.
 
     Images, and for every image and seed one of its stored runs, are drawn with replacement: the
-    stored runs are taken for all that the system can say.
+    stored runs stand for everything that the system can say.
     """
     image = rng.integers(stored.items, size=items)
     at, again = (
@@ -158,7 +160,7 @@ def simulated(
     same = _run(stored, rows, own_at, own[own_at.ravel()])
     flat = own_at.ravel()
     silent = pl.Series(np.tile(_touched(items, TOUCHED["silent"], rng), seeds))
-    kept = np.flatnonzero(np.tile(~_touched(items, TOUCHED["dropped"], rng), seeds))
+    untouched = np.flatnonzero(np.tile(~_touched(items, TOUCHED["dropped"], rng), seeds))
     quiet = np.where(silent.to_numpy()[:, None], stored.nothing[flat], own[flat])
     other = np.tile(image, (seeds, 1))
     heads = {
@@ -179,7 +181,7 @@ def simulated(
             silent=silent,
             transcript=pl.when(silent).then(pl.lit("")).otherwise(pl.col("transcript")),
         ),
-        "dropped items": replace(same, rows=same.rows[kept]),
+        "dropped items": replace(same, rows=same.rows[untouched]),
         "cached outputs of the old weights": _run(stored, rows, own_at, own[flat], weights="new"),
         "another model's outputs": _run(
             stored, stored.other, other, matrix(stored.other)[other.ravel()]
@@ -191,7 +193,7 @@ def simulated(
 def _touched(
     items: int, share: float, rng: np.random.Generator
 ) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-    """Which items something happens to: that share of them, and one at least."""
+    """Returns which items are affected: this share of them, and at least one."""
     hit = np.zeros(items, dtype=np.bool_)
     hit[rng.choice(items, size=max(1, round(share * items)), replace=False)] = True
     return hit

@@ -1,6 +1,6 @@
-"""Through how many files a row passes, from its cell's scores to the printed and written table.
+"""The files that a row passes through, from its cell's scores to the printed and written table.
 
-A job of one text system is run, and every call is recorded whose arguments hold the row: its
+A job of one text system is run, and every call with the row among its arguments is recorded: its
 scores, the row itself, or a frame or object that has it. A stay is an uninterrupted series of such
 calls in one file.
 """
@@ -70,7 +70,7 @@ def _recorded(files: list[str]) -> Iterator[None]:
 
 
 def walked() -> list[str]:
-    """The files of the calls that were given the row, in order."""
+    """Returns the files of the calls that were given the row, in order."""
     files: list[str] = []
     with tempfile.TemporaryDirectory() as name, redirect_stdout(StringIO()):
         job = Path(name) / "walk.yaml"
@@ -82,7 +82,7 @@ def walked() -> list[str]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Prints the files, and how many stays there are; 3 for more files than MOST."""
+    """Prints the files, and how many stays there are; returns 3 for more files than MOST."""
     parser = Parser(prog="python -m tests.evidence.walk", description=__doc__)
     parser.parse_args(words)
     files = walked()

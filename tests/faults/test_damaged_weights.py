@@ -48,7 +48,7 @@ def _cut(folder: Path, share: float) -> None:
         (lambda f: (f / "config.json").write_text("[]"), "not a JSON object"),
         (lambda f: (f / "config.json").write_text("[" * 9999), "not JSON"),
         (lambda f: (f / "config.json").write_text('{"a": ' + "9" * 5000 + "}"), "not JSON"),
-        (lambda f: _changed(f, model_type="bert"), "'bert', and 'pixvox' is wanted|is not BLIP's"),
+        (lambda f: _changed(f, model_type="bert"), "'bert', and 'pixvox' is needed|is not BLIP's"),
         (lambda f: _changed(f, pattern="dealy"), "unknown pattern 'dealy'"),
         (lambda f: _changed(f, pattern=3), "config.json: .*pattern"),
         (lambda f: _changed(f, hidden_size="big"), "config.json: .*hidden_size"),

@@ -360,4 +360,4 @@ def test_a_closed_output_pipe_is_no_regression(tmp_path: Path) -> None:
     )
     os.close(write)
     assert done.returncode == 3
-    assert done.stderr == "pixvox: the reader of its output went away\n"
+    assert done.stderr == "pixvox: the reader of its output closed the pipe\n"

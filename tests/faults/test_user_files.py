@@ -97,10 +97,10 @@ def _python(entry: str, **options: Any) -> PythonSystem:
     [
         ("np.zeros(8000), 16000", ""),
         ("np.zeros(8000), np.int64(16000)", ""),
-        ("np.zeros(8000), True", "a sample rate of True; a whole number"),
+        ("np.zeros(8000), True", "a sample rate of True; it must be a whole number"),
         ("np.zeros(8000), float('nan')", "a sample rate of nan"),
         ("np.zeros(8000), 16000.0", "a sample rate of 16000.0"),
-        ("np.zeros(8000), 10**9", "a sample rate of 1000000000 Hz; it is from 1000"),
+        ("np.zeros(8000), 10**9", "a sample rate of 1000000000 Hz; it must be from 1000"),
         ("np.zeros(8000), 10**5000", "more than 20 digits"),
         ("np.zeros(8000), -16000", "a sample rate of -16000 Hz"),
         ("np.zeros(8000), '16000'", "a sample rate of 16000;"),
@@ -360,6 +360,6 @@ def test_a_recording_of_two_captions_is_reported(tmp_path: Path) -> None:
     )
     assert list(unmatched(items[:2], Dataset("d", "s", "none", items), [])) == []
     assert list(unmatched(items, Dataset("d", "s", "none", items), [])) == [
-        "1 of 1 recordings are named for captions of other words; first: 1.wav, for 'a dog' of i0 "
+        "1 of 1 recordings have captions with different texts; first: 1.wav, for 'a dog' of i0 "
         "and 'two cats' of i2"
     ]

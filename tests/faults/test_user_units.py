@@ -33,7 +33,7 @@ def _units(path: Path) -> UnitsSystem:
         ([[256] * 3] * 4, "to 256; this codec's"),
         ([[-1] * 3] * 4, "units from -1"),
         ([[1, 2], [1], [1, 2], [1, 2]], "lists of 1 to 2 units"),
-        ([[1.5, 2.0]] * 4, "a unit is 1.5, and units are whole numbers"),
+        ([[1.5, 2.0]] * 4, "a unit is 1.5, but units are whole numbers"),
         ([[float("nan")]] * 4, "a unit is nan"),
         ([[None, 1]] * 4, "a unit is None"),
         ([[True, False]] * 4, "a unit is True"),
@@ -62,7 +62,7 @@ def test_units_are_checked_as_they_are_read(tmp_path: Path, units: Any, reason: 
         ({"item": [1], "units": [GOOD]}, "item is Int64"),
         ({"item": ["a"], "units": ["1 2 3"]}, "units are String"),
         ({"item": ["a"], "codes": [GOOD]}, "not a Parquet file of item and units"),
-        ({"item": ["a", "a"], "units": [GOOD, GOOD]}, "a is there twice"),
+        ({"item": ["a", "a"], "units": [GOOD, GOOD]}, "a occurs twice"),
     ],
 )
 def test_a_file_that_holds_no_units_gives_one_line(

@@ -48,8 +48,8 @@ def test_decoder_and_image_encoder_equal_blips(
     ours = _load(folder, pattern="parallel")
     units = torch.randint(0, SIZE, (2, CODEBOOKS, 7))
     pixels = torch.randn(2, 3, 32, 32)
-    seen: list[torch.Tensor] = []
-    ours.layers[-1].register_forward_hook(lambda *call: seen.append(call[2]))
+    inputs: list[torch.Tensor] = []
+    ours.layers[-1].register_forward_hook(lambda *call: inputs.append(call[2]))
     with torch.no_grad():
         states = ours.encode_images(pixels)
         expected = theirs.vision_model(pixels).last_hidden_state
@@ -73,7 +73,7 @@ def test_decoder_and_image_encoder_equal_blips(
         for start in range(7) if cached else (0,):
             now = units[:, :, start : start + 1] if cached else units
             ours.step(now, memory, own, start)
-    torch.testing.assert_close(torch.cat(seen, 1), torch.cat(wanted, 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.cat(inputs, 1), torch.cat(wanted, 1), atol=1e-5, rtol=0)
 
 
 def test_the_layer_before_blips_head_is_taken_where_it_is_asked_for(

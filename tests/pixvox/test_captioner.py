@@ -108,9 +108,9 @@ def test_it_learns_captions_over_each_encoder_and_is_the_same_when_loaded(
     for beams in (1, 3):
         how = {"num_beams": beams, "do_sample": False, "max_new_tokens": 12}
         how["suppress_tokens"] = [words.unk_token_id]
-        made = loaded.generate(given["pixel_values"], **how)
-        assert torch.equal(made, model.generate(given["pixel_values"], **how))
-        text = processor.batch_decode(made, skip_special_tokens=True)[0]
+        captions = loaded.generate(given["pixel_values"], **how)
+        assert torch.equal(captions, model.generate(given["pixel_values"], **how))
+        text = processor.batch_decode(captions, skip_special_tokens=True)[0]
         assert text
         assert set(text.split()) <= set(" ".join(CAPTIONS).split()) - {"zebu"}
 

@@ -45,11 +45,11 @@ def test_speech_decoded_together_is_that_decoded_alone(codec: Codec) -> None:
     together = codec.decode_all(units)
     backwards = codec.decode_all(units[::-1])[::-1]
     assert isinstance(codec.engine, TransformersEngine)
-    for one, wave, other in zip(units, together, backwards, strict=True):
-        np.testing.assert_array_equal(wave, codec.decode(one))
+    for alone, wave, other in zip(units, together, backwards, strict=True):
+        np.testing.assert_array_equal(wave, codec.decode(alone))
         np.testing.assert_array_equal(wave, other)
         with torch.inference_mode():
-            stock = codec.engine.model.decode(one[None, None], [None]).audio_values[0, 0]
+            stock = codec.engine.model.decode(alone[None, None], [None]).audio_values[0, 0]
         np.testing.assert_allclose(wave, stock, rtol=0, atol=1e-6)
 
 
@@ -59,10 +59,10 @@ def test_samples_of_the_published_size_depend_on_no_neighbour() -> None:
     ours = Seanet(decoder.layers)
     vectors = [torch.randn(128, frames) for frames in (40, 3, 70, 12)]
     together = ours(vectors)
-    for one, wave in zip(vectors, together, strict=True):
-        assert torch.equal(wave, ours([one])[0])
+    for vector, wave in zip(vectors, together, strict=True):
+        assert torch.equal(wave, ours([vector])[0])
         with torch.inference_mode():
-            torch.testing.assert_close(wave, decoder(one[None])[0], rtol=0, atol=1e-6)
+            torch.testing.assert_close(wave, decoder(vector[None])[0], rtol=0, atol=1e-6)
 
 
 def test_a_codec_of_another_make_is_refused(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def _requests(count: int) -> list[Request]:
 def _run(model: PixVoxLM, requests: list[Request], decoding: Decoding) -> dict[str, Generation]:
     torch.manual_seed(5)
     states = torch.randn(3, 5, 32)
-    return {made.item: made for made in generate(model, states, requests, decoding)}
+    return {speech.item: speech for speech in generate(model, states, requests, decoding)}
 
 
 def _ending(model: PixVoxLM) -> PixVoxLM:
@@ -48,11 +48,11 @@ def test_units_do_not_depend_on_the_batch(
     alone = {r.item: _run(model, [r], decoding)[r.item] for r in requests}
     backwards = _run(model, requests[::-1], decoding)
     for request in requests:
-        made = whole[request.item]
-        assert torch.equal(made.units, alone[request.item].units)
-        assert torch.equal(made.units, backwards[request.item].units)
-        assert torch.equal(made.units[:, : request.prompt.shape[1]], request.prompt)
-        assert made.units.shape[1] <= 20
+        speech = whole[request.item]
+        assert torch.equal(speech.units, alone[request.item].units)
+        assert torch.equal(speech.units, backwards[request.item].units)
+        assert torch.equal(speech.units[:, : request.prompt.shape[1]], request.prompt)
+        assert speech.units.shape[1] <= 20
 
 
 @pytest.mark.parametrize("dense", [False, True], ids=["ragged", "dense"])
@@ -66,8 +66,8 @@ def test_greedy_units_are_the_plain_paths(
     torch.manual_seed(5)
     states = torch.randn(3, 5, 32)
     engine = Engine(model, Decoding(slots=4, lanes=lanes, max_seconds=2), dense)
-    made = engine.generate(states, requests)
-    for request, result in zip(requests, made, strict=True):
+    speeches = engine.generate(states, requests)
+    for request, result in zip(requests, speeches, strict=True):
         wanted = plain_greedy(model, states[request.image], request.prompt, 20)
         assert torch.equal(result.units, wanted)
 
@@ -85,9 +85,9 @@ def test_draws_follow_the_filtered_distribution() -> None:
     uniform = item_noise(0, "draws", 20_000, 1)
     drawn = Chooser(decoding, 1).choose(logits.expand(20_000, 1, 5), uniform)[:, 0]
     shares = torch.bincount(drawn, minlength=5) / 20_000
-    kept = (logits / 0.7)[:3].softmax(0)
+    chances = (logits / 0.7)[:3].softmax(0)
     # Of the three likeliest the first two reach 0.9 (0.74 + 0.18).
-    expected = torch.tensor([*(kept[:2] / kept[:2].sum()).tolist(), 0, 0, 0])
+    expected = torch.tensor([*(chances[:2] / chances[:2].sum()).tolist(), 0, 0, 0])
     torch.testing.assert_close(shares, expected, atol=0.012, rtol=0)
 
 
@@ -140,8 +140,8 @@ def test_weights_that_are_no_numbers_give_a_reason_and_no_units(
     chosen = next(p for n, p in model.named_parameters() if name in n and "norm" not in n)
     chosen.data.view(-1)[0] = float("nan")
     decoding = Decoding(slots=2, max_seconds=2, guidance=2.0)
-    made = Engine(model, decoding, dense).generate(torch.randn(3, 5, 32), _requests(3))
-    assert [(one.units.shape[1], one.ended, one.reason) for one in made] == 3 * [
+    speeches = Engine(model, decoding, dense).generate(torch.randn(3, 5, 32), _requests(3))
+    assert [(speech.units.shape[1], speech.ended, speech.reason) for speech in speeches] == 3 * [
         (0, False, NOT_FINITE)
     ]
 
@@ -167,11 +167,11 @@ def test_a_picture_that_is_no_numbers_fails_alone(
     # In the same buffers the broken picture's speech comes before that of a sound one, and before
     # all of another engine.
     steppers = Steppers(model)
-    made = _LooksSeldom(model, guided, dense, steppers).generate(broken, requests)
-    assert [bool(one.reason) for one in made] == [False, True, False] * 2
+    speeches = _LooksSeldom(model, guided, dense, steppers).generate(broken, requests)
+    assert [bool(speech.reason) for speech in speeches] == [False, True, False] * 2
     later = _LooksSeldom(model, guided, dense, steppers).generate(states, requests)
-    for one, other, third in zip(made, sound, later, strict=True):
-        assert one.reason or torch.equal(one.units, other.units)
+    for speech, other, third in zip(speeches, sound, later, strict=True):
+        assert speech.reason or torch.equal(speech.units, other.units)
         assert torch.equal(third.units, other.units)
 
 
@@ -179,13 +179,13 @@ def test_what_is_no_prompt_and_guidance_without_a_null_image_are_refused(
     small_model: Make,
 ) -> None:
     model, states = small_model("delay"), torch.randn(1, 5, 32)
-    for units, told in [
+    for units, message in [
         (torch.full((3, 2), 16), "a prompt has units from 16 to 16, and the codec's are 0 to 15"),
         (torch.full((3, 2), -1), "a prompt has units from -1 to -1"),
         (torch.zeros(3, 2), r"a prompt of torch\.float32; give units"),
         (torch.zeros(2, 2, dtype=torch.long), "a prompt of"),
     ]:
-        with pytest.raises(ValueError, match=f"odd: {told}"):
+        with pytest.raises(ValueError, match=f"odd: {message}"):
             Engine(model, GREEDY).generate(states, [Request("odd", 0, units)])
     with pytest.raises(ValueError, match="no null image, which guidance needs"):
         Engine(model, Decoding(guidance=2.0))

@@ -31,7 +31,7 @@ def _folder(folder: Path, config: dict[str, object], *shards: dict[str, Tensor])
 
 def test_containers_change_no_digest(tmp_path: Path) -> None:
     tensors = _tensors()
-    one = _folder(tmp_path / "one", CONFIG, tensors)
+    first = _folder(tmp_path / "one", CONFIG, tensors)
     saved = {"transformers_version": "9", "_name_or_path": str(tmp_path), "dtype": "float32"}
     saved |= {"trained_on": ["scenes"]}
     nested = {"nested": {"depth": 1, "transformers_version": "8"}}
@@ -39,11 +39,11 @@ def test_containers_change_no_digest(tmp_path: Path) -> None:
     two = _folder(tmp_path / "two", dict(reversed((CONFIG | nested | saved).items())), *parts)
     (two / "model.safetensors.index.json").write_text("{}")
     (two / "README.md").write_text("a card")
-    assert digest(one) == digest(two)
-    assert folder_digest(one) == folder_digest(two)
-    torch.save(tensors, one / "pytorch_model.bin")
-    next(one.glob("*.safetensors")).unlink()
-    assert folder_digest(one) == folder_digest(two)
+    assert digest(first) == digest(two)
+    assert folder_digest(first) == folder_digest(two)
+    torch.save(tensors, first / "pytorch_model.bin")
+    next(first.glob("*.safetensors")).unlink()
+    assert folder_digest(first) == folder_digest(two)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_containers_change_no_digest(tmp_path: Path) -> None:
     ],
 )
 def test_content_changes_the_digest(tmp_path: Path, changed: dict[str, Tensor]) -> None:
-    one = _folder(tmp_path / "one", CONFIG, _tensors())
+    first = _folder(tmp_path / "one", CONFIG, _tensors())
     two = _folder(tmp_path / "two", CONFIG, _tensors() | changed)
-    assert digest(one) != digest(two)
+    assert digest(first) != digest(two)
     two = _folder(tmp_path / "three", CONFIG | {"hidden_size": 3}, _tensors())
-    assert digest(one) != digest(two)
+    assert digest(first) != digest(two)
 
 
 def test_an_archive_is_its_content_and_not_its_files_name(tmp_path: Path) -> None:

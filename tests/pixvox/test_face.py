@@ -256,7 +256,7 @@ def test_a_speech_is_one_line_and_a_player() -> None:
     assert np.abs(played - np.clip(speech.wave, -1, 1)).max() < 1e-4
     assert shown.endswith(f"</audio><br>{line}")
     empty = pixvox.Speech(np.zeros(0, np.float32), 24_000, False, torch.zeros(4, 0))
-    assert empty._repr_html_() == "Speech(0.00 s at 24000 Hz, cut off at the longest allowed)"
+    assert empty._repr_html_() == "Speech(0.00 s at 24000 Hz, cut off at the maximum length)"
 
 
 def test_a_speech_is_transcribed_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,8 +77,8 @@ def test_the_step_loop_does_not_look(
 
 def test_a_look_is_noticed(small_model: Make) -> None:
     engine = _on_meta(small_model("delay"), Decoding(max_seconds=2.0, slots=2))
-    for look in (lambda: engine.position.max().item(), lambda: engine.ends.cpu()):
+    for read in (lambda: engine.position.max().item(), lambda: engine.ends.cpu()):
         with pytest.raises((RuntimeError, NotImplementedError)), _NoHost():
-            look()
+            read()
     with pytest.raises(AssertionError, match="on cpu"), _NoHost():
         engine.position + torch.zeros(2, dtype=torch.long)

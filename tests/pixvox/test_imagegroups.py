@@ -18,8 +18,10 @@ def test_a_state_does_not_depend_on_how_many_images_there_are(small_model: Make)
     images = list(torch.randn(7, 3, 32, 32, generator=torch.manual_seed(0)))
     cpu = torch.device("cpu")
 
-    def encode(some: list[torch.Tensor], group: int | None) -> torch.Tensor:
-        return encode_in_groups(model.encode_images, some, cpu, arithmetic="float32", group=group)
+    def encode(pictures: list[torch.Tensor], group: int | None) -> torch.Tensor:
+        return encode_in_groups(
+            model.encode_images, pictures, cpu, arithmetic="float32", group=group
+        )
 
     with torch.inference_mode():
         alone = torch.cat([model.encode_images(image[None]) for image in images])
@@ -39,6 +41,6 @@ def test_files_beside_a_gpu_are_loaded_in_order(small_model: Make, tmp_path: Pat
     scaling = small_model("delay").config.scaling
     alone = load_images(files, scaling, torch.device("cpu"))
     beside = load_images(files, scaling, torch.device("cuda"))
-    assert [isinstance(one, ImageError) for one in beside] == [n == 3 for n in range(6)]
-    for one, other in zip(alone, beside, strict=True):
-        assert isinstance(one, ImageError) or torch.equal(one, other)  # type: ignore[arg-type]
+    assert [isinstance(first, ImageError) for first in beside] == [n == 3 for n in range(6)]
+    for first, other in zip(alone, beside, strict=True):
+        assert isinstance(first, ImageError) or torch.equal(first, other)  # type: ignore[arg-type]

@@ -88,14 +88,14 @@ def test_two_captions_are_learnt_by_heart(small_model: Make, pattern: str) -> No
     model.eval()
     states = model.encode_images(pixels).detach()
     requests = [Request(str(i), i, torch.zeros(3, 0, dtype=torch.long)) for i in range(2)]
-    for made, wanted, length in zip(
+    for row, wanted, length in zip(
         generate(model, states, requests, Decoding(slots=2, max_seconds=3)),
         units,
         lengths,
         strict=True,
     ):
-        assert made.ended
-        assert torch.equal(made.units, wanted[:, : int(length)])
+        assert row.ended
+        assert torch.equal(row.units, wanted[:, : int(length)])
 
 
 def test_a_saved_model_comes_back(small_model: Make, tmp_path: Path) -> None:

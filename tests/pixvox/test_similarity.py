@@ -79,18 +79,18 @@ def test_a_training_that_is_stopped_goes_on_as_if_it_had_not_been(
     plan = SimilarityTraining(steps=6, batch=4, warmup=2)
     whole, halves = _model(), _model()
     unbroken = [step.loss for step in train_similarity(whole, data, data, plan, tmp_path / "whole")]
-    taken: list[float] = []
+    losses: list[float] = []
     parts = tmp_path / "parts"
     parts.mkdir()
     # What another training encoded and left; what this one encodes lies there until it has ended.
     (parts / "encoded-0123.npy").touch()
-    for step in train_similarity(halves, data, data, plan, parts, lambda: len(taken) == 3):
-        taken.append(step.loss)
-    assert len(taken) == 3
+    for step in train_similarity(halves, data, data, plan, parts, lambda: len(losses) == 3):
+        losses.append(step.loss)
+    assert len(losses) == 3
     assert len(list(parts.glob("encoded-*"))) == 2
     resumed = _model()
-    taken += [step.loss for step in train_similarity(resumed, data, data, plan, parts)]
-    assert taken == unbroken
+    losses += [step.loss for step in train_similarity(resumed, data, data, plan, parts)]
+    assert losses == unbroken
     assert not list(parts.glob("encoded-*"))
     moved = _model()
     with torch.no_grad():
@@ -106,8 +106,8 @@ def test_padding_and_neighbours_do_not_change_what_is_heard(data: SpokenCaptions
     units, lengths, states = data.batch([0, 2, 4])
     together = model.similarity(units, lengths, states.float())
     for row in range(3):
-        one = units[row : row + 1, :, : int(lengths[row])]
-        alone = model.similarity(one, lengths[row : row + 1], states[row : row + 1].float())
+        speech = units[row : row + 1, :, : int(lengths[row])]
+        alone = model.similarity(speech, lengths[row : row + 1], states[row : row + 1].float())
         torch.testing.assert_close(alone[0], together[row])
 
 
@@ -126,7 +126,7 @@ def test_what_ended_is_kept_before_what_fits_and_nothing_only_where_there_is_not
     model, image = _model(0), torch.randn(1, 5, 32)
     none = torch.zeros(CODEBOOKS, 0, dtype=torch.long)
     speech = [torch.randint(0, UNITS, (CODEBOOKS, 6)) for _ in range(2)]
-    made = [
+    drawn = [
         Generation("a", none, True),
         Generation("a", speech[0], False),
         Generation("a", speech[1], True),
@@ -134,12 +134,12 @@ def test_what_ended_is_kept_before_what_fits_and_nothing_only_where_there_is_not
         Generation("b", speech[0], False),
         Generation("b", none, False, "damaged"),
     ]
-    asked = [Request(one.item, 0, none) for one in made]
-    kept = best(model, image, asked, made, 3)
-    assert [torch.equal(a.units, b) for a, b in zip(kept, reversed(speech), strict=True)] == [
+    asked = [Request(speech.item, 0, none) for speech in drawn]
+    chosen = best(model, image, asked, drawn, 3)
+    assert [torch.equal(a.units, b) for a, b in zip(chosen, reversed(speech), strict=True)] == [
         True
     ] * 2
-    assert best(model, image, asked[3:4] * 3, [made[5]] * 3, 3) == [made[5]]
+    assert best(model, image, asked[3:4] * 3, [drawn[5]] * 3, 3) == [drawn[5]]
 
 
 @pytest.mark.parametrize("changes", [{"similarity_size": 12}, {"null_image": False}])

@@ -26,14 +26,14 @@ def _wave(rate: int = RATE, seconds: float = SECONDS) -> np.ndarray:
 
 
 def _by_libsndfile(container: str, subtype: str, rate: int = RATE) -> bytes:
-    made = io.BytesIO()
-    soundfile.write(made, _wave(rate), rate, format=container, subtype=subtype)
-    return made.getvalue()
+    buffer = io.BytesIO()
+    soundfile.write(buffer, _wave(rate), rate, format=container, subtype=subtype)
+    return buffer.getvalue()
 
 
 def _by_ffmpeg(container: str, codec: str, rate: int = RATE, **options: str) -> bytes:
-    made = io.BytesIO()
-    with av.open(made, "w", format=container, options=options) as output:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container, options=options) as output:
         stream = output.add_stream(codec, rate=rate)
         assert isinstance(stream, av.AudioStream)
         stream.layout = "mono"
@@ -43,7 +43,7 @@ def _by_ffmpeg(container: str, codec: str, rate: int = RATE, **options: str) -> 
         frame = av.AudioFrame.from_ndarray(_wave(rate)[None], format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         output.mux([*stream.encode(frame), *stream.encode(None)])
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 MAKERS: dict[str, Callable[[], bytes]] = {

@@ -68,10 +68,10 @@ def test_a_resumed_run_continues_the_same_curve(
     plan = replace(PLAN, optimiser=optimiser)
 
     def model() -> PixVoxLM:
-        made = small_model("delay")
-        for layer in made.layers:
+        model = small_model("delay")
+        for layer in model.layers:
             layer.dropout = layer.attention.dropout = 0.3
-        return made
+        return model
 
     unbroken = _losses(model(), plan, tmp_path / "a")
     broken = _losses(model(), plan, tmp_path / "b", stop=5)
@@ -125,8 +125,8 @@ def test_gradients_flow_only_where_intended(
 
 def test_an_epoch_takes_every_caption_once() -> None:
     lengths = [n * 7 % 40 for n in range(53)]
-    seen = [row for batch in batches(lengths, 8, epoch=3, seed=1) for row in batch]
-    assert sorted(seen) == list(range(53))
+    rows = [row for batch in batches(lengths, 8, epoch=3, seed=1) for row in batch]
+    assert sorted(rows) == list(range(53))
     assert batches(lengths, 8, 3, 1) != batches(lengths, 8, 4, 1)
 
 
@@ -147,8 +147,8 @@ def test_what_image_dropout_takes_away_does_not_matter_and_the_null_image_learns
         data = _data()
         drawn = [np.random.default_rng((0, 1, step)).random(5) < 0.9 for step in range(4)]
         order = [row for n in (0, 1) for batch in batches(_lengths(), 5, n, 0) for row in batch]
-        kept = {row for row, gone in zip(order, np.concatenate(drawn), strict=False) if not gone}
-        hidden = [n for n in range(4) if not any(data.image_of[row] == n for row in kept)]
+        rows = {row for row, gone in zip(order, np.concatenate(drawn), strict=False) if not gone}
+        hidden = [n for n in range(4) if not any(data.image_of[row] == n for row in rows)]
         assert hidden
         data.images[hidden] += change
         steps = train(model, data, _data(), replace(plan, micro_batch=micro), tmp_path / folder)
@@ -236,15 +236,15 @@ def test_the_average_is_what_is_validated_and_kept_and_a_resumed_run_has_the_sam
 def test_a_judge_decides_which_weights_are_the_best_and_when_it_is_enough(
     small_model: Make, tmp_path: Path
 ) -> None:
-    model, seen = small_model("delay"), list[dict[str, torch.Tensor]]()
+    model, states = small_model("delay"), list[dict[str, torch.Tensor]]()
 
     class Judge:
         name = "first"
 
         def __call__(self, now: PixVoxLM) -> dict[str, float]:
             assert not now.training
-            seen.append({name: value.clone() for name, value in now.state_dict().items()})
-            return {"score": [1.0, 3.0, 2.0, 2.5, 0.5, 0.4, 0.3][len(seen) - 1]}
+            states.append({name: value.clone() for name, value in now.state_dict().items()})
+            return {"score": [1.0, 3.0, 2.0, 2.5, 0.5, 0.4, 0.3][len(states) - 1]}
 
     judge = Judge()
     plan = replace(PLAN, steps=10, validate_every=1, patience=2)
@@ -253,7 +253,7 @@ def test_a_judge_decides_which_weights_are_the_best_and_when_it_is_enough(
     assert [s.last for s in steps] == [False, False, False, True]
     assert steps[1].scores == {"score": 3.0}
     for name, value in model.state_dict().items():
-        assert torch.equal(value, seen[1][name])
+        assert torch.equal(value, states[1][name])
     # It is over: the same call again takes no step.
     assert not list(train(small_model("delay"), _data(), _data(), plan, tmp_path, judge=judge))
     # Scores of another judge are not compared with those before: it goes on, and 0.5 is the best.
@@ -264,7 +264,7 @@ def test_a_judge_decides_which_weights_are_the_best_and_when_it_is_enough(
         7,
     ]
     for name, value in model.state_dict().items():
-        assert torch.equal(value, seen[4][name])
+        assert torch.equal(value, states[4][name])
 
 
 def test_an_image_encoder_s_training_is_not_gone_on_with_otherwise(

@@ -38,8 +38,8 @@ def test_gradient_checkpointing_changes_no_gradient(
         model(units, lengths, pixels).loss.backward()
     pairs = zip(plain.parameters(), checkpointed.parameters(), strict=True)
     assert all(
-        one.grad is other.grad or torch.equal(one.grad, other.grad)  # type: ignore[arg-type]
-        for one, other in pairs
+        first.grad is other.grad or torch.equal(first.grad, other.grad)  # type: ignore[arg-type]
+        for first, other in pairs
     )
 
 

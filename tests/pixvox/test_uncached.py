@@ -26,10 +26,10 @@ CASES, FRAMES, UNITS = 150, 7, 12
 def _distribution(logits: np.ndarray, heat: float, top_k: int, top_p: float) -> np.ndarray:
     """The probabilities of one codebook's units, by the definitions; float64."""
     logits = logits / heat
-    kept = np.ones(len(logits), bool)
+    allowed = np.ones(len(logits), bool)
     if top_k:
-        kept &= logits >= np.sort(logits)[::-1][:top_k][-1]
-    chances = np.exp(np.where(kept, logits, -np.inf) - logits.max())
+        allowed &= logits >= np.sort(logits)[::-1][:top_k][-1]
+    chances = np.exp(np.where(allowed, logits, -np.inf) - logits.max())
     chances /= chances.sum()
     order = np.argsort(-chances, kind="stable")
     before = np.cumsum(chances[order]) - chances[order]
@@ -193,9 +193,9 @@ def test_random_cases_equal_uncached_decoding() -> None:
         dense = draw.choice([None, True])
         engine = Engine(model, decoding, dense)
         engine.poll = 5 if dense else 1
-        made = engine.generate(states, requests)
-        for request, result in zip(requests, made, strict=True):
+        speeches = engine.generate(states, requests)
+        for request, result in zip(requests, speeches, strict=True):
             wanted = _wanted(model, states[request.image], request, decoding)
-            kept = any(torch.equal(result.units, units) for units in wanted)
-            assert kept, (case, model.config.pattern, decoding)
+            equal = any(torch.equal(result.units, units) for units in wanted)
+            assert equal, (case, model.config.pattern, decoding)
             assert result.ended == (result.units.shape[1] < FRAMES)

@@ -115,8 +115,8 @@ def test_each_encoder_trains_and_is_the_same_when_loaded(
     with torch.inference_mode():
         assert torch.equal(loaded.model.encode_images(pixels), states)
     how = {"temperature": 1.0, "guidance": 2.0, "candidates": 2, "max_seconds": 1.0}
-    made, expected = loaded.model.generate(pixels, **how), model.generate(pixels, **how)
-    assert torch.equal(made.units, expected.units)
+    generated, expected = loaded.model.generate(pixels, **how), model.generate(pixels, **how)
+    assert torch.equal(generated.units, expected.units)
 
 
 @each_encoder
@@ -147,14 +147,14 @@ def test_an_encoder_alone_is_loaded_as_it_was_saved(
     tmp_path: Path, vision: PreTrainedConfig, shape: tuple[int, int]
 ) -> None:
     torch.manual_seed(0)
-    made = new_vision(vision_config_of(vision)).eval()
-    made.save_pretrained(tmp_path)
+    encoder = new_vision(vision_config_of(vision)).eval()
+    encoder.save_pretrained(tmp_path)
     loaded = load_vision(tmp_path)
     assert str(tmp_path) not in loaded.config.to_json_string()
     pixels = torch.randn(2, 3, 32, 32)
     with torch.inference_mode():
         states = image_states(loaded, pixels)
-        assert torch.equal(states, image_states(made, pixels))
+        assert torch.equal(states, image_states(encoder, pixels))
     assert states.shape == (2, *shape)
     assert scaling_of(tmp_path) == ImageScaling(32, CLIP_MEAN, CLIP_STD)
     (tmp_path / "model.safetensors").write_bytes(
@@ -228,13 +228,13 @@ def test_what_an_image_processor_does_is_one_scaling(
     if given.get("size") == 224:
         expected = ImageScaling(224, expected.mean, expected.std)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(stated))
-    found = scaling_of(tmp_path)
-    assert found.size == expected.size
-    assert found.mean == pytest.approx(expected.mean)
-    assert found.std == pytest.approx(expected.std)
+    scaling = scaling_of(tmp_path)
+    assert scaling.size == expected.size
+    assert scaling.mean == pytest.approx(expected.mean)
+    assert scaling.std == pytest.approx(expected.std)
     (tmp_path / "preprocessor_config.json").unlink()
     (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": stated}))
-    assert scaling_of(tmp_path) == found
+    assert scaling_of(tmp_path) == scaling
 
 
 @pytest.mark.parametrize(
@@ -249,9 +249,9 @@ def test_a_folder_without_an_image_encoder_is_one_line(
     tmp_path: Path, stated: dict[str, Any], message: str
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps(stated))
-    with pytest.raises(WeightsError, match=message) as told:
+    with pytest.raises(WeightsError, match=message) as error:
         load_vision(tmp_path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

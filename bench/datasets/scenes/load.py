@@ -75,7 +75,7 @@ def read_scenes(root: Path, limit: int | None = None) -> tuple[Item, ...]:
                 f"{manifest}:{number}: not a scene ({reason}); build it again"
             ) from error
         if item.id in items:
-            raise UserError(f"{manifest}:{number}: {item.id} is there twice; remove one")
+            raise UserError(f"{manifest}:{number}: {item.id} occurs twice; remove one")
         items[item.id] = item
     return tuple(items.values())
 

@@ -1,1 +1,1 @@
-"""The page of a run: all that it left, to look at and listen to in a browser, from one file."""
+"""The page of a run: tables, charts, pictures and speech in one HTML file."""

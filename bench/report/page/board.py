@@ -1,4 +1,4 @@
-"""A leaderboard as one static HTML file, in the style of a report; nothing in it runs."""
+"""A leaderboard as one static HTML file in the style of a report, without scripts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,7 +30,7 @@ def _row(entry: Entry, reports: Mapping[str, str]) -> dict[str, object]:
 
 
 def board_page(entries: Sequence[Entry], reports: Mapping[str, str], title: str) -> str:
-    """The page of a board that was verified; `reports` are addresses of runs' reports by name."""
+    """Returns the page of a verified leaderboard; `reports` has addresses by run name."""
     style = read_assets(["css/page.css"])
     environment = Environment(
         loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined

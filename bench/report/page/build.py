@@ -1,4 +1,4 @@
-"""The page as files: one that holds everything, or a folder whose media load by script tags."""
+"""The page as files: one file with everything, or a folder with media in script files."""
 
 import base64
 import hashlib
@@ -36,18 +36,18 @@ PROGRAM = (
     "tables",
     "main",
 )
-"""The parts of the page's program, in the order in which they are put together."""
+"""The parts of the page's program, in the order in which they are joined."""
 SINGLE_MOST = 25_000_000
-"""Bytes; mail servers take about so much, and browsers open it at once."""
+"""Bytes; about the limit of mail servers, and a size that browsers open quickly."""
 PIECE = 4_000_000
-"""Bytes of media in one piece of a folder."""
+"""Bytes of media in one file of a folder."""
 
 Form = Literal["single-file", "folder"]
 
 
 @dataclass(frozen=True)
 class Page:
-    """A made page: its HTML, and the further files beside it by name."""
+    """The files of a page: its HTML, and the further files beside it by name."""
 
     form: Form
     html: str
@@ -55,12 +55,12 @@ class Page:
 
     @property
     def bytes(self) -> int:
-        """What all its files take."""
+        """The size of all its files in bytes."""
         return sum(len(text.encode()) for text in (self.html, *self.pieces.values()))
 
 
 def plain_json(content: Any) -> Markup:
-    """JSON that can stand in a script element: no `<`, no `>`, no `&`, no line separators."""
+    """Returns JSON that is safe in a script element: without `<`, `>`, `&` and line separators."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -68,12 +68,12 @@ def plain_json(content: Any) -> Markup:
 
 
 def source_hash(text: str) -> str:
-    """A hash as a content security policy names it."""
+    """Returns a hash in the form of a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _policy(style: str, program: str, form: Form) -> str:
-    """Nothing is fetched but data that the page holds, and nothing runs but its own program."""
+    """Returns a policy that allows only the page's own program and data; nothing is fetched."""
     pieces = "" if form == "single-file" else " 'self' file:"
     return (
         f"default-src 'none'; script-src {source_hash(program)}{pieces}; "
@@ -83,7 +83,7 @@ def _policy(style: str, program: str, form: Form) -> str:
 
 
 def read_assets(names: Sequence[str]) -> str:
-    """Files of the page's own, one after the other."""
+    """Returns the content of some of the page's own files, joined."""
     return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
 
 
@@ -93,7 +93,7 @@ def _program() -> str:
 
 
 def _pieces(content: Content) -> Iterator[dict[str, str]]:
-    """Media in pieces of about PIECE bytes, in the order in which items have them."""
+    """Yields media in groups of about PIECE bytes, in the order in which items use them."""
     piece: dict[str, str] = {}
     size = 0
     for name, medium in content.media.held.items():
@@ -107,7 +107,7 @@ def _pieces(content: Content) -> Iterator[dict[str, str]]:
 
 
 def form_of(content: Content) -> tuple[Form, str]:
-    """Which form fits a content by its size, and why."""
+    """Returns the form that suits a content's size, and the reason."""
     size = content.media.bytes
     most = f"{SINGLE_MOST / 1e6:.0f} MB"
     if size <= SINGLE_MOST:
@@ -130,7 +130,7 @@ def _run(run: Finished, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _downloads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """Every table of the runs by the id that it has on the page, as it is downloaded."""
+    """Returns every table of the runs by its id on the page, in its form for download."""
     downloads: dict[str, dict[str, str]] = {}
     for number, run in enumerate(runs, 1):
         named = [(f"table-{number}-{place}", table) for place, table in enumerate(run["tables"], 1)]
@@ -146,9 +146,9 @@ def _downloads(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, str]]:
 def build(
     runs: Sequence[Finished], content: Content, form: Form, *, title: str, beside: str
 ) -> Page:
-    """The page of finished runs, the first of which is the baseline.
+    """Returns the page of finished runs, the first of which is the baseline.
 
-    `beside` is the folder of its pieces, next to the page, where it has any.
+    `beside` is the folder of media next to the page, if it has one.
     """
     style, program = read_assets([f"css/{name}" for name in STYLES]), _program()
     pieces: dict[str, str] = {}
@@ -164,7 +164,7 @@ def build(
     environment = Environment(
         loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined
     )
-    # What a listening test's answers are of: the same cells, items and sounds, whatever the title.
+    # Identifies a listening test: the same cells, items and sounds, whatever the title.
     whole = json.dumps(content.data, sort_keys=True).encode()
     further = {
         "title": visible(title),

@@ -1,4 +1,4 @@
-"""Which charts a run has: where points are lost, prompt shares, sweeps."""
+"""The charts of a run: waterfalls, prompt shares, sweeps."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ Plain = dict[str, Any]
 
 
 def _fall(rows: list[Plain]) -> list[Bar]:
-    """The bars of one model and score, from the caption as text down to the model."""
+    """Returns the bars of one model and score, from the caption as text down to the model."""
     at = rows[0]["start"]
     drawn = [Bar("caption", 0, at, "whole", f"{at:.1f}")]
     for row in rows:
@@ -32,7 +32,7 @@ def _fall(rows: list[Plain]) -> list[Bar]:
 
 
 def falls(run: Finished) -> Iterator[tuple[str, list[Bar]]]:
-    """A model and score that every table shows, and the bars of what its points are lost to."""
+    """Yields each model and score that every table shows, with the bars of its waterfall."""
     frame = run.tables.get("waterfall")
     if frame is None or frame.is_empty():
         return
@@ -43,16 +43,16 @@ def falls(run: Finished) -> Iterator[tuple[str, list[Bar]]]:
 
 
 def waterfalls(run: Finished) -> Iterator[Plain]:
-    """A chart for each of `falls`, and its bars: who cannot see the chart reads their numbers."""
+    """Yields a chart for each of `falls`, with its numbers for screen readers."""
     for name, drawn in falls(run):
         yield {"title": name, "svg": bars(name, drawn), "bars": drawn}
 
 
 def curves(run: Finished) -> Iterator[tuple[str, list[Line], dict[float, str]]]:
-    """Every score that short tables show, its lines over the prompt's share, and the shares.
+    """Yields the scores of short tables, with lines over the prompt's share, and the shares' names.
 
-    Published rows are there where they are of the same dataset. A score whose measured rows have
-    one share only has no curve.
+    Published rows on the same dataset are included. A score whose measured rows have only one share
+    has no curve.
     """
     frame = run.tables.get(Table2.name)
     if frame is None or frame.is_empty():
@@ -73,7 +73,7 @@ def curves(run: Finished) -> Iterator[tuple[str, list[Line], dict[float, str]]]:
 
 
 def prompt_curves(run: Finished) -> Plain | None:
-    """A chart for each of `curves`, published rows behind; None without a prompt."""
+    """Returns a chart for each of `curves`, with published rows behind; None without a prompt."""
     charts, legend = [], dict[str, str]()
     for head, drawn, named in curves(run):
         svg = lines(f"{head} by prompt share", drawn, named, "share of the reference speech given")

@@ -1,7 +1,7 @@
-"""What a page holds of finished runs: one plain structure, that JSON can say, and its media.
+"""The content of a page of finished runs: one structure for JSON, and its media.
 
-All texts in it are `visible`. Cells and items are named by their number; of every cell there is one
-column a fact, a row an item that it has.
+All its texts are `visible`. Cells and items are referred to by number; every cell has a column for
+each fact, with a row for each of its items.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,9 +29,9 @@ Plain = dict[str, Any]
 
 @dataclass(frozen=True)
 class Content:
-    """`data` is for the page's program; `media` are what it shows and plays by name.
+    """`data` is for the page's program; `media` are the pictures and sounds by name.
 
-    `unreadable` are the items whose pictures could not be read, which the page goes without.
+    `unreadable` are the items whose pictures could not be read, which are left out.
     """
 
     data: Plain
@@ -41,7 +41,7 @@ class Content:
 
 @dataclass(frozen=True)
 class _Known:
-    """An item as the runs know it; without its dataset nothing but its name."""
+    """An item of the runs; without its dataset only the name is known."""
 
     id: str
     item: Item | None
@@ -49,7 +49,7 @@ class _Known:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes it the same item in another run: its name and its captions."""
+        """The item's identity across runs: its name and its captions."""
         return (self.id, *self.captions)
 
     @property
@@ -58,12 +58,12 @@ class _Known:
 
     @property
     def scored(self) -> list[tuple[int, str]]:
-        """The references that transcripts are scored against, each with its number."""
+        """Returns the references of its scores, each with its number."""
         return [(n, text) for n, text in enumerate(self.captions) if n != self.left_out]
 
 
 def _items(run: Finished) -> dict[str, _Known]:
-    """A run's items by name, in the order of its rows."""
+    """Returns a run's items by name, in the order of its rows."""
     known = {item.id: item for item in run.dataset.items} if run.dataset else {}
     caption, leaves_out = run.job.get("caption", "rotating"), run.protocol.left_out != "none"
     items = {}
@@ -74,7 +74,7 @@ def _items(run: Finished) -> dict[str, _Known]:
 
 
 def _asr(cell: Plain, cells: Sequence[Plain]) -> str:
-    """What a cell's ASR is called: its label, and what tells it from others of that label."""
+    """Returns the name of a cell's ASR: its label, and what distinguishes it from others."""
     own, *rest = (
         str(each["signature"]["asr"]).split(".")
         for each in (cell, *(other for other in cells if other["asr"] == cell["asr"]))
@@ -84,7 +84,7 @@ def _asr(cell: Plain, cells: Sequence[Plain]) -> str:
 
 
 def _labels(runs: Sequence[Finished]) -> list[str]:
-    """What every cell is called: its system, and what tells it from that system's others."""
+    """Returns a name for every cell: its system, and what distinguishes it from other cells."""
     cells: list[tuple[str, list[str]]] = []
     endings: list[str] = []
     for run in runs:
@@ -98,13 +98,13 @@ def _labels(runs: Sequence[Finished]) -> list[str]:
                 *described.get(cell["transcript_key"], ()),
             ]
             cells.append((cell["system"], words))
-            # Every name of several runs says whose it is.
+            # With several runs, every name includes the run.
             endings.append(f", {run.name}" if len(runs) > 1 else "")
     return [name + ending for name, ending in zip(told_apart(cells), endings, strict=True)]
 
 
 def _metrics(runs: Sequence[Finished]) -> list[Plain]:
-    """The scores that items have, in order; `wrong` is what half of all items are below."""
+    """Returns the scores of items, in order; `wrong` is their median."""
     known = {score.name: score for score in KNOWN}
     level_by_name = {
         name: level for run in runs for name, level in run.scores.select("metric", "kept").rows()
@@ -126,7 +126,7 @@ def _lead(metrics: Sequence[Plain]) -> str:
 
 
 def _facts(item: Item | None, tokens: str | None) -> list[list[Any]]:
-    """Of every kind of fact of the picture: what is said of it, and whether that is true."""
+    """Returns, for every kind of fact, what is said of the picture, and whether it is true."""
     if item is None or not item.facts:
         return []
     facts = said(tokens or "")
@@ -137,7 +137,7 @@ def _facts(item: Item | None, tokens: str | None) -> list[list[Any]]:
 def _columns(
     rows: pl.DataFrame, places: dict[str, int], known: dict[str, _Known], metrics: Sequence[Plain]
 ) -> Plain:
-    """A cell's rows as columns of plain values; media not yet."""
+    """Returns a cell's rows as columns of plain values, without media."""
     items = [known[name] for name in rows["item"]]
     texts = [text or "" for text in rows["transcript"]]
     nearest = differences(texts, [item.scored for item in items])
@@ -166,7 +166,7 @@ def _columns(
 
 
 def _apart(run: Finished) -> Iterator[tuple[str, list[Plain | None]]]:
-    """Cell by cell, what another ASR makes of the same speech, item by item; None where none."""
+    """Yields each cell with another ASR's transcripts by item; None for an item without one."""
     tokens = {name: part for (name,), part in run.rows.group_by("cell")}
     groups: dict[tuple[str, str], list[Plain]] = {}
     for cell in run.cells:
@@ -193,7 +193,7 @@ def _apart(run: Finished) -> Iterator[tuple[str, list[Plain | None]]]:
 
 
 def _add_sounds(cells: Sequence[Plain], paths: Sequence[Sequence[Path]], media: Media) -> Plain:
-    """Gives every row its sound's name; seconds and peaks of each are given back."""
+    """Adds the name of its sound to every row; returns each sound's seconds and peaks."""
     flat = list(dict.fromkeys(path for own in paths for path in own))
     medium_by_path = dict(zip(flat, sounds(flat), strict=True))
     names = {path: media.add(medium) for path, medium in medium_by_path.items()}
@@ -220,11 +220,11 @@ def _cell(cell: Plain, number: int, label: str, asr: str) -> Plain:
 
 
 def read_content(runs: Sequence[Finished]) -> Content:
-    """All that a page of one or several finished runs shows; the first is the baseline."""
+    """Returns everything that a page of finished runs shows; the first run is the baseline."""
     media, metrics = Media(), _metrics(runs)
     known = [_items(run) for run in runs]
     union = {item.key: item for own in known for item in own.values()}
-    # Items are one where name and captions are; a name alone may be of another dataset.
+    # Items are the same if name and captions are equal; another dataset may have the same names.
     place = {key: number for number, key in enumerate(union)}
     labels = iter(_labels(runs))
     cells: list[Plain] = []

@@ -1,4 +1,4 @@
-"""A finished run as its folder has it: what was asked, rows, scores, tables; nothing is made."""
+"""Reads a finished run from its folder: its job, rows, scores and tables; writes nothing."""
 
 import json
 from dataclasses import dataclass, fields
@@ -22,11 +22,10 @@ _MOST_BYTES = 256 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """One run. `cells` are those of `summary.json`, in the job's order; `rows` a row an item each.
+    """One run. `cells` are those of `summary.json`, in the job's order; `rows` has one row an item.
 
-    `dataset` is None where what was scored cannot be read any more, and `lost` then says why.
-    `tables` are frames by their file's name, those that the run has. `pace` is of the last time
-    that anything was generated or transcribed.
+    `dataset` is None if it cannot be read any more; `lost` is then the reason. `tables` are the
+    run's frames by file name. `pace` is that of the last command that generated or transcribed.
     """
 
     name: str
@@ -43,8 +42,8 @@ class Finished:
     pace: Pace | None = None
 
     def speech(self, cell: dict[str, Any], item: str) -> Path:
-        """Where a cell's speech of an item is, if it is kept."""
-        # Both come from files that anybody may have written.
+        """Returns the path of an item's speech in a cell, if it exists."""
+        # Both names come from files that may have been changed.
         folder, name = Path(str(cell["cell"])[:-9]).name, Path(f"{item}.wav").name
         return self.folder / "speech" / folder / name
 
@@ -70,7 +69,7 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def scored_dataset(job: dict[str, Any], digest: str) -> tuple[Dataset | None, str]:
-    """The run's dataset; or None, and why it cannot be shown: other data are there now, or none."""
+    """Returns the run's dataset; or None and the reason, if it is missing or has changed."""
     from bench.datasets.loading import load_dataset
 
     try:
@@ -86,7 +85,7 @@ def scored_dataset(job: dict[str, Any], digest: str) -> tuple[Dataset | None, st
 
 
 def read_finished(folder: Path) -> Finished:
-    """A run's folder; raises UserError for a run that is not finished, or damaged."""
+    """Returns the content of a run's folder; raises UserError for an unfinished or damaged run."""
     refuse_links(folder)
     name = folder.name
     manifest = read_manifest(folder)

@@ -1,4 +1,4 @@
-"""Speech and pictures as a page holds them: small, as text, each once however often it is used."""
+"""Sounds and pictures in a page: small, as base64, each stored once."""
 
 import base64
 import hashlib
@@ -14,9 +14,9 @@ import numpy as np
 from bench.common.audio import SpeechError, Wave, read_speech
 
 RATE = 24_000
-"""Hz at which speech is kept: that of the codecs, and one that MP3 has."""
+"""The sample rate in Hz: that of the codecs, which MP3 supports."""
 _SMALL = 0.9
-"""Libsndfile's compression level: about 4 KB a second, without a loss that ears notice."""
+"""libsndfile's compression level: about 4 KB a second, without audible loss."""
 PEAKS = 96
 """Points of a waveform."""
 _PICTURES_AT_ONCE = 2
@@ -26,7 +26,7 @@ SIDE, _QUALITY = 320, 70
 
 @dataclass(frozen=True)
 class Medium:
-    """A sound or picture as base64; of a sound its seconds, and its peaks as hexadecimal pairs."""
+    """A sound or picture as base64; a sound also has seconds, and peaks as hexadecimal pairs."""
 
     data: str
     mime: str
@@ -36,12 +36,12 @@ class Medium:
 
 @dataclass
 class Media:
-    """All that a page shows and plays, by the digest of its content."""
+    """All media of a page, by the digest of their content."""
 
     held: dict[str, Medium] = field(default_factory=dict)
 
     def add(self, medium: Medium | None) -> str:
-        """Holds a medium; its name, "" where there is none."""
+        """Adds a medium; returns its name, "" for None."""
         if medium is None:
             return ""
         name = hashlib.sha256(medium.data.encode()).hexdigest()[:16]
@@ -50,19 +50,19 @@ class Media:
 
     @property
     def bytes(self) -> int:
-        """What all of it takes in a page."""
+        """The size of all media in a page, in bytes."""
         return sum(len(medium.data) for medium in self.held.values())
 
 
 def _peaks(wave: Wave) -> str:
-    """The loudest sample of each of PEAKS stretches, 00 to ff; ff is the loudest of all."""
+    """Returns the loudest sample of each of PEAKS intervals, 00 to ff; ff is the loudest of all."""
     edges = np.linspace(0, len(wave), PEAKS + 1).astype(int)
     loud = np.array([np.abs(wave[a : max(b, a + 1)]).max() for a, b in pairwise(edges)])
     return (255 * loud / max(float(loud.max()), 1e-6)).round().astype(np.uint8).tobytes().hex()
 
 
 def sound(wave: Wave) -> Medium:
-    """Speech `[T]` at RATE as MP3."""
+    """Returns speech `[T]` at RATE as MP3."""
     import soundfile
 
     buffer = io.BytesIO()
@@ -86,8 +86,8 @@ def _sound_of(path: Path) -> Medium | None:
 
 
 def sounds(paths: Iterable[Path]) -> list[Medium | None]:
-    """Speech files as MP3, None for each that is not there or cannot be read."""
-    # Libsndfile and soxr let other threads work meanwhile.
+    """Returns speech files as MP3; None for each that is missing or cannot be read."""
+    # libsndfile and soxr release the interpreter's lock.
     with ThreadPoolExecutor() as pool:
         return list(pool.map(_sound_of, paths))
 
@@ -106,7 +106,7 @@ def _picture_of(path: Path) -> Medium | None:
 
 
 def pictures(paths: Iterable[Path]) -> list[Medium | None]:
-    """Pictures as small WebP, None for each that a model cannot read either."""
-    # A picture of the most pixels that are read takes 0.6 GB while it is unpacked.
+    """Returns pictures as small WebP; None for each that a model cannot read either."""
+    # The largest picture that is read takes 0.6 GB when it is unpacked.
     with ThreadPoolExecutor(_PICTURES_AT_ONCE) as pool:
         return list(pool.map(_picture_of, paths))

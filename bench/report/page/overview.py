@@ -1,4 +1,4 @@
-"""The page's tables as a template wants them: the same rows, columns and notes as everywhere."""
+"""The page's tables for its template, with the same rows, columns and notes as elsewhere."""
 
 import json
 import shlex
@@ -42,9 +42,9 @@ GRADES = {
 
 @dataclass(frozen=True)
 class TableCell:
-    """A table's cell: its text, and what is said of it where a person hovers or focuses it.
+    """A table's cell: its text, and an explanation that is shown on hover or focus.
 
-    `value` is what a column is sorted by in place of the text. `share`, 0 to 1, is drawn as a bar.
+    A column is sorted by `value` in place of the text. `share`, 0 to 1, is drawn as a bar.
     """
 
     text: str
@@ -59,7 +59,7 @@ class TableCell:
 
 @dataclass(frozen=True, kw_only=True)
 class TableHead:
-    """A column's heading; one that is `aside` stands below the row's name on narrow screens."""
+    """A column's heading; one that is `aside` is below the row's name on narrow screens."""
 
     text: str
     tip: str = ""
@@ -70,10 +70,10 @@ class TableHead:
 
 @dataclass(frozen=True, kw_only=True)
 class PageTable:
-    """A table of the page; `file` and `csv` are what it is downloaded as.
+    """A table of the page; `file` and `csv` are its download.
 
-    `name` is the number of the column that names its rows, and `alike` is what all rows share. A
-    block has a title, or none.
+    `name` is the index of the column with the rows' names, and `alike` are values that all rows
+    share. A block may have a title.
     """
 
     title: str
@@ -139,7 +139,7 @@ def _table(frame: pl.DataFrame, kind: str, protocol: Protocol, file: str) -> Pag
 
 
 def tables(run: Finished) -> Iterator[PageTable]:
-    """A run's tables, those of further readings of the references after the job's own."""
+    """Yields a run's tables: the job's own, then those of further sets of references."""
     for kind in known_tables().values():
         for reading in ("", *get_args(Reading)):
             name = f"{kind.name}-{reading}" if reading else kind.name
@@ -149,7 +149,7 @@ def tables(run: Finished) -> Iterator[PageTable]:
 
 
 def _protocol(run: Finished, reading: str) -> Protocol:
-    """The run's protocol, as it is under a further reading of the references."""
+    """Returns the run's protocol, as it is with another set of references."""
     if not reading:
         return run.protocol
     chosen = "rotating" if run.job.get("caption", "rotating") == "rotating" else "none"
@@ -163,16 +163,16 @@ _FRAMES = {
     "audit-tests": "Comparisons repeated with a second ASR",
     "sensitivity": "What depends on the ASR and the normaliser, beside the job's own",
 }
-"""The titles of small tables by their file's name."""
+"""The titles of small tables by file name."""
 _SHARES = ("prompt",)
 
 
 def small_table(run: Finished, name: str) -> PageTable | None:
-    """One of the run's small tables; None where the run has none."""
+    """Returns one of the run's small tables; None if the run does not have it."""
     frame = run.tables.get(name)
     if frame is None or frame.is_empty():
         return None
-    # What all rows have alike is said once.
+    # Values that all rows share are shown once.
     alike = [
         column
         for column in ("asr", "other", "normaliser", "against")
@@ -209,7 +209,7 @@ def _plain_cell(row: Plain, name: str) -> TableCell:
 
 
 def failures(run: Finished, labels: Sequence[str]) -> PageTable | None:
-    """How speech fails: a row a cell, a column a kind that any has; None where none has any."""
+    """Returns the table of failures: a row for each cell, a column for each kind that occurs."""
     shown = [kind for kind in KINDS if any(cell["kinds"].get(kind) for cell in run.cells)]
     if not shown:
         return None
@@ -246,14 +246,14 @@ def failures(run: Finished, labels: Sequence[str]) -> PageTable | None:
 
 
 def again(run: Finished) -> str:
-    """Shell lines that make the run again: its job, which is JSON and so YAML, and the command."""
+    """Returns shell lines that repeat the run: its job in JSON (which is YAML), and the command."""
     file = shlex.quote(f"{run.name}.yaml")
     job = json.dumps({key: value for key, value in run.job.items() if value is not None})
     return f"cat > {file} <<'JOB'\n{job}\nJOB\npixvox run {file}"
 
 
 def provenance(run: Finished, labels: Sequence[str]) -> Plain:
-    """What a run stands on, and how to make it again."""
+    """Returns how the run was made, and how to repeat it."""
     p = run.protocol
     facts = {
         "images": p.images,

@@ -1,4 +1,4 @@
-"""A page's charts as files for a paper: SVG and PNG, as wide as a column of two."""
+"""Writes a page's charts as files for a paper: SVG and PNG, as wide as one of two columns."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def _figures(run: Finished) -> "Iterator[tuple[str, Figure]]":
 
 
 def write_figures(run: Finished, folder: Path) -> Iterator[Path]:
-    """Writes every chart of a run as `.svg` and `.png`; gives the files."""
+    """Writes every chart of a run as `.svg` and `.png`; yields the files."""
     for name, figure in _figures(run):
         for suffix in (".svg", ".png"):
             plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)

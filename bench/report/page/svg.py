@@ -1,4 +1,4 @@
-"""Small charts as inline SVG, coloured by the page's style sheet; no number is in them alone."""
+"""Small charts as inline SVG, coloured by the style sheet; their numbers are also in text."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 12.0, 12.0, 46.0
 
 
 def _ticks(most: float) -> list[float]:
-    """Round numbers from 0 up to what is largest, four or five of them."""
+    """Returns four or five round numbers from 0 to the largest value."""
     steps = (n * 10.0**power for power in range(-3, 6) for n in (1, 2, 5))
     step = next(step for step in steps if most <= 5 * step)
     return [n * step for n in range(int(most / step) + 1)]
@@ -31,7 +31,7 @@ def _text(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> M
 
 
 def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str], along: str) -> Markup:
-    """A line a system over a few places of x; `named` are these places, `along` what they are."""
+    """Returns a chart with a line for each system; `named` are places on the x axis `along`."""
     places = sorted(named)
     span = (places[-1] - places[0]) or 1
     highs = [y for line in drawn for _, y in line.points]
@@ -45,7 +45,7 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str], along: 
     def y(value: float) -> float:
         return _HEIGHT - _BOTTOM - value / most * (_HEIGHT - _TOP - _BOTTOM)
 
-    # The picture hides all within it from whoever listens to the page.
+    # Its content is hidden from screen readers, which read the numbers elsewhere.
     read = [
         f"{line.label}: " + ", ".join(f"{b:.2f} at {named[a]}" for a, b in line.points) + "."
         for line in drawn
@@ -86,11 +86,11 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str], along: 
 
 
 _WIDE, _HIGH = 76.0, 40.0
-"""A heat map's cell."""
+"""The size of a heat map's cell."""
 
 
 def heat(heat_map: HeatMap) -> Markup:
-    """A heat map; the best cell is framed, what is not told apart from it has a dashed frame."""
+    """Returns a heat map with a frame at the best cell, dashed at cells that do not differ."""
     left, top = 84.0, 8.0
     below = top + _HIGH * len(heat_map.rows)
     width, height = left + _WIDE * len(heat_map.columns) + 8, below + 48
@@ -134,7 +134,7 @@ def _heat_cell(left: float, top: float, cell: HeatCell, strength: float) -> list
 
 
 def bars(title: str, drawn: Sequence[Bar]) -> Markup:
-    """Bars below each other, each with its name at the left and its number behind it."""
+    """Returns bars below each other, each with its name on the left and its number on the right."""
     width, step, left, right = 460.0, 26.0, 92.0, 86.0
     most = max((bar.high for bar in drawn), default=1) or 1
     least = min(0.0, *(bar.low for bar in drawn)) if drawn else 0.0

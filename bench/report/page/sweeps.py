@@ -1,4 +1,4 @@
-"""A sweep on the page: charts along its axes, heat maps of two, and the best points."""
+"""A sweep on the page: charts along its axes, heat maps of two axes, and the best points."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +17,8 @@ Plain = dict[str, Any]
 
 
 def points_of(run: Finished) -> pl.DataFrame:
-    """A run's points, with labels that can be shown; none where nothing was varied."""
-    # A run of before an axis was known has no column of it.
+    """Returns a run's points with clean labels; empty if nothing was varied."""
+    # A run from before an axis was added has no column for it.
     points = pl.DataFrame(schema=schema(COLUMNS))
     if "points" in run.tables:
         points = pl.concat([points, run.tables["points"]], how="diagonal_relaxed")
@@ -27,7 +27,7 @@ def points_of(run: Finished) -> pl.DataFrame:
 
 
 def sweep(run: Finished) -> Plain | None:
-    """None where the job varies nothing within a system but the prompt's share."""
+    """Returns a sweep's charts; None if nothing but the prompt's share varies within a system."""
     points = points_of(run)
     if not set(choices(points)) - {"prompt"}:
         return None
@@ -43,7 +43,7 @@ def sweep(run: Finished) -> Plain | None:
 
 
 def _axis(charts: Sequence[AxisChart]) -> Plain:
-    """One axis: a chart a score."""
+    """Returns one axis, with a chart for each score."""
     labels = dict.fromkeys(line.label for chart in charts for line in chart.lines)
     return {
         "axis": charts[0].axis,

@@ -1,4 +1,4 @@
-"""Text of others as a page shows it, and how a transcript differs from a reference."""
+"""Foreign text for a page, and the differences of a transcript from a reference."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -23,12 +23,12 @@ def _symbol(match: re.Match[str]) -> str:
 
 
 def visible(text: str) -> str:
-    """Text whose control and invisible characters are shown: U+2400 and on, or `⟨U+202E⟩`."""
+    """Returns text with visible control and invisible characters: U+2400 and on, or `⟨U+202E⟩`."""
     return _SHOWN.sub(_symbol, text)
 
 
 def all_visible(content: Any) -> Any:
-    """Plain content, nested in any way, with every text of it made `visible`, keys too."""
+    """Returns nested plain content with all its texts `visible`, including keys."""
     if isinstance(content, str):
         return visible(content)
     if isinstance(content, dict):
@@ -39,15 +39,15 @@ def all_visible(content: Any) -> Any:
 
 
 Op = Literal["=", "+", "-", "~"]
-"""Of both, only said, only in the reference, or said in place of words of the reference."""
+"""Equal, only in the transcript, only in the reference, or substituted."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A transcript beside the reference of fewest word edits.
+    """A transcript beside the reference with the fewest word edits.
 
-    `reference` is that reference's number, -1 where there is none. `pieces` are runs of words:
-    (op, words of the reference, words said), one of both empty but for `=` and `~`.
+    `reference` is that reference's number, -1 without references. `pieces` are runs of words: (op,
+    words of the reference, words of the transcript); except for `=` and `~`, one is empty.
     """
 
     reference: int
@@ -56,13 +56,13 @@ class Difference:
 
 
 def _words(text: str) -> list[tuple[str, str]]:
-    """Every word as it is compared, without case and punctuation, and as it is shown."""
+    """Returns each word as it is compared, without case and punctuation, and as it is written."""
     both = ((_KEY.sub("", word.lower()), word) for word in text.split())
     return [(key, word) for key, word in both if key]
 
 
 def _aligned(pairs: Sequence[tuple[list[str], list[str]]]) -> Iterable[Any]:
-    """Jiwer's alignments of word lists, reference first; of none that is empty."""
+    """Returns jiwer's alignments of word lists, reference first; without lists that are empty."""
     import jiwer
 
     split = jiwer.Compose([jiwer.ReduceToListOfListOfWords()])
@@ -81,10 +81,10 @@ _OPS: dict[str, Op] = {"equal": "=", "insert": "+", "delete": "-", "substitute":
 def differences(
     transcripts: Sequence[str], references: Sequence[Sequence[tuple[int, str]]]
 ) -> list[Difference]:
-    """Every transcript beside its nearest reference, case and punctuation left aside.
+    """Returns every transcript beside its nearest reference, ignoring case and punctuation.
 
-    `references` are a transcript's own, each with its number. Nearest is the one of the fewest
-    word edits (Levenshtein), the first of several.
+    `references` are those of a transcript, each with its number. The nearest has the fewest word
+    edits (Levenshtein); ties go to the first.
     """
     said = [_words(text) for text in transcripts]
     known = {text: _words(text) for refs in references for _, text in refs}
