@@ -125,6 +125,10 @@ class RunState:
         own = (cell for cell in self.cells if cell.asr is not None and cell.source is None)
         return sum(len(self.items) - self.transcribed[cell.transcript_key].count for cell in own)
 
+    def is_alone(self, name: str, system: System) -> bool:
+        """Whether an item's speech is generated and decoded alone, to measure its latency."""
+        return system.is_timed() and self.index[name] < self.job.cluster.latency_items
+
     def item(self, name: str, system: System) -> Item:
         """Returns an item as a system gets it; `shuffled` gets another item's speech."""
         view = self._views.get(system)

@@ -105,6 +105,9 @@ class ClusterSpec(Strict):
         int, Field(ge=1, le=86_400, description="a batch that takes a day will not end")
     ] = 900
     """How long a batch may take before its actor is taken to hang."""
+    latency_items: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Of how many of the first items each speech is generated and decoded alone, so that `speed.md`
+    has the latency at batch 1. No key, score or golden depends on it."""
 
 
 class Job(Strict):

@@ -6,7 +6,7 @@ depend on a machine. Rows that a killed run committed have no cost; what has one
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,8 @@ class Cost:
     speeches' included. `seconds` are those of the actors, `cpu_seconds` those
     of their processors, all threads; `peak_bytes` is the most memory that one actor held: of the
     GPU where `device` is one, else of its process. `price` is what a service behind a URL charged.
+    `joules` are what a GPU used meanwhile, 0 where it does not tell. `alone` has the seconds of
+    each item that was computed alone.
     """
 
     device: str
@@ -41,6 +43,13 @@ class Cost:
     cpu_seconds: float
     peak_bytes: int
     price: float = 0.0
+    joules: float = 0.0
+    alone: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its device and the processor of that device's machine."""
+        return self.device, self.processor
 
     def plus(self, other: "Cost") -> "Cost":
         """Both together, of one device."""
@@ -54,6 +63,8 @@ class Cost:
             cpu_seconds=self.cpu_seconds + other.cpu_seconds,
             peak_bytes=max(self.peak_bytes, other.peak_bytes),
             price=self.price + other.price,
+            joules=self.joules + other.joules,
+            alone={**self.alone, **other.alone},
         )
 
 
