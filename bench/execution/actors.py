@@ -16,6 +16,7 @@ from bench.datasets.base import Item
 from bench.execution.measuring import Measurer, Sound
 from bench.execution.parcels import as_on_driver
 from bench.execution.worktime import Clocked
+from bench.metrics.settings import MetricEntry
 from bench.store.rows import MeasuredRow, SpeechRow, ToTranscribe, Transcribed, TranscriptRow
 from bench.systems.base import ABSENT, Asked, Charging, Made, System, Variant, lacks_files
 from bench.systems.voice import Voice, continuation
@@ -129,11 +130,11 @@ def _is_absent(system: System, entry: ToTranscribe) -> bool:
 class TranscriberActor(Clocked):
     """Decodes units to speech, transcribes it in batches of a fixed size, and measures it.
 
-    `metrics` are the audio metrics that a message may ask for, as the job names them. Without an
-    ASR, nothing is transcribed.
+    `metrics` are the audio metrics that a message may ask for by their names. Without an ASR,
+    nothing is transcribed.
     """
 
-    def __init__(self, asr: Asr | None, threads: int, metrics: Sequence[str] = ()) -> None:
+    def __init__(self, asr: Asr | None, threads: int, metrics: Sequence[MetricEntry] = ()) -> None:
         import torch
 
         torch.set_num_threads(threads)
@@ -142,7 +143,7 @@ class TranscriberActor(Clocked):
         if asr is not None:
             self.batch = asr.batch
             self.asr = asr.transcriber(kind, threads)
-        self.measurers = {entry: Measurer(entry, kind, threads) for entry in metrics}
+        self.measurers = {str(entry): Measurer(entry, kind, threads) for entry in metrics}
         self.voice = Voice(kind)
         self.device = _device_name(kind)
         self.start_clock(kind, self.device)

@@ -54,8 +54,9 @@ class ScoringSpec(Strict):
     normaliser. Of several, the first is the job's own, and the others show what depends on it."""
     metrics: Annotated[tuple[MetricName, ...], Field(max_length=50)] = ()
     """Metrics beside those of every job: `dnsmos`, `dnsmos_p808`, `pauses` and `pitch` (with the
-    extra `quality`), `sbert_sim` (with the extra `meaning`), `speaking_rate`, what installed
-    packages add, or classes of your own, `package.module:Class`."""
+    extra `quality`), `sbert_sim` (with the extra `meaning`), `speaker_similarity` (with the extra
+    `speaker`), `speaking_rate`, those with settings, what installed packages add, or classes of
+    your own, `package.module:Class`."""
     replicates: Annotated[
         int, Field(ge=100, le=100_000, description="more change no digit that is shown")
     ] = Resampling.replicates

@@ -1,9 +1,9 @@
 """What a metric is: columns that are counted for every item, and scores from their sums.
 
-A class says by its base what it needs: `Metric` texts, `AudioMetric` the sound of the speech,
-`RowMetric` what a run's rows say of the speech. Who adds one names it in `bench.metrics.shipped`,
-or, without touching this package, in a job's `scoring.metrics`. Intervals, tests, tables and the
-gate follow from it.
+A class says by its base what it needs: `Metric` texts, `ImageMetric` texts and pictures,
+`AudioMetric` the sound of the speech, `RowMetric` what a run's rows say of the speech. Who adds one
+names it in `bench.metrics.shipped`, or, without touching this package, in a job's
+`scoring.metrics`. Intervals, tests, tables and the gate follow from it.
 """
 
 import math
@@ -29,6 +29,19 @@ References = Mapping[str, Sequence[str]]
 
 Hypotheses = Mapping[str, str]
 """Item id → its tokenised transcript; "" where the item failed, so that it stays counted."""
+
+
+@dataclass(frozen=True)
+class ItemFiles:
+    """What a dataset has of an item beside texts: its picture, and the recorded speech of the
+    caption that the job takes, which prompts are cut from and ceilings say; None without one."""
+
+    image: Path
+    recording: Path | None = None
+
+
+Files = Mapping[str, ItemFiles]
+"""Item id → its files, of the whole split."""
 
 Count = Callable[[Hypotheses, References], Array]
 """Counts what `Metric.statistics` says."""
@@ -72,7 +85,8 @@ class CorpusMetric(ABC):
     corpus can make up: the columns of the smallest corpus that is fully right. Intervals draw it
     once beside the items; scores never hold it.
 
-    Two metrics of one class are equal: a class counts the same wherever it is made.
+    Two metrics of one class are equal: a class counts the same wherever it is made. One that has
+    settings (bench.metrics.settings) is a frozen dataclass, and is equal where they are.
     """
 
     name: ClassVar[str]
@@ -88,6 +102,17 @@ class CorpusMetric(ABC):
 
     def weights(self) -> str:
         """The digest of what it computes with; raises UserError where that is not there."""
+        return ""
+
+    def settings(self) -> str:
+        """What its scores depend on beside what `weights` is a digest of, for signatures.
+
+        It holds none of the characters `,@:|`; "" for nothing.
+        """
+        return ""
+
+    def unusable(self, files: Files) -> str:
+        """Why it cannot be computed for a job's items, and what to do; "" where it can."""
         return ""
 
     @abstractmethod
@@ -121,6 +146,26 @@ class Metric(CorpusMetric):
         return nullcontext(self.statistics)
 
 
+class ImageMetric(CorpusMetric):
+    """A metric of what was transcribed of an item beside its picture.
+
+    It is computed where scores are, by the driver, which has the files. One that `waits` is counted
+    as a `Metric` is.
+    """
+
+    waits: ClassVar[bool] = False
+
+    @abstractmethod
+    def statistics(self, hypotheses: Hypotheses, references: References, files: Files) -> Array:
+        """The columns of every hypothesis, `[n, len(columns)]`, in the hypotheses' order."""
+
+    def opened(
+        self, references: References, files: Files, cache: Path
+    ) -> AbstractContextManager[Count]:
+        """`statistics` for many corpora of the same items; see Metric."""
+        return nullcontext(lambda texts, truths: self.statistics(texts, truths, files))
+
+
 class AudioMetric(CorpusMetric):
     """A metric of how speech sounds.
 
@@ -130,19 +175,34 @@ class AudioMetric(CorpusMetric):
 
     `measure` is given sound at `rate` Hz, and always `batch` clips: where fewer are left, the first
     is repeated. `absent` are the columns of an item without speech; zeros leave it out of a mean.
+    What is measured may be other values than the columns, `measured` of them: `statistics` then
+    makes columns of them where scores are computed, beside the items' files.
     """
 
     rate: ClassVar[int] = 16_000
     batch: ClassVar[int] = 1
     version: ClassVar[str] = "1"
     absent: ClassVar[tuple[float, ...] | None] = None
+    measured: ClassVar[int] = 0
+
+    @property
+    def values(self) -> int:
+        """How many values it measures of a clip."""
+        return self.measured or len(self.columns)
 
     @abstractmethod
     def measure(self, waves: Sequence[Wave]) -> Array:
-        """The columns of every clip, `[batch, len(columns)]`; clips are `[T]` in -1..1, T > 0.
+        """The values of every clip, `[batch, values]`; clips are `[T]` in -1..1, T > 0.
 
         Raises SpeechError where a clip cannot be measured.
         """
+
+    def statistics(self, values: Array, files: Sequence[ItemFiles], cache: Path) -> Array:
+        """The columns `[n, len(columns)]` of what was measured of n items, `[n, values]`.
+
+        `cache` is a folder that may be thrown away.
+        """
+        return values
 
     def loaded(self, device: str, threads: int) -> Measure:
         """`measure` on a device (`cpu` or `cuda`), for a metric that holds a model."""
@@ -163,7 +223,9 @@ class RowMetric(CorpusMetric):
 
 def is_of_words(metric: CorpusMetric) -> bool:
     """Whether it compares words with the same truth for all, so that any text can be counted."""
-    return isinstance(metric, Metric) and metric.against != "caption"
+    return isinstance(metric, ImageMetric) or (
+        isinstance(metric, Metric) and metric.against != "caption"
+    )
 
 
 def needs_caption(metric: CorpusMetric) -> bool:

@@ -1,7 +1,6 @@
 """The metrics that come with the suite: those of every job, and those that a job may ask for."""
 
 from collections.abc import Mapping, Sequence
-
 from bench.metrics.base import CorpusMetric, Metric, Score
 from bench.metrics.bleu import Bleu
 from bench.metrics.cider import Cider
@@ -14,6 +13,7 @@ from bench.metrics.pitch import Pitch
 from bench.metrics.rate import SpeakingRate
 from bench.metrics.rouge import RougeL
 from bench.metrics.sbert import SbertSim
+from bench.metrics.speaker import SpeakerSettings, SpeakerSimilarity
 from bench.metrics.wer import Wer
 
 METRICS: tuple[Metric, ...] = (Bleu(), Meteor(), RougeL(), Cider(), Facts(), Wer())
@@ -25,9 +25,15 @@ NAMED: Mapping[str, CorpusMetric] = {
     "pauses": Pauses(),
     "pitch": Pitch(),
     "sbert_sim": SbertSim(),
+    "speaker_similarity": SpeakerSimilarity(),
     "speaking_rate": SpeakingRate(),
 }
 """Those that a job's `scoring.metrics` names."""
+
+AnySettings = SpeakerSettings
+"""Those that a job gives settings."""
+WITH_SETTINGS: Mapping[str, str] = {}
+"""Those that cannot do without, each with what to write."""
 
 
 def scores_of(metrics: Sequence[CorpusMetric]) -> tuple[Score, ...]:
