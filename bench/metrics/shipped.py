@@ -1,9 +1,14 @@
 """The metrics that come with the suite: those of every job, and those that a job may ask for."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
 from bench.metrics.base import CorpusMetric, Metric, Score
 from bench.metrics.bleu import Bleu
 from bench.metrics.cider import Cider
+from bench.metrics.clip import ClipSettings
 from bench.metrics.dnsmos import Dnsmos
 from bench.metrics.dnsmos_p808 import DnsmosP808
 from bench.metrics.facts import Facts
@@ -30,9 +35,11 @@ NAMED: Mapping[str, CorpusMetric] = {
 }
 """Those that a job's `scoring.metrics` names."""
 
-AnySettings = SpeakerSettings
+AnySettings = Annotated[ClipSettings | SpeakerSettings, Field(discriminator="name")]
 """Those that a job gives settings."""
-WITH_SETTINGS: Mapping[str, str] = {}
+WITH_SETTINGS: Mapping[str, str] = {
+    "clip_score": "write {name: clip_score, model: FOLDER_OR_HUB_ID}",
+}
 """Those that cannot do without, each with what to write."""
 
 
