@@ -19,6 +19,7 @@ from bench.metrics.rate import SpeakingRate
 from bench.metrics.rouge import RougeL
 from bench.metrics.sbert import SbertSim
 from bench.metrics.speaker import SpeakerSettings, SpeakerSimilarity
+from bench.metrics.spice import SpiceSettings
 from bench.metrics.wer import Wer
 
 METRICS: tuple[Metric, ...] = (Bleu(), Meteor(), RougeL(), Cider(), Facts(), Wer())
@@ -35,10 +36,11 @@ NAMED: Mapping[str, CorpusMetric] = {
 }
 """Those that a job's `scoring.metrics` names."""
 
-AnySettings = Annotated[ClipSettings | SpeakerSettings, Field(discriminator="name")]
+AnySettings = Annotated[ClipSettings | SpeakerSettings | SpiceSettings, Field(discriminator="name")]
 """Those that a job gives settings."""
 WITH_SETTINGS: Mapping[str, str] = {
     "clip_score": "write {name: clip_score, model: FOLDER_OR_HUB_ID}",
+    "spice": "write {name: spice, corenlp: FOLDER, java: JAVA_8_OR_11}",
 }
 """Those that cannot do without, each with what to write."""
 
