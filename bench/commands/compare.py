@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from bench.commands.arguments import add_runs
 from bench.commands.options import Parser, path, run_name
 from bench.commands.runfolders import find
+from bench.commands.scoredagain import counted_rows
 from bench.common.atomic import disk_errors, write_text
 from bench.common.errors import UserError
 from bench.common.text import clean
@@ -20,15 +21,12 @@ from bench.common.yamlfile import read_small, validate
 from bench.datasets.base import Dataset
 from bench.jobs.spec import Job
 from bench.metrics.counted import Counted
-from bench.metrics.loading import metric_of
 from bench.report.page.finished import Finished, read_finished
 from bench.report.paired import Comparison, comparison_markdown, show_comparison
 from bench.report.terminal import make_console
 from bench.scoring.scorer import Scorer
 from bench.scoring.signature import NEAR, OTHER, Signature
-from bench.store.ledger import Ledger
 from bench.store.manifest import ManifestCell, read_manifest
-from bench.store.rows import MEASURED_SCHEMA, measured_columns
 from bench.systems.base import Role
 from bench.tables.comparability import grade_measured
 from bench.tables.paired import Paired, paired_frame
@@ -107,7 +105,7 @@ def _side(folder: Path) -> _Side:
         raise UserError(f"{path}: written by another version; run: pixvox rescore JOB") from error
     job: Job = validate(run.job, Job, f"{folder / 'run.json'}: job")
     manifest = read_manifest(folder)
-    cells = {f"{c.cell}-{c.transcript_key[:8]}": c for c in manifest.cells} if manifest else {}
+    cells = {cell.name: cell for cell in manifest.cells} if manifest else {}
     return _Side(run, job, tuple(summary.rows), cells)
 
 
@@ -215,24 +213,8 @@ def _mean(side: _Side, row: _Row, items: Sequence[str], scorer: Scorer) -> Count
         if texts["tokens"].null_count():
             path = side.run.folder / "rows.parquet"
             raise UserError(f"{path}: does not have all rows of {row.name}; run the job again")
-        hypotheses = dict(zip(items, texts["tokens"].to_list(), strict=True))
-        counted = scorer.counted(hypotheses)
-        known = side.cells.get(cell)
-        if scorer.of_speech and known is not None and known.asr:
-            table = _with_measured(texts, side.run, known)
-            counted = counted.beside(scorer.spoken(table))
-        parts.append(counted)
+        parts.append(counted_rows(scorer, texts, side.run, side.cells.get(cell)))
     return parts[0].with_values(np.mean([part.values for part in parts], axis=0))
-
-
-def _with_measured(rows: pl.DataFrame, run: Finished, cell: ManifestCell) -> pl.DataFrame:
-    """Returns rows with the measurements of audio metrics."""
-    ledger = Ledger(run.folder / "ledger")
-    for entry, key in cell.measured.items():
-        measured = ledger.rows("measured", key, MEASURED_SCHEMA)
-        own = measured_columns(measured, metric_of(entry).name)
-        rows = rows.join(own, on="item", how="left", maintain_order="left")
-    return rows
 
 
 def _compared(first: _Side, second: _Side, names: Sequence[str] | None) -> Comparison:

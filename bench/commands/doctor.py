@@ -66,12 +66,14 @@ class _Check:
     def weights(self) -> str:
         from bench.jobs.expansion import expand
         from bench.jobs.preflight import check_classes
+        from bench.metrics.loading import files_of
 
         cells = expand(self.job, self.data, [(asr, {}) for asr in self.job.asrs])
         self.cells = list(
             {c.speech_key: c for c in cells if c.asr is not None and c.source is None}.values()
         )
-        check_classes(cells, self.job.scoring.metrics)
+        files = files_of(self.data.items[: self.job.limit], self.job.caption)
+        check_classes(cells, self.job.scoring.metrics, files)
         return f"{plural(len(cells), 'cell')}, codebooks and patterns fit"
 
     def generate(self) -> str:
@@ -100,8 +102,9 @@ class _Check:
         from bench.store.rows import MeasuredRow, ToTranscribe, TranscriptRow
 
         asr = self.job.asrs[0]
-        metrics = tuple(each.entry for each in measurements_of(self.job.scoring.metrics))
-        transcriber = TranscriberActor(asr, 1, metrics)
+        entries = tuple(each.entry for each in measurements_of(self.job.scoring.metrics))
+        metrics = tuple(map(str, entries))
+        transcriber = TranscriberActor(asr, 1, entries)
         texts = []
         for number, (cell, item, row) in enumerate(self.rows):
             entry = ToTranscribe(row, item, keep=True, metrics=metrics)
@@ -116,9 +119,9 @@ class _Check:
         return f"{asr.label} transcribed {texts[0]!r}" if texts else "nothing to transcribe"
 
     def score(self) -> str:
-        from bench.metrics.base import Metric
+        from bench.metrics.base import CorpusMetric, ImageMetric, Metric
         from bench.metrics.counted import joined, statistics_of
-        from bench.metrics.loading import metrics_of
+        from bench.metrics.loading import files_of, metrics_of
         from bench.metrics.tokens import tokenise
 
         # A caption and an empty text are added to the transcript, because a metric must count
@@ -133,10 +136,16 @@ class _Check:
                 {item.id: [item.captions[0].text] for item in items},
             ),
         }
-        metrics, parts = [], []
+        metrics: list[CorpusMetric] = []
+        parts = []
         for metric in metrics_of(self.job.scoring.metrics):
-            # The other metrics have measured the speech, or need only rows.
-            if isinstance(metric, Metric) and metric.against in inputs:
+            # The others have measured the speech, or need nothing but rows.
+            if isinstance(metric, ImageMetric):
+                files = files_of(items, self.job.caption)
+                with metric.opened(references, files, self.folder) as count:
+                    parts.append(statistics_of(metric, count, *inputs["references"]))
+                metrics.append(metric)
+            elif isinstance(metric, Metric) and metric.against in inputs:
                 metrics.append(metric)
                 parts.append(statistics_of(metric, metric.statistics, *inputs[metric.against]))
         counted = joined(metrics, parts)

@@ -79,7 +79,7 @@ def show_plan(name: str, cells: Sequence[Cell], run: RunState, rates: Mapping[st
         console.print(f"{damaged} {parts} damaged; {aside}")
     measuring = ""
     if run.metrics:
-        by = " and ".join(run.metrics)
+        by = " and ".join(map(str, run.metrics))
         measuring = f", {run.unmeasured} to measure by {by}, which takes additional time"
     console.print(
         f"{plural(len(cells), 'cell')}, {plural(len(speeches), 'speech', 'speeches')} of "

@@ -1,7 +1,7 @@
 """`pixvox show plan`: images and seeds that detect a difference, from a run's variances."""
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,7 @@ from bench.common.atomic import disk_errors
 from bench.common.errors import UserError
 from bench.common.text import clean, plural
 from bench.common.validation import did_you_mean
-from bench.metrics.base import Array, Score
+from bench.metrics.base import Array
 from bench.metrics.counted import leading
 from bench.metrics.loading import metrics_of
 from bench.metrics.shipped import scores_of
@@ -81,9 +81,9 @@ def plan(runs: Path, name: str, options: PlanOptions) -> int:
 
 
 def needs(run: Finished, sought: Sought) -> pl.DataFrame:
-    """Returns the images and the seeds needed for each pair of systems with the same prompt."""
-    pairs = _pairs(run)
-    own = _influences(run, [system for pair in pairs for system in pair], sought.metric)
+    """A row a pair of systems with the same prompt: images needed by seeds, and seeds needed."""
+    own = _influences(run, sought.metric)
+    pairs = _pairs(run, own)
     reach = reach_of(sought.difference, sought.power)
     images = run.rows["item"].n_unique()
     return pl.DataFrame(
@@ -116,9 +116,10 @@ def _needed(spread: Spread, reach: float, images: int) -> dict[str, Any]:
     return by_seeds | {f"seeds for {images} images": text}
 
 
-def _pairs(run: Finished) -> list[tuple[FinishedSystem, FinishedSystem]]:
-    competing = [row for row in finished_systems(run) if row.role == Role.SYSTEM]
-    pairs = [(a, b) for a, b in combinations(competing, 2) if a.place == b.place]
+def _pairs(
+    run: Finished, systems: Iterable[FinishedSystem]
+) -> list[tuple[FinishedSystem, FinishedSystem]]:
+    pairs = [(a, b) for a, b in combinations(systems, 2) if a.place == b.place]
     if not pairs:
         raise UserError(
             clean(f"{run.folder}: no two systems have the same prompt; plan from a run with two")
@@ -126,23 +127,20 @@ def _pairs(run: Finished) -> list[tuple[FinishedSystem, FinishedSystem]]:
     return pairs
 
 
-def _influences(
-    run: Finished, systems: Sequence[FinishedSystem], metric: str
-) -> dict[FinishedSystem, Array]:
-    """Returns each image's contributions to a score, from the run's own transcripts."""
+def _influences(run: Finished, metric: str) -> dict[FinishedSystem, Array]:
+    """The influences of images on a score, of every system that competes and has the score."""
     own: dict[FinishedSystem, Array] = {}
+    names: dict[str, None] = {}
     with counting(run) as count:
-        for system in dict.fromkeys(systems):
+        for system in (row for row in finished_systems(run) if row.role == Role.SYSTEM):
             counted = [count(cell) for cell in system.cells]
-            _check_score(counted[0].scores, metric)
-            own[system] = influences(counted, metric)
-    return own
-
-
-def _check_score(scores: Sequence[Score], metric: str) -> None:
-    names = [score.name for score in scores]
-    if metric not in names:
+            known = [score.name for score in counted[0].scores]
+            names |= dict.fromkeys(known)
+            if metric in known:
+                own[system] = influences(counted, metric)
+    if names and not own:
         raise UserError(f"--metric {metric}: {did_you_mean(metric, names)}")
+    return own
 
 
 def _notes(run: Finished, sought: Sought) -> Iterator[str]:

@@ -126,7 +126,7 @@ def run_job(file: JobFile, options: RunOptions) -> int:
                 f"pixvox run {file.words}"
             )
         if options.score_only and ready.state.unmeasured:
-            by = " and ".join(ready.state.metrics)
+            by = " and ".join(map(str, ready.state.metrics))
             raise UserError(
                 f"{file.path}: {ready.state.unmeasured} values are not measured yet by {by}; run "
                 f"first: pixvox run {file.words}"

@@ -15,7 +15,8 @@ from bench.common.text import reason_of, short
 from bench.datasets.base import Item
 from bench.execution.measuring import Measurer, Sound
 from bench.execution.parcels import as_on_driver
-from bench.execution.worktime import Clocked, Reading
+from bench.execution.worktime import Clocked
+from bench.metrics.settings import MetricEntry
 from bench.store.rows import MeasuredRow, SpeechRow, ToTranscribe, Transcribed, TranscriptRow
 from bench.systems.base import ABSENT, Asked, Charging, Made, System, Variant, lacks_files
 from bench.systems.voice import Voice, continuation
@@ -94,13 +95,14 @@ class GeneratorActor(Clocked):
 
     def work(self, asked: Asked) -> Made:
         """Returns one row, with its variant's key, for every item and variant asked."""
-        since, charged = Reading.now(), self._charged()
+        since, charged = self.reading(), self._charged()
         rows = self.generator.generate(asked)
         frames: dict[str, list[int]] = defaultdict(list)
         for key, row in rows:
             frames[key].append(row.frames - row.prompt_frames)
-        self.add_cost(since, frames, self._charged() - charged)
         each = [(item, variant) for item, variants in asked for variant in variants]
+        alone = each[0][0].id if len(each) == 1 else ""
+        self.add_cost(since, frames, price=self._charged() - charged, alone=alone)
         return [
             (key, self._settled(row, item, variant))
             for (key, row), (item, variant) in zip(rows, each, strict=True)
@@ -128,11 +130,11 @@ def _is_absent(system: System, entry: ToTranscribe) -> bool:
 class TranscriberActor(Clocked):
     """Decodes units to speech, transcribes it in batches of a fixed size, and measures it.
 
-    `metrics` are the audio metrics that a message may ask for, as the job names them. Without an
-    ASR, nothing is transcribed.
+    `metrics` are the audio metrics that a message may ask for by their names. Without an ASR,
+    nothing is transcribed.
     """
 
-    def __init__(self, asr: Asr | None, threads: int, metrics: Sequence[str] = ()) -> None:
+    def __init__(self, asr: Asr | None, threads: int, metrics: Sequence[MetricEntry] = ()) -> None:
         import torch
 
         torch.set_num_threads(threads)
@@ -141,7 +143,7 @@ class TranscriberActor(Clocked):
         if asr is not None:
             self.batch = asr.batch
             self.asr = asr.transcriber(kind, threads)
-        self.measurers = {entry: Measurer(entry, kind, threads) for entry in metrics}
+        self.measurers = {str(entry): Measurer(entry, kind, threads) for entry in metrics}
         self.voice = Voice(kind)
         self.device = _device_name(kind)
         self.start_clock(kind, self.device)
@@ -150,9 +152,7 @@ class TranscriberActor(Clocked):
         """Returns a result for every row, in order, with its speech as WAV where `keep` asks."""
         system, part, batch = work
         # 1. Decode rows to sound; a row that fails here is neither transcribed nor measured.
-        since = Reading.now()
-        speeches = self.voice.speeches(system, batch)
-        self.add_cost(since, {system.model_dump_json(): [1] * len(batch)})
+        speeches = self._speeches(system, batch)
         decoded = [
             self._decoded(system, part, entry, speech)
             for entry, speech in zip(batch, speeches, strict=True)
@@ -177,6 +177,26 @@ class TranscriberActor(Clocked):
             )
             for n, (entry, row) in enumerate(zip(batch, rows, strict=True))
         ]
+
+    def _speeches(
+        self, system: System, batch: Sequence[ToTranscribe]
+    ) -> list[tuple[Wave, int] | SpeechError | UnitsError]:
+        """Returns each row's speech, or why there is none; adds what it took.
+
+        Rows whose latency is asked for are decoded one at a time, the others together.
+        """
+        speeches: dict[int, tuple[Wave, int] | SpeechError | UnitsError] = {}
+        together = [place for place, entry in enumerate(batch) if not entry.alone]
+        single = ([place] for place, entry in enumerate(batch) if entry.alone)
+        for places in (*single, together):
+            since = self.reading()
+            entries = [batch[place] for place in places]
+            decoded = self.voice.speeches(system, entries)
+            speeches |= dict(zip(places, decoded, strict=True))
+            if entries:
+                alone = entries[0].row.item if entries[0].alone else ""
+                self.add_cost(since, {system.model_dump_json(): [1] * len(entries)}, alone=alone)
+        return [speeches[place] for place in range(len(batch))]
 
     def _decoded(
         self,

@@ -9,6 +9,7 @@ from bench.common.machinefaults import is_machines
 from bench.common.text import reason_of
 from bench.metrics.base import AudioMetric, Measure
 from bench.metrics.loading import metric_of
+from bench.metrics.settings import MetricEntry
 from bench.store.rows import MeasuredRow
 
 
@@ -35,7 +36,7 @@ class Sound:
 class Measurer:
     """Holds one audio metric, loaded on a device; raises UserError where it cannot be loaded."""
 
-    def __init__(self, entry: str, device: str, threads: int) -> None:
+    def __init__(self, entry: MetricEntry, device: str, threads: int) -> None:
         metric = metric_of(entry)
         assert isinstance(metric, AudioMetric)
         self._metric = metric
@@ -79,7 +80,7 @@ class Measurer:
 
     def _checked(self, given: object) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
         values = np.asarray(given, dtype=np.float64)
-        wanted = (self._metric.batch, len(self._metric.columns))
+        wanted = (self._metric.batch, self._metric.values)
         if values.shape != wanted:
             raise ValueError(f"gave an array {list(values.shape)}, not {list(wanted)}")
         if not np.isfinite(values).all():

@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from bench.asr.base import Asr
 from bench.common.entries import module_root
 from bench.metrics.loading import class_of
+from bench.metrics.settings import MetricEntry
 from bench.systems.base import System
 
 
 def own_modules(
-    systems: Iterable[System], asrs: Iterable[Asr], metrics: Iterable[str] = ()
+    systems: Iterable[System], asrs: Iterable[Asr], metrics: Iterable[MetricEntry] = ()
 ) -> list[str]:
     """Returns the files and packages of the classes of systems, ASRs and metrics, each once.
 
-    `metrics` are audio metrics as the job names them. Raises UserError for a class whose module
+    `metrics` are audio metrics as the job gives them. Raises UserError for a class whose module
     does not exist.
     """
     owners = {entry: system.label for system in systems for entry in system.entries()}

@@ -232,10 +232,20 @@ class Pipeline:
         raise KeyboardInterrupt
 
     def _to_generate(self, cells: dict[str, Cell], generators: int) -> Iterator[Batch[Any]]:
-        """Yields the missing items in batches, each item with the variants that it lacks."""
+        """Yields the missing items in batches, each item with the variants that it lacks.
+
+        First come those whose latency is asked for, each variant of each alone.
+        """
         state, first = self.state, next(iter(cells.values()))
         marks = [(state.generated[key], cell.variant) for key, cell in cells.items()]
         lacking = [item for item in state.items if any(item.id not in done for done, _ in marks)]
+        alone = [item for item in lacking if state.is_alone(item.id, first.system)]
+        lacking = [item for item in lacking if not state.is_alone(item.id, first.system)]
+        for item in alone:
+            own = state.item(item.id, first.system)
+            for done, variant in marks:
+                if item.id not in done:
+                    yield Batch(None, [(own, (variant,))])
         each = [cell.system.batch(CLIPS) for cell in cells.values()]
         size, most = batch_sizes(each, -(-len(lacking) // generators))
         start = 0
@@ -306,6 +316,7 @@ class Pipeline:
             keep=cell.part == "whole" and not is_transcribed,
             metrics=self.state.unmeasured_by(cell, row.item),
             is_transcribed=is_transcribed,
+            alone=self.state.is_alone(row.item, cell.system),
         )
 
     def _commit_failed(self, cell: Cell, rows: Sequence[SpeechRow]) -> None:

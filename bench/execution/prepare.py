@@ -26,6 +26,7 @@ from bench.jobs.expansion import expand
 from bench.jobs.naming import words_of
 from bench.jobs.preflight import check_classes, check_references
 from bench.jobs.spec import Job
+from bench.metrics.loading import files_of
 from bench.store.costs import add_costs
 from bench.store.ledger import Ledger
 from bench.store.manifest import ManifestCell, read_manifest, write_manifest
@@ -107,7 +108,7 @@ def resolve_job(file: JobFile, runs: Path, limit: int | None = None) -> Resolved
     speech = any(system.has_speech for system in job.systems)
     facts = {asr: asr.identified() for asr in job.asrs} if speech else {}
     cells = expand(job, dataset, list(facts.items()))
-    check_classes(cells, job.scoring.metrics)
+    check_classes(cells, job.scoring.metrics, files_of(dataset.items[:limit], job.caption))
     return ResolvedJob(job, file, runs / job.name, limit, dataset, cells, facts)
 
 
@@ -162,7 +163,7 @@ def complete_run(run: OpenRun, address: str | None = None) -> Pace | None:
         )
     )
     if unmeasured:
-        by = " and ".join(state.metrics)
+        by = " and ".join(map(str, state.metrics))
         print(clean(f"{job.name}: {plural(unmeasured, 'value')} to measure by {by}"))
     if not (missing or unmeasured):
         return None

@@ -16,6 +16,7 @@ from bench.execution.marks import Marks
 from bench.jobs.cells import Cell
 from bench.jobs.measurements import measurements_of
 from bench.jobs.spec import Job
+from bench.metrics.settings import MetricEntry
 from bench.store.costs import SpeechCost
 from bench.store.ledger import Ledger
 from bench.store.rows import (
@@ -88,8 +89,8 @@ class RunState:
         return sum(len(self.items) - marks.count for marks in self.transcribed.values())
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """The job's audio metrics, as the job names them."""
+    def metrics(self) -> tuple[MetricEntry, ...]:
+        """The job's audio metrics, as the job gives them."""
         return tuple(measurement.entry for measurement in self.measurements)
 
     @property
@@ -101,7 +102,7 @@ class RunState:
         """Returns the ledger keys of the measured rows of a cell's own speech, by audio metric."""
         if cell.asr is None or cell.source is not None:
             return {}
-        return {each.entry: each.key(cell) for each in self.measurements}
+        return {str(each.entry): each.key(cell) for each in self.measurements}
 
     def is_whole(self, cell: Cell) -> bool:
         """Returns whether all items of a cell are transcribed and measured."""
@@ -124,6 +125,10 @@ class RunState:
         """The number of rows that actors have to transcribe, without texts and borrowed rows."""
         own = (cell for cell in self.cells if cell.asr is not None and cell.source is None)
         return sum(len(self.items) - self.transcribed[cell.transcript_key].count for cell in own)
+
+    def is_alone(self, name: str, system: System) -> bool:
+        """Whether an item's speech is generated and decoded alone, to measure its latency."""
+        return system.is_timed() and self.index[name] < self.job.cluster.latency_items
 
     def item(self, name: str, system: System) -> Item:
         """Returns an item as a system gets it; `shuffled` gets another item's speech."""

@@ -56,7 +56,7 @@ def lost_speech(run: RunState) -> Iterator[str]:
             continue
         lost = [reason for rows in _unmeasured(run, cell) for reason in _lost(run, cell, rows)]
         if lost:
-            by = " and ".join(run.metrics)
+            by = " and ".join(map(str, run.metrics))
             of = f"{len(lost)} of {len(run.items)} items"
             what = f"speech of {of} is not stored, so {by} cannot measure it"
             yield f"{cell.label}: {what}; first: {lost[0]}"

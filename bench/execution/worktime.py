@@ -7,21 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.common.machine import processor
+from bench.execution.energy import EnergyMeter, energy_meter, no_energy
 from bench.store.costs import Cost
 
 _ANSWER_SECONDS = 2.0
 
 
 class Reading(NamedTuple):
-    """Clocks of a process in seconds: the wall clock, and the CPU time of all threads."""
+    """What the clocks of a process show: the wall's, its processors', and its GPU's energy in J."""
 
     seconds: float
     cpu_seconds: float
-
-    @classmethod
-    def now(cls) -> "Reading":
-        """Returns the clocks now."""
-        return cls(time.perf_counter(), time.process_time())
+    joules: float = 0.0
 
 
 class Clocked:
@@ -33,31 +30,44 @@ class Clocked:
     _since: float | None = None
     _device_name = "cpu"
     _processor = ""
+    _energy: EnergyMeter = staticmethod(no_energy)
     _costs: Mapping[str, Cost] = {}
 
     def start_clock(self, device: str, name: str = "cpu") -> None:
         """Starts the clock of an actor that computes on `device`; `name` is the GPU's, or `cpu`."""
         self._since = time.process_time() if device == "cpu" else None
         self._device_name, self._processor = name, processor()
+        self._energy = energy_meter() if name != "cpu" else no_energy
 
     def cpu_seconds(self) -> float:
         """Returns the CPU seconds of all threads of the process since `start_clock`."""
         return time.process_time() - self._since if self._since is not None else 0.0
 
+    def reading(self) -> Reading:
+        """Returns what the clocks show now."""
+        return Reading(time.perf_counter(), time.process_time(), self._energy())
+
     def add_cost(
-        self, since: Reading, frames: Mapping[str, Sequence[int]], price: float = 0.0
+        self,
+        since: Reading,
+        frames: Mapping[str, Sequence[int]],
+        *,
+        price: float = 0.0,
+        alone: str = "",
     ) -> None:
         """Adds the time since a reading, and a price, to the costs of speeches.
 
-        `frames` are the frames of each row, by speech; the cost of a batch is divided in
-        proportion.
+        `frames` are those of each row, by its speech: a batch of several is divided by them.
+        `alone` is the item of a batch of one row whose latency is asked for. That of the first row
+        of a speech is left out: it loads and compiles.
         """
-        now = Reading.now()
+        now = self.reading()
         rows = sum(map(len, frames.values()))
         total = sum(max(sum(each), 1) for each in frames.values())
         costs = dict(self._costs)
         for name, each in frames.items():
             share = max(sum(each), 1) / total
+            is_timed = bool(alone) and name in costs
             cost = Cost(
                 device=self._device_name,
                 processor=self._processor,
@@ -67,6 +77,8 @@ class Clocked:
                 seconds=share * (now.seconds - since.seconds),
                 cpu_seconds=share * (now.cpu_seconds - since.cpu_seconds),
                 price=price * len(each) / rows,
+                joules=share * (now.joules - since.joules),
+                alone={alone: now.seconds - since.seconds} if is_timed else {},
                 peak_bytes=_peak_bytes(self._device_name != "cpu"),
             )
             costs[name] = costs[name].plus(cost) if name in costs else cost

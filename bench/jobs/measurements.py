@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from bench.jobs.cells import Cell, key_of
 from bench.metrics.base import AudioMetric
 from bench.metrics.loading import metric_of, source_digest, weights_of
+from bench.metrics.settings import MetricEntry
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """An audio metric by its name in the job; `facts` are the digests that its values depend on."""
+    """An audio metric as the job gives it; `facts` are digests for names."""
 
-    entry: str
+    entry: MetricEntry
     metric: AudioMetric
     facts: Mapping[str, str]
 
@@ -22,8 +23,8 @@ class Measurement:
         return key_of({"speech": cell.speech_key, **self.facts, **part})
 
 
-def measurements_of(entries: Sequence[str]) -> tuple[Measurement, ...]:
-    """Returns the job's metrics that measure sound; raises UserError as `metric_of`."""
+def measurements_of(entries: Sequence[MetricEntry]) -> tuple[Measurement, ...]:
+    """Those of a job's metrics that measure sound; raises UserError as `metric_of`."""
     metrics = {entry: metric_of(entry) for entry in entries}
     return tuple(
         Measurement(entry, metric, _facts(entry, metric))
@@ -32,7 +33,7 @@ def measurements_of(entries: Sequence[str]) -> tuple[Measurement, ...]:
     )
 
 
-def _facts(entry: str, metric: AudioMetric) -> dict[str, str]:
+def _facts(entry: MetricEntry, metric: AudioMetric) -> dict[str, str]:
     return {
         "metric": metric.name,
         "version": metric.version,

@@ -10,7 +10,9 @@ from bench.common.text import clean
 from bench.datasets.base import Caption, Choice, Dataset, Item
 from bench.datasets.storedunits import has_units
 from bench.jobs.cells import Cell
+from bench.metrics.base import Files
 from bench.metrics.loading import check_metrics
+from bench.metrics.settings import MetricEntry
 from bench.systems.base import System
 from bench.systems.weightfacts import cached_codec_facts
 
@@ -167,12 +169,12 @@ def _seconds(file: Path) -> float | None:
         return None
 
 
-def check_classes(cells: Sequence[Cell], metrics: Sequence[str]) -> None:
+def check_classes(cells: Sequence[Cell], metrics: Sequence[MetricEntry], files: Files) -> None:
     """Raises UserError for a class that cannot be used, before any actor or model is started.
 
-    `metrics` are the classes in the job's `scoring.metrics`.
+    `metrics` are the job's own, and `files` those of its items.
     """
-    check_metrics(metrics)
+    check_metrics(metrics, files)
     for system in {cell.system.shared(): cell.system for cell in cells}.values():
         system.check()
     for asr in {cell.asr for cell in cells if cell.asr}:

@@ -53,9 +53,10 @@ class ScoringSpec(Strict):
     """The normaliser of hypotheses and references before tokenising: none, or Whisper's English
     normaliser. The first of a list is the job's own; the others show how scores depend on it."""
     metrics: Annotated[tuple[MetricName, ...], Field(max_length=50)] = ()
-    """Additional metrics: `dnsmos`, `dnsmos_p808`, `pauses` and `pitch` (with the extra `quality`),
-    `sbert_sim` (with the extra `meaning`), `speaking_rate`, those of installed packages, or classes
-    of your own, `package.module:Class`."""
+    """Metrics beside those of every job: `dnsmos`, `dnsmos_p808`, `pauses` and `pitch` (with the
+    extra `quality`), `sbert_sim` (with the extra `meaning`), `speaker_similarity` (with the extra
+    `speaker`), `speaking_rate`, those with settings, what installed packages add, or classes of
+    your own, `package.module:Class`."""
     replicates: Annotated[
         int, Field(ge=100, le=100_000, description="more would change no digit shown")
     ] = Resampling.replicates
@@ -104,7 +105,10 @@ class ClusterSpec(Strict):
     deadline_seconds: Annotated[
         int, Field(ge=1, le=86_400, description="a batch that takes a day will not end")
     ] = 900
-    """The longest time of a batch in seconds; after it, the actor is replaced."""
+    """How long a batch may take before its actor is taken to hang."""
+    latency_items: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Of how many of the first items each speech is generated and decoded alone, so that `speed.md`
+    has the latency at batch 1. No key, score or golden depends on it."""
 
 
 class Job(Strict):

@@ -1,9 +1,9 @@
 """The contract of a metric: columns that are counted for every item, and scores from their sums.
 
-The base class says what a metric needs: `Metric` texts, `AudioMetric` the sound of the speech,
-`RowMetric` a run's rows about the speech. Register a new class in `bench.metrics.shipped`, or name
-it in a job's `scoring.metrics` without changing this package. Intervals, tests, tables and the gate
-follow from it.
+A class says by its base what it needs: `Metric` texts, `ImageMetric` texts and pictures,
+`AudioMetric` the sound of the speech, `RowMetric` what a run's rows say of the speech. Who adds one
+names it in `bench.metrics.shipped`, or, without touching this package, in a job's
+`scoring.metrics`. Intervals, tests, tables and the gate follow from it.
 """
 
 import math
@@ -29,6 +29,19 @@ References = Mapping[str, Sequence[str]]
 
 Hypotheses = Mapping[str, str]
 """Item id → its tokenised transcript; "" for a failed item, so that it is counted."""
+
+
+@dataclass(frozen=True)
+class ItemFiles:
+    """What a dataset has of an item beside texts: its picture, and the recorded speech of the
+    caption that the job takes, which prompts are cut from and ceilings say; None without one."""
+
+    image: Path
+    recording: Path | None = None
+
+
+Files = Mapping[str, ItemFiles]
+"""Item id → its files, of the whole split."""
 
 Count = Callable[[Hypotheses, References], Array]
 """The type of `Metric.statistics`."""
@@ -73,7 +86,8 @@ class CorpusMetric(ABC):
     add: the columns of the smallest corpus that is entirely correct. Intervals may draw it once
     beside the items; scores never include it.
 
-    Two instances of one class are equal, because they count the same.
+    Two metrics of one class are equal: a class counts the same wherever it is made. One that has
+    settings (bench.metrics.settings) is a frozen dataclass, and is equal where they are.
     """
 
     name: ClassVar[str]
@@ -89,6 +103,17 @@ class CorpusMetric(ABC):
 
     def weights(self) -> str:
         """Returns the digest of the weights that it uses; raises UserError if they are missing."""
+        return ""
+
+    def settings(self) -> str:
+        """What its scores depend on beside what `weights` is a digest of, for signatures.
+
+        It holds none of the characters `,@:|`; "" for nothing.
+        """
+        return ""
+
+    def unusable(self, files: Files) -> str:
+        """Why it cannot be computed for a job's items, and what to do; "" where it can."""
         return ""
 
     @abstractmethod
@@ -121,6 +146,26 @@ class Metric(CorpusMetric):
         return nullcontext(self.statistics)
 
 
+class ImageMetric(CorpusMetric):
+    """A metric of what was transcribed of an item beside its picture.
+
+    It is computed where scores are, by the driver, which has the files. One that `waits` is counted
+    as a `Metric` is.
+    """
+
+    waits: ClassVar[bool] = False
+
+    @abstractmethod
+    def statistics(self, hypotheses: Hypotheses, references: References, files: Files) -> Array:
+        """The columns of every hypothesis, `[n, len(columns)]`, in the hypotheses' order."""
+
+    def opened(
+        self, references: References, files: Files, cache: Path
+    ) -> AbstractContextManager[Count]:
+        """`statistics` for many corpora of the same items; see Metric."""
+        return nullcontext(lambda texts, truths: self.statistics(texts, truths, files))
+
+
 class AudioMetric(CorpusMetric):
     """A metric of the sound of speech.
 
@@ -128,22 +173,36 @@ class AudioMetric(CorpusMetric):
     in the run's ledger. Their key consists of the speech's key, `name`, `version` and the digest of
     the `weights`; for a user's class, also of its source.
 
-    `measure` gets sound at `rate` Hz and always `batch` clips: a shorter batch is padded with its
-    first clip. `absent` are the columns of an item without speech; zeros exclude it from a mean.
+    `measure` is given sound at `rate` Hz, and always `batch` clips: where fewer are left, the first
+    is repeated. `absent` are the columns of an item without speech; zeros leave it out of a mean.
+    What is measured may be other values than the columns, `measured` of them: `statistics` then
+    makes columns of them where scores are computed, beside the items' files.
     """
 
     rate: ClassVar[int] = 16_000
     batch: ClassVar[int] = 1
     version: ClassVar[str] = "1"
     absent: ClassVar[tuple[float, ...] | None] = None
+    measured: ClassVar[int] = 0
+
+    @property
+    def values(self) -> int:
+        """How many values it measures of a clip."""
+        return self.measured or len(self.columns)
 
     @abstractmethod
     def measure(self, waves: Sequence[Wave]) -> Array:
-        """Returns the columns of every clip, `[batch, len(columns)]`; clips are `[T]` in -1..1, T >
-        0.
+        """The values of every clip, `[batch, values]`; clips are `[T]` in -1..1, T > 0.
 
         Raises SpeechError if a clip cannot be measured.
         """
+
+    def statistics(self, values: Array, files: Sequence[ItemFiles], cache: Path) -> Array:
+        """The columns `[n, len(columns)]` of what was measured of n items, `[n, values]`.
+
+        `cache` is a folder that may be thrown away.
+        """
+        return values
 
     def loaded(self, device: str, threads: int) -> Measure:
         """Returns `measure` on a device (`cpu` or `cuda`), for a metric that loads a model."""
@@ -163,8 +222,10 @@ class RowMetric(CorpusMetric):
 
 
 def is_of_words(metric: CorpusMetric) -> bool:
-    """Returns whether it compares words with the same truth for every system."""
-    return isinstance(metric, Metric) and metric.against != "caption"
+    """Whether it compares words with the same truth for all, so that any text can be counted."""
+    return isinstance(metric, ImageMetric) or (
+        isinstance(metric, Metric) and metric.against != "caption"
+    )
 
 
 def needs_caption(metric: CorpusMetric) -> bool:

@@ -7,6 +7,7 @@ this matrix: thousands of replicates cost no more than one pass over the texts.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,9 @@ from bench.metrics.base import (
     AudioMetric,
     CorpusMetric,
     Count,
+    Files,
     Hypotheses,
+    ImageMetric,
     Metric,
     References,
     RowMetric,
@@ -100,7 +103,7 @@ def column_names(metrics: Sequence[CorpusMetric]) -> tuple[str, ...]:
 
 
 def statistics_of(
-    metric: Metric, count: Count, hypotheses: Hypotheses, references: References
+    metric: Metric | ImageMetric, count: Count, hypotheses: Hypotheses, references: References
 ) -> Array:
     """Returns `count`'s result for a metric, `[n, D]`; raises UserError for another shape or
     NaN."""
@@ -114,11 +117,22 @@ def row_statistics(metric: RowMetric, rows: pl.DataFrame) -> Array:
         return _checked(metric, metric.statistics(rows), rows["item"].to_list())
 
 
-def audio_statistics(metric: AudioMetric, rows: pl.DataFrame) -> Array:
-    """Returns a metric's measurements of the speech of rows (see `measured_columns`), `[n, D]`."""
-    absent = list(metric.absent or (0.0,) * len(metric.columns))
-    values, _ = measured_names(metric.name)
-    return np.array([absent if row is None else row for row in rows[values]], dtype=np.float64)
+def audio_statistics(
+    metric: AudioMetric, rows: pl.DataFrame, *, files: Files, cache: Path
+) -> Array:
+    """The columns of what a metric measured of the speech of rows (see `measured_columns`),
+    `[n, D]`; raises as `statistics_of`."""
+    absent = metric.absent or (0.0,) * len(metric.columns)
+    counted = np.tile(np.array(absent, dtype=np.float64), (rows.height, 1))
+    name, _ = measured_names(metric.name)
+    measured = rows.filter(pl.col(name).is_not_null())
+    if measured.height:
+        items = measured["item"].to_list()
+        values = np.array(measured[name].to_list(), dtype=np.float64)
+        with _one_line(metric, "statistics"):
+            given = metric.statistics(values, [files[item] for item in items], cache)
+            counted[rows[name].is_not_null().to_numpy()] = _checked(metric, given, items)
+    return counted
 
 
 def _checked(metric: CorpusMetric, given: object, items: Sequence[str]) -> Array:

@@ -5,7 +5,6 @@ which are computed here with NumPy.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from bench.common.audio import Wave
 from bench.metrics.base import Array, AudioMetric, Measure, Score
 from bench.metrics.dnsmos import windows_of
+from bench.metrics.mels import mel_power
 from bench.metrics.packaged import PackagedWeights
 
 _WEIGHTS = PackagedWeights(
@@ -67,43 +67,9 @@ class DnsmosP808(AudioMetric):
 
 
 def log_mel(wave: Wave) -> Spectrogram:
-    """Returns the spectrogram `[frames, 120]` of a clip `[T]` at 16 kHz: decibels relative to the
-    loudest value, at least -80, plus 40, divided by 40.
-
-    Frames are centred, with zeros beyond the ends, and weighted by a periodic Hann window; bands
-    are Slaney's, each of the same area (librosa's defaults).
-    """
-    padded = np.pad(wave, _SIZE // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _SIZE)[::_HOP]
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_SIZE) / _SIZE)
-    power = np.abs(np.fft.rfft(frames * window)) ** 2
-    decibels = 10 * np.log10(np.maximum(power @ _bands(), _LEAST_POWER))
+    """The spectrogram `[frames, 120]` of a clip `[T]` at 16 kHz: decibels below the loudest, at
+    most 80, plus 40, over 40."""
+    power = mel_power(wave, size=_SIZE, hop=_HOP, mels=_MELS)
+    decibels = 10 * np.log10(np.maximum(power, _LEAST_POWER))
     loudness = np.maximum(decibels - decibels.max(), -_QUIETEST_DECIBELS)
     return ((loudness + 40) / 40).astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def _bands() -> npt.NDArray[np.float64]:
-    """Returns each frequency's weight in each mel band, `[161, 120]`: triangles of area 1."""
-    frequencies = np.arange(_SIZE // 2 + 1)[:, None] * 16_000 / _SIZE
-    edges = _hertz(np.linspace(0.0, _mels_at(8_000.0), _MELS + 2))
-    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
-    rising, falling = (frequencies - low) / (middle - low), (high - frequencies) / (high - middle)
-    bands: npt.NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling)) * 2 / (high - low)
-    return bands
-
-
-_LINEAR_HERTZ, _LINEAR_MELS = 1_000.0, 15.0
-_MELS_PER_OCTAVE = 27 * np.log(2) / np.log(6.4)
-"""Slaney's scale: 15 mels up to 1 kHz, and 27 for every factor of 6.4 above."""
-
-
-def _mels_at(hertz: float) -> float:
-    """Returns the mels of a frequency above 1 kHz on Slaney's scale."""
-    return float(_LINEAR_MELS + _MELS_PER_OCTAVE * np.log2(hertz / _LINEAR_HERTZ))
-
-
-def _hertz(mels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    linear = mels * _LINEAR_HERTZ / _LINEAR_MELS
-    octaves = (mels - _LINEAR_MELS) / _MELS_PER_OCTAVE
-    return np.where(mels < _LINEAR_MELS, linear, _LINEAR_HERTZ * 2**octaves)

@@ -12,8 +12,8 @@ from pixvox.digests import file_digest
 class PackagedWeights:
     """A file of a package that is not imported; `digest` is its SHA-256.
 
-    `metric` is the metric's name in a job, `module` the package's import name, and `release` what
-    pip installs.
+    `metric` is the metric's name in a job, `module` the package's, and `release` what pip installs.
+    `needs` are further modules, and `install` is what a user runs where one of all is not there.
     """
 
     metric: str
@@ -21,6 +21,8 @@ class PackagedWeights:
     release: str
     file: str
     digest: str
+    needs: tuple[str, ...] = ("onnxruntime",)
+    install: str = "in a clone of the suite: pip install '.[quality]'"
 
     def path(self) -> Path:
         """Returns the file; raises UserError, with the fix, if it is missing or another one."""
@@ -28,12 +30,9 @@ class PackagedWeights:
         if (
             package is None
             or not package.submodule_search_locations
-            or not find_spec("onnxruntime")
+            or not all(map(find_spec, self.needs))
         ):
-            raise UserError(
-                f"scoring: metrics: {self.metric}: is not installed; in a clone of the suite: "
-                "pip install '.[quality]'"
-            )
+            raise UserError(f"scoring: metrics: {self.metric}: is not installed; {self.install}")
         path = Path(package.submodule_search_locations[0]) / self.file
         if not path.is_file() or file_digest(path) != self.digest:
             raise UserError(

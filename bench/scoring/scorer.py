@@ -6,13 +6,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from bench.asr.base import Asr, Facts
 from bench.datasets.base import Choice, Dataset
 from bench.jobs.cells import Cell
 from bench.jobs.spec import ScoringSpec
-from bench.metrics.base import Array, AudioMetric, CorpusMetric, Metric, RowMetric
+from bench.metrics.base import Array, AudioMetric, CorpusMetric, ImageMetric, Metric, RowMetric
 from bench.metrics.counted import (
     Counted,
     audio_statistics,
@@ -20,7 +21,7 @@ from bench.metrics.counted import (
     row_statistics,
     statistics_of,
 )
-from bench.metrics.loading import metrics_of
+from bench.metrics.loading import files_of, metrics_of
 from bench.metrics.normalise import normaliser
 from bench.metrics.tokens import tokenise
 from bench.scoring import taxonomy
@@ -79,6 +80,8 @@ class Scorer:
         self.dataset = dataset
         self.spec = spec
         self.asrs = asrs
+        self.cache = cache
+        self.files = files_of(dataset.items, caption)
         self.clean = normaliser(spec.normalisers[0])
         self._tokens: dict[str, str] = {}
         self.texts = dataset.references
@@ -106,6 +109,13 @@ class Scorer:
             metric: (self._stack.enter_context(metric.opened(truth, cache)), truth)
             for against, truth in truths.items()
             for metric in self._of(against)
+        } | {
+            metric: (
+                self._stack.enter_context(metric.opened(self.references, self.files, cache)),
+                self.references,
+            )
+            for metric in self.metrics
+            if isinstance(metric, ImageMetric)
         }
 
     def _of(self, against: str) -> tuple[Metric, ...]:
@@ -157,8 +167,24 @@ class Scorer:
         return joined(self.against_caption, parts)
 
     def spoken(self, table: pl.DataFrame) -> Counted:
-        """Returns the columns of metrics of speech for a table with a cell's columns."""
-        return joined(self.of_speech, [_of_speech(metric, table) for metric in self.of_speech])
+        """What metrics of speech count of a cell's table, or of one with its columns.
+
+        Those of sound whose measured values it does not have are left out.
+        """
+        counted = [
+            metric
+            for metric in self.of_speech
+            if not isinstance(metric, AudioMetric)
+            or measured_names(metric.name)[0] in table.columns
+        ]
+        empty = np.zeros((table.height, 0))
+        return joined(counted, [empty, *(self._of_speech(metric, table) for metric in counted)])
+
+    def _of_speech(self, metric: CorpusMetric, table: pl.DataFrame) -> Array:
+        if isinstance(metric, AudioMetric):
+            return audio_statistics(metric, table, files=self.files, cache=self.cache)
+        assert isinstance(metric, RowMetric)
+        return row_statistics(metric, table)
 
     def signature(self, cell: Cell, n: int, failed: int) -> Signature:
         """Returns a cell's signature over `n` items, of which `failed` failed."""
@@ -226,13 +252,6 @@ class Scorer:
             values, reason = measured_names(metric.name)
             reasons[metric.name] = spoken.filter(pl.col(values).is_null())[reason].to_list()
         return {name: whys for name, whys in reasons.items() if whys}
-
-
-def _of_speech(metric: CorpusMetric, table: pl.DataFrame) -> Array:
-    if isinstance(metric, AudioMetric):
-        return audio_statistics(metric, table)
-    assert isinstance(metric, RowMetric)
-    return row_statistics(metric, table)
 
 
 def _texts(table: pl.DataFrame) -> list[str]:

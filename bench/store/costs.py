@@ -6,7 +6,7 @@ depend on a machine. Rows that a killed run committed have no cost; all others a
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -26,10 +26,12 @@ CostStage = Literal["generating", "decoding"]
 class Cost:
     """The cost of some rows on one machine's device, summed over the actors that computed them.
 
-    `calls` is the number of batches with these rows, and `batch_rows` the number of all rows in
-    those batches, including rows of other speeches. `seconds` is time of the actors, `cpu_seconds`
-    processor time over all threads; `peak_bytes` is the highest memory use of one actor: of the GPU
-    if `device` is one, else of its process. `price` is the charge of a service behind a URL.
+    `calls` is how many batches they came in, and `batch_rows` how many rows those had in all, other
+    speeches' included. `seconds` are those of the actors, `cpu_seconds` those
+    of their processors, all threads; `peak_bytes` is the most memory that one actor held: of the
+    GPU where `device` is one, else of its process. `price` is what a service behind a URL charged.
+    `joules` are what a GPU used meanwhile, 0 where it does not tell. `alone` has the seconds of
+    each item that was computed alone.
     """
 
     device: str
@@ -41,6 +43,13 @@ class Cost:
     cpu_seconds: float
     peak_bytes: int
     price: float = 0.0
+    joules: float = 0.0
+    alone: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its device and the processor of that device's machine."""
+        return self.device, self.processor
 
     def plus(self, other: "Cost") -> "Cost":
         """Returns the sum of two costs on one device."""
@@ -54,6 +63,8 @@ class Cost:
             cpu_seconds=self.cpu_seconds + other.cpu_seconds,
             peak_bytes=max(self.peak_bytes, other.peak_bytes),
             price=self.price + other.price,
+            joules=self.joules + other.joules,
+            alone={**self.alone, **other.alone},
         )
 
 

@@ -29,6 +29,11 @@ class ManifestCell(Strict):
     measured: dict[str, str] = Field(default_factory=dict)
     """Audio metrics by their name in the job, each with the key of its rows."""
 
+    @property
+    def name(self) -> str:
+        """The cell's name in `rows.parquet` and `summary.json`."""
+        return f"{self.cell}-{self.transcript_key[:8]}"
+
 
 class Manifest(Strict):
     """A run's job and cells.

@@ -133,7 +133,7 @@ class ToTranscribe:
 
     `file` is the path of the speech, if the row does not hold it and the driver has resolved it.
     `metrics` are the audio metrics to compute, as the job names them. A row that `is_transcribed`
-    is only measured.
+    is only measured. One that is `alone` is decoded alone, to measure how long that takes.
     """
 
     row: SpeechRow
@@ -142,6 +142,7 @@ class ToTranscribe:
     file: Path | None = None
     metrics: tuple[str, ...] = ()
     is_transcribed: bool = False
+    alone: bool = False
 
 
 class Transcribed(NamedTuple):

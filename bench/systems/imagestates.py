@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from bench.common.atomic import write_bytes
 from bench.common.errors import UserError
+from bench.common.plugins import identity
 from bench.common.progress import Progress
 from bench.datasets.unitcache import content_keys
 from pixvox.configfile import pixvox_config, read_config
 from pixvox.digests import digest
+from pixvox.plugins import IMAGE_ENCODERS, plugins
 from pixvox.weights import resolve
 
 if TYPE_CHECKING:
@@ -45,6 +47,19 @@ def encoder_digest(name: str) -> str:
     folder = resolve(name)
     scaling = _scaling(folder)
     return hashlib.sha256(f"{digest(folder)} {scaling}".encode()).hexdigest()[:16]
+
+
+def encoder_plugins(name: str) -> tuple[str, ...]:
+    """The plug-in whose image encoder weights are of, where it is none of the suite's.
+
+    `name` is that of an image encoder, or of a PixVoxLM that has one. Raises WeightsError.
+    """
+    if not plugins(IMAGE_ENCODERS):
+        return ()
+    config = read_config(resolve(name))
+    if config.get("model_type") == "pixvox":
+        config = config.get("vision_config") or {}
+    return tuple(filter(None, [identity(IMAGE_ENCODERS, str(config.get("model_type", "")))]))
 
 
 def _is_pixvox(folder: Path) -> bool:

@@ -9,29 +9,19 @@ from pydantic import BeforeValidator, Field
 
 from bench.common.bounds import Label, Share
 from bench.common.errors import UserError
-from bench.common.plugins import identity
 from bench.common.yamlfile import WeightsName, read_small
 from bench.datasets.base import Choice, Item
 from bench.systems.axes import PROMPT, Axis
 from bench.systems.base import Content, Generator, Lookup, System, label_of
 from bench.systems.decoding import AXES, DecodingSpec
+from bench.systems.imagestates import encoder_plugins
 from bench.systems.pixvoxgenerator import PixVoxGenerator
 from bench.systems.weightfacts import ConfigFacts, Model, cached_model_facts, config_facts
-from pixvox.configfile import read_config
 from pixvox.decoding.protocol import end_protocol
 from pixvox.patternnames import fitted_name, pattern_name
-from pixvox.plugins import IMAGE_ENCODERS, plugins
 from pixvox.weights import resolve
 
 _MOST_BYTES = 1_000_000
-
-
-def _image_encoder_plugins(weights: str) -> tuple[str, ...]:
-    """Returns the plug-in that adds a checkpoint's image encoder, if any."""
-    if not plugins(IMAGE_ENCODERS):
-        return ()
-    vision = read_config(resolve(weights), "pixvox").get("vision_config") or {}
-    return tuple(filter(None, [identity(IMAGE_ENCODERS, str(vision.get("model_type", "")))]))
 
 
 Pattern = Annotated[str, BeforeValidator(pattern_name)]
@@ -104,7 +94,7 @@ class PixVoxSystem(System):
             facts.digest,
             facts.facts.digest,
             learnt,
-            _image_encoder_plugins(self.weights),
+            encoder_plugins(self.weights),
         )
 
     @classmethod

@@ -22,7 +22,7 @@ from bench.store.rows import SpeechRow, packed
 from bench.systems.axes import SEED, Axis
 from bench.systems.base import Content, EachItem, Generator, Lookup, System, Variant
 from bench.systems.consensus import WordSimilarity, most_central, unit_similarity
-from bench.systems.imagestates import encoder_digest, load_encoder
+from bench.systems.imagestates import encoder_digest, encoder_plugins, load_encoder
 from bench.systems.library import Library, SentLibrary, unit_length
 from bench.systems.trainingspeech import (
     Recording,
@@ -117,10 +117,11 @@ class RetrievalSystem(System):
             depends["seed"] = self.seed
         else:
             depends["neighbours"] = self.neighbours
+        used = encoder_plugins(self.vision)
         if codec is None:
-            return Content(depends, weights=vision)
+            return Content(depends, weights=vision, plugins=used)
         depends |= {"codec": codec.digest, "bandwidth": self.bandwidth}
-        return Content(depends, weights=vision, codec=codec.digest)
+        return Content(depends, weights=vision, codec=codec.digest, plugins=used)
 
     def reads_training(self) -> bool:
         return self._library is None

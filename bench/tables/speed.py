@@ -5,7 +5,9 @@ It is computed from the run's own costs (bench.store.costs).
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from bench.jobs.cells import Cell
@@ -31,14 +33,29 @@ COLUMNS = (
         pl.Float64,
         "Seconds of the device an item: of a GPU as time, of a CPU as CPU time of all threads.",
     ),
-    Column("price", pl.Float64, "An item's cost at a service's price, without failed tries."),
-    Column("peak MB", pl.Float64, "The highest memory use of an actor, MB: the GPU's, or RAM."),
+    Column("price", pl.Float64, "What an item cost at a service's price, failed tries left out."),
+    Column("peak MB", pl.Float64, "The most memory of an actor, 10⁶ bytes: the GPU's, or RAM."),
+    Column(
+        "J an item",
+        pl.Float64,
+        "Energy of the whole GPU while it generated and decoded an item, where NVML tells.",
+    ),
+    Column(
+        "latency p50",
+        pl.Float64,
+        "Median seconds from the picture to the speech of an item that was generated and decoded "
+        "alone (`cluster.latency_items`). The first sound comes then: nothing is streamed.",
+    ),
+    Column("latency p95", pl.Float64, "The 95th percentile of these seconds."),
+    Column("alone", pl.Int64, "How many rows these seconds are of."),
 )
 NOTE = (
     "Values are of the machine in their row, of this batch, and of whatever else ran there; they "
     "say nothing across machines. RTFx and device-seconds include decoding by the codec and leave "
     "out starting, loading, transcribing and scoring. Rows that were made before a kill or a loss "
-    "of an actor have no time."
+    "of an actor have no time. Latencies are of one actor beside the others, on a CPU with one "
+    "thread, without sending; energy is the card's, whatever else it computed meanwhile. "
+    "A dash is not measured."
 )
 
 
@@ -59,10 +76,16 @@ def speed_frame(scores: Sequence[CellScores], costs: Iterable[SpeechCost]) -> pl
         generating = _by_device(cost for key in keys for cost in cost_of[key, "generating"])
         decoding = _by_device(cost for key in keys for cost in cost_of[key, "decoding"])
         speech = _speech_seconds(cells)
-        rows += [
-            (system, prompt, *_figures(cost, _decoding_on(cost, decoding), speech))
-            for cost in generating
-        ]
+        for cost in generating:
+            alone = [
+                seconds
+                for key in keys
+                for own in _by_device(cost_of[key, "generating"])
+                if own.place == cost.place
+                for seconds in _latencies(own, _decoding_on(own, cost_of[key, "decoding"]))
+            ]
+            figures = _figures(cost, _decoding_on(cost, decoding), speech_seconds=speech)
+            rows.append((system, prompt, *figures, *_percentiles(alone), len(alone)))
     frame = pl.DataFrame(rows, schema=schema(COLUMNS), orient="row")
     return declared(frame, COLUMNS)
 
@@ -80,8 +103,8 @@ def _timed(scores: Sequence[CellScores]) -> list[CellScores]:
 def _by_device(costs: Iterable[Cost]) -> list[Cost]:
     sums: dict[tuple[str, str], Cost] = {}
     for cost in costs:
-        key = (cost.device, cost.processor)
-        sums[key] = sums[key].plus(cost) if key in sums else cost
+        known = sums.get(cost.place)
+        sums[cost.place] = known.plus(cost) if known is not None else cost
     return list(sums.values())
 
 
@@ -98,19 +121,41 @@ def _speech_seconds(cells: Sequence[CellScores]) -> float:
     return float(mean or 0.0)
 
 
-def _figures(
-    cost: Cost, decoding: Cost | None, speech_seconds: float
-) -> tuple[str, str, float, int, float | None, float | None, float | None, float]:
-    """Returns the table's columns from `device` on."""
-    seconds = device_seconds = None
+def _latencies(generating: Cost, decoding: Cost | None) -> list[float]:
+    """Seconds from the picture to the speech, of the items of one speech that were alone."""
+    decoded = decoding.alone if decoding is not None else {}
+    return [
+        seconds + decoded[item] for item, seconds in generating.alone.items() if item in decoded
+    ]
+
+
+def _percentiles(latencies: Sequence[float]) -> tuple[float | None, float | None]:
+    """Their median and their 95th percentile; None where there are none."""
+    if not latencies:
+        return None, None
+    median, high = np.percentile(latencies, (50, 95)).tolist()
+    return median, high
+
+
+def _figures(cost: Cost, decoding: Cost | None, *, speech_seconds: float) -> tuple[Any, ...]:
+    """The table's columns from `device` to the energy."""
+    seconds = device_seconds = joules = None
     if decoding is not None:
         seconds = cost.seconds / cost.rows + decoding.seconds / decoding.rows
         device_seconds = _device_seconds(cost) + _device_seconds(decoding)
-    rate = speech_seconds / seconds if seconds else None
-    peak = cost.peak_bytes / 1e6
-    batch = cost.batch_rows / cost.calls
-    price = cost.price / cost.rows if cost.price else None
-    return cost.device, cost.processor, batch, cost.rows, rate, device_seconds, price, peak
+        if cost.joules and decoding.joules:
+            joules = cost.joules / cost.rows + decoding.joules / decoding.rows
+    return (
+        cost.device,
+        cost.processor,
+        cost.batch_rows / cost.calls,
+        cost.rows,
+        speech_seconds / seconds if seconds else None,
+        device_seconds,
+        cost.price / cost.rows if cost.price else None,
+        cost.peak_bytes / 1e6,
+        joules,
+    )
 
 
 def _device_seconds(cost: Cost) -> float:

@@ -338,6 +338,11 @@ EFFECTS: dict[str, Effect] = {
 WITHOUT_LINE = {
     "Job.name": "names the run's folder: tests/bench/test_run.py",
     "ClusterSpec.address": "needs a running Ray cluster: tests/bench/test_cluster.py",
+    "ClusterSpec.latency_items": "changes batches alone: tests/bench/test_run.py, test_costs.py",
+    "ClipSettings.model": "decides scores and signature: tests/bench/test_clip.py",
+    "SpeakerSettings.voice": "decides scores and signature: tests/bench/test_speaker.py",
+    "SpiceSettings.corenlp": "needs a program of the user's: tests/bench/test_spice.py",
+    "SpiceSettings.java": "needs a program of the user's: tests/bench/test_spice.py",
     "ClusterSpec.deadline_seconds": "needs an actor that hangs: tests/faults/test_chaos.py",
     **dict.fromkeys(
         (

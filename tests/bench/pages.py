@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 from bench.cli import main
 from bench.common.jobfile import JobFile
 from bench.execution.prepare import open_run, write_run_manifest
-from bench.store.rows import SpeechRow, TranscriptRow
+from bench.store.rows import MeasuredRow, SpeechRow, TranscriptRow
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\u2028{{7*7}}\x07"
 """In the ledger's transcripts as it stands, and, without what no label has, in a system's label."""
@@ -75,7 +75,7 @@ def finished_run(runs: Path, name: str, shift: int = 0, **changes: Any) -> Path:
     """A finished run of ITEMS scenes, seven systems and two ASRs; its folder.
 
     With another `shift` every cell says something else of each second item; `changes` are keys of
-    the job.
+    the job. Audio metrics have measured the number of the speech and the item, then ones.
     """
     job = runs / f"{name}.yaml"
     runs.mkdir(exist_ok=True)
@@ -120,6 +120,13 @@ def finished_run(runs: Path, name: str, shift: int = 0, **changes: Any) -> Path:
                 )
             if first:
                 state.commit_speech(cell.speech_key, speech)
+                for each in state.measurements:
+                    ones = (1.0,) * (each.metric.values - 1)
+                    rows = [
+                        MeasuredRow(item.id, "ok", values=(float(place + n), *ones))
+                        for n, item in enumerate(state.items)
+                    ]
+                    state.commit_measured(cell, str(each.entry), rows)
             state.commit_transcripts(cell, transcripts)
     assert main(["rescore", str(job), "--runs", str(runs)]) == 0
     return runs / name

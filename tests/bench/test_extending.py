@@ -60,7 +60,7 @@ def test_an_installed_package_adds_a_metric_by_its_entry_point(
     job = (outside / "metric.yaml").read_text().replace("wordcount:LengthRatio", "length")
     (outside / "metric.yaml").write_text(job)
     assert main(["run", "metric.yaml"]) == 2
-    known = "dnsmos, dnsmos_p808, pauses, pitch, sbert_sim, speaking_rate"
+    known = "clip_score, dnsmos, dnsmos_p808, pauses, pitch, sbert_sim, speaker_similarity"
     assert f"'length' is not known; choose one of {known}" in capsys.readouterr().err
     monkeypatch.syspath_prepend(str(outside / "installed"))
     assert main(["show", "plugins"]) == 0
@@ -112,6 +112,18 @@ def test_a_finished_run_is_measured_without_speech_or_transcripts_again(
     both = ["own-audio", "unbroken/own-audio", "--systems", "recorded speech", "silence"]
     assert main(["compare", *both]) == 0
     assert re.search(rf"loudness +{recorded:.2f} +-100.00", capsys.readouterr().out)
+
+
+def test_a_metric_of_pictures_sees_text_and_picture(outside: Path) -> None:
+    assert main(["run", "picture.yaml"]) == 0
+    run = outside / "results" / "runs" / "own-picture"
+    scores = pl.read_parquet(run / "scores.parquet").filter(metric="named colour")
+    shares = dict(zip(scores["system"], scores["score"], strict=True))
+    assert 0 < shares["a caption"] <= 100
+    assert shares["half of it"] <= shares["a caption"]
+    assert scores["signature"].str.contains(r"colours:NamedColour@[0-9a-f]{8}").all()
+    own = pl.read_parquet(run / "rows.parquet").filter(system="a caption")["named colour"]
+    assert own.mean() == pytest.approx(shares["a caption"])
 
 
 def test_a_metric_whose_name_is_taken_is_one_line(

@@ -1,19 +1,23 @@
 """`pixvox show plan` and `pixvox show subgroups`: a finished run's counts by image."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from pages import finished_run
 
 from bench.cli import main
 from bench.commands.plan import Sought, needs
 from bench.commands.subgroups import subgroup_frame
+from bench.common.errors import UserError
 from bench.metrics.base import Array, Hypotheses, Metric, References, Score
 from bench.metrics.counted import Counted
 from bench.report.page.finished import read_finished
 from bench.scoring.planning import Spread, influences, reach_of, spread_of
+from tests.evidence.stub import METRIC
 
 _IMAGES, _SEEDS = 4000, 3
 _BY_IMAGE, _BY_SEED = 3.0, 4.0
@@ -100,6 +104,34 @@ def test_every_pair_of_systems_of_a_run_is_planned(
     assert main([*asked, "BLEU-9"]) == 2
     assert "--metric BLEU-9: did you mean `BLEU-4`?" in capsys.readouterr().err
     assert main(["show", "plan", "none", "--runs", str(runs), "--difference", "2"]) == 2
+
+
+@pytest.mark.slow
+def test_metrics_of_speech_are_planned_and_grouped_as_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scoring = {"metrics": [METRIC, "speaking_rate"], "replicates": 100}
+    run = read_finished(finished_run(tmp_path, "sounds", scoring=scoring))
+    names = sorted(run.rows["item"].unique())
+    groups = {name: "early" if n < 3 else "late" for n, name in enumerate(names)}
+    frame = subgroup_frame(run, groups)
+    of = frame.filter(system="delay", metric="stub").sort("group")
+    # The speech's number, and the mean number of the items.
+    [early, late] = of["score"]
+    assert late - early == (3 + 4 + 5 + 6 + 7) / 5 - 1
+    assert "speaking rate" in set(frame.filter(system="delay")["metric"])
+    # A text has neither.
+    texts = frame.filter(pl.col("system").str.contains("caption"))
+    assert not {"stub", "speaking rate"} & set(texts["metric"])
+    planned = needs(run, Sought(difference=1, metric="speaking rate", power=0.8))
+    assert planned.height == 2
+    # Two systems whose values differ by the same number for every image.
+    assert needs(run, Sought(difference=1, metric="stub", power=0.8))["1 seed"].to_list() == [2, 2]
+    # A ledger that has lost what was measured leaves the metric out.
+    shutil.rmtree(run.folder / "ledger" / "measured")
+    assert "stub" not in set(subgroup_frame(run, groups)["metric"])
+    with pytest.raises(UserError, match="--metric stub: choose one of"):
+        needs(run, Sought(difference=1, metric="stub", power=0.8))
 
 
 @pytest.mark.slow

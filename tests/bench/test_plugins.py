@@ -41,12 +41,22 @@ import torch, pixvox
 from bench.datasets.scenes.load import load_scenes
 from bench.systems.base import Lookup
 from bench.systems.pixvox import PixVoxSystem
+from bench.systems.retrieval import RetrievalSystem
 config = pixvox.PixVoxConfig.tiny(vision_config={"model_type": "gray_cells", "image_size": 64})
 pixvox.PixVoxLM(config).save_pretrained("gray")
 model = pixvox.PixVoxLM.from_pretrained("gray")
 assert type(model.vision).__name__ == "GrayCells", type(model.vision)
 content = PixVoxSystem(kind="pixvox", label="gray", weights="gray").identified(Lookup(None))
 assert content.depends["plugins"] == content.plugins
+# Of that model's image encoder, and of one that stands alone.
+model.vision.save_pretrained("cells")
+for vision in ("gray", "cells"):
+    data = {"name": "folder", "manifest": "data.jsonl"}
+    system = RetrievalSystem(kind="retrieval", label="r", data=data, vision=vision)
+    lookup = Lookup(None, {("vision", vision): "v", ("training", system.data, None): ()})
+    lookup.known["training digest", system.data, None, False] = "t"
+    retrieved = system.identified(lookup)
+    assert retrieved.depends["plugins"] == retrieved.plugins == content.plugins
 print(content.plugins)
 """
 

@@ -11,6 +11,7 @@ import soundfile
 import yaml
 
 from bench.cli import main
+from bench.store.costs import read_costs
 from bench.store.ledger import Ledger
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,7 @@ def _job(tmp_path: Path, root: Path, **changes: object) -> Path:
             },
         ],
         "asr": {"batch": 2},
-        "cluster": {"transcribers": 1},
+        "cluster": {"transcribers": 1, "latency_items": 3},
         "scoring": {"replicates": 100},
     }
     path = tmp_path / "job.yaml"
@@ -86,6 +87,25 @@ def test_a_flickr8k_folder_from_images_to_tables(finished: Path) -> None:
     for wav in (run / "speech").rglob("*.wav"):
         assert soundfile.info(wav).duration > 0.1
     assert "measured, on flickr8k" in (run / "tables" / "table1.md").read_text()
+
+
+def test_items_that_are_generated_alone_have_a_latency(finished: Path) -> None:
+    costs = {(cost.speech_key, cost.stage): cost.cost for cost in read_costs(finished)}
+    items = sorted(pl.read_parquet(finished / "rows.parquet")["item"].unique())
+    for (_, stage), cost in costs.items():
+        # The first of each speech in each run loads and compiles, and is left out.
+        assert set(cost.alone) <= {items[1]}, stage
+        assert all(0 < seconds < cost.seconds for seconds in cost.alone.values())
+    # Those of the model, at both prompt shares; recordings are not timed.
+    alone = [len(cost.alone) for (_, stage), cost in costs.items() if stage == "generating"]
+    assert sorted(alone) == [0, 1, 1]
+    table = (finished / "speed.md").read_text().splitlines()
+    head, *rows = [line.strip("| ").split(" | ") for line in table if line.startswith("| ")]
+    values = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [(row["system"], row["alone"], row["J an item"]) for row in values] == [
+        ("delay", "1", "-")
+    ] * 2
+    assert all(row["latency p50"] == row["latency p95"] != "-" for row in values)
 
 
 def test_a_second_run_computes_nothing_and_rescoring_needs_no_speech(

