@@ -16,7 +16,7 @@ from bench.asr.faster import FasterAsr
 from bench.asr.packaged_whisper import BASE, TINY_EN, PackagedWhisper
 from bench.asr.shortwindow import QUIET, UNUSUAL
 from bench.asr.whisper import WhisperAsr, WhisperTranscriber
-from bench.asr.whisperloop import decode_greedily
+from bench.asr.whisperloop import decode_greedily, greedy_task
 from bench.asr.window import window_of
 from bench.common.audio import read_speech
 from bench.common.errors import UserError
@@ -25,6 +25,7 @@ from bench.datasets.scenes.speech import speak
 from bench.metrics.wer import Wer
 from pixvox.cache import cache_folder
 from pixvox.digests import archive_digest
+from tests.nohost import NoHost
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +94,24 @@ def test_clips_that_are_rarely_asked_whether_they_ended_have_the_same_results(
             assert (result.text, result.tokens) == (other.text, other.tokens)
             assert result.avg_logprob == other.avg_logprob
             assert result.no_speech_prob == other.no_speech_prob
+
+
+def test_between_two_checks_the_loop_reads_nothing_of_the_device() -> None:
+    dimensions = whisper.ModelDimensions(80, 1500, 64, 2, 1, 51864, 448, 64, 2, 1)
+    model = whisper.model.Whisper(dimensions).to("meta")
+    options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=False)
+    task = greedy_task(model, options, poll=8)
+    audio = torch.zeros(3, 1500, 64, device="meta")
+    tokens = torch.zeros(3, len(task.initial_tokens) + 1, dtype=torch.long, device="meta")
+    sums = torch.zeros(3, device="meta")
+    with torch.inference_mode(), NoHost() as mode:
+        for _ in range(7):
+            logits = task.inference.logits(tokens, audio)[:, -1]
+            for logit_filter in task.logit_filters:
+                logit_filter.apply(logits, tokens)
+            tokens, has_ended = task.decoder.update(tokens, logits, sums)
+            assert not has_ended
+    assert mode.operations > 100
 
 
 def test_missing_or_damaged_parts_give_one_line(
