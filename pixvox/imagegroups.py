@@ -47,8 +47,10 @@ def encode_in_groups(
 ) -> Tensor:
     """Returns states `[I, P, M]` of images `[3, size, size]`, encoded in groups of one padded size.
 
-    A state therefore does not depend on the number of images. `arithmetic` is the precision of the
-    image encoder: float32 uses its own type, bfloat16 PyTorch's autocast.
+    So a state does not depend on how many images there are. `arithmetic` is what the image encoder
+    computes in: its own type for float32, bfloat16 for the operations that PyTorch's autocast has.
+    The states are float32 then too: some image encoders end with such an operation, and what reads
+    states has weights in float32.
     """
     size = group or (GROUP if device.type == "cuda" else 1)
     states: list[Tensor] = []
@@ -56,7 +58,8 @@ def encode_in_groups(
         for start in range(0, len(images), size):
             members = list(images[start : start + size])
             filled = torch.stack(members + members[:1] * (size - len(members)))
-            states.append(encode(filled.to(device))[: len(members)])
+            of_group = encode(filled.to(device))[: len(members)]
+            states.append(of_group if arithmetic == "float32" else of_group.float())
     return torch.cat(states)
 
 

@@ -195,7 +195,7 @@ class WhisperTranscriber:
         import torch
         import whisper
 
-        from bench.asr.whisperloop import POLL, decode_greedily
+        from bench.asr.whisperloop import POLL, greedy_task
 
         with torch.inference_mode():
             if self.options.beam_size:
@@ -207,9 +207,9 @@ class WhisperTranscriber:
                     for result in whisper.decode(self.model, clip, self.options)
                 ]
             if self.step:
-                return decode_greedily(self.model, states, self.options, inference=self.step)
-            results = decode_greedily(self.model, self._filled_up(states), self.options, poll=POLL)
-            return results[: len(states)]
+                return greedy_task(self.model, self.options, inference=self.step).run(states)
+            filled = self._filled_up(states)
+            return greedy_task(self.model, self.options, poll=POLL).run(filled)[: len(states)]
 
     def _filled_up(self, clips: "Tensor") -> "Tensor":
         """Returns `[B, …]` with `batch` clips: rounding depends on how many there are."""

@@ -119,6 +119,8 @@ class Engine:
         self.rows = torch.arange(slots, device=device)
         # Steps since the row in a slot started, which the host knows without a check.
         self.ages: dict[int, int] = {}
+        # The requests of the slots whose first steps were prefilled.
+        self.prefilled: dict[int, Request] = {}
 
     def _finishing_steps(self) -> Tensor:
         """Returns `[N + 1]`: the number of steps of a speech, by its number of frames."""
@@ -206,6 +208,8 @@ class Engine:
         self.position.index_fill_(0, index, 0)
         for slot in slots:
             self.ages.pop(slot, None)
+            # An idle slot overwrites its first position.
+            self.prefilled.pop(slot, None)
 
     def _collect(
         self, held: Sequence[int | None], requests: Sequence[Request]
@@ -289,7 +293,8 @@ class Engine:
     def _prefill(self, admitted: Sequence[tuple[int, Request]], memories: Memories) -> None:
         """Computes the steps that depend only on a request's prompt, all of them at once.
 
-        Each step has its own row of noise, so later steps choose the same units.
+        A step draws by its own row of the noise, so what later steps choose is the same. Candidates
+        of an image begin alike: the first is computed, the others copy it.
         """
         for slot, request in admitted:
             units = self._prompt_steps(request.prompt)
@@ -298,12 +303,24 @@ class Engine:
                 continue
             # The unit chosen in step s is the input of step s + 1.
             self.sequence[slot, :, 1 : steps + 1] = self._upload(units)
-            read = self.sequence[slot, :, :steps]
-            self.stepper.prefill(slot, memories.entry_of(slot), read)
+            source = self._slot_that_begins_like(request)
+            if source is None:
+                read = self.sequence[slot, :, :steps]
+                self.stepper.prefill(slot, memories.entry_of(slot), read)
+            else:
+                self.stepper.copy_row(source, slot)
+            self.prefilled[slot] = request
             self.position[slot] = self.ages[slot] = steps
             frames = int((self.plan.frame_of[0, :steps] >= 0).sum())
             if frames:
                 self.last_unit[slot], self.run_length[slot] = _last_run(request.prompt[0, :frames])
+
+    def _slot_that_begins_like(self, request: Request) -> int | None:
+        """The slot whose row has the same image and prompt, if one is there."""
+        for slot, other in self.prefilled.items():
+            if other.image == request.image and torch.equal(other.prompt, request.prompt):
+                return slot
+        return None
 
     def _prompt_steps(self, prompt: Tensor) -> Tensor:
         """Returns `[K, T]`: the units of a prompt's first steps that can be computed at once."""

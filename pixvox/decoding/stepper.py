@@ -161,6 +161,12 @@ class Stepper:
         for start in range(0, steps, block):
             self._prefill_block(slot, entry, units[:, start : start + block].T, start)
 
+    def copy_row(self, source: int, slot: int) -> None:
+        """Gives a slot the keys and values of another, for a row that begins in the same way."""
+        for part in self.layers:
+            for rows in (part.cache.keys, part.cache.values):
+                rows[slot :: self.slots] = rows[source :: self.slots]
+
     def prefilled_steps(self, steps: int) -> int:
         """Returns how many of a prompt's first steps `prefill` computes; the step loop does the
         rest.

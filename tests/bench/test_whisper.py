@@ -17,7 +17,7 @@ from bench.asr.faster import FasterAsr
 from bench.asr.packaged_whisper import BASE, TINY_EN, PackagedWhisper
 from bench.asr.shortwindow import QUIET, UNUSUAL
 from bench.asr.whisper import WhisperAsr, WhisperTranscriber
-from bench.asr.whisperloop import decode_greedily
+from bench.asr.whisperloop import greedy_task
 from bench.asr.whisperstep import StepOnCpu
 from bench.asr.window import window_of
 from bench.common.audio import read_speech
@@ -27,6 +27,7 @@ from bench.datasets.scenes.speech import speak
 from bench.metrics.wer import Wer
 from pixvox.cache import cache_folder
 from pixvox.digests import archive_digest
+from tests.nohost import NoHost
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +84,7 @@ def test_base_gives_the_same_states_as_ctranslate2() -> None:
 def test_clips_that_are_rarely_asked_whether_they_ended_have_the_same_results(
     transcriber: WhisperTranscriber, clips: Tensor
 ) -> None:
-    rarely = decode_greedily(transcriber.model, clips, transcriber.options, poll=8)
+    rarely = greedy_task(transcriber.model, transcriber.options, poll=8).run(clips)
     for result, stock in zip(rarely, _stock(transcriber, clips), strict=True):
         assert (result.text, result.tokens) == (stock.text, stock.tokens)
         assert result.avg_logprob == stock.avg_logprob
@@ -100,7 +101,7 @@ def test_the_step_for_a_cpu_gives_the_librarys_tokens_and_figures(
         states = transcriber.model.encoder(clips)
         filled = states[[0, 1, 2, *[0] * (batch - 3)]]
         for _ in range(2):
-            ours = decode_greedily(transcriber.model, states, transcriber.options, inference=step)
+            ours = greedy_task(transcriber.model, transcriber.options, inference=step).run(states)
             for result, stock in zip(ours, _stock(transcriber, filled), strict=False):
                 assert (result.text, result.tokens) == (stock.text, stock.tokens)
                 assert result.avg_logprob == pytest.approx(stock.avg_logprob, abs=1e-5)
@@ -117,6 +118,24 @@ def clips(transcriber: WhisperTranscriber) -> Tensor:
 def _stock(transcriber: WhisperTranscriber, clips: Tensor) -> list[whisper.DecodingResult]:
     with torch.inference_mode():
         return whisper.decode(transcriber.model, clips, transcriber.options)
+
+
+def test_between_two_checks_the_loop_reads_nothing_of_the_device() -> None:
+    dimensions = whisper.ModelDimensions(80, 1500, 64, 2, 1, 51864, 448, 64, 2, 1)
+    model = whisper.model.Whisper(dimensions).to("meta")
+    options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=False)
+    task = greedy_task(model, options, poll=8)
+    audio = torch.zeros(3, 1500, 64, device="meta")
+    tokens = torch.zeros(3, len(task.initial_tokens) + 1, dtype=torch.long, device="meta")
+    sums = torch.zeros(3, device="meta")
+    with torch.inference_mode(), NoHost() as mode:
+        for _ in range(7):
+            logits = task.inference.logits(tokens, audio)[:, -1]
+            for logit_filter in task.logit_filters:
+                logit_filter.apply(logits, tokens)
+            tokens, has_ended = task.decoder.update(tokens, logits, sums)
+            assert not has_ended
+    assert mode.operations > 100
 
 
 def test_missing_or_damaged_parts_give_one_line(

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from pixvox.decoding.engine import Engine
 from pixvox.decoding.kernels import AttentionKind
@@ -16,25 +14,9 @@ from pixvox.decoding.sampling import Decoding
 from pixvox.decoding.stepper import Stepper
 from pixvox.modeling import PixVoxLM
 from pixvox.patternnames import PATTERN_NAMES
+from tests.nohost import NoHost
 
 Make = Callable[..., PixVoxLM]
-
-
-class _NoHost(TorchDispatchMode):
-    """Raises for every operation that reads or makes a tensor of the CPU; counts the others."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.operations += 1
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves((args, kwargs, result)):
-            # A number of Python's is a CPU tensor without dimensions; it travels with the kernel.
-            if isinstance(leaf, Tensor) and leaf.ndim and leaf.device.type != "meta":
-                raise AssertionError(f"{func} on {leaf.device}")
-        return result
 
 
 def _on_meta(model: PixVoxLM, decoding: Decoding, attention: AttentionKind = "dense") -> Engine:
@@ -69,7 +51,7 @@ def test_the_step_loop_does_not_look(
     decoding = Decoding(max_seconds=2.0, slots=4, **options)
     engine = _on_meta(small_model(pattern, null_image=True), decoding, attention)
     engine.ages = {0: 0, 3: 2}
-    with torch.inference_mode(), _NoHost() as mode:
+    with torch.inference_mode(), NoHost() as mode:
         engine._run()
     assert engine.steps_run == 8
     assert mode.operations > 100
@@ -77,8 +59,8 @@ def test_the_step_loop_does_not_look(
 
 def test_a_look_is_noticed(small_model: Make) -> None:
     engine = _on_meta(small_model("delay"), Decoding(max_seconds=2.0, slots=2))
-    for read in (lambda: engine.position.max().item(), lambda: engine.ends.cpu()):
-        with pytest.raises((RuntimeError, NotImplementedError)), _NoHost():
-            read()
-    with pytest.raises(AssertionError, match="on cpu"), _NoHost():
+    for look in (lambda: engine.position.max().item(), lambda: engine.ends.cpu()):
+        with pytest.raises((RuntimeError, NotImplementedError)), NoHost():
+            look()
+    with pytest.raises(AssertionError, match="on cpu"), NoHost():
         engine.position + torch.zeros(2, dtype=torch.long)

@@ -99,6 +99,39 @@ def test_candidates_share_the_memory_of_their_image(
     assert engine.shape.lanes == (8 if dense else 1)
 
 
+@pytest.mark.parametrize("dense", [False, True], ids=["ragged", "dense"])
+def test_candidates_of_an_image_prefill_their_prompt_once(
+    small_model: Make, monkeypatch: pytest.MonkeyPatch, dense: bool
+) -> None:
+    prefills: list[int] = []
+    prefill = Stepper.prefill
+
+    def counted(stepper: Stepper, slot: int, entry: int, units: Tensor) -> None:
+        prefills.append(slot)
+        prefill(stepper, slot, entry, units)
+
+    model = small_model("delay", null_image=True)
+    decoding = Decoding(temperature=1.0, guidance=2.0, candidates=6, slots=12, max_seconds=2)
+    torch.manual_seed(5)
+    states = torch.randn(2, 5, 32)
+    # Two images, and the first once more after another prompt of the same length.
+    prompts = [torch.randint(0, 16, (3, 15)) for _ in range(2)]
+    requests = [
+        Request("a", 0, prompts[0]),
+        Request("b", 1, prompts[0]),
+        Request("c", 0, prompts[1]),
+    ]
+    monkeypatch.setattr(Engine, "_slot_that_begins_like", lambda engine, request: None)
+    apart = Engine(model, decoding, dense).generate(states, requests)
+    monkeypatch.undo()
+    monkeypatch.setattr(Stepper, "prefill", counted)
+    shared = Engine(model, decoding, dense).generate(states, requests)
+    assert [speech.units.tolist() for speech in shared] == [
+        speech.units.tolist() for speech in apart
+    ]
+    assert len(prefills) == 3
+
+
 def test_a_memory_that_is_read_is_not_replaced() -> None:
     memories = Memories(4, 2, grouped=False)
     assert [memories.assign(slot, image) for slot, image in enumerate((7, 7, 8))] == [
