@@ -62,8 +62,9 @@ class Transcriber(Protocol):
     """An ASR on one device."""
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
-        """Transcribes clips `[T]` at 16 kHz, at most 30 s each, as one batch.
+        """Transcribes clips `[T]` at 16 kHz, at most 30 s each.
 
+        A transcript depends neither on the other clips nor on how many there are.
         Raises SpeechError where that fails; its message is the reason of every clip in the batch.
         """
 

@@ -84,10 +84,11 @@ class OwnTranscriber:
     def __init__(self, spec: OwnAsr, device: str, threads: int) -> None:
         options = {"device": device, "threads": threads} | spec.options
         self.asr = instantiate(spec.backend, _WHO, options)
+        self.batch = spec.batch
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
         try:
-            texts = self.asr.transcribe(list(waves))
+            texts = self.asr.transcribe([*waves, *[waves[0]] * (self.batch - len(waves))])
         except Exception as error:
             if is_machines(error, reason_of(error)):
                 raise
@@ -95,9 +96,10 @@ class OwnTranscriber:
             raise SpeechError(reason_of(error)) from error
         if not isinstance(texts, list):
             raise SpeechError(f"the ASR gave {type(texts).__name__}, not a list of transcripts")
-        if len(texts) != len(waves):
-            raise SpeechError(f"the ASR gave {len(texts)} transcripts of {len(waves)} clips")
-        return [Transcription(_checked(text)) for text in texts]
+        wanted = max(self.batch, len(waves))
+        if len(texts) != wanted:
+            raise SpeechError(f"the ASR gave {len(texts)} transcripts of {wanted} clips")
+        return [Transcription(_checked(text)) for text in texts[: len(waves)]]
 
 
 def _checked(text: object) -> str:

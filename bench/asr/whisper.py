@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.asr.base import SAMPLE_RATE, Facts, Transcriber, Transcription
 from bench.asr.packaged_whisper import PACKAGED, TINY_EN, is_packaged, offline_advice
 from bench.asr.weights import WeightsAsr
-from bench.asr.window import WHOLE, doubtful, group_by_window
+from bench.asr.window import WHOLE, doubtful, window_of
 from bench.common.audio import Wave
 from bench.common.cachefiles import cache_folder
 from bench.common.errors import UserError
@@ -103,6 +103,7 @@ class WhisperTranscriber:
         import whisper
 
         from bench.asr.shortwindow import ShortWindow
+        from bench.asr.whisperstep import StepOnCpu
 
         # openai-whisper's loader unpickles with weights_only.
         self.model = whisper.load_model(str(spec.locate()), device=device)
@@ -115,14 +116,17 @@ class WhisperTranscriber:
             without_timestamps=True,
             fp16=half,
         )
+        is_cpu = self.model.device.type == "cpu"
+        self.step = StepOnCpu(self.model, batch=self.batch) if is_cpu else None
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
-        if not waves:
-            return []
         from pixvox.precision import precision
 
+        results: list[DecodingResult] = []
         with precision("float16" if self.options.fp16 else "float32"):
-            results = self._adaptively(waves) if self.adaptive else self._decode(self._mels(waves))
+            for start in range(0, len(waves), self.batch):
+                group = waves[start : start + self.batch]
+                results += self._adaptively(group) if self.adaptive else self._in_whole(group)
         return [
             Transcription(r.text, r.no_speech_prob, r.avg_logprob, r.compression_ratio)
             for r in results
@@ -130,32 +134,41 @@ class WhisperTranscriber:
 
     def _adaptively(self, waves: Sequence[Wave]) -> "list[DecodingResult]":
         """Transcribes each clip in its own window, and doubtful ones again in the whole window."""
-        results: dict[int, DecodingResult] = {}
-        for seconds, numbers in group_by_window([len(wave) for wave in waves]).items():
-            results |= self._within(seconds, waves, numbers)
+        results = self._in_windows(waves, [window_of(len(wave)) for wave in waves])
         length = self.model.dims.n_text_ctx // 2
-        again = [n for n, result in sorted(results.items()) if doubtful(result, length)]
-        results |= self._within(WHOLE, waves, again)
-        return [results[number] for number in range(len(waves))]
+        again = [n for n, result in enumerate(results) if doubtful(result, length)]
+        if again:
+            repeated = self._in_windows([waves[n] for n in again], [WHOLE] * len(again))
+            for number, result in zip(again, repeated, strict=True):
+                results[number] = result
+        return results
 
-    def _within(
-        self, seconds: int, waves: Sequence[Wave], numbers: Sequence[int]
-    ) -> "dict[int, DecodingResult]":
-        """Transcribes the clips of these numbers in a window of so many seconds.
+    def _in_windows(self, waves: Sequence[Wave], windows: Sequence[int]) -> "list[DecodingResult]":
+        """Transcribes each clip in a window of as many seconds as `windows` has for it.
 
-        Each is encoded alone, and decoded in a batch padded to its full size, so that rounding does
-        not depend on the other clips with the same window.
+        Each is encoded alone. States have the same shape in all windows, so all are decoded
+        together.
         """
         import torch
 
-        results: dict[int, DecodingResult] = {}
-        for start in range(0, len(numbers), self.batch):
-            group = numbers[start : start + self.batch]
-            mels = self._mels([waves[number] for number in group], seconds)
-            states = torch.cat([self.short_window(mel, seconds) for mel in mels])
-            padded = [*range(len(group)), *[0] * (self.batch - len(group))]
-            results |= dict(zip(group, self._decode(states[padded]), strict=False))
-        return results
+        return self._decode(
+            torch.cat(
+                [
+                    self.short_window(self._mels([wave], seconds)[0], seconds)
+                    for wave, seconds in zip(waves, windows, strict=True)
+                ]
+            )
+        )
+
+    def _in_whole(self, waves: Sequence[Wave]) -> "list[DecodingResult]":
+        """Transcribes clips in the whole window, in which they are encoded as one batch."""
+        import torch
+
+        if self.options.beam_size:
+            return self._in_windows(waves, [WHOLE] * len(waves))
+        with torch.inference_mode():
+            states = self.model.encoder(self._filled_up(self._mels(waves)))
+        return self._decode(states[: len(waves)])
 
     def _mels(self, waves: Sequence[Wave], seconds: int = WHOLE) -> "Tensor":
         """Returns spectrograms `[B, mels, 100 * seconds]`.
@@ -177,18 +190,27 @@ class WhisperTranscriber:
         batch = torch.stack(mels)
         return batch.half() if self.options.fp16 else batch
 
-    def _decode(self, audio: "Tensor") -> "list[DecodingResult]":
-        """Decodes spectrograms, or the encoder's states of them, to text."""
+    def _decode(self, states: "Tensor") -> "list[DecodingResult]":
+        """Returns the transcripts of at most `batch` clips from their states `[B, 1500, D]`."""
         import torch
         import whisper
 
         from bench.asr.whisperloop import POLL, decode_greedily
 
         with torch.inference_mode():
-            if not self.options.beam_size:
-                poll = POLL if self.model.device.type == "cuda" else 1
-                return decode_greedily(self.model, audio, self.options, poll=poll)
-            # openai-whisper repeats tokens for beams, but not what they are of: it takes one clip.
-            return [
-                r for clip in audio.split(1) for r in whisper.decode(self.model, clip, self.options)
-            ]
+            if self.options.beam_size:
+                # openai-whisper repeats tokens for beams, but not what they are of: it takes one
+                # clip.
+                return [
+                    result
+                    for clip in states.split(1)
+                    for result in whisper.decode(self.model, clip, self.options)
+                ]
+            if self.step:
+                return decode_greedily(self.model, states, self.options, inference=self.step)
+            results = decode_greedily(self.model, self._filled_up(states), self.options, poll=POLL)
+            return results[: len(states)]
+
+    def _filled_up(self, clips: "Tensor") -> "Tensor":
+        """Returns `[B, …]` with `batch` clips: rounding depends on how many there are."""
+        return clips[[*range(len(clips)), *[0] * (self.batch - len(clips))]]

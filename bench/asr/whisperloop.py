@@ -1,10 +1,10 @@
-"""openai-whisper's greedy decoding, which a GPU runs without a check at every token."""
+"""openai-whisper's greedy decoding, without what a device waits for at every token."""
 
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 from whisper import DecodingOptions, DecodingResult
-from whisper.decoding import DecodingTask, GreedyDecoder
+from whisper.decoding import DecodingTask, GreedyDecoder, Inference
 
 if TYPE_CHECKING:
     from whisper import Whisper
@@ -32,10 +32,20 @@ class _RarelyAsked(GreedyDecoder):
 
 
 def decode_greedily(
-    model: "Whisper", audio: Tensor, options: DecodingOptions, *, poll: int
+    model: "Whisper",
+    audio: Tensor,
+    options: DecodingOptions,
+    *,
+    poll: int = 1,
+    inference: Inference | None = None,
 ) -> list[DecodingResult]:
-    """Returns what `whisper.decode` gives of spectrograms or states `[B, …]` without a beam."""
+    """Returns what `whisper.decode` gives of spectrograms or states `[B, …]` without a beam.
+
+    `inference` computes the logits instead of openai-whisper's own.
+    """
     task = DecodingTask(model, options)
     task.decoder = _RarelyAsked(task.tokenizer.eot, poll)
+    if inference is not None:
+        task.inference = inference
     results: list[DecodingResult] = task.run(audio)
     return results

@@ -1,6 +1,5 @@
 """The window that Whisper computes for a clip, and the check of a transcript of a short window."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.asr.base import SAMPLE_RATE
@@ -33,11 +32,3 @@ def doubtful(result: "DecodingResult", sample_len: int) -> bool:
         or not result.compression_ratio <= MOST_COMPRESSION
         or len(result.tokens) >= sample_len
     )
-
-
-def group_by_window(samples: Sequence[int]) -> dict[int, list[int]]:
-    """Returns the numbers of the clips for each window in seconds, the shortest window first."""
-    groups: dict[int, list[int]] = {}
-    for number, count in enumerate(samples):
-        groups.setdefault(window_of(count), []).append(number)
-    return dict(sorted(groups.items()))

@@ -206,11 +206,8 @@ class TranscriberActor(Clocked):
 
     def _transcribed(self, waves: Sequence[Wave]) -> list[dict[str, Any]]:
         """Returns, for each clip, its row's fields about the transcript or its failure."""
-        # The last, short batch is padded to the fixed size, so that rounding inside the ASR does
-        # not depend on the number of remaining clips.
-        clips = [*waves, *[waves[0]] * (self.batch - len(waves))]
         try:
-            results = self.asr.transcribe(clips)[: len(waves)]
+            results = self.asr.transcribe(waves)
         except SpeechError as error:
             return [{"status": "failed", "reason": str(error)} for _ in waves]
         return [_fields(result) for result in results]

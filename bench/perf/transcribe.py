@@ -132,9 +132,8 @@ class _Timed:
         """Transcribes in whole batches, like a run."""
         transcriptions: list[Transcription] = []
         for start in range(0, len(waves), self.batch):
-            group = list(waves[start : start + self.batch])
-            padded = group + [group[0]] * (self.batch - len(group))
-            transcriptions += self.asr.transcribe(padded)[: len(group)]
+            group = waves[start : start + self.batch]
+            transcriptions += self.asr.transcribe(group)
             tick(len(group))
         return transcriptions
 

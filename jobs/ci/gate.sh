@@ -3,4 +3,4 @@
 # run, and 4 without a suitable golden. On another machine than the golden's, outputs may differ by
 # chance, so INCONCLUSIVE exits with 0. Writes JUnit, a comment and a badge to `gate/`.
 set -eu
-pixvox gate jobs/demo.yaml --any-machine --allow-inconclusive --budget 3m --out gate
+pixvox gate jobs/demo.yaml --any-machine --allow-inconclusive --budget 2m --out gate

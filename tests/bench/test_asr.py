@@ -195,7 +195,7 @@ def test_an_entry_that_is_no_asr_gives_one_line(entry: str, reason: str) -> None
 )
 @pytest.mark.usefixtures("own")
 def test_an_own_asr_must_return_one_text_a_clip(gives: str, reason: str) -> None:
-    asr = OwnAsr(backend="own_asr:Odd", options={"gives": gives})
+    asr = OwnAsr(backend="own_asr:Odd", options={"gives": gives}, batch=2)
     with pytest.raises(SpeechError, match=reason):
         asr.transcriber("cpu", 1).transcribe([np.zeros(9, np.float32)] * 2)
 

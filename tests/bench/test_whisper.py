@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import whisper
+from torch import Tensor
 
 from bench.asr.base import Transcriber, names_of
 from bench.asr.faster import FasterAsr
@@ -17,6 +18,7 @@ from bench.asr.packaged_whisper import BASE, TINY_EN, PackagedWhisper
 from bench.asr.shortwindow import QUIET, UNUSUAL
 from bench.asr.whisper import WhisperAsr, WhisperTranscriber
 from bench.asr.whisperloop import decode_greedily
+from bench.asr.whisperstep import StepOnCpu
 from bench.asr.window import window_of
 from bench.common.audio import read_speech
 from bench.common.errors import UserError
@@ -79,20 +81,42 @@ def test_base_gives_the_same_states_as_ctranslate2() -> None:
 
 
 def test_clips_that_are_rarely_asked_whether_they_ended_have_the_same_results(
-    transcriber: WhisperTranscriber,
+    transcriber: WhisperTranscriber, clips: Tensor
 ) -> None:
-    waves = [speak(text) for text in ("A dog.", "Two brown ducks swim across a quiet pond.")]
-    mels = transcriber._mels([*waves, np.zeros(8000, np.float32)])
-    each_token, every_eighth = (
-        decode_greedily(transcriber.model, mels, transcriber.options, poll=poll) for poll in (1, 8)
-    )
+    rarely = decode_greedily(transcriber.model, clips, transcriber.options, poll=8)
+    for result, stock in zip(rarely, _stock(transcriber, clips), strict=True):
+        assert (result.text, result.tokens) == (stock.text, stock.tokens)
+        assert result.avg_logprob == stock.avg_logprob
+        assert result.no_speech_prob == stock.no_speech_prob
+
+
+@pytest.mark.parametrize("batch", [3, 8])
+def test_the_step_for_a_cpu_gives_the_librarys_tokens_and_figures(
+    transcriber: WhisperTranscriber, clips: Tensor, batch: int
+) -> None:
+    # The first two clips end at different tokens; the third is silence.
+    step = StepOnCpu(transcriber.model, batch=batch)
     with torch.inference_mode():
-        own = whisper.decode(transcriber.model, mels, transcriber.options)
-    for result, rarely, stock in zip(each_token, every_eighth, own, strict=True):
-        for other in (rarely, stock):
-            assert (result.text, result.tokens) == (other.text, other.tokens)
-            assert result.avg_logprob == other.avg_logprob
-            assert result.no_speech_prob == other.no_speech_prob
+        states = transcriber.model.encoder(clips)
+        filled = states[[0, 1, 2, *[0] * (batch - 3)]]
+        for _ in range(2):
+            ours = decode_greedily(transcriber.model, states, transcriber.options, inference=step)
+            for result, stock in zip(ours, _stock(transcriber, filled), strict=False):
+                assert (result.text, result.tokens) == (stock.text, stock.tokens)
+                assert result.avg_logprob == pytest.approx(stock.avg_logprob, abs=1e-5)
+                assert result.no_speech_prob == pytest.approx(stock.no_speech_prob, abs=1e-5)
+
+
+@pytest.fixture
+def clips(transcriber: WhisperTranscriber) -> Tensor:
+    """The spectrograms `[3, mels, 3000]` of a short clip, a longer one and silence."""
+    waves = [speak(text) for text in ("A dog.", "Two brown ducks swim across a quiet pond.")]
+    return transcriber._mels([*waves, np.zeros(8000, np.float32)])
+
+
+def _stock(transcriber: WhisperTranscriber, clips: Tensor) -> list[whisper.DecodingResult]:
+    with torch.inference_mode():
+        return whisper.decode(transcriber.model, clips, transcriber.options)
 
 
 def test_missing_or_damaged_parts_give_one_line(
