@@ -129,7 +129,7 @@ def test_a_system_that_failed_throughout_is_no_entry(
 ) -> None:
     _run(tmp_path / "runs", "dead", 0.0, n=0)
     assert _board(tmp_path, "add", "dead") == 2
-    assert "failed throughout" in capsys.readouterr().err
+    assert "without a transcript" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("columns", ["60", "100", "200"])
