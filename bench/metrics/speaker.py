@@ -71,11 +71,9 @@ class SpeakerSimilarity(AudioMetric):
 
     def unusable(self, files: Files) -> str:
         if self.voice is not None:
-            try:
-                self.references([self.voice], VectorFile())
-            except SpeechError as error:
-                return f"voice: {self.voice}: {error}; name a recording of a voice"
-            return ""
+            has_voice = self.references([self.voice], VectorFile()).any()
+            fix = f"voice: {self.voice}: no recording of a voice; name one"
+            return "" if has_voice else fix
         lacking = [item for item, each in files.items() if not _is_there(each.recording)]
         if not lacking:
             return ""
@@ -91,37 +89,24 @@ class SpeakerSimilarity(AudioMetric):
         return lambda waves: np.stack([_embedding(network, wave) for wave in waves]).astype(float)
 
     def statistics(self, values: Array, files: Sequence[ItemFiles], cache: Path) -> Array:
-        """See AudioMetric; an item whose reference has no voice has a cosine of 0."""
+        """See AudioMetric; without a voice in the speech or its reference a cosine is 0."""
         known = VectorFile(cache / f"voices-{self.weights()}.parquet")
         references = self.references([self.voice or each.recording for each in files], known)
         known.save()
-        cosines = (values * references).sum(1)
+        cosines = np.clip((values * references).sum(1), 0, 1)
         return np.column_stack([cosines, np.ones(len(files))])
 
     def references(self, recordings: Sequence[Path | None], known: VectorFile) -> Vectors:
-        """The voices of recordings, `[n, 256]`; zeros where there is none, but for `voice`.
-
-        Raises SpeechError for `voice` without one.
-        """
+        """The voices of recordings, `[n, 256]`; zeros where there is none."""
         digests = {path: _digest(path) for path in set(recordings)}
         paths = {digest: path for path, digest in digests.items()}
 
         def compute(new: Sequence[str]) -> dict[str, Vectors]:
             network = _network(_WEIGHTS.path(), "cpu")
-            return {digest: self._voice_of(network, paths[digest]) for digest in new}
+            return {digest: _voice_of(network, paths[digest]) for digest in new}
 
         with one_thread():
             return known.of([digests[path] for path in recordings], compute)
-
-    def _voice_of(self, network: Any, recording: Path | None) -> Vectors:
-        try:
-            if recording is None:
-                raise SpeechError("has no recorded speech")
-            return _embedding(network, read_speech(recording, RATE))
-        except SpeechError:
-            if self.voice is not None:
-                raise
-            return np.zeros(_SIZE, dtype=np.float32)
 
     def score(self, sums: Array) -> Array:
         return 100 * sums[..., :1] / np.maximum(sums[..., 1:], 1e-9)
@@ -129,6 +114,17 @@ class SpeakerSimilarity(AudioMetric):
 
 def _is_there(recording: Path | None) -> bool:
     return recording is not None and recording.is_file()
+
+
+def _voice_of(network: Any, recording: Path | None) -> Vectors:
+    """The voice of a recording, `[256]`; zeros where it cannot be read, or has none."""
+    try:
+        if recording is not None:
+            return _embedding(network, read_speech(recording, RATE))
+    except SpeechError:
+        # Whether the job's items have recordings was checked before the run.
+        pass
+    return np.zeros(_SIZE, dtype=np.float32)
 
 
 def _digest(recording: Path | None) -> str:
@@ -172,12 +168,12 @@ def _network(weights: Path, device: str) -> Any:
 
 def _embedding(network: Any, wave: Wave) -> Vectors:
     """The voice of a clip `[T]` at 16 kHz, `[256]`, as Resemblyzer's `embed_utterance` gives it
-    after `preprocess_wav`; raises SpeechError where there is none."""
+    after `preprocess_wav`; zeros where there is none."""
     import torch
 
     voiced = _voiced(_raised(wave))
     if not voiced.size:
-        raise SpeechError("has no voice")
+        return np.zeros(_SIZE, dtype=np.float32)
     starts = _starts(len(voiced))
     padded = np.pad(voiced, (0, max(0, (starts[-1] + _WINDOW) * _HOP - len(voiced))))
     mels = mel_power(padded, size=_FRAME, hop=_HOP, mels=_MELS).astype(np.float32)
@@ -187,18 +183,13 @@ def _embedding(network: Any, wave: Wave) -> Vectors:
         # A window at a time: of other shapes, products may round otherwise.
         each = [network(torch.from_numpy(one[None]).to(device))[0].cpu() for one in windows]
     mean = torch.stack(each).mean(0).numpy()
-    length = float(np.linalg.norm(mean))
-    if not length:
-        raise SpeechError("has no voice")
-    embedding: Vectors = (mean / length).astype(np.float32)
+    embedding: Vectors = (mean / max(float(np.linalg.norm(mean)), 1e-9)).astype(np.float32)
     return embedding
 
 
 def _raised(wave: Wave) -> Wave:
-    """A clip whose level is at least _LEVEL; raises SpeechError for silence."""
-    level = float(np.sqrt(np.mean(wave.astype(np.float64) ** 2)))
-    if not level:
-        raise SpeechError("has no voice: it is silent")
+    """A clip whose level is at least _LEVEL; silence stays silent."""
+    level = max(float(np.sqrt(np.mean(wave.astype(np.float64) ** 2))), 1e-9)
     raised: Wave = (wave * max(1.0, 10 ** (_LEVEL / 20) / level)).astype(np.float32)
     return raised
 

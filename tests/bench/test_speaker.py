@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.common.audio import SpeechError, Wave, read_speech
+from bench.common.audio import Wave, read_speech
 from bench.common.errors import UserError
 from bench.datasets.base import Dataset
 from bench.jobs.measurements import measurements_of
@@ -52,9 +52,9 @@ def test_voices_are_those_of_resemblyzer(scenes: Dataset) -> None:
     # All that is quieter than -30 dB is raised to that.
     [quiet], [quieter] = (measure([scale * _clips(scenes)[1]]) for scale in (0.01, 0.001))
     assert quiet == pytest.approx(quieter, abs=1e-5)
+    # Without a voice there are zeros, so that a floor of noise has a score: 0.
     for silent in (np.zeros(16_000, np.float32), np.full(300, 0.1, np.float32)):
-        with pytest.raises(SpeechError, match="has no voice"):
-            measure([silent])
+        assert not measure([silent]).any()
 
 
 def test_another_reference_measures_no_speech_again(scenes: Dataset, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_another_reference_measures_no_speech_again(scenes: Dataset, tmp_path: P
         MeasuredRow(item.id, "ok", values=tuple(measure([wave])[0].tolist()))
         for item, wave in zip(items[:3], waves, strict=False)
     ]
-    rows.append(MeasuredRow(items[3].id, "failed", "has no voice"))
+    rows.append(MeasuredRow(items[3].id, "failed", "the speech has no sound"))
     table = measured_columns(frame(rows, MEASURED_SCHEMA), metric.name)
     counted = audio_statistics(metric, table, files=files, cache=tmp_path)
     # Its own recording, and none.
@@ -103,7 +103,7 @@ def test_what_is_lacking_is_one_line(
         check_metrics(["speaker_similarity"], files | {"x": ItemFiles(image)})
     odd = SpeakerSettings(name="speaker_similarity", voice=image)
     with pytest.raises(
-        UserError, match=r"speaker_similarity: voice: .*; name a recording of a voice"
+        UserError, match=r"speaker_similarity: voice: .*: no recording of a voice; name one"
     ):
         check_metrics([odd], files)
     monkeypatch.setattr(
