@@ -56,7 +56,7 @@ class OwnAsr(Asr):
             "weights": file_digest(self.locate())[:16],
             "options": self.options,
             "version": self.version,
-            "batch": self.batch,
+            "batch": self.batch_in_key,
             "protocol": self.protocol,
         }
 
