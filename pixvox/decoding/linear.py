@@ -12,7 +12,8 @@ class Ready:
     """`x [B, I]` → `[B, sum of outputs]` of linear layers that share their input.
 
     On CPU the weights are laid out once as oneDNN wants them for `rows` rows, which saves a fifth
-    of the time of such a product; without oneDNN, and elsewhere, it is a plain product.
+    of the time of such a product; without oneDNN, and elsewhere, it is a plain product. So it is in
+    bfloat16, which no CPU decodes in and only some of them can pack.
     """
 
     def __init__(
@@ -21,7 +22,8 @@ class Ready:
         weight = torch.cat([cast(Tensor, linear.weight) for linear in linears]).detach().to(dtype)
         bias = torch.cat([cast(Tensor, linear.bias) for linear in linears]).detach()
         self.bias, self.gelu = bias.to(dtype), gelu
-        self.packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        on_cpu = weight.device.type == "cpu" and dtype == torch.float32
+        self.packed = on_cpu and torch.backends.mkldnn.is_available()
         self.weight = (
             torch.ops.mkldnn._reorder_linear_weight(weight, rows) if self.packed else weight
         )
