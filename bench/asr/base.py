@@ -25,6 +25,9 @@ SAMPLE_RATE = 16_000
 MAX_SECONDS = MAX_SPEECH_SECONDS
 """Whisper's window is 30 s; longer speech is not cut, and becomes a failed row."""
 
+USUAL_BATCH = 8
+"""Clips that are transcribed at once where a job does not say, except on a GPU with Whisper."""
+
 _NAN = float("nan")
 _NAMES = {
     "no_speech_prob": "no-speech probability",
@@ -69,6 +72,8 @@ class Transcriber(Protocol):
         """
 
 
+BatchSize = Annotated[int, Field(ge=1, le=1024, description="clips held in memory at once")]
+
 Facts = Mapping[str, Any]
 """What `Asr.facts` returns."""
 
@@ -82,15 +87,29 @@ class Asr(Strict, ABC):
 
     backend: str
     """The engine that transcribes, or a class of your own, `package.module:Class`."""
-    batch: Annotated[int, Field(ge=1, le=1024, description="clips held in memory at once")] = 8
+    batch: BatchSize | None = None
     """How many clips are transcribed at once. It is part of a transcript's key, because rounding
-    depends on it."""
+    depends on it. `null` is 8; with openai-whisper on a GPU it is up to 64, as many as fit an
+    eighth of its memory, under the key of 8: rows name the GPU that they come from."""
 
     protocol: ClassVar[int] = 1
 
     def __hash__(self) -> int:
         # Pydantic hashes each field, and the options of a class are a dictionary.
         return hash(self.model_dump_json())
+
+    @property
+    def batch_in_key(self) -> int:
+        """The batch that a transcript's key names, which does not depend on a machine."""
+        return self.batch or USUAL_BATCH
+
+    def batch_of(self, transcriber: Transcriber) -> int:
+        """Returns how many clips a transcriber of this ASR takes at once, on its device."""
+        return self.batch_in_key
+
+    def most_at_once(self, *, on_gpu: bool) -> int:
+        """Returns the largest `batch_of` on any CPU, or on any GPU: a multiple of each."""
+        return self.batch_in_key
 
     @property
     @abstractmethod

@@ -56,7 +56,7 @@ class OwnAsr(Asr):
             "weights": file_digest(self.locate())[:16],
             "options": self.options,
             "version": self.version,
-            "batch": self.batch,
+            "batch": self.batch_in_key,
             "protocol": self.protocol,
         }
 
@@ -84,7 +84,7 @@ class OwnTranscriber:
     def __init__(self, spec: OwnAsr, device: str, threads: int) -> None:
         options = {"device": device, "threads": threads} | spec.options
         self.asr = instantiate(spec.backend, _WHO, options)
-        self.batch = spec.batch
+        self.batch = spec.batch_in_key
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
         try:

@@ -36,7 +36,7 @@ class WeightsAsr(Asr):
             "asr": self.backend,
             "weights": self.digest(),
             "beam_size": self.beam_size,
-            "batch": self.batch,
+            "batch": self.batch_in_key,
             "arithmetic": self.arithmetic,
             "protocol": self.protocol,
         }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.asr.base import SAMPLE_RATE, Facts, Transcriber, Transcription
+from bench.asr.base import SAMPLE_RATE, USUAL_BATCH, Facts, Transcriber, Transcription
 from bench.asr.packaged_whisper import PACKAGED, TINY_EN, is_packaged, offline_advice
 from bench.asr.weights import WeightsAsr
 from bench.asr.window import WHOLE, doubtful, window_of
@@ -16,11 +16,17 @@ from bench.common.yamlfile import WeightsName
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from whisper import DecodingResult
+    from whisper import DecodingResult, ModelDimensions
 
 Window = Literal[30, "adaptive"]
 WINDOWING = 2
 """The version of `adaptive`, raised when it gives other transcripts."""
+MOST_ON_GPU = 64
+"""Clips that a GPU transcribes at once at most: a step of the decoder reads its weights for all."""
+_PART_OF_MEMORY = 8
+"""A batch takes one of this many parts of a GPU's memory at most, which several actors may share."""
+_WIDTHS_WHILE_ENCODING = 16
+"""Numbers that a position of the encoder holds at its widest, in widths of the model (estimated)."""
 DOWNLOAD_SECONDS = 3600.0
 """Seconds that an actor waits while another one of its machine downloads the model."""
 
@@ -56,6 +62,13 @@ class WhisperAsr(WeightsAsr):
         if is_packaged(self.model):
             return PACKAGED[self.model].verified_digest()
         return super().digest()
+
+    def batch_of(self, transcriber: Transcriber) -> int:
+        assert isinstance(transcriber, WhisperTranscriber)
+        return transcriber.batch
+
+    def most_at_once(self, *, on_gpu: bool) -> int:
+        return self.batch or (MOST_ON_GPU if on_gpu else USUAL_BATCH)
 
     def transcriber(self, device: str, threads: int) -> Transcriber:
         return WhisperTranscriber(self, device)
@@ -95,8 +108,23 @@ def _checkpoint(name: str) -> Path:
     return root / f"{name}.pt"
 
 
+def batch_within(dims: "ModelDimensions", memory: int) -> int:
+    """Returns how many clips a GPU with this memory in bytes transcribes at once: 8, 16, 32 or 64.
+
+    A clip holds keys and values of its encoder's states in every layer of the decoder, in float32.
+    The batch depends on the model and the GPU only, and not on what is free: rounding depends on
+    it, and a transcript must not depend on how many actors share the GPU.
+    """
+    widths = 2 * dims.n_text_layer + _WIDTHS_WHILE_ENCODING
+    clip = 4 * dims.n_audio_ctx * dims.n_audio_state * widths
+    batch = USUAL_BATCH
+    while batch < MOST_ON_GPU and 2 * batch * clip <= memory // _PART_OF_MEMORY:
+        batch *= 2
+    return batch
+
+
 class WhisperTranscriber:
-    """A Whisper model on one device."""
+    """A Whisper model on one device, which transcribes `batch` clips at once."""
 
     def __init__(self, spec: WhisperAsr, device: str) -> None:
         half = spec.half(device)
@@ -107,7 +135,8 @@ class WhisperTranscriber:
 
         # openai-whisper's loader unpickles with weights_only.
         self.model = whisper.load_model(str(spec.locate()), device=device)
-        self.adaptive, self.batch = spec.window != WHOLE, spec.batch
+        self.adaptive = spec.window != WHOLE
+        self.batch = spec.batch or self._usual_batch()
         self.short_window = ShortWindow(self.model)
         self.options = whisper.DecodingOptions(
             language="en",
@@ -118,6 +147,14 @@ class WhisperTranscriber:
         )
         is_cpu = self.model.device.type == "cpu"
         self.step = StepOnCpu(self.model, batch=self.batch) if is_cpu else None
+
+    def _usual_batch(self) -> int:
+        import torch
+
+        if self.model.device.type != "cuda":
+            return USUAL_BATCH
+        memory = torch.cuda.get_device_properties(self.model.device).total_memory
+        return batch_within(self.model.dims, memory)
 
     def transcribe(self, waves: Sequence[Wave]) -> list[Transcription]:
         from pixvox.precision import precision

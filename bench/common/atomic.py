@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from bench.common.errors import RunFailed, UserError
 from pixvox.cache import cache_folder
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _REFUSED = {
     errno.ENOSPC: "disk full; make room",
@@ -119,7 +121,7 @@ def write_text(path: Path, text: str, durable: bool = False) -> None:
     write_bytes(path, text.encode(), durable)
 
 
-def parquet(frame: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> bytes:
+def parquet(frame: "pl.DataFrame", metadata: Mapping[str, str] | None = None) -> bytes:
     """Returns a frame as the bytes of a Parquet file."""
     buffer = io.BytesIO()
     frame.write_parquet(buffer, metadata=dict(metadata) if metadata else None)

@@ -141,8 +141,8 @@ class TranscriberActor(Clocked):
         kind = device()
         self.batch = 1
         if asr is not None:
-            self.batch = asr.batch
             self.asr = asr.transcriber(kind, threads)
+            self.batch = asr.batch_of(self.asr)
         self.measurers = {str(entry): Measurer(entry, kind, threads) for entry in metrics}
         self.voice = Voice(kind)
         self.device = _device_name(kind)

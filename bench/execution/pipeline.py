@@ -73,7 +73,8 @@ class Pipeline:
         self.report = report
         self.stop = stop
         # A multiple of the ASR's batch: an incomplete batch is padded, which wastes time.
-        self.clips = asr.batch * -(-CLIPS // asr.batch)
+        most = asr.most_at_once(on_gpu=bool(plan.division.transcriber_gpus))
+        self.clips = most * -(-CLIPS // most)
         self.transcribed_as: dict[str, list[Cell]] = defaultdict(list)
         for cell in cells:
             self.transcribed_as[cell.speech_key].append(cell)

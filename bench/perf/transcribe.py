@@ -109,7 +109,7 @@ class _Timed:
 
     def __init__(self, spec: WhisperAsr) -> None:
         self.asr = WhisperTranscriber(spec, "cpu")
-        self.batch, self.adaptive = spec.batch, self.asr.adaptive
+        self.batch, self.adaptive = self.asr.batch, self.asr.adaptive
         self.encoding, self.windows = 0.0, 0
         self._inside = False
         self.asr.model.encoder.forward = self._timed(self.asr.model.encoder.forward)

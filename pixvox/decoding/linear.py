@@ -11,8 +11,9 @@ from torch.nn import functional as F
 class Ready:
     """Maps `x [B, I]` to `[B, sum of outputs]` of linear layers with the same input.
 
-    On a CPU the weights are packed once for oneDNN and `rows` rows, which saves a fifth of the time
-    of such a product; without oneDNN, and on other devices, it is a plain product.
+    On CPU the weights are laid out once as oneDNN wants them for `rows` rows, which saves a fifth
+    of the time of such a product; without oneDNN, and elsewhere, it is a plain product. So it is in
+    bfloat16, which no CPU decodes in and only some of them can pack.
     """
 
     def __init__(
@@ -21,7 +22,8 @@ class Ready:
         weight = torch.cat([cast(Tensor, linear.weight) for linear in linears]).detach().to(dtype)
         bias = torch.cat([cast(Tensor, linear.bias) for linear in linears]).detach()
         self.bias, self.gelu = bias.to(dtype), gelu
-        self.packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        on_cpu = weight.device.type == "cpu" and dtype == torch.float32
+        self.packed = on_cpu and torch.backends.mkldnn.is_available()
         self.weight = (
             torch.ops.mkldnn._reorder_linear_weight(weight, rows) if self.packed else weight
         )

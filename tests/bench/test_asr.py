@@ -203,7 +203,7 @@ def test_an_own_asr_must_return_one_text_a_clip(gives: str, reason: str) -> None
 @pytest.mark.parametrize(
     ("asr", "wanted"),
     [
-        ("{}", "backend='openai-whisper', batch=8, model='tiny.en'"),
+        ("{}", "backend='openai-whisper', batch=None, model='tiny.en'"),
         ("[{backend: faster-whisper, beam_size: 2}, {}]", "backend='faster-whisper'"),
         ("{backend: 'a.b:C', options: {x: 1}}", "backend='a.b:C'"),
         ("{backend: whisperr}", r"asr.backend: 'whisperr' is not known; did you mean"),

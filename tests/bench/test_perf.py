@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +87,21 @@ def test_without_a_gpu_no_check_is_proven(monkeypatch: pytest.MonkeyPatch) -> No
     page = gpu.markdown(result)
     assert "There is no GPU here" in page
     assert "| broken | FAILED | RuntimeError: CUDA error: an illegal memory access |" in page
+
+
+def test_checks_of_the_model_need_no_package_of_the_suite() -> None:
+    code = """
+import sys, torch
+sys.modules |= dict.fromkeys(["ray", "polars", "pydantic", "whisper", "jiwer"])
+from bench.perf import gpu
+course = gpu.course_of(torch.device("cpu"))
+print([gpu._outcome(check, course)[1] for check in gpu.CHECKS if check.title in sys.argv[1:]])
+"""
+    titles = ["image encoder", "Whisper tiny.en", "attention of variable length, bfloat16"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *titles], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.stdout.strip() == "['not proven', 'not measured', 'not proven']", done.stderr
 
 
 def test_units_do_not_depend_on_the_batch(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from bench.asr.base import Transcriber, names_of
 from bench.asr.faster import FasterAsr
 from bench.asr.packaged_whisper import BASE, TINY_EN, PackagedWhisper
 from bench.asr.shortwindow import QUIET, UNUSUAL
-from bench.asr.whisper import WhisperAsr, WhisperTranscriber
+from bench.asr.whisper import WhisperAsr, WhisperTranscriber, batch_within
 from bench.asr.whisperloop import greedy_task
 from bench.asr.whisperstep import StepOnCpu
 from bench.asr.window import window_of
@@ -136,6 +136,18 @@ def test_between_two_checks_the_loop_reads_nothing_of_the_device() -> None:
             tokens, has_ended = task.decoder.update(tokens, logits, sums)
             assert not has_ended
     assert mode.operations > 100
+
+
+def test_a_batch_fits_the_device_and_a_key_does_not_name_it() -> None:
+    tiny = whisper.ModelDimensions(80, 1500, 384, 6, 4, 51864, 448, 384, 6, 4)
+    large = whisper.ModelDimensions(128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 32)
+    gigabyte = 10**9
+    batches = [batch_within(dims, n * gigabyte) for dims in (tiny, large) for n in (1, 24, 149)]
+    assert batches == [8, 32, 64, 8, 8, 16]
+    by_default, named = WhisperAsr(), WhisperAsr(batch=8)
+    assert by_default.facts() == named.facts()
+    most = [asr.most_at_once(on_gpu=gpu) for asr in (by_default, named) for gpu in (False, True)]
+    assert most == [8, 64, 8, 8]
 
 
 def test_missing_or_damaged_parts_give_one_line(
