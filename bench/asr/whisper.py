@@ -24,9 +24,9 @@ WINDOWING = 2
 MOST_ON_GPU = 64
 """Clips that a GPU transcribes at once at most: a step of the decoder reads its weights for all."""
 _PART_OF_MEMORY = 8
-"""A batch takes one of this many parts of a GPU's memory at most, which several actors may share."""
+"""A batch takes at most 1 / 8 of the memory of a GPU, which several actors may share."""
 _WIDTHS_WHILE_ENCODING = 16
-"""Numbers that a position of the encoder holds at its widest, in widths of the model (estimated)."""
+"""Numbers that an encoder's position holds at most, in widths of the model (estimated)."""
 DOWNLOAD_SECONDS = 3600.0
 """Seconds that an actor waits while another one of its machine downloads the model."""
 

@@ -220,7 +220,7 @@ def check_steps(course: Course) -> Finding:
 
 def check_profile(course: Course) -> Finding:
     """The operators that take most of a step."""
-    from torch.autograd import DeviceType
+    from torch._C._autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     model = random_model(course, "delay", base=course.base)
