@@ -127,14 +127,14 @@ class PixVoxLM(PixVoxNetwork):
             do_sample,
             temperature,
             top_k,
-            top_p,
-            guidance,
-            longest_run,
-            candidates,
-            seed,
-            generator,
-            max_seconds,
-            slots,
+            top_p=top_p,
+            guidance=guidance,
+            longest_run=longest_run,
+            candidates=candidates,
+            seed=seed,
+            generator=generator,
+            max_seconds=max_seconds,
+            slots=slots,
         )
         # On a GPU bfloat16 models are decoded in bfloat16; all others, and all on a CPU, in
         # float32.
@@ -144,7 +144,7 @@ class PixVoxLM(PixVoxNetwork):
             self.encode_images, list(pixels), self.device, arithmetic="float32"
         )
         asked = [
-            Request(name, row, units, how.seed)
+            Request(item=name, image=row, prompt=units, seed=how.seed)
             for row, (name, units) in enumerate(zip(names, prompts, strict=True))
         ]
         speeches = self._engine(how).generate(states, asked)

@@ -41,6 +41,7 @@ class PixVoxProcessor(ProcessorMixin):
         codec: str,
         bandwidth: float,
         image_mean: Sequence[float] = CLIP_MEAN,
+        *,
         image_std: Sequence[float] = CLIP_STD,
     ) -> None:
         super().__init__()

@@ -200,7 +200,7 @@ def _counted(
     Scoring and cache are those of the run; the cache has most of the statistics already.
     """
     job, cache = side.job, side.run.folder / "cache"
-    with Scorer(data, job.scoring, {}, cache, job.caption) as scorer:
+    with Scorer(data, job.scoring, {}, cache, caption=job.caption) as scorer:
         return [_mean(side, row, items, scorer) for row in rows]
 
 

@@ -107,7 +107,7 @@ class _Check:
         transcriber = TranscriberActor(asr, 1, entries)
         texts = []
         for number, (cell, item, row) in enumerate(self.rows):
-            entry = ToTranscribe(row, item, keep=True, metrics=metrics)
+            entry = ToTranscribe(row=row, item=item, keep=True, metrics=metrics)
             [done] = transcriber.work((cell.system, "whole", [entry]))
             (self.folder / f"{number}.wav").write_bytes(done.wav)
             rows: list[TranscriptRow | MeasuredRow] = [done.row, *done.measured]
@@ -158,7 +158,7 @@ class _Check:
         from bench.store.rows import GENERATED_SCHEMA, SpeechRow, frame
 
         ledger = Ledger(self.folder / "ledger")
-        rows = [row for *_, row in self.rows[:1]] or [SpeechRow(self.item.id, "ok")]
+        rows = [row for *_, row in self.rows[:1]] or [SpeechRow(item=self.item.id, status="ok")]
         ledger.append("generated", "doctor", frame(rows, GENERATED_SCHEMA))
         if ledger.rows("generated", "doctor", GENERATED_SCHEMA).height != 1:
             raise RunFailed("the row did not come back")

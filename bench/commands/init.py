@@ -35,7 +35,7 @@ _ZOO: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Contents:
     """The data and the systems in some folders; `of` are the folders of the systems."""
 
@@ -137,7 +137,9 @@ def _read_contents(folders: Sequence[Path]) -> _Contents:
             "pictures, or a checkpoint of PixVoxLM; docs/datasets.md has the formats"
         )
     named_apart = _with_own_labels(systems.values())
-    return _Contents(spec, dataset, bool(data), tuple(named_apart), tuple(systems))
+    return _Contents(
+        data=spec, dataset=dataset, is_own=bool(data), systems=tuple(named_apart), of=tuple(systems)
+    )
 
 
 def _with_own_labels(systems: Iterable[System]) -> Iterator[System]:

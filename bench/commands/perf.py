@@ -75,11 +75,11 @@ def run(args: Namespace) -> int:
     from bench.perf import decode
 
     plan = decode.DecodeOptions(
-        args.weights,
-        args.slots,
-        args.images,
-        args.seconds,
-        args.rounds,
+        weights=args.weights,
+        slots=args.slots,
+        images=args.images,
+        seconds=args.seconds,
+        rounds=args.rounds,
         codebooks=args.codebooks,
     )
     with bad_input():

@@ -30,7 +30,7 @@ def run(args: Namespace) -> int:
 
     if args.units is not None and args.bandwidth is None:
         raise UserError("--units needs --bandwidth, the codec's in kbps")
-    plan = SplitPlan(args.split, args.images, args.seed, lossy=args.lossy)
+    plan = SplitPlan(split=args.split, images=args.images, seed=args.seed, lossy=args.lossy)
     with progress() as report:
         for done in build_split(plan, args.folder):
             report("scenes", done, plan.images)

@@ -77,7 +77,7 @@ def counting(run: Finished) -> Iterator[CountCell]:
     if run.dataset is None:
         raise UserError(clean(f"{run.folder}: its items cannot be scored again: {run.lost}"))
     job = job_of(run)
-    with Scorer(run.dataset, job.scoring, {}, run.folder / "cache", job.caption) as scorer:
+    with Scorer(run.dataset, job.scoring, {}, run.folder / "cache", caption=job.caption) as scorer:
         manifest = read_manifest(run.folder)
         cells = {cell.name: cell for cell in manifest.cells} if manifest else {}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """The processor, the GPU if one is used, and the versions that speed depends on."""
 
@@ -43,12 +43,12 @@ def machine(device: "torch.device") -> Machine:
     import torch
 
     return Machine(
-        processor(),
-        torch.get_num_threads(),
-        torch.cuda.get_device_name(device) if device.type == "cuda" else "",
-        platform.python_version(),
-        torch.__version__,
-        importlib.metadata.version("transformers"),
+        processor=processor(),
+        threads=torch.get_num_threads(),
+        gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else "",
+        python=platform.python_version(),
+        torch=torch.__version__,
+        transformers=importlib.metadata.version("transformers"),
     )
 
 

@@ -106,7 +106,7 @@ def supervise(
     if os.fork() == 0:
         _guard(folder, *alive)
     try:
-        end = _watch(child, read, heeded, asking, advice)
+        end = _watch(child, read, heeded, asking, advice=advice)
     finally:
         _end_all()
         folder.remove()
@@ -170,6 +170,7 @@ def _watch(
     read: int,
     heeded: set[signal.Signals],
     asking: Collection[signal.Signals],
+    *,
     advice: str,
 ) -> End:
     """Waits until the child ends or a signal asks for its end."""

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -85,6 +85,7 @@ class Dataset:
     split: str
     speech_kind: str
     items: tuple[Item, ...]
+    _: KW_ONLY
     digest: str = ""
     unusable: tuple[tuple[str, str], ...] = ()
     standing: tuple[str, ...] = ()
@@ -103,7 +104,7 @@ class Dataset:
 
     def counted(self, n: int) -> str:
         """Returns the number of images and the split as text for a table."""
-        return counted(n, self.of, self.name, self.split, self.standing)
+        return counted(n, self.of, self.name, self.split, standing=self.standing)
 
 
 def no_items(dataset: Dataset) -> str:
@@ -117,7 +118,7 @@ def no_items(dataset: Dataset) -> str:
 SUBSET = "a subset"
 
 
-def counted(n: int, of: int, name: str, split: str, standing: Sequence[str]) -> str:
+def counted(n: int, of: int, name: str, split: str, *, standing: Sequence[str]) -> str:
     """Returns text for a table, such as `15 of 1000 flickr8k test images (a subset)`."""
     images = f"{n} of {of} {name} {split} images"
     return f"{images} ({', '.join(standing)})" if standing else images

@@ -179,8 +179,10 @@ class Flickr8kSpec(DatasetSpec):
     def read(self) -> Dataset:
         items, unusable = read_flickr8k(self.root, self.split, self.audio)
         kind = kind_of_speech(self.audio, "natural, many speakers" if self.audio else "none")
-        standing = standing_of(self.name, self.split, items)
-        return Dataset(self.name, self.split, kind, items, "", unusable, *standing)
+        standing, whole = standing_of(self.name, self.split, items)
+        return Dataset(
+            self.name, self.split, kind, items, unusable=unusable, standing=standing, whole=whole
+        )
 
     def half(self, half: Half, report: Progress) -> Sequence[Item]:
         return read_flickr8k(self.root, half, self.audio)[0]

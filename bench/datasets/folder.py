@@ -152,7 +152,9 @@ class FolderSpec(DatasetSpec):
         gathered = read_manifest(self.manifest)
         kind = kind_of_speech(self.manifest.parent, speech_kind(gathered.items))
         split = self.manifest.stem
-        return Dataset(self.name, split, kind, gathered.items, "", gathered.unusable, (OWN_DATA,))
+        return Dataset(
+            self.name, split, kind, gathered.items, unusable=gathered.unusable, standing=(OWN_DATA,)
+        )
 
     def half(self, half: Half, report: Progress) -> Sequence[Item]:
         manifest = self.manifest if half == "train" else self.validation

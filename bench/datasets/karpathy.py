@@ -112,8 +112,16 @@ class KarpathySpec(DatasetSpec):
         name, gathered = read_karpathy(self.file, self.images, self.split, self.audio)
         natural = "natural, many speakers" if self.audio else speech_kind(gathered.items)
         kind = kind_of_speech(self.audio, natural)
-        standing = standing_of(name, self.split, gathered.items)
-        return Dataset(name, self.split, kind, gathered.items, "", gathered.unusable, *standing)
+        standing, whole = standing_of(name, self.split, gathered.items)
+        return Dataset(
+            name,
+            self.split,
+            kind,
+            gathered.items,
+            unusable=gathered.unusable,
+            standing=standing,
+            whole=whole,
+        )
 
     def title(self) -> str:
         """Returns the dataset's name in the file; raises UserError where there is none."""

@@ -87,7 +87,14 @@ class SpokenCocoSpec(DatasetSpec):
         gathered = self._gather(self.file)
         kind = speech_kind(gathered.items)
         split = self.file.stem.removeprefix("SpokenCOCO_")
-        return Dataset(self.name, split, kind, gathered.items, "", gathered.unusable, (UNCHECKED,))
+        return Dataset(
+            self.name,
+            split,
+            kind,
+            gathered.items,
+            unusable=gathered.unusable,
+            standing=(UNCHECKED,),
+        )
 
     def half(self, half: Half, report: Progress) -> Sequence[Item]:
         file = self.file if half == "train" else self.validation

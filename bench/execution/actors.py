@@ -219,10 +219,12 @@ class TranscriberActor(Clocked):
                 )
         except (SpeechError, UnitsError) as error:
             cause = ABSENT if _is_absent(system, entry) else ""
-            return TranscriptRow(name, "failed", as_on_driver(str(error)), cause), None
+            return TranscriptRow(
+                item=name, status="failed", reason=as_on_driver(str(error)), cause=cause
+            ), None
         sound = Sound(wave, rate)
         peak = float(abs(wave).max())
-        return TranscriptRow(name, "ok", seconds=sound.seconds, peak=peak), sound
+        return TranscriptRow(item=name, status="ok", seconds=sound.seconds, peak=peak), sound
 
     def _transcribed(self, waves: Sequence[Wave]) -> list[dict[str, Any]]:
         """Returns, for each clip, its row's fields about the transcript or its failure."""
@@ -248,7 +250,9 @@ class TranscriberActor(Clocked):
             measured |= {(p, metric): row for p, row in zip(with_sound, values, strict=True)}
             for place in (place for place in places if place not in sounds):
                 row = rows[place]
-                failed = MeasuredRow(row.item, row.status, row.reason, row.cause)
+                failed = MeasuredRow(
+                    item=row.item, status=row.status, reason=row.reason, cause=row.cause
+                )
                 measured[place, metric] = failed
         return {at: replace(row, device=self.device) for at, row in measured.items()}
 

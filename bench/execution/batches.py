@@ -35,7 +35,7 @@ class Batch(Generic[T]):
     deaths: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Done(Generic[T]):
     """A finished batch: its result, or, for a single item, the reason of its failure.
 

@@ -91,7 +91,7 @@ def execute(
         for asr in dict.fromkeys(run.job.asrs):
             cells = [cell for cell in run.cells if cell.asr == asr and cell.source is None]
             if not all(run.is_whole(cell) for cell in cells):
-                stages += Pipeline(run, plan, cells, asr, report, stop).run()
+                stages += Pipeline(run, plan, cells, asr, report=report, stop=stop).run()
     if lost := run.missing + run.unmeasured:
         raise RunFailed(f"{lost} rows are still missing; run the job again")
     return tuple(replace(stage, cores=cores) for stage in merge_stages(stages))

@@ -50,9 +50,9 @@ class Measurer:
         for start in range(0, len(clips), size):
             rows += self._values(clips[start : start + size])
         return [
-            MeasuredRow(item, "failed", value)
+            MeasuredRow(item=item, status="failed", reason=value)
             if isinstance(value, str)
-            else MeasuredRow(item, "ok", values=value)
+            else MeasuredRow(item=item, status="ok", values=value)
             for item, value in zip(items, rows, strict=True)
         ]
 

@@ -30,7 +30,7 @@ from pixvox.weights import ZOO_PREFIX, place, resolve
 _Stat = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SentFile:
     """A file or a folder's files, by the name under which actors ask for it (pixvox.weights.place).
 
@@ -116,7 +116,7 @@ def _describe_file(name: str, path: Path) -> SentFile:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         state.update(f"{file}\0{digest}\0".encode())
     stats = {file: _stat(at) for file, at in files.items()}
-    return SentFile(name, path, state.hexdigest()[:16], stats)
+    return SentFile(name=name, path=path, digest=state.hexdigest()[:16], stats=stats)
 
 
 def _put(file: SentFile) -> SentFile:

@@ -64,6 +64,7 @@ class Pipeline:
         plan: ActorPlan,
         cells: Sequence[Cell],
         asr: Asr,
+        *,
         report: Progress,
         stop: Callable[[], bool],
     ) -> None:
@@ -89,7 +90,7 @@ class Pipeline:
             self._to_transcriber,
             plan.deadline,
             # Selected now, so that rows generated from here on are not transcribed twice.
-            self._unfinished(
+            source=self._unfinished(
                 [
                     (cell, run.generated[cell.speech_key].copy())
                     for cell in cells
@@ -188,7 +189,7 @@ class Pipeline:
             count,
             _parcel_to_generator if is_sent else _items_of,
             self.plan.deadline,
-            self._to_generate(cells, count),
+            source=self._to_generate(cells, count),
         )
         return pool, cells
 
@@ -275,7 +276,10 @@ class Pipeline:
             for done in pool.collect():
                 cause = "machine" if done.machine else ""
                 results: list[tuple[str, SpeechRow]] = done.result or [
-                    (variant.key, SpeechRow(item.id, "failed", done.failure, cause=cause))
+                    (
+                        variant.key,
+                        SpeechRow(item=item.id, status="failed", reason=done.failure, cause=cause),
+                    )
                     for item, variants in done.items
                     for variant in variants
                 ]
@@ -312,8 +316,8 @@ class Pipeline:
         """Returns a row with what the transcriber still has to do with its speech."""
         is_transcribed = row.item in self.state.transcribed[cell.transcript_key]
         return ToTranscribe(
-            row,
-            self.state.item(row.item, cell.system),
+            row=row,
+            item=self.state.item(row.item, cell.system),
             keep=cell.part == "whole" and not is_transcribed,
             metrics=self.state.unmeasured_by(cell, row.item),
             is_transcribed=is_transcribed,
@@ -322,14 +326,16 @@ class Pipeline:
 
     def _commit_failed(self, cell: Cell, rows: Sequence[SpeechRow]) -> None:
         untranscribed = [
-            TranscriptRow(row.item, "failed", row.reason, row.cause)
+            TranscriptRow(item=row.item, status="failed", reason=row.reason, cause=row.cause)
             for row in rows
             if row.item not in self.state.transcribed[cell.transcript_key]
         ]
         unmeasured: dict[str, list[MeasuredRow]] = defaultdict(list)
         for row in rows:
             for metric in self.state.unmeasured_by(cell, row.item):
-                failed = MeasuredRow(row.item, "failed", row.reason, row.cause)
+                failed = MeasuredRow(
+                    item=row.item, status="failed", reason=row.reason, cause=row.cause
+                )
                 unmeasured[metric].append(failed)
         if untranscribed:
             self.state.commit_transcripts(cell, untranscribed)
@@ -386,8 +392,12 @@ class Pipeline:
 def _failed(entry: ToTranscribe, reason: str, cause: str) -> Transcribed:
     """Returns the failed transcript and measurements of a row."""
     item = entry.row.item
-    measured = tuple(MeasuredRow(item, "failed", reason, cause) for _ in entry.metrics)
-    return Transcribed(TranscriptRow(item, "failed", reason, cause), measured=measured)
+    measured = tuple(
+        MeasuredRow(item=item, status="failed", reason=reason, cause=cause) for _ in entry.metrics
+    )
+    return Transcribed(
+        TranscriptRow(item=item, status="failed", reason=reason, cause=cause), measured=measured
+    )
 
 
 def _items_of(batch: Batch[Any]) -> Any:

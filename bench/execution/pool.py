@@ -34,7 +34,7 @@ STARTS = 3
 """The place of an actor is given up after this many failed starts in a row."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Worker(Generic[T]):
     """An actor and the batches in flight on it.
 
@@ -102,6 +102,7 @@ class Pool(Generic[T]):
         size: int,
         message: Callable[[Batch[T]], Any],
         deadline: float,
+        *,
         source: Iterator[Batch[T]] | None = None,
     ) -> None:
         self._start = start
@@ -119,7 +120,12 @@ class Pool(Generic[T]):
 
     def _starting(self, place: int) -> _Worker[T]:
         handle = self._start(place)
-        return _Worker(place, handle, handle.__ray_call__.remote(_where), time.monotonic())
+        return _Worker(
+            place=place,
+            handle=handle,
+            ready=handle.__ray_call__.remote(_where),
+            since=time.monotonic(),
+        )
 
     def _restart(self, worker: _Worker[T]) -> None:
         fresh = self._starting(worker.place)
@@ -249,7 +255,14 @@ class Pool(Generic[T]):
         The time of a batch starts when its actor is free and ends when its result is collected.
         """
         cpu = 0.0 if self._replaced else self._cpu
-        return Stage(name, self._size, self._size * seconds, self._busy, self._items, cpu)
+        return Stage(
+            name=name,
+            actors=self._size,
+            seconds=self._size * seconds,
+            busy=self._busy,
+            items=self._items,
+            cpu=cpu,
+        )
 
     def _fill(self) -> None:
         """Queues the source's next batch if no batch is waiting."""
@@ -343,7 +356,7 @@ class Pool(Generic[T]):
         self._busy += now - worker.since
         self._items += len(batch.items)
         worker.since = now
-        yield Done(batch.tag, batch.items, result)
+        yield Done(tag=batch.tag, items=batch.items, result=result)
 
     def _replace(self, worker: _Worker[T], reason: str) -> Iterator[Done[T]]:
         """Replaces a dead or stuck actor.
@@ -368,7 +381,7 @@ class Pool(Generic[T]):
     def _split(self, batch: Batch[T], reason: str, machine: bool) -> Iterator[Done[T]]:
         """Queues the halves of a batch; yields a single item as failed."""
         if len(batch.items) == 1:
-            yield Done(batch.tag, batch.items, failure=reason, machine=machine)
+            yield Done(tag=batch.tag, items=batch.items, failure=reason, machine=machine)
             return
         middle = len(batch.items) // 2
         for half in (batch.items[middle:], batch.items[:middle]):

@@ -32,7 +32,7 @@ from bench.store.ledger import Ledger
 from bench.store.manifest import ManifestCell, read_manifest, write_manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ResolvedJob:
     """A job that can be run: its dataset, cells and ASR facts, and the folder of its run.
 
@@ -109,7 +109,15 @@ def resolve_job(file: JobFile, runs: Path, limit: int | None = None) -> Resolved
     facts = {asr: asr.identified() for asr in job.asrs} if speech else {}
     cells = expand(job, dataset, list(facts.items()))
     check_classes(cells, job.scoring.metrics, files_of(dataset.items[:limit], job.caption))
-    return ResolvedJob(job, file, runs / job.name, limit, dataset, cells, facts)
+    return ResolvedJob(
+        job=job,
+        file=file,
+        folder=runs / job.name,
+        limit=limit,
+        dataset=dataset,
+        cells=cells,
+        facts=facts,
+    )
 
 
 def read_run(resolved: ResolvedJob, ledger: Ledger) -> OpenRun:
@@ -119,8 +127,8 @@ def read_run(resolved: ResolvedJob, ledger: Ledger) -> OpenRun:
         resolved.dataset,
         resolved.limit,
         resolved.cells,
-        ledger,
-        resolved.folder / "speech",
+        ledger=ledger,
+        speech=resolved.folder / "speech",
     )
     return OpenRun(**vars(resolved), state=state)
 
@@ -185,6 +193,12 @@ def complete_run(run: OpenRun, address: str | None = None) -> Pace | None:
     seconds = time.monotonic() - started
     if not stages or not rows:
         return None
-    pace = Pace(rows, round(seconds, 3), round(first, 3), stages, first_rows)
+    pace = Pace(
+        rows=rows,
+        seconds=round(seconds, 3),
+        first=round(first, 3),
+        stages=stages,
+        first_rows=first_rows,
+    )
     keep_pace(run.folder, pace)
     return pace

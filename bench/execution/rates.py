@@ -34,7 +34,7 @@ class Took:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rate:
     """The `seconds` of a row, generating included, and the run that they were measured in.
 
@@ -87,7 +87,14 @@ def keep_rate(runs: Path, run: str, cells: Sequence[Cell], took: Took) -> None:
     # The time of the first rows includes the start-up, so they are left out.
     each = (took.pace.seconds - took.pace.first) / rows
     startup = max(took.seconds - each * took.pace.rows, 0.0)
-    rate = Rate(each, startup, run, today, processor(), os.cpu_count() or 1)
+    rate = Rate(
+        seconds=each,
+        startup=startup,
+        run=run,
+        on=today,
+        processor=processor(),
+        cores=os.cpu_count() or 1,
+    )
     rates = read_rates(runs) | {kinds.pop(): rate}
     content = {name: asdict(rate) | {"on": rate.on.isoformat()} for name, rate in rates.items()}
     write_text(runs / _RATES, json.dumps(content, indent=1) + "\n")

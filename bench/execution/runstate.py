@@ -44,6 +44,7 @@ class RunState:
         dataset: Dataset,
         limit: int | None,
         cells: Sequence[Cell],
+        *,
         ledger: Ledger,
         speech: Path,
     ) -> None:
@@ -242,6 +243,6 @@ class RunState:
 def _text_row(cell: Cell, item: Item) -> TranscriptRow:
     try:
         text = cell.system.transcript(item, item.chosen(cell.caption))
-        return TranscriptRow(item.id, "ok", transcript=text)
+        return TranscriptRow(item=item.id, status="ok", transcript=text)
     except SpeechError as error:
-        return TranscriptRow(item.id, "failed", str(error))
+        return TranscriptRow(item=item.id, status="failed", reason=str(error))

@@ -112,7 +112,7 @@ def _write_missing(run: RunState, cell: Cell, lacking: set[str]) -> Iterator[str
         for batch in wanted.iter_slices(_TOGETHER):
             rows = [SpeechRow(**fields) for fields in batch.iter_rows(named=True)]
             lacking.difference_update(row.item for row in rows)
-            entries = [ToTranscribe(row, run.item(row.item, cell.system)) for row in rows]
+            entries = [ToTranscribe(row=row, item=run.item(row.item, cell.system)) for row in rows]
             for row, sounding in zip(rows, voice.speeches(cell.system, entries), strict=True):
                 if isinstance(sounding, SpeechError | UnitsError):
                     # A recorded file was removed after it had been transcribed.

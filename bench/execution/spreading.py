@@ -65,7 +65,7 @@ def _spread(task: Task, address: str | None) -> Generator[tuple[int, Any], None,
         count,
         lambda batch: [task.read(number) for number in batch.items],
         ClusterSpec().deadline_seconds,
-        (
+        source=(
             Batch("", range(start, min(start + task.batch, task.count)))
             for start in range(0, task.count, task.batch)
         ),

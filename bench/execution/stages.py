@@ -19,7 +19,7 @@ FULL = 0.9
 """A stage that is busy for this share of its time is reported as the bottleneck."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One kind of actor over a run.
 
@@ -42,7 +42,7 @@ class Stage:
         return min(self.busy / self.seconds, 1.0) if self.seconds > 0 else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pace:
     """The duration of a run: `seconds` for all `rows`.
 
@@ -95,15 +95,17 @@ def merge_stages(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """Merges stages of the same name, as those of several ASRs or several models."""
     merged: dict[str, Stage] = {}
     for stage in stages:
-        before = merged.get(stage.name, Stage(stage.name, 0, 0.0, 0.0, 0))
+        before = merged.get(
+            stage.name, Stage(name=stage.name, actors=0, seconds=0.0, busy=0.0, items=0)
+        )
         merged[stage.name] = Stage(
-            stage.name,
-            max(before.actors, stage.actors),
-            before.seconds + stage.seconds,
-            before.busy + stage.busy,
-            before.items + stage.items,
-            before.cpu + stage.cpu if stage.cpu and (before.cpu or not before.actors) else 0.0,
-            stage.cores,
+            name=stage.name,
+            actors=max(before.actors, stage.actors),
+            seconds=before.seconds + stage.seconds,
+            busy=before.busy + stage.busy,
+            items=before.items + stage.items,
+            cpu=before.cpu + stage.cpu if stage.cpu and (before.cpu or not before.actors) else 0.0,
+            cores=stage.cores,
         )
     return tuple(merged.values())
 

@@ -18,13 +18,15 @@ def exact(golden: Golden, head: Golden, items: Sequence[str]) -> list[Finding]:
         before, after = golden.cell(cell, items), head.cell(cell, items)
         if before["item"].to_list() != after["item"].to_list():
             detail = f"{after.height} items, the golden has {before.height} of them"
-            findings.append(Finding(cell, "coverage", Verdict.REGRESSED, detail))
+            findings.append(
+                Finding(cell=cell, what="coverage", verdict=Verdict.REGRESSED, detail=detail)
+            )
             continue
         pairs = zip(before.iter_rows(named=True), after.iter_rows(named=True), strict=True)
         changed = [text for a, b in pairs if (text := _changed(a, b))]
         verdict = Verdict.REGRESSED if changed else Verdict.PASS
         detail = "; ".join([f"{len(changed)} of {len(items)} items changed", *changed[:_NAMED]])
-        findings.append(Finding(cell, "bit for bit", verdict, detail))
+        findings.append(Finding(cell=cell, what="bit for bit", verdict=verdict, detail=detail))
     return findings
 
 

@@ -54,7 +54,14 @@ def shortened(findings: Sequence[Finding]) -> list[Finding]:
         checks = [finding for finding in findings if finding.cell == cell]
         passed = sum(finding.verdict == Verdict.PASS for finding in checks)
         if passed:
-            rows.append(Finding(cell, f"{passed} of {len(checks)} checks", Verdict.PASS, ""))
+            rows.append(
+                Finding(
+                    cell=cell,
+                    what=f"{passed} of {len(checks)} checks",
+                    verdict=Verdict.PASS,
+                    detail="",
+                )
+            )
     changes = {f.cell: f.changes for f in findings if f.what == SCORES}
     return [replace(row, changes=changes.pop(row.cell, ())) for row in rows]
 

@@ -84,10 +84,10 @@ def lost(measure: Ruler, golden: Counted, run: Counted, images: int) -> Lost:
     before, after = (
         (side.values @ measure.slopes).reshape(-1, images).mean(0) for side in (golden, run)
     )
-    return between(measure, before, after, len(golden) // images, len(run) // images)
+    return between(measure, before, after, len(golden) // images, seeds=len(run) // images)
 
 
-def between(measure: Ruler, before: Array, after: Array, golden_seeds: int, seeds: int) -> Lost:
+def between(measure: Ruler, before: Array, after: Array, golden_seeds: int, *, seeds: int) -> Lost:
     """Returns a run's loss from both sides' means over their seeds, `[images]` in units each."""
     images = len(before)
     units = float((before - after).mean())

@@ -41,7 +41,7 @@ COLUMNS: Columns = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Golden:
     """Rows and, for every cell, its signature and the columns of its statistics.
 
@@ -97,6 +97,7 @@ def gathered(
     machine: str,
     scores: Sequence[CellScores],
     ledger: Ledger,
+    *,
     nats: Mapping[str, Mapping[str, float]],
 ) -> Golden:
     """Returns the cells of a finished run; raises UserError if two of them have the same name.
@@ -124,7 +125,9 @@ def gathered(
         frames.append(joined.select(*schema(COLUMNS)))
     signatures = {name: s.signature for name, s in zip(named, scores, strict=True)}
     columns = {name: s.counted.columns for name, s in zip(named, scores, strict=True)}
-    return Golden(job, machine, signatures, columns, pl.concat(frames))
+    return Golden(
+        job=job, machine=machine, signatures=signatures, columns=columns, rows=pl.concat(frames)
+    )
 
 
 def write_golden(golden: Golden, folder: Path) -> Path:
@@ -157,4 +160,10 @@ def read_golden(path: Path) -> Golden:
         raise UserError(f"{path}: another version made it; accept a new one")
     signatures = {name: Signature(**fields) for name, fields in facts["signatures"].items()}
     columns = {name: tuple(names) for name, names in facts["columns"].items()}
-    return Golden(facts["job"], facts["machine"], signatures, columns, rows)
+    return Golden(
+        job=facts["job"],
+        machine=facts["machine"],
+        signatures=signatures,
+        columns=columns,
+        rows=rows,
+    )

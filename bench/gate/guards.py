@@ -17,7 +17,7 @@ SECONDS_OFF = 0.15
 
 
 def _rate(
-    cell: str, what: str, before: pl.Series, after: pl.Series, more: float, alarm: float
+    cell: str, what: str, before: pl.Series, after: pl.Series, *, more: float, alarm: float
 ) -> Finding:
     """Returns a finding on a rate that may rise a little, or more by chance at a level `alarm`."""
     was, now = (float(flags.cast(int).to_numpy().mean()) for flags in (before, after))
@@ -25,7 +25,12 @@ def _rate(
     if now > was + more:
         chance = sign_test(int((after & ~before).sum()), int((before & ~after).sum()))
         verdict = Verdict.INCONCLUSIVE if chance > alarm else Verdict.REGRESSED
-    return Finding(cell, what, verdict, f"{now:.1%}, was {was:.1%}, may rise by {more:.0%}")
+    return Finding(
+        cell=cell,
+        what=what,
+        verdict=verdict,
+        detail=f"{now:.1%}, was {was:.1%}, may rise by {more:.0%}",
+    )
 
 
 def _duration(cell: str, before: pl.DataFrame, after: pl.DataFrame, alarm: float) -> Finding:
@@ -36,7 +41,12 @@ def _duration(cell: str, before: pl.DataFrame, after: pl.DataFrame, alarm: float
         for rows in (before, after)
     )
     if not len(was):
-        return Finding(cell, "mean duration", Verdict.PASS, "nothing generated in both")
+        return Finding(
+            cell=cell,
+            what="mean duration",
+            verdict=Verdict.PASS,
+            detail="nothing generated in both",
+        )
     mean, moved = float(was.mean()), float((now - was).mean())
     verdict = Verdict.PASS
     if abs(moved) > SECONDS_OFF * mean:
@@ -46,7 +56,7 @@ def _duration(cell: str, before: pl.DataFrame, after: pl.DataFrame, alarm: float
             if abs(moved) > student_quantile(1 - alarm / 2, len(was) - 1) * error:
                 verdict = Verdict.REGRESSED
     detail = f"{mean + moved:.2f} s, was {mean:.2f} s, may move by {SECONDS_OFF:.0%}"
-    return Finding(cell, "mean duration", verdict, detail)
+    return Finding(cell=cell, what="mean duration", verdict=verdict, detail=detail)
 
 
 def guards(cell: str, before: pl.DataFrame, after: pl.DataFrame, rule: Rule) -> list[Finding]:
@@ -64,7 +74,7 @@ def guards(cell: str, before: pl.DataFrame, after: pl.DataFrame, rule: Rule) -> 
         ("no end of speech", ~pl.col("ended"), UNENDED_MORE, rule.guard),
     )
     findings = [
-        _rate(cell, what, of(before, hit), of(after, hit), more, alarm)
+        _rate(cell, what, of(before, hit), of(after, hit), more=more, alarm=alarm)
         for what, hit, more, alarm in rates
     ]
     return [*findings, _duration(cell, before, after, rule.guard)]
@@ -92,7 +102,9 @@ def fresh(golden: Golden, head: Golden, cell: str, items: Sequence[str]) -> list
     # Another machine rounds differently; on the same one, the code has changed the outputs.
     if not changed and before < 1 and golden.machine == head.machine:
         detail += "; if this is intended, accept a new golden"
-        return [Finding(cell, "fresh output", Verdict.INCONCLUSIVE, detail)]
+        return [
+            Finding(cell=cell, what="fresh output", verdict=Verdict.INCONCLUSIVE, detail=detail)
+        ]
     for name, other in head.signatures.items():
         if (
             other.weights not in ("", now.weights)
@@ -100,4 +112,4 @@ def fresh(golden: Golden, head: Golden, cell: str, items: Sequence[str]) -> list
         ):
             stale, detail = True, f"all items equal those of {name}, which has other weights"
     verdict = Verdict.REGRESSED if stale else Verdict.PASS
-    return [Finding(cell, "fresh output", verdict, detail)]
+    return [Finding(cell=cell, what="fresh output", verdict=verdict, detail=detail)]

@@ -146,7 +146,9 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
     # Findings without chance need no speech.
     if golden is not None and not reason and overall(sharp) != Verdict.REGRESSED:
         with fresh_runs() as runs:
-            first, quality, reason = _analyses(options, golden, list(signatures), runs, started)
+            first, quality, reason = _analyses(
+                options, golden, list(signatures), runs, started=started
+            )
             findings = [*sharp, *quality]
             if not reason:
                 most = _rule(options, golden, list(signatures))[0][-1]
@@ -157,10 +159,12 @@ def judge_job(options: GateOptions, announce: Callable[[Certificate], None]) -> 
                 worst = worst_items(golden, first.outputs, first.metrics)
                 files = [("", "")] * len(worst)
                 if options.out is not None:
-                    files = save_speech(worst, golden, first.cells, first.folder, options.out)
+                    files = save_speech(worst, golden, first.cells, first.folder, out=options.out)
                 shown = Shown(worst, files, options.links)
     if reason:
-        findings.append(Finding("gate", "golden", Verdict.INCONCLUSIVE, reason))
+        findings.append(
+            Finding(cell="gate", what="golden", verdict=Verdict.INCONCLUSIVE, detail=reason)
+        )
     spent = f"{time.monotonic() - started:.0f} s of {options.budget:.0f}"
     note = f"quality {counted}; {spent}"
     return Judgement(findings=findings, shown=shown, note=note, could_judge=not reason)
@@ -180,11 +184,11 @@ def _certificate(
 ) -> Certificate:
     """Returns what this gate can detect, and what it lets pass."""
     sizes, rule = _rule(options, golden, cells)
-    return certificate(golden, cells, sizes[-1], rule, metrics_of(job.scoring.metrics))
+    return certificate(golden, cells, sizes[-1], rule, known=metrics_of(job.scoring.metrics))
 
 
 def _analyses(
-    options: GateOptions, golden: Golden, cells: Sequence[str], runs: Path, started: float
+    options: GateOptions, golden: Golden, cells: Sequence[str], runs: Path, *, started: float
 ) -> tuple[FirstItems, list[Finding], str]:
     """Returns the last analysis, its findings, and why nothing could be judged ("" if it could)."""
     sizes, rule = _rule(options, golden, cells)

@@ -82,4 +82,4 @@ def _judged(
         detail += "; the weights are the same, so the code has changed"
     if rise - _SURE * error > MORE:
         verdict = Verdict.REGRESSED
-    return Finding(cell, "likelihood", verdict, detail)
+    return Finding(cell=cell, what="likelihood", verdict=verdict, detail=detail)

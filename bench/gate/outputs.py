@@ -65,7 +65,7 @@ def fresh_runs() -> Iterator[Path]:
 def _scored(ready: OpenRun) -> list[CellScores]:
     """Returns the scores of all cells, without writing files."""
     job, cache = ready.job, ready.folder / "cache"
-    with Scorer(ready.dataset, job.scoring, ready.facts, cache, job.caption) as scorer:
+    with Scorer(ready.dataset, job.scoring, ready.facts, cache, caption=job.caption) as scorer:
         return scorer.score_all([(cell, ready.state.transcripts(cell)) for cell in ready.cells])
 
 
@@ -85,7 +85,7 @@ def run_first_items(job: JobFile, runs: Path, items: int | None, nats: Likelihoo
         if lost:
             raise RunFailed(f"{lost} rows were lost to processes that died; run the gate again")
         return FirstItems(
-            outputs=gathered(ready.job.name, fingerprint(), scores, ready.state.ledger, nats),
+            outputs=gathered(ready.job.name, fingerprint(), scores, ready.state.ledger, nats=nats),
             items=[item.id for item in ready.state.items],
             cells={cell_id(scored.cell): scored.cell for scored in scores},
             folder=ready.folder,
@@ -99,5 +99,5 @@ def signatures_of(job: JobFile) -> dict[str, Signature]:
     with fresh_runs() as runs:
         planned = resolve_job(job, runs)
         spec, caption = planned.job.scoring, planned.job.caption
-        with Scorer(planned.dataset, spec, planned.facts, runs, caption) as scorer:
+        with Scorer(planned.dataset, spec, planned.facts, runs, caption=caption) as scorer:
             return {cell_id(cell): scorer.signature(cell, 0, 0) for cell in planned.cells}

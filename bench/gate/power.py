@@ -105,7 +105,7 @@ class Certificate:
 
 
 def certificate(
-    golden: Golden, cells: Sequence[str], items: int, rule: Rule, known: Sequence[CorpusMetric]
+    golden: Golden, cells: Sequence[str], items: int, rule: Rule, *, known: Sequence[CorpusMetric]
 ) -> Certificate:
     """Returns the certificate of a gate that judges these cells on this many items each."""
     losses, runs, unsure = [], set(), 0

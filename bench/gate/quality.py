@@ -29,7 +29,7 @@ _NORMAL = NormalDist()
 
 
 def quality(
-    group: str, base: Measured, before: Counted, after: Counted, same: bool, rule: Rule
+    group: str, base: Measured, before: Counted, after: Counted, *, same: bool, rule: Rule
 ) -> Finding:
     """Returns a finding on the composite of one cell, all seeds, on the same items of both.
 
@@ -46,7 +46,7 @@ def quality(
         f"{loss.golden_error:.3f}, margin {margin:.3f}; {plural(images, 'item')} × "
         f"{plural(seeds, 'seed')}"
     )
-    return Finding(group, "composite", verdict, detail)
+    return Finding(cell=group, what="composite", verdict=verdict, detail=detail)
 
 
 def _margin(base: Measured, seeds: int, rule: Rule) -> float:
@@ -96,7 +96,9 @@ def scores_kept(
         fallen = [change.score for change in changes if change.p is not None]
         verdict = Verdict.INCONCLUSIVE if fallen else Verdict.PASS
         detail = f"significantly worse: {', '.join(fallen)}" if fallen else ""
-        findings.append(Finding(group, SCORES, verdict, detail, tuple(changes)))
+        findings.append(
+            Finding(cell=group, what=SCORES, verdict=verdict, detail=detail, changes=tuple(changes))
+        )
     return findings
 
 
@@ -130,7 +132,7 @@ def judge(
         lacking = len(items) - min(before.height, after.height)
         detail = f"{after.height} of {len(items)} items, the golden has {before.height}"
         verdict = Verdict.REGRESSED if lacking else Verdict.PASS
-        findings.append(Finding(cell, "coverage", verdict, detail))
+        findings.append(Finding(cell=cell, what="coverage", verdict=verdict, detail=detail))
         if lacking:
             continue
         findings += guards(cell, before, after, rule)
@@ -146,7 +148,7 @@ def judge(
             for runs, names in ((golden, base.cells), (golden, cells), (head, cells))
         )
         same = np.array_equal(own.values, now.values)
-        findings.append(quality(group, base, was, now, same, rule))
+        findings.append(quality(group, base, was, now, same=same, rule=rule))
         images = len(items)
         runs[group] = _per_image(own, images), _per_image(now, images)
         margin = _margin(base, len(now) // images, rule)

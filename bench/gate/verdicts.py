@@ -49,7 +49,7 @@ class Change:
         return f"{self.before:.2f} → {self.now:.2f}, {margin}{worse}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that was checked, and its verdict; a finding on scores has their `changes`."""
 

@@ -49,7 +49,7 @@ def worst_items(
 
 
 def save_speech(
-    worst: Sequence[Worst], golden: Golden, cells: Mapping[str, Cell], run: Path, out: Path
+    worst: Sequence[Worst], golden: Golden, cells: Mapping[str, Cell], run: Path, *, out: Path
 ) -> list[tuple[str, str]]:
     """Writes the items' speech below `out`; returns the two names of each, "" if there is none.
 
@@ -79,8 +79,10 @@ def _decoded(golden: Golden, entry: Worst, cell: Cell, path: Path) -> bool:
     # Another codec would decode other sounds from the same units.
     if not row["units"] or golden.signatures[entry.cell].codec != cell.codec:
         return False
-    generated = SpeechRow(entry.item, "ok", units=row["units"], codebooks=row["codebooks"])
-    waiting = ToTranscribe(generated, Item(entry.item, Path(), ()))
+    generated = SpeechRow(
+        item=entry.item, status="ok", units=row["units"], codebooks=row["codebooks"]
+    )
+    waiting = ToTranscribe(row=generated, item=Item(entry.item, Path(), ()))
     wave, rate = Voice().speech(cell.system, waiting)
     soundfile.write(path, wave, rate)
     return True

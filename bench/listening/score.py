@@ -31,7 +31,7 @@ class Estimate:
     findable: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """The scores of a test.
 
@@ -77,16 +77,16 @@ def score(answers: Sequence[Answers], seed: int = 0) -> Result:
     }
     both = rated[1] - rated[0]
     return Result(
-        attentive[0].a.label,
-        attentive[0].b.label,
-        len(attentive),
-        inattentive,
-        int((~np.isnan(pairs)).sum()),
-        int((pairs == _WORTH["tie"]).sum()),
-        _estimate(pairs, seed, 0.0, 1.0),
-        ratings,
-        _estimate(both, seed),
-        {"pairs": _alpha(pairs, "nominal"), "ratings": _alpha(_flat(rated), "ordinal")},
+        a=attentive[0].a.label,
+        b=attentive[0].b.label,
+        raters=len(attentive),
+        inattentive=inattentive,
+        pairs=int((~np.isnan(pairs)).sum()),
+        ties=int((pairs == _WORTH["tie"]).sum()),
+        preference=_estimate(pairs, seed, 0.0, 1.0),
+        ratings=ratings,
+        difference=_estimate(both, seed),
+        agreement={"pairs": _alpha(pairs, "nominal"), "ratings": _alpha(_flat(rated), "ordinal")},
     )
 
 

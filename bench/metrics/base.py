@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -70,6 +70,7 @@ class Score:
 
     name: str
     head: str
+    _: KW_ONLY
     display_priority: int = 4
     leading: bool = False
     hub: str = ""

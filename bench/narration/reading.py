@@ -152,7 +152,7 @@ def read_aloud(
             count,
             lambda batch: _texts(batch) if address is None else pack(_texts(batch)),
             ClusterSpec().deadline_seconds,
-            batches(utterances, count),
+            source=batches(utterances, count),
         )
         done = 0
         while pool.busy if not stop() else pool.in_flight:

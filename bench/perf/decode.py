@@ -85,7 +85,9 @@ _READ_BY_NO_STEP = ("vision.", "embeddings.", "null_image", "projection.", "simi
 """Prefixes of the names of weights that a decoding step does not read."""
 
 
-def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, speed: float) -> float:
+def floor_seconds(
+    model: PixVoxLM, rows: int, images: int, positions: float, *, speed: float
+) -> float:
     """Returns the lower bound of a step in s: every weight, and keys and values once, over `speed`.
 
     `positions` is the mean number of positions of a row; `images` memories are read once each.
@@ -108,7 +110,7 @@ def floor_seconds(model: PixVoxLM, rows: int, images: int, positions: float, spe
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DecodeOptions:
     """What to measure."""
 
@@ -159,8 +161,12 @@ class _Course:
             "engine, codebook 1 guided": self._engine(1, (GUIDANCE,) + (1.0,) * (len(none) - 1)),
             "engine, guided": self._engine(1, GUIDANCE),
         }
-        requests = [Request(str(index), index, none) for index in range(self.count)]
-        variants = [Request(str(index), index // 4, none) for index in range(self.count)]
+        requests = [
+            Request(item=str(index), image=index, prompt=none) for index in range(self.count)
+        ]
+        variants = [
+            Request(item=str(index), image=index // 4, prompt=none) for index in range(self.count)
+        ]
         # Kernels are compiled before anything is timed.
         self._ours(single, requests[:slots], slots)
         return {
@@ -200,7 +206,7 @@ class _Course:
                 self.text,
                 self.states[start:end],
                 self.frames,
-                torch.tensor(wanted) if wanted else None,
+                lengths=torch.tensor(wanted) if wanted else None,
             )
             units, steps = units + decoded, steps + steps_run
         return units, steps
@@ -258,7 +264,7 @@ def measure(options: DecodeOptions, report: Callable[[str, int, int], None]) -> 
         "greedy_units_equal_to_eager": sum(torch.equal(a.cpu(), b.cpu()) for a, b in pairs),
         "bandwidth_gb_per_s": speed / 1e9,
         "floor_ms_per_step": 1000
-        * floor_seconds(course.model, options.slots, options.slots, average, speed),
+        * floor_seconds(course.model, options.slots, options.slots, average, speed=speed),
     }
 
 

@@ -42,7 +42,12 @@ def as_blip_text(model: PixVoxLM) -> BlipTextModel:
 
 @torch.inference_mode()
 def eager_greedy(
-    model: PixVoxLM, text: BlipTextModel, states: Tensor, frames: int, lengths: Tensor | None = None
+    model: PixVoxLM,
+    text: BlipTextModel,
+    states: Tensor,
+    frames: int,
+    *,
+    lengths: Tensor | None = None,
 ) -> tuple[list[Tensor], int]:
     """Returns greedy units `[K, N]` of each row of image states `[B, P, M_vision]`, and the steps.
 

@@ -110,7 +110,8 @@ def ask(model: PixVoxLM, count: int, prompt_frames: int = 0) -> tuple[Tensor, li
     shape_of_prompt = (config.num_codebooks, prompt_frames)
     prompt = torch.randint(0, config.codebook_size, shape_of_prompt, generator=torch.manual_seed(3))
     return states, [
-        Request(str(row), row, prompt if row % 2 else prompt[:, :0]) for row in range(count)
+        Request(item=str(row), image=row, prompt=prompt if row % 2 else prompt[:, :0])
+        for row in range(count)
     ]
 
 

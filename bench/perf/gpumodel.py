@@ -201,7 +201,7 @@ def check_steps(course: Course) -> Finding:
             seconds = seconds_of(course, partial(engine.generate, states, requests))
             step = seconds / max(1, engine.steps_run - before)
             positions = model.config.frame_rate * course.seconds / 2
-            floor = floor_seconds(model, slots, slots, positions, speed)
+            floor = floor_seconds(model, slots, slots, positions, speed=speed)
             figures[f"{arithmetic}, {slots} slots"] = {
                 "ms a step": 1000 * step,
                 "floor ms": 1000 * floor,

@@ -67,7 +67,9 @@ class _Decoding:
         if delay:
             _delayed(self.engine, delay)
         none = torch.zeros(self.model.config.num_codebooks, 0, dtype=torch.long)
-        self.asked = [Request(item.id, row, none) for row, item in enumerate(self.items)]
+        self.asked = [
+            Request(item=item.id, image=row, prompt=none) for row, item in enumerate(self.items)
+        ]
 
     def _count(self, *_: object) -> None:
         self.calls += 1
@@ -95,7 +97,10 @@ class _Decoding:
 
         rows = [
             SpeechRow(
-                item.id, "ok", units=packed(speech.units.numpy()), codebooks=len(speech.units)
+                item=item.id,
+                status="ok",
+                units=packed(speech.units.numpy()),
+                codebooks=len(speech.units),
             )
             for item, speech in zip(self.items, generations, strict=True)
         ]

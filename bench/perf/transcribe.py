@@ -51,7 +51,7 @@ class Window:
     scores: dict[str, tuple[float, float, float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Speech:
     """One kind of speech: both windows, and the changes by the shorter one.
 
@@ -145,7 +145,7 @@ def _waves(system: System, items: Sequence[Item]) -> dict[str, Wave]:
     voice, waves = Voice(), {}
     for _, row in system.generator("cpu").generate([(item, (variant,)) for item in items]):
         if row.status == "ok":
-            wave, rate = voice.speech(system, ToTranscribe(row, by_id[row.item]))
+            wave, rate = voice.speech(system, ToTranscribe(row=row, item=by_id[row.item]))
             waves[row.item] = resample(wave, rate, SAMPLE_RATE)
     return waves
 
@@ -188,7 +188,7 @@ def measure(weights: Sequence[str], images: int, rounds: int, report: Progress) 
         with scorer:
             for name, system in _systems(weights).items():
                 waves = _waves(system, items)
-                speeches.append(_speech(name, waves, timed, rounds, scorer, report))
+                speeches.append(_speech(name, waves, timed, rounds, scorer=scorer, report=report))
     dims = timed["30 s"].asr.model.dims
     return {
         "product_gflops": speed / 1e9,
@@ -205,6 +205,7 @@ def _speech(
     waves: Mapping[str, Wave],
     timed: Mapping[str, _Timed],
     rounds: int,
+    *,
     scorer: Scorer,
     report: Progress,
 ) -> Speech:
@@ -242,14 +243,14 @@ def _speech(
     whole, adaptive = windows.values()
     filled = -(-len(clips) // timed["adaptive"].batch) * timed["adaptive"].batch
     return Speech(
-        name,
-        len(clips),
-        sum(map(len, clips)) / len(clips) / SAMPLE_RATE,
-        whole,
-        adaptive,
-        _share_differing(*tokens.values()),
-        _share_differing(*texts.values()),
-        timings["adaptive"][0][2] / filled - 1,
+        name=name,
+        clips=len(clips),
+        mean_seconds=sum(map(len, clips)) / len(clips) / SAMPLE_RATE,
+        whole=whole,
+        adaptive=adaptive,
+        differing=_share_differing(*tokens.values()),
+        written=_share_differing(*texts.values()),
+        again=timings["adaptive"][0][2] / filled - 1,
     )
 
 

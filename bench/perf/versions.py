@@ -50,7 +50,10 @@ def _counted(before: Replicate, after: Replicate) -> Iterator[Finding]:
         was = before.counters[name]
         detail = f"{now}, was {was}" + ("" if same else " with other weights: not judged")
         yield Finding(
-            _CELL, name, Verdict.REGRESSED if same and now > was else Verdict.PASS, detail
+            cell=_CELL,
+            what=name,
+            verdict=Verdict.REGRESSED if same and now > was else Verdict.PASS,
+            detail=detail,
         )
 
 
@@ -61,7 +64,14 @@ def judge_speed(
     findings = list(_counted(before[0], after[0]))
     was, now = (float(np.median([r.peak_mb for r in runs])) for runs in (before, after))
     verdict = Verdict.REGRESSED if now > MEMORY * was else Verdict.PASS
-    findings.append(Finding(_CELL, "peak memory", verdict, f"{now:.0f} MB, was {was:.0f} MB"))
+    findings.append(
+        Finding(
+            cell=_CELL,
+            what="peak memory",
+            verdict=verdict,
+            detail=f"{now:.0f} MB, was {was:.0f} MB",
+        )
+    )
     uneven = max(canaries) / min(canaries)
     stages = list(before[0].seconds)
     for stage in stages:
@@ -73,7 +83,9 @@ def judge_speed(
             verdict = Verdict.REGRESSED
         else:
             verdict = Verdict.PASS if high < SLOWER else Verdict.INCONCLUSIVE
-        findings.append(Finding(_CELL, f"time of {stage}", verdict, detail))
+        findings.append(
+            Finding(cell=_CELL, what=f"time of {stage}", verdict=verdict, detail=detail)
+        )
     return findings
 
 
@@ -122,5 +134,12 @@ def compare_versions(revision: str, weights: str) -> list[Finding]:
         except WayError as error:
             if error.way == head:
                 raise
-            return [Finding(_CELL, "base", Verdict.INCONCLUSIVE, f"{revision}: {error}")]
+            return [
+                Finding(
+                    cell=_CELL,
+                    what="base",
+                    verdict=Verdict.INCONCLUSIVE,
+                    detail=f"{revision}: {error}",
+                )
+            ]
     return judge_speed(before, after, canaries)

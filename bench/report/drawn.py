@@ -16,7 +16,7 @@ class Line:
     spread: tuple[tuple[float, float, float], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bar:
     """One bar of a decomposition, from `low` to `high` on the score's axis."""
 

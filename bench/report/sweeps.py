@@ -1,6 +1,6 @@
 """The charts of a sweep: lines along every axis, heat maps of two axes, and the best points."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -15,7 +15,7 @@ from bench.tables.points import choices
 from bench.tables.sweep import NUMERIC, SHORT_TABLES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AxisChart:
     """A score along one axis, whose places are `named`; a line for each system and other value.
 
@@ -29,7 +29,7 @@ class AxisChart:
     averaged: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HeatCell:
     """A cell of a heat map: its score in percent, its text, and whether it is the best."""
 
@@ -113,6 +113,17 @@ def _printed(value: float, low: float, high: float) -> tuple[str, str]:
     return score({"x": value, "x_low": low, "x_high": high}, "x")
 
 
+def _heat_cell(row: Mapping[str, Any], is_frame_shown: bool) -> HeatCell:
+    text, spread = _printed(row["score"], row["low"], row["high"])
+    return HeatCell(
+        value=row["score"],
+        text=text,
+        spread=spread,
+        best=row["best"],
+        alike=row["alike"] and is_frame_shown,
+    )
+
+
 def axis_charts(frame: pl.DataFrame, *, prompts: bool) -> Iterator[AxisChart]:
     """Yields a chart for each axis and score of short tables; for prompts on request."""
     axes = choices(frame)
@@ -127,7 +138,13 @@ def axis_charts(frame: pl.DataFrame, *, prompts: bool) -> Iterator[AxisChart]:
             named = {_place(axis, level, levels): _level(axis, level) for level in levels}
             averaged = tuple(map(words, further)) if crowded else ()
             if lines:
-                yield AxisChart(words(axis), str(metric), tuple(lines), named, averaged)
+                yield AxisChart(
+                    axis=words(axis),
+                    metric=str(metric),
+                    lines=tuple(lines),
+                    named=named,
+                    averaged=averaged,
+                )
 
 
 def _place(axis: str, level: Any, levels: Sequence[Any]) -> float:
@@ -175,12 +192,7 @@ def heat_maps(frame: pl.DataFrame) -> Iterator[HeatMap]:
                 columns=tuple(_level(across, level) for level in columns),
                 rows=tuple(_level(down, level) for level in rows),
                 cells={
-                    (columns.index(row[across]), rows.index(row[down])): HeatCell(
-                        row["score"],
-                        *_printed(row["score"], row["low"], row["high"]),
-                        row["best"],
-                        row["alike"] and apart,
-                    )
+                    (columns.index(row[across]), rows.index(row[down])): _heat_cell(row, apart)
                     for row in means.to_dicts()
                     if row[across] in columns and row[down] in rows
                 },

@@ -75,6 +75,7 @@ class Scorer:
         spec: ScoringSpec,
         asrs: AsrFacts,
         cache: Path,
+        *,
         caption: Choice = "rotating",
     ) -> None:
         self.dataset = dataset

@@ -21,7 +21,7 @@ TOKENISER = "ptb-3.4.1"
 """The Penn Treebank tokeniser of Stanford CoreNLP, and its version."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """The consequence if two signatures differ in a field.
 
@@ -55,16 +55,16 @@ class Policy:
 
 
 def _decides(noun: str) -> Policy:
-    return Policy(noun, OTHER, board=True, gate=True, stretch=True)
+    return Policy(noun=noun, mark=OTHER, board=True, gate=True, stretch=True)
 
 
 def _nearly(noun: str) -> Policy:
-    return Policy(noun, NEAR, board=True, gate=True, stretch=True)
+    return Policy(noun=noun, mark=NEAR, board=True, gate=True, stretch=True)
 
 
 def _compared(noun: str) -> Policy:
     """Returns the policy of a field that may differ: what is compared, or a result."""
-    return Policy(noun)
+    return Policy(noun=noun)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +88,11 @@ class Signature:
     weights: Annotated[str, _compared("digest of the weights")]
     seeds: Annotated[str, _compared("list of seeds")]
     # A gate may evaluate fewer items than its golden, always the same ones.
-    n: Annotated[int, Policy("number of items", OTHER, board=True, stretch=True)]
+    n: Annotated[int, Policy(noun="number of items", mark=OTHER, board=True, stretch=True)]
     failed: Annotated[int, _compared("number of failed items")]
-    version: Annotated[str, Policy("version of the suite", NEAR)]
+    version: Annotated[str, Policy(noun="version of the suite", mark=NEAR)]
     # Tables and boards compare different decodings; a gate needs the golden's own decoding.
-    decoding: Annotated[str, Policy("decoding", gate=True)] = ""
+    decoding: Annotated[str, Policy(noun="decoding", gate=True)] = ""
 
     def text(self, metric: str) -> str:
         """The signature in one line, for one score."""

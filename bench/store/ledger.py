@@ -42,7 +42,7 @@ _ENOUGH = _WHOLE // 2
 """A part with this many rows is not joined again: two of them may have more than _WHOLE rows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """One file of a ledger: its rows, or why it is damaged."""
 
@@ -60,24 +60,31 @@ def read_part(
     try:
         # Only a plain file is opened: opening a pipe would block.
         if not stat.S_ISREG(path.lstat().st_mode):
-            return Part(path, 0, None, "is no file")
+            return Part(path=path, bytes=0, rows=None, fault="is no file")
         data = path.read_bytes()
     except FileNotFoundError:
         return None
     if f"part-{hashlib.sha256(data).hexdigest()[:32]}.parquet" != path.name:
-        return Part(path, len(data), None, "its bytes are not those that its name promises")
+        return Part(
+            path=path,
+            bytes=len(data),
+            rows=None,
+            fault="its bytes are not those that its name promises",
+        )
     if not (data.startswith(b"PAR1") and data.endswith(b"PAR1")):
-        return Part(path, len(data), None, "is no Parquet file")
+        return Part(path=path, bytes=len(data), rows=None, fault="is no Parquet file")
     try:
         belongs = pl.read_parquet_metadata(io.BytesIO(data)).get(_BELONGS, "")
         if belongs != f"{stage}/{key}":
-            return Part(path, len(data), None, f"belongs to {belongs or 'no ledger'}")
+            return Part(
+                path=path, bytes=len(data), rows=None, fault=f"belongs to {belongs or 'no ledger'}"
+            )
         schema = pl.read_parquet_schema(io.BytesIO(data))
         chosen = [name for name in columns or schema if name in schema]
         rows = pl.read_parquet(io.BytesIO(data), columns=chosen)
-        return Part(path, len(data), rows, schema=pl.Schema(schema))
+        return Part(path=path, bytes=len(data), rows=rows, schema=pl.Schema(schema))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
-        return Part(path, len(data), None, "is no whole Parquet file")
+        return Part(path=path, bytes=len(data), rows=None, fault="is no whole Parquet file")
 
 
 def final(rows: pl.DataFrame) -> pl.DataFrame:

@@ -21,7 +21,7 @@ _Cause = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpeechRow:
     """The speech that a system generated for one item.
 
@@ -70,7 +70,7 @@ class SpeechRow:
         return np.frombuffer(self.units, dtype=np.int16).reshape(self.codebooks, -1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TranscriptRow:
     """The transcript of one item's speech; a figure that the ASR does not give is NaN."""
 
@@ -95,7 +95,7 @@ class TranscriptRow:
     device: Annotated[str, pl.String, "What transcribed it: `cpu`, or the name of a GPU."] = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasuredRow:
     """The values that an audio metric measured of one item's speech."""
 
@@ -127,7 +127,7 @@ JOINED: Columns = (
 """Columns about the speech, which are joined to its transcript."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ToTranscribe:
     """One row to transcribe and its item; with `keep`, its speech is returned too.
 

@@ -48,7 +48,7 @@ class Role(StrEnum):
     FLOOR = "floor"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Content:
     """Everything that a system's speech depends on, with digests in place of names.
 
@@ -168,7 +168,7 @@ class System(Strict, ABC):
 
     def content(self, lookup: Lookup) -> Content:
         """Returns what its speech depends on; raises WeightsError, UserError or OSError."""
-        return Content(self.model_dump(exclude={"label"}))
+        return Content(depends=self.model_dump(exclude={"label"}))
 
     def identified(self, lookup: Lookup) -> Content:
         """Returns `content`, which also depends on the plug-ins that are used, if any."""
@@ -349,7 +349,9 @@ class EachItem(ABC):
         try:
             return self.generate_item(item, variant)
         except SpeechError as error:
-            return SpeechRow(item.id, "failed", str(error), caption=caption_of(item, variant))
+            return SpeechRow(
+                item=item.id, status="failed", reason=str(error), caption=caption_of(item, variant)
+            )
 
 
 def caption_of(item: Item, variant: Variant) -> int:

@@ -100,7 +100,7 @@ class HttpSystem(System):
 
     def content(self, lookup: Lookup) -> Content:
         names = ("kind", "url", "api", "model", "voice", "instruction", "version")
-        return Content({name: getattr(self, name) for name in names})
+        return Content(depends={name: getattr(self, name) for name in names})
 
     def is_timed(self) -> bool:
         return True
@@ -181,12 +181,12 @@ class HttpGenerator(Charging):
     def _row(self, item: Item) -> SpeechRow:
         try:
             body, kind = _body(self._spec, item)
-            return SpeechRow(item.id, "ok", audio=_as_flac(self._answer(body, kind)))
+            return SpeechRow(item=item.id, status="ok", audio=_as_flac(self._answer(body, kind)))
         except SpeechError as error:
-            return SpeechRow(item.id, "failed", str(error))
+            return SpeechRow(item=item.id, status="failed", reason=str(error))
         except _Unanswered as error:
             cause = "" if error.of_item else "machine"
-            return SpeechRow(item.id, "failed", str(error), cause)
+            return SpeechRow(item=item.id, status="failed", reason=str(error), cause=cause)
 
     def _answer(self, body: bytes, kind: str) -> bytes:
         """Returns the audio file in the service's answer, after as many tries as the job allows.

@@ -114,6 +114,7 @@ def mean_states(
     encoder: str,
     load: Callable[[], ImageEncoder],
     folder: Path,
+    *,
     report: Progress,
 ) -> States:
     """Returns the mean states of image files, `[I, D]`; those missing in `folder` are computed.

@@ -89,12 +89,12 @@ class PixVoxSystem(System):
             depends["end_protocol"] = ends
         learnt = tuple(config.trained_on)
         return Content(
-            depends,
-            config.pattern,
-            facts.digest,
-            facts.facts.digest,
-            learnt,
-            encoder_plugins(self.weights),
+            depends=depends,
+            pattern=config.pattern,
+            weights=facts.digest,
+            codec=facts.facts.digest,
+            trained_on=learnt,
+            plugins=encoder_plugins(self.weights),
         )
 
     @classmethod

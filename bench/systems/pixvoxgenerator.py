@@ -155,7 +155,8 @@ class PixVoxGenerator:
         for (item, variants), picture in zip(asked, pictures, strict=True):
             if isinstance(picture, ImageError):
                 done |= {
-                    (item.id, v.key): SpeechRow(item.id, "failed", str(picture)) for v in variants
+                    (item.id, v.key): SpeechRow(item=item.id, status="failed", reason=str(picture))
+                    for v in variants
                 }
                 continue
             images.append(picture)
@@ -165,10 +166,14 @@ class PixVoxGenerator:
                     prompt = self._prompt(item, variant, recorded)
                 except SpeechError as error:
                     at = (item.id, variant.key)
-                    done[at] = SpeechRow(item.id, "failed", str(error), caption=said[at])
+                    done[at] = SpeechRow(
+                        item=item.id, status="failed", reason=str(error), caption=said[at]
+                    )
                     continue
                 decoding = _decoding(variant)
-                request = Request(item.id, len(images) - 1, prompt, decoding.seed)
+                request = Request(
+                    item=item.id, image=len(images) - 1, prompt=prompt, seed=decoding.seed
+                )
                 engine = decoding.model_copy(update={"seed": 0})
                 wanted.setdefault(engine, []).append((request, variant))
         states = self._encode(images) if wanted else None
@@ -187,10 +192,10 @@ class PixVoxGenerator:
         units = speech.units
         if units.shape[1] == 0:
             reason = speech.reason or "the model ended before it generated anything"
-            return SpeechRow(request.item, "failed", reason, caption=caption)
+            return SpeechRow(item=request.item, status="failed", reason=reason, caption=caption)
         return SpeechRow(
-            request.item,
-            "ok",
+            item=request.item,
+            status="ok",
             units=packed(units.cpu().numpy()),
             codebooks=units.shape[0],
             prompt_frames=request.prompt.shape[1],

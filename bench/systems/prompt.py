@@ -32,7 +32,7 @@ class PromptSystem(System):
     def content(self, lookup: Lookup) -> Content:
         codec = lookup.codec(self.codec, self.bandwidth).digest
         depends = self.model_dump(exclude={"label", "prompts"}) | {"codec": codec}
-        return Content(depends, codec=codec)
+        return Content(depends=depends, codec=codec)
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:

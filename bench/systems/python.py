@@ -48,7 +48,7 @@ class PythonSystem(System):
 
     def content(self, lookup: Lookup) -> Content:
         source = file_digest(source_of(self.entry, self.label))[:16]
-        return Content(self.model_dump(exclude={"label", "training"}) | {"source": source})
+        return Content(depends=self.model_dump(exclude={"label", "training"}) | {"source": source})
 
     def entries(self) -> Sequence[str]:
         return (self.entry,)
@@ -94,4 +94,4 @@ class PythonGenerator(EachItem):
         hertz = checked_rate(rate)
         if len(wave) > LONGEST_SECONDS * hertz:
             raise SpeechError(f"longer than {LONGEST_SECONDS} s")
-        return SpeechRow(item.id, "ok", audio=flac(wave, hertz))
+        return SpeechRow(item=item.id, status="ok", audio=flac(wave, hertz))

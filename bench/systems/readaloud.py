@@ -70,7 +70,7 @@ class ReadAloud(System):
             codec = lookup.codec(self.codec, self.bandwidth).digest
         depends = self.model_dump(exclude={"label", "training"})
         depends |= {"voice": voice, "codec": codec, "weights": weights}
-        return Content(depends, weights=weights, codec=codec)
+        return Content(depends=depends, weights=weights, codec=codec)
 
     def weights_names(self) -> Sequence[str]:
         voice = () if self.voice == PIPER else (self.voice,)
@@ -96,9 +96,9 @@ class _Generator(EachItem):
             raise SpeechError("the caption is empty")
         wave, rate = self.reader.read(text)
         if self.codec is None:
-            return SpeechRow(item.id, "ok", audio=flac(wave, rate))
+            return SpeechRow(item=item.id, status="ok", audio=flac(wave, rate))
         units = self.codec.encode(resample(wave, rate, self.codec.sample_rate)).numpy()
-        return SpeechRow(item.id, "ok", units=packed(units), codebooks=units.shape[0])
+        return SpeechRow(item=item.id, status="ok", units=packed(units), codebooks=units.shape[0])
 
 
 def _loaded(name: str, bandwidth: float) -> "Codec":

@@ -41,4 +41,4 @@ class RecordedGenerator(EachItem):
         """Returns a row that says which caption to transcribe."""
         number = caption_of(item, variant)
         speech_file(item, number)
-        return SpeechRow(item.id, "ok", caption=number)
+        return SpeechRow(item=item.id, status="ok", caption=number)

@@ -49,7 +49,7 @@ class ResynthesisSystem(System):
     def content(self, lookup: Lookup) -> Content:
         codec = lookup.codec(self.codec, self.bandwidth).digest
         depends = self.model_dump(exclude={"label"}) | {"codec": codec}
-        return Content(depends, codec=codec)
+        return Content(depends=depends, codec=codec)
 
     @classmethod
     def axes(cls) -> tuple[Axis, ...]:
@@ -85,8 +85,8 @@ class CodecGenerator(EachItem):
         units = prompt_units(item, number, share, self.codec)
         frames = units.shape[1] if variant.prompt else 0
         return SpeechRow(
-            item.id,
-            "ok",
+            item=item.id,
+            status="ok",
             units=packed(units.numpy()),
             codebooks=units.shape[0],
             prompt_frames=frames,

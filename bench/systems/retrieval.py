@@ -119,9 +119,9 @@ class RetrievalSystem(System):
             depends["neighbours"] = self.neighbours
         used = encoder_plugins(self.vision)
         if codec is None:
-            return Content(depends, weights=vision, plugins=used)
+            return Content(depends=depends, weights=vision, plugins=used)
         depends |= {"codec": codec.digest, "bandwidth": self.bandwidth}
-        return Content(depends, weights=vision, codec=codec.digest, plugins=used)
+        return Content(depends=depends, weights=vision, codec=codec.digest, plugins=used)
 
     def reads_training(self) -> bool:
         return self._library is None
@@ -240,7 +240,7 @@ class RetrievalGenerator(EachItem):
         if system not in self.choosers:
             self.choosers[system] = self._chooser(system)
         recording = self.choosers[system](item, nearest)
-        row = SpeechRow(item.id, "ok", file=recording.name)
+        row = SpeechRow(item=item.id, status="ok", file=recording.name)
         if self.codec is None:
             return row
         units = self.library.played(recording, self.codec)

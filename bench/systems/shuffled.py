@@ -33,7 +33,7 @@ class ShuffledSystem(System):
     def content(self, lookup: Lookup) -> Content:
         # The key of the system whose transcripts are used is part of the key already.
         exclude = {"label"} if self.of else {"label", "of"}
-        return Content(self.model_dump(exclude=exclude))
+        return Content(depends=self.model_dump(exclude=exclude))
 
     def item_view(self, items: Sequence[Item]) -> Mapping[str, Item] | None:
         """Returns every item with another's captions; `items` have to be the whole split's."""

@@ -36,4 +36,4 @@ class EmptyGenerator(EachItem):
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         """Returns a row without speech."""
-        return SpeechRow(item.id, "ok")
+        return SpeechRow(item=item.id, status="ok")

@@ -54,7 +54,7 @@ class UnitsSystem(System):
         units = file_digest(self.file)[:16]
         # The bandwidth decides how many codebooks an item needs, and so which items fail.
         depends = {"kind": "units", "units": units, "codec": codec, "bandwidth": self.bandwidth}
-        return Content(depends, codec=codec)
+        return Content(depends=depends, codec=codec)
 
     def unmatched(self, items: Sequence[Item], whole: Dataset) -> Iterable[str]:
         names = dict.fromkeys(read_units(self)["item"])
@@ -139,4 +139,4 @@ class UnitsGenerator(EachItem):
         if given is None:
             raise SpeechError("the file has no units for this item")
         units = checked_units(given.to_list(), self.facts)
-        return SpeechRow(item.id, "ok", units=packed(units), codebooks=units.shape[0])
+        return SpeechRow(item=item.id, status="ok", units=packed(units), codebooks=units.shape[0])

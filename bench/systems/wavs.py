@@ -78,7 +78,7 @@ class WavsSystem(System):
         shared = shared_files(wav_files(self, lookup.dataset.items))
         if shared and not self.mapping:
             raise UserError(f"{self.label}: {_shared_line(shared)}; {_remedy(self.file)}")
-        return Content({"kind": "wavs", "files": wavs_digest(self, lookup.dataset.items)})
+        return Content(depends={"kind": "wavs", "files": wavs_digest(self, lookup.dataset.items)})
 
     def sound_file(self, row: SpeechRow, item: Item) -> Path:
         return self.folder / row.file
@@ -213,4 +213,4 @@ class WavsGenerator(EachItem):
             raise SpeechError("the mapping has no line for this item")
         if not (self.spec.folder / name).is_file():
             raise SpeechError(f"{name}: no such file")
-        return SpeechRow(item.id, "ok", file=name)
+        return SpeechRow(item=item.id, status="ok", file=name)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pixvox.configuration import PixVoxConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConfigFacts:
     """The fields of a PixVoxConfig that keys and checks need."""
 

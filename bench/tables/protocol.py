@@ -30,7 +30,7 @@ class Protocol:
     @property
     def images(self) -> str:
         """The number of images and their dataset, as in a table."""
-        return counted(self.items, self.of, self.dataset, self.split, self.standing)
+        return counted(self.items, self.of, self.dataset, self.split, standing=self.standing)
 
     @property
     def data(self) -> str:

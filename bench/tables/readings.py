@@ -82,7 +82,9 @@ def _scored(
 ) -> T:
     """Returns what `use` computes from the cells' scores while their scorer is open."""
     caption = transcribed.job.caption
-    with Scorer(transcribed.dataset, spec, transcribed.facts, transcribed.cache, caption) as scorer:
+    with Scorer(
+        transcribed.dataset, spec, transcribed.facts, transcribed.cache, caption=caption
+    ) as scorer:
         return use(scorer, scorer.score_all(transcribed.cells))
 
 

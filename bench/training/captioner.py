@@ -49,14 +49,16 @@ def run_captioner(job: CaptionerJob, report: Progress, stop: Stop) -> None:
     model = new_captioner(encoder.model, words, job.plan, _text_size(job))
     paths = sorted({item.image for item in items})
     how = Preparing(report=ending(report, stop), compute=compute_on_ray(find_cluster(None)))
-    states = pictures(job.data, "train", paths, encoder, how)
+    states = pictures(job.data, "train", paths, encoder, how=how)
     place = {path: number for number, path in enumerate(paths)}
     owner = [place[item.image] for item in items for _ in item.captions]
     folder = state_folder(job)
     log = Log(folder)
     last = job.plan.steps
     tokens, owners = _tokens(texts, words), torch.tensor(owner)
-    for last, loss in train_captioner(model, states, tokens, owners, job.plan, folder, stop):
+    for last, loss in train_captioner(
+        model, states, tokens, owners, plan=job.plan, folder=folder, stop=stop
+    ):
         log.write({"step": last, "loss": loss})
         report(f"loss {loss:.3f}", last, job.plan.steps)
     draw(folder)

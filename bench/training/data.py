@@ -145,6 +145,7 @@ def pictures(
     split: Half,
     paths: Sequence[Path],
     vision: ImageEncoder | ImageScaling,
+    *,
     how: Preparing,
 ) -> npt.NDArray[Any]:
     """Returns the encoder's states of pictures `[I, P, D]`, float16, or, if `vision` is a scaling
@@ -268,5 +269,5 @@ def spoken_captions(
     index = {path: number for number, path in enumerate(paths)}
     scaling = model.config.scaling
     vision = ImageEncoder(model.vision, scaling) if frozen else scaling
-    images = pictures(data, split, paths, vision, how)
+    images = pictures(data, split, paths, vision, how=how)
     return SpokenCaptions(units, [index[speech.image] for speech in spoken], images, how.mirrored)

@@ -51,7 +51,9 @@ class SpeechJudge:
         with torch.inference_mode():
             images = [load_image(item.image, scaling)[None].to(device) for item in self.items]
             states = torch.cat([model.encode_images(image) for image in images])
-        asked = [Request(item.id, row, none) for row, item in enumerate(self.items)]
+        asked = [
+            Request(item=item.id, image=row, prompt=none) for row, item in enumerate(self.items)
+        ]
         generations = engine.generate(states, asked)
         units = [packed(generation.units.cpu().numpy()) for generation in generations]
         scores = self._scores(self._transcripts(units, len(none)))
@@ -63,7 +65,10 @@ class SpeechJudge:
         if self._transcriber is None:
             self._transcriber = TranscriberActor(self.spec.asr, self.threads)
         entries = [
-            ToTranscribe(SpeechRow(item.id, "ok", units=packed_units, codebooks=codebooks), item)
+            ToTranscribe(
+                row=SpeechRow(item=item.id, status="ok", units=packed_units, codebooks=codebooks),
+                item=item,
+            )
             for item, packed_units in zip(self.items, units, strict=True)
             if packed_units
         ]

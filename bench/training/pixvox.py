@@ -152,7 +152,9 @@ def _train(
     pace = Pace(model, data, job.plan) if is_first else None
     stop = keeper.stopped if is_first else lambda: False
     folder, start = keeper.folder, origin(job)
-    for step in train(model, data, given.held, job.plan, folder, stop, judge, start):
+    for step in train(
+        model, data, given.held, job.plan, folder=folder, stop=stop, judge=judge, origin=start
+    ):
         ended = step.last
         judged = step.scores or judged
         if pace is not None:
@@ -336,7 +338,7 @@ class _Where:
 
 
 def _fit(
-    job: PixVoxJob, gpu: bool, threads: int, on_own_disk: bool, failure: list[BaseException]
+    job: PixVoxJob, gpu: bool, threads: int, on_own_disk: bool, *, failure: list[BaseException]
 ) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer

@@ -41,7 +41,7 @@ def run_codec(job: CodecJob, report: Progress, stop: Stop) -> None:
     state = state_folder(job)
     log = Log(state)
     last = job.plan.steps
-    for step in train_codec(codec, waves, job.plan, state, job.start_from is None, stop):
+    for step in train_codec(codec, waves, job.plan, state, fresh=job.start_from is None, stop=stop):
         log.write(asdict(step))
         report(f"loss {step.loss:.3f}", last := step.step, job.plan.steps)
     draw(state)
@@ -67,7 +67,9 @@ def run_vision(job: VisionJob, report: Progress, stop: Stop) -> None:
     state = state_folder(job)
     log = Log(state)
     last = job.plan.steps
-    for last, loss in pretrain(vision, torch.stack(pictures), shares, job.plan, state, stop):
+    for last, loss in pretrain(
+        vision, torch.stack(pictures), shares, job.plan, folder=state, stop=stop
+    ):
         log.write({"step": last, "loss": loss})
         report(f"loss {loss:.3f}", last, job.plan.steps)
     draw(state)

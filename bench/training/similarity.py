@@ -42,7 +42,9 @@ def run_similarity(job: SimilarityJob, report: Progress, stop: Stop) -> None:
     folder = state_folder(job)
     log = Log(folder)
     last, share_text = 0, ""
-    for step in train_similarity(model, data, held, job.plan, folder, stop, how.report):
+    for step in train_similarity(
+        model, data, held, job.plan, folder=folder, stop=stop, report=how.report
+    ):
         share, last = step.found, step.step
         log.write({"step": last, "loss": step.loss, "found": share})
         if share is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.common.errors import UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Version:
     """One commit that changed the file, and the file's text.
 
@@ -45,7 +45,15 @@ def versions(path: Path) -> list[Version]:
         shown = _git(top, "show", f"{revision}:{name}")
         # git show fails for a commit that removed the file.
         if shown.returncode == 0:
-            committed.append(Version(len(committed), revision, day, subject, shown.stdout))
+            committed.append(
+                Version(
+                    number=len(committed),
+                    revision=revision,
+                    day=day,
+                    subject=subject,
+                    text=shown.stdout,
+                )
+            )
     if not committed:
         raise UserError(f"{path}: no commit has it; commit results to see their trend")
     return committed

@@ -55,7 +55,7 @@ class _Beeper(EachItem):
 
     def generate_item(self, item: Item, variant: Variant) -> SpeechRow:
         return SpeechRow(
-            item.id, "ok", audio=flac(np.tile(self.beep, len(item.image.stem)), 16_000)
+            item=item.id, status="ok", audio=flac(np.tile(self.beep, len(item.image.stem)), 16_000)
         )
 
 

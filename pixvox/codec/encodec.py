@@ -122,7 +122,7 @@ def _with_weights(config: EncodecConfig, weights: dict[str, Tensor]) -> Transfor
     return TransformersEngine(model.to(next(iter(weights.values())).device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Codec:
     """An EnCodec at a bandwidth in kbps, with the digest of its weights.
 
@@ -149,7 +149,13 @@ class Codec:
             engine = TransformersEngine.load(resolve(name), device)
         if engine.channels != 1:
             raise WeightsError(f"{name} is not mono; use a mono EnCodec such as the 24 kHz one")
-        return cls(engine, bandwidth, digest, device, engine.decoder())
+        return cls(
+            engine=engine,
+            bandwidth=bandwidth,
+            digest=digest,
+            device=device,
+            decoder=engine.decoder(),
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _with_decoder, (self.engine, self.bandwidth, self.digest, self.device)
@@ -220,4 +226,6 @@ class Codec:
 
 
 def _with_decoder(engine: Engine, bandwidth: float, digest: str, device: str) -> Codec:
-    return Codec(engine, bandwidth, digest, device, engine.decoder())
+    return Codec(
+        engine=engine, bandwidth=bandwidth, digest=digest, device=device, decoder=engine.decoder()
+    )

@@ -61,7 +61,7 @@ def initialise(codec: EncodecModel, embeddings: Tensor, rng: torch.Generator) ->
 
 
 def quantize(
-    codec: EncodecModel, embeddings: Tensor, depth: int, rng: torch.Generator, learn: bool
+    codec: EncodecModel, embeddings: Tensor, depth: int, rng: torch.Generator, *, learn: bool
 ) -> tuple[Tensor, Tensor]:
     """Quantises `[B, D, N]` with the first `depth` codebooks, straight-through.
 

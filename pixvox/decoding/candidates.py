@@ -35,6 +35,7 @@ def best(
     images: Tensor,
     requests: Sequence[Request],
     speeches: Sequence[Generation],
+    *,
     candidates: int,
 ) -> list[Generation]:
     """Returns the best of each `candidates` consecutive speeches, over image states `[I, P, M]`."""

@@ -86,7 +86,14 @@ class Engine:
         # With grouped slots, an image's candidates are in neighbouring slots and share its memory.
         shared = 1 if attention == "ragged" else math.gcd(decoding.slots, decoding.candidates)
         lanes = shared if decoding.lanes == 1 else decoding.lanes
-        self.shape = Shape(decoding.slots, lanes, steps, dtype, attention, decoding.guided)
+        self.shape = Shape(
+            slots=decoding.slots,
+            lanes=lanes,
+            steps=steps,
+            dtype=dtype,
+            attention=attention,
+            guided=decoding.guided,
+        )
         self.model, self.steppers = model, steppers or Steppers(model)
         if self.steppers.model is not model:
             raise ValueError("steppers of another model; give this model's")
@@ -158,7 +165,7 @@ class Engine:
             if number == 1:
                 return self._all(images, requests)
             asked = several(requests, number)
-            return best(self.model, images, asked, self._all(images, asked), number)
+            return best(self.model, images, asked, self._all(images, asked), candidates=number)
 
     def _all(self, images: Tensor, requests: Sequence[Request]) -> list[Generation]:
         stepper = self.steppers.of(self.shape)
@@ -234,7 +241,9 @@ class Engine:
             step = self._plan_of(frames).step_of[:, :frames]
             units = sequences[place].gather(-1, step)
             sureness, ended = total / max(number, 1), frames < self.frames
-            speeches.append((slot, Generation(request.item, units, ended, sureness=sureness)))
+            speeches.append(
+                (slot, Generation(item=request.item, units=units, ended=ended, sureness=sureness))
+            )
         self._free(slots)
         return speeches
 
@@ -335,7 +344,7 @@ class Engine:
     def _noise_of(self, request: Request) -> Tensor:
         seed = self.decoding.seed if request.seed is None else request.seed
         steps = len(self.plan.steps)
-        return item_noise(seed, request.item, steps, self.codebooks, request.candidate)
+        return item_noise(seed, request.item, steps, self.codebooks, candidate=request.candidate)
 
     def _run(self) -> None:
         """Steps all rows: once if a check is free, else until the next check."""
@@ -451,7 +460,9 @@ def _last_run(units: Tensor) -> tuple[int, int]:
 
 
 def _nothing(request: Request) -> Generation:
-    return Generation(request.item, request.prompt[:, :0], False, NOT_FINITE)
+    return Generation(
+        item=request.item, units=request.prompt[:, :0], ended=False, reason=NOT_FINITE
+    )
 
 
 def generate(

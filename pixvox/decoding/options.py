@@ -52,6 +52,7 @@ def decoding_of(
     do_sample: bool | None,
     temperature: Numbers | None,
     top_k: "int | Sequence[int] | None",
+    *,
     top_p: Numbers | None,
     guidance: Numbers | None,
     longest_run: int | None,

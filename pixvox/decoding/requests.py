@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One speech to generate: its row of the images, and the prompt `[K, P]` (P may be 0).
 
@@ -37,7 +37,7 @@ class Request:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Generation:
     """Units `[K, N]`, prompt included, and whether the model ended the speech itself.
 

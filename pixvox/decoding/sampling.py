@@ -27,7 +27,7 @@ def each(value: "Each[T]", codebooks: int) -> tuple[T, ...]:
     return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decoding:
     """How units are chosen; the first four may be one number, or one for each codebook.
 
@@ -89,7 +89,7 @@ def _values(value: "Each[T]") -> tuple[T, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def item_noise(seed: int, item: str, steps: int, codebooks: int, candidate: int = 0) -> Tensor:
+def item_noise(seed: int, item: str, steps: int, codebooks: int, *, candidate: int = 0) -> Tensor:
     """Returns the item's uniform noise in [0, 1), `[steps, K]`, which depends only on the
     arguments.
 

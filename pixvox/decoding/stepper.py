@@ -32,7 +32,7 @@ class Layer:
     memory: KeyValuePair
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """The shape of a Stepper; `steps` is the most positions of a row."""
 

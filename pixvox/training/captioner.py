@@ -47,7 +47,7 @@ class TextSize:
     heads: int = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CaptionerTraining:
     """The recipe; a step is one optimiser step over `batch` captions."""
 
@@ -148,6 +148,7 @@ def train_captioner(
     states: npt.NDArray[Any],
     tokens: Tensor,
     image_of: Tensor,
+    *,
     plan: CaptionerTraining,
     folder: Path,
     stop: Callable[[], bool] = lambda: False,

@@ -29,7 +29,7 @@ COMMITMENT_WEIGHT = 0.25
 LOG_FLOOR = 1e-5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CodecTraining:
     """The recipe. Steps are optimiser steps; each stage ends at the step in its key.
 
@@ -165,6 +165,7 @@ def train_codec(
     waves: Sequence[npt.NDArray[np.float32]],
     plan: CodecTraining,
     folder: Path,
+    *,
     fresh: bool = True,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[CodecStep]:

@@ -75,7 +75,7 @@ class _Drawn:
         return _Drawn(self.blind[rows], self.mirror[rows])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Batch:
     """Captions that are computed together: units `[B, K, N]`, lengths `[B]`, and image rows.
 
@@ -94,7 +94,9 @@ def _read(
 ) -> _Batch:
     """Returns the captions of some rows on the CPU."""
     units, lengths, images = (pinned(part, device) for part in data.batch(rows, drawn.mirror))
-    return _Batch(units, lengths, images, drawn, data.targets(rows))
+    return _Batch(
+        units=units, lengths=lengths, images=images, drawn=drawn, targets=data.targets(rows)
+    )
 
 
 def _losses(model: PixVoxLM, batch: _Batch, *, unit_dropout: float = 0.0) -> Tensor:
@@ -166,6 +168,7 @@ class _Run:
         data: SpokenCaptions,
         plan: Training,
         folder: Path,
+        *,
         judge: Judge | None,
         origin: str,
     ) -> None:
@@ -312,6 +315,7 @@ def train(
     data: SpokenCaptions,
     validation: SpokenCaptions,
     plan: Training,
+    *,
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
     judge: Judge | None = None,
@@ -327,7 +331,7 @@ def train(
     with its checkpoint and weights. `origin` is the digest of the weights from which `model` was
     made, if any. Raises WeightsError if the checkpoint is from another training.
     """
-    run = _Run(model, data, plan, folder, judge, origin)
+    run = _Run(model, data, plan, folder, judge=judge, origin=origin)
     run.resume()
     model.train()
     steps = range(run.step, 0 if run.exhausted else plan.steps)

@@ -3,7 +3,7 @@
 import math
 
 
-def cosine(step: int, steps: int, peak: float, warmup: int, floor: float = 0.02) -> float:
+def cosine(step: int, steps: int, peak: float, warmup: int, *, floor: float = 0.02) -> float:
     """Returns a rate: linear warm-up to `peak`, then a half cosine to `floor * peak`."""
     if step < warmup:
         return peak * (step + 1) / warmup

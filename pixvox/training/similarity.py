@@ -27,7 +27,7 @@ _TOGETHER = 64
 """Speeches that are pooled together, sorted by length so that they need less padding."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SimilarityTraining:
     """The recipe; a step is one optimiser step over `batch` images and a caption of each."""
 
@@ -96,6 +96,7 @@ def train_similarity(
     data: SpokenCaptions,
     held: SpokenCaptions,
     plan: SimilarityTraining,
+    *,
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[str, int, int], None] = lambda *_: None,

@@ -22,7 +22,7 @@ from pixvox.training.schedule import cosine
 from pixvox.vision import ImageScaling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VisionTraining:
     """The recipe of the pretraining."""
 
@@ -61,6 +61,7 @@ def pretrain(
     images: Tensor,
     shares: Tensor,
     plan: VisionTraining,
+    *,
     folder: Path,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, float]]:

@@ -104,8 +104,8 @@ def finished_run(runs: Path, name: str, shift: int = 0, **changes: Any) -> Path:
                 seconds = 3 + 0.05 * number
                 speech.append(
                     SpeechRow(
-                        item.id,
-                        "ok",
+                        item=item.id,
+                        status="ok",
                         audio=_tone(10 * place + number, seconds),
                         caption=item.chosen(cell.caption),
                         ended=(place, number) != (2, 4),
@@ -116,14 +116,25 @@ def finished_run(runs: Path, name: str, shift: int = 0, **changes: Any) -> Path:
                 if not first and number == 5:
                     text = "quite another thing altogether"
                 transcripts.append(
-                    TranscriptRow(item.id, "ok", "", "", text, seconds, 0.4, 0.01, -0.3, 1.1)
+                    TranscriptRow(
+                        item=item.id,
+                        status="ok",
+                        reason="",
+                        cause="",
+                        transcript=text,
+                        seconds=seconds,
+                        peak=0.4,
+                        no_speech_prob=0.01,
+                        avg_logprob=-0.3,
+                        compression_ratio=1.1,
+                    )
                 )
             if first:
                 state.commit_speech(cell.speech_key, speech)
                 for each in state.measurements:
                     ones = (1.0,) * (each.metric.values - 1)
                     rows = [
-                        MeasuredRow(item.id, "ok", values=(float(place + n), *ones))
+                        MeasuredRow(item=item.id, status="ok", values=(float(place + n), *ones))
                         for n, item in enumerate(state.items)
                     ]
                     state.commit_measured(cell, str(each.entry), rows)

@@ -142,11 +142,13 @@ def test_speech_that_is_not_stored_is_one_line(tmp_path: Path, scenes: Dataset) 
     asr = WhisperAsr()
     cells = expand(job, scenes, [(asr, {"asr": asr.label})])
     ledger = Ledger(tmp_path / "ledger")
-    run = RunState(job, scenes, 3, cells, ledger, tmp_path / "speech")
+    run = RunState(job, scenes, 3, cells, ledger=ledger, speech=tmp_path / "speech")
     [cell] = cells
-    rows = [SpeechRow(name, "ok", file=f"{name}.wav") for name in names]
+    rows = [SpeechRow(item=name, status="ok", file=f"{name}.wav") for name in names]
     run.commit_speech(cell.speech_key, rows)
-    run.commit_transcripts(cell, [TranscriptRow(name, "ok", seconds=1.0) for name in names])
+    run.commit_transcripts(
+        cell, [TranscriptRow(item=name, status="ok", seconds=1.0) for name in names]
+    )
     assert (run.missing, run.unmeasured) == (0, 3)
     [line] = lost_speech(run)
     assert line.startswith(

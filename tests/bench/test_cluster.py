@@ -250,7 +250,7 @@ def test_too_many_slots_give_one_line_with_bytes() -> None:
 def test_a_file_that_only_the_driver_has_is_a_machine_s_failure(tmp_path: Path) -> None:
     item = Item("a", tmp_path / "1.png", ())
     system = PythonSystem(kind="python", label="mine", entry="theirs:Mine")
-    failed = SpeechRow("a", "failed", "1.png: no such image")
+    failed = SpeechRow(item="a", status="failed", reason="1.png: no such image")
     actor = actors.GeneratorActor.__new__(actors.GeneratorActor)
     actor.device, actor.generator = "cpu", SimpleNamespace(generate=lambda asked: [("k", failed)])
     [(_, row)] = actor.work([(item, (Variant("k", 0.0, system),))])

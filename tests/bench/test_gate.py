@@ -72,7 +72,13 @@ def _golden(speech: Said, cell: str = CELL, weights: str = "w") -> Golden:
         }
     )
     signatures = {cell: replace(SIGNATURE, weights=weights)}
-    return Golden("gate", "simulated", signatures, {cell: counted.columns}, rows)
+    return Golden(
+        job="gate",
+        machine="simulated",
+        signatures=signatures,
+        columns={cell: counted.columns},
+        rows=rows,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +153,9 @@ def test_no_score_is_significantly_worse_under_a_plain_pass() -> None:
     assert changes["BLEU-4"].words == f"{bleu:.2f} → {bleu:.2f}, margin 2.00"
     assert finding.detail == "significantly worse: ROUGE-L"
     (same,) = scores_kept({CELL: (before, before)}, margins, Resampling())
-    (line,) = shortened([same, Finding(CELL, "composite", Verdict.PASS, "")])
+    (line,) = shortened(
+        [same, Finding(cell=CELL, what="composite", verdict=Verdict.PASS, detail="")]
+    )
     assert (line.what, line.verdict, line.changes) == ("2 of 2 checks", Verdict.PASS, same.changes)
 
 
@@ -157,8 +165,13 @@ def test_verdicts_can_be_read_at_any_width(
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     change = Change(score="BLEU-4", before=36.62, now=35.0, margin=2.0)
-    scores = Finding(CELL, "scores", Verdict.PASS, "", (change,))
-    worse = Finding(CELL, "silent", Verdict.REGRESSED, "20 of 48, was 0 of 48, may rise by 1%")
+    scores = Finding(cell=CELL, what="scores", verdict=Verdict.PASS, detail="", changes=(change,))
+    worse = Finding(
+        cell=CELL,
+        what="silent",
+        verdict=Verdict.REGRESSED,
+        detail="20 of 48, was 0 of 48, may rise by 1%",
+    )
     publish([scores, worse], Shown(), "", None)
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= min(int(columns or 100), 100) for line in lines)

@@ -89,6 +89,33 @@ def test_modules_have_no_circular_imports(package: str) -> None:
     assert sorted(edges) == []
 
 
+def test_fields_of_a_dataclass_after_the_fourth_are_named() -> None:
+    positional = {
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for package in ("bench", "pixvox")
+        for path in _files(package)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and len(_positional_fields(node)) > 4
+    }
+    assert not positional
+
+
+def _positional_fields(node: ast.ClassDef) -> list[str]:
+    """Returns the fields that a dataclass takes by position, and none for another class."""
+    decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+    if not any("dataclass" in text and "kw_only" not in text for text in decorators):
+        return []
+    fields: list[str] = []
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign):
+            kind = ast.unparse(statement.annotation)
+            if kind == "KW_ONLY":
+                break
+            if not kind.startswith("ClassVar"):
+                fields.append(ast.unparse(statement.target))
+    return fields
+
+
 def test_report_computes_nothing() -> None:
     names = {name for path in _files("bench/report") for name in _imported(path)}
     scoring = {name for name in names if name.startswith("bench.scoring")}

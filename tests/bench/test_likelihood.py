@@ -45,7 +45,9 @@ def _spec(weights: Path | str) -> PixVoxSystem:
 
 def _golden(nats: dict[str, float]) -> Golden:
     rows = pl.DataFrame({"cell": CELL, "item": list(nats), "nats": list(nats.values())})
-    return Golden("gate", "here", {CELL: SIGNATURE}, {CELL: ()}, rows)
+    return Golden(
+        job="gate", machine="here", signatures={CELL: SIGNATURE}, columns={CELL: ()}, rows=rows
+    )
 
 
 def test_it_is_the_loss_that_training_lowers(scenes: Dataset) -> None:

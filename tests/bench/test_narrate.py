@@ -330,7 +330,7 @@ def test_trainings_and_prompts_use_units_without_sound(root: Path, tmp_path: Pat
     ]
     job = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": systems})
     items = spec.half("train", lambda *_: None)
-    cells = expand(job, Dataset("d", "s", "none", tuple(items), "0"), [(DEFAULT, {})])
+    cells = expand(job, Dataset("d", "s", "none", tuple(items), digest="0"), [(DEFAULT, {})])
     assert list(missing_files(items, items, cells)) == [
         "3 of 3 items have no recording of their caption; 3 have only units, which recorded speech "
         "cannot use"

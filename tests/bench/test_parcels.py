@@ -50,7 +50,9 @@ def test_a_parcel_s_files_exist_only_while_it_is_unpacked(
         assert system.folder.is_relative_to(node)
         generator = WavsGenerator(system)
         (item, (variant,)), (absent, _) = asked
-        assert generator.generate_item(item, variant) == SpeechRow("1", "ok", file="1.wav")
+        assert generator.generate_item(item, variant) == SpeechRow(
+            item="1", status="ok", file="1.wav"
+        )
         # A folder of which no file is sent is there all the same, and the reason is the item's.
         with pytest.raises(SpeechError, match=r"^2.wav: no such file$"):
             generator.generate_item(absent, variant)

@@ -62,7 +62,7 @@ def test_the_comparison_projects_image_states_as_the_engine_does() -> None:
     expected, _ = eager_greedy(model, as_blip_text(model), states, frames=10)
     none = torch.zeros(config.num_codebooks, 0).long()
     decoding = Decoding(max_seconds=10 / config.frame_rate, temperature=0)
-    requests = [Request(str(row), row, none) for row in range(2)]
+    requests = [Request(item=str(row), image=row, prompt=none) for row in range(2)]
     generated = Engine(model, decoding).generate(states, requests)
     assert all(torch.equal(a, b.units) for a, b in zip(expected, generated, strict=True))
 
@@ -178,7 +178,7 @@ def test_a_certificate_is_a_table_with_a_line_a_cell() -> None:
     golden, cells = read_golden(path), list(read_golden(path).signatures)
     for share, items in ((None, 48), (0.02, 12)):
         rule = Rule(share=share, shares=(1 / 3, 2 / 3, 1.0), groups=7, cells=7)
-        promised = certificate(golden, cells, items, rule, METRICS)
+        promised = certificate(golden, cells, items, rule, known=METRICS)
         said = " ".join(promised.sentences)
         assert (
             f"{items} items a cell (whole, openai-whisper tiny.en): 1 seed, the golden has" in said

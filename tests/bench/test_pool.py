@@ -110,7 +110,11 @@ def test_a_batch_that_hangs_fails_at_its_deadline() -> None:
 def test_an_actor_that_is_replaced_may_take_longer_to_start_than_a_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Pool, "_starting", lambda _, place: _Worker(place, None, object(), 0.0))
+    monkeypatch.setattr(
+        Pool,
+        "_starting",
+        lambda _, place: _Worker(place=place, handle=None, ready=object(), since=0.0),
+    )
     pool: Pool[int] = Pool(Mock(), 1, list, deadline=4)
     for started in (0.0, 1.0):
         pool._since = started
@@ -253,18 +257,24 @@ def test_default_numbers_of_actors_follow_the_machine() -> None:
 def test_the_busiest_stage_is_the_bottleneck() -> None:
     stages = merge_stages(
         [
-            Stage("generating", 1, 10.0, 2.0, 30, cpu=1.0, cores=2),
-            Stage("transcribing", 2, 40.0, 38.0, 60, cpu=30.0, cores=2),
-            Stage("generating", 2, 10.0, 6.0, 30, cpu=3.0, cores=2),
+            Stage(name="generating", actors=1, seconds=10.0, busy=2.0, items=30, cpu=1.0, cores=2),
+            Stage(
+                name="transcribing", actors=2, seconds=40.0, busy=38.0, items=60, cpu=30.0, cores=2
+            ),
+            Stage(name="generating", actors=2, seconds=10.0, busy=6.0, items=30, cpu=3.0, cores=2),
         ]
     )
-    assert stages[0] == Stage("generating", 2, 20.0, 8.0, 60, cpu=4.0, cores=2)
-    pace = Pace(60, 24.0, 4.0, stages)
+    assert stages[0] == Stage(
+        name="generating", actors=2, seconds=20.0, busy=8.0, items=60, cpu=4.0, cores=2
+    )
+    pace = Pace(rows=60, seconds=24.0, first=4.0, stages=stages)
     # Both kinds share the cores: 34 CPU seconds are 17 s of two, out of 20 s.
     assert (pace.alone, pace.efficiency) == (17.0, 0.85)
     # Where one of them is not known, nothing is said of the work.
-    unknown = merge_stages([*stages, Stage("generating", 1, 0.0, 0.0, 0, cores=2)])
-    assert Pace(60, 24.0, 4.0, unknown).alone == 0
+    unknown = merge_stages(
+        [*stages, Stage(name="generating", actors=1, seconds=0.0, busy=0.0, items=0, cores=2)]
+    )
+    assert Pace(rows=60, seconds=24.0, first=4.0, stages=unknown).alone == 0
     said = replace(pace, seconds=20.0, stages=unknown).words
     assert said.startswith("transcribing was the bottleneck, 95% busy; generating waited 60%")
     assert "first row after 4.0 s, 3.00 rows/s" in said

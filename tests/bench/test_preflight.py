@@ -26,7 +26,7 @@ def test_a_limit_below_what_people_say_is_named_with_the_one_that_fits(tmp_path:
         job = Job.model_validate(
             {"name": "a", "dataset": {"name": "scenes"}, "systems": [system, {"kind": "silence"}]}
         )
-        cells = expand(job, Dataset("d", "s", "none", tuple(items), "0"), [(DEFAULT, {})])
+        cells = expand(job, Dataset("d", "s", "none", tuple(items), digest="0"), [(DEFAULT, {})])
         return list(short_limits(items, cells))
 
     # 19 recordings of 0.25 to 4.75 s.

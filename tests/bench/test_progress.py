@@ -101,7 +101,10 @@ def test_a_prediction_names_the_run_of_its_pace(tmp_path: Path) -> None:
 
     def took(rows: int, seconds: float) -> Took:
         # The first 10 rows were there 20 s after Ray was started; reading and scoring took 15 s.
-        return Took(Pace(rows + 10, 20 + seconds, 20.0, (), 10), 35 + seconds)
+        return Took(
+            Pace(rows=rows + 10, seconds=20 + seconds, first=20.0, stages=(), first_rows=10),
+            35 + seconds,
+        )
 
     keep_rate(tmp_path, "few", [whole], took(23, 1.0))
     keep_rate(tmp_path, "mixed", [whole, short], took(100, 1.0))

@@ -31,7 +31,7 @@ def _scored(
         {"name": "a", "dataset": {"name": "scenes"}, "systems": systems, "caption": caption}
     )
     spec = ScoringSpec(references=reading, replicates=100)
-    with Scorer(data, spec, {}, cache, caption) as scorer:
+    with Scorer(data, spec, {}, cache, caption=caption) as scorer:
         scores = []
         for cell in expand(job, data, []):
             texts = [cell.system.transcript(item, item.chosen(caption)) for item in data.items]

@@ -172,7 +172,9 @@ def test_the_nearest_image_s_recording_is_played(training: Path, scenes: Dataset
     assert len({chosen[0] for chosen in by_seed.values()}) > 1
     # What is played is the training set's file.
     name = by_seed["0"][0]
-    wave, rate = system.sound(ToTranscribe(SpeechRow("a", "ok", file=name), scenes.items[0]))
+    wave, rate = system.sound(
+        ToTranscribe(row=SpeechRow(item="a", status="ok", file=name), item=scenes.items[0])
+    )
     file = training / "flickr_audio" / "wavs" / f"{name.replace('#', '_')}.wav"
     assert np.array_equal(wave, read_speech(file, rate))
 

@@ -25,7 +25,7 @@ CELL = ManifestCell(
     speech_key="aaaaaaaabbbb",
     transcript_key="bbbb",
 )
-SPOKEN = [SpeechRow("1", "ok"), SpeechRow("2", "ok")]
+SPOKEN = [SpeechRow(item="1", status="ok"), SpeechRow(item="2", status="ok")]
 
 
 @pytest.fixture
@@ -33,11 +33,17 @@ def runs(tmp_path: Path) -> Path:
     run = tmp_path / "runs" / "trial"
     ledger = Ledger(run / "ledger")
     ledger.append("generated", CELL.speech_key, frame(SPOKEN, GENERATED_SCHEMA))
-    ledger.append("transcribed", "bbbb", frame([TranscriptRow("1", "ok")], TRANSCRIBED_SCHEMA))
     ledger.append(
-        "transcribed", "bbbb", frame([TranscriptRow("2", "failed", "hiss")], TRANSCRIBED_SCHEMA)
+        "transcribed", "bbbb", frame([TranscriptRow(item="1", status="ok")], TRANSCRIBED_SCHEMA)
     )
-    ledger.append("transcribed", "old0", frame([TranscriptRow("1", "ok")], TRANSCRIBED_SCHEMA))
+    ledger.append(
+        "transcribed",
+        "bbbb",
+        frame([TranscriptRow(item="2", status="failed", reason="hiss")], TRANSCRIBED_SCHEMA),
+    )
+    ledger.append(
+        "transcribed", "old0", frame([TranscriptRow(item="1", status="ok")], TRANSCRIBED_SCHEMA)
+    )
     write_manifest(run, {}, [CELL])
     return run.parent
 

@@ -41,16 +41,18 @@ def _cells(job: Job, dataset: Dataset, *asrs: Asr) -> list[Cell]:
 
 def _run(job: Job, dataset: Dataset, tmp_path: Path, limit: int | None = None) -> RunState:
     cells = _cells(job, dataset)
-    return RunState(job, dataset, limit, cells, Ledger(tmp_path / "ledger"), tmp_path / "speech")
+    return RunState(
+        job, dataset, limit, cells, ledger=Ledger(tmp_path / "ledger"), speech=tmp_path / "speech"
+    )
 
 
 def _transcribe(run: RunState, label: str) -> None:
     """Commits every item's own name as its transcript; the first one fails."""
     cell = next(cell for cell in run.cells if cell.label == label)
     names = [item.id for item in run.items]
-    run.commit_speech(cell.speech_key, [SpeechRow(name, "ok") for name in names])
-    failed = TranscriptRow(names[0], "failed", "it is silent")
-    rows = [failed, *(TranscriptRow(name, "ok", transcript=name) for name in names[1:])]
+    run.commit_speech(cell.speech_key, [SpeechRow(item=name, status="ok") for name in names])
+    failed = TranscriptRow(item=names[0], status="failed", reason="it is silent")
+    rows = [failed, *(TranscriptRow(item=name, status="ok", transcript=name) for name in names[1:])]
     run.commit_transcripts(cell, rows)
 
 

@@ -73,10 +73,10 @@ def test_another_reference_measures_no_speech_again(scenes: Dataset, tmp_path: P
     recordings = [each.recording for each in files.values()]
     waves = [read_speech(path, 16_000) for path in recordings if path is not None]
     rows = [
-        MeasuredRow(item.id, "ok", values=tuple(measure([wave])[0].tolist()))
+        MeasuredRow(item=item.id, status="ok", values=tuple(measure([wave])[0].tolist()))
         for item, wave in zip(items[:3], waves, strict=False)
     ]
-    rows.append(MeasuredRow(items[3].id, "failed", "the speech has no sound"))
+    rows.append(MeasuredRow(item=items[3].id, status="failed", reason="the speech has no sound"))
     table = measured_columns(frame(rows, MEASURED_SCHEMA), metric.name)
     counted = audio_statistics(metric, table, files=files, cache=tmp_path)
     # Its own recording, and none.

@@ -60,7 +60,7 @@ def test_nodes_compute_the_bytes_of_the_driver_alone(
     states, units = [], []
     for name, how in (("here", here), ("nodes", nodes)):
         spec: DatasetSpec = ScenesSpec(name="scenes", folder=tmp_path / name)
-        states.append(np.array(pictures(spec, "train", paths, encoder, how)))
+        states.append(np.array(pictures(spec, "train", paths, encoder, how=how)))
         folder = tmp_path / name
         units.append(encoded_units(speech, codec, folder, how.report, compute=how.compute))
     np.testing.assert_array_equal(*states)

@@ -101,8 +101,12 @@ def test_an_error_from_an_actor_has_the_reason_of_its_cause() -> None:
 @pytest.mark.parametrize("text", ["x" * 200_000, "\x1b]" * 100_000, "'/" * 100_000, "a/" * 100_000])
 def test_every_committed_reason_is_formatted(text: str) -> None:
     text = f"{object()} said {text}\udcff\x1b[0m\n::error::"
-    generated = frame([SpeechRow("a", "failed", text)], GENERATED_SCHEMA)["reason"][0]
-    transcribed = frame([TranscriptRow("a", "failed", text)], TRANSCRIBED_SCHEMA)["reason"][0]
+    generated = frame([SpeechRow(item="a", status="failed", reason=text)], GENERATED_SCHEMA)[
+        "reason"
+    ][0]
+    transcribed = frame(
+        [TranscriptRow(item="a", status="failed", reason=text)], TRANSCRIBED_SCHEMA
+    )["reason"][0]
     assert generated == transcribed == as_reason(text)
     assert generated.startswith("<object object at 0x…> said")
     assert len(generated) <= LONGEST

@@ -65,7 +65,9 @@ def measure(options: InvarianceOptions, report: Callable[[str, int, int], None])
             [model.encode_images(load_image(i.image, scaling)[None].to(device)) for i in items]
         )
     none = torch.zeros(model.config.num_codebooks, 0, dtype=torch.long)
-    requests = [Request(item.id, number, none) for number, item in enumerate(items)]
+    requests = [
+        Request(item=item.id, image=number, prompt=none) for number, item in enumerate(items)
+    ]
 
     def generate(slots: int, groups: list[list[Request]]) -> dict[str, Generation]:
         try:

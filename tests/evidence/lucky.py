@@ -40,7 +40,7 @@ def alarms(stored: Stored, goldens: int, gates: int, golden_seeds: int, seeds: i
                 drawn = rng.integers(stored.seeds, size=(seeds, items))
                 after = np.take_along_axis(units, drawn, axis=0).mean(0)
                 for analysis, size in enumerate(sizes):
-                    lost = between(measure, before[:size], after[:size], golden_seeds, seeds)
+                    lost = between(measure, before[:size], after[:size], golden_seeds, seeds=seeds)
                     if (
                         judged(lost, 0.0, size, Rule(shares=shares, analysis=analysis))
                         == Verdict.REGRESSED

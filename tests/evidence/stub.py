@@ -52,7 +52,10 @@ class StubGenerator:
         """Returns one row for every item and variant."""
         time.sleep(self.pause)
         return [
-            (v.key, SpeechRow(item.id, "ok", units=_digest(item.id, v.prompt), codebooks=4))
+            (
+                v.key,
+                SpeechRow(item=item.id, status="ok", units=_digest(item.id, v.prompt), codebooks=4),
+            )
             for item, variants in asked
             for v in variants
         ]
@@ -93,9 +96,11 @@ class StubTranscriber:
 def _transcribed(entry: ToTranscribe) -> Transcribed:
     item, units = entry.row.item, entry.row.units
     values = (float(_digest(item, units.hex())[0]), 1.0)
-    measured = tuple(MeasuredRow(item, "ok", values=values) for _ in entry.metrics)
+    measured = tuple(MeasuredRow(item=item, status="ok", values=values) for _ in entry.metrics)
     transcript = words(item, units.hex())
-    return Transcribed(TranscriptRow(item, "ok", transcript=transcript), measured=measured)
+    return Transcribed(
+        TranscriptRow(item=item, status="ok", transcript=transcript), measured=measured
+    )
 
 
 ACTORS = Actors(StubGenerator, StubTranscriber, load_weights=False)
@@ -109,7 +114,7 @@ def stub_dataset(items: int, captions: int = 2) -> Dataset:
         Item(name, image, tuple(Caption(words(name, number)) for number in range(captions)))
         for name in names
     )
-    return Dataset("stub", "test", "none", things, "0")
+    return Dataset("stub", "test", "none", things, digest="0")
 
 
 def stub_run(
@@ -148,4 +153,6 @@ def stub_run(
         )
         for prompt in prompts
     ]
-    return RunState(job, dataset, None, cells, Ledger(folder / "ledger"), folder / "speech")
+    return RunState(
+        job, dataset, None, cells, ledger=Ledger(folder / "ledger"), speech=folder / "speech"
+    )

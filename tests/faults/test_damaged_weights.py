@@ -70,7 +70,7 @@ def test_damaged_or_wrong_weights_give_one_line(
     shutil.copytree(MODEL, folder)
     spoil(folder)
     with pytest.raises(UserError, match=rf"^mine: .*({reason})") as caught:
-        expand(_pixvox_job(folder), Dataset("d", "s", "none", (ITEM,), "0"), [(DEFAULT, {})])
+        expand(_pixvox_job(folder), Dataset("d", "s", "none", (ITEM,), digest="0"), [(DEFAULT, {})])
     assert "\n" not in str(caught.value)
     assert main(["show", "model", str(folder)]) == 2
     error = capsys.readouterr().err
@@ -97,5 +97,5 @@ def test_an_invalid_codec_gives_one_line(tmp_path: Path, changes: dict[str, Any]
     system = {"kind": "resynthesis", "label": "mine", "codec": str(folder), "bandwidth": 1.6}
     job = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": [system]})
     with pytest.raises(UserError, match=r"^mine: ") as caught:
-        expand(job, Dataset("d", "s", "none", (ITEM,), "0"), [(DEFAULT, {})])
+        expand(job, Dataset("d", "s", "none", (ITEM,), digest="0"), [(DEFAULT, {})])
     assert "\n" not in str(caught.value)

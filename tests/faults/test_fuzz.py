@@ -212,7 +212,7 @@ def test_units(world: World, request: pytest.FixtureRequest) -> None:
                 if row.status == "ok":
                     assert 0 <= row.array.min() <= row.array.max() < 2**15
                     with contextlib.suppress(SpeechError, UnitsError):
-                        wave, _ = voice.speech(spec, ToTranscribe(row, item))
+                        wave, _ = voice.speech(spec, ToTranscribe(row=row, item=item))
                         assert np.isfinite(wave).all()
                 else:
                     assert row.reason

@@ -57,7 +57,7 @@ def test_the_order_of_items_changes_only_the_order_of_rows(tmp_path: Path, plain
     import polars as pl
 
     dataset = stub_dataset(ITEMS)
-    backwards = Dataset("stub", "test", "none", dataset.items[::-1], "0")
+    backwards = Dataset("stub", "test", "none", dataset.items[::-1], digest="0")
     rows = pl.read_parquet(io.BytesIO(_rows(tmp_path, backwards, generators=2, transcribers=2)))
     whole = pl.read_parquet(io.BytesIO(plain))
     assert rows.sort("cell", "item").equals(whole.sort("cell", "item"))

@@ -179,7 +179,7 @@ def test_a_row_whose_asr_figures_are_not_finite_fails(
     work = (
         NoiseSystem(kind="noise", seconds=0.5),
         "whole",
-        [ToTranscribe(SpeechRow("a", "ok"), ITEM)],
+        [ToTranscribe(row=SpeechRow(item="a", status="ok"), item=ITEM)],
     )
     actor.measurers = {}
     [(row, _, _)] = actor.work(work)
@@ -232,7 +232,7 @@ def test_missing_files_give_one_line_for_each_kind(tmp_path: Path) -> None:
         {"kind": "silence"},
     ]
     job = Job.model_validate({"name": "a", "dataset": {"name": "scenes"}, "systems": systems})
-    dataset = Dataset("d", "s", "none", items, "0")
+    dataset = Dataset("d", "s", "none", items, digest="0")
     cells: list[Cell] = expand(job, dataset, [(DEFAULT, {})])
     assert list(missing_files(items, items, cells)) == [
         f"999 of 1000 images are missing: no such file; first: {tmp_path}/1.jpg",
@@ -307,7 +307,7 @@ def test_invalid_options_of_a_class_give_one_line_before_the_run(
 
 def _two_of_one_name(tmp_path: Path) -> Dataset:
     items = tuple(Item(f"{f}1", tmp_path / f / "1.png", (Caption("a dog"),)) for f in "ab")
-    return Dataset("d", "s", "none", items, "0")
+    return Dataset("d", "s", "none", items, digest="0")
 
 
 @pytest.mark.parametrize(

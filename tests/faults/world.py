@@ -100,9 +100,13 @@ def _finished_run(job: Path) -> None:
             extra = {"units": {"units": packed(np.zeros((4, 9))), "codebooks": 4}}
             extra["wavs"] = {"file": "test_00000.wav"}
             fields = extra.get(cell.system.kind, {"caption": 0})
-            generated = [SpeechRow(item.id, "ok", **fields) for item in ready.state.items]
+            generated = [
+                SpeechRow(item=item.id, status="ok", **fields) for item in ready.state.items
+            ]
             rows = [
-                TranscriptRow(item.id, "ok", transcript="a dog runs", seconds=1.0, peak=0.5)
+                TranscriptRow(
+                    item=item.id, status="ok", transcript="a dog runs", seconds=1.0, peak=0.5
+                )
                 for item in ready.state.items
             ]
             if cell.asr is not None:

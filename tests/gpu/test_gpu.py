@@ -30,7 +30,7 @@ def test_another_gpu_than_the_first_decodes_the_same() -> None:
         shape = (2, config.image_positions, config.image_state_size)
         states = torch.randn(shape, generator=torch.manual_seed(0)).to(device)
         none = torch.zeros(config.num_codebooks, 0, dtype=torch.long)
-        asked = [Request(str(row), row, none) for row in range(2)]
+        asked = [Request(item=str(row), image=row, prompt=none) for row in range(2)]
         engine = Engine(model, Decoding(max_seconds=1.0, slots=2))
         units.append([generation.units for generation in engine.generate(states, asked)])
     assert all(torch.equal(first, second) for first, second in zip(*units, strict=True))

@@ -90,7 +90,7 @@ def test_it_learns_captions_over_each_encoder_and_is_the_same_when_loaded(
     losses = [
         loss
         for _, loss in train_captioner(
-            model, states, tokens, torch.tensor([0, 1]), plan, tmp_path / "state"
+            model, states, tokens, torch.tensor([0, 1]), plan=plan, folder=tmp_path / "state"
         )
     ]
     assert losses[-1] < losses[0] / 2

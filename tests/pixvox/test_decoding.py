@@ -21,7 +21,10 @@ GREEDY = Decoding(slots=4, max_seconds=2)
 
 def _requests(count: int) -> list[Request]:
     torch.manual_seed(2)
-    return [Request(f"item{i}", i % 3, torch.randint(0, 16, (3, i % 4))) for i in range(count)]
+    return [
+        Request(item=f"item{i}", image=i % 3, prompt=torch.randint(0, 16, (3, i % 4)))
+        for i in range(count)
+    ]
 
 
 def _run(model: PixVoxLM, requests: list[Request], decoding: Decoding) -> dict[str, Generation]:
@@ -99,7 +102,7 @@ def test_no_draw_is_impossible_at_the_edges_of_the_noise() -> None:
 
 
 def test_a_prompt_without_room_is_refused(small_model: Make) -> None:
-    request = Request("long", 0, torch.zeros(3, 20, dtype=torch.long))
+    request = Request(item="long", image=0, prompt=torch.zeros(3, 20, dtype=torch.long))
     with pytest.raises(ValueError, match="long: a prompt of"):
         _run(small_model("delay"), [request], GREEDY)
 
@@ -186,7 +189,7 @@ def test_what_is_no_prompt_and_guidance_without_a_null_image_are_refused(
         (torch.zeros(2, 2, dtype=torch.long), "a prompt of"),
     ]:
         with pytest.raises(ValueError, match=f"odd: {message}"):
-            Engine(model, GREEDY).generate(states, [Request("odd", 0, units)])
+            Engine(model, GREEDY).generate(states, [Request(item="odd", image=0, prompt=units)])
     with pytest.raises(ValueError, match="no null image, which guidance needs"):
         Engine(model, Decoding(guidance=2.0))
     with pytest.raises(ValueError, match="2 values for 3 codebooks"):

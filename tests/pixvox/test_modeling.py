@@ -87,7 +87,9 @@ def test_two_captions_are_learnt_by_heart(small_model: Make, pattern: str) -> No
     assert loss.item() < 0.05
     model.eval()
     states = model.encode_images(pixels).detach()
-    requests = [Request(str(i), i, torch.zeros(3, 0, dtype=torch.long)) for i in range(2)]
+    requests = [
+        Request(item=str(i), image=i, prompt=torch.zeros(3, 0, dtype=torch.long)) for i in range(2)
+    ]
     for row, wanted, length in zip(
         generate(model, states, requests, Decoding(slots=2, max_seconds=3)),
         units,
@@ -115,7 +117,7 @@ def test_too_many_steps_are_refused(small_model: Make) -> None:
             generate(
                 model,
                 torch.zeros(1, 5, 32),
-                [Request("a", 0, torch.zeros(3, 0, dtype=torch.long))],
+                [Request(item="a", image=0, prompt=torch.zeros(3, 0, dtype=torch.long))],
                 Decoding(max_seconds=60, slots=1),
             )
         )

@@ -29,7 +29,7 @@ def _generate(model: PixVoxLM, decoding: Decoding, dense: bool) -> tuple[list[Ge
     torch.manual_seed(5)
     states = torch.randn(2, 5, 32)
     requests = [
-        Request(str(frames), frames % 2, torch.randint(0, 4, (3, frames)))
+        Request(item=str(frames), image=frames % 2, prompt=torch.randint(0, 4, (3, frames)))
         for frames in (0, 1, 2, 6, 11, 17)
     ]
     engine = Engine(model, decoding, dense)
@@ -63,7 +63,7 @@ def test_a_block_of_a_prompt_has_the_bits_of_single_steps(
     caches = []
     for _ in range(2):
         engine = Engine(model, decoding)
-        engine.generate(states, [Request("item", 0, prompt)])
+        engine.generate(states, [Request(item="item", image=0, prompt=prompt)])
         caches.append([(part.cache.keys, part.cache.values) for part in engine.stepper.layers])
         monkeypatch.setattr(Stepper, "prefilled_steps", lambda stepper, steps: 0)
     for blocks, steps in zip(*caches, strict=True):
@@ -85,7 +85,7 @@ def test_candidates_share_the_memory_of_their_image(
     model = small_model("delay")
     decoding = Decoding(temperature=1.0, candidates=8, slots=8, max_seconds=2)
     none = torch.zeros(3, 0, dtype=torch.long)
-    requests = [Request(str(image), image, none) for image in range(3)]
+    requests = [Request(item=str(image), image=image, prompt=none) for image in range(3)]
     torch.manual_seed(5)
     states = torch.randn(3, 5, 32)
     apart = Engine(model, replace(decoding, slots=1)).generate(states, requests)
@@ -117,9 +117,9 @@ def test_candidates_of_an_image_prefill_their_prompt_once(
     # Two images, and the first once more after another prompt of the same length.
     prompts = [torch.randint(0, 16, (3, 15)) for _ in range(2)]
     requests = [
-        Request("a", 0, prompts[0]),
-        Request("b", 1, prompts[0]),
-        Request("c", 0, prompts[1]),
+        Request(item="a", image=0, prompt=prompts[0]),
+        Request(item="b", image=1, prompt=prompts[0]),
+        Request(item="c", image=0, prompt=prompts[1]),
     ]
     monkeypatch.setattr(Engine, "_slot_that_begins_like", lambda engine, request: None)
     apart = Engine(model, decoding, dense).generate(states, requests)
@@ -162,7 +162,10 @@ def test_rows_are_read_once_a_poll_and_once_more_where_some_ended(
     with torch.no_grad():
         engine.model.heads[0].bias[engine.empty] = -100.0
     none = torch.zeros(3, 0, dtype=torch.long)
-    requests = [Request(str(row), 0, none) for row in range(8 // engine.decoding.candidates)]
+    requests = [
+        Request(item=str(row), image=0, prompt=none)
+        for row in range(8 // engine.decoding.candidates)
+    ]
     engine.generate(torch.randn(1, 5, 32), requests)
     # Two rounds of 21 steps in four slots: three polls each, all rows ended in the third.
     assert reads == [4, 4, 4, 4] * 2

@@ -61,7 +61,7 @@ def test_speech_finds_its_image_and_the_rest_of_the_model_is_as_before(
 ) -> None:
     model = _model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    *_, last = train_similarity(model, data, data, PLAN, tmp_path)
+    *_, last = train_similarity(model, data, data, PLAN, folder=tmp_path)
     assert last.found == 1
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]) != name.startswith("similarity_head."), name
@@ -78,25 +78,29 @@ def test_a_training_that_is_stopped_goes_on_as_if_it_had_not_been(
 ) -> None:
     plan = SimilarityTraining(steps=6, batch=4, warmup=2)
     whole, halves = _model(), _model()
-    unbroken = [step.loss for step in train_similarity(whole, data, data, plan, tmp_path / "whole")]
+    unbroken = [
+        step.loss for step in train_similarity(whole, data, data, plan, folder=tmp_path / "whole")
+    ]
     losses: list[float] = []
     parts = tmp_path / "parts"
     parts.mkdir()
     # What another training encoded and left; what this one encodes lies there until it has ended.
     (parts / "encoded-0123.npy").touch()
-    for step in train_similarity(halves, data, data, plan, parts, lambda: len(losses) == 3):
+    for step in train_similarity(
+        halves, data, data, plan, folder=parts, stop=lambda: len(losses) == 3
+    ):
         losses.append(step.loss)
     assert len(losses) == 3
     assert len(list(parts.glob("encoded-*"))) == 2
     resumed = _model()
-    losses += [step.loss for step in train_similarity(resumed, data, data, plan, parts)]
+    losses += [step.loss for step in train_similarity(resumed, data, data, plan, folder=parts)]
     assert losses == unbroken
     assert not list(parts.glob("encoded-*"))
     moved = _model()
     with torch.no_grad():
         moved.layers[0].intermediate.bias += 1
     with pytest.raises(WeightsError, match="the checkpoint of another model, recipe or data"):
-        next(train_similarity(moved, data, data, plan, parts))
+        next(train_similarity(moved, data, data, plan, folder=parts))
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
@@ -127,19 +131,19 @@ def test_what_ended_is_kept_before_what_fits_and_nothing_only_where_there_is_not
     none = torch.zeros(CODEBOOKS, 0, dtype=torch.long)
     speech = [torch.randint(0, UNITS, (CODEBOOKS, 6)) for _ in range(2)]
     drawn = [
-        Generation("a", none, True),
-        Generation("a", speech[0], False),
-        Generation("a", speech[1], True),
-        Generation("b", none, True),
-        Generation("b", speech[0], False),
-        Generation("b", none, False, "damaged"),
+        Generation(item="a", units=none, ended=True),
+        Generation(item="a", units=speech[0], ended=False),
+        Generation(item="a", units=speech[1], ended=True),
+        Generation(item="b", units=none, ended=True),
+        Generation(item="b", units=speech[0], ended=False),
+        Generation(item="b", units=none, ended=False, reason="damaged"),
     ]
-    asked = [Request(speech.item, 0, none) for speech in drawn]
-    chosen = best(model, image, asked, drawn, 3)
+    asked = [Request(item=speech.item, image=0, prompt=none) for speech in drawn]
+    chosen = best(model, image, asked, drawn, candidates=3)
     assert [torch.equal(a.units, b) for a, b in zip(chosen, reversed(speech), strict=True)] == [
         True
     ] * 2
-    assert best(model, image, asked[3:4] * 3, [drawn[5]] * 3, 3) == [drawn[5]]
+    assert best(model, image, asked[3:4] * 3, [drawn[5]] * 3, candidates=3) == [drawn[5]]
 
 
 @pytest.mark.parametrize("changes", [{"similarity_size": 12}, {"null_image": False}])

@@ -44,7 +44,7 @@ def _losses(
     data: SpokenCaptions | None = None,
 ) -> list[float]:
     losses = []
-    for step in train(model, data or _data(), _data(), plan, folder):
+    for step in train(model, data or _data(), _data(), plan, folder=folder):
         losses.append(step.loss)
         if step.step == stop:
             break
@@ -87,7 +87,9 @@ def test_a_training_that_is_asked_to_stop_goes_on_from_that_step(
     unbroken = _losses(small_model("delay"), PLAN, tmp_path / "a")
     plan, answers = replace(PLAN, checkpoint_every=100), iter([False, False, True])
     model = small_model("delay")
-    stopped = train(model, _data(), _data(), plan, tmp_path / "b", lambda: next(answers))
+    stopped = train(
+        model, _data(), _data(), plan, folder=tmp_path / "b", stop=lambda: next(answers)
+    )
     assert [step.loss for step in stopped] == unbroken[:3]
     assert _losses(small_model("delay"), plan, tmp_path / "b") == unbroken[3:]
 
@@ -96,7 +98,7 @@ def test_the_best_weights_are_what_is_left(small_model: Make, tmp_path: Path) ->
     model = small_model("delay")
     # Far too high a rate: the first validation is the best one.
     plan = replace(PLAN, learning_rate=1.0, warmup=4)
-    steps = list(train(model, _data(), _data(), plan, tmp_path))
+    steps = list(train(model, _data(), _data(), plan, folder=tmp_path))
     checked = {s.step: sum(s.validation) for s in steps if s.validation}
     best, last = (torch.load(tmp_path / f, weights_only=True) for f in ("best.pt", "state.pt"))
     assert checked[3] < checked[6]
@@ -112,7 +114,7 @@ def test_gradients_flow_only_where_intended(
     model = small_model("delay")
     before = {name: value.clone() for name, value in model.named_parameters()}
     plan = replace(PLAN, steps=1, train_vision=train_vision)
-    list(train(model, _data(pixels=True), _data(pixels=True), plan, tmp_path))
+    list(train(model, _data(pixels=True), _data(pixels=True), plan, folder=tmp_path))
     moved = {
         name for name, value in model.named_parameters() if not torch.equal(value, before[name])
     }
@@ -151,7 +153,9 @@ def test_what_image_dropout_takes_away_does_not_matter_and_the_null_image_learns
         hidden = [n for n in range(4) if not any(data.image_of[row] == n for row in rows)]
         assert hidden
         data.images[hidden] += change
-        steps = train(model, data, _data(), replace(plan, micro_batch=micro), tmp_path / folder)
+        steps = train(
+            model, data, _data(), replace(plan, micro_batch=micro), folder=tmp_path / folder
+        )
         return [step.loss for step in steps], model.null_image.detach().clone()
 
     losses, null = trained("a", 0.0)
@@ -164,7 +168,7 @@ def test_muon_is_for_the_matrices_of_the_layers_alone(small_model: Make, tmp_pat
     def after(optimiser: str) -> dict[str, torch.Tensor]:
         model = small_model("delay")
         plan = replace(PLAN, steps=1, optimiser=optimiser, precision="float32")
-        list(train(model, _data(), _data(), plan, tmp_path / optimiser))
+        list(train(model, _data(), _data(), plan, folder=tmp_path / optimiser))
         return dict(model.named_parameters())
 
     plain, other = after("adamw"), after("muon")
@@ -207,7 +211,7 @@ def test_hidden_units_are_inputs_of_training_steps_alone(small_model: Make, tmp_
     assert not torch.equal(first, second)
     # Unit dropout is part of the course, and of training steps alone.
     plan = replace(PLAN, unit_dropout=0.5, validate_every=6)
-    steps = list(train(small_model("delay"), data, data, plan, tmp_path))
+    steps = list(train(small_model("delay"), data, data, plan, folder=tmp_path))
     trained = small_model("delay")
     load_trained(trained, torch.load(tmp_path / "best.pt", weights_only=True)["model"])
     assert steps[-1].validation == validate(trained, data, PLAN)
@@ -218,16 +222,16 @@ def test_the_average_is_what_is_validated_and_kept_and_a_resumed_run_has_the_sam
 ) -> None:
     plan = replace(PLAN, average=0.5)
     model = small_model("delay")
-    unbroken = list(train(model, _data(), _data(), plan, tmp_path / "a"))
+    unbroken = list(train(model, _data(), _data(), plan, folder=tmp_path / "a"))
     held = [s.validation for s in unbroken if s.validation]
     assert held != [
         s.validation
-        for s in train(small_model("delay"), _data(), _data(), PLAN, tmp_path / "plain")
+        for s in train(small_model("delay"), _data(), _data(), PLAN, folder=tmp_path / "plain")
         if s.validation
     ]
     _losses(small_model("delay"), plan, tmp_path / "b", stop=5)
     again = small_model("delay")
-    resumed = list(train(again, _data(), _data(), plan, tmp_path / "b"))
+    resumed = list(train(again, _data(), _data(), plan, folder=tmp_path / "b"))
     assert resumed[-1].validation == held[-1]
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
@@ -248,17 +252,19 @@ def test_a_judge_decides_which_weights_are_the_best_and_when_it_is_enough(
 
     judge = Judge()
     plan = replace(PLAN, steps=10, validate_every=1, patience=2)
-    steps = list(train(model, _data(), _data(), plan, tmp_path, judge=judge))
+    steps = list(train(model, _data(), _data(), plan, folder=tmp_path, judge=judge))
     assert [s.step for s in steps] == [1, 2, 3, 4]
     assert [s.last for s in steps] == [False, False, False, True]
     assert steps[1].scores == {"score": 3.0}
     for name, value in model.state_dict().items():
         assert torch.equal(value, states[1][name])
     # It is over: the same call again takes no step.
-    assert not list(train(small_model("delay"), _data(), _data(), plan, tmp_path, judge=judge))
+    assert not list(
+        train(small_model("delay"), _data(), _data(), plan, folder=tmp_path, judge=judge)
+    )
     # Scores of another judge are not compared with those before: it goes on, and 0.5 is the best.
     judge.name = "second"
-    assert [s.step for s in train(model, _data(), _data(), plan, tmp_path, judge=judge)] == [
+    assert [s.step for s in train(model, _data(), _data(), plan, folder=tmp_path, judge=judge)] == [
         5,
         6,
         7,
@@ -273,11 +279,13 @@ def test_an_image_encoder_s_training_is_not_gone_on_with_otherwise(
     vision, plan = small_model("delay").vision, VisionTraining(steps=2, batch=2, checkpoint_every=1)
     size = vision.config.image_size
     images = torch.zeros(2, 3, size, size, dtype=torch.uint8)
-    next(iter(pretrain(vision, images, torch.ones(2, 3), plan, tmp_path)))
+    next(iter(pretrain(vision, images, torch.ones(2, 3), plan, folder=tmp_path)))
     for changed in (replace(plan, steps=3), replace(plan, learning_rate=1e-4)):
         with pytest.raises(WeightsError, match="another model, recipe or data"):
-            next(iter(pretrain(vision, images, torch.ones(2, 3), changed, tmp_path)))
-    steps = pretrain(vision, images, torch.ones(2, 3), replace(plan, checkpoint_every=2), tmp_path)
+            next(iter(pretrain(vision, images, torch.ones(2, 3), changed, folder=tmp_path)))
+    steps = pretrain(
+        vision, images, torch.ones(2, 3), replace(plan, checkpoint_every=2), folder=tmp_path
+    )
     assert [step for step, _ in steps] == [2]
 
 
@@ -285,7 +293,7 @@ def test_a_codebook_of_no_weight_is_not_learnt(small_model: Make, tmp_path: Path
     model = small_model("delay")
     before = [head.bias.detach().clone() for head in model.heads]
     plan = replace(PLAN, codebook_weights=(1.0, 0.0, 2.0))
-    list(train(model, _data(), _data(), plan, tmp_path))
+    list(train(model, _data(), _data(), plan, folder=tmp_path))
     moved = [not torch.equal(h.bias, b) for h, b in zip(model.heads, before, strict=True)]
     assert moved == [True, False, True]
 
@@ -295,7 +303,7 @@ def test_another_training_is_not_gone_on_with(small_model: Make, tmp_path: Path)
     begun = ("parallel", PLAN, ""), ("delay", replace(PLAN, batch=4), ""), ("delay", PLAN, "other")
     for other, plan, origin in begun:
         with pytest.raises(WeightsError, match="the checkpoint of another model, recipe or data"):
-            next(train(small_model(other), _data(), _data(), plan, tmp_path, origin=origin))
+            next(train(small_model(other), _data(), _data(), plan, folder=tmp_path, origin=origin))
         with pytest.raises(WeightsError, match="the checkpoint of another model, recipe or data"):
             check_resumable(small_model(other), _data(), plan, folder=tmp_path, origin=origin)
     check_resumable(small_model("delay"), _data(), PLAN, folder=tmp_path, origin="")

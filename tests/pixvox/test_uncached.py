@@ -61,7 +61,7 @@ def _uncached(model: PixVoxLM, states: Tensor, request: Request, decoding: Decod
     units[:, : request.prompt.shape[1]] = request.prompt
     plan, end, step = layout(config.pattern, codebooks, frames + 1), frames, 0
     steps, drawn = len(plan.steps), request.candidate
-    noise = item_noise(decoding.seed, request.item, steps, codebooks, drawn)
+    noise = item_noise(decoding.seed, request.item, steps, codebooks, candidate=drawn)
     sequence = torch.full((1, codebooks, 1), empty)
     while step < len(plan.steps):
         logits, *null = [model.step(sequence, memory, None)[0, -1] for memory in memories]
@@ -183,9 +183,9 @@ def test_random_cases_equal_uncached_decoding() -> None:
         states = torch.randn(2, model.config.image_positions, 16)
         requests = [
             Request(
-                f"{case}-{number}",
-                draw.randrange(2),
-                torch.randint(0, UNITS, (codebooks, draw.randrange(4))),
+                item=f"{case}-{number}",
+                image=draw.randrange(2),
+                prompt=torch.randint(0, UNITS, (codebooks, draw.randrange(4))),
             )
             for number in range(draw.randint(1, 4))
         ]

@@ -26,7 +26,7 @@ MANIFEST = "manifest.jsonl"
 PLAN = "plan.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SplitPlan:
     """The split to build.
 

@@ -60,7 +60,7 @@ _SCENERY: dict[str, tuple[str, str, str, int]] = {
 }
 
 
-def _place(fragment: str, x: float, y: float, size: float, extra: str = "") -> str:
+def _place(fragment: str, x: float, y: float, size: float, *, extra: str = "") -> str:
     """Returns an SVG group with an emoji of 72 units, centred at x with its feet at y."""
     scale = size / 72
     move = f"translate({x - size / 2:.2f},{y - size:.2f}) scale({scale:.4f}) {extra}"
@@ -123,16 +123,22 @@ def _person(scene: Scene, x: float, y: float) -> str:
     return "".join(parts)
 
 
-def _animal(scene: Scene, x: float, y: float, size: float, rng: random.Random) -> str:
+def _animal(scene: Scene, x: float, y: float, size: float, *, rng: random.Random) -> str:
     body = emoji.animal(_ANIMALS[scene.subject], scene.colour)
     parts = []
     if scene.action == "jump":
         parts.append(f'<ellipse cx="{x}" cy="{y}" rx="{size * 0.3}" ry="3" fill="#0005"/>')
         parts.append(_place(emoji.thing("1FAB5"), x, y + 3, size * 0.45))
-        parts.append(_place(body, x, y - size * 0.42, size, "rotate(14 36 36)"))
+        parts.append(_place(body, x, y - size * 0.42, size, extra="rotate(14 36 36)"))
     elif scene.action == "sleep":
         parts.append(
-            _place(body, x, y + size * 0.06, size, "rotate(180 36 40) scale(-1 1) translate(-72 0)")
+            _place(
+                body,
+                x,
+                y + size * 0.06,
+                size,
+                extra="rotate(180 36 40) scale(-1 1) translate(-72 0)",
+            )
         )
         parts.append(_place(emoji.thing("1F4A4"), x + size * 0.36, y - size * 0.62, 22))
     else:
@@ -141,7 +147,11 @@ def _animal(scene: Scene, x: float, y: float, size: float, rng: random.Random) -
         # OpenMoji's animals look left, so the dust is on the right.
         parts.append(
             _place(
-                emoji.thing("1F4A8"), x + size * 0.58, y, size * 0.4, "scale(-1 1) translate(-72 0)"
+                emoji.thing("1F4A8"),
+                x + size * 0.58,
+                y,
+                size * 0.4,
+                extra="scale(-1 1) translate(-72 0)",
             )
         )
     if scene.action == "ball":
@@ -173,7 +183,7 @@ def svg(scene: Scene) -> str:
             parts.append(_person(scene, x + off, y))
         else:
             size = 60 if scene.count == 1 else (50 if scene.count == 2 else 40)
-            parts.append(_animal(scene, x, y, size, rng))
+            parts.append(_animal(scene, x, y, size, rng=rng))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE} {SIZE}"'
         f' width="{SIZE}" height="{SIZE}">{"".join(parts)}</svg>'

@@ -94,7 +94,15 @@ def scene_of(facts: Sequence[str]) -> Scene:
     subject, number, colour, action, place = (
         fact.partition(": ")[2].split("|")[0] for fact in facts
     )
-    return Scene(subject, int(number), colour, action, place, "", 0)
+    return Scene(
+        subject=subject,
+        count=int(number),
+        colour=colour,
+        action=action,
+        place=place,
+        companion_colour="",
+        layout=0,
+    )
 
 
 def _first(text: str, patterns: Sequence[tuple[str, str]]) -> str:

@@ -143,7 +143,7 @@ class ScenesSpec(DatasetSpec):
         images = (self.train_images or 0) if half == "train" else self.validation_images
         folder = self.computed() / half
         manifest = folder / MANIFEST
-        plan, previous = SplitPlan(half, images, self.seed), read_plan(folder)
+        plan, previous = SplitPlan(split=half, images=images, seed=self.seed), read_plan(folder)
         enough = manifest.exists() and len(text_lines(manifest)) >= images
         if not enough or not isinstance(previous, dict) or previous.get("seed") != self.seed:
             for done in build_split(plan, folder):

@@ -64,7 +64,7 @@ PEOPLE_ACTIONS: dict[str, tuple[str, ...]] = {
 IN_WATER = ("swim", "row", "surf")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scene:
     """One picture's content; `layout` is the seed of positions and scenery."""
 

@@ -20,15 +20,20 @@ Plain = dict[str, Any]
 def _fall(rows: list[Plain]) -> list[Bar]:
     """Returns the bars of one model and score, from the caption as text down to the model."""
     at = rows[0]["start"]
-    drawn = [Bar("caption", 0, at, "whole", f"{at:.1f}")]
+    drawn = [Bar(label="caption", low=0, high=at, tone="whole", text=f"{at:.1f}")]
     for row in rows:
         after = at - row["lost"]
         half = (row["high"] - row["low"]) / 2
         text = f"{-row['lost']:+.1f} ±{half:.1f}"
         kind = "lost" if row["lost"] >= 0 else "won"
-        drawn.append(Bar(row["step"], min(at, after), max(at, after), kind, text))
+        drawn.append(
+            Bar(label=row["step"], low=min(at, after), high=max(at, after), tone=kind, text=text)
+        )
         at = after
-    return [*drawn, Bar("result", 0, rows[0]["end"], "whole", f"{rows[0]['end']:.1f}")]
+    return [
+        *drawn,
+        Bar(label="result", low=0, high=rows[0]["end"], tone="whole", text=f"{rows[0]['end']:.1f}"),
+    ]
 
 
 def falls(run: Finished) -> Iterator[tuple[str, list[Bar]]]:

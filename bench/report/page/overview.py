@@ -40,7 +40,7 @@ GRADES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableCell:
     """A table's cell: its text, and an explanation that is shown on hover or focus.
 
@@ -90,10 +90,10 @@ def _cell(row: Plain, name: str) -> TableCell:
     if name == "grade":
         means = GRADES.get(row["grade"], "")
         reason = visible("; ".join((row["reason"] or "").split("\n")))
-        return TableCell(row["grade"], f"{means}. {reason}" if reason else means)
+        return TableCell(text=row["grade"], tip=f"{means}. {reason}" if reason else means)
     if not is_score(row, name):
         value = row[name] if isinstance(row[name], int | float) else None
-        return TableCell(visible(plain(row, name)), left=name in LEFT, value=value)
+        return TableCell(text=visible(plain(row, name)), left=name in LEFT, value=value)
     text, spread = score(row, name)
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     best, differs = (name in (row[kind] or []) for kind in ("best", "significant"))
@@ -101,7 +101,9 @@ def _cell(row: Plain, name: str) -> TableCell:
     said += ["the best, or not told apart from the best"] if best else []
     said += [f"differs from {row['base']} at 5%"] if differs else []
     tip = visible("; ".join(said))
-    return TableCell(text, tip, spread, best=best, significant=differs, value=row[name])
+    return TableCell(
+        text=text, tip=tip, spread=spread, best=best, significant=differs, value=row[name]
+    )
 
 
 def _table(frame: pl.DataFrame, kind: str, protocol: Protocol, file: str) -> PageTable:
@@ -197,15 +199,15 @@ def small_table(run: Finished, name: str) -> PageTable | None:
 def _plain_cell(row: Plain, name: str) -> TableCell:
     value = row[name]
     if value is None:
-        return TableCell("–")
+        return TableCell(text="–")
     if isinstance(value, bool):
-        return TableCell("yes" if value else "no")
+        return TableCell(text="yes" if value else "no")
     if isinstance(value, str):
-        return TableCell(visible(value), left=True)
+        return TableCell(text=visible(value), left=True)
     text = f"{value:.0%}" if name in _SHARES else str(value)
     if isinstance(value, float) and name not in _SHARES:
         text = f"{value:z.3f}" if name.endswith("p_adjusted") else f"{value:z.2f}"
-    return TableCell(text, value=float(value))
+    return TableCell(text=text, value=float(value))
 
 
 def failures(run: Finished, labels: Sequence[str]) -> PageTable | None:
@@ -215,16 +217,16 @@ def failures(run: Finished, labels: Sequence[str]) -> PageTable | None:
         return None
     rows = [
         [
-            TableCell(label),
+            TableCell(text=label),
             *(
                 TableCell(
-                    f"{cell['kinds'][kind]:.1%}",
+                    text=f"{cell['kinds'][kind]:.1%}",
                     value=cell["kinds"][kind],
                     share=cell["kinds"][kind],
                 )
                 for kind in shown
             ),
-            TableCell(str(cell["n"]), value=cell["n"]),
+            TableCell(text=str(cell["n"]), value=cell["n"]),
         ]
         for cell, label in zip(run.cells, labels, strict=True)
     ]

@@ -24,7 +24,7 @@ def _svg(title: str, body: Sequence[Markup], width: float, height: float) -> Mar
     ).format(width, height, title, Markup("").join(body))
 
 
-def _text(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> Markup:
+def _text(x: float, y: float, text: str, kind: str, *, anchor: str = "middle") -> Markup:
     return Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>').format(
         x, y, kind, anchor, text
     )
@@ -57,7 +57,7 @@ def lines(title: str, drawn: Sequence[Line], named: Mapping[float, str], along: 
         )
         for tick in ticks
     ]
-    body += [_text(_LEFT - 6, y(tick) + 4, f"{tick:g}", "tick", "end") for tick in ticks]
+    body += [_text(_LEFT - 6, y(tick) + 4, f"{tick:g}", "tick", anchor="end") for tick in ticks]
     body += [_text(x(p), _HEIGHT - 28, text, "tick") for p, text in named.items()]
     body.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, along, "label"))
     shade = 0
@@ -97,10 +97,10 @@ def heat(heat_map: HeatMap) -> Markup:
     values = [cell.value for cell in heat_map.cells.values()]
     least, span = min(values), (max(values) - min(values)) or 1
     body = [
-        _text(left - 8, top + _HIGH * (y + 0.5) + 4, name, "tick", "end")
+        _text(left - 8, top + _HIGH * (y + 0.5) + 4, name, "tick", anchor="end")
         for y, name in enumerate(heat_map.rows)
     ]
-    body.append(_text(left - 8, below + 18, f"{heat_map.down} ↑", "label", "end"))
+    body.append(_text(left - 8, below + 18, f"{heat_map.down} ↑", "label", anchor="end"))
     body += [
         _text(left + _WIDE * (x + 0.5), below + 18, name, "tick")
         for x, name in enumerate(heat_map.columns)
@@ -144,10 +144,10 @@ def bars(title: str, drawn: Sequence[Bar]) -> Markup:
         top = row * step + 3
         x, wide = left + (bar.low - least) * scale, max((bar.high - bar.low) * scale, 1)
         body += [
-            _text(left - 8, top + 14, bar.label, "label", "end"),
+            _text(left - 8, top + 14, bar.label, "label", anchor="end"),
             Markup(
                 '<rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:g}"/>'
             ).format(bar.tone, x, top, wide, step - 6),
-            _text(x + wide + 6, top + 14, bar.text, "tick", "start"),
+            _text(x + wide + 6, top + 14, bar.text, "tick", anchor="start"),
         ]
     return _svg(title, body, width, len(drawn) * step + 4)
