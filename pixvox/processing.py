@@ -35,13 +35,12 @@ class PixVoxProcessor(ProcessorMixin):
     """
 
     # Not keyword-only, because transformers passes values from a file by position.
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         image_size: int,
         codec: str,
         bandwidth: float,
         image_mean: Sequence[float] = CLIP_MEAN,
-        *,
         image_std: Sequence[float] = CLIP_STD,
     ) -> None:
         super().__init__()
