@@ -6,9 +6,12 @@ last frame is exact. The LSTM reads all its weights for every frame, so it proce
 groups. Groups are padded to a fixed size and frames come in blocks, so that matrix products always
 have the same shape: a clip's samples do not depend on the other clips.
 
-Weight normalisation is applied once. Activations are written into the padded input of the next
-layer, and a transposed convolution is a convolution of kernel 2 whose channels are the new samples.
-On a CPU clips have the memory layout `[T, C]`, in which both need no copy.
+On a CPU the last convolutions, which have small weights and long activations, take a clip in blocks
+that stay in the cache; a block begins with the samples before it that its first results depend on.
+
+Weight normalisation is applied once. Activations are written where the padding is, and a transposed
+convolution is a convolution of kernel 2 whose channels are the new samples. On a CPU clips lie
+`[T, C]` in memory, where both need no copy.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,12 +26,27 @@ from pixvox.digests import WeightsError
 GROUP = 4
 """Clips that the LSTM takes at once: more waste time where fewer are left to decode."""
 _BLOCK = 150
-"""Frames that the LSTM processes together."""
+"""Frames that the LSTM takes at once."""
+_CONVOLVED = 150
+"""Frames whose samples the last convolutions take at once on a CPU."""
+_NARROW = 128
+"""Channels from which on an upsampling convolution and all after it are among the last."""
 
 
 class _Step(Protocol):
     def __call__(self, clips: list[Tensor]) -> list[Tensor]:
         """Returns clips `[1, C, 1, T]` after this step."""
+
+
+class _Convolving(_Step, Protocol):
+    channels: int
+    """Of what is given."""
+    upsampling: int
+    """New samples for each one that is given."""
+
+    def reach(self, samples: int) -> int:
+        """How many samples before a block the first of its results depend on, where `samples` of
+        the results before the block are needed as well."""
 
 
 class Seanet:
@@ -40,18 +58,24 @@ class Seanet:
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         self.steps: list[_Step] = []
-        after_elu = False
+        last: list[_Convolving] = []
+        after_elu, upsampled = False, 1
         for layer in layers:
             if isinstance(layer, nn.ELU):
                 after_elu = True
                 continue
             if isinstance(lstm := getattr(layer, "lstm", None), nn.LSTM):
                 self.steps.append(_Recurrence(lstm))
-            elif hasattr(layer, "block"):
-                self.steps.append(_Residual(layer))
             else:
-                self.steps.append(_Each(_Convolution(layer, after_elu)))
+                is_block = hasattr(layer, "block")
+                step = _Residual(layer) if is_block else _Each(_Convolution(layer, after_elu))
+                if last or (step.upsampling > 1 and step.channels <= _NARROW):
+                    last.append(step)
+                else:
+                    self.steps.append(step)
+                    upsampled *= step.upsampling
             after_elu = False
+        self.steps.append(_Blocks(last, _CONVOLVED * upsampled))
 
     @torch.inference_mode()
     def __call__(self, clips: Sequence[Tensor]) -> list[Tensor]:
@@ -111,7 +135,7 @@ class _Convolution:
             now, before = weight.split(self.upsampling, dim=2)
             weight = torch.stack([before, now], -1).permute(2, 1, 0, 3).flatten(0, 1)
             bias = bias.repeat(self.upsampling)
-        self.kernel = weight.shape[2]
+        self.channels, self.kernel = weight.shape[1:]
         self.padding = (self.kernel - 1) * self.dilation
         self.weight, self.bias = _laid_out(weight[:, :, None]), bias
         # A kernel of 1 is a product of frames and channels, for which oneDNN is the fastest.
@@ -165,9 +189,40 @@ class _Convolution:
         return y[..., : left + length]
 
 
+class _Blocks:
+    """Convolutions one after the other, on a CPU for `size` samples of a clip at a time."""
+
+    def __init__(self, steps: Sequence[_Convolving], size: int) -> None:
+        self.steps, self.size = steps, size
+        self.upsampling, self.context = 1, 0
+        for step in steps:
+            self.upsampling *= step.upsampling
+        for step in reversed(steps):
+            self.context = step.reach(self.context)
+
+    def __call__(self, clips: list[Tensor]) -> list[Tensor]:
+        return [self._convolve_clip(clip) for clip in clips]
+
+    def _convolve_clip(self, x: Tensor) -> Tensor:
+        length = x.shape[-1]
+        size = self.size if x.device.type == "cpu" else length
+        blocks = []
+        for start in range(0, length, size):
+            first = max(0, start - self.context)
+            block = [x[..., first : start + size]]
+            for step in self.steps:
+                block = step(block)
+            blocks.append(block[0][..., (start - first) * self.upsampling :])
+        return _laid_out(torch.cat(blocks, -1))
+
+
 class _Each:
     def __init__(self, convolution: _Convolution) -> None:
         self.convolution = convolution
+        self.channels, self.upsampling = convolution.channels, convolution.upsampling
+
+    def reach(self, samples: int) -> int:
+        return -(-samples // self.upsampling) + self.convolution.padding
 
     def __call__(self, clips: list[Tensor]) -> list[Tensor]:
         return [self.convolution(clip) for clip in clips]
@@ -176,6 +231,8 @@ class _Each:
 class _Residual:
     """`shortcut(x) + convolution(elu(convolution(elu(x))))`."""
 
+    upsampling = 1
+
     def __init__(self, layer: nn.Module) -> None:
         block = layer.get_submodule("block").children()
         inner = [part for part in block if not isinstance(part, nn.ELU)]
@@ -183,12 +240,16 @@ class _Residual:
             _Convolution(part, after_elu=True, in_place=number > 0)
             for number, part in enumerate(inner)
         ]
+        self.channels = self.block[0].channels
         shortcut = layer.get_submodule("shortcut")
         is_identity = isinstance(shortcut, nn.Identity)
         self.shortcut = None if is_identity else _Convolution(shortcut, after_elu=False)
 
     def __call__(self, clips: list[Tensor]) -> list[Tensor]:
         return [self._convolve_clip(clip) for clip in clips]
+
+    def reach(self, samples: int) -> int:
+        return samples + sum(convolution.padding for convolution in self.block)
 
     def _convolve_clip(self, x: Tensor) -> Tensor:
         shortcut = x if self.shortcut is None else self.shortcut(x)
