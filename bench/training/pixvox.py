@@ -239,7 +239,10 @@ def run_pixvox(job: PixVoxJob, report: Progress, stop: Stop) -> None:
         post = _Post(job, given) if given is not None else None
         failure: list[BaseException] = []
         thread = threading.Thread(
-            target=_fit, args=(job, gpus > 0, threads, post is None, failure), daemon=True
+            target=_fit,
+            args=(job, gpus > 0, threads, post is None),
+            kwargs={"failure": failure},
+            daemon=True,
         )
         where = _Where(job.workers, address)
         thread.start()

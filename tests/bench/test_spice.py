@@ -18,8 +18,7 @@ from bench.metrics.loading import check_metrics, metrics_text
 from bench.metrics.spice import JARS, Spice, SpiceSettings, java_version, read_f_scores
 from bench.metrics.tokens import package_file
 
-JAVA = """#!{python}
-import json, sys
+JAVA = """import json, sys
 if sys.argv[1:] == ["-version"]:
     print('openjdk version "{version}" 2020-01-01', file=sys.stderr)
     sys.exit()
@@ -38,8 +37,11 @@ json.dump(scores, open(sys.argv[sys.argv.index("-out") + 1], "w"))
 
 def _java(folder: Path, version: str) -> Path:
     """A program that says it is a Java, and answers as SPICE does: a tenth of a text's length."""
+    program = folder / f"java-{version}.py"
+    program.write_text(JAVA.format(version=version))
+    # A shell starts it, because the first line of a script cannot name a path with a space.
     path = folder / f"java-{version}"
-    path.write_text(JAVA.format(python=sys.executable, version=version))
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')
     path.chmod(0o755)
     return path
 
