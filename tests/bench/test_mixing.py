@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from bench.cli import main
 from bench.store.manifest import read_manifest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.evidence]
 
 
 class _Run:

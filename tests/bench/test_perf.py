@@ -104,6 +104,7 @@ print([gpu._outcome(check, course)[1] for check in gpu.CHECKS if check.title in 
     assert done.stdout.strip() == "['not proven', 'not measured', 'not proven']", done.stderr
 
 
+@pytest.mark.evidence
 def test_units_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     saved = tmp_path / "invariance.json"
     size = ["--images", "3", "--slots", "2", "--seconds", "2"]
@@ -113,6 +114,7 @@ def test_units_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     assert set(result["slots"]) == {"1", "4"}
 
 
+@pytest.mark.evidence
 def test_a_replicate_measures_the_checkout_that_it_is_given(tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
     with pytest.raises(WayError, match="no pixvox of its own"):
@@ -126,6 +128,7 @@ def test_a_replicate_measures_the_checkout_that_it_is_given(tmp_path: Path) -> N
     assert base.weights == head.weights
 
 
+@pytest.mark.evidence
 def test_stored_runs_are_injured_as_their_names_say() -> None:
     (path,) = (ROOT / "results" / "golden").glob("seeds-*.parquet")
     golden = read_golden(path)

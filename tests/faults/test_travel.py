@@ -12,7 +12,7 @@ from bench.execution.stages import PACE
 from bench.report.speed import SPEED_TABLE
 from bench.store.costs import SPEED
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.evidence]
 
 ROOT = Path(__file__).parents[2]
 JOB = {
