@@ -60,7 +60,8 @@ def _excerpt(request: Mapping[str, Any]) -> str:
 
 
 def _line(cells: Any) -> str:
-    return f"| {' | '.join(cells)} |"
+    # A browser must not break a line between a score and its interval.
+    return f"| {' | '.join(cells)} |".replace(" ±", "\N{NO-BREAK SPACE}±")
 
 
 def _rows(table: str) -> Iterator[dict[str, str]]:
