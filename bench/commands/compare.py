@@ -71,7 +71,8 @@ class _Row(BaseModel):
 
     @property
     def place(self) -> tuple[float, str]:
-        """The prompt share and part, which must be equal in rows that are compared."""
+        """The share of the recording that is the prompt, and whether the whole speech or its
+        continuation was transcribed; rows are compared only if both are equal."""
         return self.prompt, self.part
 
 

@@ -161,7 +161,7 @@ class _Check:
         rows = [row for *_, row in self.rows[:1]] or [SpeechRow(item=self.item.id, status="ok")]
         ledger.append("generated", "doctor", frame(rows, GENERATED_SCHEMA))
         if ledger.rows("generated", "doctor", GENERATED_SCHEMA).height != 1:
-            raise RunFailed("the row did not come back")
+            raise RunFailed("a row that was written to the ledger could not be read back")
         return "row committed and read back"
 
 

@@ -55,7 +55,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Adds a run, prints, verifies, or writes a page."""
+    """Adds a run to a leaderboard, prints it, verifies it, or writes it as an HTML page."""
     if args.what == "show":
         return show(args.board)
     if args.what == "verify":

@@ -122,7 +122,10 @@ def _pairs(
     pairs = [(a, b) for a, b in combinations(systems, 2) if a.place == b.place]
     if not pairs:
         raise UserError(
-            clean(f"{run.folder}: no two systems have the same prompt; plan from a run with two")
+            clean(
+                f"{run.folder}: no two systems have the same prompt, so none can be compared; "
+                "name a run with two such systems"
+            )
         )
     return pairs
 

@@ -155,7 +155,7 @@ def sections(*jobs: type[Any]) -> list[Section]:
 
 
 def narration_sections() -> list[Section]:
-    """Returns the mappings that only a narration's file may hold, not an evaluation's."""
+    """Returns the sections of a narration's job file that an evaluation's job file has not."""
     known = {section.model for section in sections(Job)}
     own_sections = (section for section in sections(NarrationJob) if section.model not in known)
     return [replace(section, paths=(), owner="") for section in own_sections]

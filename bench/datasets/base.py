@@ -72,13 +72,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A split. `digest` covers ids, captions and the bytes of images and speech.
+    """One split of a dataset. `digest` covers ids, captions and the bytes of images and speech.
 
     `unusable` are the entries of the split that cannot be scored, each with the reason; every run
     reports them. `standing` says in what the split differs from the official one, and is empty for
     the official split. `whole` is the number of images of the official split or, for a selection,
-    of the split that it was selected from. `plugin` is the package that adds its kind, with
-    its version.
+    of the split that it was selected from. `plugin` is the installed package that provides
+    this kind of dataset, with its version.
     """
 
     name: str

@@ -176,8 +176,8 @@ class AudioMetric(CorpusMetric):
 
     `measure` is given sound at `rate` Hz, and always `batch` clips: where fewer are left, the first
     is repeated. `absent` are the columns of an item without speech; zeros leave it out of a mean.
-    What is measured may be other values than the columns, `measured` of them: `statistics` then
-    makes columns of them where scores are computed, beside the items' files.
+    `measure` may return other values than the columns: `measured` is then their number, and
+    `statistics` turns them into columns when scores are computed.
     """
 
     rate: ClassVar[int] = 16_000

@@ -49,7 +49,8 @@ def eager_greedy(
     *,
     lengths: Tensor | None = None,
 ) -> tuple[list[Tensor], int]:
-    """Returns greedy units `[K, N]` of each row of image states `[B, P, M_vision]`, and the steps.
+    """Returns greedy units `[K, N]` of each row of image states `[B, P, M_vision]`, and the
+    number of steps.
 
     `lengths` `[B]` ends each row after this many frames, for weights that never end speech.
     """

@@ -53,7 +53,8 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
-    """One kind of speech: both windows, and the changes by the shorter one.
+    """Results for one kind of speech, by Whisper's whole window of 30 s and the adaptive one, and
+    how the transcripts differ.
 
     `differing` is the share of clips with other words, without case and punctuation, as metrics
     compare them; `written` the share with any other character; and `again` the share that was

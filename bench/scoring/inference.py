@@ -176,7 +176,8 @@ def _permuted(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Array
 
 
 def permuted_differences(a: Counted, b: Counted, resampling: Resampling) -> dict[str, Compared]:
-    """Returns every score of b minus that of a, and the same under permutations.
+    """Returns every score of b minus that of a, and these differences after the results of a and b
+    are swapped at random for each image, once a replicate.
 
     The same seed swaps the same images, whichever cells are compared. Raises ValueError as
     `drawn_differences` does.

@@ -56,7 +56,7 @@ class Part:
 def read_part(
     path: Path, stage: str, key: str, columns: Sequence[str] | None = None
 ) -> Part | None:
-    """Reads a part, or the named columns of it; returns None where a driver has just removed it."""
+    """Reads a file of the ledger, or its named columns; None if it was removed meanwhile."""
     try:
         # Only a plain file is opened: opening a pipe would block.
         if not stat.S_ISREG(path.lstat().st_mode):

@@ -96,7 +96,8 @@ def substitution_costs(codebook: npt.NDArray[np.float32]) -> npt.NDArray[np.int3
 
 
 def unit_similarity(units: Sequence[Units], costs: npt.NDArray[np.int32]) -> Array:
-    """Returns `[C, C]`: one minus the edit distance of two sequences `[N]` over the longer length.
+    """Returns the similarity `[C, C]` of each pair of sequences `[N]`: one minus their weighted
+    edit distance over the longer length.
 
     Repeated units are counted. A similarity near 0 means that all of the longer sequence is
     substituted.

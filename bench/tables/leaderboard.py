@@ -198,7 +198,8 @@ def _refuse(entry: Entry, board: Path, first: Entry) -> None:
         if entry.signature[field] != first.signature[field]:
             raise UserError(
                 f"{board}: {entry.system}: {field} {entry.signature[field]}, the board's is "
-                f"{first.signature[field]}; score it with the board's protocol, or start another"
+                f"{first.signature[field]}; score it with the board's protocol, or start "
+                "another board"
             )
 
 
